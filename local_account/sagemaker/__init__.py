@@ -1,0 +1,19 @@
+"""Amazon SageMaker in the stand-in account: jobs and pipelines run as processes, endpoints are model servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from local_account.account import Account
+
+
+def install(account: Account) -> tuple[Any, Any]:
+    """Build the control plane and the runtime: two WSGI applications over one state."""
+    from local_account.sagemaker import endpoints, jobs, models, pipelines, registry, tags
+    from local_account.sagemaker.runtime import Runtime
+    from local_account.sagemaker.service import SageMaker
+
+    sagemaker = SageMaker(account)
+    for part in (tags, models, registry, jobs, pipelines, endpoints):
+        part.install(sagemaker)
+    return sagemaker, Runtime(sagemaker)

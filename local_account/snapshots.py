@@ -1,0 +1,69 @@
+"""What survives a restart: each service hands its state over as bytes, written to one file a service.
+
+Runs in the server process; reads and writes ``<state>/services/<name>``. A service registers how to dump and load
+itself and marks itself dirty after a change; a thread writes dirty services within a second, each file whole or not
+at all. A crash loses at most the last second.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+Dump = Callable[[], bytes]
+Load = Callable[[bytes], None]
+
+log = logging.getLogger(__name__)
+
+
+class Snapshots:
+    """Registry and writer of the services' state files."""
+
+    INTERVAL_S = 1.0
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._services: dict[str, tuple[Dump, Load]] = {}
+        self._dirty: set[str] = set()
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+
+    def register(self, name: str, dump: Dump, load: Load) -> None:
+        """Register a service and load what an earlier run of the account left."""
+        self._services[name] = (dump, load)
+        path = self.folder / name
+        if path.is_file():
+            load(path.read_bytes())
+
+    def mark_dirty(self, name: str) -> None:
+        with self._lock:
+            self._dirty.add(name)
+
+    def write(self) -> None:
+        """Write every dirty service now."""
+        with self._writing:
+            with self._lock:
+                names, self._dirty = self._dirty, set()
+            for name in sorted(names & self._services.keys()):
+                try:
+                    self._write_one(name)
+                except RuntimeError:  # a collection changed while it was dumped: the next round writes it
+                    self.mark_dirty(name)
+
+    def _write_one(self, name: str) -> None:
+        content = self._services[name][0]()
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = self.folder / f".{name}.partial"
+        temporary.write_bytes(content)
+        os.replace(temporary, self.folder / name)
+
+    def run(self, stopping: threading.Event) -> None:
+        """Write dirty services until ``stopping`` is set; the thread's target."""
+        while not stopping.wait(self.INTERVAL_S):
+            try:
+                self.write()
+            except OSError:
+                log.exception("state could not be written to %s", self.folder)

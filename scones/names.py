@@ -1,0 +1,98 @@
+"""Every name this deployment gives to an AWS resource: one place, so that no other module spells one out.
+
+Runs on a laptop or in CodeBuild. Names derive from the project and the stage; buckets also carry the account
+and the region, because bucket names are global.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scones.settings import Settings
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one stage in one AWS account."""
+
+    project: str
+    stage: str
+    region: str
+    account_id: str
+
+    @classmethod
+    def of(cls, settings: Settings, account_id: str) -> Names:
+        """Names for a stage; ``account_id`` comes from STS, so that it is the account really reached."""
+        return cls(settings.project, settings.stage, settings.region, account_id)
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.project}-{self.stage}"
+
+    @property
+    def stack(self) -> str:
+        return self.prefix
+
+    # Buckets: artifacts (uploaded before the stack exists) and data (part of the stack).
+    @property
+    def artifact_bucket(self) -> str:
+        return f"{self.prefix}-artifacts-{self.account_id}-{self.region}"
+
+    @property
+    def data_bucket(self) -> str:
+        return f"{self.prefix}-data-{self.account_id}-{self.region}"
+
+    # Prefixes in the data bucket.
+    @property
+    def source_uri(self) -> str:
+        """Where `scones` uploads the CIFAR-100 archive (one object below this prefix per content digest)."""
+        return f"s3://{self.data_bucket}/source"
+
+    @property
+    def pipeline_runs_uri(self) -> str:
+        """Outputs of pipeline steps: ``<this>/<execution id>/{dataset,model,evaluation}/...``."""
+        return f"s3://{self.data_bucket}/pipeline-runs"
+
+    @property
+    def capture_uri(self) -> str:
+        """Data capture: SageMaker appends ``/<endpoint>/<variant>/yyyy/mm/dd/hh/``."""
+        return f"s3://{self.data_bucket}/captures"
+
+    @property
+    def reports_uri(self) -> str:
+        return f"s3://{self.data_bucket}/reports"
+
+    @property
+    def incoming_prefix(self) -> str:
+        """Key prefix in the data bucket for images sent by `scones classify`."""
+        return "incoming"
+
+    # SageMaker.
+    @property
+    def training_pipeline(self) -> str:
+        return f"{self.prefix}-training"
+
+    @property
+    def monitoring_pipeline(self) -> str:
+        return f"{self.prefix}-monitoring"
+
+    @property
+    def model_package_group(self) -> str:
+        return f"{self.prefix}-vehicle-classifier"
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.prefix}-vehicle-classifier"
+
+    # Step Functions, Lambda, EventBridge.
+    @property
+    def workflow(self) -> str:
+        return f"{self.prefix}-inference-workflow"
+
+    def function(self, handler: str) -> str:
+        """The function deployed from ``lambdas/<handler>.py``."""
+        return f"{self.prefix}-{handler.replace('_', '-')}"
+
+    @property
+    def approval_rule(self) -> str:
+        return f"{self.prefix}-model-package-approved"

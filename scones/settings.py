@@ -1,0 +1,103 @@
+"""What one stage is set to: read from ``stages/<stage>.toml``, validated, frozen.
+
+Runs on a laptop or in CodeBuild. A stage file may leave out what has a default here; a key that is not
+known here is an error, so that a typing mistake never passes for a setting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+_Kind = TypeVar("_Kind")
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+STAGES_DIR = PROJECT_ROOT / "stages"
+
+
+class SettingsError(Exception):
+    """A stage that does not exist, or a stage file that holds an unknown key or a wrong value."""
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """Defaults of the training pipeline's parameters."""
+
+    classes: tuple[str, ...] = ("bicycle", "motorcycle")
+    accuracy_gate: float = 0.85
+    epochs: int = 14
+    seed: int = 0
+    processing_instance_type: str = "ml.m5.large"
+    training_instance_type: str = "ml.c5.xlarge"
+    endpoint_instance_type: str = "ml.m5.large"
+    approval_status: str = "PendingManualApproval"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One stage. ``endpoint_url`` and ``account_id`` are None on AWS, where the credentials decide."""
+
+    stage: str
+    project: str = "scones"
+    region: str = "us-east-1"
+    account_id: str | None = None
+    endpoint_url: str | None = None
+    confidence_threshold: float = 0.93
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+
+    def __post_init__(self) -> None:
+        checks = {
+            "confidence_threshold": self.confidence_threshold,
+            "pipeline.accuracy_gate": self.pipeline.accuracy_gate,
+        }
+        for name, value in checks.items():
+            if not 0.0 <= value <= 1.0:
+                raise SettingsError(f"{name} must lie between 0 and 1, got {value}")
+        if len(self.pipeline.classes) < 2:
+            raise SettingsError(f"pipeline.classes needs at least two classes, got {list(self.pipeline.classes)}")
+        if self.pipeline.epochs < 1:
+            raise SettingsError(f"pipeline.epochs must be at least 1, got {self.pipeline.epochs}")
+
+    @classmethod
+    def load(cls, stage: str, stages_dir: Path = STAGES_DIR) -> Settings:
+        """Read ``stages/<stage>.toml``; ``AWS_ENDPOINT_URL`` overrides the file's ``endpoint_url``, if it has one.
+
+        Raises SettingsError for an unknown stage, an unknown key or a value of the wrong type.
+        """
+        path = stages_dir / f"{stage}.toml"
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in stages_dir.glob("*.toml")))
+            raise SettingsError(f"there is no stage {stage!r}; stages are: {known} (one file each in {stages_dir})")
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{path} is not valid TOML: {error}") from error
+        pipeline = _build(PipelineSettings, document.pop("pipeline", {}), f"{path} [pipeline]")
+        if "endpoint_url" in document:
+            document["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL", document["endpoint_url"])
+        return _build(cls, {**document, "stage": stage, "pipeline": pipeline}, str(path))
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "tuple[str, ...]": (list,),
+    "PipelineSettings": (PipelineSettings,),
+}
+
+
+def _build(kind: type[_Kind], values: dict[str, Any], where: str) -> _Kind:
+    fields = {f.name: str(f.type) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # always a dataclass here
+    for name, value in values.items():
+        if name not in fields:
+            raise SettingsError(f"{where}: unknown key {name!r}; known keys: {', '.join(sorted(fields))}")
+        expected = _TYPES[fields[name]]
+        if not isinstance(value, expected) or isinstance(value, bool):
+            raise SettingsError(f"{where}: {name} must be {fields[name]}, got {value!r}")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -1,0 +1,59 @@
+"""Install Scones MLOps in editable mode: ``pip install -e .[dev]`` (the make targets do it for you)."""
+
+from setuptools import setup
+
+# Named one by one: the folders' names are generic, so nothing else may be picked up by accident.
+PACKAGES = [
+    "imaging",
+    "inference_workflow",
+    "infrastructure",
+    "lambdas",
+    "local_account",
+    "local_account.sagemaker",
+    "monitoring",
+    "pipelines",
+    "processing",
+    "scones",
+    "serving",
+    "training",
+]
+
+setup(
+    name="scones-mlops",
+    version="0.1.0",
+    description="From labelled images to a monitored production classifier on SageMaker, and the same loop on a laptop.",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=PACKAGES,
+    package_data={"infrastructure": ["templates/*.yaml"]},
+    install_requires=[
+        "boto3>=1.43,<2",  # AWS
+        "sagemaker>=2.257,<3",  # pipeline definitions; v2, because the Step Functions SDK imports its modules
+        "stepfunctions==2.3.0",  # state machines in Python (Step Functions Data Science SDK)
+        "moto[all,server]==5.2.5",  # S3, IAM, the state-machine interpreter and more of the stand-in account
+        "numpy>=1.26,<3",  # arrays
+        "pandas>=2.2,<4",  # tables of captured traffic
+        "pillow>=10.4,<13",  # decode and encode images
+        "onnx>=1.17,<2",  # write the model
+        "onnxruntime>=1.20,<2",  # serve the model: ten times smaller than torch, twice as fast
+        "torch==2.13.0",  # train the model
+        "matplotlib>=3.9,<4",  # the report's plots
+        "rich>=13.9,<16",  # progress and tables in the terminal
+        "typer>=0.15,<1",  # the command line
+        "psutil>=6,<8",  # the stand-in account ends whole process trees and reports memory
+    ],
+    extras_require={
+        "dev": [
+            "awscli>=1.40,<2",  # the tests drive the stand-in account with it as a user would
+            "cfn-lint>=1.30,<2",  # the stack's template
+            "hypothesis>=6.100,<7",  # property tests
+            "import-linter>=2.1,<3",  # the import rules below pyproject's [tool.importlinter]
+            "mypy>=1.14,<3",
+            "pandas-stubs>=2.2",
+            "pytest>=8.3,<10",
+            "pytest-cov>=6,<8",
+            "ruff>=0.9,<1",
+        ],
+    },
+    entry_points={"console_scripts": ["scones = scones.cli:main"]},
+)
