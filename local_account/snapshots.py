@@ -8,7 +8,6 @@ at all. A crash loses at most the last second.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +57,7 @@ class Snapshots:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.folder / f".{name}.partial"
         temporary.write_bytes(content)
-        os.replace(temporary, self.folder / name)
+        temporary.replace(self.folder / name)
 
     def run(self, stopping: threading.Event) -> None:
         """Write dirty services until ``stopping`` is set; the thread's target."""

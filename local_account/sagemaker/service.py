@@ -1,7 +1,7 @@
-"""The front of SageMaker's control plane: routes ``X-Amz-Target: SageMaker.<Action>`` to the functions that implement it.
+"""The front of SageMaker's control plane: routes ``X-Amz-Target: SageMaker.<Action>`` to what implements it.
 
 Runs in the server process. Requests are validated against botocore's model of the action; resources are kept as plain
-dictionaries in the shapes that ``Describe*`` answers, times as epoch seconds, which is how the JSON protocol sends them.
+dictionaries in the shapes that ``Describe*`` answers, times as epoch seconds, as the JSON protocol sends them.
 """
 
 from __future__ import annotations
