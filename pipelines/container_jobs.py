@@ -1,0 +1,188 @@
+"""What both pipelines share: an offline SDK session, and processing steps that run a module of the source archive.
+
+Runs on a laptop or in CodeBuild, and makes no AWS call: every value that would need one is an argument. The steps
+it builds run in SageMaker containers, which unpack the archive and start ``python3 -m <module>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from sagemaker import image_uris
+from sagemaker.processing import ProcessingInput, ProcessingOutput, Processor
+from sagemaker.workflow.execution_variables import ExecutionVariables
+from sagemaker.workflow.functions import Join
+from sagemaker.workflow.pipeline_context import PipelineSession
+from sagemaker.workflow.retry import (
+    SageMakerJobExceptionTypeEnum,
+    SageMakerJobStepRetryPolicy,
+    StepExceptionTypeEnum,
+    StepRetryPolicy,
+)
+from sagemaker.workflow.steps import CacheConfig, ProcessingStep
+
+from scones.names import Names
+from scones.settings import Settings
+
+# The newest PyTorch containers that this SDK version knows (tests/unit/test_training_pipeline.py compares).
+TRAINING_FRAMEWORK_VERSION = "2.8.0"
+INFERENCE_FRAMEWORK_VERSION = "2.6.0"
+CONTAINER_PYTHON = "py312"
+
+CODE_FOLDER = "/opt/ml/processing/input/code"
+MAX_JOB_SECONDS = 3600
+VOLUME_GB = 30
+
+CACHE = CacheConfig(enable_caching=True, expire_after="P7D")
+SERVICE_RETRIES = [
+    StepRetryPolicy(
+        exception_types=[StepExceptionTypeEnum.SERVICE_FAULT, StepExceptionTypeEnum.THROTTLING],
+        interval_seconds=5,
+        backoff_rate=2.0,
+        max_attempts=4,
+    )
+]
+JOB_RETRIES = [
+    *SERVICE_RETRIES,
+    SageMakerJobStepRetryPolicy(
+        failure_reason_types=[
+            SageMakerJobExceptionTypeEnum.INTERNAL_ERROR,
+            SageMakerJobExceptionTypeEnum.CAPACITY_ERROR,
+        ],
+        interval_seconds=30,
+        backoff_rate=2.0,
+        max_attempts=2,
+    ),
+]
+
+# The SDK reports usage to an AWS bucket unless told not to; a dictionary here, because its configuration file makes
+# it look for more files in S3.
+_SDK_CONFIGURATION = {
+    "SchemaVersion": "1.0",
+    "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
+}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where a pipeline runs and from which code."""
+
+    names: Names
+    settings: Settings
+    role_arn: str
+    source_archive_uri: str
+    source_digest: str
+
+
+class OfflineSession(PipelineSession):  # type: ignore[misc]  # the SDK has no types
+    """An SDK session that records requests instead of sending them, and takes its bucket's existence on trust."""
+
+    def __init__(self, region: str, bucket: str) -> None:
+        # Dummies, never used: without credentials the SDK would search for some.
+        boto_session = boto3.Session("offline", "offline", region_name=region)
+        super().__init__(boto_session=boto_session, default_bucket=bucket, sagemaker_config=_SDK_CONFIGURATION)
+        self._bucket = bucket
+
+    def default_bucket(self) -> str:
+        return self._bucket
+
+
+def training_image(region: str, instance_type: str) -> str:
+    """The PyTorch CPU training container: also the Python of the processing jobs, so that versions agree."""
+    return _image(region, instance_type, "training", TRAINING_FRAMEWORK_VERSION)
+
+
+def inference_image(region: str, instance_type: str) -> str:
+    """The PyTorch CPU serving container."""
+    return _image(region, instance_type, "inference", INFERENCE_FRAMEWORK_VERSION)
+
+
+def run_folder(runs_uri: str, name: str) -> Any:
+    """``<runs_uri>/<id of the pipeline execution>/<name>``, resolved when the pipeline runs."""
+    return Join(on="/", values=[runs_uri, ExecutionVariables.PIPELINE_EXECUTION_ID, name])
+
+
+@dataclass(frozen=True)
+class ContainerJob:
+    """One processing job: ``python3 -m <module> <arguments>`` inside the unpacked source archive."""
+
+    step_name: str
+    description: str
+    module: str
+    arguments: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    """Folder below /opt/ml/processing/input -> the S3 prefix or object that is copied there."""
+    outputs: Mapping[str, Any]
+    """Folder below /opt/ml/processing/output -> the S3 prefix it is copied to."""
+
+
+def processing_step(
+    job: ContainerJob,
+    *,
+    session: Any,
+    role_arn: str,
+    image_uri: str,
+    instance_type: Any,
+    source_archive_uri: str,
+    cache: bool = True,
+    property_files: Sequence[Any] = (),
+) -> Any:
+    """The pipeline step that runs ``job``."""
+    processor = Processor(
+        role=role_arn,
+        image_uri=image_uri,
+        entrypoint=entrypoint(job.module),
+        instance_count=1,
+        instance_type=instance_type,
+        volume_size_in_gb=VOLUME_GB,
+        max_runtime_in_seconds=MAX_JOB_SECONDS,
+        sagemaker_session=session,
+    )
+    request = processor.run(
+        inputs=[
+            ProcessingInput(source=source_archive_uri, destination=CODE_FOLDER, input_name="code"),
+            *(
+                ProcessingInput(source=source, destination=f"/opt/ml/processing/input/{name}", input_name=name)
+                for name, source in job.inputs.items()
+            ),
+        ],
+        outputs=[
+            ProcessingOutput(source=f"/opt/ml/processing/output/{name}", destination=destination, output_name=name)
+            for name, destination in job.outputs.items()
+        ],
+        arguments=[word for option in job.arguments.items() for word in option],
+    )
+    return ProcessingStep(
+        name=job.step_name,
+        description=job.description,
+        step_args=request,
+        cache_config=CACHE if cache else None,
+        retry_policies=JOB_RETRIES,
+        property_files=list(property_files) or None,
+    )
+
+
+def entrypoint(module: str) -> list[str]:
+    """The container's entry point; SageMaker allows 256 characters for each of its words."""
+    package = module.partition(".")[0]
+    script = (
+        f'cd "$(mktemp -d)"; tar -xzf {CODE_FOLDER}/source.tar.gz; '
+        f"python3 -m pip install --quiet --requirement {package}/requirements.txt; "
+        f'exec python3 -m {module} "$@"'
+    )
+    return ["/bin/bash", "-ec", script, package]
+
+
+def _image(region: str, instance_type: str, scope: str, version: str) -> str:
+    uri: str = image_uris.retrieve(
+        "pytorch",
+        region,
+        version=version,
+        py_version=CONTAINER_PYTHON,
+        instance_type=instance_type,
+        image_scope=scope,
+    )
+    return uri
