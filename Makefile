@@ -1,3 +1,40 @@
-.PHONY: help
-help:
-	@echo see README
+# Every target does its own set-up in .venv, can be repeated, and is quiet when nothing changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := imaging inference_workflow infrastructure lambdas local_account monitoring pipelines processing scones serving training
+
+.PHONY: run test check build clean help
+.DEFAULT_GOAL := help
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(STAMP) ## the whole loop on a fresh stand-in account, with real images
+	@$(BIN)/scones demo $(ARGS)
+
+test: $(STAMP) ## unit tests, then the loop on real images in a stand-in account
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(STAMP) ## format, lint, types, import rules
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary $(addprefix -p ,$(PACKAGES))
+	@mkdir -p build && $(BIN)/lint-imports --no-cache > build/lint-imports.txt 2>&1 || { cat build/lint-imports.txt; exit 1; }
+
+build: $(STAMP) ## the artefacts that go to AWS, into build/artifacts
+	@$(BIN)/scones build
+
+clean: ## remove everything that was built; data and the stand-in account's state stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage $(VENV)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found; say which with: make PYTHON=python3.11" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once; about a minute and a half)..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@mkdir -p build
+	@touch $(STAMP)

@@ -14,6 +14,7 @@ PACKAGES = [
     "pipelines",
     "processing",
     "scones",
+    "scones.commands",
     "serving",
     "training",
 ]

@@ -47,6 +47,7 @@ class Settings:
     account_id: str | None = None
     endpoint_url: str | None = None
     confidence_threshold: float = 0.93
+    poll_interval_s: float = 10.0
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,133 @@
+"""The command line: ``scones``, the same verbs on every stage.
+
+Runs on a laptop or in CodeBuild. An expected error is one line and exit code 1; anything else keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.markup import escape
+
+from infrastructure import stack
+from local_account import control
+from scones import artifacts, demo, endpoint, executions, registry, screen
+from scones.commands import Json, Stage, account, data, model, monitor, pipeline
+from scones.commands import endpoint as endpoint_commands
+from scones.commands.data import DataPath, Sample
+from scones.commands.pipeline import Parameter, parse_parameters
+from scones.connection import connect
+from scones.errors import SconesError
+from scones.executions import Outcome
+from scones.settings import PROJECT_ROOT, SettingsError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From labelled images to a monitored production classifier on SageMaker, and the same loop on this machine.",
+)
+app.add_typer(account.app, name="account")
+app.add_typer(data.app, name="data")
+app.add_typer(pipeline.app, name="pipeline")
+app.add_typer(model.app, name="model")
+app.add_typer(endpoint_commands.app, name="endpoint")
+app.add_typer(monitor.app, name="monitor")
+
+_EXPECTED = (SconesError, SettingsError, control.AccountError, stack.StackError, ClientError, BotoCoreError)
+
+
+@app.command(name="demo")
+def demo_command(  # noqa: PLR0917 - typer reads options from the signature
+    path: DataPath = None,
+    sample: Sample = False,
+    images: Annotated[int, typer.Option("--images", "-n", min=2, help="Test images to classify.")] = 20,
+    seed: Annotated[int, typer.Option(help="Chooses the test images.")] = 0,
+    parameter: Parameter = None,
+    report_dir: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports/demo"),
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write a summary to this file.")] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Go on with the account as it is instead of a fresh one.")
+    ] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the account at the end.")] = False,
+) -> None:
+    """Run the whole loop on a fresh stand-in account, then say where to look."""
+    plan = demo.Plan(path, sample, images, seed, parse_parameters(parameter), report_dir, keep)
+    demo.main(plan, json_file, stop=stop)
+
+
+@app.command()
+def deploy(stage: Stage = "local") -> None:
+    """Deploy the stack, the functions, the workflow and the pipelines. Doing it twice changes nothing."""
+    connection = connect(stage)
+    stack.deploy(connection, screen.say)
+
+
+@app.command()
+def destroy(stage: Stage = "local", yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask.")) -> None:
+    """Remove everything that the stage holds, images and models included."""
+    connection = connect(stage)
+    if not yes:
+        typer.confirm(f"Delete everything of {connection.names.prefix} in {connection.names.account_id}?", abort=True)
+    stack.destroy(connection, screen.say)
+
+
+@app.command()
+def build(
+    out: Annotated[Path, typer.Option(help="Folder for the artefacts.")] = PROJECT_ROOT / "build" / "artifacts",
+) -> None:
+    """Build the artefacts that go to AWS: the Lambda zips and the container source archive."""
+    for artifact in artifacts.build(out):
+        screen.out.print(str(artifact), markup=False)
+
+
+@app.command()
+def classify(
+    image: Annotated[list[Path], typer.Argument(help="PNG or JPEG files.")],
+    stage: Stage = "local",
+    as_json: Json = False,
+) -> None:
+    """Send images through the inference workflow. Exit code 1 unless every one passed."""
+    connection = connect(stage)
+    endpoint.live(connection)
+    outcomes = executions.run(connection, executions.upload_images(connection, image))
+    _print(outcomes, as_json)
+    if any(outcome.status != "SUCCEEDED" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command(name="test-cases")
+def test_cases(
+    count: Annotated[int, typer.Option("-n", min=1, help="How many test images.")] = 20,
+    seed: Annotated[int | None, typer.Option(help="Choose the same images again.")] = None,
+    stage: Stage = "local",
+    as_json: Json = False,
+) -> None:
+    """Run random test images through the deployed workflow. Exit code 1 when one fails for a technical reason."""
+    connection = connect(stage)
+    version = registry.describe(connection, endpoint.live(connection).model_package_arn)
+    images = executions.pick_test_images(connection, version.metadata["dataset_s3_uri"], count, seed)
+    outcomes = executions.run(connection, images)
+    _print(outcomes, as_json)
+    if any(o.status == "FAILED" for o in outcomes):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the ``scones`` command; usage errors and Ctrl-C are typer's to report."""
+    try:
+        app()
+    except _EXPECTED as error:
+        screen.err.print(f"[red]error:[/red] {escape(' '.join(str(error).split()))}")
+        sys.exit(1)
+
+
+def _print(outcomes: list[Outcome], as_json: bool) -> None:
+    if as_json:
+        screen.print_json([outcome.as_json() for outcome in outcomes])
+        return
+    screen.out.print(screen.outcomes_table(outcomes))
+    screen.out.print(screen.outcomes_summary(outcomes), markup=False)

@@ -1,0 +1,80 @@
+"""``scones account``: the stand-in account as a background server."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import typer
+
+from local_account import control
+from scones import screen
+from scones.commands import Json, Stage
+from scones.errors import SconesError
+from scones.settings import PROJECT_ROOT, Settings
+
+STATE_DIR = PROJECT_ROOT / ".scones" / "account"
+app = typer.Typer(no_args_is_help=True, help="The stand-in AWS account on this machine.")
+
+
+def port(settings: Settings) -> int:
+    """The stand-in account's port, out of the stage's endpoint URL; SconesError for a stage on AWS."""
+    address = urlsplit(settings.endpoint_url or "")
+    if address.hostname != "127.0.0.1" or address.port is None:
+        raise SconesError(
+            f"stage {settings.stage!r} is not served by a stand-in account: its endpoint_url is"
+            f" {settings.endpoint_url!r}, expected http://127.0.0.1:<port>"
+        )
+    return address.port
+
+
+@app.command()
+def start(stage: Stage = "local") -> None:
+    """Start the account in the background; its state is kept in .scones/account."""
+    control.start(STATE_DIR, port(Settings.load(stage)))
+    status(stage)
+
+
+@app.command()
+def stop() -> None:
+    """Stop the account and every process it started; its state stays."""
+    stopped = control.stop(STATE_DIR)
+    screen.say("stopped" if stopped else "the stand-in account was not running")
+
+
+@app.command()
+def status(stage: Stage = "local", as_json: Json = False) -> None:
+    """Say whether the account runs, and where. Exit code 3 when it does not."""
+    found = control.status(STATE_DIR)
+    if as_json:
+        screen.print_json(dataclasses.asdict(found) if found else {"running": False})
+    elif found:
+        screen.out.print(
+            f"running on {Settings.load(stage).endpoint_url} (pid {found.pid}), state and log in {_short(STATE_DIR)}"
+        )
+    else:
+        screen.out.print("not running: start it with `scones account start`")
+    if not found:
+        raise typer.Exit(3)
+
+
+@app.command()
+def env(stage: Stage = "local") -> None:
+    """Print exports for aws CLI and boto3: eval "$(scones account env)"."""
+    for name, value in control.environment(port(Settings.load(stage))).items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
+def reset(yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask.")) -> None:
+    """Stop the account and delete everything in it."""
+    if not yes:
+        typer.confirm(f"Delete everything in the stand-in account ({_short(STATE_DIR)})?", abort=True)
+    control.reset(STATE_DIR)
+    screen.say("the stand-in account is empty")
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(PROJECT_ROOT))

@@ -1,0 +1,101 @@
+"""``scones data``: find CIFAR-100, show what is in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from PIL import Image
+from rich.progress import Progress
+
+from scones import data, sample_data, screen
+from scones.commands import Json
+from scones.errors import SconesError
+from scones.settings import PROJECT_ROOT, PipelineSettings
+
+app = typer.Typer(no_args_is_help=True, help="The images that the pipeline starts from.")
+
+DataPath = Annotated[Path | None, typer.Option("--data", help="The CIFAR-100 archive, or a folder <split>/<class>/*.")]
+Sample = Annotated[bool, typer.Option("--sample", help="Use drawn vehicles instead of photographs.")]
+SAMPLE_DIR = PROJECT_ROOT / "data" / "drawn"
+_PER_ROW = 16
+
+
+def locate(path: Path | None, sample: bool) -> data.Source:
+    """Find the images, download them as a last resort, or draw them when ``sample`` is asked for."""
+    if sample:
+        return data.Source(sample_data.write(SAMPLE_DIR), "drawn by --sample, not photographs", drawn=True)
+    return data.find(path) or _download()
+
+
+def _download() -> data.Source:
+    screen.say(f"no CIFAR-100 here: downloading {data.OFFICIAL_URL}")
+    with Progress(console=screen.err, transient=True) as progress:
+        task = progress.add_task("downloading", total=None)
+        return data.fetch(lambda done, total: progress.update(task, completed=done, total=total or None))
+
+
+@app.command()
+def fetch(path: DataPath = None, sample: Sample = False) -> None:
+    """Find CIFAR-100, or download it (checksummed) into data/; print where it is."""
+    source = locate(path, sample)
+    screen.out.print(f"{source.path} ({source.origin})", markup=False)
+
+
+@app.command()
+def show(
+    path: DataPath = None,
+    sample: Sample = False,
+    classes: Annotated[str, typer.Option(help="Class names, comma separated.")] = ",".join(PipelineSettings.classes),
+    sheet: Annotated[Path, typer.Option(help="Where to write the contact sheet.")] = Path("reports/contact_sheet.png"),
+    as_json: Json = False,
+) -> None:
+    """Filter the images as the pipeline does, print the counts, write a contact sheet."""
+    source = locate(path, sample)
+    with tempfile.TemporaryDirectory(prefix="scones-data-") as folder:
+        dataset = _filter(source, classes, Path(folder))
+        document = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+        contact_sheet(dataset, document["classes"], sheet)
+    if as_json:
+        screen.print_json({**document, "source": str(source.path), "drawn": source.drawn, "contact_sheet": str(sheet)})
+        return
+    screen.out.print(f"{source.path} ({source.origin})", markup=False)
+    names = document["classes"]
+    rows = [(split, *[counts[name] for name in names]) for split, counts in document["counts"].items()]
+    screen.out.print(screen.table("split", *names, rows=rows))
+    screen.out.print(f"contact sheet: {sheet}", markup=False)
+
+
+def _filter(source: data.Source, classes: str, folder: Path) -> Path:
+    """Run the pipeline's own filter job in a temporary folder: what is shown is what is trained on."""
+    given = source.path.parent if source.path.is_file() else source.path
+    command = [sys.executable, "-m", "processing.filter_cifar", "--source", str(given), "--output", str(folder)]
+    finished = subprocess.run(
+        [*command, "--classes", classes], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+    )
+    if finished.returncode != 0:
+        raise SconesError((finished.stderr.strip().splitlines() or ["the filter job failed without a word"])[-1])
+    return folder
+
+
+def contact_sheet(dataset: Path, classes: list[str], target: Path, scale: int = 2) -> None:
+    """Two rows of training images of each class as one PNG, classes from top to bottom."""
+    chosen: list[list[Path]] = [[] for _ in classes]
+    for line in (dataset / "train.lst").read_text(encoding="utf-8").splitlines():
+        _, label, name = line.split("\t")
+        if len(chosen[int(float(label))]) < 2 * _PER_ROW:
+            chosen[int(float(label))].append(dataset / "train" / name.removeprefix("train/"))
+    cell = 32 * scale
+    canvas = Image.new("RGB", (_PER_ROW * cell, 2 * len(classes) * cell), "white")
+    for row, paths in enumerate(chosen):
+        for index, path in enumerate(paths):
+            with Image.open(path) as image:
+                place = (index % _PER_ROW * cell, (2 * row + index // _PER_ROW) * cell)
+                canvas.paste(image.convert("RGB").resize((cell, cell), Image.Resampling.NEAREST), place)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    canvas.save(target)

@@ -1,0 +1,137 @@
+"""``scones pipeline``: the training pipeline's definition, runs, status and logs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scones import data, pipeline_runs, screen
+from scones.commands import Json, Stage
+from scones.commands.data import DataPath, Sample, locate
+from scones.connection import Connection, connect
+from scones.errors import SconesError
+from scones.pipeline_runs import Run
+from scones.settings import PROJECT_ROOT
+
+app = typer.Typer(no_args_is_help=True, help="The training pipeline.")
+
+Parameter = Annotated[
+    list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE of a pipeline parameter; can be repeated.")
+]
+Execution = Annotated[str | None, typer.Option(help="Execution id or ARN; without it, the latest.")]
+
+
+def git_commit() -> str:
+    """The commit that is checked out, or ``unknown`` outside a repository."""
+    finished = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+    )
+    return finished.stdout.strip() or "unknown"
+
+
+def parse_parameters(given: list[str] | None) -> dict[str, str]:
+    """``["AccuracyGate=0.9"]`` as a dictionary; SconesError for anything else."""
+    parameters = {}
+    for item in given or []:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise SconesError(f"--parameter {item!r} is not NAME=VALUE, for example AccuracyGate=0.9")
+        parameters[name] = value
+    return parameters
+
+
+def start_training(connection: Connection, source: data.Source, parameters: dict[str, str]) -> str:
+    """Upload the images (once for each content) and start the training pipeline; answers the execution's ARN."""
+    source_uri = data.upload(connection.client("s3"), source, connection.names.source_uri)
+    given = {"SourceUri": source_uri, "GitCommit": git_commit(), **parameters}
+    return pipeline_runs.start(connection, connection.names.training_pipeline, given)
+
+
+def finish(run: Run) -> Run:
+    """The run, or SconesError with the reason when it did not succeed."""
+    if not run.succeeded:
+        raise SconesError(run.explain())
+    return run
+
+
+@app.command()
+def definition(
+    stage: Stage = "local", out: Annotated[Path | None, typer.Option(help="Write to a file.")] = None
+) -> None:
+    """Print the definition JSON that the stage's account holds."""
+    connection = connect(stage)
+    answer = connection.client("sagemaker").describe_pipeline(PipelineName=connection.names.training_pipeline)
+    text = json.dumps(json.loads(answer["PipelineDefinition"]), indent=2)
+    if out:
+        out.write_text(text + "\n", encoding="utf-8")
+        screen.say(f"wrote {out}")
+    else:
+        typer.echo(text)
+
+
+@app.command()
+def run(
+    stage: Stage = "local",
+    path: DataPath = None,
+    sample: Sample = False,
+    parameter: Parameter = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Watch the run until it ends.")] = True,
+) -> None:
+    """Upload the images and start the training pipeline."""
+    parameters = parse_parameters(parameter)
+    connection = connect(stage)
+    arn = start_training(connection, locate(path, sample), parameters)
+    screen.say(f"started {arn}")
+    if wait:
+        with screen.pipeline_view("training pipeline") as show:
+            ended = pipeline_runs.wait(connection, arn, show)
+        screen.out.print(screen.steps_table(ended.steps))
+        finish(ended)
+
+
+@app.command()
+def status(stage: Stage = "local", execution: Execution = None, as_json: Json = False) -> None:
+    """Show the steps of a run. Exit code 1 when it failed."""
+    connection = connect(stage)
+    found = pipeline_runs.describe(connection, _arn(connection, execution))
+    if as_json:
+        screen.print_json(
+            {"arn": found.arn, "status": found.status, "steps": [vars(s) | {"seconds": s.seconds} for s in found.steps]}
+        )
+    else:
+        screen.out.print(f"{found.arn}: ", screen.styled(found.status), sep="")
+        screen.out.print(screen.steps_table(found.steps))
+    if found.status == "Failed":
+        finish(found)
+
+
+@app.command()
+def logs(
+    step: Annotated[str, typer.Argument(help="Name of a step, for example TrainModel.")],
+    stage: Stage = "local",
+    execution: Execution = None,
+) -> None:
+    """Print what a step's job wrote to CloudWatch Logs."""
+    connection = connect(stage)
+    found = pipeline_runs.describe(connection, _arn(connection, execution))
+    chosen = found.step(step)
+    if chosen is None:
+        raise SconesError(f"the run has no step {step!r}; its steps are: {', '.join(s.name for s in found.steps)}")
+    if not chosen.job:
+        raise SconesError(f"step {step!r} runs no job, so it has no logs")
+    for line in pipeline_runs.log_lines(connection, chosen):
+        typer.echo(line)
+
+
+def _arn(connection: Connection, execution: str | None) -> str:
+    if execution is None:
+        return pipeline_runs.latest(connection, connection.names.training_pipeline)
+    if execution.startswith("arn:"):
+        return execution
+    names = connection.names
+    pipeline = f"{names.training_pipeline}/execution/{execution}"
+    return f"arn:aws:sagemaker:{names.region}:{names.account_id}:pipeline/{pipeline}"

@@ -1,0 +1,90 @@
+"""The AWS account of a stage: its settings, its names and its boto3 clients.
+
+Runs on a laptop or in CodeBuild. The only difference between AWS and the stand-in account is the endpoint URL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+
+from scones.errors import SconesError
+from scones.names import Names
+from scones.settings import Settings
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A stage and the account behind it."""
+
+    settings: Settings
+    names: Names
+    session: Any
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def client(self, service: str) -> Any:
+        """The stage's boto3 client of a service, made once."""
+        if service not in self._clients:
+            self._clients[service] = make_client(self.session, self.settings, service)
+        return self._clients[service]
+
+
+def make_client(session: Any, settings: Settings, service: str) -> Any:
+    return session.client(
+        service, endpoint_url=settings.endpoint_url, config=Config(s3={"addressing_style": "path"}, read_timeout=900)
+    )
+
+
+def make_session(settings: Settings) -> Any:
+    """Credentials of the environment on AWS; the stand-in account takes any, so no profile of the user's is needed."""
+    if settings.endpoint_url is None:
+        return boto3.Session(region_name=settings.region)
+    return boto3.Session(
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106 - not a secret: the stand-in account checks none
+        region_name=settings.region,
+    )
+
+
+def connect(stage: str) -> Connection:
+    """Reach the account of a stage and learn its number.
+
+    Raises SettingsError for a wrong stage, SconesError when the account does not answer or refuses.
+    """
+    settings = Settings.load(stage)
+    session = make_session(settings)
+    try:
+        identity = make_client(session, settings, "sts").get_caller_identity()
+    except EndpointConnectionError as error:
+        if settings.endpoint_url:
+            raise SconesError(
+                f"no stand-in account answers on {settings.endpoint_url}: start one with `scones account start`"
+            ) from error
+        raise SconesError(f"AWS cannot be reached: {error}") from error
+    except (BotoCoreError, ClientError) as error:
+        raise SconesError(
+            f"stage {stage!r} has no usable AWS credentials ({error}): set AWS_PROFILE or log in first"
+        ) from error
+    account_id = str(identity["Account"])
+    if settings.account_id not in (None, account_id):
+        raise SconesError(
+            f"stage {stage!r} belongs to account {settings.account_id}, but these credentials are of {account_id}"
+        )
+    return Connection(settings, Names.of(settings, account_id), session)
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """``s3://bucket/some/key`` as (bucket, key)."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def list_keys(s3: Any, uri: str) -> list[str]:
+    """Every key below an S3 URI."""
+    bucket, prefix = split_uri(uri)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return [item["Key"] for page in pages for item in page.get("Contents", [])]

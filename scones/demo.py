@@ -1,0 +1,192 @@
+"""``scones demo``: the whole loop on a fresh stand-in account, and where the time went.
+
+Runs on a laptop. Each part calls what the single commands call; nothing here is special to the demonstration but the
+order, the clock and the summary.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from infrastructure import stack
+from local_account import control
+from scones import captures, endpoint, executions, pipeline_runs, registry, screen
+from scones.captures import Window
+from scones.commands.account import STATE_DIR, port
+from scones.commands.data import locate
+from scones.commands.pipeline import start_training
+from scones.connection import Connection, connect, make_client
+from scones.data import Source
+from scones.errors import SconesError
+from scones.executions import Outcome
+from scones.pipeline_runs import Run
+from scones.registry import ModelVersion
+from scones.settings import Settings
+
+STAGE = "local"
+_ENDPOINT_TIMEOUT_S = 120
+_CAPTURE_TIMEOUT_S = 60
+
+
+@dataclass
+class Clock:
+    """Wall seconds of each part, in order."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        screen.err.print(f"[bold]{name}[/bold]")
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 2)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the demonstration was asked for."""
+
+    data: Path | None
+    sample: bool
+    images: int
+    seed: int
+    parameters: dict[str, str]
+    report_dir: Path
+    keep: bool
+
+
+def main(plan: Plan, json_file: Path | None, *, stop: bool) -> None:
+    """Run the loop, print where to look, write the summary. Ctrl-C and errors stop what was started."""
+    try:
+        summary = run(plan)
+    except KeyboardInterrupt:
+        screen.say("stopping the stand-in account and everything it runs...")
+        control.stop(STATE_DIR)
+        raise
+    if json_file:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    _closing_words(summary, stopped=stop)
+    if stop:
+        control.stop(STATE_DIR)
+
+
+def _closing_words(summary: dict[str, Any], *, stopped: bool) -> None:
+    parts = [(name, f"{seconds:.1f} s") for name, seconds in summary["seconds"].items()]
+    screen.out.print(screen.table("where the time went", "", rows=parts))
+    if summary["dataset"]["drawn"]:
+        screen.out.print(
+            "These were drawn vehicles (--sample), not photographs: the figures say nothing about real ones."
+        )
+    screen.out.print(f"report: {summary['report']}", markup=False)
+    if stopped:
+        return
+    screen.out.print("The stand-in account goes on running. Try next:")
+    for command in (
+        "scones model list",
+        "scones test-cases -n 10",
+        "scones pipeline logs TrainModel",
+        'eval "$(scones account env)"; aws sagemaker list-endpoints',
+        "scones account stop",
+    ):
+        screen.out.print(f"  {command}", markup=False)
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    """The loop, from images to report; answers the summary. The account is left running."""
+    clock = Clock()
+    settings = Settings.load(STAGE)
+    source = locate(plan.data, plan.sample)
+    with clock.part("start a stand-in account"):
+        _start_account(settings, keep=plan.keep)
+    connection = connect(STAGE)
+    with clock.part("deploy the stack"):
+        stack.deploy(connection.session, settings, connection.names, screen.say, _client_of(connection))
+    with clock.part("run the training pipeline"):
+        trained = _train(connection, source, plan.parameters)
+        version = _version_of(connection, trained)
+        evaluation = registry.evaluation(connection, version)
+        screen.say(f"  test accuracy {registry.accuracy(evaluation):.3f}, registered as version {version.version}")
+    with clock.part("approve, and wait for the endpoint"):
+        registry.set_approval(connection, version, "Approved", "approved by scones demo")
+        live = endpoint.wait_for(connection, version.arn, _ENDPOINT_TIMEOUT_S)
+    with clock.part(f"classify {plan.images} test images"):
+        began = datetime.now(UTC)
+        outcomes = _classify(connection, version, plan)
+    with clock.part("write the report"):
+        captured = _wait_for_captures(connection, len(outcomes))
+        captures.write_report(connection, Window(began, datetime.now(UTC)), plan.report_dir)
+    return {
+        "dataset": _dataset_summary(connection, version, source),
+        "accuracy": registry.accuracy(evaluation),
+        "model_package_arn": version.arn,
+        "endpoint": live.name,
+        "executions": [outcome.as_json() for outcome in outcomes],
+        "capture_count": captured,
+        "report": str((plan.report_dir / "report.html").resolve()),
+        "seconds": {**clock.seconds, "total": round(sum(clock.seconds.values()), 2)},
+    }
+
+
+def _start_account(settings: Settings, *, keep: bool) -> None:
+    if not keep:
+        control.reset(STATE_DIR)
+    if not control.status(STATE_DIR):
+        control.start(STATE_DIR, port(settings))
+
+
+def _client_of(connection: Connection) -> Any:
+    return lambda session, service: make_client(session, connection.settings, service)
+
+
+def _train(connection: Connection, source: Source, parameters: dict[str, str]) -> Run:
+    arn = start_training(connection, source, parameters)
+    try:
+        with screen.pipeline_view("training pipeline") as show:
+            ended = pipeline_runs.wait(connection, arn, show)
+    except KeyboardInterrupt:
+        pipeline_runs.stop(connection, arn)
+        raise
+    if screen.err.is_terminal:
+        screen.err.print(screen.steps_table(ended.steps))
+    if not ended.succeeded:
+        raise SconesError(ended.explain())
+    return ended
+
+
+def _version_of(connection: Connection, run: Run) -> ModelVersion:
+    arn = next((s.job for s in run.steps if s.kind == "RegisterModel"), None)
+    if arn is None:
+        raise SconesError(f"run {run.arn} registered no model")
+    return registry.describe(connection, arn)
+
+
+def _classify(connection: Connection, version: ModelVersion, plan: Plan) -> list[Outcome]:
+    images = executions.pick_test_images(connection, version.metadata["dataset_s3_uri"], plan.images, plan.seed)
+    outcomes = executions.run(connection, images)
+    screen.out.print(screen.outcomes_table(outcomes))
+    screen.out.print(screen.outcomes_summary(outcomes), markup=False)
+    return outcomes
+
+
+def _wait_for_captures(connection: Connection, expected: int) -> int:
+    """Data capture is written in the background; the report should not miss the last lines of it."""
+    deadline = time.monotonic() + _CAPTURE_TIMEOUT_S
+    found = captures.count(connection)
+    while found < expected and time.monotonic() < deadline:
+        time.sleep(connection.settings.poll_interval_s)
+        found = captures.count(connection)
+    return found
+
+
+def _dataset_summary(connection: Connection, version: ModelVersion, source: Source) -> dict[str, Any]:
+    uri = version.metadata["dataset_s3_uri"]
+    document = executions.read_json(connection, f"{uri}/dataset.json")
+    return {"uri": uri, "source": str(source.path), "drawn": source.drawn, **document}

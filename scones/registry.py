@@ -1,0 +1,96 @@
+"""The model registry: list, show, approve and reject versions.
+
+Runs on a laptop or in CodeBuild. Approving is all a person does: an EventBridge rule deploys what was approved.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from scones.connection import Connection, split_uri
+from scones.errors import SconesError
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One version of the model package group, with the metadata that the pipeline registered."""
+
+    arn: str
+    version: int
+    approval: str
+    created: datetime
+    metadata: dict[str, str]
+    description: str
+    evaluation_uri: str
+
+    @property
+    def classes(self) -> list[str]:
+        return self.metadata.get("classes", "").split(",")
+
+
+def versions(connection: Connection) -> list[ModelVersion]:
+    """Every version, the newest first."""
+    sagemaker = connection.client("sagemaker")
+    pages = sagemaker.get_paginator("list_model_packages").paginate(
+        ModelPackageGroupName=connection.names.model_package_group, SortBy="CreationTime", SortOrder="Descending"
+    )
+    return [describe(connection, item["ModelPackageArn"]) for page in pages for item in page["ModelPackageSummaryList"]]
+
+
+def describe(connection: Connection, arn: str) -> ModelVersion:
+    """One version by its ARN."""
+    answer = connection.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    statistics = answer.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
+    return ModelVersion(
+        answer["ModelPackageArn"],
+        answer["ModelPackageVersion"],
+        answer["ModelApprovalStatus"],
+        answer["CreationTime"],
+        answer.get("CustomerMetadataProperties", {}),
+        answer.get("ApprovalDescription", ""),
+        statistics.get("S3Uri", ""),
+    )
+
+
+def find(connection: Connection, version: int | None) -> ModelVersion:
+    """A version by its number; without one, the newest. SconesError when there is none."""
+    group = connection.names.model_package_group
+    try:
+        known = versions(connection)
+    except ClientError as error:
+        raise SconesError(f"model package group {group} cannot be read ({error}): run `scones deploy` first") from error
+    if not known:
+        raise SconesError(f"model package group {group} holds no version: start one with `scones pipeline run`")
+    if version is None:
+        return known[0]
+    for candidate in known:
+        if candidate.version == version:
+            return candidate
+    raise SconesError(f"there is no version {version}; versions are: {', '.join(str(v.version) for v in known)}")
+
+
+def set_approval(connection: Connection, version: ModelVersion, status: str, reason: str) -> None:
+    """Approve or reject a version; the reason is kept with it."""
+    connection.client("sagemaker").update_model_package(
+        ModelPackageArn=version.arn, ModelApprovalStatus=status, ApprovalDescription=reason
+    )
+
+
+def evaluation(connection: Connection, version: ModelVersion) -> dict[str, Any]:
+    """The evaluation.json that was registered with a version."""
+    if not version.evaluation_uri:
+        raise SconesError(f"{version.arn} was registered without an evaluation")
+    bucket, key = split_uri(version.evaluation_uri)
+    body = connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    document: dict[str, Any] = json.loads(body)
+    return document
+
+
+def accuracy(document: dict[str, Any]) -> float:
+    """Test accuracy of an evaluation document, from 0 to 1."""
+    return float(document["multiclass_classification_metrics"]["accuracy"]["value"])

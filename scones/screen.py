@@ -1,0 +1,128 @@
+"""What a person sees in the terminal: tables, the live view of a pipeline, one-line messages.
+
+Runs on a laptop or in CodeBuild. Results go to standard output, progress and errors to standard error, so that
+``--json`` output can be piped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from scones.executions import Outcome
+from scones.pipeline_runs import Run, Step
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_STATUS_STYLE = {
+    "Succeeded": "green",
+    "SUCCEEDED": "green",
+    "Failed": "red",
+    "FAILED": "red",
+    "LOW_CONFIDENCE": "yellow",
+    "Executing": "cyan",
+    "Starting": "cyan",
+}
+
+
+def say(message: str) -> None:
+    """A line of progress."""
+    err.print(message, markup=False)
+
+
+def print_json(document: Any) -> None:
+    out.print(json.dumps(document, indent=2, default=str), markup=False)
+
+
+def styled(status: str) -> Text:
+    return Text(status, style=_STATUS_STYLE.get(status, ""))
+
+
+def table(*columns: str, rows: Sequence[Sequence[Any]]) -> Table:
+    """A plain table; columns of numbers are aligned to the right."""
+    result = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        numbers = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        result.add_column(column, justify="right" if numbers else "left")
+    for row in rows:
+        result.add_row(*[cell if isinstance(cell, Text) else str(cell) for cell in row])
+    return result
+
+
+def steps_table(steps: Sequence[Step]) -> Table:
+    """The steps of a run: status, seconds, and why one failed."""
+    rows = [
+        (
+            step.name,
+            styled(step.status),
+            f"{step.seconds:.1f} s",
+            "from cache" if step.cached else " ".join(step.failure.split())[:160],
+        )
+        for step in steps
+    ]
+    return table("step", "status", "time", "", rows=rows)
+
+
+@contextmanager
+def pipeline_view(title: str) -> Iterator[Callable[[Run], None]]:
+    """A live view of a run; where standard error is no terminal, one line for each change of a step's status."""
+    if not err.is_terminal:
+        yield _line_view()
+        return
+    spinner = Spinner("dots", text=title)
+    with Live(spinner, console=err, refresh_per_second=8, transient=True) as live:
+
+        def show(run: Run) -> None:
+            live.update(Group(spinner, steps_table(run.steps)))
+
+        yield show
+
+
+def _line_view() -> Callable[[Run], None]:
+    seen: dict[str, str] = {}
+
+    def show(run: Run) -> None:
+        for step in run.steps:
+            if seen.get(step.name) != step.status:
+                seen[step.name] = step.status
+                say(f"  {step.name}: {step.status}")
+
+    return show
+
+
+def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
+    """Executions of the workflow: which passed, which were too uncertain, which failed."""
+    rows = [
+        (
+            outcome.image.key.rsplit("/", 1)[-1],
+            outcome.image.true_label or "-",
+            outcome.predicted_label or "-",
+            "-" if outcome.confidence is None else f"{outcome.confidence:.3f}",
+            styled(outcome.status),
+            outcome.error[:120],
+        )
+        for outcome in outcomes
+    ]
+    return table("image", "true label", "predicted", "confidence", "execution", "", rows=rows)
+
+
+def outcomes_summary(outcomes: Sequence[Outcome]) -> str:
+    """One line of counts; accuracy is over those that passed and whose label is known."""
+    passed = [o for o in outcomes if o.status == "SUCCEEDED"]
+    low = sum(o.status == "LOW_CONFIDENCE" for o in outcomes)
+    failed = sum(o.status == "FAILED" for o in outcomes)
+    line = f"{len(passed)} passed, {low} below the confidence threshold, {failed} failed"
+    labelled = [o for o in passed if o.image.true_label]
+    if labelled:
+        right = sum(o.predicted_label == o.image.true_label for o in labelled)
+        line += f"; {right} of {len(labelled)} passed images are labelled right"
+    return line
