@@ -19,7 +19,7 @@ from infrastructure import stack
 from local_account import control
 from scones import captures, endpoint, executions, pipeline_runs, registry, screen
 from scones.captures import Window
-from scones.commands.account import STATE_DIR, port
+from scones.commands.account import port, state_dir
 from scones.commands.data import locate
 from scones.commands.pipeline import start_training
 from scones.connection import Connection, connect, make_client
@@ -68,14 +68,14 @@ def main(plan: Plan, json_file: Path | None, *, stop: bool) -> None:
         summary = run(plan)
     except KeyboardInterrupt:
         screen.say("stopping the stand-in account and everything it runs...")
-        control.stop(STATE_DIR)
+        control.stop(state_dir())
         raise
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     _closing_words(summary, stopped=stop)
     if stop:
-        control.stop(STATE_DIR)
+        control.stop(state_dir())
 
 
 def _closing_words(summary: dict[str, Any], *, stopped: bool) -> None:
@@ -137,9 +137,9 @@ def run(plan: Plan) -> dict[str, Any]:
 
 def _start_account(settings: Settings, *, keep: bool) -> None:
     if not keep:
-        control.reset(STATE_DIR)
-    if not control.status(STATE_DIR):
-        control.start(STATE_DIR, port(settings))
+        control.reset(state_dir())
+    if not control.status(state_dir()):
+        control.start(state_dir(), port(settings))
 
 
 def _client_of(connection: Connection) -> Any:

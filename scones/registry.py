@@ -28,10 +28,6 @@ class ModelVersion:
     description: str
     evaluation_uri: str
 
-    @property
-    def classes(self) -> list[str]:
-        return self.metadata.get("classes", "").split(",")
-
 
 def versions(connection: Connection) -> list[ModelVersion]:
     """Every version, the newest first."""

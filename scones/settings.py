@@ -19,6 +19,11 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 STAGES_DIR = PROJECT_ROOT / "stages"
 
 
+def home() -> Path:
+    """Where this machine's stand-in account keeps its state: ``SCONES_HOME``, else ``.scones`` in the project."""
+    return Path(os.environ.get("SCONES_HOME", PROJECT_ROOT / ".scones")).resolve()
+
+
 class SettingsError(Exception):
     """A stage that does not exist, or a stage file that holds an unknown key or a wrong value."""
 

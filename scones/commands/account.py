@@ -13,10 +13,13 @@ from local_account import control
 from scones import screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
-from scones.settings import PROJECT_ROOT, Settings
+from scones.settings import Settings, home
 
-STATE_DIR = PROJECT_ROOT / ".scones" / "account"
 app = typer.Typer(no_args_is_help=True, help="The stand-in AWS account on this machine.")
+
+
+def state_dir() -> Path:
+    return home() / "account"
 
 
 def port(settings: Settings) -> int:
@@ -32,27 +35,27 @@ def port(settings: Settings) -> int:
 
 @app.command()
 def start(stage: Stage = "local") -> None:
-    """Start the account in the background; its state is kept in .scones/account."""
-    control.start(STATE_DIR, port(Settings.load(stage)))
+    """Start the account in the background; its state is kept in .scones/account (or below SCONES_HOME)."""
+    control.start(state_dir(), port(Settings.load(stage)))
     status(stage)
 
 
 @app.command()
 def stop() -> None:
     """Stop the account and every process it started; its state stays."""
-    stopped = control.stop(STATE_DIR)
+    stopped = control.stop(state_dir())
     screen.say("stopped" if stopped else "the stand-in account was not running")
 
 
 @app.command()
 def status(stage: Stage = "local", as_json: Json = False) -> None:
     """Say whether the account runs, and where. Exit code 3 when it does not."""
-    found = control.status(STATE_DIR)
+    found = control.status(state_dir())
     if as_json:
         screen.print_json(dataclasses.asdict(found) if found else {"running": False})
     elif found:
         screen.out.print(
-            f"running on {Settings.load(stage).endpoint_url} (pid {found.pid}), state and log in {_short(STATE_DIR)}"
+            f"running on {Settings.load(stage).endpoint_url} (pid {found.pid}), state and log in {state_dir()}"
         )
     else:
         screen.out.print("not running: start it with `scones account start`")
@@ -71,10 +74,6 @@ def env(stage: Stage = "local") -> None:
 def reset(yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask.")) -> None:
     """Stop the account and delete everything in it."""
     if not yes:
-        typer.confirm(f"Delete everything in the stand-in account ({_short(STATE_DIR)})?", abort=True)
-    control.reset(STATE_DIR)
+        typer.confirm(f"Delete everything in the stand-in account ({state_dir()})?", abort=True)
+    control.reset(state_dir())
     screen.say("the stand-in account is empty")
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(PROJECT_ROOT))
