@@ -1,0 +1,1 @@
+"""The container job that turns captured endpoint traffic into a report."""
