@@ -1,0 +1,1 @@
+"""Lambda functions: one file, one function, standard library and boto3 only. They do not import each other."""
