@@ -1,0 +1,46 @@
+"""Random changes to a batch of training images: flip, shift, hide a square.
+
+Runs in the training container. All draws come from the given generator.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+SHIFT_PIXELS = 4
+CUTOUT_PIXELS = 8
+
+
+def alternating_flip(images: Tensor, flipped_first: Tensor, epoch: int) -> Tensor:
+    """Mirror half of the images in even epochs and the other half in odd ones: less redundant than a fresh draw.
+
+    ``flipped_first`` is bool [N]. Source: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024.
+    """
+    flip = flipped_first if epoch % 2 == 0 else ~flipped_first
+    return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
+
+
+def random_shift(images: Tensor, generator: Generator) -> Tensor:
+    """Move each image by up to 4 pixels each way; the border is filled by reflection."""
+    count, _, height, width = images.shape
+    padded = functional.pad(images, (SHIFT_PIXELS,) * 4, mode="reflect")
+    shifts = torch.randint(0, 2 * SHIFT_PIXELS + 1, (2, count), generator=generator)
+    rows = (shifts[0].view(-1, 1) + torch.arange(height)).view(count, 1, height, 1)
+    columns = (shifts[1].view(-1, 1) + torch.arange(width)).view(count, 1, 1, width)
+    which = torch.arange(count).view(count, 1, 1, 1)
+    channels = torch.arange(images.shape[1]).view(1, -1, 1, 1)
+    return padded[which, channels, rows, columns]
+
+
+def random_cutout(images: Tensor, generator: Generator) -> Tensor:
+    """Set one 8 x 8 square of each image to the mean colour (zero, after normalisation)."""
+    count, _, height, width = images.shape
+    tops = torch.randint(0, height - CUTOUT_PIXELS + 1, (count, 1), generator=generator)
+    lefts = torch.randint(0, width - CUTOUT_PIXELS + 1, (count, 1), generator=generator)
+    rows, columns = torch.arange(height), torch.arange(width)
+    in_rows = (rows >= tops) & (rows < tops + CUTOUT_PIXELS)
+    in_columns = (columns >= lefts) & (columns < lefts + CUTOUT_PIXELS)
+    hidden = in_rows.view(count, 1, height, 1) & in_columns.view(count, 1, 1, width)
+    return images.masked_fill(hidden, 0.0)

@@ -1,0 +1,97 @@
+"""Write the model archive's content: ``model.onnx``, ``labels.json``, ``training.json`` and ``code/``.
+
+Runs in the training container. The ONNX file is moved into place only after ONNX Runtime gave the same probabilities as
+torch, and everything goes through a scratch folder, so the model folder holds a whole model or none.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import imaging
+import serving
+from imaging.labels import LABELS_FILE, labels_document
+from serving.inference import MODEL_FILE, model_fn, predict_fn
+from training.member import TrainingError
+from training.network import Ensemble
+
+TRAINING_FILE = "training.json"
+PARITY_TOLERANCE = 1e-4  # of a probability; 1e-6 is usual
+OPSET = 17
+ENTRY_MODULE = '''"""What SageMaker's PyTorch serving container imports: the four functions of the model."""
+
+from serving.inference import input_fn, model_fn, output_fn, predict_fn
+
+__all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
+'''
+
+
+def write_model(
+    ensemble: Ensemble, classes: list[str], record: dict[str, Any], images: Tensor, model_dir: Path
+) -> float:
+    """Write the archive's content; the largest difference between torch and ONNX Runtime on ``images``.
+
+    ``images`` is uint8 [N, 32, 32, 3]. Raises TrainingError when the difference is more than rounding.
+    """
+    model_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=model_dir) as scratch:
+        partial = Path(scratch)
+        _export(ensemble, images[:2], partial / MODEL_FILE)
+        (partial / LABELS_FILE).write_text(labels_document(classes), encoding="utf-8")
+        difference = _check_parity(ensemble, images, partial)
+        document = {**record, "parity_max_difference": difference}
+        (partial / TRAINING_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        _write_code(partial / "code")
+        for path in sorted(partial.iterdir()):
+            target = model_dir / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            path.replace(target)
+    return difference
+
+
+def _export(ensemble: Ensemble, example: Tensor, path: Path) -> None:
+    axes = {"images": {0: "N"}, "probabilities": {0: "N"}}
+    with warnings.catch_warnings():
+        # The exporter that replaces this one needs onnxscript, and the training containers' torch has both.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            ensemble.eval(),
+            (example,),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=["probabilities"],
+            dynamic_axes=axes,
+        )
+
+
+def _check_parity(ensemble: Ensemble, images: Tensor, folder: Path) -> float:
+    with torch.inference_mode():
+        expected = ensemble(images).numpy()
+    served = predict_fn(images.numpy(), model_fn(str(folder)))
+    difference = float(np.abs(expected - served).max())
+    if not difference <= PARITY_TOLERANCE:
+        raise TrainingError(
+            f"the exported model differs from torch by {difference:.2g} (at most {PARITY_TOLERANCE:.0e})"
+        )
+    return difference
+
+
+def _write_code(code: Path) -> None:
+    """The serving code at its repository paths, the entry module, and what the hosting container must install."""
+    for package in (imaging, serving):
+        folder = Path(str(package.__file__)).parent
+        shutil.copytree(folder, code / folder.name, ignore=shutil.ignore_patterns("__pycache__", "requirements.txt"))
+    shutil.copyfile(Path(str(serving.__file__)).parent / "requirements.txt", code / "requirements.txt")
+    (code / "inference.py").write_text(ENTRY_MODULE, encoding="utf-8")
