@@ -1,0 +1,234 @@
+"""The report's plots: confidence over time, histogram of confidence, distribution of the predicted classes.
+
+Runs in the monitoring container. Values in, bytes out; it touches no files. Each plot comes as PNG (light, to be
+passed on) and as SVG whose colours are CSS variables, so that the same drawing is right on light and on dark paper.
+Figures are made without pyplot: nothing global, nothing to close, and Agg is what ``Figure`` uses.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+BLUE, RED = "#3a7ec2", "#d8493d"
+# After the two conventional ones: told apart in the common kinds of colour blindness, and mid-tones, so that each
+# stands out from white and from near-black paper alike.
+PALETTE = (BLUE, RED, "#b8860b", "#2a9d78", "#a35fb5", "#7a8b2a", "#b5653a", "#5f8aa0")
+CONVENTIONAL = {"bicycle": BLUE, "motorcycle": RED}
+OTHER = "#868c94"
+MARKERS = "os^Dv<P*"
+
+# Written by matplotlib, replaced by CSS variables in the SVG: no other element may use these three.
+INK, FAINT, PAPER = "#1d232b", "#d9dde2", "#fffffe"
+_CSS = {INK: "var(--ink)", FAINT: "var(--line)", PAPER: "var(--paper)"}
+
+# More points than this are drawn as one bitmap inside the SVG: a browser slows down on tens of thousands of elements.
+VECTOR_POINTS = 3_000
+WIDE, COLUMN = (9.4, 3.5), (4.8, 3.3)  # inches; text is laid out for these, so a phone gets the narrow one
+PNG_DPI = 144
+
+_RC: dict[Any, Any] = {
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "text.color": INK,
+    "text.parse_math": False,  # a label such as "$x" is text, not a formula
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+}
+
+
+@dataclass(frozen=True)
+class PlotData:
+    """What the plots show: one entry per prediction, by time."""
+
+    times: pd.DatetimeIndex
+    confidence: npt.NDArray[np.float64]
+    predicted: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot: ``png`` for files, ``wide`` and ``narrow`` as SVG elements for the page (one may serve as both)."""
+
+    png: bytes
+    wide: str
+    narrow: str
+
+
+def draw_plots(data: PlotData) -> dict[str, Plot]:
+    """The three plots by name (also the stem of the PNG file)."""
+    with mpl.rc_context(_RC):
+        return {
+            "confidence_over_time": _plot("confidence_over_time", _over_time, data, WIDE),
+            "confidence_histogram": _plot("confidence_histogram", _histogram, data, COLUMN),
+            "class_distribution": _plot("class_distribution", _distribution, data, COLUMN),
+        }
+
+
+def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
+    """One colour per class, the same in every plot and report: by convention where there is one, else by order."""
+    taken = {CONVENTIONAL[label] for label in classes if label in CONVENTIONAL}
+    free = iter([colour for colour in PALETTE if colour not in taken])
+    return {label: CONVENTIONAL.get(label) or next(free, OTHER) for label in classes}
+
+
+def _plot(name: str, draw: Callable[[Axes, PlotData], None], data: PlotData, size: tuple[float, float]) -> Plot:
+    figure = _figure(draw, data, size)
+    wide = _svg(figure, f"{name}-wide")
+    narrow = wide if size == COLUMN else _svg(_figure(draw, data, COLUMN), f"{name}-narrow")
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None})
+    return Plot(out.getvalue(), wide, narrow)
+
+
+def _figure(draw: Callable[[Axes, PlotData], None], data: PlotData, size: tuple[float, float]) -> Figure:
+    figure = Figure(figsize=size, layout="constrained", facecolor="none")
+    draw(figure.add_subplot(), data)
+    return figure
+
+
+def _over_time(axes: Axes, data: PlotData) -> None:
+    x = date2num(data.times.tz_localize(None).to_numpy())  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
+    colours = class_colours(data.classes)
+    counts = np.bincount(data.predicted, minlength=len(data.classes))
+    for rank, index in enumerate(sorted(range(len(counts)), key=lambda i: -counts[i])):
+        chosen = data.predicted == index
+        label = data.classes[index]
+        if not chosen.any():
+            continue
+        axes.scatter(
+            x[chosen], data.confidence[chosen], s=26 if len(x) <= 300 else 8, color=colours[label], linewidths=0,
+            marker=MARKERS[index % len(MARKERS)], alpha=0.85 if len(x) <= 300 else 0.45,
+            rasterized=len(x) > VECTOR_POINTS, label=_short(label) if rank < len(MARKERS) else None,
+        )  # fmt: skip
+    means = binned_means(x, data.confidence)
+    axes.plot(*means, color=INK, linewidth=1.6, marker=".", markersize=5, label="mean")
+    axes.axhline(data.threshold, color=INK, linewidth=1.2, linestyle=(0, (5, 4)), label=f"threshold {data.threshold:g}")
+    axes.set_ylim(_floor(data), 1.01)
+    axes.set_ylabel("confidence")
+    locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]  # as above
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]  # as above
+    axes.set_xlabel("time (UTC)")
+    if np.ptp(x) == 0:
+        axes.set_xlim(x[0] - 1 / 1440, x[0] + 1 / 1440)
+    axes.grid(visible=False, axis="x")
+    axes.figure.legend(loc="outside upper left", ncols=4, handletextpad=0.5, columnspacing=1.2)
+
+
+def binned_means(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[list[float], list[float]]:
+    """Mean x and mean y in 4 to 30 bins of equal width, about five values a bin; bins without values are left out."""
+    bins = int(np.clip(len(x) // 5, 4, 30))
+    span = float(np.ptp(x)) or 1.0
+    which = np.minimum(((x - x.min()) / span * bins).astype(int), bins - 1)
+    filled = np.unique(which)
+    return [float(x[which == bin_].mean()) for bin_ in filled], [float(y[which == bin_].mean()) for bin_ in filled]
+
+
+def _histogram(axes: Axes, data: PlotData) -> None:
+    low = _floor(data)
+    edges = np.linspace(low, 1.0, 26)
+    below = data.confidence < data.threshold
+    bottom = np.zeros(len(edges) - 1)
+    for chosen, alpha, label in ((below, 0.45, "below"), (~below, 1.0, "at or above")):
+        # Binned by hand: a value above the last edge by rounding must not fall out of the picture.
+        heights = np.histogram(np.clip(data.confidence[chosen], low, 1.0), edges)[0]
+        axes.bar(
+            edges[:-1], heights, np.diff(edges) * 0.92, bottom=bottom, align="edge",
+            color=BLUE, alpha=alpha, label=f"{label} ({int(chosen.sum()):,})",
+        )  # fmt: skip
+        bottom += heights
+    axes.axvline(data.threshold, color=INK, linewidth=1.2, linestyle=(0, (5, 4)), label=f"threshold {data.threshold:g}")
+    axes.set_xlim(low, 1.005)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("predictions")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    axes.grid(visible=False, axis="x")
+    axes.figure.legend(loc="outside upper left", ncols=3, handlelength=1.2, handletextpad=0.5, columnspacing=1.0)
+
+
+def _distribution(axes: Axes, data: PlotData) -> None:
+    shown = _bars(data)
+    labels, counts = [_short(label) for label, _, _ in shown], [count for _, count, _ in shown]
+    rows = np.arange(len(shown))
+    axes.barh(rows, counts, color=[colour for _, _, colour in shown], height=0.62)
+    for row, count in enumerate(counts):
+        axes.annotate(
+            f"{count:,} ({count / len(data.predicted):.0%})", (count, row), (5, 0),
+            textcoords="offset points", va="center",
+        )  # fmt: skip
+    axes.set_yticks(rows, labels)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(counts) * 1.28)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlabel("predictions")
+    axes.grid(visible=False, axis="y")
+
+
+def _bars(data: PlotData, limit: int = 12) -> list[tuple[str, int, str]]:
+    """Label, count and colour per bar in the order of the classes; of many classes the most frequent, then the rest."""
+    colours = class_colours(data.classes)
+    counts = np.bincount(data.predicted, minlength=len(data.classes))
+    bars = [(label, int(count), colours[label]) for label, count in zip(data.classes, counts, strict=True)]
+    if len(bars) <= limit:
+        return bars
+    bars.sort(key=lambda bar: -bar[1])
+    rest = bars[limit - 1 :]
+    return [*bars[: limit - 1], (f"{len(rest)} others", sum(count for _, count, _ in rest), OTHER)]
+
+
+def _floor(data: PlotData) -> float:
+    """The lower end of a confidence axis, a multiple of 0.05: the lowest value and the threshold stay visible."""
+    lowest = min(float(data.confidence.min()), data.threshold)
+    return max(0.0, math.floor((lowest - 0.02) * 20) / 20)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 24 else label[:23] + "…"
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an SVG element for a page: themed, scalable, its ids its own."""
+    out = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return _themed(out.getvalue(), name, _CSS)
+
+
+def _themed(text: str, name: str, colours: Mapping[str, str]) -> str:
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'^<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg xmlns:xlink="http://www.w3.org/1999/xlink" \1>', text)
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
+    for written, variable in colours.items():
+        text = text.replace(f": {written}", f": {variable}")
+    return text
