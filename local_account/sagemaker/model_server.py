@@ -1,0 +1,224 @@
+"""The model server: one process that loads a model archive's script and answers ``/ping`` and ``/invocations``.
+
+Runs inside the container of an endpoint's variant, started by its file path, on the standard library alone (numpy only
+where a script leaves ``input_fn`` or ``output_fn`` out). It follows SageMaker's script mode as the inference toolkit
+does (https://github.com/aws/sagemaker-inference-toolkit): reads ``SAGEMAKER_PROGRAM``, ``SAGEMAKER_SUBMIT_DIRECTORY``,
+``SM_MODEL_DIR`` and ``SAGEMAKER_BIND_TO_PORT``; writes the port it took to ``MODEL_SERVER_PORT_FILE``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MODEL_DIR = Path("/opt/ml/model")
+HOOKS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
+
+
+class UnsupportedContentError(Exception):
+    """The default ``input_fn`` or ``output_fn`` does not know a content type."""
+
+    status_code = 415
+
+
+class InvalidContentError(Exception):
+    """The script's ``input_fn`` refused the request."""
+
+    status_code = 400
+
+
+class Context:
+    """What the toolkit hands to hooks that take one argument more."""
+
+    def __init__(self, model_dir: Path) -> None:
+        self.system_properties = {"model_dir": str(model_dir), "gpu_id": None}
+
+
+class Answer(NamedTuple):
+    body: bytes
+    content_type: str
+
+
+def media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def default_input_fn(body: bytes, content_type: str) -> Any:
+    """Decode JSON, CSV and NPY into an array."""
+    import numpy  # only models without an input_fn of their own need it
+
+    kind = media_type(content_type)
+    if kind == "application/json":
+        return numpy.array(json.loads(body))
+    if kind == "text/csv":
+        return numpy.genfromtxt(io.StringIO(body.decode()), delimiter=",")
+    if kind == "application/x-npy":
+        return numpy.load(io.BytesIO(body), allow_pickle=False)
+    raise UnsupportedContentError(f"Content type {content_type} is not supported by this framework.")
+
+
+def default_predict_fn(data: Any, model: Any) -> Any:
+    if not callable(model):
+        raise NotImplementedError("Please provide a predict_fn implementation: the model is not callable.")
+    return model(data)
+
+
+def default_output_fn(prediction: Any, accept: str) -> Any:
+    """Encode an array as JSON, CSV or NPY."""
+    import numpy  # only models without an output_fn of their own need it
+
+    array = numpy.asarray(prediction)
+    kind = media_type(accept)
+    if kind == "application/json":
+        return json.dumps(array.tolist())
+    stream = io.BytesIO()
+    if kind == "text/csv":
+        numpy.savetxt(stream, numpy.atleast_1d(array), delimiter=",", fmt="%s")
+    elif kind == "application/x-npy":
+        numpy.save(stream, array, allow_pickle=False)
+    else:
+        raise UnsupportedContentError(f"Accept type {accept} is not supported by this framework.")
+    return stream.getvalue()
+
+
+class Script:
+    """The user's module with its hooks; load it once, call ``transform`` from many threads."""
+
+    def __init__(self, hooks: dict[str, Callable[..., Any]], model_dir: Path) -> None:
+        if "model_fn" not in hooks:
+            raise NotImplementedError("Please provide a model_fn implementation: the script defines none.")
+        if "transform_fn" in hooks and hooks.keys() & {"input_fn", "predict_fn", "output_fn"}:
+            raise ValueError("transform_fn excludes input_fn, predict_fn and output_fn: provide one or the others.")
+        self._hooks = {
+            "input_fn": default_input_fn,
+            "predict_fn": default_predict_fn,
+            "output_fn": default_output_fn,
+        } | hooks
+        self._context = Context(model_dir)
+        self._model = self._call("model_fn", str(model_dir))
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        hook = self._hooks[name]
+        takes = len(inspect.signature(hook).parameters)
+        return hook(*arguments, self._context) if takes > len(arguments) else hook(*arguments)
+
+    def transform(self, body: bytes, content_type: str, accept: str) -> Answer:
+        """One inference; an exception with ``status_code`` answers that status, any other one 500."""
+        if "transform_fn" in self._hooks:
+            result = self._call("transform_fn", self._model, body, content_type, accept)
+        else:
+            data = self._decode(body, content_type)
+            result = self._call("output_fn", self._call("predict_fn", data, self._model), accept)
+        content, answered_type = result if isinstance(result, tuple) else (result, accept)
+        if isinstance(content, str):
+            content = content.encode()
+        if not isinstance(content, bytes | bytearray):
+            raise TypeError(f"output_fn must return str or bytes, it returned {type(content).__name__}.")
+        return Answer(bytes(content), answered_type)
+
+    def _decode(self, body: bytes, content_type: str) -> Any:
+        # Differs from the toolkit, which answers 500 here too: a request that cannot be read is the client's fault.
+        try:
+            return self._call("input_fn", body, content_type)
+        except (ValueError, TypeError) as error:
+            raise InvalidContentError(str(error)) from error
+
+
+class Handler(BaseHTTPRequestHandler):
+    """HTTP/1.1 with keep-alive."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "model-server"
+    disable_nagle_algorithm = True
+    wbufsize = 64 * 1024  # unbuffered, the header and the body of an answer meet Nagle's delay of 40 ms
+    server: Server
+
+    def do_GET(self) -> None:
+        self._answer(200 if self.path == "/ping" else 404, Answer(b"", "text/plain"))
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path != "/invocations":
+            self._answer(404, Answer(b"", "text/plain"))
+            return
+        accept = self.headers.get("Accept", "")
+        if not accept or "*/*" in accept:
+            accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "application/json")
+        try:
+            status = 200
+            answer = self.server.script.transform(body, self.headers.get("Content-Type", "application/json"), accept)
+        except Exception as error:  # whatever a script raises is an answer, never the end of the server
+            status = getattr(error, "status_code", 500)
+            if not (isinstance(status, int) and 400 <= status <= 599):
+                status = 500
+            traceback.print_exc()
+            answer = Answer(str(error).encode() or type(error).__name__.encode(), "text/plain")
+        self._answer(status, answer)
+
+    def _answer(self, status: int, answer: Answer) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: ARG002 (the base class's signature)
+        if self.path != "/ping":
+            sys.stdout.write(f'{self.address_string()} - "{self.requestline}" {arguments[1]}\n')
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, script: Script) -> None:
+        self.script = script
+        super().__init__(("127.0.0.1", port), Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError | socket.timeout):
+            super().handle_error(request, client_address)
+
+
+def load_script(submit_directory: Path, program: str) -> Script:
+    """Install the script's requirements, import it and load the model."""
+    requirements = submit_directory / "requirements.txt"
+    if requirements.is_file():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*command, "--requirement", str(requirements)], check=True)
+        importlib.invalidate_caches()
+    sys.path.insert(0, str(submit_directory))
+    module = importlib.import_module(program.removesuffix(".py").replace("/", "."))
+    hooks = {name: getattr(module, name) for name in HOOKS if hasattr(module, name)}
+    return Script(hooks, Path(os.environ.get("SM_MODEL_DIR", MODEL_DIR)))
+
+
+def main() -> None:
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # stdout is a text stream here
+    submit_directory = Path(os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", MODEL_DIR / "code"))
+    script = load_script(submit_directory, os.environ.get("SAGEMAKER_PROGRAM", "inference.py"))
+    server = Server(int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")), script)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    if "MODEL_SERVER_PORT_FILE" in os.environ:
+        port_file = Path(os.environ["MODEL_SERVER_PORT_FILE"])
+        partial = port_file.with_suffix(".partial")
+        partial.write_text(str(server.server_address[1]))
+        partial.replace(port_file)
+    server.serve_forever(poll_interval=0.05)
+
+
+if __name__ == "__main__":
+    main()
