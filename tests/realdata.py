@@ -1,0 +1,23 @@
+"""Find the real CIFAR-100 archive for the tests; where there is none, the test is skipped and says why."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ARCHIVE = "cifar-100-python.tar.gz"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def cifar_archive() -> Path:
+    """The archive named by SCONES_DATA (file or folder), or in data/, or in ../shared/cifar100/."""
+    places = [ROOT / "data", ROOT.parent / "shared" / "cifar100"]
+    if os.environ.get("SCONES_DATA"):
+        places.insert(0, Path(os.environ["SCONES_DATA"]))
+    for place in places:
+        for path in (place, place / ARCHIVE):
+            if path.is_file():
+                return path
+    pytest.skip(f"no real images: {ARCHIVE} is in none of {', '.join(map(str, places))}; set SCONES_DATA")

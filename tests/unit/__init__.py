@@ -1,0 +1,1 @@
+"""Tests that touch nothing outside a temporary folder, except the real images."""
