@@ -13,6 +13,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
+from inference_workflow import workflow
 from infrastructure import stack
 from local_account import control
 from scones import artifacts, demo, endpoint, executions, registry, screen
@@ -80,8 +81,8 @@ def build(
     out: Annotated[Path, typer.Option(help="Folder for the artefacts.")] = PROJECT_ROOT / "build" / "artifacts",
 ) -> None:
     """Build the artefacts that go to AWS: the Lambda zips and the container source archive."""
-    for artifact in artifacts.build(out):
-        screen.out.print(str(artifact), markup=False)
+    for path in artifacts.write(artifacts.build({"inference-workflow": workflow.definition()}), out):
+        screen.out.print(str(path), markup=False)
 
 
 @app.command()

@@ -20,7 +20,8 @@ import boto3
 import psutil
 import pytest
 from botocore.config import Config
-from conftest import free_port
+
+from tests.local.conftest import free_port
 
 STAGE_PREFIX = "scones-local"
 ENDPOINT = f"{STAGE_PREFIX}-vehicle-classifier"
