@@ -55,6 +55,8 @@ def assemble(deployment: Deployment) -> Any:
         name=deployment.names.monitoring_pipeline,
         parameters=parameters.declared(),
         steps=[report_traffic(deployment, parameters, session)],
+        # The default would create a SageMaker experiment for every execution, and need the permission to.
+        pipeline_experiment_config=None,
         sagemaker_session=session,
     )
 

@@ -131,6 +131,8 @@ def assemble(deployment: Deployment) -> Any:
         name=deployment.names.training_pipeline,
         parameters=parameters.declared(),
         steps=[dataset, model, evaluation, check],
+        # The default would create a SageMaker experiment for every execution, and need the permission to.
+        pipeline_experiment_config=None,
         sagemaker_session=session,
     )
 

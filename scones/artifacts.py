@@ -19,6 +19,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from scones.errors import SconesError
 from scones.settings import PROJECT_ROOT
 
 CONTAINER_PACKAGES = ("imaging", "monitoring", "processing", "serving", "training")
@@ -36,7 +37,7 @@ _FILE_MODE = 0o644
 _LEFT_OUT = {"__pycache__", "tests"}
 
 
-class ArtifactError(Exception):
+class ArtifactError(SconesError):
     """The repository lacks something that has to be uploaded."""
 
 
@@ -105,8 +106,8 @@ def function_zip(handler: str, root: Path = PROJECT_ROOT) -> Artifact:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in files.items():
+            # Stored, not deflated: a few KiB, and other zlib versions would compress to other bytes.
             info = zipfile.ZipInfo(name, _ZIP_TIME)
-            info.compress_type = zipfile.ZIP_DEFLATED
             info.create_system = 3  # Unix, wherever this runs; else the permissions would be read differently
             info.external_attr = _FILE_MODE << 16
             archive.writestr(info, data)

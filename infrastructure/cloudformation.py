@@ -1,0 +1,181 @@
+"""Brings one CloudFormation stack to a template, through a change set, and deletes it. Knows nothing of the template.
+
+Runs on a laptop or in CodeBuild. Reads and changes the stack; reports each resource as it changes.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from scones.errors import SconesError
+
+Progress = Callable[[str], None]
+
+# The waits between two looks grow from the first to the last: short for the stand-in account, polite to AWS.
+FIRST_WAIT_SECONDS = 0.1
+LAST_WAIT_SECONDS = 5.0
+MAX_WAIT_SECONDS = 3600.0
+
+_NO_CHANGES = ("didn't contain changes", "no updates are to be performed", "no changes to deploy")
+
+
+class DeployError(SconesError):
+    """A stack that cannot be brought to the template; the message carries the failed resource's reason."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack by name, whether it exists or not."""
+
+    name: str
+    client: Any
+    sleep: Callable[[float], None] = time.sleep
+
+    def apply(
+        self, template: str, parameters: Mapping[str, str], tags: Mapping[str, str], progress: Progress
+    ) -> dict[str, str]:
+        """Create or update the stack; returns its outputs. Raises DeployError when that fails."""
+        status = self._prepare(progress)
+        change_set = self._create_change_set(template, parameters, tags, kind="UPDATE" if status else "CREATE")
+        if change_set is None:
+            progress(f"stack {self.name} is up to date")
+        else:
+            seen = self._event_ids() if status else set()
+            self.client.execute_change_set(ChangeSetName=change_set, StackName=self.name)
+            self._follow(seen, progress, done={"CREATE_COMPLETE", "UPDATE_COMPLETE"})
+        return self.outputs()
+
+    def delete(self, progress: Progress) -> bool:
+        """Delete the stack and wait; False when there is none."""
+        found = self._describe()
+        if found is None:
+            return False
+        # By id: a deleted stack can no longer be described by its name.
+        stack = Stack(found["StackId"], self.client, self.sleep)
+        seen = stack._event_ids()
+        self.client.delete_stack(StackName=self.name)
+        stack._follow(seen, progress, done={"DELETE_COMPLETE"})
+        return True
+
+    def outputs(self) -> dict[str, str]:
+        found = self._describe()
+        if found is None:
+            raise DeployError(f"there is no stack {self.name}: run `scones deploy` first")
+        return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+
+    def _describe(self) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self.client.describe_stacks(StackName=self.name)["Stacks"][0]
+        except ClientError as error:
+            if "does not exist" in error.response["Error"].get("Message", ""):
+                return None
+            raise
+        return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+
+    def _prepare(self, progress: Progress) -> str | None:
+        """The stack's status, or None when the stack has yet to be created."""
+        found = self._describe()
+        status = found["StackStatus"] if found else None
+        if status in {None, "REVIEW_IN_PROGRESS"}:
+            return None
+        if status in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"}:
+            progress(f"stack {self.name} is left over from a failed attempt ({status}): deleting it first")
+            self.delete(progress)
+            return None
+        if str(status).endswith("_IN_PROGRESS"):
+            raise DeployError(f"stack {self.name} is changing already ({status}): wait for it and try again")
+        return str(status)
+
+    def _create_change_set(
+        self, template: str, parameters: Mapping[str, str], tags: Mapping[str, str], kind: str
+    ) -> str | None:
+        """The id of a change set that is ready to execute; None when nothing would change."""
+        try:
+            identifier: str = self.client.create_change_set(
+                StackName=self.name,
+                ChangeSetName=f"deploy-{uuid.uuid4().hex}",
+                ChangeSetType=kind,
+                TemplateBody=template,
+                Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+                Capabilities=["CAPABILITY_IAM"],
+                Tags=[{"Key": k, "Value": v} for k, v in tags.items()],
+            )["Id"]
+        except ClientError as error:
+            if self._unchanged(error.response["Error"].get("Message", "")):
+                return None
+            raise DeployError(f"CloudFormation refused the template: {error.response['Error']['Message']}") from error
+        for _ in self._looks(f"the change set of stack {self.name}"):
+            found = self.client.describe_change_set(ChangeSetName=identifier, StackName=self.name)
+            if found["Status"] == "FAILED":
+                self.client.delete_change_set(ChangeSetName=identifier, StackName=self.name)
+                if self._unchanged(found.get("StatusReason", "")):
+                    return None
+                raise DeployError(f"CloudFormation refused the change set: {found.get('StatusReason', 'no reason')}")
+            if found["Status"] == "CREATE_COMPLETE":
+                break
+        return identifier
+
+    @staticmethod
+    def _unchanged(reason: str) -> bool:
+        return any(words in reason.lower() for words in _NO_CHANGES)
+
+    def _follow(self, seen: set[str], progress: Progress, done: set[str]) -> None:
+        """Report the stack's events until it comes to rest; raise DeployError unless its status is in ``done``."""
+        failures: list[str] = []
+        for _ in self._looks(f"stack {self.name}"):
+            status = self._status()
+            for event in self._new_events(seen):
+                line = f"{event['ResourceStatus']} {event['LogicalResourceId']}"
+                reason = event.get("ResourceStatusReason", "")
+                progress(f"{line}: {reason}" if reason else line)
+                if event["ResourceStatus"].endswith("_FAILED") and "cancelled" not in reason.lower():
+                    failures.append(f"{event['LogicalResourceId']} ({event.get('ResourceType', '')}): {reason}")
+            if status in done:
+                return
+            if not status.endswith("_IN_PROGRESS"):
+                break
+        raise DeployError(
+            f"stack {self.name} ended as {status}: {failures[0] if failures else 'see its events for the reason'}"
+        )
+
+    def _status(self) -> str:
+        try:
+            return str(self.client.describe_stacks(StackName=self.name)["Stacks"][0]["StackStatus"])
+        except ClientError as error:
+            if "does not exist" in error.response["Error"].get("Message", ""):
+                return "DELETE_COMPLETE"
+            raise
+
+    def _events(self) -> list[dict[str, Any]]:
+        """Every event of the stack, the newest first."""
+        try:
+            pages = self.client.get_paginator("describe_stack_events").paginate(StackName=self.name)
+            return [event for page in pages for event in page["StackEvents"]]
+        except ClientError as error:
+            if "does not exist" in error.response["Error"].get("Message", ""):
+                return []
+            raise
+
+    def _event_ids(self) -> set[str]:
+        return {event["EventId"] for event in self._events()}
+
+    def _new_events(self, seen: set[str]) -> list[dict[str, Any]]:
+        new = [event for event in reversed(self._events()) if event["EventId"] not in seen]
+        seen.update(event["EventId"] for event in new)
+        return new
+
+    def _looks(self, what: str) -> Any:
+        """Yield at growing intervals; raise DeployError after an hour."""
+        wait, waited = FIRST_WAIT_SECONDS, 0.0
+        while waited < MAX_WAIT_SECONDS:
+            yield
+            self.sleep(wait)
+            waited += wait
+            wait = min(wait * 1.5, LAST_WAIT_SECONDS)
+        raise DeployError(f"{what} did not come to rest within {MAX_WAIT_SECONDS / 60:.0f} minutes")

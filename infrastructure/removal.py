@@ -1,0 +1,135 @@
+"""Removes everything of a stage that costs money or takes up a name: what the stack made, and what was made beside it.
+
+Runs on a laptop. Deletes, in this order: endpoint, endpoint configurations, models, pipelines, model packages, the
+contents of the data bucket, the stack, the artifact bucket. Each part may be gone already.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from infrastructure.cloudformation import FIRST_WAIT_SECONDS, DeployError, Progress, Stack
+from scones.connection import Connection
+
+MAX_LOOKS = 300
+LOOK_SECONDS = 2.0
+# DeleteObjects takes at most a thousand.
+_BATCH = 1000
+
+
+def destroy(connection: Connection, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> list[str]:
+    """Remove the stage; returns what was removed, a line each."""
+    names = connection.names
+    sagemaker, s3 = connection.client("sagemaker"), connection.client("s3")
+    removed: list[str] = []
+
+    def say(what: str) -> None:
+        removed.append(what)
+        progress(f"removed {what}")
+
+    for name in (names.training_pipeline, names.monitoring_pipeline):
+        remove_pipeline(sagemaker, name, say, sleep)
+    remove_endpoint(sagemaker, names.endpoint, say, sleep)
+    remove_model_packages(sagemaker, names.model_package_group, say)
+    empty_bucket(s3, names.data_bucket, say)
+    if Stack(names.stack, connection.client("cloudformation"), sleep).delete(progress):
+        say(f"stack {names.stack}")
+    if empty_bucket(s3, names.artifact_bucket, say):
+        s3.delete_bucket(Bucket=names.artifact_bucket)
+        say(f"bucket {names.artifact_bucket}")
+    return removed
+
+
+def remove_pipeline(sagemaker: Any, name: str, say: Progress, sleep: Callable[[float], None]) -> None:
+    """Stop what runs, then delete the pipeline."""
+    if not _exists(sagemaker.describe_pipeline, PipelineName=name):
+        return
+    for execution in list(_running(sagemaker, name)):
+        sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution)
+    _wait_until(lambda: not list(_running(sagemaker, name)), f"the executions of pipeline {name}", sleep)
+    sagemaker.delete_pipeline(PipelineName=name)
+    say(f"pipeline {name}")
+
+
+def remove_endpoint(sagemaker: Any, name: str, say: Progress, sleep: Callable[[float], None]) -> None:
+    """The endpoint, then the configurations and models that were made for it."""
+    if _exists(sagemaker.describe_endpoint, EndpointName=name):
+        sagemaker.delete_endpoint(EndpointName=name)
+        _wait_until(lambda: not _exists(sagemaker.describe_endpoint, EndpointName=name), f"endpoint {name}", sleep)
+        say(f"endpoint {name}")
+    for page in list(sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=name)):
+        for config in page["EndpointConfigs"]:
+            if config["EndpointConfigName"].startswith(f"{name}-v"):
+                sagemaker.delete_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
+                say(f"endpoint configuration {config['EndpointConfigName']}")
+    for page in list(sagemaker.get_paginator("list_models").paginate(NameContains=name)):
+        for model in page["Models"]:
+            if model["ModelName"].startswith(f"{name}-v"):
+                sagemaker.delete_model(ModelName=model["ModelName"])
+                say(f"model {model['ModelName']}")
+
+
+def remove_model_packages(sagemaker: Any, group: str, say: Progress) -> None:
+    """The versions; the group itself belongs to the stack, which can only delete it empty."""
+    if not _exists(sagemaker.describe_model_package_group, ModelPackageGroupName=group):
+        return
+    pages = sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group)
+    for arn in [package["ModelPackageArn"] for page in pages for package in page["ModelPackageSummaryList"]]:
+        sagemaker.delete_model_package(ModelPackageName=arn)
+        say(f"model package {arn}")
+
+
+def empty_bucket(s3: Any, bucket: str, say: Progress) -> bool:
+    """Delete every version of every object; False when there is no such bucket."""
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"404", "NoSuchBucket"}:
+            return False
+        raise
+    versions = []
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for item in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+            versions.append({"Key": item["Key"], "VersionId": item["VersionId"]})
+    for start in range(0, len(versions), _BATCH):
+        answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": versions[start : start + _BATCH], "Quiet": True})
+        if answer.get("Errors"):
+            first = answer["Errors"][0]
+            raise DeployError(f"s3://{bucket}/{first['Key']} cannot be deleted: {first['Message']}")
+    if versions:
+        say(f"{len(versions)} object versions in bucket {bucket}")
+    return True
+
+
+def _running(sagemaker: Any, pipeline: str) -> Iterator[str]:
+    for page in sagemaker.get_paginator("list_pipeline_executions").paginate(PipelineName=pipeline):
+        for execution in page["PipelineExecutionSummaries"]:
+            if execution["PipelineExecutionStatus"] in {"Executing", "Stopping"}:
+                yield execution["PipelineExecutionArn"]
+
+
+def _exists(describe: Callable[..., Any], **name: str) -> bool:
+    try:
+        describe(**name)
+    except ClientError as error:
+        message = error.response["Error"].get("Message", "").lower()
+        if error.response["Error"]["Code"] == "ResourceNotFound" or "could not find" in message:
+            return False
+        if "does not exist" in message or "not found" in message:
+            return False
+        raise
+    return True
+
+
+def _wait_until(done: Callable[[], bool], what: str, sleep: Callable[[float], None]) -> None:
+    wait = FIRST_WAIT_SECONDS
+    for _ in range(MAX_LOOKS):
+        if done():
+            return
+        sleep(wait)
+        wait = min(wait * 1.5, LOOK_SECONDS)
+    raise DeployError(f"{what} did not come to an end within {MAX_LOOKS * LOOK_SECONDS / 60:.0f} minutes")
