@@ -2,8 +2,8 @@
 
 Runs in the server process. Answers are handed over in the request path, a thread writes them: every two seconds, or
 every hundred lines, one object a variant, as
-``{DestinationS3Uri}/{endpoint}/{variant}/yyyy/mm/dd/hh/MM-SS-mmm-{uuid}.jsonl``. AWS writes minutes later. What could
-not be uploaded when the account stops lies in ``<state>/capture-unsent.jsonl`` and is uploaded at the next start.
+``{DestinationS3Uri}/{endpoint}/{variant}/yyyy/mm/dd/hh/MM-SS-mmm-{uuid}.jsonl``. AWS writes minutes later. What is not
+in S3 when the account stops is kept in its snapshot ``data-capture`` and uploaded at the next start.
 
 Only answers of status 200 are captured: AWS documents that capture records what an endpoint answers and says nothing
 of failed invocations; Model Monitor's analyser expects every line to hold a prediction.
@@ -11,7 +11,6 @@ of failed invocations; Model Monitor's analyser expects every line to hold a pre
 
 from __future__ import annotations
 
-import atexit
 import base64
 import json
 import logging
@@ -31,6 +30,7 @@ from local_account.account import Account
 log = logging.getLogger(__name__)
 
 FLUSH_S = 2.0
+POLL_S = 0.25
 FLUSH_LINES = 100
 
 
@@ -94,14 +94,11 @@ class Capture:
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._waiting: queue.SimpleQueue[tuple[dict[str, Any], Exchange]] = queue.SimpleQueue()
+        self._recorded: queue.SimpleQueue[tuple[dict[str, Any], Exchange]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._open: dict[tuple[str, str], list[str]] = {}
         self._unsent: list[_Object] = []
-        self._unsent_file = account.state_dir / "capture-unsent.jsonl"
-        self._writing = threading.Lock()
-        self._wake = threading.Event()
-        if self._unsent_file.is_file():
-            self._unsent = [_Object(*json.loads(line)) for line in self._unsent_file.read_text().splitlines()]
-        atexit.register(self.close)
+        account.snapshots.register("data-capture", self._dump, self._load)
         threading.Thread(target=self._run, name="data-capture", daemon=True).start()
 
     def record(self, config: dict[str, Any] | None, exchange: Exchange) -> None:
@@ -110,58 +107,63 @@ class Capture:
             return
         if random.random() * 100 >= config["InitialSamplingPercentage"]:  # noqa: S311 (a sample of the traffic)
             return
-        self._waiting.put((config, exchange))
-        if self._waiting.qsize() >= FLUSH_LINES:
-            self._wake.set()
+        self._recorded.put((config, exchange))
+        self._account.snapshots.mark_dirty("data-capture")
 
     def _run(self) -> None:
-        while not self._account.stopping.is_set():
-            self._wake.wait(FLUSH_S)
-            self._wake.clear()
-            self.flush()
+        written = time.monotonic()
+        while not self._account.stopping.wait(POLL_S):
+            if time.monotonic() - written < FLUSH_S and self._recorded.qsize() < FLUSH_LINES:
+                continue
+            written = time.monotonic()
+            self._flush()
 
-    def flush(self) -> None:
-        """Write everything that was recorded so far; what S3 does not take is kept for the next time."""
-        with self._writing:
-            self._unsent += self._objects()
-            left = []
-            for item in self._unsent:
-                try:
-                    self._account.client("s3").put_object(
-                        Bucket=item.bucket, Key=item.key, Body=item.body.encode(), ContentType="application/json"
-                    )
-                except ClientError as error:  # no such bucket: trying again would not help
-                    log.warning("captured data could not be written to s3://%s/%s: %s", item.bucket, item.key, error)
-                except BotoCoreError:  # the account is starting or stopping
-                    left.append(item)
-            self._unsent = left
-            if not left:
-                self._unsent_file.unlink(missing_ok=True)
+    def _flush(self) -> None:
+        with self._lock:
+            self._gather()
+            self._unsent += [item for key, lines in self._open.items() for item in _objects(key, lines)]
+            self._open = {}
+            unsent = list(self._unsent)
+        for item in unsent:
+            try:
+                self._account.client("s3").put_object(
+                    Bucket=item.bucket, Key=item.key, Body=item.body.encode(), ContentType="application/json"
+                )
+            except ClientError as error:  # no such bucket: trying again would not help
+                log.warning("captured data could not be written to s3://%s/%s: %s", item.bucket, item.key, error)
+            except BotoCoreError:  # the account is starting or stopping: try again
+                return
+            with self._lock:
+                self._unsent.remove(item)
+            self._account.snapshots.mark_dirty("data-capture")
 
-    def _objects(self) -> list[_Object]:
-        batches: dict[tuple[str, str], list[str]] = {}
-        while not self._waiting.empty():
-            config, exchange = self._waiting.get()
+    def _gather(self) -> None:
+        while not self._recorded.empty():
+            config, exchange = self._recorded.get()
             hour = datetime.fromtimestamp(exchange.at, UTC).strftime("%Y/%m/%d/%H")
             address = urlsplit(config["DestinationS3Uri"])
             prefix = "/".join(filter(None, (address.path.strip("/"), exchange.endpoint, exchange.variant, hour)))
-            batches.setdefault((address.netloc, prefix), []).append(capture_line(config, exchange))
-        objects = []
-        for (bucket, prefix), lines in batches.items():
-            for start in range(0, len(lines), FLUSH_LINES):
-                name = f"{datetime.now(UTC).strftime('%M-%S-%f')[:-3]}-{uuid.uuid4()}.jsonl"
-                body = "".join(f"{line}\n" for line in lines[start : start + FLUSH_LINES])
-                objects.append(_Object(bucket, f"{prefix}/{name}", body))
-        return objects
+            self._open.setdefault((address.netloc, prefix), []).append(capture_line(config, exchange))
 
-    def close(self) -> None:
-        """At the end of the process: keep on disk what is not in S3."""
-        deadline = time.monotonic() + FLUSH_S
-        if not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            return
-        try:
-            self._unsent += self._objects()
-            if self._unsent:
-                self._unsent_file.write_text("".join(json.dumps(item) + "\n" for item in self._unsent))
-        finally:
-            self._writing.release()
+    def _dump(self) -> bytes:
+        with self._lock:
+            self._gather()
+            return json.dumps(
+                {"open": [[*key, lines] for key, lines in self._open.items()], "unsent": self._unsent}
+            ).encode()
+
+    def _load(self, content: bytes) -> None:
+        state = json.loads(content)
+        self._open = {(bucket, prefix): lines for bucket, prefix, lines in state["open"]}
+        self._unsent = [_Object(*item) for item in state["unsent"]]
+
+
+def _objects(key: tuple[str, str], lines: list[str]) -> list[_Object]:
+    bucket, prefix = key
+    objects = []
+    for start in range(0, len(lines), FLUSH_LINES):
+        name = f"{datetime.now(UTC).strftime('%M-%S-%f')[:-3]}-{uuid.uuid4()}.jsonl"
+        objects.append(
+            _Object(bucket, f"{prefix}/{name}", "".join(f"{x}\n" for x in lines[start : start + FLUSH_LINES]))
+        )
+    return objects

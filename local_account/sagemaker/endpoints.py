@@ -126,7 +126,7 @@ class Endpoints:
         self._in_thread(endpoint["EndpointName"], lambda: self._replace(endpoint))
         return {"EndpointArn": endpoint["EndpointArn"]}
 
-    def updatetraffic_weights(self, request: dict[str, Any]) -> dict[str, Any]:
+    def update_weights(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._sagemaker.lock:
             endpoint = self._settled(request["EndpointName"])
             variants = {v["VariantName"]: v for v in endpoint["_source"]["variants"]}
@@ -144,7 +144,7 @@ class Endpoints:
             self._set(endpoint, "Updating", FailureReason=None)
 
         def apply() -> None:
-            self._fleets[endpoint["EndpointName"]].settraffic_weights(traffic_weights(endpoint["_source"]))
+            self._fleets[endpoint["EndpointName"]].set_weights(traffic_weights(endpoint["_source"]))
             self._set(endpoint, "InService")
 
         self._in_thread(endpoint["EndpointName"], apply)
