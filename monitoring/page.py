@@ -104,7 +104,7 @@ def _figure(name: str, plot: Plot) -> str:
 
 
 def _tables(summary: Summary) -> str:
-    headers = ["predictions", "share", "mean confidence", "below threshold"]
+    headers = ["predictions", "mean confidence", "below threshold"]
     records = summary["counts"]["records"]
     by_class = [[label, *_cells(figures, records)] for label, figures in summary["per_class"].items()]
     by_variant = [[row["endpoint"], row["variant"], *_cells(row, records)] for row in summary["per_variant"]]
@@ -118,17 +118,15 @@ def _tables(summary: Summary) -> str:
 def _cells(figures: Mapping[str, Any], records: int) -> list[str]:
     count, mean, below = figures["count"], figures["mean_confidence"], figures["below_threshold"]
     return [
-        f"{count:,}",
-        percent(count, records),
+        f"{count:,} ({percent(count, records)})",
         "-" if mean is None else f"{mean:.3f}",
         f"{below:,} ({percent(below, count)})" if count else "-",
     ]
 
 
 def _confidence_table(summary: Summary) -> str:
-    order = ["min", "p5", "p10", "p25", "median", "p75", "p90", "p95", "max", "mean"]
-    names = {"min": "lowest", "max": "highest", "p5": "5 %", "p10": "10 %", "p25": "25 %", "p75": "75 %", "p90": "90 %"}
-    names["p95"] = "95 %"
+    order = ["min", "p5", "p25", "median", "p75", "p95", "max", "mean"]
+    names = {"p5": "5 %", "p25": "25 %", "p75": "75 %", "p95": "95 %"}
     row = [f"{summary['confidence'][key]:.3f}" for key in order]
     return _table([names.get(key, key) for key in order], [row], text_columns=0)
 

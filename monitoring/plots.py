@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.collections import PathCollection
+from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -39,6 +40,8 @@ _CSS = {INK: "var(--ink)", FAINT: "var(--line)", PAPER: "var(--paper)"}
 VECTOR_POINTS = 3_000
 WIDE, COLUMN = (9.4, 3.5), (4.8, 3.3)  # inches; text is laid out for these, so a phone gets the narrow one
 PNG_DPI = 144
+DASHES = (0, (5, 4))
+TEN_SECONDS = 10 / 86_400  # in days, as matplotlib counts; a narrower axis would repeat its labels
 
 _RC: dict[Any, Any] = {
     "font.size": 10,
@@ -58,6 +61,8 @@ _RC: dict[Any, Any] = {
     "ytick.color": INK,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
+    "xtick.major.pad": 6,
+    "ytick.major.pad": 6,
     "legend.frameon": False,
     "svg.fonttype": "none",
 }
@@ -119,29 +124,38 @@ def _over_time(axes: Axes, data: PlotData) -> None:
     x = date2num(data.times.tz_localize(None).to_numpy())  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
     colours = class_colours(data.classes)
     counts = np.bincount(data.predicted, minlength=len(data.classes))
-    for rank, index in enumerate(sorted(range(len(counts)), key=lambda i: -counts[i])):
-        chosen = data.predicted == index
-        label = data.classes[index]
-        if not chosen.any():
-            continue
+    named = set(np.argsort(-counts, kind="stable")[: len(MARKERS)])
+    few = len(x) <= 300
+    for index in np.flatnonzero(counts):
+        chosen, label = data.predicted == index, data.classes[index]
         axes.scatter(
-            x[chosen], data.confidence[chosen], s=26 if len(x) <= 300 else 8, color=colours[label], linewidths=0,
-            marker=MARKERS[index % len(MARKERS)], alpha=0.85 if len(x) <= 300 else 0.45,
-            rasterized=len(x) > VECTOR_POINTS, label=_short(label) if rank < len(MARKERS) else None,
+            x[chosen], data.confidence[chosen], s=26 if few else 10, color=colours[label], linewidths=0,
+            marker=MARKERS[index % len(MARKERS)], alpha=0.85 if few else 0.6, zorder=2,
+            rasterized=len(x) > VECTOR_POINTS, label=_short(label) if index in named else None,
         )  # fmt: skip
-    means = binned_means(x, data.confidence)
-    axes.plot(*means, color=INK, linewidth=1.6, marker=".", markersize=5, label="mean")
-    axes.axhline(data.threshold, color=INK, linewidth=1.2, linestyle=(0, (5, 4)), label=f"threshold {data.threshold:g}")
+    axes.plot(*binned_means(x, data.confidence), color=INK, linewidth=1.6, marker=".", markersize=5, label="mean")
+    axes.axhline(data.threshold, color=INK, linewidth=1.2, linestyle=DASHES, label=f"threshold {data.threshold:g}")
     axes.set_ylim(_floor(data), 1.01)
     axes.set_ylabel("confidence")
-    locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]  # as above
+    _time_axis(axes, x, data.times)
+    legend = axes.figure.legend(loc="outside upper left", ncols=4, handletextpad=0.5, columnspacing=1.2)
+    for handle in legend.legend_handles:
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([30])
+            handle.set_alpha(1.0)
+
+
+def _time_axis(axes: Axes, x: npt.NDArray[np.float64], times: pd.DatetimeIndex) -> None:
+    span = float(np.ptp(x))
+    margin = max(span * 0.02, (TEN_SECONDS - span) / 2)
+    axes.set_xlim(x.min() - margin, x.max() + margin)
+    locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
+    pattern = "%H:%M:%S" if span < 5 / 1440 else "%H:%M" if span < 0.9 else "%H:%M\n%d %b" if span < 4 else "%d %b"
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]  # as above
-    axes.set_xlabel("time (UTC)")
-    if np.ptp(x) == 0:
-        axes.set_xlim(x[0] - 1 / 1440, x[0] + 1 / 1440)
+    axes.xaxis.set_major_formatter(DateFormatter(pattern))  # type: ignore[no-untyped-call]  # as above
+    first, last = times[0].strftime("%Y-%m-%d"), times[-1].strftime("%Y-%m-%d")
+    axes.set_xlabel(f"time (UTC), {first if first == last else f'{first} to {last}'}")
     axes.grid(visible=False, axis="x")
-    axes.figure.legend(loc="outside upper left", ncols=4, handletextpad=0.5, columnspacing=1.2)
 
 
 def binned_means(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[list[float], list[float]]:
@@ -158,7 +172,7 @@ def _histogram(axes: Axes, data: PlotData) -> None:
     edges = np.linspace(low, 1.0, 26)
     below = data.confidence < data.threshold
     bottom = np.zeros(len(edges) - 1)
-    for chosen, alpha, label in ((below, 0.45, "below"), (~below, 1.0, "at or above")):
+    for chosen, alpha, label in ((below, 0.5, "below"), (~below, 1.0, "at or above")):
         # Binned by hand: a value above the last edge by rounding must not fall out of the picture.
         heights = np.histogram(np.clip(data.confidence[chosen], low, 1.0), edges)[0]
         axes.bar(
@@ -166,13 +180,13 @@ def _histogram(axes: Axes, data: PlotData) -> None:
             color=BLUE, alpha=alpha, label=f"{label} ({int(chosen.sum()):,})",
         )  # fmt: skip
         bottom += heights
-    axes.axvline(data.threshold, color=INK, linewidth=1.2, linestyle=(0, (5, 4)), label=f"threshold {data.threshold:g}")
+    axes.axvline(data.threshold, color=INK, linewidth=1.2, linestyle=DASHES, label=f"threshold {data.threshold:g}")
     axes.set_xlim(low, 1.005)
     axes.set_xlabel("confidence")
     axes.set_ylabel("predictions")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.grid(visible=False, axis="x")
-    axes.figure.legend(loc="outside upper left", ncols=3, handlelength=1.2, handletextpad=0.5, columnspacing=1.0)
+    axes.figure.legend(loc="outside upper left", ncols=3, handlelength=1.8, handletextpad=0.5, columnspacing=1.0)
 
 
 def _distribution(axes: Axes, data: PlotData) -> None:

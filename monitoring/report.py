@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threshold", type=_share, required=True, help="confidence at which a prediction passes")
     parser.add_argument("--classes", type=_labels, required=True, help="labels in the order of the probabilities, a,b")
     parser.add_argument("--endpoint", type=lambda name: name or None, help="only this endpoint (default: all)")
-    parser.add_argument("--least-confident", type=int, default=12, metavar="N", help="images to show (default: 12)")
+    parser.add_argument("--least-confident", type=_number, default=12, metavar="N", help="images to show (default: 12)")
     parser.add_argument("--allow-empty", action="store_true", help="write a report even when there are no predictions")
     parser.add_argument("--failure-file", type=Path, default=Path("/opt/ml/output/failure"), help=argparse.SUPPRESS)
     return parser
@@ -142,6 +142,12 @@ def _share(text: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
     return value
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+    return int(text)
 
 
 def _labels(text: str) -> tuple[str, ...]:
