@@ -25,7 +25,7 @@ MAX_WAIT_SECONDS = 3600.0
 _NO_CHANGES = ("didn't contain changes", "no updates are to be performed", "no changes to deploy")
 
 
-class DeployError(SconesError):
+class StackError(SconesError):
     """A stack that cannot be brought to the template; the message carries the failed resource's reason."""
 
 
@@ -40,7 +40,7 @@ class Stack:
     def apply(
         self, template: str, parameters: Mapping[str, str], tags: Mapping[str, str], progress: Progress
     ) -> dict[str, str]:
-        """Create or update the stack; returns its outputs. Raises DeployError when that fails."""
+        """Create or update the stack; returns its outputs. Raises StackError when that fails."""
         status = self._prepare(progress)
         change_set = self._create_change_set(template, parameters, tags, kind="UPDATE" if status else "CREATE")
         if change_set is None:
@@ -66,7 +66,7 @@ class Stack:
     def outputs(self) -> dict[str, str]:
         found = self._describe()
         if found is None:
-            raise DeployError(f"there is no stack {self.name}: run `scones deploy` first")
+            raise StackError(f"there is no stack {self.name}: run `scones deploy` first")
         return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
     def _describe(self) -> dict[str, Any] | None:
@@ -89,7 +89,7 @@ class Stack:
             self.delete(progress)
             return None
         if str(status).endswith("_IN_PROGRESS"):
-            raise DeployError(f"stack {self.name} is changing already ({status}): wait for it and try again")
+            raise StackError(f"stack {self.name} is changing already ({status}): wait for it and try again")
         return str(status)
 
     def _create_change_set(
@@ -109,14 +109,14 @@ class Stack:
         except ClientError as error:
             if self._unchanged(error.response["Error"].get("Message", "")):
                 return None
-            raise DeployError(f"CloudFormation refused the template: {error.response['Error']['Message']}") from error
+            raise StackError(f"CloudFormation refused the template: {error.response['Error']['Message']}") from error
         for _ in self._looks(f"the change set of stack {self.name}"):
             found = self.client.describe_change_set(ChangeSetName=identifier, StackName=self.name)
             if found["Status"] == "FAILED":
                 self.client.delete_change_set(ChangeSetName=identifier, StackName=self.name)
                 if self._unchanged(found.get("StatusReason", "")):
                     return None
-                raise DeployError(f"CloudFormation refused the change set: {found.get('StatusReason', 'no reason')}")
+                raise StackError(f"CloudFormation refused the change set: {found.get('StatusReason', 'no reason')}")
             if found["Status"] == "CREATE_COMPLETE":
                 break
         return identifier
@@ -126,7 +126,7 @@ class Stack:
         return any(words in reason.lower() for words in _NO_CHANGES)
 
     def _follow(self, seen: set[str], progress: Progress, done: set[str]) -> None:
-        """Report the stack's events until it comes to rest; raise DeployError unless its status is in ``done``."""
+        """Report the stack's events until it comes to rest; raise StackError unless its status is in ``done``."""
         failures: list[str] = []
         for _ in self._looks(f"stack {self.name}"):
             status = self._status()
@@ -140,7 +140,7 @@ class Stack:
                 return
             if not status.endswith("_IN_PROGRESS"):
                 break
-        raise DeployError(
+        raise StackError(
             f"stack {self.name} ended as {status}: {failures[0] if failures else 'see its events for the reason'}"
         )
 
@@ -171,11 +171,11 @@ class Stack:
         return new
 
     def _looks(self, what: str) -> Any:
-        """Yield at growing intervals; raise DeployError after an hour."""
+        """Yield at growing intervals; raise StackError after an hour."""
         wait, waited = FIRST_WAIT_SECONDS, 0.0
         while waited < MAX_WAIT_SECONDS:
             yield
             self.sleep(wait)
             waited += wait
             wait = min(wait * 1.5, LAST_WAIT_SECONDS)
-        raise DeployError(f"{what} did not come to rest within {MAX_WAIT_SECONDS / 60:.0f} minutes")
+        raise StackError(f"{what} did not come to rest within {MAX_WAIT_SECONDS / 60:.0f} minutes")

@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infrastructure.cloudformation import FIRST_WAIT_SECONDS, DeployError, Progress, Stack
+from infrastructure.cloudformation import FIRST_WAIT_SECONDS, Progress, Stack, StackError
 from scones.connection import Connection
 
 MAX_LOOKS = 300
@@ -99,7 +99,7 @@ def empty_bucket(s3: Any, bucket: str, say: Progress) -> bool:
         answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": versions[start : start + _BATCH], "Quiet": True})
         if answer.get("Errors"):
             first = answer["Errors"][0]
-            raise DeployError(f"s3://{bucket}/{first['Key']} cannot be deleted: {first['Message']}")
+            raise StackError(f"s3://{bucket}/{first['Key']} cannot be deleted: {first['Message']}")
     if versions:
         say(f"{len(versions)} object versions in bucket {bucket}")
     return True
@@ -132,4 +132,4 @@ def _wait_until(done: Callable[[], bool], what: str, sleep: Callable[[float], No
             return
         sleep(wait)
         wait = min(wait * 1.5, LOOK_SECONDS)
-    raise DeployError(f"{what} did not come to an end within {MAX_LOOKS * LOOK_SECONDS / 60:.0f} minutes")
+    raise StackError(f"{what} did not come to an end within {MAX_LOOKS * LOOK_SECONDS / 60:.0f} minutes")

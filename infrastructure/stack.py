@@ -14,10 +14,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infrastructure.cloudformation import DeployError, Progress, Stack
+from infrastructure.cloudformation import Progress, Stack, StackError
+from infrastructure.removal import destroy
 from scones import artifacts
 from scones.artifacts import Artifacts
 from scones.connection import Connection
+
+__all__ = ["StackError", "StackOutputs", "deploy", "destroy", "outputs"]
 
 TEMPLATE = Path(__file__).parent / "templates" / "stack.yaml"
 WORKFLOW_DOCUMENT = "inference-workflow"
@@ -34,7 +37,7 @@ class StackOutputs:
 
 
 def deploy(connection: Connection, progress: Progress) -> StackOutputs:
-    """Bring the stage to the repository's state. Raises DeployError with one line when that fails."""
+    """Bring the stage to the repository's state. Raises StackError with one line when that fails."""
     names = connection.names
     ensure_artifact_bucket(connection.client("s3"), names.artifact_bucket, connection.settings.region, progress)
     built = build_artifacts()
@@ -53,7 +56,7 @@ def deploy(connection: Connection, progress: Progress) -> StackOutputs:
 
 
 def outputs(connection: Connection) -> StackOutputs:
-    """What the deployed stack says of itself. Raises DeployError when there is no stack."""
+    """What the deployed stack says of itself. Raises StackError when there is no stack."""
     return _outputs(Stack(connection.names.stack, connection.client("cloudformation")).outputs())
 
 
@@ -97,7 +100,7 @@ def ensure_artifact_bucket(s3: Any, bucket: str, region: str, progress: Progress
         return
     except ClientError as error:
         if error.response["Error"]["Code"] not in {"404", "NoSuchBucket"}:
-            raise DeployError(f"bucket {bucket} cannot be used: {error.response['Error'].get('Message')}") from error
+            raise StackError(f"bucket {bucket} cannot be used: {error.response['Error'].get('Message')}") from error
     # us-east-1 is the one region that must not be named (CreateBucket, LocationConstraint).
     place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     s3.create_bucket(Bucket=bucket, **place)
@@ -177,4 +180,4 @@ def _outputs(found: Mapping[str, str]) -> StackOutputs:
             workflow_arn=found["WorkflowArn"],
         )
     except KeyError as error:
-        raise DeployError(f"the stack has no output {error}: run `scones deploy` to bring it up to date") from error
+        raise StackError(f"the stack has no output {error}: run `scones deploy` to bring it up to date") from error
