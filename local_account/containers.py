@@ -47,6 +47,7 @@ else
     mount --rbind "$view" /opt
 fi
 cd "$folder"
+unset OLDPWD
 exec "$@"
 """
 
@@ -199,7 +200,7 @@ def _enter(
     """The command line and environment that run ``command`` with its ``/opt/ml``."""
     namespace = namespace_command()
     if namespace is None:
-        start = ["/bin/sh", "-c", 'cd "$1"; shift; exec "$@"', "sh"]
+        start = ["/bin/sh", "-c", 'cd "$1"; unset OLDPWD; shift; exec "$@"', "sh"]
         rewritten = [rewrite_paths(part, folders.root) for part in (str(folder), *command)]
         return [*start, *rewritten], {k: rewrite_paths(v, folders.root) for k, v in environment.items()}
     _make_mount_points(folders.view)

@@ -6,7 +6,10 @@ dictionaries in the shapes that ``Describe*`` answers, times as epoch seconds, a
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
+import logging
 import re
 import threading
 import time
@@ -14,9 +17,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import botocore.session
-from botocore.validate import ParamValidator
 
 from local_account.account import Account
+from local_account.sagemaker.validation import problems
+
+log = logging.getLogger(__name__)
 
 Action = Callable[[dict[str, Any]], dict[str, Any] | None]
 Resource = dict[str, Any]
@@ -74,10 +79,21 @@ class SageMaker:
             raise SageMakerError(
                 f"The stand-in account does not implement SageMaker's {name}.", "UnknownOperationException"
             )
-        report = ParamValidator().validate(request, self._model.operation_model(name).input_shape)
-        if report.has_errors():
-            raise SageMakerError(report.generate_report())
-        return action(request) or {}
+        problem = problems(request, self._model.operation_model(name).input_shape)
+        if problem:
+            raise SageMakerError(problem)
+        # Only reading holds the lock throughout: other actions may call this account's API themselves.
+        with self.lock if name.startswith(("Describe", "List")) else contextlib.nullcontext():
+            answer = action(request) or {}
+        with self.lock:  # a running job may change the resource while it is sent
+            return copy.deepcopy(answer)
+
+    def emit(self, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:
+        """Send an event to EventBridge; a rule that cannot be delivered to does not fail what caused the event."""
+        try:
+            self.account.emit_event("aws.sagemaker", detail_type, detail, resources)
+        except Exception:
+            log.exception("event %r was not delivered", detail_type)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         name = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")[2]
@@ -85,12 +101,23 @@ class SageMaker:
         body = environ["wsgi.input"].read(length)
         try:
             answer, status = self.call(name, json.loads(body or b"{}")), 200
+        except json.JSONDecodeError as error:
+            answer, status = {"__type": "SerializationException", "message": f"The body is not JSON: {error}"}, 400
         except SageMakerError as error:
             answer, status = {"__type": error.code, "message": str(error)}, error.status
+        except Exception as error:  # a fault of ours, shaped as the service's own; the log has the traceback
+            log.exception("%s failed", name)
+            answer, status = {"__type": "InternalFailure", "message": f"{name}: {type(error).__name__}: {error}"}, 500
         content = json.dumps(answer).encode()
         headers = [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(content)))]
         start_response(f"{status} {'OK' if status == 200 else 'Error'}", headers)
         return [content]
+
+
+_TIME_FILTERS = {
+    "CreationTime": ({"CreationTimeAfter", "CreatedAfter"}, {"CreationTimeBefore", "CreatedBefore"}),
+    "LastModifiedTime": ({"LastModifiedTimeAfter"}, {"LastModifiedTimeBefore"}),
+}
 
 
 def listing(
@@ -102,17 +129,20 @@ def listing(
     name_field: str,
     default_order: str = "Descending",
 ) -> dict[str, Any]:
-    """Answer a ``List*`` action: NameContains, CreationTimeAfter/Before, SortBy, SortOrder, MaxResults and NextToken.
+    """Answer a ``List*`` action: NameContains, the time filters, SortBy, SortOrder, MaxResults and NextToken.
 
     ``key`` is the member that holds the summaries, ``fields`` what of a resource a summary shows.
     """
     found = [r for r in resources if request.get("NameContains", "").lower() in str(r.get(name_field, "")).lower()]
-    if "CreationTimeAfter" in request:
-        found = [r for r in found if r["CreationTime"] > epoch(request["CreationTimeAfter"])]
-    if "CreationTimeBefore" in request:
-        found = [r for r in found if r["CreationTime"] < epoch(request["CreationTimeBefore"])]
+    for time_field, (after, before) in _TIME_FILTERS.items():
+        for name in after & request.keys():
+            found = [r for r in found if (r.get(time_field) or r["CreationTime"]) > epoch(request[name])]
+        for name in before & request.keys():
+            found = [r for r in found if (r.get(time_field) or r["CreationTime"]) < epoch(request[name])]
     sort_field = name_field if request.get("SortBy") == "Name" else "CreationTime"
-    found.sort(key=lambda r: r.get(sort_field, 0), reverse=request.get("SortOrder", default_order) == "Descending")
+    found.sort(key=lambda r: r.get(sort_field, 0))  # of equal ones the first made comes first
+    if request.get("SortOrder", default_order) == "Descending":
+        found.reverse()
     start = _offset(request.get("NextToken"))
     size = int(request.get("MaxResults", 100))
     answer: dict[str, Any] = {key: [{f: r[f] for f in fields if f in r} for r in found[start : start + size]]}

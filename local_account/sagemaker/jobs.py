@@ -1,0 +1,13 @@
+"""Jobs: processing and training, over the containers of this account."""
+
+from __future__ import annotations
+
+from local_account.containers import prepare
+from local_account.sagemaker import processing_jobs, training_jobs
+from local_account.sagemaker.service import SageMaker
+
+
+def install(sagemaker: SageMaker) -> None:
+    prepare(sagemaker.account)
+    processing_jobs.install(sagemaker)
+    training_jobs.install(sagemaker)

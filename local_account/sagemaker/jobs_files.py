@@ -1,0 +1,128 @@
+"""Files between S3 and a job's folder: what SageMaker downloads before a container starts and uploads afterwards.
+
+Runs in the server process, in the job's thread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local_account.account import Account
+
+
+class TransferError(Exception):
+    """Data that could not be downloaded or uploaded; the message is the job's FailureReason."""
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://bucket/key``."""
+    if not uri.startswith("s3://"):
+        raise TransferError(f"ClientError: expected an S3 URI (s3://bucket/key), got {uri!r}")
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+class JobFiles:
+    """Downloads and uploads of one job; ``role`` only appears in messages."""
+
+    def __init__(self, account: Account, role: str) -> None:
+        self._s3 = account.client("s3")
+        self._region = account.region
+        self._role = role
+
+    def download(self, uri: str, folder: Path, data_type: str = "S3Prefix", *, may_be_empty: bool = False) -> None:
+        """Download a prefix, an object or what a manifest names into ``folder``. Raises TransferError."""
+        folder.mkdir(parents=True, exist_ok=True)
+        objects = self._manifest(uri) if data_type == "ManifestFile" else self._prefix(uri)
+        found = False
+        for bucket, key, relative in objects:
+            self._get(bucket, key, _inside(folder, relative))
+            found = True
+        if not found and not may_be_empty:
+            raise self._nothing_found(uri, "")
+
+    def download_object(self, uri: str, path: Path) -> None:
+        """Download one object to ``path``. Raises TransferError."""
+        self._get(*split_uri(uri), path)
+
+    def upload(self, folder: Path, uri: str) -> None:
+        """Upload all files below ``folder`` under the prefix ``uri``. Raises TransferError."""
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                self.upload_object(path, f"{uri.rstrip('/')}/{path.relative_to(folder).as_posix()}")
+
+    def upload_object(self, path: Path, uri: str) -> None:
+        """Upload one file. Raises TransferError."""
+        bucket, key = split_uri(uri)
+        try:
+            with path.open("rb") as body:
+                self._s3.put_object(Bucket=bucket, Key=key, Body=body)
+        except ClientError as error:
+            raise TransferError(f"ClientError: Data upload failed: {_words(error)} ({uri})") from error
+
+    def _prefix(self, uri: str) -> Iterator[tuple[str, str, str]]:
+        bucket, prefix = split_uri(uri)
+        parent = prefix[: prefix.rfind("/") + 1]
+        try:
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                for entry in page.get("Contents", []):
+                    key = entry["Key"]
+                    below = key.startswith(prefix + "/")
+                    yield bucket, key, key[len(prefix) + 1 :] if below else key[len(parent) :]
+        except ClientError as error:
+            raise self._nothing_found(uri, f" Error message from S3: {_words(error)}") from error
+
+    def _manifest(self, uri: str) -> Iterator[tuple[str, str, str]]:
+        bucket, key = split_uri(uri)
+        try:
+            entries = json.loads(self._s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+            prefix = entries[0]["prefix"]
+            names = [str(name) for name in entries[1:]]
+        except ClientError as error:
+            raise TransferError(f"ClientError: Data download failed:{_words(error)} ({uri})") from error
+        except (ValueError, LookupError, TypeError) as error:
+            expected = '[{"prefix": "s3://bucket/folder/"}, "name", ...]'
+            raise TransferError(f"ClientError: {uri} is not a manifest; expected {expected}") from error
+        for name in names:
+            yield (*split_uri(f"{prefix.rstrip('/')}/{name}"), name)
+
+    def _get(self, bucket: str, key: str, path: Path) -> None:
+        if key.endswith("/"):  # a folder marker, as the console makes them
+            path.mkdir(parents=True, exist_ok=True)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            body = self._s3.get_object(Bucket=bucket, Key=key)["Body"]
+            with path.open("wb") as file:
+                for chunk in body.iter_chunks(1 << 20):
+                    file.write(chunk)
+        except ClientError as error:
+            raise TransferError(f"ClientError: Data download failed:{_words(error)} (s3://{bucket}/{key})") from error
+
+    def _nothing_found(self, uri: str, details: str) -> TransferError:
+        bucket, _ = split_uri(uri)
+        return TransferError(
+            f'ClientError: Data download failed:No S3 objects found under S3 URL "{uri}" given in input data source. '
+            f"Please ensure that the bucket exists in the selected region ({self._region}), that objects exist under "
+            f'that S3 prefix, and that the role "{self._role}" has "s3:ListBucket" permissions on bucket "{bucket}".'
+            f"{details}"
+        )
+
+
+def _inside(folder: Path, relative: str) -> Path:
+    path = (folder / relative.lstrip("/")).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise TransferError(f"ClientError: Data download failed:the object name {relative!r} leaves the input's folder")
+    return path
+
+
+def _words(error: ClientError) -> str:
+    """An S3 error as SageMaker quotes it: ``NoSuchKey (404): The specified key does not exist.``"""
+    answer: Any = error.response
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return f"{answer['Error']['Code']} ({status}): {answer['Error'].get('Message', '')}"

@@ -1,0 +1,83 @@
+"""What a request must look like: botocore's model of the service, checked as the service itself does.
+
+Runs in the server process. botocore's own validator covers names, types and required members; the service also
+checks patterns, lengths and enumerations, which clients do not.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from botocore.validate import ParamValidator
+
+_PLURAL_FROM = 2
+
+
+def problems(request: dict[str, Any], shape: Any) -> str | None:
+    """What is wrong with ``request``, in SageMaker's words, or None."""
+    report = ParamValidator().validate(request, shape)
+    if report.has_errors():
+        return str(report.generate_report())
+    found = list(_violations(request, shape, ""))
+    if not found:
+        return None
+    return f"{len(found)} validation error{'s' if len(found) >= _PLURAL_FROM else ''} detected: {'; '.join(found)}"
+
+
+def _violations(value: Any, shape: Any, path: str) -> Iterator[str]:
+    if shape.type_name == "structure":
+        for name, member in value.items():
+            yield from _violations(member, shape.members[name], f"{path}.{_camel(name)}" if path else _camel(name))
+    elif shape.type_name == "list":
+        yield from _size(value, shape, path)
+        for position, member in enumerate(value, 1):
+            yield from _violations(member, shape.member, f"{path}.{position}.member")
+    elif shape.type_name == "map":
+        yield from _size(value, shape, path)
+        for key, member in value.items():
+            yield from _violations(key, shape.key, path)
+            yield from _violations(member, shape.value, f"{path}.{key}.member")
+    elif shape.type_name == "string":
+        yield from _text(value, shape, path)
+    elif shape.type_name in ("integer", "long", "float", "double"):
+        yield from _number(value, shape, path)
+
+
+def _camel(name: str) -> str:
+    return name[:1].lower() + name[1:]
+
+
+def _size(value: Any, shape: Any, path: str) -> Iterator[str]:
+    if len(value) > shape.metadata.get("max", len(value)):
+        limit = shape.metadata["max"]
+        yield f"Value at '{path}' failed to satisfy constraint: Member must have length less than or equal to {limit}"
+
+
+def _number(value: Any, shape: Any, path: str) -> Iterator[str]:
+    if value > shape.metadata.get("max", value):
+        limit = shape.metadata["max"]
+        shown = f"Value '{value}' at '{path}' failed to satisfy constraint"
+        yield f"{shown}: Member must have value less than or equal to {limit}"
+
+
+def _text(value: str, shape: Any, path: str) -> Iterator[str]:
+    shown = f"Value '{value[:100]}' at '{path}' failed to satisfy constraint"
+    enumeration = shape.metadata.get("enum")
+    if enumeration and value not in enumeration:
+        yield f"{shown}: Member must satisfy enum value set: [{', '.join(enumeration)}]"
+    yield from (problem.replace("Value at", f"Value '{value[:100]}' at") for problem in _size(value, shape, path))
+    pattern = _compiled(shape.metadata.get("pattern", ""))
+    if pattern is not None and pattern.fullmatch(value) is None:
+        yield f"{shown}: Member must satisfy regular expression pattern: {pattern.pattern}"
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    """The pattern, or None where there is none or it is in a dialect that only Java reads."""
+    try:
+        return re.compile(pattern) if pattern else None
+    except re.error:
+        return None
