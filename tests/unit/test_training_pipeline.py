@@ -1,0 +1,198 @@
+"""The training pipeline's definition: built offline, the steps of the diagram, and arguments the service accepts."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.definitions import a_deployment, assert_valid_request, check_sample, resolve
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def definition() -> dict[str, Any]:
+    from pipelines import training_pipeline  # the SDK takes seconds to import
+
+    document: dict[str, Any] = json.loads(training_pipeline.definition(a_deployment()))
+    return document
+
+
+@pytest.fixture(scope="module")
+def parameters(definition: dict[str, Any]) -> dict[str, Any]:
+    given = {"SourceUri": "s3://bucket/source/0123456789abcdef"}
+    return {p["Name"]: p.get("DefaultValue", given.get(p["Name"])) for p in definition["Parameters"]}
+
+
+def every_step(steps: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    found = {step["Name"]: step for step in steps}
+    for step in steps:
+        for branch in ("IfSteps", "ElseSteps"):
+            found.update(every_step(step.get("Arguments", {}).get(branch, [])))
+    return found
+
+
+def test_building_it_makes_no_connection_and_gives_the_same_text_twice(tmp_path: Path) -> None:
+    code = """
+import socket
+def refuse(self, address): raise SystemExit(f"connects to {address}")
+socket.socket.connect = refuse
+from tests.unit.definitions import a_deployment
+from pipelines import monitoring_pipeline, training_pipeline
+for module in (training_pipeline, monitoring_pipeline):
+    assert module.definition(a_deployment()) == module.definition(a_deployment())
+"""
+    # No credentials, no profile, no region: as on a fresh machine.
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+
+
+def test_it_has_the_steps_of_the_diagram(definition: dict[str, Any]) -> None:
+    kinds = {name: step["Type"] for name, step in every_step(definition["Steps"]).items()}
+    assert kinds == {
+        "FilterClasses": "Processing",
+        "TrainModel": "Training",
+        "EvaluateModel": "Processing",
+        "CheckAccuracy": "Condition",
+        "VehicleClassifier-RegisterModel": "RegisterModel",
+        "AccuracyBelowGate": "Fail",
+    }
+
+
+def test_only_the_images_have_no_default(definition: dict[str, Any]) -> None:
+    assert [p["Name"] for p in definition["Parameters"] if "DefaultValue" not in p] == ["SourceUri"]
+
+
+@pytest.mark.parametrize(
+    ("step", "operation", "job_name"),
+    [
+        ("FilterClasses", "CreateProcessingJob", {"ProcessingJobName": "job"}),
+        ("EvaluateModel", "CreateProcessingJob", {"ProcessingJobName": "job"}),
+        ("TrainModel", "CreateTrainingJob", {"TrainingJobName": "job"}),
+        ("VehicleClassifier-RegisterModel", "CreateModelPackage", {}),
+    ],
+)
+def test_the_service_accepts_the_arguments(
+    definition: dict[str, Any], parameters: dict[str, Any], step: str, operation: str, job_name: dict[str, str]
+) -> None:
+    arguments = resolve(every_step(definition["Steps"])[step]["Arguments"], parameters)
+    assert_valid_request(operation, {**job_name, **arguments})
+
+
+def test_expressions_name_steps_and_parameters_that_exist(definition: dict[str, Any]) -> None:
+    text = json.dumps(definition["Steps"])
+    steps = every_step(definition["Steps"])
+    assert set(re.findall(r'"Get": "Parameters\.(\w+)"', text)) == {p["Name"] for p in definition["Parameters"]}
+    assert set(re.findall(r'"Get": "Steps\.([\w-]+)\.', text)) <= set(steps)
+
+
+def test_the_gate_reads_the_evaluation_and_its_message_gives_both_figures(
+    definition: dict[str, Any], parameters: dict[str, Any]
+) -> None:
+    steps = every_step(definition["Steps"])
+    (condition,) = steps["CheckAccuracy"]["Arguments"]["Conditions"]
+    assert condition["Type"] == "GreaterThanOrEqualTo"
+    assert condition["RightValue"] == {"Get": "Parameters.AccuracyGate"}
+    assert condition["LeftValue"]["Std:JsonGet"]["Path"] == "multiclass_classification_metrics.accuracy.value"
+    assert steps["EvaluateModel"]["PropertyFiles"] == [
+        {"PropertyFileName": "Evaluation", "OutputName": "evaluation", "FilePath": "evaluation.json"}
+    ]
+    message = resolve(steps["AccuracyBelowGate"]["Arguments"]["ErrorMessage"], parameters)
+    assert message == (
+        "Accuracy on the held-out test images is 0.5 but the gate (parameter AccuracyGate) asks for 0.85 "
+        "so no model was registered."
+    )
+
+
+def test_jobs_are_cached_a_week_and_every_aws_step_retries(definition: dict[str, Any]) -> None:
+    steps = every_step(definition["Steps"])
+    for name in ("FilterClasses", "TrainModel", "EvaluateModel"):
+        assert steps[name]["CacheConfig"] == {"Enabled": True, "ExpireAfter": "P7D"}
+    for name in ("FilterClasses", "TrainModel", "EvaluateModel", "VehicleClassifier-RegisterModel"):
+        covered = {kind for policy in steps[name]["RetryPolicies"] for kind in policy["ExceptionType"]}
+        assert {"Step.SERVICE_FAULT", "Step.THROTTLING"} <= covered
+
+
+def test_a_step_writes_only_into_its_runs_folder(definition: dict[str, Any], parameters: dict[str, Any]) -> None:
+    names = a_deployment().names
+    steps = every_step(definition["Steps"])
+    written = [
+        output["S3Output"]["S3Uri"]
+        for name in ("FilterClasses", "EvaluateModel")
+        for output in steps[name]["Arguments"]["ProcessingOutputConfig"]["Outputs"]
+    ]
+    written.append(steps["TrainModel"]["Arguments"]["OutputDataConfig"]["S3OutputPath"])
+    assert {resolve(uri, parameters) for uri in written} == {
+        f"{names.pipeline_runs_uri}/abcdef123456/{part}" for part in ("dataset", "model", "evaluation")
+    }
+
+
+def test_a_job_starts_a_module_of_the_source_archive(definition: dict[str, Any]) -> None:
+    for name, module in (("FilterClasses", "processing.filter_cifar"), ("EvaluateModel", "processing.evaluate")):
+        application = every_step(definition["Steps"])[name]["Arguments"]["AppSpecification"]
+        shell, flag, script, package = application["ContainerEntrypoint"]
+        assert (shell, flag, package) == ("/bin/bash", "-ec", "processing")
+        assert script.endswith(f'exec python3 -m {module} "$@"')
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+        assert (ROOT / "processing/requirements.txt").is_file()
+    hyperparameters = every_step(definition["Steps"])["TrainModel"]["Arguments"]["HyperParameters"]
+    assert (ROOT / json.loads(hyperparameters["sagemaker_program"])).is_file()
+    assert json.loads(hyperparameters["sagemaker_submit_directory"]) == a_deployment().source_archive_uri
+
+
+def test_trainings_log_lines_become_metrics(definition: dict[str, Any]) -> None:
+    line = "epoch=3 member=0 train_loss=0.41 validation_accuracy=0.91"
+    algorithm = every_step(definition["Steps"])["TrainModel"]["Arguments"]["AlgorithmSpecification"]
+    found = {}
+    for metric in algorithm["MetricDefinitions"]:
+        match = re.search(metric["Regex"], line)
+        assert match is not None
+        found[metric["Name"]] = float(match[1])
+    assert found == {"train:loss": 0.41, "validation:accuracy": 0.91}
+
+
+def test_the_package_says_where_it_comes_from_and_how_it_is_served(
+    definition: dict[str, Any], parameters: dict[str, Any]
+) -> None:
+    arguments = resolve(every_step(definition["Steps"])["VehicleClassifier-RegisterModel"]["Arguments"], parameters)
+    assert set(arguments["CustomerMetadataProperties"]) == {
+        "code_digest",
+        "confidence_threshold",
+        "dataset_s3_uri",
+        "git_commit",
+        "seed",
+        "source_s3_uri",
+    }
+    assert arguments["ModelApprovalStatus"] == "PendingManualApproval"
+    (container,) = arguments["InferenceSpecification"]["Containers"]
+    assert container["Environment"] == {
+        "SAGEMAKER_PROGRAM": "inference.py",
+        "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+        "SCONES_CLASSES": "bicycle,motorcycle",
+    }
+    assert arguments["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"].endswith("/evaluation.json")
+
+
+def test_the_containers_are_the_newest_the_sdk_knows() -> None:
+    from pipelines import container_jobs
+
+    configuration = Path(container_jobs.image_uris.__file__).parent / "image_uri_config" / "pytorch.json"
+    document = json.loads(configuration.read_text(encoding="utf-8"))
+    for scope, version in (
+        ("training", container_jobs.TRAINING_FRAMEWORK_VERSION),
+        ("inference", container_jobs.INFERENCE_FRAMEWORK_VERSION),
+    ):
+        assert list(document[scope]["versions"])[-1] == version
+
+
+def test_the_definition_is_the_sample(definition: dict[str, Any]) -> None:
+    check_sample("training_pipeline.json", json.dumps(definition, indent=1) + "\n")
