@@ -1,0 +1,104 @@
+"""Where a function's code lies on disk: deployed zips and layers, unpacked once a content hash.
+
+Runs in the server process; writes ``<state>/functions/<sha256>/`` (a zip's files) and ``<state>/functions/runtime/``
+(boto3 and what it needs, as AWS's Python runtimes bring them: symbolic links into this interpreter's packages, so that
+a function sees these and nothing else that happens to be installed beside the account).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import shutil
+import stat
+import tempfile
+import threading
+import zipfile
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+# The unzipped size that AWS allows a function with its layers: lambda/latest/dg/gettingstarted-limits.html
+UNPACKED_LIMIT_BYTES = 250 * 1024 * 1024
+RUNTIME_DISTRIBUTIONS = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
+
+
+class CodeError(Exception):
+    """A zip that cannot be a function's code; the message says why."""
+
+
+class CodeStore:
+    """Unpacks zips, each only once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._runtime: Path | None = None
+
+    def unpack(self, digest: str, content: bytes) -> Path:
+        """The folder with the files of the zip ``content``, whose SHA-256 is ``digest`` (hexadecimal)."""
+        target = self.folder / digest
+        with self._lock:
+            if not target.is_dir():
+                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.folder))
+                try:
+                    _extract(content, partial)
+                    partial.rename(target)
+                except BaseException:
+                    shutil.rmtree(partial, ignore_errors=True)
+                    raise
+        return target
+
+    def layer_paths(self, folder: Path) -> list[Path]:
+        """The folders of an unpacked layer that Python looks into."""
+        candidates = [folder / "python", *sorted(folder.glob("python/lib/python3.*/site-packages"))]
+        return [path for path in candidates if path.is_dir()]
+
+    def runtime_packages(self) -> Path:
+        """The folder with what AWS's runtime brings: boto3 and its dependencies."""
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = self.folder / "runtime"
+                shutil.rmtree(self._runtime, ignore_errors=True)
+                self._runtime.mkdir(parents=True, mode=0o700)
+                for name in RUNTIME_DISTRIBUTIONS:
+                    _link_distribution(name, self._runtime)
+            return self._runtime
+
+
+def _link_distribution(name: str, folder: Path) -> None:
+    distribution = importlib.metadata.distribution(name)
+    tops = {PurePosixPath(file).parts[0] for file in distribution.files or [] if not str(file).startswith("..")}
+    for top in tops - {"__pycache__"}:
+        with suppress(FileExistsError):
+            (folder / top).symlink_to(Path(str(distribution.locate_file(top))).resolve())
+
+
+def _extract(content: bytes, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            _check(members)
+            for member in members:
+                path = Path(archive.extract(member, folder))
+                permissions = (member.external_attr >> 16) & 0o777
+                if permissions and path.is_file():
+                    path.chmod(permissions | stat.S_IRUSR | stat.S_IWUSR)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise CodeError(
+            f"Could not unzip uploaded file. Please check your file, then try to upload again: {error}"
+        ) from (error)
+
+
+def _check(members: list[zipfile.ZipInfo]) -> None:
+    size = sum(member.file_size for member in members)
+    if size > UNPACKED_LIMIT_BYTES:
+        raise CodeError(f"Unzipped size must be smaller than {UNPACKED_LIMIT_BYTES} bytes, but it is {size} bytes")
+    for member in members:
+        path = PurePosixPath(member.filename)
+        if path.is_absolute() or ".." in path.parts or "\\" in member.filename:
+            raise CodeError(
+                f"The zip holds {member.filename!r}, which would be written outside of the function's folder"
+            )
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise CodeError(f"The zip holds the symbolic link {member.filename!r}: send the file itself")

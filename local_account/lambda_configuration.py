@@ -1,0 +1,124 @@
+"""What moto's model of a function drops or leaves unchecked: dead-letter targets, variables, the zip itself.
+
+Runs in the server process; ``awslambda`` installs it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from local_account.lambda_code import CodeError
+from local_account.lambda_errors import client_error
+from local_account.lambda_functions import Functions
+
+RESERVED_VARIABLES = {
+    "_HANDLER",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+}
+
+
+def hook_configuration(functions: Functions) -> None:
+    """Complete moto's functions. Called once, before the first request."""
+    _hook_attributes()
+    _hook_code(functions)
+    _hook_backend(functions)
+
+
+def _hook_attributes() -> None:
+    from moto.awslambda.models import LambdaFunction
+    from moto.core.utils import utcnow
+
+    original_init, original_update = LambdaFunction.__init__, LambdaFunction.update_configuration
+    original_get = LambdaFunction.get_configuration
+
+    def init(function: Any, account_id: str, spec: dict[str, Any], region: str, version: str | int = 1) -> None:
+        _check_variables(spec)
+        original_init(function, account_id, spec, region, version)
+        function.dead_letter_config = spec.get("DeadLetterConfig")
+
+    def update(function: Any, updates: dict[str, Any]) -> dict[str, Any]:
+        _check_variables(updates)
+        original_update(function, updates)
+        function.dead_letter_config = updates.get("DeadLetterConfig", getattr(function, "dead_letter_config", None))
+        function.tracing_config = updates.get("TracingConfig", function.tracing_config)
+        if "EphemeralStorage" in updates:
+            function.ephemeral_storage = updates["EphemeralStorage"]["Size"]
+        function.last_modified = utcnow().strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+        configuration: dict[str, Any] = function.get_configuration()
+        return configuration
+
+    def get_configuration(function: Any, on_create: bool = False) -> dict[str, Any]:
+        configuration: dict[str, Any] = original_get(function, on_create)
+        if getattr(function, "dead_letter_config", None):
+            configuration["DeadLetterConfig"] = function.dead_letter_config
+        return configuration
+
+    LambdaFunction.__init__ = init
+    LambdaFunction.update_configuration = update
+    LambdaFunction.get_configuration = get_configuration
+
+
+def _hook_code(functions: Functions) -> None:
+    from moto.awslambda.models import LambdaFunction
+
+    original_code = LambdaFunction._set_function_code
+
+    def set_code(function: Any, spec: dict[str, Any]) -> None:
+        names = ("code", "code_bytes", "code_size", "code_sha_256", "code_digest")
+        before = {name: getattr(function, name) for name in names if hasattr(function, name)}
+        if "code" in before:
+            before["code"] = dict(before["code"])
+        try:
+            original_code(function, spec)
+            functions.check_code(function)
+        except ValueError as error:  # moto's way to report a missing object, which would become a 500
+            vars(function).update(before)
+            raise client_error("InvalidParameterValueException", str(error.args[-1]), 400) from error
+        except CodeError as error:
+            vars(function).update(before)
+            raise client_error("InvalidParameterValueException", str(error), 400) from error
+
+    LambdaFunction._set_function_code = set_code
+
+
+def _hook_backend(functions: Functions) -> None:
+    from moto.awslambda.models import LambdaBackend
+
+    original_delete, original_put = LambdaBackend.delete_function, LambdaBackend.put_function_event_invoke_config
+
+    def delete(backend: Any, function_name: str, qualifier: str | None = None) -> None:
+        function = backend.get_function(function_name, qualifier)
+        original_delete(backend, function_name, qualifier)
+        functions.forget(function.function_name)
+
+    def put_event_invoke_config(backend: Any, function_name: str, config: dict[str, Any]) -> Any:
+        """As moto's, but a second configuration replaces the first instead of hiding behind it."""
+        backend.get_function(function_name).event_invoke_config = []
+        return original_put(backend, function_name, config)
+
+    LambdaBackend.put_function_event_invoke_config = put_event_invoke_config
+    LambdaBackend.delete_function = delete
+
+
+def _check_variables(spec: dict[str, Any]) -> None:
+    reserved = sorted(RESERVED_VARIABLES & set((spec.get("Environment") or {}).get("Variables") or {}))
+    if reserved:
+        message = (
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            "provided contains reserved keys that are currently not supported for modification. "
+            f"Reserved keys used in this request: {', '.join(reserved)}"
+        )
+        raise client_error("InvalidParameterValueException", message, 400)

@@ -1,0 +1,238 @@
+"""The program inside a function's worker process: the Python runtime of Lambda, as AWS's own runtime client behaves.
+
+Runs as ``python -I -S -u lambda_worker.py`` in a process of its own, with the standard library alone; it is never
+imported by the server. It reads the environment that Lambda defines (``_HANDLER``, ``LAMBDA_TASK_ROOT``,
+``AWS_LAMBDA_RUNTIME_API``) and two lists of folders of ours, imports the handler, and then asks the Runtime API for one
+invocation after the other. What the function prints goes to the inherited standard output, where a marker closes each
+invocation so that the server knows which lines belong to it.
+
+The behaviour of errors and of logging follows github.com/aws/aws-lambda-python-runtime-interface-client (bootstrap.py).
+"""
+
+from __future__ import annotations
+
+import decimal
+import http.client
+import importlib
+import json
+import logging
+import os
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+Handler = Callable[[Any, Any], Any]
+API = "/2018-06-01/runtime"
+FIRST_PATHS = "LOCAL_LAMBDA_CODE_PATHS"  # the task root and the layers: before the standard library
+LAST_PATHS = "LOCAL_LAMBDA_RUNTIME_PATHS"  # what the runtime itself brings (boto3): after everything else
+
+
+class RuntimeFault(Exception):  # noqa: N818  # AWS's runtime client calls these faults
+    """An error of the runtime, not of the function: it has a type of its own, such as Runtime.HandlerNotFound."""
+
+    def __init__(self, error_type: str, message: str, stack_trace: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.stack_trace = stack_trace or []
+
+
+class Context:
+    """What the handler gets as its second argument."""
+
+    def __init__(self, headers: http.client.HTTPMessage) -> None:
+        self.aws_request_id = headers["Lambda-Runtime-Aws-Request-Id"]
+        self.invoked_function_arn = headers["Lambda-Runtime-Invoked-Function-Arn"]
+        self._deadline_ms = int(headers["Lambda-Runtime-Deadline-Ms"])
+        self.function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
+        self.function_version = os.environ["AWS_LAMBDA_FUNCTION_VERSION"]
+        self.memory_limit_in_mb = os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]
+        self.log_group_name = os.environ["AWS_LAMBDA_LOG_GROUP_NAME"]
+        self.log_stream_name = os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]
+        self.identity = SimpleNamespace(cognito_identity_id=None, cognito_identity_pool_id=None)
+        client_context = headers["Lambda-Runtime-Client-Context"]
+        self.client_context = None if client_context is None else _client_context(json.loads(client_context))
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, self._deadline_ms - int(time.time() * 1000))
+
+    def log(self, message: str) -> None:
+        sys.stdout.write(str(message))
+
+
+def _client_context(value: dict[str, Any]) -> SimpleNamespace:
+    return SimpleNamespace(
+        client=SimpleNamespace(**value.get("client", {})), custom=value.get("custom"), env=value.get("env")
+    )
+
+
+class RuntimeApi:
+    """The Runtime API over one connection that stays open."""
+
+    def __init__(self, address: str) -> None:
+        host, _, prefix = address.partition("/")  # the account's address names the worker in its path
+        self._prefix = f"/{prefix}{API}" if prefix else API
+        self._connection = http.client.HTTPConnection(host)
+
+    def next(self) -> tuple[http.client.HTTPMessage, bytes]:
+        return self._call("GET", "/invocation/next")
+
+    def response(self, request_id: str, body: bytes) -> None:
+        self._call("POST", f"/invocation/{request_id}/response", body)
+
+    def error(self, request_id: str, payload: dict[str, Any]) -> None:
+        self._call("POST", f"/invocation/{request_id}/error", _dump(payload), payload["errorType"])
+
+    def init_error(self, payload: dict[str, Any]) -> None:
+        self._call("POST", "/init/error", _dump(payload), payload["errorType"])
+
+    def _call(
+        self, method: str, path: str, body: bytes | None = None, error_type: str | None = None
+    ) -> tuple[http.client.HTTPMessage, bytes]:
+        headers = {} if error_type is None else {"Lambda-Runtime-Function-Error-Type": error_type}
+        self._connection.request(method, self._prefix + path, body, headers)
+        answer = self._connection.getresponse()
+        return answer.headers, answer.read()
+
+
+class LogFormatter(logging.Formatter):
+    """Lambda's line format: level, time, request id, message; an exception stays one log event."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S"
+        )
+        self.converter = time.gmtime
+        self.request_id = ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.aws_request_id = self.request_id
+        return super().format(record).replace("\n", "\r")
+
+
+def load_handler(name: str) -> Handler:
+    """Import ``module.function``; the faults carry the names and the texts that AWS gives them."""
+    module_name, dot, function_name = name.rpartition(".")
+    if not dot:
+        raise RuntimeFault(
+            "Runtime.MalformedHandlerName", f"Bad handler '{name}': not enough values to unpack (expected 2, got 1)"
+        )
+    try:
+        module = importlib.import_module(module_name.replace("/", "."))
+    except ImportError as error:
+        message = f"Unable to import module '{module_name}': {error}"
+        raise RuntimeFault("Runtime.ImportModuleError", message) from error
+    except SyntaxError as error:
+        trace = [f'  File "{error.filename}" Line {error.lineno}\n    {error.text}']
+        message = f"Syntax error in module '{module_name}': {error}"
+        raise RuntimeFault("Runtime.UserCodeSyntaxError", message, trace) from error
+    try:
+        handler: Handler = getattr(module, function_name)
+    except AttributeError as error:
+        message = f"Handler '{function_name}' missing on module '{module_name}'"
+        raise RuntimeFault("Runtime.HandlerNotFound", message) from error
+    return handler
+
+
+def _json_default(value: object) -> float:
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_json_default).encode("utf-8")
+
+
+def _marshal(result: object) -> bytes:
+    try:
+        return _dump(result)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RuntimeFault("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
+
+
+def error_payload(error: BaseException, request_id: str) -> dict[str, Any]:
+    """What an invoker gets for an exception; our own frames at the top of the trace are left out."""
+    if isinstance(error, RuntimeFault):
+        error_type, stack_trace = error.error_type, error.stack_trace
+    else:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+        frames = [f for f in frames if not f.filename.startswith("<frozen importlib")]
+        error_type, stack_trace = type(error).__name__, traceback.format_list(frames)
+    return {
+        "errorMessage": str(error),
+        "errorType": error_type,
+        "requestId": request_id,
+        "stackTrace": stack_trace,
+    }
+
+
+def _log_error(payload: dict[str, Any]) -> None:
+    lines = [f"[ERROR] {payload['errorType']}: {payload['errorMessage']}"]
+    if payload["stackTrace"]:
+        lines += ["Traceback (most recent call last):", *(frame.rstrip("\n") for frame in payload["stackTrace"])]
+    print("\r".join(lines).replace("\n", "\r"), flush=True)
+
+
+def _close_log(request_id: str) -> None:
+    """Mark in the output that this invocation's lines end here, with the peak memory in KiB."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.write(1, f"\0{request_id} {_peak_memory_kib()}\0\n".encode())
+
+
+def _peak_memory_kib() -> int:
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # bytes there
+    # Not getrusage: on Linux its peak includes the server, whose process this one was forked from.
+    with open("/proc/self/status", "rb") as status:  # noqa: PTH123  # pathlib would add 20 ms to a cold start
+        return next((int(line.split()[1]) for line in status if line.startswith(b"VmHWM:")), 0)
+
+
+def _invoke(handler: Handler, event: bytes, context: Context, api: RuntimeApi) -> None:
+    request_id = context.aws_request_id
+    try:
+        result = _marshal(handler(json.loads(event), context))
+    except Exception as error:
+        payload = error_payload(error, request_id)
+        _log_error(payload)
+        _close_log(request_id)
+        api.error(request_id, payload)
+    else:
+        _close_log(request_id)
+        api.response(request_id, result)
+
+
+def _install_logging() -> LogFormatter:
+    formatter = LogFormatter()
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(formatter)
+    logging.getLogger().addHandler(handler)
+    return formatter
+
+
+def main() -> None:
+    """Load the handler, then serve invocations until the server ends the process."""
+    sys.path[0:0] = os.environ.pop(FIRST_PATHS).split(os.pathsep)
+    sys.path += os.environ.pop(LAST_PATHS).split(os.pathsep)
+    api = RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    formatter = _install_logging()
+    try:
+        handler = load_handler(os.environ["_HANDLER"])
+    except Exception as error:
+        payload = error_payload(error, "")
+        _log_error(payload)
+        api.init_error(payload)
+        sys.exit(1)
+    while True:
+        headers, event = api.next()
+        context = Context(headers)
+        formatter.request_id = context.aws_request_id
+        _invoke(handler, event, context, api)
+
+
+if __name__ == "__main__":
+    main()
