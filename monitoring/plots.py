@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection
 from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
@@ -38,6 +39,8 @@ _CSS = {INK: "var(--ink)", FAINT: "var(--line)", PAPER: "var(--paper)"}
 
 # More points than this are drawn as one bitmap inside the SVG: a browser slows down on tens of thousands of elements.
 VECTOR_POINTS = 3_000
+# Up to so many points: area and opacity of each, so that a crowd still shows where it is dense.
+POINT_STYLES = ((300, 26, 0.85), (VECTOR_POINTS, 10, 0.6), (20_000, 5, 0.35), (math.inf, 4, 0.2))
 WIDE, COLUMN = (9.4, 3.5), (4.8, 3.3)  # inches; text is laid out for these, so a phone gets the narrow one
 PNG_DPI = 144
 DASHES = (0, (5, 4))
@@ -125,12 +128,12 @@ def _over_time(axes: Axes, data: PlotData) -> None:
     colours = class_colours(data.classes)
     counts = np.bincount(data.predicted, minlength=len(data.classes))
     named = set(np.argsort(-counts, kind="stable")[: len(MARKERS)])
-    few = len(x) <= 300
+    size, alpha = next((size, alpha) for most, size, alpha in POINT_STYLES if len(x) <= most)
     for index in np.flatnonzero(counts):
         chosen, label = data.predicted == index, data.classes[index]
         axes.scatter(
-            x[chosen], data.confidence[chosen], s=26 if few else 10, color=colours[label], linewidths=0,
-            marker=MARKERS[index % len(MARKERS)], alpha=0.85 if few else 0.6, zorder=2,
+            x[chosen], data.confidence[chosen], s=size, color=colours[label], linewidths=0,
+            marker=MARKERS[index % len(MARKERS)], alpha=alpha, zorder=2,
             rasterized=len(x) > VECTOR_POINTS, label=_short(label) if index in named else None,
         )  # fmt: skip
     axes.plot(*binned_means(x, data.confidence), color=INK, linewidth=1.6, marker=".", markersize=5, label="mean")
@@ -177,14 +180,14 @@ def _histogram(axes: Axes, data: PlotData) -> None:
         heights = np.histogram(np.clip(data.confidence[chosen], low, 1.0), edges)[0]
         axes.bar(
             edges[:-1], heights, np.diff(edges) * 0.92, bottom=bottom, align="edge",
-            color=BLUE, alpha=alpha, label=f"{label} ({int(chosen.sum()):,})",
+            color=BLUE, alpha=alpha, label=label,
         )  # fmt: skip
         bottom += heights
     axes.axvline(data.threshold, color=INK, linewidth=1.2, linestyle=DASHES, label=f"threshold {data.threshold:g}")
     axes.set_xlim(low, 1.005)
     axes.set_xlabel("confidence")
     axes.set_ylabel("predictions")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    _count_axis(axes.yaxis)
     axes.grid(visible=False, axis="x")
     axes.figure.legend(loc="outside upper left", ncols=3, handlelength=1.8, handletextpad=0.5, columnspacing=1.0)
 
@@ -194,18 +197,20 @@ def _distribution(axes: Axes, data: PlotData) -> None:
     labels, counts = [_short(label) for label, _, _ in shown], [count for _, count, _ in shown]
     rows = np.arange(len(shown))
     axes.barh(rows, counts, color=[colour for _, _, colour in shown], height=0.62)
-    for row, count in enumerate(counts):
-        axes.annotate(
-            f"{count:,} ({count / len(data.predicted):.0%})", (count, row), (5, 0),
-            textcoords="offset points", va="center",
-        )  # fmt: skip
+    texts = [f"{count:,} ({count / len(data.predicted):.0%})" for count in counts]
+    for row, (count, text) in enumerate(zip(counts, texts, strict=True)):
+        axes.annotate(text, (count, row), (5, 0), textcoords="offset points", va="center")
     axes.set_yticks(rows, labels)
     axes.invert_yaxis()
-    axes.set_xlim(0, max(counts) * 1.28)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlim(0, max(counts) * (1.06 + 0.027 * max(len(text) for text in texts)))
+    _count_axis(axes.xaxis)
     axes.set_xlabel("predictions")
     axes.grid(visible=False, axis="y")
+
+
+def _count_axis(axis: Axis) -> None:
+    axis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def _bars(data: PlotData, limit: int = 12) -> list[tuple[str, int, str]]:
