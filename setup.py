@@ -26,14 +26,14 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=PACKAGES,
-    package_data={"infrastructure": ["templates/*.yaml"]},
+    package_data={"infrastructure": ["templates/*.yaml"], "monitoring": ["report.html"]},
     install_requires=[
         "boto3>=1.43,<2",  # AWS
         "sagemaker>=2.257,<3",  # pipeline definitions; v2, because the Step Functions SDK imports its modules
         "stepfunctions==2.3.0",  # state machines in Python (Step Functions Data Science SDK)
         "moto[all,server]==5.2.5",  # S3, IAM, the state-machine interpreter and more of the stand-in account
         "numpy>=1.26,<3",  # arrays
-        "pandas>=2.2,<4",  # tables of captured traffic
+        "pandas>=2.2.2,<4",  # tables of captured traffic
         "pillow>=10.4,<13",  # decode and encode images
         "onnx>=1.17,<2",  # write the model
         "onnxruntime>=1.20,<2",  # serve the model: ten times smaller than torch, twice as fast

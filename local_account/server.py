@@ -1,73 +1,105 @@
-"""The server: one port on 127.0.0.1 where every service of the account answers.
+"""The server process: one port on 127.0.0.1 where every service of the account answers.
 
-Runs as ``python -m local_account --port P --state DIR``. Requests go to our own SageMaker, to moto for the services on
-the list below, and to an AWS-shaped error for everything else.
+Runs as ``python -m local_account --port P --state DIR``, in the foreground, until SIGTERM or SIGINT. Reads and writes
+the state folder; refuses to start on one that another server holds.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
+import importlib
+import logging
 import os
-import re
+import signal
+import socket
+import sys
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from local_account.account import Account
+from local_account.errors import AccountError
 
-MOTO_SERVICES = {
-    "cloudformation",
-    "events",
-    "iam",
-    "kms",
-    "lambda",
-    "logs",
-    "monitoring",
-    "s3",
-    "scheduler",
-    "sns",
-    "sqs",
-    "ssm",
-    "states",
-    "sts",
-}
-_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([^/]+)/aws4_request")
+log = logging.getLogger(__name__)
+
+MARKER = "account.lock"
+# In this order: storage first, then what writes to it; SageMaker last, because it uses all of them.
+HOOKS = ("s3", "logs", "cloudwatch", "events", "scheduler", "awslambda", "stepfunctions", "cloudformation")
 
 
-class AccountApplication:
-    """The WSGI application: routes a request by the service that signed it."""
-
-    def __init__(self, account: Account) -> None:
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-
-        from local_account.sagemaker import install as install_sagemaker
-
-        self.account = account
-        self.moto = DomainDispatcherApplication(create_backend_app)
-        self.sagemaker, self.sagemaker_runtime = install_sagemaker(account)
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        match = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
-        service = match.group(1) if match else ""
-        if service == "sagemaker":
-            target = self.sagemaker_runtime if environ["PATH_INFO"].startswith("/endpoints/") else self.sagemaker
-            answer: Iterable[bytes] = target(environ, start_response)
-            return answer
-        answer = self.moto(environ, start_response)
-        return answer
+def lock_state(state_dir: Path) -> int:
+    """Take the state folder for this process; the kernel lets go of it when the process ends, however it ends."""
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    state_dir.chmod(0o700)
+    descriptor = os.open(state_dir / MARKER, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise AccountError(
+            f"another account already runs on the state in {state_dir}; stop it, or choose another folder with --state"
+        ) from error
+    return descriptor
 
 
-def serve(account: Account) -> None:
-    """Serve until the process is told to stop."""
-    from moto.moto_server.werkzeug_app import MotoRequestHandler
+def listen(port: int) -> socket.socket:
+    """Bind the port on 127.0.0.1."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise AccountError(
+            f"port {port} on 127.0.0.1 cannot be used ({error.strerror}); choose another one with --port"
+        ) from error
+    return listener
+
+
+def make_application(account: Account) -> Any:
+    """Hook our parts into moto, load the state of the last run, build the WSGI application."""
+    # Read by moto when it is imported. Without these moto lets any web page call the account, and dials AWS for data.
+    os.environ.update(MOTO_DISABLE_GLOBAL_CORS="true", MOTO_PORT=str(account.port), MOTO_ACCOUNT_ID=account.account_id)
+    os.environ.update(account.environment())
+
+    from local_account import moto_state
+    from local_account.application import Application
+    from local_account.sagemaker import install as install_sagemaker
+
+    for name in HOOKS:
+        importlib.import_module(f"local_account.{name}").install(account)
+    moto_state.install(account)
+    return Application(account, *install_sagemaker(account))
+
+
+def serve(account: Account, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, then end what was started and write what is unsaved."""
     from werkzeug.serving import make_server
 
-    os.environ["MOTO_PORT"] = str(account.port)
-    application = AccountApplication(account)
+    from local_account.http_handler import KeepAliveHandler
+
+    account.children.guard(account.state_dir / "children")
+    application = make_application(account)
+    listener.listen(128)
+    server = make_server(
+        "127.0.0.1", account.port, application, threaded=True, request_handler=KeepAliveHandler, fd=listener.fileno()
+    )
+
+    def stop(_number: int, _frame: Any) -> None:
+        # shutdown() waits for serve_forever(), which this thread is in.
+        threading.Thread(target=server.shutdown, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     threading.Thread(target=account.snapshots.run, args=(account.stopping,), daemon=True).start()
-    server = make_server("127.0.0.1", account.port, application, threaded=True, request_handler=MotoRequestHandler)
+    threading.Thread(target=application.warm_up, daemon=True).start()
+    log.info("serving account %s at %s, state in %s", account.account_id, account.endpoint_url, account.state_dir)
     server.serve_forever()
+    account.stopping.set()
+    account.children.stop_all()
+    account.snapshots.write()
+    log.info("stopped")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -75,4 +107,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=5055)
     parser.add_argument("--state", type=Path, required=True, help="folder that keeps the account's state")
     arguments = parser.parse_args(argv)
-    serve(Account(arguments.state, arguments.port))
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("local_account").setLevel(logging.INFO)
+    state_dir = arguments.state.resolve()
+    try:
+        lock = lock_state(state_dir)
+        serve(Account(state_dir, arguments.port), listen(arguments.port))
+    except AccountError as error:
+        sys.exit(f"local_account: {error}")
+    os.close(lock)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # daemon threads still run; ending the interpreter under them only makes noise

@@ -13,10 +13,10 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
-from inference_workflow import workflow
 from infrastructure import stack
 from local_account import control
 from scones import artifacts, demo, endpoint, executions, registry, screen
+from scones.artifacts import ArtifactError
 from scones.commands import Json, Stage, account, data, model, monitor, pipeline
 from scones.commands import endpoint as endpoint_commands
 from scones.commands.data import DataPath, Sample
@@ -38,7 +38,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(endpoint_commands.app, name="endpoint")
 app.add_typer(monitor.app, name="monitor")
 
-_EXPECTED = (SconesError, SettingsError, control.AccountError, stack.StackError, ClientError, BotoCoreError)
+_EXPECTED = (SconesError, SettingsError, ArtifactError, control.AccountError, ClientError, BotoCoreError)
 
 
 @app.command(name="demo")
@@ -81,7 +81,7 @@ def build(
     out: Annotated[Path, typer.Option(help="Folder for the artefacts.")] = PROJECT_ROOT / "build" / "artifacts",
 ) -> None:
     """Build the artefacts that go to AWS: the Lambda zips and the container source archive."""
-    for path in artifacts.write(artifacts.build({"inference-workflow": workflow.definition()}), out):
+    for path in artifacts.write(stack.build_artifacts(), out):
         screen.out.print(str(path), markup=False)
 
 

@@ -22,7 +22,7 @@ from scones.captures import Window
 from scones.commands.account import port, state_dir
 from scones.commands.data import locate
 from scones.commands.pipeline import start_training
-from scones.connection import Connection, connect, make_client
+from scones.connection import Connection, connect
 from scones.data import Source
 from scones.errors import SconesError
 from scones.executions import Outcome
@@ -108,7 +108,7 @@ def run(plan: Plan) -> dict[str, Any]:
         _start_account(settings, keep=plan.keep)
     connection = connect(STAGE)
     with clock.part("deploy the stack"):
-        stack.deploy(connection.session, settings, connection.names, screen.say, _client_of(connection))
+        stack.deploy(connection, lambda line: screen.say(f"  {line}"))
     with clock.part("run the training pipeline"):
         trained = _train(connection, source, plan.parameters)
         version = _version_of(connection, trained)
@@ -140,10 +140,6 @@ def _start_account(settings: Settings, *, keep: bool) -> None:
         control.reset(state_dir())
     if not control.status(state_dir()):
         control.start(state_dir(), port(settings))
-
-
-def _client_of(connection: Connection) -> Any:
-    return lambda session, service: make_client(session, connection.settings, service)
 
 
 def _train(connection: Connection, source: Source, parameters: dict[str, str]) -> Run:
