@@ -1,0 +1,517 @@
+"""The Lambda functions against botocore's own checks of requests and answers, without any account."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.response import StreamingBody
+from botocore.stub import ANY, Stubber
+
+from lambdas import classify_image, deploy_approved_model, filter_inferences, serialize_image
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 100
+JPEG = b"\xff\xd8\xff\xe0" + b"\0" * 100
+ACCOUNT = "arn:aws:sagemaker:us-east-1:123456789012"
+GROUP = "shop-vehicles"
+PACKAGE = f"{ACCOUNT}:model-package/{GROUP}/3"
+ENDPOINT = "shop"
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+@pytest.fixture
+def session() -> Any:
+    return boto3.Session("key", "secret", region_name="us-east-1")
+
+
+@pytest.fixture
+def s3(session: Any) -> Iterator[tuple[Any, Stubber]]:
+    yield from stubbed(session.client("s3"))
+
+
+@pytest.fixture
+def runtime(session: Any) -> Iterator[tuple[Any, Stubber]]:
+    yield from stubbed(session.client("sagemaker-runtime"))
+
+
+@pytest.fixture
+def sagemaker(session: Any) -> Iterator[tuple[Any, Stubber]]:
+    yield from stubbed(session.client("sagemaker"))
+
+
+def stubbed(client: Any) -> Iterator[tuple[Any, Stubber]]:
+    with Stubber(client) as stub:
+        yield client, stub
+        stub.assert_no_pending_responses()
+
+
+def stream(data: bytes) -> StreamingBody:
+    return StreamingBody(io.BytesIO(data), len(data))
+
+
+def add_object(stub: Stubber, data: bytes, key: str = "a.png") -> None:
+    stub.add_response(
+        "get_object", {"Body": stream(data), "ContentLength": len(data)}, {"Bucket": "images", "Key": key}
+    )
+
+
+# serialize_image
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"s3_bucket": "images", "s3_key": "a.png"},
+        {"s3_bucket": "images", "s3_key": "a.png", "image_data": ""},
+        {"statusCode": 200, "body": {"s3_bucket": "images", "s3_key": "a.png"}},
+        {"body": '{"s3_bucket": "images", "s3_key": "a.png"}'},
+    ],
+)
+def test_an_image_becomes_base64(s3: tuple[Any, Stubber], event: dict[str, Any]) -> None:
+    client, stub = s3
+    add_object(stub, PNG)
+    assert serialize_image.serialize(event, client) == {
+        "s3_bucket": "images",
+        "s3_key": "a.png",
+        "image_data": base64.b64encode(PNG).decode(),
+        "inferences": [],
+    }
+
+
+@pytest.mark.parametrize(("size", "inline"), [(180_000, True), (180_001, False), (6_291_456, False)])
+def test_a_large_image_stays_in_s3_and_every_body_fits_a_state(
+    s3: tuple[Any, Stubber], size: int, inline: bool
+) -> None:
+    client, stub = s3
+    add_object(stub, b"x" * size)
+    body = serialize_image.serialize({"s3_bucket": "images", "s3_key": "a.png"}, client)
+    assert bool(body["image_data"]) is inline
+    assert len(json.dumps(body)) < 262_144
+
+
+def test_an_image_beyond_the_endpoints_limit_is_refused(s3: tuple[Any, Stubber]) -> None:
+    client, stub = s3
+    add_object(stub, b"x" * 6_291_457)
+    with pytest.raises(serialize_image.ImageTooLarge, match="6291457"):
+        serialize_image.serialize({"s3_bucket": "images", "s3_key": "a.png"}, client)
+
+
+def test_an_empty_object_is_refused(s3: tuple[Any, Stubber]) -> None:
+    client, stub = s3
+    add_object(stub, b"")
+    with pytest.raises(serialize_image.ImageEmpty, match=r"s3://images/a\.png"):
+        serialize_image.serialize({"s3_bucket": "images", "s3_key": "a.png"}, client)
+
+
+@pytest.mark.parametrize("code", ["NoSuchKey", "NoSuchBucket", "AccessDenied"])
+def test_a_missing_object_is_named(s3: tuple[Any, Stubber], code: str) -> None:
+    client, stub = s3
+    stub.add_client_error("get_object", code)
+    with pytest.raises(serialize_image.ImageNotFound, match=r"did you mean 'a b\.png'"):
+        serialize_image.serialize({"s3_bucket": "images", "s3_key": "a%20b.png"}, client)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"s3_bucket": "images"},
+        {"s3_bucket": "images", "s3_key": ""},
+        {"s3_bucket": 3, "s3_key": "a"},
+        {"body": "no json"},
+        {"body": "[1]"},
+        {"body": None},
+    ],
+)
+def test_an_input_without_an_image_is_refused(session: Any, event: dict[str, Any]) -> None:
+    with pytest.raises(serialize_image.InvalidInput, match=r"expected|must be"):
+        serialize_image.serialize(event, session.client("s3"))
+
+
+# classify_image
+
+
+def add_model(stub: Stubber, classes: str = "bicycle,motorcycle") -> None:
+    """The answers on the way from the endpoint to its model package."""
+    stub.add_response("describe_endpoint", endpoint_answer("shop-v3-abc"), {"EndpointName": ENDPOINT})
+    stub.add_response(
+        "describe_endpoint_config",
+        {
+            "EndpointConfigName": "shop-v3-abc",
+            "EndpointConfigArn": f"{ACCOUNT}:endpoint-config/shop-v3-abc",
+            "CreationTime": NOW,
+            "ProductionVariants": [{"VariantName": "AllTraffic", "ModelName": "shop-v3"}],
+        },
+        {"EndpointConfigName": "shop-v3-abc"},
+    )
+    stub.add_response("describe_model", model_answer(), {"ModelName": "shop-v3"})
+    stub.add_response("describe_model_package", package_answer(classes=classes), {"ModelPackageName": PACKAGE})
+
+
+def endpoint_answer(config: str, status: str = "InService", **more: Any) -> dict[str, Any]:
+    return {
+        "EndpointName": ENDPOINT,
+        "EndpointArn": f"{ACCOUNT}:endpoint/{ENDPOINT}",
+        "EndpointConfigName": config,
+        "EndpointStatus": status,
+        "CreationTime": NOW,
+        "LastModifiedTime": NOW,
+        **more,
+    }
+
+
+def model_answer(package: str = PACKAGE) -> dict[str, Any]:
+    return {
+        "ModelName": "shop-v3",
+        "ModelArn": f"{ACCOUNT}:model/shop-v3",
+        "CreationTime": NOW,
+        "PrimaryContainer": {"ModelPackageName": package},
+    }
+
+
+def package_answer(status: str = "Approved", group: str = GROUP, classes: str = "a,b") -> dict[str, Any]:
+    return {
+        "ModelPackageName": f"{GROUP}/3",
+        "ModelPackageGroupName": group,
+        "ModelPackageVersion": 3,
+        "ModelPackageArn": PACKAGE,
+        "CreationTime": NOW,
+        "ModelPackageStatus": "Completed",
+        "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        "ModelApprovalStatus": status,
+        "InferenceSpecification": {
+            "Containers": [{"Image": "image", "Environment": {"SCONES_CLASSES": classes}}],
+            "SupportedContentTypes": ["image/png"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    }
+
+
+def add_prediction(stub: Stubber, answer: str, image: bytes = PNG, content_type: str = "image/png") -> None:
+    stub.add_response(
+        "invoke_endpoint",
+        {"Body": stream(answer.encode()), "InvokedProductionVariant": "AllTraffic"},
+        {
+            "EndpointName": ENDPOINT,
+            "Body": image,
+            "ContentType": content_type,
+            "Accept": "application/json",
+            "InferenceId": "run-1",
+        },
+    )
+
+
+def body(image: bytes = PNG) -> dict[str, Any]:
+    return {
+        "s3_bucket": "images",
+        "s3_key": "a.png",
+        "image_data": base64.b64encode(image).decode(),
+        "inferences": [],
+    }
+
+
+def no_s3() -> Any:
+    raise AssertionError("the image is in the body, S3 is not needed")
+
+
+Pair = tuple[Any, Stubber]
+
+
+@pytest.mark.parametrize("wrap", [lambda b: b, lambda b: {"body": b}, lambda b: {"body": json.dumps(b)}])
+def test_the_body_gets_probabilities_classes_and_the_package(runtime: Pair, sagemaker: Pair, wrap: Any) -> None:
+    add_prediction(runtime[1], "[0.125, 0.875]")
+    add_model(sagemaker[1])
+    endpoint = classify_image.Endpoint(ENDPOINT, runtime[0], sagemaker[0])
+    assert classify_image.classify(wrap(body()), "run-1", endpoint, no_s3) == {
+        "s3_bucket": "images",
+        "s3_key": "a.png",
+        "image_data": "",
+        "inferences": [0.125, 0.875],
+        "classes": ["bicycle", "motorcycle"],
+        "model_package_arn": PACKAGE,
+        "inference_id": "run-1",
+    }
+
+
+def test_a_large_image_is_read_from_s3(runtime: Pair, sagemaker: Pair, s3: Pair) -> None:
+    add_object(s3[1], JPEG)
+    add_prediction(runtime[1], "[0.5, 0.5]", JPEG, "image/jpeg")
+    add_model(sagemaker[1])
+    endpoint = classify_image.Endpoint(ENDPOINT, runtime[0], sagemaker[0])
+    result = classify_image.classify({**body(), "image_data": ""}, "run-1", endpoint, lambda: s3[0])
+    assert result["inferences"] == [0.5, 0.5]
+
+
+def test_the_package_is_looked_up_once_a_minute(runtime: Pair, sagemaker: Pair) -> None:
+    times = iter([0.0, 59.0, 60.0, 61.0])
+    endpoint = classify_image.Endpoint(ENDPOINT, runtime[0], sagemaker[0], lambda: next(times))
+    for _ in range(3):
+        add_prediction(runtime[1], "[0.5, 0.5]")
+    add_model(sagemaker[1])
+    add_model(sagemaker[1])
+    for _ in range(3):
+        classify_image.classify(body(), "run-1", endpoint, no_s3)
+
+
+def test_a_long_execution_name_is_cut_to_what_the_endpoint_allows(runtime: Pair, sagemaker: Pair) -> None:
+    runtime[1].add_response(
+        "invoke_endpoint",
+        {"Body": stream(b"[0.5, 0.5]")},
+        {"EndpointName": ENDPOINT, "Body": ANY, "ContentType": ANY, "Accept": ANY, "InferenceId": "n" * 64},
+    )
+    add_model(sagemaker[1])
+    endpoint = classify_image.Endpoint(ENDPOINT, runtime[0], sagemaker[0])
+    assert classify_image.classify(body(), "n" * 80, endpoint, no_s3)["inference_id"] == "n" * 64
+
+
+@pytest.mark.parametrize(
+    ("code", "more", "error"),
+    [
+        ("ModelError", {"OriginalStatusCode": 400, "OriginalMessage": "no image"}, classify_image.InvalidImage),
+        ("ModelError", {"OriginalStatusCode": 415}, classify_image.InvalidImage),
+        ("ModelError", {"OriginalStatusCode": 429}, classify_image.ModelTemporarilyUnavailable),
+        ("ModelError", {"OriginalStatusCode": 500}, classify_image.ModelTemporarilyUnavailable),
+        ("ModelError", {}, classify_image.ModelTemporarilyUnavailable),
+        ("ThrottlingException", {}, classify_image.ModelTemporarilyUnavailable),
+        ("ServiceUnavailable", {}, classify_image.ModelTemporarilyUnavailable),
+        ("ModelNotReadyException", {}, classify_image.ModelTemporarilyUnavailable),
+    ],
+)
+def test_errors_of_the_endpoint_say_whether_to_try_again(
+    runtime: Pair, code: str, more: dict[str, Any], error: type[Exception]
+) -> None:
+    runtime[1].add_client_error("invoke_endpoint", code, "message", modeled_fields=more)
+    endpoint = classify_image.Endpoint(ENDPOINT, runtime[0], None)
+    with pytest.raises(error):
+        endpoint.invoke(PNG, "run-1")
+
+
+def test_a_missing_endpoint_is_named(runtime: Pair) -> None:
+    runtime[1].add_client_error("invoke_endpoint", "ValidationError", "Endpoint shop of account 1 not found.")
+    with pytest.raises(classify_image.EndpointNotDeployed, match="approve a model version"):
+        classify_image.Endpoint(ENDPOINT, runtime[0], None).invoke(PNG, "run-1")
+
+
+@pytest.mark.parametrize("answer", ["[0.5]", '{"a": 1}', '["0.5", "0.5"]', "[true, false]", "not json"])
+def test_an_answer_that_is_no_probability_for_each_class_is_refused(runtime: Pair, session: Any, answer: str) -> None:
+    add_prediction(runtime[1], answer)
+    client = session.client("sagemaker")
+    with Stubber(client) as stub:
+        add_model(stub)
+        with pytest.raises(classify_image.UnexpectedModelAnswer):
+            classify_image.classify(body(), "run-1", classify_image.Endpoint(ENDPOINT, runtime[0], client), no_s3)
+
+
+def test_text_that_is_not_base64_is_an_invalid_image() -> None:
+    with pytest.raises(classify_image.InvalidImage, match="base64"):
+        classify_image.image_bytes({"image_data": "no base64!"}, no_s3)
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"), [(PNG, "image/png"), (JPEG, "image/jpeg"), (b"GIF89a", "application/x-image")]
+)
+def test_the_content_type_is_read_from_the_image(image: bytes, kind: str) -> None:
+    assert classify_image.content_type(image) == kind
+
+
+# filter_inferences
+
+
+def classified(*inferences: float) -> dict[str, Any]:
+    return {
+        "s3_bucket": "images",
+        "s3_key": "a.png",
+        "image_data": "",
+        "inferences": list(inferences),
+        "classes": ["bicycle", "motorcycle"],
+        "model_package_arn": PACKAGE,
+        "inference_id": "run-1",
+    }
+
+
+@pytest.mark.parametrize("confidence", [0.93, 0.99, 1.0])
+def test_a_confident_prediction_passes(confidence: float) -> None:
+    result = filter_inferences.accept(classified(1 - confidence, confidence), 0.93)
+    assert result == {
+        **classified(1 - confidence, confidence),
+        "predicted_label": "motorcycle",
+        "confidence": confidence,
+        "threshold": 0.93,
+    }
+
+
+@pytest.mark.parametrize("wrap", [lambda b: b, lambda b: {"body": b}, lambda b: {"body": json.dumps(b)}])
+def test_low_confidence_raises_the_workflows_error_with_the_verdict(wrap: Any) -> None:
+    with pytest.raises(filter_inferences.THRESHOLD_CONFIDENCE_NOT_MET) as caught:
+        filter_inferences.accept(wrap(classified(0.9299, 0.0701)), 0.93)
+    assert json.loads(str(caught.value)) == {
+        "predicted_label": "bicycle",
+        "confidence": 0.9299,
+        "threshold": 0.93,
+        "s3_bucket": "images",
+        "s3_key": "a.png",
+    }
+
+
+def test_a_confidence_that_is_no_number_does_not_pass() -> None:
+    with pytest.raises(filter_inferences.THRESHOLD_CONFIDENCE_NOT_MET):
+        filter_inferences.accept(classified(float("nan"), float("nan")), 0.0)
+
+
+@pytest.mark.parametrize("broken", [{"inferences": []}, {"inferences": [1.0]}, {"classes": None}])
+def test_a_body_without_probabilities_is_refused(broken: dict[str, Any]) -> None:
+    with pytest.raises(filter_inferences.InvalidBody):
+        filter_inferences.accept({**classified(0.1, 0.9), **broken}, 0.93)
+
+
+# deploy_approved_model
+
+TARGET = deploy_approved_model.Target(ENDPOINT, GROUP, "ml.m5.large", "arn:aws:iam::123456789012:role/m", "s3://d/c")
+TAGS = [{"Key": "scones:model-package-arn", "Value": PACKAGE}]
+CONFIG = "shop-v3-" + deploy_approved_model.digest(
+    {**deploy_approved_model.endpoint_settings("shop-v3", TARGET), "ModelPackageArn": PACKAGE}
+)
+
+
+def approval(status: str = "Approved") -> dict[str, Any]:
+    return {"source": "aws.sagemaker", "detail": {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": status}}
+
+
+def add_creation(stub: Stubber, *, exists: bool = False, owner: str = PACKAGE) -> None:
+    """The model and the configuration; with ``exists`` both are there already."""
+    expected_model = {
+        "ModelName": "shop-v3",
+        "PrimaryContainer": {"ModelPackageName": PACKAGE},
+        "ExecutionRoleArn": TARGET.role_arn,
+        "Tags": TAGS,
+    }
+    expected_config = {
+        "EndpointConfigName": CONFIG,
+        "ProductionVariants": ANY,
+        "DataCaptureConfig": {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": 100,
+            "DestinationS3Uri": "s3://d/c",
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {
+                "JsonContentTypes": ["application/json"],
+                "CsvContentTypes": ["text/csv"],
+            },
+        },
+        "Tags": TAGS,
+    }
+    if exists:
+        message = "Cannot create already existing model"
+        stub.add_client_error("create_model", "ValidationException", message, expected_params=expected_model)
+        stub.add_response("describe_model", model_answer(owner), {"ModelName": "shop-v3"})
+        if owner == PACKAGE:
+            message = "Cannot create already existing endpoint configuration"
+            stub.add_client_error("create_endpoint_config", "ValidationException", message)
+    else:
+        stub.add_response("create_model", {"ModelArn": f"{ACCOUNT}:model/shop-v3"}, expected_model)
+        stub.add_response(
+            "create_endpoint_config", {"EndpointConfigArn": f"{ACCOUNT}:endpoint-config/{CONFIG}"}, expected_config
+        )
+
+
+def add_package(stub: Stubber, **answer: Any) -> None:
+    stub.add_response("describe_model_package", package_answer(**answer), {"ModelPackageName": PACKAGE})
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_the_first_approval_creates_the_endpoint(sagemaker: Pair, exists: bool) -> None:
+    client, stub = sagemaker
+    add_package(stub)
+    stub.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint")
+    add_creation(stub, exists=exists)
+    stub.add_response(
+        "create_endpoint",
+        {"EndpointArn": f"{ACCOUNT}:endpoint/{ENDPOINT}"},
+        {"EndpointName": ENDPOINT, "EndpointConfigName": CONFIG, "Tags": TAGS},
+    )
+    outcome = deploy_approved_model.deploy(approval(), client, TARGET)
+    assert (outcome["outcome"], outcome["endpoint_config"]) == ("created", CONFIG)
+    assert outcome["model_package_arn"] == PACKAGE
+
+
+def test_a_later_approval_updates_it(sagemaker: Pair) -> None:
+    client, stub = sagemaker
+    add_package(stub)
+    stub.add_response("describe_endpoint", endpoint_answer("shop-v2-00000000"), {"EndpointName": ENDPOINT})
+    add_creation(stub)
+    arn = f"{ACCOUNT}:endpoint/{ENDPOINT}"
+    stub.add_response("update_endpoint", {"EndpointArn": arn}, {"EndpointName": ENDPOINT, "EndpointConfigName": CONFIG})
+    stub.add_response("add_tags", {"Tags": TAGS}, {"ResourceArn": arn, "Tags": TAGS})
+    assert deploy_approved_model.deploy(approval(), client, TARGET)["outcome"] == "updated"
+
+
+PENDING = {"PendingDeploymentSummary": {"EndpointConfigName": CONFIG}}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "outcome"),
+    [
+        (endpoint_answer(CONFIG), "unchanged"),
+        (endpoint_answer(CONFIG, "Creating"), "in progress"),
+        (endpoint_answer("shop-v2-00000000", "Updating", **PENDING), "in progress"),
+    ],
+)
+def test_a_repeated_event_changes_nothing(sagemaker: Pair, endpoint: dict[str, Any], outcome: str) -> None:
+    client, stub = sagemaker
+    add_package(stub)
+    stub.add_response("describe_endpoint", endpoint, {"EndpointName": ENDPOINT})
+    assert deploy_approved_model.deploy(approval(), client, TARGET)["outcome"] == outcome
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        endpoint_answer("shop-v2-00000000", "Updating"),
+        endpoint_answer(CONFIG, "Updating", PendingDeploymentSummary={"EndpointConfigName": "shop-v4-00000000"}),
+        endpoint_answer("shop-v2-00000000", "Creating"),
+        endpoint_answer(CONFIG, "RollingBack"),
+    ],
+)
+def test_a_changing_endpoint_makes_lambda_try_again(sagemaker: Pair, endpoint: dict[str, Any]) -> None:
+    client, stub = sagemaker
+    add_package(stub)
+    stub.add_response("describe_endpoint", endpoint, {"EndpointName": ENDPOINT})
+    with pytest.raises(deploy_approved_model.EndpointBusy, match="has to wait"):
+        deploy_approved_model.deploy(approval(), client, TARGET)
+
+
+def test_a_failed_endpoint_is_deleted_and_the_next_attempt_creates_it(sagemaker: Pair) -> None:
+    client, stub = sagemaker
+    add_package(stub)
+    stub.add_response("describe_endpoint", endpoint_answer(CONFIG, "Failed"), {"EndpointName": ENDPOINT})
+    stub.add_response("delete_endpoint", {}, {"EndpointName": ENDPOINT})
+    with pytest.raises(deploy_approved_model.EndpointBusy, match="Failed"):
+        deploy_approved_model.deploy(approval(), client, TARGET)
+
+
+@pytest.mark.parametrize("status", ["Rejected", "PendingManualApproval"])
+def test_an_event_without_approval_is_ignored(status: str) -> None:
+    outcome = deploy_approved_model.deploy(approval(status), None, TARGET)
+    assert (outcome["outcome"], outcome["reason"]) == ("ignored", f"the event says {status}")
+
+
+@pytest.mark.parametrize("answer", [{"status": "Rejected"}, {"group": "another"}])
+def test_a_package_that_is_no_longer_approved_or_not_ours_is_ignored(sagemaker: Pair, answer: dict[str, str]) -> None:
+    client, stub = sagemaker
+    add_package(stub, **answer)
+    assert deploy_approved_model.deploy(approval(), client, TARGET)["outcome"] == "ignored"
+
+
+def test_a_model_of_the_same_name_with_another_package_is_not_served(sagemaker: Pair) -> None:
+    client, stub = sagemaker
+    add_package(stub)
+    stub.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint")
+    add_creation(stub, exists=True, owner=f"{ACCOUNT}:model-package/another/3")
+    with pytest.raises(deploy_approved_model.NameTaken, match="delete it"):
+        deploy_approved_model.deploy(approval(), client, TARGET)
