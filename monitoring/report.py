@@ -29,6 +29,7 @@ from monitoring.plots import PlotData, draw_plots
 from monitoring.summary import least_confident_rows, summarize
 
 PLOT_NAMES = ("confidence_over_time", "confidence_histogram", "class_distribution")
+MESSAGE_FILE = Path("/opt/ml/output/message")
 OUTPUTS = ("quarantine.jsonl", *(f"{name}.png" for name in PLOT_NAMES), "report.json", "report.html")
 
 
@@ -44,11 +45,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CaptureError, OSError) as error:
         message = f"report: {error}"
         print(message, file=sys.stderr)
-        if arguments.failure_file.parent.is_dir():
-            arguments.failure_file.write_text(message[:1024], encoding="utf-8", errors="replace")
+        _leave_message(message, arguments.message_file)
         return 1
     print(arguments.output / "report.html")
     return 0
+
+
+def _leave_message(message: str, message_file: Path) -> None:
+    """Processing jobs show the first 1 KB of this file as their ExitMessage."""
+    if message_file.parent.parent.is_dir():  # else there is no /opt/ml: the job runs outside a container
+        message_file.parent.mkdir(exist_ok=True)
+        message_file.write_bytes(message.encode("utf-8", "replace")[:1024])
 
 
 def write_report(captures: Captures, window: Window, arguments: argparse.Namespace) -> str:
@@ -69,13 +76,14 @@ def write_report(captures: Captures, window: Window, arguments: argparse.Namespa
             captures.write_quarantine(partial / "quarantine.jsonl")
         for name, plot in plots.items():
             (partial / f"{name}.png").write_bytes(plot.png)
-        document = json.dumps(summary, indent=2, allow_nan=False)
+        said = verdict(summary)
+        document = json.dumps({"verdict": said, **summary}, indent=2, allow_nan=False)
         (partial / "report.json").write_text(document + "\n", encoding="utf-8")
         (partial / "report.html").write_text(page, encoding="utf-8", errors="replace")
         _move(partial, arguments.output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return verdict(summary)
+    return said
 
 
 def _move(partial: Path, output: Path) -> None:
@@ -123,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--endpoint", type=lambda name: name or None, help="only this endpoint (default: all)")
     parser.add_argument("--least-confident", type=_number, default=12, metavar="N", help="images to show (default: 12)")
     parser.add_argument("--allow-empty", action="store_true", help="write a report even when there are no predictions")
-    parser.add_argument("--failure-file", type=Path, default=Path("/opt/ml/output/failure"), help=argparse.SUPPRESS)
+    parser.add_argument("--message-file", type=Path, default=MESSAGE_FILE, help=argparse.SUPPRESS)
     return parser
 
 

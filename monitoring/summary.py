@@ -25,7 +25,9 @@ MALFORMED_LISTED = 100
 
 
 class Summary(TypedDict):
-    """The document ``report.json``. Times are ISO 8601 in UTC, shares lie between 0 and 1.
+    """The document ``report.json``, where `monitoring.report` puts its one-sentence ``verdict`` in front.
+
+    Times are ISO 8601 in UTC, shares lie between 0 and 1.
 
     - ``version``: of this layout, 1.
     - ``endpoint``: the endpoint asked for, or null for all below the folder.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -82,7 +82,7 @@ def describe(connection: Connection, arn: str) -> Run:
     pages = sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
         PipelineExecutionArn=arn, SortOrder="Ascending"
     )
-    steps = tuple(_step(item) for page in pages for item in page["PipelineExecutionSteps"])
+    steps = tuple(_with_message(sagemaker, _step(i)) for page in pages for i in page["PipelineExecutionSteps"])
     return Run(arn, answer["PipelineExecutionStatus"], answer.get("FailureReason", ""), steps)
 
 
@@ -99,6 +99,14 @@ def _step(item: Mapping[str, Any]) -> Step:
         job,
         "CacheHitResult" in item,
     )
+
+
+def _with_message(sagemaker: Any, step: Step) -> Step:
+    """A failed processing step says no more than "see job logs"; what the job itself said is its ExitMessage."""
+    if step.status != "Failed" or step.kind != "ProcessingJob" or not step.job:
+        return step
+    job = sagemaker.describe_processing_job(ProcessingJobName=step.job.rsplit("/", 1)[-1])
+    return replace(step, failure=job.get("ExitMessage") or step.failure)
 
 
 def latest(connection: Connection, pipeline: str) -> str:

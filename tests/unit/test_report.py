@@ -57,10 +57,10 @@ def capture(root: Path, time: str, text: str, variant: str = "blue", name: str =
 
 
 def run(tmp_path: Path, *more: str, start: str = "2026-03-01T10:00:00Z", end: str = "2026-03-01T14:00:00Z") -> int:
-    failure = tmp_path / "failure"
+    message = tmp_path / "message"
     arguments = ["--captures", str(tmp_path / "captures"), "--output", str(tmp_path / "report"), "--start", start]
     arguments += ["--end", end, "--threshold", "0.93", "--classes", "bicycle,motorcycle"]
-    return main([*arguments, "--failure-file", str(failure), *more])
+    return main([*arguments, "--message-file", str(message), *more])
 
 
 def refuse_constant(name: str) -> None:
@@ -239,7 +239,7 @@ def test_an_empty_window_is_one_line_exit_1_and_writes_nothing(
     assert "no predictions from 2027-01-01T00:00:00+00:00 to 2027-01-02T00:00:00+00:00" in printed.err
     assert "--allow-empty" in printed.err
     assert not (traffic / "report").exists()
-    assert (traffic / "failure").read_text() == printed.err.strip()
+    assert (traffic / "message").read_text() == printed.err.strip()
 
 
 def test_an_empty_window_with_allow_empty_says_so_and_leaves_no_plots_of_an_earlier_report(traffic: Path) -> None:
