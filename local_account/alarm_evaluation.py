@@ -1,0 +1,171 @@
+"""When a CloudWatch alarm is in alarm: statistics of periods, missing data, M out of N.
+
+Runs in the server process, on values; ``cloudwatch`` reads the data and acts on the outcome. Follows
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html. Differs from AWS: the running
+minute counts as soon as it breaches an upper threshold, AWS waits for its end.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "GreaterThanOrEqualToThreshold": operator.ge,
+    "GreaterThanThreshold": operator.gt,
+    "LessThanThreshold": operator.lt,
+    "LessThanOrEqualToThreshold": operator.le,
+}
+PHRASES = {
+    "GreaterThanOrEqualToThreshold": "greater than or equal to",
+    "GreaterThanThreshold": "greater than",
+    "LessThanThreshold": "less than",
+    "LessThanOrEqualToThreshold": "less than or equal to",
+}
+# AWS looks at more periods than it needs ("evaluation range"), and at most at these many more when data is missing.
+EXTRA_PERIODS = 2
+GRANULARITY_S = 60
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some values of a metric at one time: one value, or the statistics of many."""
+
+    at: datetime
+    count: float
+    total: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an alarm compares; ``statistic`` is Average, Sum, Minimum, Maximum, SampleCount or a percentile (p99)."""
+
+    comparison: str
+    threshold: float
+    statistic: str
+    period_s: int
+    evaluation_periods: int
+    datapoints_to_alarm: int
+    missing: str = "missing"
+
+
+@dataclass(frozen=True)
+class Point:
+    start: datetime
+    value: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The state an alarm should have (None: the one it has); ``points`` are those looked at, oldest first."""
+
+    state: str | None
+    points: Sequence[Point]
+    reason: str
+
+
+def periods(rule: Rule, now: datetime) -> list[tuple[datetime, datetime]]:
+    """The periods of the evaluation range, newest first; they end at a whole minute (or period, when shorter)."""
+    step = min(rule.period_s, GRANULARITY_S)
+    end_s = math.floor(now.timestamp() / step) * step
+    if rule.comparison.startswith("Greater"):
+        end_s += step  # the running minute, too: more data cannot take a maximum or a sum back
+    end = datetime.fromtimestamp(end_s, now.tzinfo)
+    length = timedelta(seconds=rule.period_s)
+    return [(end - length * (i + 1), end - length * i) for i in range(rule.evaluation_periods + EXTRA_PERIODS)]
+
+
+def _sum(samples: Sequence[Sample]) -> float:
+    return math.fsum(s.total for s in samples)
+
+
+def _count(samples: Sequence[Sample]) -> float:
+    return math.fsum(s.count for s in samples)
+
+
+_STATISTICS: dict[str, Callable[[Sequence[Sample]], float]] = {
+    "SampleCount": _count,
+    "Sum": _sum,
+    "Average": lambda samples: _sum(samples) / _count(samples),
+    "Minimum": lambda samples: min(s.low for s in samples),
+    "Maximum": lambda samples: max(s.high for s in samples),
+}
+
+
+def statistic_of(samples: Sequence[Sample], statistic: str) -> float | None:
+    """A statistic over samples, None when there are none."""
+    if not samples or _count(samples) == 0:
+        return None
+    if statistic in _STATISTICS:
+        return _STATISTICS[statistic](samples)
+    return _percentile(samples, float(statistic.removeprefix("p")))
+
+
+def _percentile(samples: Sequence[Sample], percent: float) -> float | None:
+    """Nearest rank; statistic sets have one only where all their values are equal, as on AWS."""
+    if any(s.count != 1 and s.low != s.high for s in samples):
+        return None
+    ordered = sorted(samples, key=lambda s: s.low)
+    wanted = max(1.0, math.ceil(percent / 100 * sum(s.count for s in ordered)))
+    passed = 0.0
+    for sample in ordered:
+        passed += sample.count
+        if passed >= wanted:
+            return sample.low
+    return ordered[-1].low
+
+
+def evaluate(rule: Rule, samples: Iterable[Sample], now: datetime) -> Outcome:
+    """The outcome of an alarm at ``now``."""
+    known = list(samples)
+    newest_first = []
+    for start, end in periods(rule, now):
+        value = statistic_of([s for s in known if start <= s.at < end], rule.statistic)
+        newest_first.append(None if value is None else Point(start, value))
+    points = [point for point in newest_first if point is not None][: rule.evaluation_periods]
+    missing = rule.evaluation_periods - len(points)
+    breaching = sum(COMPARISONS[rule.comparison](point.value, rule.threshold) for point in points)
+    state = _state(rule, breaching, len(points), missing)
+    return Outcome(state, points[::-1], _reason(rule, points, breaching, state))
+
+
+def _state(rule: Rule, breaching: int, present: int, missing: int) -> str | None:
+    needed = rule.datapoints_to_alarm
+    if breaching >= needed:
+        return "ALARM"
+    possible = missing > 0 and breaching + missing >= needed  # it would alarm if all that is missing breached
+    if rule.missing == "breaching":
+        return "ALARM" if possible else "OK"
+    if rule.missing == "ignore":
+        return None if possible else "OK"
+    if rule.missing == "missing" and missing:
+        if present == 0:
+            return "INSUFFICIENT_DATA"
+        return "ALARM" if possible and breaching == present else "OK"
+    return "OK"
+
+
+def _reason(rule: Rule, points: Sequence[Point], breaching: int, state: str | None) -> str:
+    if not points:
+        count = rule.evaluation_periods
+        return (
+            f"Insufficient Data: {count} datapoint{'s were' if count > 1 else ' was'} unknown."
+            if rule.missing == "missing"
+            else f"Threshold Crossed: no datapoints were received for {count} period{'s' * (count > 1)} and "
+            f"{count} missing datapoint{'s were' if count > 1 else ' was'} treated as "
+            f"[{'Breaching' if rule.missing == 'breaching' else 'NonBreaching'}]."
+        )
+    shown = ", ".join(f"{p.value} ({p.start.strftime('%d/%m/%y %H:%M:%S')})" for p in points)
+    alarm = state == "ALARM"
+    number = breaching if alarm else len(points) - breaching
+    verb = ("was" if number == 1 else "were") + ("" if alarm else " not")
+    return (
+        f"Threshold Crossed: {number} out of the last {len(points)} datapoints [{shown}] {verb} "
+        f"{PHRASES[rule.comparison]} the threshold ({rule.threshold}) (minimum {rule.datapoints_to_alarm} "
+        f"datapoint{'s' * (rule.datapoints_to_alarm > 1)} for {'OK -> ALARM' if alarm else 'ALARM -> OK'} transition)."
+    )

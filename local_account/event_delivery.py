@@ -1,0 +1,236 @@
+"""Delivery to targets of rules, schedules and alarms: in threads of its own, with retries and dead-letter queues.
+
+Runs in the server process. Deliveries that wait for a retry are lost when the account stops; EventBridge would keep
+them for up to a day.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import logging
+import queue
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local_account.account import Account
+
+log = logging.getLogger(__name__)
+
+WORKERS = 4
+# EventBridge's defaults: 185 attempts in 24 hours, with exponential backoff and jitter.
+MAX_ATTEMPTS = 185
+MAX_AGE_S = 86_400
+MAX_BACKOFF_S = 60.0
+_PERMANENT = ("NotFound", "DoesNotExist", "NonExistent", "AccessDenied", "Validation", "InvalidRequestContent")
+
+
+class UndeliverableError(Exception):
+    """A target that the stand-in account cannot deliver to, or a payload that it cannot take."""
+
+
+def service_of(arn: str) -> str:
+    """Which kind of target an ARN names; raises UndeliverableError for one that nothing here delivers to."""
+    parts = arn.split(":", 5)
+    if len(parts) == 6 and parts[0] == "arn":
+        service, resource = parts[2], parts[5]
+        if service in {"lambda", "states", "sqs", "sns", "logs"}:
+            return service
+        if service == "sagemaker" and resource.startswith("pipeline/"):
+            return service
+        if service == "events" and resource.startswith("event-bus/"):
+            return service
+    raise UndeliverableError(f"The stand-in account cannot deliver to {arn}.")
+
+
+@dataclass
+class Delivery:
+    """One payload for one target; ``source_arn`` is the rule or schedule it comes from."""
+
+    target: Mapping[str, Any]
+    payload: str
+    source_arn: str
+    attempts: int = 0
+    first_at: float = field(default_factory=time.time)
+
+
+class Deliverer:
+    """Takes deliveries without blocking."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._ready: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._later: list[tuple[float, int, Delivery]] = []
+        self._numbers = itertools.count()
+        self._changed = threading.Condition()
+        for number in range(WORKERS):
+            threading.Thread(target=self._work, name=f"delivery-{number}", daemon=True).start()
+        threading.Thread(target=self._wait_for_retries, name="delivery-retries", daemon=True).start()
+
+    def deliver(self, delivery: Delivery) -> None:
+        self._ready.put(lambda: self._try(delivery))
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Run anything else off the caller's thread."""
+        self._ready.put(job)
+
+    def _work(self) -> None:
+        while True:
+            job = self._ready.get()
+            try:
+                job()
+            except Exception:
+                log.exception("a delivery failed")
+
+    def _wait_for_retries(self) -> None:
+        while True:
+            with self._changed:
+                wait_s = self._later[0][0] - time.monotonic() if self._later else None
+                if wait_s is None or wait_s > 0:
+                    self._changed.wait(wait_s)
+                    continue
+                _, _, delivery = heapq.heappop(self._later)
+            self.deliver(delivery)
+
+    def _try(self, delivery: Delivery) -> None:
+        delivery.attempts += 1
+        try:
+            send(self._account, delivery)
+            return
+        except (BotoCoreError, ClientError, UndeliverableError) as error:
+            failure = error
+        if self._account.stopping.is_set():
+            return
+        policy = delivery.target.get("RetryPolicy", {})
+        attempts = policy.get("MaximumRetryAttempts", MAX_ATTEMPTS)
+        age_s = policy.get("MaximumEventAgeInSeconds", MAX_AGE_S)
+        delay_s = min(MAX_BACKOFF_S, 2.0 ** (delivery.attempts - 1)) * random.uniform(0.5, 1)  # noqa: S311 (jitter)
+        exhausted = None
+        if delivery.attempts > attempts:
+            exhausted = "MaximumRetryAttempts"
+        elif time.time() + delay_s - delivery.first_at > age_s:
+            exhausted = "MaximumEventAgeInSeconds"
+        if exhausted or _is_permanent(failure):
+            self._give_up(delivery, failure, exhausted)
+            return
+        with self._changed:
+            heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._numbers), delivery))
+            self._changed.notify()
+
+    def _give_up(self, delivery: Delivery, failure: Exception, exhausted: str | None) -> None:
+        arn = delivery.target["Arn"]
+        log.warning("%s could not be delivered to %s: %s", delivery.source_arn, arn, failure)
+        dead_letters = delivery.target.get("DeadLetterConfig", {}).get("Arn")
+        if not dead_letters:
+            return
+        attributes = {
+            "ERROR_CODE": _code(failure),
+            "ERROR_MESSAGE": str(failure),
+            "RETRY_ATTEMPTS": str(delivery.attempts - 1),
+            "RULE_ARN": delivery.source_arn,
+            "TARGET_ARN": arn,
+        }
+        if exhausted:
+            attributes["EXHAUSTED_RETRY_CONDITION"] = exhausted
+        self._account.client("sqs").send_message(
+            QueueUrl=_queue_url(self._account, dead_letters),
+            MessageBody=delivery.payload,
+            MessageAttributes={k: {"DataType": "String", "StringValue": v} for k, v in attributes.items()},
+        )
+
+
+def _code(failure: Exception) -> str:
+    if isinstance(failure, ClientError):
+        return str(failure.response["Error"]["Code"])
+    return type(failure).__name__
+
+
+def _is_permanent(failure: Exception) -> bool:
+    return isinstance(failure, UndeliverableError) or any(word in _code(failure) for word in _PERMANENT)
+
+
+def _queue_url(account: Account, arn: str) -> str:
+    url: str = account.client("sqs").get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+    return url
+
+
+def _json(payload: str) -> Any:
+    try:
+        return json.loads(payload)
+    except ValueError as error:
+        raise UndeliverableError(f"The target takes JSON, its input is not: {payload[:200]!r} ({error})") from error
+
+
+def send(account: Account, delivery: Delivery) -> None:
+    """Call the target's service once; raises ClientError, BotoCoreError or UndeliverableError."""
+    _SENDERS[service_of(delivery.target["Arn"])](account, delivery.target, delivery.payload)
+
+
+def _send_to_lambda(account: Account, target: Mapping[str, Any], payload: str) -> None:
+    _json(payload)
+    account.client("lambda").invoke(FunctionName=target["Arn"], InvocationType="Event", Payload=payload.encode())
+
+
+def _send_to_states(account: Account, target: Mapping[str, Any], payload: str) -> None:
+    _json(payload)
+    account.client("stepfunctions").start_execution(
+        stateMachineArn=target["Arn"], name=f"{uuid.uuid4()}_{uuid.uuid4()}", input=payload
+    )
+
+
+def _send_to_sqs(account: Account, target: Mapping[str, Any], payload: str) -> None:
+    extra = {k: v for k, v in target.get("SqsParameters", {}).items() if k == "MessageGroupId"}
+    if extra:  # a FIFO queue without content-based deduplication refuses the message otherwise
+        extra["MessageDeduplicationId"] = str(uuid.uuid4())
+    account.client("sqs").send_message(QueueUrl=_queue_url(account, target["Arn"]), MessageBody=payload, **extra)
+
+
+def _send_to_sns(account: Account, target: Mapping[str, Any], payload: str) -> None:
+    account.client("sns").publish(TopicArn=target["Arn"], Message=payload)
+
+
+def _send_to_sagemaker(account: Account, target: Mapping[str, Any], _payload: str) -> None:
+    parameters = target.get("SageMakerPipelineParameters", {}).get("PipelineParameterList", [])
+    account.client("sagemaker").start_pipeline_execution(
+        PipelineName=target["Arn"].rpartition("/")[2],
+        PipelineParameters=[{"Name": p["Name"], "Value": p["Value"]} for p in parameters],
+        ClientRequestToken=uuid.uuid4().hex,
+    )
+
+
+def _send_to_logs(account: Account, target: Mapping[str, Any], payload: str) -> None:
+    group = target["Arn"].split(":log-group:", 1)[1].removesuffix(":*")
+    account.put_log_lines(group, str(uuid.uuid4()), [payload])
+
+
+def _send_to_bus(account: Account, target: Mapping[str, Any], payload: str) -> None:
+    entry: dict[str, Any] = {"EventBusName": target["Arn"]}
+    if "EventBridgeParameters" in target:  # a schedule's target
+        parameters = target["EventBridgeParameters"]
+        entry |= {"Source": parameters["Source"], "DetailType": parameters["DetailType"], "Detail": payload}
+    else:
+        event = _json(payload)
+        entry |= {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
+        entry["Resources"] = event["resources"]
+    failed = account.client("events").put_events(Entries=[entry])["Entries"][0]
+    if "ErrorCode" in failed:
+        raise UndeliverableError(f"{failed['ErrorCode']}: {failed['ErrorMessage']}")
+
+
+_SENDERS: dict[str, Callable[[Account, Mapping[str, Any], str], None]] = {
+    "lambda": _send_to_lambda,
+    "states": _send_to_states,
+    "sqs": _send_to_sqs,
+    "sns": _send_to_sns,
+    "sagemaker": _send_to_sagemaker,
+    "logs": _send_to_logs,
+    "events": _send_to_bus,
+}
