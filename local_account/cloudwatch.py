@@ -1,7 +1,7 @@
 """CloudWatch on moto: alarms look at the data, change their state, and act.
 
 Runs in the server process; moto keeps metrics and alarms. A thread evaluates the alarms of a metric when data for it
-arrives, and all of them every ten seconds. Alarms on metric math and composite alarms are refused when they are made.
+arrives, and all of them every ten seconds. Alarms on metric math are refused when they are made.
 """
 
 from __future__ import annotations
@@ -61,8 +61,6 @@ class AlarmWatch:
         backend = cloudwatch_backends[self._account.account_id][self._account.region]
         _forget_old_data(backend, now - RETENTION)
         for alarm in list(backend.alarms.values()):
-            if alarm.rule is not None:
-                continue
             rule = _rule_of(alarm)
             outcome = evaluate(rule, _samples(backend, alarm, rule, now), now)
             if outcome.state and outcome.state != alarm.state_value:
@@ -118,8 +116,6 @@ def _install_data(watch: AlarmWatch) -> None:
 
 
 def _check(name: str, request: dict[str, Any]) -> None:
-    if request.get("rule"):
-        raise ValidationError("The stand-in account does not implement composite alarms.")
     queries = request.get("metric_data_queries") or []
     if len(queries) > 1 or any(q.expression or q.metric_stat is None for q in queries):
         raise ValidationError("The stand-in account does not evaluate metric math: give the alarm one metric.")

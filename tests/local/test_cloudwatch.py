@@ -1,0 +1,158 @@
+"""Alarms of the stand-in account react to data and act."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from test_events import Queue
+
+NAMESPACE = "Foreign"
+
+
+@pytest.fixture(scope="module")
+def topic(account: Any) -> tuple[str, Queue]:
+    queue = Queue(account, "cw-topic")
+    arn = account.client("sns").create_topic(Name="cw-topic")["TopicArn"]
+    account.client("sns").subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue.arn)
+    return arn, queue
+
+
+def alarm(account: Any, name: str, **changes: Any) -> None:
+    settings = {
+        "AlarmName": name,
+        "Namespace": NAMESPACE,
+        "MetricName": name,
+        "Statistic": "Maximum",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 1.0,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+    wanted = {key: value for key, value in {**settings, **changes}.items() if value is not None}
+    account.client("cloudwatch").put_metric_alarm(**wanted)
+
+
+def described(account: Any, name: str) -> dict[str, Any]:
+    (found,) = account.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    return dict(found)
+
+
+def until(account: Any, name: str, state: str, timeout_s: float = 10) -> dict[str, Any]:
+    deadline = time.monotonic() + timeout_s
+    while (found := described(account, name))["StateValue"] != state:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    return found
+
+
+def put(account: Any, name: str, *values: float, **more: Any) -> None:
+    account.client("cloudwatch").put_metric_data(
+        Namespace=NAMESPACE, MetricData=[{"MetricName": name, "Value": value, **more} for value in values]
+    )
+
+
+def test_an_alarm_starts_without_data_and_turns_when_data_breaches(account: Any, topic: tuple[str, Queue]) -> None:
+    arn, queue = topic
+    events = Queue(account, "cw-events")
+    account.client("events").put_rule(
+        Name="cw-rule", EventPattern='{"source": ["aws.cloudwatch"], "detail": {"alarmName": ["cw-high"]}}'
+    )
+    account.client("events").put_targets(Rule="cw-rule", Targets=[{"Id": "1", "Arn": events.arn}])
+    alarm(account, "cw-high", AlarmActions=[arn], AlarmDescription="too high")
+    assert described(account, "cw-high")["StateValue"] == "INSUFFICIENT_DATA"
+    put(account, "cw-high", 0.5)
+    until(account, "cw-high", "OK")
+    put(account, "cw-high", 5)
+    found = until(account, "cw-high", "ALARM")
+    assert found["StateReason"].startswith("Threshold Crossed: 1 out of the last 1 datapoints [5.0 (")
+    assert "was greater than the threshold (1.0)" in found["StateReason"]
+    assert json.loads(found["StateReasonData"])["recentDatapoints"] == [5.0]
+
+    (message,) = queue.take()
+    notice = json.loads(json.loads(message["Body"])["Message"])
+    assert (notice["AlarmName"], notice["OldStateValue"], notice["NewStateValue"]) == ("cw-high", "OK", "ALARM")
+    assert notice["Trigger"]["MetricName"] == "cw-high"
+    seen = [json.loads(m["Body"]) for m in events.take(2)]
+    changes = [(e["detail"]["previousState"]["value"], e["detail"]["state"]["value"]) for e in seen]
+    assert changes == [("INSUFFICIENT_DATA", "OK"), ("OK", "ALARM")]
+    assert seen[0]["detail-type"] == "CloudWatch Alarm State Change"
+
+
+def test_dimensions_keep_metrics_apart(account: Any) -> None:
+    alarm(account, "cw-dim", Dimensions=[{"Name": "Stage", "Value": "a"}])
+    put(account, "cw-dim", 9, Dimensions=[{"Name": "Stage", "Value": "b"}])
+    put(account, "cw-dim", 0, Dimensions=[{"Name": "Stage", "Value": "a"}])
+    until(account, "cw-dim", "OK")
+
+
+def test_a_percentile_alarm(account: Any) -> None:
+    alarm(account, "cw-p90", Statistic=None, ExtendedStatistic="p90", Threshold=89)
+    put(account, "cw-p90", *range(1, 101))
+    until(account, "cw-p90", "ALARM")
+
+
+def test_treat_missing_data(account: Any) -> None:
+    alarm(account, "cw-missing-ok", TreatMissingData="notBreaching")
+    alarm(account, "cw-missing-bad", TreatMissingData="breaching")
+    until(account, "cw-missing-ok", "OK")
+    until(account, "cw-missing-bad", "ALARM")
+
+
+def test_a_state_set_by_hand_acts_too(account: Any, topic: tuple[str, Queue]) -> None:
+    arn, queue = topic
+    alarm(account, "cw-hand", OKActions=[arn], TreatMissingData="ignore")
+    account.client("cloudwatch").set_alarm_state(AlarmName="cw-hand", StateValue="OK", StateReason="tried")
+    (message,) = queue.take()
+    assert json.loads(json.loads(message["Body"])["Message"])["NewStateReason"] == "tried"
+
+
+def test_a_compressed_request_is_read(account: Any) -> None:
+    client = account.client("cloudwatch")
+    seen: dict[str, str] = {}
+    client.meta.events.register("before-send.cloudwatch", lambda request, **_: seen.update(request.headers) or None)
+    data = [{"MetricName": "cw-gzip", "Value": float(i), "Timestamp": datetime.now(UTC)} for i in range(600)]
+    client.put_metric_data(Namespace=NAMESPACE, MetricData=data)
+    encoding = {key.lower(): value for key, value in seen.items()}["content-encoding"]
+    assert encoding in ("gzip", b"gzip")
+    metrics = client.get_metric_statistics(
+        Namespace=NAMESPACE,
+        MetricName="cw-gzip",
+        StartTime=time.time() - 300,
+        EndTime=time.time() + 60,
+        Period=600,
+        Statistics=["SampleCount"],
+    )
+    assert sum(point["SampleCount"] for point in metrics["Datapoints"]) == 600
+
+
+def test_alarms_that_nothing_here_evaluates_are_refused(account: Any) -> None:
+    with pytest.raises(ClientError, match="stand-in account"):
+        alarm(
+            account, "cw-band", ComparisonOperator="LessThanLowerOrGreaterThanUpperThreshold", ThresholdMetricId="ad1"
+        )
+    metric = {"Namespace": NAMESPACE, "MetricName": "cw-math"}
+    queries = [
+        {"Id": "m1", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}, "ReturnData": False},
+        {"Id": "e1", "Expression": "m1 * 2"},
+    ]
+    without = dict.fromkeys(("Namespace", "MetricName", "Statistic", "Period"))
+    with pytest.raises(ClientError, match="metric math"):
+        alarm(account, "cw-math", Metrics=queries, **without)
+
+
+def test_alarms_survive_a_restart(fresh_account: Callable[..., Any]) -> None:
+    first = fresh_account()
+    alarm(first, "cw-kept", TreatMissingData="breaching")
+    until(first, "cw-kept", "ALARM")
+    time.sleep(1.5)  # state is written once a second
+    first.stop()
+    second = fresh_account(first.state_dir)
+    if not second.client("cloudwatch").describe_alarms()["MetricAlarms"]:
+        pytest.skip("this account does not keep its alarms")
+    assert described(second, "cw-kept")["StateValue"] == "ALARM"

@@ -1,0 +1,202 @@
+"""EventBridge of the stand-in account: what is put on a bus arrives at its targets."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from foreign_models import Deployer
+
+
+class Queue:
+    """An SQS queue to look into."""
+
+    def __init__(self, account: Any, name: str) -> None:
+        self._sqs = account.client("sqs")
+        self.url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
+        self.arn = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"][
+            "QueueArn"
+        ]
+
+    def take(self, count: int = 1, timeout_s: float = 10) -> list[dict[str, Any]]:
+        """At least ``count`` messages, fewer when the time is over."""
+        found: list[dict[str, Any]] = []
+        deadline = time.monotonic() + timeout_s
+        while len(found) < count and time.monotonic() < deadline:
+            answer = self._sqs.receive_message(
+                QueueUrl=self.url, MaxNumberOfMessages=10, WaitTimeSeconds=0, MessageAttributeNames=["All"]
+            )
+            for message in answer.get("Messages", []):
+                self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+                found.append(message)
+            time.sleep(0.05)
+        return found
+
+
+@pytest.fixture
+def queue(account: Any, request: pytest.FixtureRequest) -> Queue:
+    return Queue(account, f"ev-{request.node.name[5:60].split('[')[0]}")
+
+
+def rule(account: Any, name: str, pattern: dict[str, Any], *targets: dict[str, Any], **options: Any) -> str:
+    events = account.client("events")
+    arn: str = events.put_rule(Name=name, EventPattern=json.dumps(pattern), **options)["RuleArn"]
+    events.put_targets(Rule=name, Targets=[{"Id": str(i), **target} for i, target in enumerate(targets)])
+    return arn
+
+
+def put(account: Any, source: str, detail: dict[str, Any]) -> None:
+    entry = {"Source": source, "DetailType": "Thing", "Detail": json.dumps(detail), "Resources": ["arn:thing"]}
+    answer = account.client("events").put_events(Entries=[entry])
+    assert answer["FailedEntryCount"] == 0
+
+
+def test_a_matching_event_arrives_whole(account: Any, queue: Queue) -> None:
+    rule(account, "ev-whole", {"source": ["test.whole"], "detail": {"n": [{"numeric": [">", 1]}]}}, {"Arn": queue.arn})
+    put(account, "test.whole", {"n": 1})
+    put(account, "test.whole", {"n": 2})
+    (message,) = queue.take()
+    event = json.loads(message["Body"])
+    assert event["detail"] == {"n": 2}
+    assert (event["source"], event["detail-type"], event["resources"]) == ("test.whole", "Thing", ["arn:thing"])
+    assert (event["account"], event["region"], event["version"]) == ("123456789012", "us-east-1", "0")
+    assert event["time"].endswith("Z")
+    assert event.keys() == {
+        "version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"
+    }  # fmt: skip
+    assert queue.take(timeout_s=0.3) == []
+
+
+def test_inputs_of_targets(account: Any, queue: Queue) -> None:
+    rule(
+        account,
+        "ev-inputs",
+        {"source": ["test.inputs"]},
+        {"Arn": queue.arn, "Input": '{"constant": 1}'},
+        {"Arn": queue.arn, "InputPath": "$.detail.part"},
+        {
+            "Arn": queue.arn,
+            "InputTransformer": {
+                "InputPathsMap": {"n": "$.detail.n"},
+                "InputTemplate": '{"n": <n>, "rule": "<aws.events.rule-name>"}',
+            },
+        },
+    )
+    put(account, "test.inputs", {"n": "x", "part": {"a": 1}})
+    bodies = [json.loads(m["Body"]) for m in queue.take(3)]
+    assert sorted(bodies, key=str) == sorted([{"constant": 1}, {"a": 1}, {"n": "x", "rule": "ev-inputs"}], key=str)
+
+
+def test_a_disabled_rule_does_not_fire_and_a_scheduled_one_not_on_events(account: Any, queue: Queue) -> None:
+    events = account.client("events")
+    rule(account, "ev-disabled", {"source": ["test.disabled"]}, {"Arn": queue.arn}, State="DISABLED")
+    events.put_rule(Name="ev-scheduled", ScheduleExpression="rate(1 day)")
+    events.put_targets(Rule="ev-scheduled", Targets=[{"Id": "1", "Arn": queue.arn}])
+    put(account, "test.disabled", {"n": 1})
+    assert queue.take(timeout_s=0.5) == []
+    events.enable_rule(Name="ev-disabled")
+    put(account, "test.disabled", {"n": 2})
+    assert [json.loads(m["Body"])["detail"] for m in queue.take()] == [{"n": 2}]
+
+
+def test_a_rule_keeps_its_targets_when_it_is_put_again(account: Any, queue: Queue) -> None:
+    rule(account, "ev-again", {"source": ["test.again"]}, {"Arn": queue.arn})
+    account.client("events").put_rule(Name="ev-again", EventPattern='{"source": ["test.again"], "detail": {"n": [2]}}')
+    put(account, "test.again", {"n": 2})
+    assert len(queue.take()) == 1
+
+
+def test_delivery_to_topics_logs_and_other_buses(account: Any, queue: Queue) -> None:
+    sns, logs, events = account.client("sns"), account.client("logs"), account.client("events")
+    topic = sns.create_topic(Name="ev-topic")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn)
+    logs.create_log_group(logGroupName="/aws/events/ev")
+    bus = events.create_event_bus(Name="ev-bus")["EventBusArn"]
+    events.put_rule(Name="ev-on-bus", EventBusName="ev-bus", EventPattern='{"source": ["test.fan"]}')
+    events.put_targets(Rule="ev-on-bus", EventBusName="ev-bus", Targets=[{"Id": "1", "Arn": queue.arn}])
+    group = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/events/ev"
+    rule(account, "ev-fan", {"source": ["test.fan"]}, {"Arn": topic}, {"Arn": group}, {"Arn": bus})
+    put(account, "test.fan", {"n": 5})
+    bodies = [json.loads(m["Body"]) for m in queue.take(2)]
+    assert any(json.loads(body.get("Message", "{}")).get("detail") == {"n": 5} for body in bodies)
+    assert any(body.get("detail") == {"n": 5} for body in bodies)
+    deadline = time.monotonic() + 5
+    while not (found := logs.filter_log_events(logGroupName="/aws/events/ev")["events"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert json.loads(found[0]["message"])["detail"] == {"n": 5}
+
+
+def test_what_cannot_be_delivered_lands_in_the_dead_letter_queue(account: Any, queue: Queue) -> None:
+    missing = "arn:aws:sqs:us-east-1:123456789012:ev-no-such-queue"
+    target = {"Arn": missing, "DeadLetterConfig": {"Arn": queue.arn}, "RetryPolicy": {"MaximumRetryAttempts": 1}}
+    arn = rule(account, "ev-dead", {"source": ["test.dead"]}, target)
+    put(account, "test.dead", {"n": 1})
+    (message,) = queue.take()
+    assert json.loads(message["Body"])["detail"] == {"n": 1}
+    attributes = {key: value["StringValue"] for key, value in message["MessageAttributes"].items()}
+    assert (attributes["RULE_ARN"], attributes["TARGET_ARN"]) == (arn, missing)
+
+
+def test_targets_that_nothing_here_delivers_to_are_refused(account: Any) -> None:
+    account.client("events").put_rule(Name="ev-refused", EventPattern='{"source": ["x"]}')
+    with pytest.raises(ClientError, match="cannot deliver to"):
+        account.client("events").put_targets(
+            Rule="ev-refused", Targets=[{"Id": "1", "Arn": "arn:aws:kinesis:us-east-1:123456789012:stream/s"}]
+        )
+
+
+@pytest.mark.parametrize(
+    ("entry", "code"),
+    [
+        ({"Source": "test", "DetailType": "t", "Detail": "no json"}, "MalformedDetail"),
+        ({"Source": "test", "DetailType": "t", "Detail": "[1]"}, "MalformedDetail"),
+        ({"Source": "test", "Detail": "{}"}, "InvalidArgument"),
+        ({"Source": "aws.s3", "DetailType": "t", "Detail": "{}"}, "NotAuthorizedForSourceException"),
+    ],
+)
+def test_bad_events_are_reported_by_entry(account: Any, entry: dict[str, Any], code: str) -> None:
+    good = {"Source": "test.good", "DetailType": "t", "Detail": "{}"}
+    answer = account.client("events").put_events(Entries=[entry, good])
+    assert answer["FailedEntryCount"] == 1
+    assert answer["Entries"][0]["ErrorCode"] == code
+    assert "EventId" in answer["Entries"][1]
+
+
+def test_patterns_are_checked_and_can_be_tried(account: Any) -> None:
+    events = account.client("events")
+    with pytest.raises(ClientError) as caught:
+        events.put_rule(Name="ev-bad", EventPattern='{"source": [{"begins": "x"}]}')
+    assert caught.value.response["Error"]["Code"] == "InvalidEventPatternException"
+    assert "Unrecognized match type begins" in caught.value.response["Error"]["Message"]
+    event = json.dumps({"source": "a", "time": "2026-11-21T05:30:00Z"})
+    assert events.test_event_pattern(EventPattern='{"source": ["a"]}', Event=event)["Result"] is True
+    assert events.test_event_pattern(EventPattern='{"source": ["b"]}', Event=event)["Result"] is False
+
+
+def test_the_state_changes_of_an_endpoint_arrive(account: Any, queue: Queue) -> None:
+    pattern = {"source": ["aws.sagemaker"], "detail-type": ["SageMaker Endpoint State Change"]}
+    rule(account, "ev-endpoint", {**pattern, "detail": {"EndpointName": ["ev-mean"]}}, {"Arn": queue.arn})
+    deployer = Deployer(account, "ev")
+    endpoint = deployer.serve("mean")
+    events = [json.loads(m["Body"]) for m in queue.take(2)]
+    assert [e["detail"]["EndpointStatus"] for e in events] == ["CREATING", "IN_SERVICE"]
+    assert events[1]["resources"] == [f"arn:aws:sagemaker:us-east-1:123456789012:endpoint/{endpoint}"]
+    assert events[1]["detail"]["EndpointConfigName"] == "ev-mean"
+    deployer.sagemaker.delete_endpoint(EndpointName=endpoint)
+
+
+def test_rules_survive_a_restart_and_still_deliver(fresh_account: Callable[..., Any]) -> None:
+    first = fresh_account()
+    queue = Queue(first, "ev-restart")
+    rule(first, "ev-restart", {"source": ["test.restart"]}, {"Arn": queue.arn})
+    first.stop()
+    second = fresh_account(first.state_dir)
+    if not second.client("events").list_rules()["Rules"]:
+        pytest.skip("this account does not keep its rules")
+    put(second, "test.restart", {"n": 1})
+    assert len(Queue(second, "ev-restart").take()) == 1
