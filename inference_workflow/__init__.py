@@ -15,6 +15,8 @@ logging.getLogger("sagemaker.config").setLevel(logging.ERROR)
 
 # While they are imported, one SDK creates a client, which without credentials would ask the EC2 instance metadata
 # for some, and the other imports pkg_resources and compares a string with `is`, which both warn.
+root_level = logging.root.level
 with mock.patch.dict(os.environ, {"AWS_EC2_METADATA_DISABLED": "true"}), warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import stepfunctions.steps  # noqa: F401  # the first import, under the conditions above
+logging.root.setLevel(root_level)  # the SDK sets it to ERROR

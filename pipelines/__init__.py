@@ -16,11 +16,16 @@ def offline_sdk() -> Iterator[None]:
     """Keep the SageMaker SDK off the network and quiet while it is imported or builds a definition.
 
     It creates boto3 clients of its own in both cases, and without credentials those would ask the EC2 instance
-    metadata service for some, a wait of seconds on a laptop.
+    metadata service for some, a wait of seconds on a laptop. Some of its modules set up the root logger.
     """
+    handlers, level = logging.root.handlers[:], logging.root.level
     with mock.patch.dict(os.environ, {"AWS_EC2_METADATA_DISABLED": "true"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Running within a PipelineSession", category=UserWarning)
-        yield
+        try:
+            yield
+        finally:
+            logging.root.handlers[:] = handlers
+            logging.root.setLevel(level)
 
 
 # Version 2 is pinned, because the Step Functions SDK needs its modules.
