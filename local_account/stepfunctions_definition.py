@@ -1,0 +1,151 @@
+"""Checks of a state machine's definition before it is accepted, worded as Step Functions words them.
+
+Runs in the server process; reads the definition's JSON only. moto's parser checks the grammar; this checks what it
+lets pass: transitions that lead nowhere, states that nothing leads to, names used twice, and what this account would
+not run (it refuses that when the machine is created, not when it runs).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+DEFINITION_LIMIT_BYTES = 1024 * 1024  # step-functions/latest/dg/service-quotas.html
+NAME_LIMIT = 80
+TYPES = {"Task", "Pass", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map"}
+ENDS = {"Choice", "Succeed", "Fail"}  # these have neither Next nor End
+States = dict[str, dict[str, Any]]
+
+
+def problems(definition: str) -> list[str]:
+    """Everything that is wrong with the definition; empty when it can run."""
+    if len(definition.encode()) > DEFINITION_LIMIT_BYTES:
+        return [f"SCHEMA_VALIDATION_FAILED: The definition is larger than {DEFINITION_LIMIT_BYTES} bytes"]
+    try:
+        machine = json.loads(definition)
+    except ValueError as error:
+        return [f"INVALID_JSON_DESCRIPTION: {error}"]
+    if not isinstance(machine, dict):
+        return ["INVALID_JSON_DESCRIPTION: A state machine is a JSON object"]
+    if "JSONata" in _values(machine, "QueryLanguage"):
+        return ["The stand-in account has no JSONata engine: use JSONPath (QueryLanguage is 'JSONata')"]
+    names: list[str] = []
+    found = list(_check_machine(machine, "", names))
+    found += [
+        f"DUPLICATE_STATE_NAME: Duplicate State name: {name}"
+        for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    return found
+
+
+def _values(value: Any, key: str) -> set[Any]:
+    """Every string that a member ``key`` has anywhere in the document."""
+    if isinstance(value, list):
+        return set().union(*(_values(item, key) for item in value))
+    if not isinstance(value, dict):
+        return set()
+    own = {value[key]} if isinstance(value.get(key), str) else set()
+    return own.union(*(_values(item, key) for item in value.values()))
+
+
+def _check_machine(machine: dict[str, Any], path: str, names: list[str]) -> Iterator[str]:
+    states = machine.get("States")
+    if not isinstance(states, dict) or not states:
+        yield f"SCHEMA_VALIDATION_FAILED: A non-empty object 'States' is required at {path or '/'}"
+        return
+    start = machine.get("StartAt")
+    if not isinstance(start, str):
+        yield f"SCHEMA_VALIDATION_FAILED: 'StartAt' is required at {path or '/'}"
+    elif start not in states:
+        yield f"MISSING_TRANSITION_TARGET: Missing 'StartAt' target: {start} at {path}/StartAt"
+    for name, state in states.items():
+        names.append(name)
+        where = f"{path}/States/{name}"
+        if not isinstance(state, dict):
+            yield f"SCHEMA_VALIDATION_FAILED: A state is a JSON object at {where}"
+            return
+        yield from _check_state(name, state, states, where)
+        for inner_path, inner in _inner_machines(state):
+            yield from _check_machine(inner, f"{where}/{inner_path}", names)
+    if start in states:
+        reachable = _reachable(str(start), states)
+        for name in states:
+            if name not in reachable:
+                yield f'MISSING_TRANSITION_TARGET: State "{name}" is not reachable. at {path}/States/{name}'
+
+
+def _check_state(name: str, state: dict[str, Any], states: States, where: str) -> Iterator[str]:
+    if len(name) > NAME_LIMIT:
+        yield f"SCHEMA_VALIDATION_FAILED: The state's name is longer than {NAME_LIMIT} characters at {where}"
+    kind = state.get("Type")
+    if kind not in TYPES:
+        yield f"SCHEMA_VALIDATION_FAILED: Value {kind!r} is not a state type; one of {sorted(TYPES)} at {where}/Type"
+        return
+    for target_path, target in _targets(state):
+        if target not in states:
+            member = target_path.rsplit("/", 1)[-1]
+            yield f"MISSING_TRANSITION_TARGET: Missing '{member}' target: {target} at {where}/{target_path}"
+    if kind not in ENDS and "Next" not in state and state.get("End") is not True:
+        yield f"SCHEMA_VALIDATION_FAILED: One of 'Next' and 'End' is required in state {name} at {where}"
+    if kind == "Choice" and not state.get("Choices"):
+        yield f"SCHEMA_VALIDATION_FAILED: A non-empty list 'Choices' is required in state {name} at {where}/Choices"
+    if kind == "Task":
+        yield from _check_task(name, state, where)
+    if kind == "Map":
+        yield from _check_map(name, state, where)
+
+
+def _check_task(name: str, state: dict[str, Any], where: str) -> Iterator[str]:
+    resource = state.get("Resource")
+    if not isinstance(resource, str) or not resource:
+        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is required in state {name} at {where}/Resource"
+    elif resource.endswith((".sync", ".sync:2")) and ":states:::states:" not in resource:
+        yield (
+            f"The stand-in account does not wait for jobs of other services: {resource} in state {name} "
+            f"at {where}/Resource. Start the job and poll it."
+        )
+
+
+def _check_map(name: str, state: dict[str, Any], where: str) -> Iterator[str]:
+    processor = state.get("ItemProcessor") or state.get("Iterator")
+    if not isinstance(processor, dict):
+        yield f"SCHEMA_VALIDATION_FAILED: 'ItemProcessor' is required in state {name} at {where}/ItemProcessor"
+        return
+    mode = (processor.get("ProcessorConfig") or {}).get("Mode", "INLINE")
+    distributed = mode == "DISTRIBUTED" or {"ItemReader", "ResultWriter", "ItemBatcher"} & state.keys()
+    if distributed:
+        yield f"The stand-in account does not run Distributed Map, which state {name} asks for at {where}"
+
+
+def _inner_machines(state: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if state.get("Type") == "Parallel":
+        for index, branch in enumerate(state.get("Branches") or []):
+            if isinstance(branch, dict):
+                yield f"Branches[{index}]", branch
+    if state.get("Type") == "Map":
+        for member in ("ItemProcessor", "Iterator"):
+            if isinstance(state.get(member), dict):
+                yield member, state[member]
+
+
+def _targets(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for member in ("Next", "Default"):
+        if isinstance(state.get(member), str):
+            yield member, state[member]
+    for member in ("Choices", "Catch"):
+        rules = state.get(member)
+        for index, rule in enumerate(rules if isinstance(rules, list) else []):
+            if isinstance(rule, dict) and isinstance(rule.get("Next"), str):
+                yield f"{member}[{index}]/Next", rule["Next"]
+
+
+def _reachable(start: str, states: States) -> set[str]:
+    reached: set[str] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name in states and name not in reached:
+            reached.add(name)
+            waiting += [target for _, target in _targets(states[name])]
+    return reached
