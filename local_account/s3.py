@@ -1,0 +1,174 @@
+"""Amazon S3 of the account: moto's, with the bytes of objects in files instead of in memory.
+
+Runs in the server process; writes ``<state>/objects/<xx>/<sha256>``, one file for each different content, so that copies
+cost nothing and what is saved of S3 stays small. Contents that no object refers to any more are removed at the next
+start, by ``collect_garbage``.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from local_account.account import Account
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+# Whether the request at hand asks for a range: then only that part of the file is read.
+_ranged: contextvars.ContextVar[bool] = contextvars.ContextVar("ranged", default=False)
+
+
+class ObjectFiles:
+    """Contents by digest."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, digest: str) -> Path:
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError(f"expected a SHA-256 digest, got {digest!r}")
+        return self.folder / digest[:2] / digest
+
+    def write(self, content: bytes) -> str:
+        """Store a content, whole or not at all; return its digest."""
+        digest = hashlib.sha256(content).hexdigest()
+        path = self.path(digest)
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as partial:
+                partial.write(content)
+            os.replace(partial.name, path)
+        return digest
+
+    def read(self, digest: str, start: int, length: int) -> bytes:
+        with self.path(digest).open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    def collect_garbage(self, kept: set[str]) -> None:
+        """Remove what is not in ``kept``. Only before requests are served: a content is written before its object."""
+        for path in self.folder.glob("*/*"):
+            if path.name not in kept:
+                path.unlink()
+
+
+class StoredContent:
+    """An object's bytes, of which only a slice is read: what moto's handling of ``Range`` needs of ``bytes``."""
+
+    def __init__(self, files: ObjectFiles, digest: str, start: int, length: int) -> None:
+        self._files, self._digest, self._start, self._length = files, digest, start, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._length)
+        return self._files.read(self._digest, self._start + start, max(0, stop - start))
+
+    def __bytes__(self) -> bytes:
+        return self[:]
+
+
+def install(account: Account) -> None:
+    """Put the objects' bytes into files."""
+    from moto.s3 import models, responses
+
+    files = ObjectFiles(account.state_dir / "objects")
+    _store_keys_in_files(models.FakeKey, files)
+    _cut_joined_parts(models.FakeMultipart, models.S3Backend)
+    _read_ranges_only(responses.S3Response)
+
+
+def referenced_contents(backends: Any) -> Iterator[str]:
+    """The digest of every content that an object version or an unfinished upload refers to."""
+    for _, _, backend in backends.iter_backends():
+        for bucket in backend.buckets.values():
+            versions = [version for _, each in bucket.keys.lists() for version in each]
+            uploads = [*bucket.multiparts.values(), *filter(None, (getattr(v, "multipart", None) for v in versions))]
+            for key in [*versions, *(part for upload in uploads for part in upload.parts.values())]:
+                if hasattr(key, "content_digest"):  # a delete marker has none
+                    yield key.content_digest
+
+
+def collect_garbage(account: Account) -> None:
+    """Remove the contents that nothing refers to."""
+    from moto.s3.models import s3_backends
+
+    ObjectFiles(account.state_dir / "objects").collect_garbage(set(referenced_contents(s3_backends)))
+
+
+def _store_keys_in_files(key_class: Any, files: ObjectFiles) -> None:
+    """Replace the buffer that moto's keys hold their bytes in."""
+
+    def get_value(self: Any) -> Any:
+        content = StoredContent(files, self.content_digest, self.content_start, self.contentsize)
+        return content if _ranged.get() else bytes(content)
+
+    def set_value(self: Any, content: bytes) -> None:
+        buffer = self.__dict__.pop("_value_buffer", None)
+        if buffer is not None:
+            buffer.close()
+        content = content.encode() if isinstance(content, str) else bytes(content)
+        self.content_digest = files.write(content)
+        self.content_start = 0
+        self.contentsize = len(content)
+        if self._etag is None:
+            self._etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+    def set_state(self: Any, state: dict[str, Any]) -> None:
+        files.path(state["content_digest"])  # raises for anything that is not a digest
+        self.__dict__.update(state)
+
+    def dispose(self: Any, garbage: bool = False) -> None:  # noqa: ARG001  # moto's signature
+        self.disposed = True  # the file goes when nothing refers to it any more
+
+    key_class.value = property(get_value, set_value)
+    key_class.etag = property(lambda self: f'"{self._etag}"')
+    key_class.dispose = dispose
+    key_class.__getstate__ = lambda self: dict(self.__dict__)
+    key_class.__setstate__ = set_state
+    del key_class.__del__
+
+
+def _cut_joined_parts(multipart_class: Any, backend_class: Any) -> None:
+    """Once an upload is complete, its parts are slices of the whole: their own files are garbage."""
+    original_complete = backend_class.complete_multipart_upload
+
+    def complete_multipart_upload(self: Any, bucket_name: str, multipart_id: str, body: Any) -> Any:
+        listed = list(body)
+        key = original_complete(self, bucket_name, multipart_id, iter(listed))
+        if key is not None:
+            start = 0
+            for number, _ in listed:
+                part = key.multipart.parts[number]
+                part.content_digest, part.content_start = key.content_digest, start
+                start += part.contentsize
+        return key
+
+    backend_class.complete_multipart_upload = complete_multipart_upload
+    multipart_class.dispose = lambda self: None  # noqa: ARG005  # a method
+
+
+def _read_ranges_only(response_class: Any) -> None:
+    """A request with ``Range`` reads the range, not the whole object."""
+    original_get = response_class.get_object
+    original_range = response_class._handle_range_header
+
+    def get_object(self: Any) -> Any:
+        token = _ranged.set(bool(self.headers.get("range")))
+        try:
+            return original_get(self)
+        finally:
+            _ranged.reset(token)
+
+    def handle_range_header(self: Any, request: Any, headers: dict[str, Any], content: Any) -> Any:
+        status, headers, content = original_range(self, request, headers, content)
+        return status, headers, bytes(content) if isinstance(content, StoredContent) else content
+
+    response_class.get_object = get_object
+    response_class._handle_range_header = handle_range_header

@@ -1,0 +1,91 @@
+"""Turns moto's objects into bytes and back: pickle, with an allow-list for what is read and stand-ins for what cannot be
+kept (locks, threads, running workers).
+
+Runs in the server process. What is read may build classes of moto, of this package and the ones named in ``_STANDARD``,
+and call nothing else: a state file that was tampered with ends the start with one line instead of running code.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import threading
+import types
+from typing import Any
+
+from local_account.errors import AccountError
+
+# What moto's models hold of the standard library and of its own dependencies.
+_STANDARD = {
+    "builtins": {"set", "frozenset", "bytearray", "object", "dict", "list", "tuple", "str", "int", "bool", "float"},
+    "collections": {"OrderedDict", "defaultdict", "deque", "Counter"},
+    "datetime": {"datetime", "date", "time", "timedelta", "timezone"},
+    "decimal": {"Decimal"},
+    "uuid": {"UUID", "SafeUUID"},
+    "zoneinfo": {"ZoneInfo"},
+    "dateutil.tz.tz": {"tzutc", "tzlocal", "tzoffset"},
+    "copyreg": {"_reconstructor", "__newobj__"},
+    "threading": {"Event", "Condition"},
+}
+_OURS = ("moto.", "local_account.")
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
+
+
+def new_lock() -> Any:
+    """A lock where a lock was."""
+    return threading.RLock()
+
+
+def nothing() -> None:
+    """None where a thread, a worker or a function was."""
+
+
+class StatePickler(pickle.Pickler):
+    """Pickles moto's models; ``reductions`` says by class how instances that hold live things are reduced."""
+
+    def __init__(self, file: io.BytesIO, reductions: dict[type, Any]) -> None:
+        super().__init__(file, protocol=5)
+        self._reductions = reductions
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, _LOCKS):
+            return new_lock, ()
+        if isinstance(value, (threading.Thread, types.FunctionType, types.MethodType, types.GeneratorType)):
+            return nothing, ()
+        for kind, reduce in self._reductions.items():
+            if isinstance(value, kind):
+                return reduce(value)
+        return NotImplemented
+
+
+class StateUnpickler(pickle.Unpickler):
+    """Builds only what is on the allow-list."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == __name__ and name in ("new_lock", "nothing"):
+            return globals()[name]
+        if name in _STANDARD.get(module, ()):
+            return super().find_class(module, name)
+        if module.startswith(_OURS):
+            found = super().find_class(module, name)
+            # A name may lead on from a module of moto to what that module imported.
+            if isinstance(found, type) and found.__module__.startswith(_OURS):
+                return found
+        raise pickle.UnpicklingError(f"{module}.{name} has no place in a state file")
+
+
+def dumps(value: Any, reductions: dict[type, Any]) -> bytes:
+    file = io.BytesIO()
+    StatePickler(file, reductions).dump(value)
+    return file.getvalue()
+
+
+def loads(content: bytes, where: str) -> Any:
+    """Raises AccountError when the content is damaged or holds what it may not."""
+    try:
+        return StateUnpickler(io.BytesIO(content)).load()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise AccountError(
+            f"the state file {where} cannot be read ({reason}); restore it, or start afresh with `scones account reset`"
+        ) from error
