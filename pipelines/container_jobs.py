@@ -6,7 +6,8 @@ it builds run in SageMaker containers, which unpack the archive and start ``pyth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +59,8 @@ JOB_RETRIES = [
     ),
 ]
 
-# The SDK reports usage to an AWS bucket unless told not to; a dictionary here, because its configuration file makes
-# it look for more files in S3.
-_SDK_CONFIGURATION = {
+
+_NO_TELEMETRY = {
     "SchemaVersion": "1.0",
     "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
 }
@@ -83,11 +83,23 @@ class OfflineSession(PipelineSession):  # type: ignore[misc]  # the SDK has no t
     def __init__(self, region: str, bucket: str) -> None:
         # Dummies, never used: without credentials the SDK would search for some.
         boto_session = boto3.Session("offline", "offline", region_name=region)
-        super().__init__(boto_session=boto_session, default_bucket=bucket, sagemaker_config=_SDK_CONFIGURATION)
+        super().__init__(boto_session=boto_session, default_bucket=bucket, sagemaker_config=_NO_TELEMETRY)
+        # Given above, so that no defaults of this machine's user get into the definition; emptied here, because the
+        # SDK validates it anew for each value that it looks up, sixty times in a pipeline.
+        self.sagemaker_config: dict[str, Any] = {}
         self._bucket = bucket
 
     def default_bucket(self) -> str:
         return self._bucket
+
+    @contextmanager
+    def telemetry_refused(self) -> Iterator[None]:
+        """For calls that would otherwise report the usage to AWS over the network, such as ``estimator.fit``."""
+        self.sagemaker_config = _NO_TELEMETRY
+        try:
+            yield
+        finally:
+            self.sagemaker_config = {}
 
 
 def training_image(region: str, instance_type: str) -> str:

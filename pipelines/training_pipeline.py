@@ -175,7 +175,8 @@ def train_model(assembly: Assembly, dataset: Any) -> Any:
         debugger_hook_config=False,
         sagemaker_session=assembly.session,
     )
-    request = estimator.fit(inputs={"dataset": TrainingInput(s3_data=output_of(dataset, "dataset"))})
+    with assembly.session.telemetry_refused():
+        request = estimator.fit(inputs={"dataset": TrainingInput(s3_data=output_of(dataset, "dataset"))})
     return TrainingStep(
         name="TrainModel",
         description="Train the classifier and export it as an ONNX model archive.",
