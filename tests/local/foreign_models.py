@@ -64,10 +64,12 @@ class Deployer:
     def model(self, name: str, content: bytes | None, **environment: str) -> str:
         name = f"{self.prefix}-{name}"
         container: dict[str, Any] = {"Image": IMAGE, "Environment": environment}
-        if content is not None:
-            self.account.client("s3").put_object(Bucket=self.bucket, Key=f"{name}/model.tar.gz", Body=content)
+        place = {"Bucket": self.bucket, "Key": f"{name}/model.tar.gz"}
+        self.account.client("s3").put_object(**place, Body=content or b"")
         container["ModelDataUrl"] = f"s3://{self.bucket}/{name}/model.tar.gz"
         self.sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
+        if content is None:  # a model is only made on data that is there
+            self.account.client("s3").delete_object(**place)
         return name
 
     def config(self, name: str, models: dict[str, str], capture: dict[str, Any] | None = None, **weights: float) -> str:

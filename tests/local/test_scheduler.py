@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from test_events import Queue
+
+from tests.local.queues import Queue
 
 ROLE = "arn:aws:iam::123456789012:role/scheduler"
 OFF = {"Mode": "OFF"}
