@@ -30,11 +30,12 @@ setup(
     install_requires=[
         "boto3>=1.43,<2",  # AWS
         "sagemaker>=2.257,<3",  # pipeline definitions; v2, because the Step Functions SDK imports its modules
+        "setuptools>=70,<81",  # the Step Functions SDK imports pkg_resources, which later versions lack
         "stepfunctions==2.3.0",  # state machines in Python (Step Functions Data Science SDK)
         "moto[all,server]==5.2.5",  # S3, IAM, the state-machine interpreter and more of the stand-in account
         "numpy>=1.26,<3",  # arrays
         "pandas>=2.2.2,<4",  # tables of captured traffic
-        "pillow>=10.4,<13",  # decode and encode images
+        "pillow>=10.4,<14",  # decode and encode images
         "onnx>=1.17,<2",  # write the model
         "onnxruntime>=1.20,<2",  # serve the model: ten times smaller than torch, twice as fast
         "torch==2.13.0",  # train the model
