@@ -17,6 +17,7 @@ from imaging.decode import Pixels
 WHITENING_CHANNELS = 24  # twelve principal directions of a 2 x 2 RGB patch, and their negatives
 WHITENING_EPSILON = 5e-4
 WIDTHS = (32, 64, 128)
+NORM_MOMENTUM = 0.3  # a run has a few hundred steps: with torch's 0.1 the running statistics lag behind
 LOGIT_SCALE = 0.125  # the global maximum of 128 channels makes large logits; this keeps the first steps calm
 
 # Per-channel mean and standard deviation of all CIFAR images, in units of 1 (airbench's constants).
@@ -35,9 +36,9 @@ class Group(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(inputs, outputs, 3, padding="same", bias=False)
-        self.first_norm = nn.BatchNorm2d(outputs)
+        self.first_norm = nn.BatchNorm2d(outputs, momentum=NORM_MOMENTUM)
         self.second = nn.Conv2d(outputs, outputs, 3, padding="same", bias=False)
-        self.second_norm = nn.BatchNorm2d(outputs)
+        self.second_norm = nn.BatchNorm2d(outputs, momentum=NORM_MOMENTUM)
         self.pool = nn.MaxPool2d(2)
         self.activation = nn.GELU()
 

@@ -1,6 +1,6 @@
 """Train the ensemble on the dataset folder and write the model archive's content.
 
-Runs in a SageMaker training container (script mode): ``python training/train.py --epochs 14 --seed 0``, with the code
+Runs in a SageMaker training container (script mode): ``python training/train.py --epochs 24 --seed 0``, with the code
 root on PYTHONPATH. Reads the channel ``dataset``; writes SM_MODEL_DIR, and ``failure`` in SM_OUTPUT_DIR when it fails.
 """
 
@@ -55,7 +55,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         return Path(os.environ.get(variable, default))
 
     parser = argparse.ArgumentParser(prog="training.train", description="Train, calibrate and export the classifier.")
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--members", type=int, default=2, help="networks whose logits are averaged; a process each")
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
