@@ -107,8 +107,9 @@ def run(
     started = []
     for image in images:
         document = {"s3_bucket": image.bucket, "s3_key": image.key}
-        name = f"{Path(image.key).stem[:40]}-{uuid.uuid4().hex}"
-        answer = states.start_execution(stateMachineArn=machine, name=name[:80], input=json.dumps(document))
+        # The name becomes the InferenceId of the captured line, which may have 64 characters.
+        name = f"{Path(image.key).stem[:31]}-{uuid.uuid4().hex}"
+        answer = states.start_execution(stateMachineArn=machine, name=name, input=json.dumps(document))
         started.append(answer["executionArn"])
     outcomes: list[Outcome] = []
     for image, arn in zip(images, started, strict=True):
