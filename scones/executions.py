@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -108,7 +109,7 @@ def run(
     for image in images:
         document = {"s3_bucket": image.bucket, "s3_key": image.key}
         # The name becomes the InferenceId of the captured line, which may have 64 characters.
-        name = f"{Path(image.key).stem[:31]}-{uuid.uuid4().hex}"
+        name = f"{re.sub('[^A-Za-z0-9_-]', '-', Path(image.key).stem)[:31]}-{uuid.uuid4().hex}"
         answer = states.start_execution(stateMachineArn=machine, name=name, input=json.dumps(document))
         started.append(answer["executionArn"])
     outcomes: list[Outcome] = []
