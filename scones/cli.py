@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
 from infrastructure import stack
-from local_account import control
+from local_account.errors import AccountError
 from scones import artifacts, demo, endpoint, executions, registry, screen
 from scones.artifacts import ArtifactError
 from scones.commands import Json, Stage, account, data, model, monitor, pipeline
@@ -38,7 +38,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(endpoint_commands.app, name="endpoint")
 app.add_typer(monitor.app, name="monitor")
 
-_EXPECTED = (SconesError, SettingsError, ArtifactError, control.AccountError, ClientError, BotoCoreError)
+_EXPECTED = (SconesError, SettingsError, ArtifactError, AccountError, ClientError, BotoCoreError)
 
 
 @app.command(name="demo")
