@@ -24,6 +24,7 @@ from local_account.telemetry import Telemetry
 SYNC_LIMIT_BYTES = 6 * 1024 * 1024  # lambda/latest/dg/gettingstarted-limits.html
 ASYNC_LIMIT_BYTES = 1024 * 1024
 LOG_TAIL_BYTES = 4096
+OWN_REQUEST_ID = "own-request-id"  # moto gives every answer an id of its own; this one takes its place
 Answer = tuple[int, dict[str, str], bytes | str]
 
 
@@ -77,6 +78,13 @@ def _hook_invocation(functions: Functions, events: EventQueue) -> None:
             400,
         )
 
+    def enrich(headers: dict[str, str], body: Any) -> tuple[dict[str, str], Any]:
+        own = headers.pop(OWN_REQUEST_ID, None)
+        headers, body = original_enrich(headers, body)
+        return (headers if own is None else {**headers, "x-amzn-requestid": own}), body
+
+    original_enrich = LambdaResponse._enrich_response
+    LambdaResponse._enrich_response = staticmethod(enrich)
     LambdaResponse.invoke = invoke_by_request
     LambdaBackend.invoke = invoke_by_poller
     LambdaBackend.create_event_source_mapping = create_event_source_mapping
@@ -93,18 +101,18 @@ def _answer(functions: Functions, events: EventQueue, function: Any, arn: str, r
     if body:
         _check_json(body)
     if kind == "DryRun":
-        return 204, {}, ""
+        return 204, {"status": "204"}, ""
     if kind == "Event":
         event = Event(function, arn, body or b"{}")
         events.put(event)
-        return 202, {"x-amzn-RequestId": event.request_id}, ""
+        return 202, {"status": "202", OWN_REQUEST_ID: event.request_id}, ""
     context = response.headers.get("X-Amz-Client-Context")
     client_context = base64.b64decode(context).decode() if context else None
     result = _checked(lambda: functions.invoke(function, body or b"{}", arn=arn, client_context=client_context))
     headers = {
         "content-type": "application/json",
         "X-Amz-Executed-Version": str(function.version),
-        "x-amzn-RequestId": result.request_id,
+        OWN_REQUEST_ID: result.request_id,
     }
     if result.error is not None:
         headers["X-Amz-Function-Error"] = result.error

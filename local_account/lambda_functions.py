@@ -92,6 +92,8 @@ class Functions:
 
     def check_code(self, function: Any) -> None:
         """Unpack the function's zip; ``CodeError`` says what is wrong with it."""
+        if function.package_type == "Zip" and not function.code_bytes:
+            raise CodeError("Error occurred while GetObject. S3 Error Code: NoSuchKey. The code was not found in S3")
         if function.package_type == "Zip":
             self.code.unpack(function.code_digest, function.code_bytes)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import importlib
 import json
+import logging
 import pkgutil
 from typing import Any
 
@@ -32,6 +33,8 @@ def install(account: Account) -> None:
     from moto.stepfunctions import models
     from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
+    # It logs every state that fails as an error of the server, with the whole state machine.
+    logging.getLogger("moto.stepfunctions.parser.asl.component.eval_component").setLevel(logging.CRITICAL)
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     models.stepfunctions_backends = stepfunctions_parser_backends  # where CloudFormation puts its state machines
     _import_tasks()

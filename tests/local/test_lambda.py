@@ -1,0 +1,374 @@
+"""Lambda of the stand-in account: deployed zips run, fail, time out and crash as they do on AWS."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local.foreign_functions import Workshop, make_zip
+from tests.local.queues import Queue
+
+ECHO = "def handler(event, context):\n    return event\n"
+
+
+@pytest.fixture(scope="module")
+def shop(account: Any) -> Workshop:
+    return Workshop(account)
+
+
+def error_of(call: Any, **arguments: Any) -> tuple[str, str]:
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]
+
+
+def test_the_deployed_code_answers(shop: Workshop) -> None:
+    name = shop.function("def handler(event, context):\n    return {'twice': event['n'] * 2, 'text': 'é'}\n")
+    payload, answer = shop.invoke(name, {"n": 21})
+    assert payload == {"twice": 42, "text": "é"}
+    assert (answer["StatusCode"], answer["ExecutedVersion"]) == (200, "$LATEST")
+    assert "FunctionError" not in answer
+
+
+def test_an_empty_payload_is_an_empty_event(shop: Workshop) -> None:
+    assert shop.invoke(shop.function(ECHO))[0] == {}
+
+
+def test_the_context_tells_about_the_invocation(shop: Workshop) -> None:
+    code = """
+def handler(event, context):
+    left = context.get_remaining_time_in_millis()
+    return [context.function_name, context.function_version, context.invoked_function_arn, context.memory_limit_in_mb,
+            context.log_group_name, context.aws_request_id, 0 < left <= 5000, "[$LATEST]" in context.log_stream_name]
+"""
+    name = shop.function(code, Timeout=5, MemorySize=256)
+    payload, answer = shop.invoke(name)
+    request_id = answer["ResponseMetadata"]["RequestId"]
+    assert payload == [name, "$LATEST", shop.arn(name), "256", f"/aws/lambda/{name}", request_id, True, True]
+
+
+def test_a_function_sees_its_environment_and_nothing_of_the_server(shop: Workshop) -> None:
+    name = shop.function(
+        "import os\ndef handler(event, context):\n    return dict(os.environ)\n",
+        Environment={"Variables": {"MINE": "1"}},
+    )
+    environment, _ = shop.invoke(name)
+    assert environment["MINE"] == "1"
+    assert environment["AWS_LAMBDA_FUNCTION_NAME"] == name
+    assert environment["_HANDLER"] == "main.handler"
+    assert environment["AWS_ENDPOINT_URL"] == shop.account.endpoint_url
+    foreign = {
+        variable
+        for variable in environment
+        if not variable.startswith(("AWS_", "LAMBDA_", "LC_")) and variable not in {"MINE", "_HANDLER"}
+    }
+    assert foreign <= {"PATH", "LANG", "TZ"}
+    assert set(os.environ) - foreign - set(environment)
+
+
+@pytest.mark.parametrize("module", ["scones", "local_account", "moto", "numpy", "PIL"])
+def test_packages_beside_the_account_cannot_be_imported(shop: Workshop, module: str) -> None:
+    payload, answer = shop.invoke(shop.function(f"import {module}\n" + ECHO))
+    assert answer["FunctionError"] == "Unhandled"
+    assert payload["errorType"] == "Runtime.ImportModuleError"
+    assert payload["errorMessage"] == f"Unable to import module 'main': No module named '{module}'"
+
+
+def test_boto3_reaches_the_account(shop: Workshop) -> None:
+    code = """
+import boto3
+def handler(event, context):
+    return [role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]]
+"""
+    assert "foreign" in shop.invoke(shop.function(code, Timeout=20))[0]
+
+
+def test_layers_are_found(shop: Workshop) -> None:
+    client = shop.account.client("lambda")
+    layers = [
+        client.publish_layer_version(LayerName=name, Content={"ZipFile": make_zip({path: f"VALUE = '{name}'"})})
+        for name, path in (
+            ("flat", "python/in_flat.py"),
+            ("deep", "python/lib/python3.12/site-packages/in_deep.py"),
+        )
+    ]
+    name = shop.function(
+        "import in_flat, in_deep\ndef handler(event, context):\n    return in_flat.VALUE + in_deep.VALUE\n",
+        Layers=[layer["LayerVersionArn"] for layer in layers],
+    )
+    assert shop.invoke(name)[0] == "flatdeep"
+
+
+def test_a_worker_is_reused(shop: Workshop) -> None:
+    name = shop.function(
+        "count = 0\ndef handler(event, context):\n    global count\n    count += 1\n    return count\n"
+    )
+    assert [shop.invoke(name)[0] for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("code", "error_type", "message"),
+    [
+        ("class Odd(Exception): pass\ndef handler(e, c):\n    raise Odd('why')\n", "Odd", "why"),
+        ("import nowhere\n", "Runtime.ImportModuleError", "Unable to import module 'main': No module named 'nowhere'"),
+        ("x = 1\n", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'main'"),
+        ("def handler(:\n", "Runtime.UserCodeSyntaxError",
+         "Syntax error in module 'main': invalid syntax (main.py, line 1)"),
+        ("1 / 0\n", "ZeroDivisionError", "division by zero"),
+        ("def handler(e, c):\n    return {1}\n", "Runtime.MarshalError",
+         "Unable to marshal response: Object of type set is not JSON serializable"),
+        ("def handler(e, c):\n    return 'x' * 6291600\n", "Function.ResponseSizeTooLarge",
+         "Response payload size exceeded maximum allowed payload size (6291556 bytes)."),
+    ],
+)  # fmt: skip
+def test_failures_of_the_function(shop: Workshop, code: str, error_type: str, message: str) -> None:
+    payload, answer = shop.invoke(shop.function(code))
+    assert answer["FunctionError"] == "Unhandled"
+    assert (payload["errorType"], payload["errorMessage"]) == (error_type, message)
+
+
+def test_an_exception_carries_its_trace(shop: Workshop) -> None:
+    payload, answer = shop.invoke(
+        shop.function("def inner():\n    return 1 / 0\ndef handler(e, c):\n    return inner()\n")
+    )
+    assert payload["requestId"] == answer["ResponseMetadata"]["RequestId"]
+    assert [frame.split(",")[1].strip() for frame in payload["stackTrace"]] == ["line 4", "line 2"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("import sys; sys.exit(3)", "Runtime exited with error: exit status 3"),
+        ("import os; os._exit(0)", "Runtime exited without providing a reason"),
+        ("import os; os.abort()", "Runtime exited with error: signal: aborted"),
+        ("import ctypes; ctypes.string_at(0)", "Runtime exited with error: signal: segmentation fault"),
+    ],
+)
+def test_a_crash_is_an_exit_error_and_the_next_call_works(shop: Workshop, statement: str, reason: str) -> None:
+    name = shop.function(
+        f"def handler(event, context):\n    if event.get('crash'):\n        {statement}\n    return 'fine'\n"
+    )
+    assert shop.invoke(name, {})[0] == "fine"
+    payload, answer = shop.invoke(name, {"crash": True})
+    assert payload["errorType"] == "Runtime.ExitError"
+    assert payload["errorMessage"] == f"RequestId: {answer['ResponseMetadata']['RequestId']} Error: {reason}"
+    assert shop.invoke(name, {})[0] == "fine"
+
+
+def test_a_time_out_ends_the_worker_and_what_it_started(shop: Workshop, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    code = f"""
+import subprocess, time
+def handler(event, context):
+    child = subprocess.Popen(["sleep", "60"])
+    open({str(pid_file)!r}, "w").write(str(child.pid))
+    time.sleep(60)
+"""
+    started = time.monotonic()
+    payload, answer = shop.invoke(shop.function(code, Timeout=1))
+    assert 1 <= time.monotonic() - started < 3
+    assert answer["FunctionError"] == "Unhandled"
+    assert payload.keys() == {"errorMessage"}
+    assert payload["errorMessage"].endswith(
+        f"{answer['ResponseMetadata']['RequestId']} Task timed out after 1.00 seconds"
+    )
+    status = Path(f"/proc/{pid_file.read_text()}/status")
+    assert not status.exists() or "zombie" in status.read_text()
+
+
+def test_the_log_has_the_lines_of_an_invocation(shop: Workshop) -> None:
+    code = """
+import logging
+print("at import")
+def handler(event, context):
+    print("printed")
+    logging.getLogger().setLevel("INFO")
+    logging.info("logged %s", 1)
+    import subprocess; subprocess.run(["echo", "by a child"])
+    raise ValueError("bad")
+"""
+    name = shop.function(code)
+    _, answer = shop.invoke(name, LogType="Tail")
+    request_id = answer["ResponseMetadata"]["RequestId"]
+    tail = base64.b64decode(answer["LogResult"]).decode().split("\n")
+    messages = shop.log_of(f"/aws/lambda/{name}", "REPORT")
+    assert messages == tail
+    assert messages[0] == f"START RequestId: {request_id} Version: $LATEST"
+    assert messages[1:3] == ["at import", "printed"]
+    level, _, logged_id, text = messages[3].split("\t")
+    assert (level, logged_id, text) == ("[INFO]", request_id, "logged 1")
+    assert messages[4] == "by a child"
+    assert messages[5].startswith("[ERROR] ValueError: bad\rTraceback (most recent call last):\r")
+    assert messages[6] == f"END RequestId: {request_id}"
+    assert messages[7].startswith(f"REPORT RequestId: {request_id}\tDuration: ")
+    assert 5 < int(messages[7].split("Max Memory Used: ")[1].split()[0]) < 100
+
+
+def test_metrics_are_counted(shop: Workshop) -> None:
+    name = shop.function("def handler(event, context):\n    return 1 / event['n']\n")
+    shop.invoke(name, {"n": 1})
+    shop.invoke(name, {"n": 0})
+    sums = {metric: metric_sum(shop, metric, name) for metric in ("Invocations", "Errors")}
+    assert sums == {"Invocations": 2.0, "Errors": 1.0}
+
+
+def metric_sum(shop: Workshop, metric: str, function: str) -> float:
+    time.sleep(0.6)
+    now = time.time()
+    answer = shop.account.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda",
+        MetricName=metric,
+        Dimensions=[{"Name": "FunctionName", "Value": function}],
+        StartTime=now - 120,
+        EndTime=now + 60,
+        Period=60,
+        Statistics=["Sum"],
+    )
+    return float(sum(point["Sum"] for point in answer["Datapoints"]))
+
+
+def test_eight_calls_run_at_once(shop: Workshop) -> None:
+    name = shop.function("import os, time\ndef handler(event, context):\n    time.sleep(0.5)\n    return os.getpid()\n")
+    started = time.monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        workers = list(threads.map(lambda _: shop.invoke(name)[0], range(8)))
+    assert len(set(workers)) == 8
+    assert time.monotonic() - started < 4
+
+
+def test_reserved_concurrency_throttles(shop: Workshop) -> None:
+    name = shop.function(ECHO)
+    client = shop.account.client("lambda")
+    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    assert error_of(client.invoke, FunctionName=name) == ("TooManyRequestsException", "Rate Exceeded.")
+    client.delete_function_concurrency(FunctionName=name)
+    assert shop.invoke(name, 1)[0] == 1
+
+
+def test_an_update_reaches_the_next_call(shop: Workshop) -> None:
+    name = shop.function(ECHO)
+    client = shop.account.client("lambda")
+    assert shop.invoke(name, 1)[0] == 1
+    new = "import os\ndef handler(event, context):\n    return os.environ.get('V')\n"
+    client.update_function_code(FunctionName=name, ZipFile=make_zip({"main.py": new}))
+    assert shop.invoke(name, 1)[0] is None
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": {"V": "2"}})
+    assert shop.invoke(name, 1)[0] == "2"
+
+
+def test_versions_and_aliases_keep_their_code(shop: Workshop) -> None:
+    name = shop.function(
+        "def handler(event, context):\n    return [1, context.invoked_function_arn, context.function_version]\n"
+    )
+    client = shop.account.client("lambda")
+    version = client.publish_version(FunctionName=name)["Version"]
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    client.update_function_code(FunctionName=name, ZipFile=make_zip({"main.py": "def handler(e, c):\n    return 2\n"}))
+    assert shop.invoke(name)[0] == 2
+    payload, answer = shop.invoke(name, Qualifier="live")
+    assert payload == [1, f"{shop.arn(name)}:live", version]
+    assert answer["ExecutedVersion"] == version
+
+
+def test_what_cannot_be_invoked_is_refused(shop: Workshop) -> None:
+    client = shop.account.client("lambda")
+    code, message = error_of(client.invoke, FunctionName="nobody")
+    assert (code, "nobody" in message) == ("ResourceNotFoundException", True)
+    node = shop.function(ECHO, Runtime="nodejs20.x")
+    code, message = error_of(client.invoke, FunctionName=node)
+    assert (code, "nodejs20.x" in message) == ("InvalidRuntimeException", True)
+    echo = shop.function(ECHO)
+    assert error_of(client.invoke, FunctionName=echo, Payload=b"{")[0] == "InvalidRequestContentException"
+    assert error_of(client.invoke, FunctionName=echo, Payload=b"1" * 6_300_000)[0] == "RequestTooLargeException"
+    assert client.invoke(FunctionName=echo, InvocationType="DryRun")["StatusCode"] == 204
+
+
+@pytest.mark.parametrize("name", ["../out.py", "/tmp/out.py"])
+def test_a_zip_that_would_write_elsewhere_is_refused(shop: Workshop, name: str) -> None:
+    code = {"ZipFile": make_zip({"main.py": ECHO, name: "1"})}
+    error, message = error_of(shop.function, code="", Code=code)
+    assert (error, name in message) == ("InvalidParameterValueException", True)
+
+
+def test_bytes_that_are_no_zip_are_refused_and_an_update_changes_nothing(shop: Workshop) -> None:
+    assert error_of(shop.function, code="", Code={"ZipFile": b"no zip"})[0] == "InvalidParameterValueException"
+    name = shop.function(ECHO)
+    client = shop.account.client("lambda")
+    before = client.get_function_configuration(FunctionName=name)["CodeSha256"]
+    assert error_of(client.update_function_code, FunctionName=name, ZipFile=b"x")[0] == "InvalidParameterValueException"
+    assert client.get_function_configuration(FunctionName=name)["CodeSha256"] == before
+    assert shop.invoke(name, 1)[0] == 1
+
+
+def test_missing_code_in_s3_is_refused(shop: Workshop) -> None:
+    shop.account.client("s3").create_bucket(Bucket="foreign-code")
+    code = {"S3Bucket": "foreign-code", "S3Key": "missing.zip"}
+    assert error_of(shop.function, code="", Code=code)[0] == "InvalidParameterValueException"
+
+
+def test_reserved_variables_are_refused(shop: Workshop) -> None:
+    error, message = error_of(shop.function, code=ECHO, Environment={"Variables": {"AWS_REGION": "x"}})
+    assert (error, message.endswith("request: AWS_REGION")) == ("InvalidParameterValueException", True)
+
+
+def test_event_source_mappings_are_refused(shop: Workshop) -> None:
+    client = shop.account.client("lambda")
+    arn = "arn:aws:sqs:us-east-1:123456789012:queue"
+    error = error_of(client.create_event_source_mapping, FunctionName=shop.function(ECHO), EventSourceArn=arn)
+    assert error[0] == "InvalidParameterValueException"
+
+
+def test_an_event_is_tried_three_times_then_reported(shop: Workshop, tmp_path: Path) -> None:
+    failed = Queue(shop.account, "foreign-failed")
+    dead = Queue(shop.account, "foreign-dead")
+    tries = tmp_path / "tries"
+    code = f"def handler(event, context):\n    open({str(tries)!r}, 'a').write('x')\n    raise KeyError('never')\n"
+    name = shop.function(code, DeadLetterConfig={"TargetArn": dead.arn})
+    client = shop.account.client("lambda")
+    client.put_function_event_invoke_config(
+        FunctionName=name, DestinationConfig={"OnFailure": {"Destination": failed.arn}}
+    )
+    _, answer = shop.invoke(name, {"a": 1}, InvocationType="Event")
+    assert answer["StatusCode"] == 202
+    record = json.loads(failed.take()[0]["Body"])
+    assert tries.read_text() == "xxx"
+    assert record["requestContext"]["condition"] == "RetriesExhausted"
+    assert record["requestContext"]["approximateInvokeCount"] == 3
+    assert (record["requestPayload"], record["responsePayload"]["errorType"]) == ({"a": 1}, "KeyError")
+    (letter,) = dead.take()
+    assert json.loads(letter["Body"]) == {"a": 1}
+    assert letter["MessageAttributes"]["ErrorMessage"]["StringValue"] == "'never'"
+
+
+def test_an_event_without_retries_goes_to_the_destination_of_success(shop: Workshop) -> None:
+    queue = Queue(shop.account, "foreign-succeeded")
+    name = shop.function("def handler(event, context):\n    return 'done'\n")
+    shop.account.client("lambda").put_function_event_invoke_config(
+        FunctionName=name, MaximumRetryAttempts=0, DestinationConfig={"OnSuccess": {"Destination": queue.arn}}
+    )
+    shop.invoke(name, {}, InvocationType="Event")
+    record = json.loads(queue.take()[0]["Body"])
+    assert (record["requestContext"]["condition"], record["responsePayload"]) == ("Success", "done")
+
+
+def test_file_modes_of_a_zip_are_kept(shop: Workshop) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        entry = zipfile.ZipInfo("tool.sh")
+        entry.external_attr = 0o755 << 16
+        archive.writestr(entry, "#!/bin/sh\necho ran\n")
+        archive.writestr(
+            "main.py",
+            "import subprocess\ndef handler(e, c):\n    return subprocess.check_output('./tool.sh').decode()\n",
+        )
+    assert shop.invoke(shop.function("", Code={"ZipFile": buffer.getvalue()}))[0] == "ran\n"
