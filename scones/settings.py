@@ -34,7 +34,7 @@ class PipelineSettings:
 
     classes: tuple[str, ...] = ("bicycle", "motorcycle")
     accuracy_gate: float = 0.85
-    epochs: int = 14
+    epochs: int = 24
     seed: int = 0
     processing_instance_type: str = "ml.m5.large"
     training_instance_type: str = "ml.c5.xlarge"
