@@ -105,9 +105,11 @@ def run_training(account: RunningAccount, name: str, request: dict[str, Any]) ->
 
 
 def job_log(account: RunningAccount, kind: str, name: str) -> list[str]:
-    pages = account.client("logs").get_paginator("filter_log_events")
-    events = pages.paginate(logGroupName=f"/aws/sagemaker/{kind}Jobs", logStreamNamePrefix=f"{name}/")
-    return [event["message"] for page in events for event in page["events"]]
+    """What a job has written to CloudWatch Logs."""
+    logs, group = account.client("logs"), f"/aws/sagemaker/{kind}Jobs"
+    streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/")["logStreams"]
+    found = [logs.get_log_events(logGroupName=group, logStreamName=s["logStreamName"])["events"] for s in streams]
+    return [event["message"] for events in found for event in events]
 
 
 def wait_for_execution(account: RunningAccount, arn: str, timeout_s: float = 60) -> dict[str, Any]:
