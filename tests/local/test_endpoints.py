@@ -10,11 +10,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from local_account.account import Account
+from local_account.sagemaker.endpoint_archive import Container, StartError
+from local_account.sagemaker.endpoint_fleet import VariantServer
+from tests.local.conftest import free_port
 from tests.local.foreign_models import MEAN, Deployer, archive
 
 
@@ -202,6 +207,24 @@ def test_a_model_that_cannot_start_fails_the_endpoint(
         )
     assert error_of(lambda: deployer.invoke(endpoint))["Code"] == "ValidationError"
     deployer.sagemaker.delete_endpoint(EndpointName=endpoint)
+
+
+def test_a_model_that_never_answers_its_ping_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "inference.py").write_text("import time\ndef model_fn(model_dir):\n    time.sleep(60)\n")
+    container = Container(
+        image="none", model_data="", compressed=True, environment={"SAGEMAKER_SUBMIT_DIRECTORY": str(tmp_path / "code")}
+    )
+    account = Account(tmp_path / "state", free_port())
+    server = VariantServer(account, "never", "AllTraffic", container, startup_s=1)
+    with pytest.raises(StartError) as caught:
+        server.start()
+    assert str(caught.value) == (
+        "The primary container for production variant AllTraffic did not pass the ping health check. "
+        "Please check CloudWatch logs for this endpoint."
+    )
+    server.stop()
+    account.children.stop_all()
 
 
 def test_weights_share_traffic_and_a_target_variant_wins(deployer: Deployer) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -106,6 +108,43 @@ def test_delivery_to_topics_logs_and_other_buses(account: Any, queue: Queue) -> 
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert json.loads(found[0]["message"])["detail"] == {"n": 5}
+
+
+def test_functions_and_state_machines_are_called(account: Any) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("foreign.py", "def handler(event, context):\n    print('got', event['detail']['n'])\n")
+    role = account.client("iam").create_role(RoleName="ev-role", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    function = account.client("lambda").create_function(
+        FunctionName="ev-function",
+        Runtime="python3.11",
+        Role=role,
+        Handler="foreign.handler",
+        Code={"ZipFile": stream.getvalue()},
+    )["FunctionArn"]
+    definition = json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "OutputPath": "$.detail", "End": True}}})
+    machine = account.client("stepfunctions").create_state_machine(
+        name="ev-machine", definition=definition, roleArn=role
+    )["stateMachineArn"]
+    rule(account, "ev-calls", {"source": ["test.calls"]}, {"Arn": function}, {"Arn": machine, "RoleArn": role})
+    put(account, "test.calls", {"n": 42})
+    states, logs = account.client("stepfunctions"), account.client("logs")
+
+    def output() -> str | None:
+        found = states.list_executions(stateMachineArn=machine, statusFilter="SUCCEEDED")["executions"]
+        return states.describe_execution(executionArn=found[0]["executionArn"]).get("output") if found else None
+
+    def logged() -> bool:
+        group = "/aws/lambda/ev-function"
+        if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+            return False
+        return any("got 42" in e["message"] for e in logs.filter_log_events(logGroupName=group)["events"])
+
+    deadline = time.monotonic() + 20
+    while not (output() and logged()):
+        assert time.monotonic() < deadline, (output(), logged())
+        time.sleep(0.2)
+    assert json.loads(output() or "") == {"n": 42}
 
 
 def test_what_cannot_be_delivered_lands_in_the_dead_letter_queue(account: Any, queue: Queue) -> None:
