@@ -1,0 +1,146 @@
+"""One canary for each part of moto's inside that we replace: an upgrade of moto that moves one fails here by name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+import pytest
+
+SERVICE = "moto.stepfunctions.parser.asl.component.state.exec.state_task"
+
+# module, attribute, the parameters that our replacement takes
+REPLACED = [
+    ("moto.awslambda.responses", "LambdaResponse.invoke", ["self"]),
+    ("moto.awslambda.responses", "LambdaResponse._enrich_response", ["headers", "body"]),
+    (
+        "moto.awslambda.models",
+        "LambdaBackend.invoke",
+        ["self", "function_name", "qualifier", "body", "headers", "response_headers"],
+    ),
+    ("moto.awslambda.models", "LambdaBackend.create_event_source_mapping", ["self", "spec"]),
+    ("moto.awslambda.models", "LambdaBackend.delete_function", ["self", "function_name", "qualifier"]),
+    ("moto.awslambda.models", "LambdaBackend.put_function_event_invoke_config", ["self", "function_name", "config"]),
+    ("moto.awslambda.models", "LambdaFunction.__init__", ["self", "account_id", "spec", "region", "version"]),
+    ("moto.awslambda.models", "LambdaFunction.invoke", ["self", "body", "request_headers", "response_headers"]),
+    ("moto.awslambda.models", "LambdaFunction._invoke_lambda", ["self", "event"]),
+    ("moto.awslambda.models", "LambdaFunction.update_configuration", ["self", "config_updates"]),
+    ("moto.awslambda.models", "LambdaFunction._set_function_code", ["self", "updated_spec"]),
+    ("moto.awslambda.models", "LambdaFunction.get_configuration", ["self", "on_create"]),
+    ("moto.cloudwatch.models", "CloudWatchBackend.put_metric_data", ["self", "namespace", "metric_data"]),
+    (
+        "moto.stepfunctions.parser.asl.utils.boto_client",
+        "boto_client_for",
+        ["region", "service", "state_credentials"],
+    ),
+    (f"{SERVICE}.state_task_lambda", "StateTaskLambda._from_error", ["self", "env", "ex"]),
+    (
+        f"{SERVICE}.lambda_eval_utils",
+        "execute_lambda_function_integration",
+        ["env", "parameters", "region", "state_credentials"],
+    ),
+    (f"{SERVICE}.service.state_task_service_lambda", "StateTaskServiceLambda._from_error", ["self", "env", "ex"]),
+    (
+        f"{SERVICE}.service.state_task_service_lambda",
+        "StateTaskServiceLambda._error_cause_from_client_error",
+        ["client_error"],
+    ),
+    (
+        f"{SERVICE}.service.state_task_service_aws_sdk",
+        "StateTaskServiceAwsSdk._eval_service_task",
+        ["self", "env", "resource_runtime_part", "normalised_parameters", "state_credentials"],
+    ),
+    (
+        "moto.stepfunctions.parser.models",
+        "StepFunctionsParserBackend.start_execution",
+        ["self", "state_machine_arn", "name", "execution_input", "trace_header"],
+    ),
+    ("moto.stepfunctions.parser.models", "StepFunctionsParserBackend.stop_execution", ["self", "execution_arn"]),
+    ("moto.stepfunctions.parser.models", "StepFunctionsParserBackend._validate_definition", ["definition"]),
+    ("moto.stepfunctions.parser.models", "StepFunctionsParserBackend._revision_by_name", ["self", "name"]),
+    (
+        "moto.stepfunctions.parser.models",
+        "StepFunctionsParserBackend.send_task_failure",
+        ["self", "task_token", "error", "cause"],
+    ),
+    ("moto.stepfunctions.parser.asl.parse.asl_parser", "AmazonStateLanguageParser.parse", ["definition"]),
+    ("moto.stepfunctions.parser.backend.execution_worker", "ExecutionWorker._get_evaluation_entrypoint", ["self"]),
+    (
+        "moto.stepfunctions.parser.backend.execution_worker",
+        "ExecutionWorker.stop",
+        ["self", "stop_date", "error", "cause"],
+    ),
+    ("moto.stepfunctions.parser.backend.execution", "BaseExecutionWorkerCommunication.terminated", ["self"]),
+    (
+        "moto.stepfunctions.parser.asl.eval.event.logging",
+        "CloudWatchLoggingSession.publish_history_log",
+        ["self", "history_log"],
+    ),
+    ("moto.stepfunctions.parser.quotas", "is_within_size_quota", ["value"]),
+    ("moto.stepfunctions.responses", "StepFunctionResponse.get_execution_history", ["self"]),
+    ("moto.stepfunctions.responses", "StepFunctionResponse.describe_execution", ["self"]),
+    ("moto.stepfunctions.responses", "StepFunctionResponse.list_executions", ["self"]),
+    ("moto.stepfunctions.responses", "StepFunctionResponse.stop_execution", ["self"]),
+    ("moto.stepfunctions.responses", "StepFunctionResponse.send_task_failure", ["self"]),
+]
+
+PRESENT = [
+    ("moto.core.config", "default_user_config"),
+    ("moto.stepfunctions.models", "stepfunctions_backends"),
+    ("moto.stepfunctions.parser.models", "stepfunctions_parser_backends"),
+    ("moto.stepfunctions.parser.quotas", "MAX_STATE_SIZE_UTF8_BYTES"),
+    ("moto.stepfunctions.parser.quotas", "to_json_str"),
+    ("moto.stepfunctions.parser.utils", "TMP_THREADS"),
+    (f"{SERVICE}.service.state_task_service_aws_sdk", "_SERVICE_ERROR_NAMES"),
+    ("moto.stepfunctions.parser.models", "CallbackOutcomeFailure"),
+    ("moto.stepfunctions.parser.models", "CallbackConsumerTimeout"),
+]
+
+
+def find(module: str, path: str) -> Any:
+    found: Any = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+@pytest.mark.parametrize(("module", "path", "parameters"), REPLACED)
+def test_moto_still_has_what_we_replace(module: str, path: str, parameters: list[str]) -> None:
+    assert list(inspect.signature(inspect.unwrap(find(module, path))).parameters) == parameters
+
+
+@pytest.mark.parametrize(("module", "name"), PRESENT)
+def test_moto_still_has_what_we_set(module: str, name: str) -> None:
+    assert hasattr(importlib.import_module(module), name)
+
+
+def test_a_function_still_holds_what_workers_are_made_of() -> None:
+    source = inspect.getsource(find("moto.awslambda.models", "LambdaFunction"))
+    used = ("code_bytes", "code_digest", "environment_vars", "event_invoke_config", "function_arn", "function_name")
+    used += (
+        "handler",
+        "layers",
+        "memory_size",
+        "package_type",
+        "reserved_concurrency",
+        "run_time",
+        "timeout",
+        "version",
+    )
+    assert [name for name in used if f"self.{name}" not in source] == []
+
+
+def test_an_execution_still_holds_what_we_set() -> None:
+    source = inspect.getsource(find("moto.stepfunctions.parser.backend.execution", "Execution"))
+    used = ("cause", "error", "exec_status", "exec_worker", "output", "start_date", "state_machine", "stop_date")
+    assert [name for name in (*used, "_cloud_watch_logging_session") if f"self.{name}" not in source] == []
+
+
+def test_the_interpreter_keeps_nothing_in_a_parsed_definition() -> None:
+    """Executions share the parsed definition; a state that stored something in itself would leak between them."""
+    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+
+    definition = '{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}'
+    program = AmazonStateLanguageParser.parse(definition)[0]
+    assert vars(program).keys() == {"query_language", "start_at", "states", "timeout_seconds", "comment", "version"}
