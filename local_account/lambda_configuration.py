@@ -5,12 +5,23 @@ Runs in the server process; ``awslambda`` installs it.
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from local_account.lambda_code import CodeError
 from local_account.lambda_errors import client_error
 from local_account.lambda_functions import Functions
 
+DROPPED_PROPERTIES = {"DeadLetterConfig", "EphemeralStorage", "Layers", "TracingConfig"}
+# What a property becomes when a stack's update leaves it out.
+PROPERTY_DEFAULTS: dict[str, Any] = {
+    "DeadLetterConfig": None,
+    "Description": "",
+    "Environment": {"Variables": {}},
+    "Layers": [],
+    "MemorySize": 128,
+    "Timeout": 3,
+}
 RESERVED_VARIABLES = {
     "_HANDLER",
     "AWS_ACCESS_KEY_ID",
@@ -35,6 +46,7 @@ def hook_configuration(functions: Functions) -> None:
     _hook_attributes()
     _hook_code(functions)
     _hook_backend(functions)
+    _hook_cloudformation()
 
 
 def _hook_attributes() -> None:
@@ -111,6 +123,47 @@ def _hook_backend(functions: Functions) -> None:
 
     LambdaBackend.put_function_event_invoke_config = put_event_invoke_config
     LambdaBackend.delete_function = delete
+
+
+def _hook_cloudformation() -> None:
+    """moto's CloudFormation drops most properties of a function, and cannot update inline code."""
+    from moto.awslambda.models import LambdaFunction
+
+    original_create = LambdaFunction.create_from_cloudformation_json
+    original_update = LambdaFunction.update_from_cloudformation_json
+
+    def create(
+        _cls: type, /, resource_name: str, cloudformation_json: dict[str, Any], *place: str, **options: Any
+    ) -> Any:
+        function = original_create(resource_name, cloudformation_json, *place, **options)
+        properties = cloudformation_json["Properties"]
+        function.update_configuration({name: properties[name] for name in DROPPED_PROPERTIES & properties.keys()})
+        function.tags = _tags(properties)
+        return function
+
+    def update(
+        _cls: type,
+        /,
+        original_resource: Any,
+        new_resource_name: str,
+        cloudformation_json: dict[str, Any],
+        *place: str,
+        **options: Any,
+    ) -> Any:
+        properties = {**PROPERTY_DEFAULTS, **cloudformation_json["Properties"]}
+        code = dict(properties["Code"])
+        if "ZipFile" in code:
+            code["ZipFile"] = base64.b64encode(LambdaFunction._create_zipfile_from_plaintext_code(code["ZipFile"]))
+        original_resource.tags = _tags(properties)
+        complete = {"Properties": {**properties, "Code": code}}
+        return original_update(original_resource, new_resource_name, complete, *place, **options)
+
+    LambdaFunction.create_from_cloudformation_json = classmethod(create)
+    LambdaFunction.update_from_cloudformation_json = classmethod(update)
+
+
+def _tags(properties: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: str(tag["Value"]) for tag in properties.get("Tags") or []}
 
 
 def _check_variables(spec: dict[str, Any]) -> None:

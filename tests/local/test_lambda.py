@@ -372,3 +372,33 @@ def test_file_modes_of_a_zip_are_kept(shop: Workshop) -> None:
             "import subprocess\ndef handler(e, c):\n    return subprocess.check_output('./tool.sh').decode()\n",
         )
     assert shop.invoke(shop.function("", Code={"ZipFile": buffer.getvalue()}))[0] == "ran\n"
+
+
+def test_a_stack_deploys_and_updates_a_function(shop: Workshop) -> None:
+    client = shop.account.client("cloudformation")
+    layer = shop.account.client("lambda").publish_layer_version(
+        LayerName="of-a-stack", Content={"ZipFile": make_zip({"python/in_stack.py": "VALUE = 3"})}
+    )["LayerVersionArn"]
+    properties: dict[str, Any] = {
+        "FunctionName": "foreign-of-a-stack",
+        "Runtime": "python3.11",
+        "Handler": "index.handler",
+        "Role": shop.role,
+        "Timeout": 9,
+        "Layers": [layer],
+        "Environment": {"Variables": {"V": "1"}},
+        "Code": {
+            "ZipFile": "import os, in_stack\ndef handler(e, c):\n    return [os.environ.get('V'), in_stack.VALUE]\n"
+        },
+    }
+    template = {"Resources": {"F": {"Type": "AWS::Lambda::Function", "Properties": properties}}}
+    client.create_stack(StackName="foreign-stack", TemplateBody=json.dumps(template))
+    client.get_waiter("stack_create_complete").wait(StackName="foreign-stack", WaiterConfig={"Delay": 1})
+    assert shop.invoke("foreign-of-a-stack")[0] == ["1", 3]
+    del properties["Environment"], properties["Layers"]
+    properties["Code"] = {"ZipFile": "import os\ndef handler(e, c):\n    return os.environ.get('V')\n"}
+    client.update_stack(StackName="foreign-stack", TemplateBody=json.dumps(template))
+    client.get_waiter("stack_update_complete").wait(StackName="foreign-stack", WaiterConfig={"Delay": 1})
+    assert shop.invoke("foreign-of-a-stack")[0] is None
+    client.delete_stack(StackName="foreign-stack")
+    assert error_of(shop.invoke, function="foreign-of-a-stack")[0] == "ResourceNotFoundException"

@@ -28,6 +28,16 @@ REPLACED = [
     ("moto.awslambda.models", "LambdaFunction.update_configuration", ["self", "config_updates"]),
     ("moto.awslambda.models", "LambdaFunction._set_function_code", ["self", "updated_spec"]),
     ("moto.awslambda.models", "LambdaFunction.get_configuration", ["self", "on_create"]),
+    (
+        "moto.awslambda.models",
+        "LambdaFunction.create_from_cloudformation_json",
+        ["resource_name", "cloudformation_json", "account_id", "region_name", "kwargs"],
+    ),
+    (
+        "moto.awslambda.models",
+        "LambdaFunction.update_from_cloudformation_json",
+        ["original_resource", "new_resource_name", "cloudformation_json", "account_id", "region_name"],
+    ),
     ("moto.cloudwatch.models", "CloudWatchBackend.put_metric_data", ["self", "namespace", "metric_data"]),
     (
         "moto.stepfunctions.parser.asl.utils.boto_client",
