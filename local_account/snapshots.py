@@ -47,10 +47,18 @@ class Snapshots:
             with self._lock:
                 names, self._dirty = self._dirty, set()
             for name in sorted(names & self._services.keys()):
-                try:
-                    self._write_one(name)
-                except RuntimeError:  # a collection changed while it was dumped: the next round writes it
-                    self.mark_dirty(name)
+                self._try_to_write(name)
+
+    def _try_to_write(self, name: str) -> None:
+        try:
+            self._write_one(name)
+        except RuntimeError as error:
+            if isinstance(error, RecursionError):
+                log.exception("the state of %s was not saved", name)
+            else:  # a collection changed while it was dumped: the next round writes it
+                self.mark_dirty(name)
+        except Exception:  # one service's trouble must not keep the others from being saved
+            log.exception("the state of %s was not saved", name)
 
     def _write_one(self, name: str) -> None:
         content = self._services[name][0]()
@@ -62,7 +70,4 @@ class Snapshots:
     def run(self, stopping: threading.Event) -> None:
         """Write dirty services until ``stopping`` is set; the thread's target."""
         while not stopping.wait(self.INTERVAL_S):
-            try:
-                self.write()
-            except OSError:
-                log.exception("state could not be written to %s", self.folder)
+            self.write()

@@ -48,6 +48,8 @@ class StatePickler(pickle.Pickler):
         self._reductions = reductions
 
     def reducer_override(self, value: Any) -> Any:
+        if value is new_lock or value is nothing:
+            return NotImplemented  # what the lines below put in other objects' place: saved by name
         if isinstance(value, _LOCKS):
             return new_lock, ()
         if isinstance(value, (threading.Thread, types.FunctionType, types.MethodType, types.GeneratorType)):
