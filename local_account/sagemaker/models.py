@@ -56,9 +56,9 @@ def install(sagemaker: SageMaker) -> None:
 
     def create(request: dict[str, Any]) -> dict[str, Any]:
         name = request["ModelName"]
-        containers = [*request.get("Containers", []), *([c] if (c := request.get("PrimaryContainer")) else [])]
-        if not containers or ("Containers" in request and "PrimaryContainer" in request):
+        if ("Containers" in request) == ("PrimaryContainer" in request):
             raise SageMakerError("Expected either PrimaryContainer or Containers.")
+        containers = request.get("Containers") or [request.get("PrimaryContainer", {})]
         for container in containers:
             _check_container(sagemaker, container)
         arn = sagemaker.arn(f"model/{name}")
