@@ -6,7 +6,9 @@ Runs in the server process; ``awslambda`` installs it.
 from __future__ import annotations
 
 import base64
+from collections import defaultdict
 from typing import Any
+from weakref import WeakValueDictionary
 
 from local_account.lambda_code import CodeError
 from local_account.lambda_errors import client_error
@@ -47,6 +49,7 @@ def hook_configuration(functions: Functions) -> None:
     _hook_code(functions)
     _hook_backend(functions)
     _hook_cloudformation()
+    _hook_state()
 
 
 def _hook_attributes() -> None:
@@ -160,6 +163,35 @@ def _hook_cloudformation() -> None:
 
     LambdaFunction.create_from_cloudformation_json = classmethod(create)
     LambdaFunction.update_from_cloudformation_json = classmethod(update)
+
+
+def _hook_state() -> None:
+    """Let functions and layers be saved: moto indexes them by weak references and ties each to the logs."""
+    from moto.awslambda.models import LambdaFunction, LambdaStorage, LayerStorage
+    from moto.logs.models import logs_backends
+
+    def without_index(storage: Any) -> dict[str, Any]:
+        return {name: value for name, value in vars(storage).items() if name != "_arns"}
+
+    def restore_functions(storage: Any, state: dict[str, Any]) -> None:
+        vars(storage).update(state)
+        storage._aliases = defaultdict(dict, state["_aliases"])
+        kept = (function for group in storage._functions.values() for function in (group["latest"], *group["versions"]))
+        storage._arns = WeakValueDictionary({function.function_arn: function for function in kept if function})
+
+    def restore_layers(storage: Any, state: dict[str, Any]) -> None:
+        vars(storage).update(state, _arns=WeakValueDictionary())
+
+    def without_logs(function: Any) -> dict[str, Any]:
+        return {name: value for name, value in original_state(function).items() if name != "logs_backend"}
+
+    def restore_function(function: Any, state: dict[str, Any]) -> None:
+        vars(function).update(state, logs_backend=logs_backends[state["account_id"]][state["region"]])
+
+    original_state = LambdaFunction.__getstate__
+    LambdaStorage.__getstate__, LambdaStorage.__setstate__ = without_index, restore_functions
+    LayerStorage.__getstate__, LayerStorage.__setstate__ = without_index, restore_layers
+    LambdaFunction.__getstate__, LambdaFunction.__setstate__ = without_logs, restore_function
 
 
 def _tags(properties: dict[str, Any]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import json
 import os
 import time
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -361,6 +362,19 @@ def test_an_event_without_retries_goes_to_the_destination_of_success(shop: Works
     assert (record["requestContext"]["condition"], record["responsePayload"]) == ("Success", "done")
 
 
+def test_a_topic_invokes_its_subscriber(shop: Workshop, tmp_path: Path) -> None:
+    got = tmp_path / "got"
+    code = f"def handler(event, context):\n    open({str(got)!r}, 'w').write(event['Records'][0]['Sns']['Message'])\n"
+    sns = shop.account.client("sns")
+    topic = sns.create_topic(Name="foreign-topic")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=shop.arn(shop.function(code)))
+    sns.publish(TopicArn=topic, Message="hello")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and not (got.exists() and got.read_text()):
+        time.sleep(0.05)
+    assert got.read_text() == "hello"
+
+
 def test_file_modes_of_a_zip_are_kept(shop: Workshop) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -402,3 +416,22 @@ def test_a_stack_deploys_and_updates_a_function(shop: Workshop) -> None:
     assert shop.invoke("foreign-of-a-stack")[0] is None
     client.delete_stack(StackName="foreign-stack")
     assert error_of(shop.invoke, function="foreign-of-a-stack")[0] == "ResourceNotFoundException"
+
+
+def test_functions_survive_a_crash_of_the_account(fresh_account: Callable[..., Any]) -> None:
+    account = fresh_account()
+    shop = Workshop(account)
+    client = account.client("lambda")
+    layer = client.publish_layer_version(LayerName="kept", Content={"ZipFile": make_zip({"python/kept.py": "V = 1"})})
+    code = "import kept\ndef handler(event, context):\n    return [kept.V, context.function_version]\n"
+    name = shop.function(code, Layers=[layer["LayerVersionArn"]])
+    version = client.publish_version(FunctionName=name)["Version"]
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    assert shop.invoke(name)[0] == [1, "$LATEST"]
+    time.sleep(1.5)  # the account saves what changed within a second
+    account.kill()
+    shop = Workshop(fresh_account(account.state_dir))
+    assert shop.invoke(name)[0] == [1, "$LATEST"]
+    assert shop.invoke(name, Qualifier="live")[0] == [1, version]
+    shop.account.client("lambda").create_alias(FunctionName=name, Name="second", FunctionVersion=version)
+    assert shop.invoke(f"{name}:second")[0] == [1, version]

@@ -141,6 +141,12 @@ def test_a_function_still_holds_what_workers_are_made_of() -> None:
     assert [name for name in used if f"self.{name}" not in source] == []
 
 
+def test_functions_are_still_stored_as_we_save_them() -> None:
+    storage = find("moto.awslambda.models", "LambdaStorage")("us-east-1", "123456789012")
+    assert {"_functions", "_arns", "_aliases"} <= vars(storage).keys()
+    assert "_arns" in vars(find("moto.awslambda.models", "LayerStorage")())
+
+
 def test_an_execution_still_holds_what_we_set() -> None:
     source = inspect.getsource(find("moto.stepfunctions.parser.backend.execution", "Execution"))
     used = ("cause", "error", "exec_status", "exec_worker", "output", "start_date", "state_machine", "stop_date")

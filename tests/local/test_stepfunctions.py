@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,31 @@ def test_an_unknown_endpoint_fails_the_task(shop: Workshop) -> None:
     execution = shop.run(shop.machine({"Ask": state}))
     assert (execution["status"], execution["error"][:17]) == ("FAILED", "SageMakerRuntime.")
     assert "nowhere" in execution["cause"]
+
+
+def test_a_task_token_is_answered_with_success_or_failure(shop: Workshop) -> None:
+    queue = Queue(shop.account, "foreign-tokens")
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+        "Parameters": {"QueueUrl": queue.url, "MessageBody": {"token.$": "$$.Task.Token"}},
+        "End": True,
+    }
+    machine = shop.machine({"Ask": state})
+    client = shop.account.client("stepfunctions")
+
+    def answer(send: Callable[[str], Any]) -> dict[str, Any]:
+        with ThreadPoolExecutor(1) as threads:
+            execution = threads.submit(shop.run, machine)
+            send(json.loads(queue.take()[0]["Body"])["token"])
+            return execution.result()
+
+    succeeded = answer(lambda token: client.send_task_success(taskToken=token, output='{"ok": 1}'))
+    assert (succeeded["status"], json.loads(succeeded["output"])) == ("SUCCEEDED", {"ok": 1})
+    failed = answer(lambda token: client.send_task_failure(taskToken=token, error="No", cause="by hand"))
+    assert (failed["status"], failed["error"], failed["cause"]) == ("FAILED", "No", "by hand")
+    with pytest.raises(client.exceptions.InvalidToken):
+        client.send_task_failure(taskToken="unknown", error="No")
 
 
 def test_two_unnamed_executions_are_two(shop: Workshop) -> None:
