@@ -1,7 +1,7 @@
 """The account's front: finds out which service a request is for and has that service answer it.
 
-Runs in the server process. Requests go to our own SageMaker, to moto for the services in ``MOTO_MODULES``, and to an
-AWS-shaped error for everything else. Nothing leaves here as an HTML page or as a success that did not happen.
+Runs in the server process. Requests go to our own SageMaker and CloudFormation, to moto for the services in
+``MOTO_MODULES``, and to an AWS-shaped error for everything else. Nothing leaves here as an HTML page or as a success that did not happen.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qs
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 # Signing name -> moto's module of that service.
 MOTO_MODULES = {
-    "cloudformation": "cloudformation",
     "events": "events",
     "iam": "iam",
     "kms": "kms",
@@ -52,10 +51,10 @@ _CBOR_ACTION = re.compile(r"/service/[^/]+/operation/(\w+)")
 class Application:
     """The WSGI application."""
 
-    def __init__(self, account: Account, sagemaker: Any, sagemaker_runtime: Any) -> None:
+    def __init__(self, account: Account, own: Mapping[str, Any]) -> None:
+        """``own``: the services that are not moto's, as WSGI applications by signing name."""
         self._account = account
-        self._sagemaker = sagemaker
-        self._sagemaker_runtime = sagemaker_runtime
+        self._own = own
         self._moto: dict[str, Any] = {}
         self._moto_lock = threading.Lock()
 
@@ -65,9 +64,10 @@ class Application:
         service = _service(environ)
         if refusal := _from_a_browser(environ, service):
             return _send(refusal, start_response)
-        if service == "sagemaker":
-            runtime = environ["PATH_INFO"].startswith("/endpoints/")
-            answer: Iterable[bytes] = (self._sagemaker_runtime if runtime else self._sagemaker)(environ, start_response)
+        if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
+            service = "sagemaker-runtime"  # signed with the same name
+        if service in self._own:
+            answer: Iterable[bytes] = self._own[service](environ, start_response)
             return answer
         if service not in MOTO_MODULES:
             what = f"the service {service!r}" if service else "requests without a signature"

@@ -29,7 +29,6 @@ BACKENDS = {
     "events": ("moto.events.models", "events_backends"),
     "scheduler": ("moto.scheduler.models", "scheduler_backends"),
     "monitoring": ("moto.cloudwatch.models", "cloudwatch_backends"),
-    "cloudformation": ("moto.cloudformation.models", "cloudformation_backends"),
     "sqs": ("moto.sqs.models", "sqs_backends"),
     "sns": ("moto.sns.models", "sns_backends"),
     "kms": ("moto.kms.models", "kms_backends"),

@@ -24,8 +24,8 @@ from local_account.errors import AccountError
 log = logging.getLogger(__name__)
 
 MARKER = "account.lock"
-# In this order: storage first, then what writes to it; SageMaker last, because it uses all of them.
-HOOKS = ("s3", "logs", "cloudwatch", "events", "scheduler", "awslambda", "stepfunctions", "cloudformation")
+# What puts our parts into moto, in this order: storage first, then what writes to it.
+HOOKS = ("s3", "logs", "cloudwatch", "events", "scheduler", "awslambda", "stepfunctions")
 
 
 def lock_state(state_dir: Path) -> int:
@@ -63,23 +63,22 @@ def make_application(account: Account) -> Any:
     os.environ.update(MOTO_DISABLE_GLOBAL_CORS="true", MOTO_PORT=str(account.port), MOTO_ACCOUNT_ID=account.account_id)
     os.environ.update(account.environment())
 
-    from local_account import moto_state
+    from local_account import cloudformation, moto_state
     from local_account.application import Application
     from local_account.s3 import collect_garbage
     from local_account.sagemaker import install as install_sagemaker
 
     for name in HOOKS:
-        try:  # DEV
-            importlib.import_module(f"local_account.{name}").install(account)
-        except Exception as e:  # DEV
-            log.warning("DEV missing %s %r", name, e)  # DEV
+        importlib.import_module(f"local_account.{name}").install(account)
     moto_state.install(account)
     collect_garbage(account)
-    try:  # DEV
-        return Application(account, *install_sagemaker(account))
-    except Exception as e:  # DEV
-        log.warning("DEV missing sagemaker %r", e)  # DEV
-        return Application(account, None, None)  # DEV
+    control_plane, runtime = install_sagemaker(account)
+    own = {
+        "cloudformation": cloudformation.install(account),
+        "sagemaker": control_plane,
+        "sagemaker-runtime": runtime,
+    }
+    return Application(account, own)
 
 
 def serve(account: Account, listener: socket.socket) -> None:
