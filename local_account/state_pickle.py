@@ -1,5 +1,5 @@
-"""Turns moto's objects into bytes and back: pickle, with an allow-list for what is read and stand-ins for what cannot be
-kept (locks, threads, running workers).
+"""Turns moto's objects into bytes and back: pickle, with an allow-list for what is read and stand-ins for what cannot
+be kept (locks, threads, running workers).
 
 Runs in the server process. What is read may build classes of moto, of this package and the ones named in ``_STANDARD``,
 and call nothing else: a state file that was tampered with ends the start with one line instead of running code.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import threading
 import types
 from typing import Any
@@ -25,10 +26,15 @@ _STANDARD = {
     "zoneinfo": {"ZoneInfo"},
     "dateutil.tz.tz": {"tzutc", "tzlocal", "tzoffset"},
     "copyreg": {"_reconstructor", "__newobj__"},
-    "threading": {"Event", "Condition"},
+    "requests.structures": {"CaseInsensitiveDict"},
+    "threading": {"Condition", "Event"},
 }
 _OURS = ("moto.", "local_account.")
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
+
+
+class StateRefusedError(Exception):
+    """Something that cannot be written to a state file."""
 
 
 def new_lock() -> Any:
@@ -40,6 +46,14 @@ def nothing() -> None:
     """None where a thread, a worker or a function was."""
 
 
+def new_pattern(text: str, flags: int) -> re.Pattern[str]:
+    """A regular expression: its own reduction calls a function that is no part of re's interface."""
+    return re.compile(text, flags)
+
+
+_STAND_INS = (new_lock, nothing, new_pattern)
+
+
 class StatePickler(pickle.Pickler):
     """Pickles moto's models; ``reductions`` says by class how instances that hold live things are reduced."""
 
@@ -48,30 +62,40 @@ class StatePickler(pickle.Pickler):
         self._reductions = reductions
 
     def reducer_override(self, value: Any) -> Any:
-        if value is new_lock or value is nothing:
+        if any(value is function for function in _STAND_INS):
             return NotImplemented  # what the lines below put in other objects' place: saved by name
         if isinstance(value, _LOCKS):
             return new_lock, ()
+        if isinstance(value, re.Pattern):
+            return new_pattern, (value.pattern, value.flags)
         if isinstance(value, (threading.Thread, types.FunctionType, types.MethodType, types.GeneratorType)):
             return nothing, ()
         for kind, reduce in self._reductions.items():
             if isinstance(value, kind):
                 return reduce(value)
+        made = value if isinstance(value, type) else type(value)
+        if not _allowed(made) and not isinstance(value, types.BuiltinFunctionType):
+            # Found here, the file of the last round stays; found when it is read, the account could not start.
+            raise StateRefusedError(f"{made.__module__}.{made.__qualname__} has no place in a state file")
         return NotImplemented
+
+
+def _allowed(made: type) -> bool:
+    return made.__qualname__ in _STANDARD.get(made.__module__, ()) or made.__module__.startswith(_OURS)
 
 
 class StateUnpickler(pickle.Unpickler):
     """Builds only what is on the allow-list."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == __name__ and name in ("new_lock", "nothing"):
+        if module == __name__ and name in {function.__name__ for function in _STAND_INS}:
             return globals()[name]
         if name in _STANDARD.get(module, ()):
             return super().find_class(module, name)
         if module.startswith(_OURS):
             found = super().find_class(module, name)
             # A name may lead on from a module of moto to what that module imported.
-            if isinstance(found, type) and found.__module__.startswith(_OURS):
+            if isinstance(found, type) and _allowed(found):
                 return found
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a state file")
 
