@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import hashlib
-import os
+import json
 import re
 import tempfile
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class ObjectFiles:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as partial:
                 partial.write(content)
-            os.replace(partial.name, path)
+            Path(partial.name).replace(path)
         return digest
 
     def read(self, digest: str, start: int, length: int) -> bytes:
@@ -82,6 +82,7 @@ def install(account: Account) -> None:
     _store_keys_in_files(models.FakeKey, files)
     _cut_joined_parts(models.FakeMultipart, models.S3Backend)
     _read_ranges_only(responses.S3Response)
+    _loopback_is_secure(models.FakeBucket)
 
 
 def referenced_contents(backends: Any) -> Iterator[str]:
@@ -100,6 +101,30 @@ def collect_garbage(account: Account) -> None:
     from moto.s3.models import s3_backends
 
     ObjectFiles(account.state_dir / "objects").collect_garbage(set(referenced_contents(s3_backends)))
+
+
+def _loopback_is_secure(bucket_class: Any) -> None:
+    """Leave out the statements of a bucket policy that are about requests without TLS.
+
+    moto ignores conditions, so that the usual "refuse what comes without TLS" would refuse everything. Traffic on the
+    loopback interface of one machine stands for a TLS connection here.
+    """
+    from moto.iam.access_control import IAMPolicy, PermissionResult
+
+    def get_permission(self: Any, action: str, resource: str) -> Any:
+        if self.policy is None:
+            return PermissionResult.NEUTRAL
+        document = json.loads(self.policy)
+        statements = document["Statement"]
+        statements = statements if isinstance(statements, list) else [statements]
+        kept = [statement for statement in statements if not _only_without_tls(statement)]
+        return IAMPolicy(json.dumps({**document, "Statement": kept})).is_action_permitted(action, resource)
+
+    bucket_class.get_permission = get_permission
+
+
+def _only_without_tls(statement: dict[str, Any]) -> bool:
+    return str(statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport", "")).lower() == "false"
 
 
 def _store_keys_in_files(key_class: Any, files: ObjectFiles) -> None:
