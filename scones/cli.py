@@ -5,6 +5,7 @@ Runs on a laptop or in CodeBuild. An expected error is one line and exit code 1;
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -119,6 +120,8 @@ def test_cases(
 
 def main() -> None:
     """Entry point of the ``scones`` command; usage errors and Ctrl-C are typer's to report."""
+    # The SageMaker SDK turns the root logger to INFO, and botocore then tells of every endpoint it finds.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     try:
         app()
     except _EXPECTED as error:

@@ -108,7 +108,7 @@ def run(plan: Plan) -> dict[str, Any]:
         _start_account(settings, keep=plan.keep)
     connection = connect(STAGE)
     with clock.part("deploy the stack"):
-        stack.deploy(connection, lambda line: screen.say(f"  {line}"))
+        _deploy(connection)
     with clock.part("run the training pipeline"):
         trained = _train(connection, source, plan.parameters)
         version = _version_of(connection, trained)
@@ -140,6 +140,19 @@ def _start_account(settings: Settings, *, keep: bool) -> None:
         control.reset(state_dir())
     if not control.status(state_dir()):
         control.start(state_dir(), port(settings))
+
+
+def _deploy(connection: Connection) -> None:
+    lines = 0
+    with screen.err.status("deploying") as status:
+
+        def show(line: str) -> None:
+            nonlocal lines
+            lines += line.startswith("CREATE_COMPLETE")
+            status.update(line)
+
+        stack.deploy(connection, show)
+    screen.say(f"  {lines} resources created")
 
 
 def _train(connection: Connection, source: Source, parameters: dict[str, str]) -> Run:
