@@ -2,7 +2,8 @@
 
 Runs in the server process; starts jobs and model servers. On Linux the process gets a private mount namespace in which
 ``root`` lies on ``/opt/ml``. Where the system forbids that (macOS, some containers), ``/opt/ml`` in the arguments and
-the environment is rewritten to ``root``: then a script that spells the path out itself does not find it.
+the environment is rewritten to ``root``: then a script that spells the path out itself does not find it. The
+environment variable ``LOCAL_ACCOUNT_OPT_ML=rewrite`` of the server chooses that everywhere.
 Writes ``<state>/containers/<name>-*`` while the process runs; nothing of it stays, except the shared ``cache``.
 """
 

@@ -87,7 +87,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Result:
-    """Metadata for ListPipelineExecutionSteps; properties for expressions; ``error``: the step fails on purpose."""
+    """Metadata for ListPipelineExecutionSteps, properties for the expressions of later steps."""
 
     metadata: dict[str, Any]
     properties: dict[str, Any]

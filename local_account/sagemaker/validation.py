@@ -13,8 +13,6 @@ from typing import Any
 
 from botocore.validate import ParamValidator
 
-_PLURAL_FROM = 2
-
 
 def problems(request: dict[str, Any], shape: Any) -> str | None:
     """What is wrong with ``request``, in SageMaker's words, or None."""
@@ -24,7 +22,7 @@ def problems(request: dict[str, Any], shape: Any) -> str | None:
     found = list(_violations(request, shape, ""))
     if not found:
         return None
-    return f"{len(found)} validation error{'s' if len(found) >= _PLURAL_FROM else ''} detected: {'; '.join(found)}"
+    return f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected: {'; '.join(found)}"
 
 
 def _violations(value: Any, shape: Any, path: str) -> Iterator[str]:

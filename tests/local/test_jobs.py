@@ -196,7 +196,7 @@ seen = {
     "rate": arguments.rate, "layers": arguments.layers, "cwd": os.getcwd(), "neighbour": neighbour.VALUE,
     "channels": json.loads(os.environ["SM_CHANNELS"]), "hps": json.loads(os.environ["SM_HPS"]),
     "files": sorted(os.listdir(os.environ["SM_CHANNEL_WORDS"])), "hp": os.environ["SM_HP_RATE"],
-    "config": json.load(open("/opt/ml/input/config/hyperparameters.json"))["rate"],
+    "config": json.load(open(os.environ["SM_INPUT_CONFIG_DIR"] + "/hyperparameters.json"))["rate"],
 }
 (model / "sub" / "seen.json").write_text(json.dumps(seen))
 (pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"]) / "plot.txt").write_text("a plot")
@@ -275,11 +275,12 @@ def test_an_own_entrypoint_trains_without_script_mode(account: RunningAccount, d
 
 def test_checkpoints_go_to_s3_and_come_back(account: RunningAccount, data: str, job_name: str) -> None:
     code = (
-        "import pathlib\np = pathlib.Path('/opt/ml/checkpoints/step')\n"
+        "import os, pathlib\np = pathlib.Path(os.environ['CHECKPOINTS'], 'step')\n"
         "n = int(p.read_text()) + 1 if p.exists() else 1\np.write_text(str(n))\n"
     )
     request = training_arguments(data, {"train.py": code}, "train.py", account)
     request["CheckpointConfig"] = {"S3Uri": f"s3://{data}/{job_name}-checkpoints"}
+    request["Environment"] = {"CHECKPOINTS": "/opt/ml/checkpoints"}
     for attempt in ("a", "b"):
         job = run_training(account, f"{job_name}-{attempt}", request)
         assert job["TrainingJobStatus"] == "Completed", job["FailureReason"]
@@ -337,7 +338,7 @@ def test_pipe_mode_and_several_instances_are_refused(account: RunningAccount, da
 
 def test_stopping_a_training_job_keeps_its_model(account: RunningAccount, data: str, job_name: str) -> None:
     sagemaker = account.client("sagemaker")
-    code = "import time; open('/opt/ml/model/half', 'w').write('x'); print('ready'); time.sleep(60)"
+    code = "import os, time; open(os.environ['SM_MODEL_DIR'] + '/half', 'w').close(); print('ready'); time.sleep(60)"
     request = training_arguments(data, {"train.py": code}, "train.py", account)
     sagemaker.create_training_job(TrainingJobName=job_name, **request)
     while "ready" not in _log_so_far(account, job_name):

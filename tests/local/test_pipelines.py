@@ -8,6 +8,7 @@ import json
 import time
 import uuid
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -344,6 +345,13 @@ def test_update_from_s3_and_the_definition_of_an_execution(account: RunningAccou
     with pytest.raises(ClientError, match="does not exist") as refused:
         sagemaker.describe_pipeline(PipelineName=name)
     assert refused.value.response["Error"]["Code"] == "ResourceNotFound"
+
+
+@pytest.mark.parametrize("sample", ["training_pipeline.json", "monitoring_pipeline.json"])
+def test_definitions_that_the_sagemaker_sdk_wrote_are_accepted(account: RunningAccount, sample: str) -> None:
+    text = (Path(__file__).parents[1] / "samples" / sample).read_text()
+    name = create(account, text)
+    assert json.loads(account.client("sagemaker").describe_pipeline(PipelineName=name)["PipelineDefinition"])
 
 
 def _with(step: dict[str, Any], **changes: Any) -> dict[str, Any]:
