@@ -25,7 +25,7 @@ class Parameters:
     """What may be chosen for each execution. `Start` and `End` are ISO 8601 times, in UTC, and have no default."""
 
     def __init__(self, names: Names, settings: Settings) -> None:
-        self.capture_uri = ParameterString("CaptureUri", default_value=f"{names.capture_uri}/{names.endpoint}")
+        self.capture_uri = ParameterString("CaptureUri", default_value=names.capture_uri)
         self.report_uri = ParameterString("ReportUri", default_value=names.reports_uri)
         self.start = ParameterString("Start")
         self.end = ParameterString("End")
