@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from local_account.containers import prepare
 from local_account.sagemaker import processing_jobs, training_jobs
 from local_account.sagemaker.service import SageMaker
@@ -9,5 +11,6 @@ from local_account.sagemaker.service import SageMaker
 
 def install(sagemaker: SageMaker) -> None:
     prepare(sagemaker.account)
+    shutil.rmtree(sagemaker.account.state_dir / "jobs", ignore_errors=True)  # of jobs that a killed server ran
     processing_jobs.install(sagemaker)
     training_jobs.install(sagemaker)

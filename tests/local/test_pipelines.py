@@ -433,6 +433,7 @@ def test_an_execution_that_the_account_was_stopped_in_ends_failed(fresh_account:
     job = step["Metadata"]["ProcessingJob"]["Arn"].rsplit("/", 1)[-1]
     described = after.client("sagemaker").describe_processing_job(ProcessingJobName=job)
     assert described["FailureReason"].startswith("InternalServerError: the account was stopped")
+    assert not (after.state_dir / "jobs").exists()
 
 
 LAMBDA = """
