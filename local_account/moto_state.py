@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from local_account.account import Account
-from local_account.state_pickle import dumps, loads
+from local_account.state_pickle import dumps, loads, reduce_private_key
 
 # Name of the state file -> where moto keeps that service's backends.
 BACKENDS = {
@@ -95,9 +95,11 @@ def _keep_factories(attributes: dict[str, Any], fresh: dict[str, Any]) -> None:
 
 
 def _reductions() -> dict[type, Any]:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from moto.stepfunctions.parser.backend.execution import Execution
 
-    return {Execution: _reduce_execution}
+    private_keys = (ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, rsa.RSAPrivateKey)
+    return {Execution: _reduce_execution} | dict.fromkeys(private_keys, reduce_private_key)
 
 
 def _reduce_execution(execution: Any) -> Any:

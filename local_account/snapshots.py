@@ -2,13 +2,15 @@
 
 Runs in the server process; reads and writes ``<state>/services/<name>``. A service registers how to dump and load
 itself and marks itself dirty after a change; a thread writes dirty services within a second, each file whole or not
-at all. A crash loses at most the last second.
+at all. A crash loses at most the last second; more when writing takes long, because it may take at most a fifth of the
+time. A service that cannot be written keeps its last file, and the log says so.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +31,7 @@ class Snapshots:
         self._dirty: set[str] = set()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
+        self._complained: set[str] = set()
 
     def register(self, name: str, dump: Dump, load: Load) -> None:
         """Register a service and load what an earlier run of the account left."""
@@ -69,5 +72,8 @@ class Snapshots:
 
     def run(self, stopping: threading.Event) -> None:
         """Write dirty services until ``stopping`` is set; the thread's target."""
-        while not stopping.wait(self.INTERVAL_S):
+        pause_s = self.INTERVAL_S
+        while not stopping.wait(pause_s):
+            started = time.monotonic()
             self.write()
+            pause_s = max(self.INTERVAL_S, 4 * (time.monotonic() - started))

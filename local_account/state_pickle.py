@@ -7,11 +7,14 @@ and call nothing else: a state file that was tampered with ends the start with o
 
 from __future__ import annotations
 
+import copyreg
+import enum
 import io
 import pickle
 import re
 import threading
 import types
+from collections import defaultdict
 from typing import Any
 
 from local_account.errors import AccountError
@@ -42,6 +45,28 @@ def new_lock() -> Any:
     return threading.RLock()
 
 
+def fill_dict(made: dict[Any, Any], state: tuple[dict[Any, Any], dict[str, Any], dict[str, Any]]) -> None:
+    """Items and attributes of a dictionary of a class of moto's."""
+    items, attributes, slots = state
+    dict.update(made, items)
+    made.__dict__.update(attributes)
+    for name, value in slots.items():
+        setattr(made, name, value)
+
+
+def new_private_key(der: bytes) -> Any:
+    """A key of KMS."""
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+    return load_der_private_key(der, password=None)
+
+
+def reduce_private_key(key: Any) -> Any:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    return new_private_key, (key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),)
+
+
 def nothing() -> None:
     """None where a thread, a worker or a function was."""
 
@@ -51,7 +76,7 @@ def new_pattern(text: str, flags: int) -> re.Pattern[str]:
     return re.compile(text, flags)
 
 
-_STAND_INS = (new_lock, nothing, new_pattern)
+_STAND_INS = (fill_dict, new_lock, new_pattern, new_private_key, nothing)
 
 
 class StatePickler(pickle.Pickler):
@@ -66,6 +91,10 @@ class StatePickler(pickle.Pickler):
             return NotImplemented  # what the lines below put in other objects' place: saved by name
         if isinstance(value, _LOCKS):
             return new_lock, ()
+        if isinstance(value, threading.Condition):  # it holds its lock's methods
+            return threading.Condition, ()
+        if isinstance(value, enum.Enum):  # by value: Python 3.11 would have getattr() called for it
+            return type(value), (value.value,)
         if isinstance(value, re.Pattern):
             return new_pattern, (value.pattern, value.flags)
         if isinstance(value, (threading.Thread, types.FunctionType, types.MethodType, types.GeneratorType)):
@@ -73,6 +102,11 @@ class StatePickler(pickle.Pickler):
         for kind, reduce in self._reductions.items():
             if isinstance(value, kind):
                 return reduce(value)
+        if isinstance(value, dict) and type(value).__module__.startswith(_OURS):
+            # moto's dictionaries may have other ideas of items() and of setting an item than dict has.
+            slots = {"default_factory": value.default_factory} if isinstance(value, defaultdict) else {}
+            state = (dict(dict.items(value)), dict(value.__dict__), slots)
+            return copyreg.__newobj__, (type(value),), state, None, None, fill_dict
         made = value if isinstance(value, type) else type(value)
         if not _allowed(made) and not isinstance(value, types.BuiltinFunctionType):
             # Found here, the file of the last round stays; found when it is read, the account could not start.
