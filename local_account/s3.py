@@ -1,8 +1,8 @@
 """Amazon S3 of the account: moto's, with the bytes of objects in files instead of in memory.
 
-Runs in the server process; writes ``<state>/objects/<xx>/<sha256>``, one file for each different content, so that copies
-cost nothing and what is saved of S3 stays small. Contents that no object refers to any more are removed at the next
-start, by ``collect_garbage``.
+Runs in the server process; writes ``<state>/objects/<xx>/<sha256>``, one file for each different content, so that
+copies cost nothing and what is saved of S3 stays small. Contents that no object refers to any more are removed at the
+next start, by ``collect_garbage``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,10 @@ def _store_keys_in_files(key_class: Any, files: ObjectFiles) -> None:
 
     def set_state(self: Any, state: dict[str, Any]) -> None:
         files.path(state["content_digest"])  # raises for anything that is not a digest
-        self.__dict__.update(state)
+        self.__dict__.update(state, lock=threading.Lock())
+
+    def get_state(self: Any) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "lock"}
 
     def dispose(self: Any, garbage: bool = False) -> None:  # noqa: ARG001  # moto's signature
         self.disposed = True  # the file goes when nothing refers to it any more
@@ -155,7 +159,7 @@ def _store_keys_in_files(key_class: Any, files: ObjectFiles) -> None:
     key_class.value = property(get_value, set_value)
     key_class.etag = property(lambda self: f'"{self._etag}"')
     key_class.dispose = dispose
-    key_class.__getstate__ = lambda self: dict(self.__dict__)
+    key_class.__getstate__ = get_state
     key_class.__setstate__ = set_state
     del key_class.__del__
 

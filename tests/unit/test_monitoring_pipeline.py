@@ -46,10 +46,10 @@ def test_the_service_accepts_the_arguments(arguments: dict[str, Any]) -> None:
     assert_valid_request("CreateProcessingJob", {"ProcessingJobName": "job", **arguments})
 
 
-def test_the_job_reads_the_endpoints_captures_and_writes_a_folder_of_its_own(arguments: dict[str, Any]) -> None:
+def test_the_job_reads_the_captures_and_writes_a_folder_of_its_own(arguments: dict[str, Any]) -> None:
     names = a_deployment().names
     inputs = {item["InputName"]: item["S3Input"]["S3Uri"] for item in arguments["ProcessingInputs"]}
-    assert inputs == {"code": a_deployment().source_archive_uri, "captures": f"{names.capture_uri}/{names.endpoint}"}
+    assert inputs == {"code": a_deployment().source_archive_uri, "captures": names.capture_uri}
     (output,) = arguments["ProcessingOutputConfig"]["Outputs"]
     assert output["S3Output"]["S3Uri"] == f"{names.reports_uri}/abcdef123456"
 
