@@ -27,7 +27,7 @@ REGION = "us-east-1"
 EmitEvent = Callable[[str, str, Mapping[str, Any], list[str]], None]
 
 
-def _no_event_bus(source: str, detail_type: str, detail: Mapping[str, Any], resources: list[str]) -> None:
+def _no_event_bus(source: str, detail_type: str, *_: Any) -> None:
     raise RuntimeError(f"event {detail_type!r} of {source} was emitted before EventBridge was installed")
 
 
@@ -77,7 +77,9 @@ class Account:
         with self._clients_lock:
             if service not in self._clients:
                 session: Any = boto3.Session(
-                    aws_access_key_id="local", aws_secret_access_key="local", region_name=self.region
+                    aws_access_key_id="local",
+                    aws_secret_access_key="local",  # noqa: S106  # of this machine only
+                    region_name=self.region,
                 )
                 self._clients[service] = session.client(
                     service,

@@ -1,7 +1,8 @@
 """The account's front: finds out which service a request is for and has that service answer it.
 
 Runs in the server process. Requests go to our own SageMaker and CloudFormation, to moto for the services in
-``MOTO_MODULES``, and to an AWS-shaped error for everything else. Nothing leaves here as an HTML page or as a success that did not happen.
+``MOTO_MODULES``, and to an AWS-shaped error for everything else. Nothing leaves here as an HTML page or as a success
+that did not happen.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class Application:
             if _changes(environ, action):
                 self._account.snapshots.mark_dirty(service)
         status, headers = answer
-        if _is_page(status, headers, body, environ):
+        if _is_page(status, body, environ):
             return _send(not_implemented(environ, service, _named(service, action)), start_response)
         start_response(status, headers)
         return [body]
@@ -130,12 +131,12 @@ class Application:
 def _service(environ: dict[str, Any]) -> str:
     """The service that the request was signed for; empty when it is not signed."""
     if match := _SCOPE.search(environ.get("HTTP_AUTHORIZATION", "")):
-        return match.group(1).lower()
+        return str(match[1]).lower()
     query = parse_qs(environ.get("QUERY_STRING", ""))
     for credential in query.get("X-Amz-Credential", []):  # a presigned URL
         parts = credential.split("/")
         if len(parts) == 5:
-            return parts[3].lower()
+            return str(parts[3]).lower()
     # Presigned with the older signature, which botocore still uses for S3 when no region is set.
     return "s3" if "AWSAccessKeyId" in query and "Signature" in query else ""
 
@@ -154,12 +155,12 @@ def _action(environ: dict[str, Any]) -> str:
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         return str(target).rpartition(".")[2]
     if match := _CBOR_ACTION.fullmatch(environ["PATH_INFO"]):
-        return match.group(1)
+        return str(match[1])
     if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
         stream = environ["wsgi.input"]
         actions = parse_qs(stream.read().decode("utf-8", "replace")).get("Action", [""])
         stream.seek(0)
-        return actions[0]
+        return str(actions[0])
     return ""
 
 
@@ -185,7 +186,7 @@ def _fault(environ: dict[str, Any], service: str, action: str, error: Exception)
     return aws_error(environ, service, "InternalFailure", message, 500)
 
 
-def _is_page(status: str, headers: list[tuple[str, str]], body: bytes, environ: dict[str, Any]) -> bool:
+def _is_page(status: str, body: bytes, environ: dict[str, Any]) -> bool:
     """Whether this is the web framework's own error page, or an empty 404, instead of the service's answer."""
     if status[0] not in "45" or environ["REQUEST_METHOD"] == "HEAD":
         return False

@@ -7,15 +7,15 @@ can be asked about them; one that was running is ABORTED when it is read back.
 
 from __future__ import annotations
 
-import copyreg
 import datetime
 import importlib
 from collections import defaultdict
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 from local_account.account import Account
-from local_account.state_pickle import dumps, loads, reduce_private_key
+from local_account.state_pickle import NEW_OBJECT, dumps, loads, reduce_private_key
 
 # Name of the state file -> where moto keeps that service's backends.
 BACKENDS = {
@@ -59,9 +59,7 @@ def install(account: Account) -> None:
     _stop_tracking_instances()
     for name, (module, attribute) in BACKENDS.items():
         account.snapshots.register(
-            name,
-            lambda m=module, a=attribute: _dump(_backends(m, a)),
-            lambda content, n=name, m=module, a=attribute: _load(account, n, _backends(m, a), content),
+            name, partial(_dump, module, attribute), partial(_load, account, name, module, attribute)
         )
 
 
@@ -69,20 +67,22 @@ def _backends(module: str, attribute: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _dump(backends: Any) -> bytes:
+def _dump(module: str, attribute: str) -> bytes:
+    backends = _backends(module, attribute)
     state = {(account, region): backend.__dict__ for account, region, backend in list(backends.iter_backends())}
     extra = {"bucket_accounts": backends.bucket_accounts} if hasattr(backends, "bucket_accounts") else {}
     return dumps({"backends": state, "extra": extra}, _reductions())
 
 
-def _load(account: Account, name: str, backends: Any, content: bytes) -> None:
+def _load(account: Account, name: str, module: str, attribute: str, content: bytes) -> None:
+    backends = _backends(module, attribute)
     loaded = loads(content, str(account.snapshots.folder / name))
     for (owner, region), attributes in loaded["backends"].items():
         backend = backends[owner][region]
         _keep_factories(attributes, backend.__dict__)
         backend.__dict__.update(attributes)
-    for attribute, value in loaded["extra"].items():
-        setattr(backends, attribute, value)
+    for extra, value in loaded["extra"].items():
+        setattr(backends, extra, value)
     if name == "states":
         _resume(backends)
 
@@ -106,7 +106,7 @@ def _reduce_execution(execution: Any) -> Any:
     state = {k: v for k, v in execution.__dict__.items() if k not in _LIVE_ATTRIBUTES}
     env = getattr(execution.exec_worker, "env", None)
     history = list(env.event_manager.get_event_history()) if env else []
-    return copyreg.__newobj__, (type(execution),), {**state, "exec_worker": PastWorker(history)}
+    return NEW_OBJECT, (type(execution),), {**state, "exec_worker": PastWorker(history)}
 
 
 def _resume(backends: Any) -> None:

@@ -82,8 +82,28 @@ def _lifecycle(value: Properties) -> dict[str, Any]:
     return {"Rules": [_lifecycle_rule(rule) for rule in value["Rules"]]}
 
 
+# Properties of a rule that the API spells or nests in another way.
+_MOVED = (
+    "Id",
+    "Prefix",
+    "TagFilters",
+    "ExpirationInDays",
+    "ExpirationDate",
+    "ExpiredObjectDeleteMarker",
+    "Transitions",
+    "NoncurrentVersionExpirationInDays",
+)
+
+
 def _lifecycle_rule(rule: Properties) -> dict[str, Any]:
-    moved = ("Id", "Prefix", "TagFilters", "ExpirationInDays", "ExpirationDate", "ExpiredObjectDeleteMarker")
+    moved: tuple[str, ...] = (
+        "Id",
+        "Prefix",
+        "TagFilters",
+        "ExpirationInDays",
+        "ExpirationDate",
+        "ExpiredObjectDeleteMarker",
+    )
     moved += ("Transitions", "NoncurrentVersionExpirationInDays")
     made = without(rule, *moved)
     tags = rule.get("TagFilters", [])

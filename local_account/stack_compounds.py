@@ -1,18 +1,16 @@
-"""Types of resource that take more than one call: buckets, roles, functions, state machines, rules, topics, queues...
+"""Types of resource that take more than one call: rules, log groups, parameters, pipelines, topics, queues, keys.
 
 Runs in the server process. Each class says what its properties become; see ``stack_kinds`` for the rest of the types.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import re
-import zipfile
 from collections.abc import Callable
 from typing import Any
 
 from local_account.stack_buckets import Bucket, BucketPolicy
+from local_account.stack_functions import Function, LayerVersion, Permission, StateMachine
 from local_account.stack_identity import ManagedPolicy, Policy, Role
 from local_account.stack_resources import (
     ApiKind,
@@ -27,131 +25,6 @@ from local_account.stack_resources import (
     only,
     without,
 )
-
-
-class Function(Kind):
-    """AWS::Lambda::Function; the code is a zip in S3 or the text of ``index.py``."""
-
-    name = "FunctionName"
-    replaced_by = frozenset({"PackageType"})
-
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("FunctionName") or place.generated_name()
-        request = without(properties, "ReservedConcurrentExecutions") | {
-            "FunctionName": name,
-            "Code": _code(properties["Code"]),
-        }
-        answer = call(place, "lambda", "CreateFunction", request)
-        self._reserve(place, name, properties)
-        return Made(name, {"Arn": answer["FunctionArn"]})
-
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
-        if old["Code"] != new["Code"]:
-            code = {"FunctionName": physical_id, **_code(new["Code"])}
-            call(place, "lambda", "UpdateFunctionCode", code)
-        left_out = ("Code", "Tags", "ReservedConcurrentExecutions", "Architectures", "PackageType")
-        cleared = {"Environment": {"Variables": {}}, "Layers": []} if old.keys() - new.keys() else {}
-        request = cleared | without(new, *left_out) | {"FunctionName": physical_id}
-        answer = call(place, "lambda", "UpdateFunctionConfiguration", request)
-        self._reserve(place, physical_id, new)
-        return Made(physical_id, {"Arn": answer["FunctionArn"]})
-
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
-        call_gone(place, "lambda", "DeleteFunction", {"FunctionName": physical_id})
-
-    @staticmethod
-    def _reserve(place: Place, name: str, properties: Properties) -> None:
-        if "ReservedConcurrentExecutions" in properties:
-            request = {"FunctionName": name, **only(properties, "ReservedConcurrentExecutions")}
-            call(place, "lambda", "PutFunctionConcurrency", request)
-
-
-def _code(code: Properties) -> dict[str, Any]:
-    if "ZipFile" not in code:
-        return dict(code)
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("index.py", code["ZipFile"])
-    return {"ZipFile": archive.getvalue()}
-
-
-class LayerVersion(Kind):
-    """AWS::Lambda::LayerVersion; any change publishes another version."""
-
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("LayerName") or place.generated_name()
-        answer = call(place, "lambda", "PublishLayerVersion", {**properties, "LayerName": name})
-        return Made(answer["LayerVersionArn"], {"LayerVersionArn": answer["LayerVersionArn"]})
-
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
-        layer, _, version = physical_id.rpartition(":")
-        call_gone(place, "lambda", "DeleteLayerVersion", {"LayerName": layer, "VersionNumber": version})
-
-    def needs_replacement(self, old: Properties, new: Properties) -> bool:
-        return old != new
-
-
-class Permission(Kind):
-    """AWS::Lambda::Permission: one statement of the function's policy; any change makes a new one."""
-
-    def create(self, place: Place, properties: Properties) -> Made:
-        statement = place.generated_name(100)
-        call(place, "lambda", "AddPermission", {**properties, "StatementId": statement})
-        return Made(statement, {"Id": statement})
-
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
-        request = {**only(properties, "FunctionName"), "StatementId": physical_id}
-        call_gone(place, "lambda", "RemovePermission", request)
-
-    def needs_replacement(self, old: Properties, new: Properties) -> bool:
-        return old != new
-
-
-class StateMachine(Kind):
-    """AWS::StepFunctions::StateMachine: the definition as text, as an object or in S3, with its substitutions."""
-
-    name = "StateMachineName"
-    replaced_by = frozenset({"StateMachineType"})
-    _DEFINITION = ("Definition", "DefinitionString", "DefinitionS3Location", "DefinitionSubstitutions")
-
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("StateMachineName") or place.generated_name(80)
-        request = without(properties, *self._DEFINITION, "StateMachineName", "StateMachineType")
-        request |= {"Name": name, "Definition": self._definition(place, properties)}
-        request |= {"Type": properties.get("StateMachineType", "STANDARD")}
-        arn = call(place, "stepfunctions", "CreateStateMachine", request)["stateMachineArn"]
-        return Made(arn, {"Arn": arn, "Name": name})
-
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:  # noqa: ARG002  # Kind's
-        request = without(new, *self._DEFINITION, "StateMachineName", "StateMachineType", "Tags")
-        request |= {"StateMachineArn": physical_id, "Definition": self._definition(place, new)}
-        call(place, "stepfunctions", "UpdateStateMachine", request)
-        return Made(physical_id, {"Arn": physical_id, "Name": physical_id.rpartition(":")[2]})
-
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
-        call_gone(place, "stepfunctions", "DeleteStateMachine", {"StateMachineArn": physical_id})
-
-    def _definition(self, place: Place, properties: Properties) -> str:
-        given = [name for name in self._DEFINITION[:3] if name in properties]
-        if len(given) != 1:
-            raise ResourceError(f"Expected one of {', '.join(self._DEFINITION[:3])}, got {', '.join(given) or 'none'}")
-        if given == ["DefinitionS3Location"]:
-            place_in_s3 = fit_location(properties["DefinitionS3Location"])
-            text = place.client("s3").get_object(**place_in_s3)["Body"].read().decode()
-        else:
-            text = as_text(properties[given[0]])
-        substitutions = properties.get("DefinitionSubstitutions", {})
-        return re.sub(
-            r"\$\{([A-Za-z0-9_]+)\}",
-            lambda match: as_text(substitutions[match[1]]) if match[1] in substitutions else match[0],
-            text,
-        )
-
-
-def fit_location(location: Properties) -> dict[str, str]:
-    """A location in S3 as GetObject takes it."""
-    spelt = {"Bucket": "Bucket", "Key": "Key", "Version": "VersionId", "VersionId": "VersionId"}
-    return {spelt[name]: str(value) for name, value in location.items() if name in spelt}
 
 
 class Rule(Kind):
@@ -329,7 +202,7 @@ class AttachedPolicy(Kind):
         self._set(place, new, json.dumps(new["PolicyDocument"]))
         return Made(physical_id, {})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
         """A queue's policy is emptied; a topic's stays until another one replaces it, as on AWS."""
         if self._service == "sqs":
             self._set(place, properties, "", call_gone)

@@ -6,8 +6,6 @@ in ``stack_compounds``. Types and their ``Ref`` and ``Fn::GetAtt`` follow AWS's 
 
 from __future__ import annotations
 
-from typing import Any
-
 from local_account.stack_compounds import COMPOUNDS
 from local_account.stack_resources import ApiKind, Kind, ResourceError
 

@@ -1,175 +1,29 @@
-"""Stacks: what they hold, and the operations that bring one to a template or take it away.
+"""Stacks: the operations that bring one to a template or take it away.
 
 Runs in the server process; operations run in a thread each, as AWS's do, so that clients wait for the stack's status.
-Kept as plain dictionaries in the shapes that Describe* answers, times as ISO text. A failed creation is rolled back, so is
-a failed update. An operation that a stop of the account cuts short has failed when the account is back.
+A failed creation is rolled back, so is a failed update. An operation that a stop of the account cuts short has failed
+when the account is back.
 """
 
 from __future__ import annotations
 
-import datetime
 import logging
-import uuid
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_account.account import Account
 from local_account.stack_kinds import kind_of
+from local_account.stack_record import StackRecord, now
 from local_account.stack_resources import Made, Place, ResourceError
-from local_account.stack_template import NO_VALUE, Scope, TemplateError, creation_order, parse
+from local_account.stack_template import NO_VALUE, TemplateError, creation_order, parse
 
 log = logging.getLogger(__name__)
 
 STOPPED_REASON = "The stand-in account was stopped during the operation"
-# A resource that does not exist yet, in the preview of a change set.
-UNKNOWN = "{{unknown until the change set is executed}}"
 
 
-def now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-
-
-class Stack:
-    """One stack's record and what can be done to it. The caller runs one operation at a time."""
-
-    def __init__(self, account: Account, record: dict[str, Any], exports: Any) -> None:
-        self.account = account
-        self.record = record
-        self._exports = exports
-
-    @classmethod
-    def new(cls, account: Account, name: str, exports: Any) -> Stack:
-        stack_id = account.arn("cloudformation", f"stack/{name}/{uuid.uuid4()}")
-        record = {
-            "StackId": stack_id,
-            "StackName": name,
-            "CreationTime": now(),
-            "StackStatus": "REVIEW_IN_PROGRESS",
-            "Template": "",
-            "Parameters": {},
-            "Tags": [],
-            "Capabilities": [],
-            "DisableRollback": False,
-            "Outputs": [],
-            "Resources": {},
-            "Events": [],
-        }
-        return cls(account, record, exports)
-
-    @property
-    def resources(self) -> dict[str, dict[str, Any]]:
-        resources: dict[str, dict[str, Any]] = self.record["Resources"]
-        return resources
-
-    # What is recorded.
-
-    def set_status(self, status: str, reason: str | None = None) -> None:
-        self.record["StackStatus"] = status
-        self.record["StackStatusReason"] = reason
-        self._event(self.record["StackName"], self.record["StackId"], "AWS::CloudFormation::Stack", status, reason)
-
-    def _event(self, logical: str, physical: str, kind: str, status: str, reason: str | None) -> None:
-        event = {
-            "StackId": self.record["StackId"],
-            "EventId": str(uuid.uuid4()),
-            "StackName": self.record["StackName"],
-            "LogicalResourceId": logical,
-            "PhysicalResourceId": physical,
-            "ResourceType": kind,
-            "Timestamp": now(),
-            "ResourceStatus": status,
-        }
-        self.record["Events"].append(event | ({"ResourceStatusReason": reason} if reason else {}))
-        self.account.snapshots.mark_dirty("cloudformation")
-
-    def _mark(self, logical: str, status: str, reason: str | None = None) -> None:
-        resource = self.resources[logical]
-        resource |= {"ResourceStatus": status, "LastUpdatedTimestamp": now(), "ResourceStatusReason": reason}
-        self._event(logical, resource["PhysicalResourceId"], resource["ResourceType"], status, reason)
-
-    # Expressions.
-
-    def scope(self, document: dict[str, Any], parameters: dict[str, str], preview: bool = False) -> Scope:
-        def found(logical: str) -> dict[str, Any] | None:
-            resource = self.resources.get(logical)
-            if resource is None and not preview:
-                raise TemplateError(f"Unresolved resource dependencies [{logical}]: its condition is false")
-            return resource
-
-        def ref(logical: str) -> Any:
-            resource = found(logical)
-            return resource["PhysicalResourceId"] if resource else UNKNOWN
-
-        def attribute(logical: str, name: str) -> Any:
-            resource = found(logical)
-            if resource is None:
-                return UNKNOWN
-            if name not in resource["Attributes"]:
-                raise TemplateError(
-                    f"Requested attribute {name} does not exist in schema for {resource['ResourceType']}"
-                )
-            return resource["Attributes"][name]
-
-        def imported(name: str) -> str:
-            if name not in self._exports():
-                raise TemplateError(f"No export named {name} found.")
-            return str(self._exports()[name]["Value"])
-
-        def ssm_value(name: str) -> str:
-            return str(self.account.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
-
-        pseudo = {
-            "AWS::AccountId": self.account.account_id,
-            "AWS::Region": self.account.region,
-            "AWS::Partition": "aws",
-            "AWS::URLSuffix": "amazonaws.com",
-            "AWS::StackName": self.record["StackName"],
-            "AWS::StackId": self.record["StackId"],
-            "AWS::NotificationARNs": [],
-        }
-        return Scope(document, parameters, pseudo, ref, attribute, imported, ssm_value)
-
-    def changes(self, document: dict[str, Any], parameters: dict[str, str]) -> list[dict[str, Any]]:
-        """What executing the template would add, modify and remove, as DescribeChangeSet says it."""
-        scope = self.scope(document, parameters, preview=True)
-        wanted = scope.active_resources()
-        found = []
-        for logical in creation_order(wanted):
-            declared = wanted[logical]
-            current = self.resources.get(logical)
-            change = {"LogicalResourceId": logical, "ResourceType": declared["Type"]}
-            if current is None or current["ResourceType"] != declared["Type"]:
-                found.append(change | {"Action": "Add"})
-                continue
-            properties = scope.resolve(declared.get("Properties") or {})
-            if properties != current["Properties"]:
-                replaced = kind_of(declared["Type"]).needs_replacement(current["Properties"], properties)
-                change |= {"PhysicalResourceId": current["PhysicalResourceId"], "Scope": ["Properties"]}
-                found.append(change | {"Action": "Modify", "Replacement": "True" if replaced else "False"})
-        for logical, resource in self.resources.items():
-            if logical not in wanted:
-                change = {"LogicalResourceId": logical, "ResourceType": resource["ResourceType"]}
-                found.append(change | {"Action": "Remove", "PhysicalResourceId": resource["PhysicalResourceId"]})
-        return [{"Type": "Resource", "ResourceChange": change} for change in found]
-
-    def outputs(
-        self, document: dict[str, Any], parameters: dict[str, str], preview: bool = False
-    ) -> list[dict[str, Any]]:
-        scope = self.scope(document, parameters, preview)
-        found = []
-        for key, output in (document.get("Outputs") or {}).items():
-            if "Condition" in output and not scope.condition(output["Condition"]):
-                continue
-            entry = {"OutputKey": key, "OutputValue": str(scope.resolve(output["Value"]))}
-            if "Description" in output:
-                entry["Description"] = output["Description"]
-            if "Export" in output:
-                entry["ExportName"] = str(scope.resolve(output["Export"]["Name"]))
-            found.append(entry)
-        return found
-
-    # Operations.
+class Stack(StackRecord):
+    """A stack and what can be done to it. The caller runs one operation at a time."""
 
     def create(self, request: dict[str, Any]) -> None:
         """Make everything; roll back, delete or leave it when something fails, as ``OnFailure`` says."""
@@ -269,7 +123,7 @@ class Stack:
             "Attributes": {},
             "DeletionPolicy": policy,
         }
-        self._mark(logical, "CREATE_IN_PROGRESS")
+        self.mark(logical, "CREATE_IN_PROGRESS")
 
         def step() -> None:
             self._made(logical, kind_of(kind_name).create(self._place(logical), properties))
@@ -278,7 +132,7 @@ class Stack:
 
     def _update_one(self, logical: str, properties: dict[str, Any]) -> None:
         resource = self.resources[logical]
-        self._mark(logical, "UPDATE_IN_PROGRESS")
+        self.mark(logical, "UPDATE_IN_PROGRESS")
         kind = kind_of(resource["ResourceType"])
         old = resource["Properties"]
 
@@ -292,12 +146,12 @@ class Stack:
     def _step(self, logical: str, verb: str, step: Any) -> None:
         reason = self._attempt(step)
         if reason is not None:
-            self._mark(logical, f"{verb}_FAILED", reason)
+            self.mark(logical, f"{verb}_FAILED", reason)
             # AWS's wording; the resource's own event has the reason, and here it saves a look there.
             raise ResourceError(
                 f"The following resource(s) failed to {verb.lower()}: [{logical}]. {logical}: {reason}."
             )
-        self._mark(logical, f"{verb}_COMPLETE")
+        self.mark(logical, f"{verb}_COMPLETE")
 
     def _made(self, logical: str, made: Made) -> None:
         self.resources[logical] |= {"PhysicalResourceId": made.physical_id, "Attributes": made.attributes}
@@ -306,7 +160,7 @@ class Stack:
         return Place(self.account, self.record["StackName"], logical)
 
     def _clean_up(self) -> None:
-        """After an update: remove what was replaced and what the template no longer holds; a failure does not undo it."""
+        """After an update: remove what was replaced and what the template left out; a failure does not undo it."""
         self.set_status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
         for logical, replaced in self.record.pop("Replaced", {}).items():
             place = self._place(logical)
@@ -315,7 +169,7 @@ class Stack:
                 lambda k=kind, p=place, r=replaced: k.delete(p, r["PhysicalResourceId"], r["Properties"])
             )
             if reason:
-                self._event(logical, replaced["PhysicalResourceId"], replaced["ResourceType"], "DELETE_FAILED", reason)
+                self.event(logical, replaced["PhysicalResourceId"], replaced["ResourceType"], "DELETE_FAILED", reason)
         document = parse(self.record["Template"])
         wanted = self.scope(document, self.record["Parameters"]).active_resources()
         self._remove([logical for logical in reversed(self.resources) if logical not in wanted])
@@ -326,18 +180,18 @@ class Stack:
         for logical in names:
             resource = self.resources[logical]
             if resource["PhysicalResourceId"] and resource["DeletionPolicy"] not in ("Retain", "RetainExceptOnCreate"):
-                self._mark(logical, "DELETE_IN_PROGRESS")
+                self.mark(logical, "DELETE_IN_PROGRESS")
                 kind, place = kind_of(resource["ResourceType"]), self._place(logical)
                 reason = self._attempt(
                     lambda k=kind, p=place, r=resource: k.delete(p, r["PhysicalResourceId"], r["Properties"])
                 )
                 if reason is not None:
-                    self._mark(logical, "DELETE_FAILED", reason)
+                    self.mark(logical, "DELETE_FAILED", reason)
                     failures.append(f"{logical}: {reason}")
                     continue
-                self._mark(logical, "DELETE_COMPLETE")
+                self.mark(logical, "DELETE_COMPLETE")
             elif resource["PhysicalResourceId"]:
-                self._mark(logical, "DELETE_SKIPPED")
+                self.mark(logical, "DELETE_SKIPPED")
             del self.resources[logical]
         return "; ".join(failures) or None
 

@@ -15,6 +15,7 @@ import re
 import threading
 import types
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from local_account.errors import AccountError
@@ -76,6 +77,7 @@ def new_pattern(text: str, flags: int) -> re.Pattern[str]:
     return re.compile(text, flags)
 
 
+NEW_OBJECT: Any = vars(copyreg)["__newobj__"]  # what pickle itself calls a class with, unknown to type stubs
 _STAND_INS = (fill_dict, new_lock, new_pattern, new_private_key, nothing)
 
 
@@ -88,30 +90,33 @@ class StatePickler(pickle.Pickler):
 
     def reducer_override(self, value: Any) -> Any:
         if any(value is function for function in _STAND_INS):
-            return NotImplemented  # what the lines below put in other objects' place: saved by name
-        if isinstance(value, _LOCKS):
-            return new_lock, ()
-        if isinstance(value, threading.Condition):  # it holds its lock's methods
-            return threading.Condition, ()
-        if isinstance(value, enum.Enum):  # by value: Python 3.11 would have getattr() called for it
-            return type(value), (value.value,)
-        if isinstance(value, re.Pattern):
-            return new_pattern, (value.pattern, value.flags)
-        if isinstance(value, (threading.Thread, types.FunctionType, types.MethodType, types.GeneratorType)):
-            return nothing, ()
-        for kind, reduce in self._reductions.items():
-            if isinstance(value, kind):
+            return NotImplemented  # what stands in for other objects: saved by name
+        for kinds, reduce in (*self._reductions.items(), *_REDUCTIONS):
+            if isinstance(value, kinds):
                 return reduce(value)
         if isinstance(value, dict) and type(value).__module__.startswith(_OURS):
-            # moto's dictionaries may have other ideas of items() and of setting an item than dict has.
-            slots = {"default_factory": value.default_factory} if isinstance(value, defaultdict) else {}
-            state = (dict(dict.items(value)), dict(value.__dict__), slots)
-            return copyreg.__newobj__, (type(value),), state, None, None, fill_dict
+            return _reduce_dict(value)
         made = value if isinstance(value, type) else type(value)
         if not _allowed(made) and not isinstance(value, types.BuiltinFunctionType):
             # Found here, the file of the last round stays; found when it is read, the account could not start.
             raise StateRefusedError(f"{made.__module__}.{made.__qualname__} has no place in a state file")
         return NotImplemented
+
+
+_REDUCTIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (_LOCKS, lambda _lock: (new_lock, ())),
+    (threading.Condition, lambda _condition: (threading.Condition, ())),  # it holds its lock's methods
+    (enum.Enum, lambda member: (type(member), (member.value,))),  # Python 3.11 would have getattr() called for it
+    (re.Pattern, lambda pattern: (new_pattern, (pattern.pattern, pattern.flags))),
+    ((threading.Thread, types.FunctionType, types.MethodType, types.GeneratorType), lambda _live: (nothing, ())),
+)
+
+
+def _reduce_dict(value: dict[Any, Any]) -> Any:
+    """moto's dictionaries may have other ideas of items() and of setting an item than dict has."""
+    slots = {"default_factory": value.default_factory} if isinstance(value, defaultdict) else {}
+    state = (dict(dict.items(value)), dict(value.__dict__), slots)
+    return NEW_OBJECT, (type(value),), state, None, None, fill_dict
 
 
 def _allowed(made: type) -> bool:
