@@ -17,6 +17,7 @@ from scones.connection import Connection
 
 MAX_LOOKS = 300
 LOOK_SECONDS = 2.0
+STACK_ATTEMPTS = 3
 # DeleteObjects takes at most a thousand.
 _BATCH = 1000
 
@@ -35,13 +36,24 @@ def destroy(connection: Connection, progress: Progress, sleep: Callable[[float],
         remove_pipeline(sagemaker, name, say, sleep)
     remove_endpoint(sagemaker, names.endpoint, say, sleep)
     remove_model_packages(sagemaker, names.model_package_group, say)
-    empty_bucket(s3, names.data_bucket, say)
-    if Stack(names.stack, connection.client("cloudformation"), sleep).delete(progress):
-        say(f"stack {names.stack}")
+    remove_stack(Stack(names.stack, connection.client("cloudformation"), sleep), s3, names.data_bucket, say, progress)
     if empty_bucket(s3, names.artifact_bucket, say):
         s3.delete_bucket(Bucket=names.artifact_bucket)
         say(f"bucket {names.artifact_bucket}")
     return removed
+
+
+def remove_stack(stack: Stack, s3: Any, bucket: str, say: Progress, progress: Progress) -> None:
+    """The stack with its bucket, which has to be empty: captures and logs of what was just removed may still arrive."""
+    for attempt in range(STACK_ATTEMPTS):
+        empty_bucket(s3, bucket, say)
+        try:
+            if stack.delete(progress):
+                say(f"stack {stack.name}")
+            return
+        except StackError:
+            if attempt == STACK_ATTEMPTS - 1:
+                raise
 
 
 def remove_pipeline(sagemaker: Any, name: str, say: Progress, sleep: Callable[[float], None]) -> None:
