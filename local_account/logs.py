@@ -1,9 +1,31 @@
-"""CloudWatch Logs of the account: moto's."""
+"""CloudWatch Logs of the account: moto's, with FilterLogEvents honouring ``logStreamNamePrefix``, which moto ignores."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 from local_account.account import Account
 
 
-def install(account: Account) -> None:
-    """Nothing to put right yet."""
+def install(_account: Account) -> None:
+    """Filter by the streams that the request asks for."""
+    from moto.logs.responses import LogsResponse
+
+    filter_by_names = LogsResponse.filter_log_events
+
+    def filter_log_events(self: Any) -> Any:
+        prefix = self._get_param("logStreamNamePrefix")
+        group = self.logs_backend.groups.get(self._get_param("logGroupName"))
+        if prefix is None or group is None:
+            return filter_by_names(self)
+        names = [name for name in group.streams if name.startswith(prefix)]
+        if not names:  # moto takes an empty list for every stream
+            return json.dumps({"events": [], "searchedLogStreams": []})
+        parameters = ("startTime", "endTime", "limit", "nextToken", "filterPattern", "interleaved")
+        events, next_token, searched = self.logs_backend.filter_log_events(
+            group.name, names, *[self._get_param(parameter) for parameter in parameters]
+        )
+        return json.dumps({"events": events, "nextToken": next_token, "searchedLogStreams": searched})
+
+    LogsResponse.filter_log_events = filter_log_events
