@@ -22,7 +22,7 @@ PACKAGES = [
 setup(
     name="scones-mlops",
     version="0.1.0",
-    description="From labelled images to a monitored production classifier on SageMaker, and the same loop on a laptop.",
+    description="From labelled images to a monitored classifier on SageMaker, and the same loop on a laptop.",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=PACKAGES,

@@ -1,4 +1,4 @@
-"""CloudWatch Logs of the account: moto's, with FilterLogEvents honouring ``logStreamNamePrefix``, which moto ignores."""
+"""CloudWatch Logs of the account: moto's, with the stream prefix of FilterLogEvents, which moto ignores."""
 
 from __future__ import annotations
 
