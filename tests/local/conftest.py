@@ -1,4 +1,4 @@
-"""Fixtures: the stand-in account as a user runs it: a server process on a free port, its state in a temporary folder."""
+"""Fixtures: the stand-in account as a user runs it, on a free port with its state in a temporary folder."""
 
 from __future__ import annotations
 
