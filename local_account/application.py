@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qs
 
+from local_account import s3
 from local_account.account import Account
 from local_account.errors import ErrorAnswer, aws_error, not_implemented
 
@@ -46,6 +47,7 @@ _READING_ACTIONS = re.compile(
     r"(Get|List|Describe|Head|Filter|Search|Lookup|BatchGet|Validate|Simulate|Test|Tail)[A-Z]"
 )
 _OWN_HOSTS = re.compile(r"(127\.0\.0\.1|localhost|[\w.-]+\.localhost)(:\d+)?")
+_FORM = re.compile(r"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
 _CBOR_ACTION = re.compile(r"/service/[^/]+/operation/(\w+)")
 
 
@@ -73,6 +75,11 @@ class Application:
         if service not in MOTO_MODULES:
             what = f"the service {service!r}" if service else "requests without a signature"
             return _send(not_implemented(environ, service, what), start_response)
+        if service == "s3" and (subresource := s3.not_implemented(environ.get("QUERY_STRING", ""))):
+            return _send(not_implemented(environ, service, f"s3's ?{subresource}"), start_response)
+        if service == "s3" and environ["REQUEST_METHOD"] == "PUT" and _FORM.match(environ.get("CONTENT_TYPE", "")):
+            # The framework under moto would read an object of this type as a form, and store nothing.
+            environ["CONTENT_TYPE"] = "binary/octet-stream"
         return self._call_moto(service, environ, start_response)
 
     def warm_up(self) -> None:

@@ -27,6 +27,8 @@ STARTED_FILE = "server.json"
 LOG_FILE = "server.log"
 # Files by which a folder is known to be an account's state.
 _MARKER = "account.lock"
+# The servers that this process started: their parent has to wait for them when they end.
+_started: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def start(state_dir: Path, port: int, timeout_s: float = 30.0) -> Status:
             stderr=log,
             start_new_session=True,  # Ctrl-C in the terminal that started it does not reach it
         )
+    _started[process.pid] = process
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         answer = _health(port)
@@ -105,12 +108,11 @@ def stop(state_dir: Path, timeout_s: float = 30.0) -> bool:
     if running is None:
         return False
     try:
-        process = psutil.Process(running.pid)
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout_s)
-    except psutil.NoSuchProcess:
+        os.kill(running.pid, signal.SIGTERM)
+        (_started.pop(running.pid, None) or psutil.Process(running.pid)).wait(timeout_s)
+    except (ProcessLookupError, psutil.NoSuchProcess):
         pass
-    except psutil.TimeoutExpired as error:
+    except (subprocess.TimeoutExpired, psutil.TimeoutExpired) as error:
         raise AccountError(
             f"the account (process {running.pid}) did not stop within {timeout_s:g} seconds; see "
             f"{running.state_dir / LOG_FILE}, or end it with: kill -9 {running.pid}"

@@ -24,6 +24,31 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ranged: contextvars.ContextVar[bool] = contextvars.ContextVar("ranged", default=False)
 
 
+# Sub-resources that moto does not know; it would answer with the bucket or the object itself.
+_NOT_IMPLEMENTED = {
+    "abac",
+    "analytics",
+    "annotation",
+    "intelligent-tiering",
+    "metadataAnnotationTable",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "metadataTable",
+    "metrics",
+    "renameObject",
+    "requestPayment",
+    "session",
+    "torrent",
+}
+
+
+def not_implemented(query: str) -> str | None:
+    """The sub-resource in a request's query that the account does not implement."""
+    names = {part.partition("=")[0] for part in query.split("&")}
+    return next(iter(sorted(names & _NOT_IMPLEMENTED)), None)
+
+
 class ObjectFiles:
     """Contents by digest."""
 
@@ -82,6 +107,7 @@ def install(account: Account) -> None:
     files = ObjectFiles(account.state_dir / "objects")
     _store_keys_in_files(models.FakeKey, files)
     _cut_joined_parts(models.FakeMultipart, models.S3Backend)
+    _checksum_copies_whole(models.S3Backend)
     _read_ranges_only(responses.S3Response)
     _loopback_is_secure(models.FakeBucket)
 
@@ -181,6 +207,24 @@ def _cut_joined_parts(multipart_class: Any, backend_class: Any) -> None:
 
     backend_class.complete_multipart_upload = complete_multipart_upload
     multipart_class.dispose = lambda self: None  # noqa: ARG005  # a method
+
+
+def _checksum_copies_whole(backend_class: Any) -> None:
+    """A copy is one object, also of one that was uploaded in parts: its checksum is over all of it."""
+    from moto.s3.utils import compute_checksum
+
+    original_copy = backend_class.copy_object
+
+    def copy_object(
+        self: Any, src_key: Any, dest_bucket_name: str, dest_key_name: str, *rest: Any, **named: Any
+    ) -> None:
+        original_copy(self, src_key, dest_bucket_name, dest_key_name, *rest, **named)
+        if getattr(src_key, "checksum_type", None) == "COMPOSITE":
+            copy = self.get_object(dest_bucket_name, dest_key_name)
+            copy.checksum_value = compute_checksum(copy.value, copy.checksum_algorithm).decode()
+            copy.checksum_type = "FULL_OBJECT"
+
+    backend_class.copy_object = copy_object
 
 
 def _read_ranges_only(response_class: Any) -> None:
