@@ -415,6 +415,7 @@ def test_a_stack_deploys_and_updates_a_function(shop: Workshop) -> None:
     client.get_waiter("stack_update_complete").wait(StackName="foreign-stack", WaiterConfig={"Delay": 1})
     assert shop.invoke("foreign-of-a-stack")[0] is None
     client.delete_stack(StackName="foreign-stack")
+    client.get_waiter("stack_delete_complete").wait(StackName="foreign-stack", WaiterConfig={"Delay": 1})
     assert error_of(shop.invoke, function="foreign-of-a-stack")[0] == "ResourceNotFoundException"
 
 
