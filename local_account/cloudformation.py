@@ -55,6 +55,7 @@ class CloudFormation:
             parsed = QueryParser(operation).parse({"values": values}) if operation.input_shape else {}
             with self._stacks.lock:
                 answer = self._actions[name](_plain(parsed))
+            self._stacks.let_finish()
         except (StackActionError, TemplateError) as error:
             code = error.code if isinstance(error, StackActionError) else "ValidationError"
             return _send(aws_error(environ, "cloudformation", code, str(error)), start_response)

@@ -15,6 +15,7 @@ from local_account.stack_record import now
 from local_account.stack_template import parameter_values, parse
 from local_account.stacks import Stack
 
+FINISH_S = 2.0
 _UPDATABLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 
 Request = dict[str, Any]
@@ -34,6 +35,7 @@ class StackActions:
     def __init__(self, account: Account) -> None:
         self.account = account
         self.lock = threading.RLock()
+        self._started = threading.local()
         self.records: dict[str, Request] = {}  # by stack id, also the deleted ones
 
     def actions(self) -> dict[str, Callable[[Request], Request]]:
@@ -194,7 +196,15 @@ class StackActions:
         with self.lock:
             stack.record["LastUpdatedTime"] = now()
             stack.set_status(status, "User Initiated")
-        threading.Thread(target=work, name=f"stack-{stack.record['StackName']}", daemon=True).start()
+        thread = threading.Thread(target=work, name=f"stack-{stack.record['StackName']}", daemon=True)
+        thread.start()
+        self._started.thread = thread
+
+    def let_finish(self) -> None:
+        """Wait a little for the operation that this request started: the aws CLI looks once, then after 30 s only."""
+        thread = self._started.__dict__.pop("thread", None)
+        if thread:
+            thread.join(FINISH_S)
 
     def wanted(self, request: Request, stack: Stack | None) -> Request:
         """The template and its parameters, checked."""
