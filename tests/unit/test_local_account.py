@@ -1,0 +1,322 @@
+"""Parts of the stand-in account that need no server: errors on the wire, templates, state files, children."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import botocore.parsers
+import botocore.session
+import psutil
+import pytest
+
+from local_account import reaper
+from local_account.children import Children
+from local_account.errors import REST_XML, AccountError, aws_error, protocol_of
+from local_account.s3 import ObjectFiles
+from local_account.snapshots import Snapshots
+from local_account.stack_resources import ResourceError, fit
+from local_account.stack_template import Scope, TemplateError, creation_order, parameter_values, parse
+from local_account.state_pickle import StateRefusedError, dumps, loads
+
+REQUESTS = {
+    "json": {"HTTP_X_AMZ_TARGET": "T.A", "CONTENT_TYPE": "application/x-amz-json-1.1"},
+    "query": {"CONTENT_TYPE": "application/x-www-form-urlencoded; charset=utf-8"},
+    "ec2": {"CONTENT_TYPE": "application/x-www-form-urlencoded; charset=utf-8"},
+    "smithy-rpc-v2-cbor": {"HTTP_SMITHY_PROTOCOL": "rpc-v2-cbor", "CONTENT_TYPE": "application/cbor"},
+    "rest-json": {},
+    "rest-xml": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [
+        ("ssm", "GetParameter"),
+        ("sns", "ListTopics"),
+        ("ec2", "DescribeInstances"),
+        ("cloudwatch", "ListMetrics"),
+        ("lambda", "ListFunctions"),
+        ("s3", "ListBuckets"),
+        ("route53", "ListHostedZones"),
+        ("cloudfront", "ListDistributions"),
+    ],
+)
+@pytest.mark.parametrize("message", ["short", "a < b & 'c' ü", "long " * 100])
+def test_botocores_own_parser_reads_our_errors(service: str, operation: str, message: str) -> None:
+    model = botocore.session.get_session().get_service_model(service)
+    protocol = model.metadata["protocol"]
+    signing_name = model.signing_name
+    answer = aws_error(REQUESTS[protocol], signing_name, "SomeCode", message, 418)
+    response = {"body": answer.body, "headers": dict(answer.headers), "status_code": 418}
+    response["headers"] = {name.lower(): value for name, value in answer.headers}
+    parser = botocore.parsers.create_parser(protocol)
+    parsed = parser.parse(response, model.operation_model(operation).output_shape)
+    assert parsed["Error"]["Code"] == "SomeCode"
+    assert parsed["Error"]["Message"] == message
+
+
+def test_services_with_xml_bodies_are_the_ones_that_botocore_knows() -> None:
+    session = botocore.session.get_session()
+    for service in ("s3", "route53", "cloudfront", "lambda", "batch", "scheduler"):
+        model = session.get_service_model(service)
+        expected = "rest-xml" if model.signing_name in REST_XML else "rest-json"
+        assert model.metadata["protocol"] == expected == protocol_of({}, model.signing_name)
+
+
+# State files.
+
+
+def test_moto_objects_survive_with_what_cannot_be_kept_made_anew() -> None:
+    from moto.s3.utils import _VersionedKeyStore
+    from moto.ssm.models import ParameterDict
+
+    versions = _VersionedKeyStore()
+    versions["key"] = "first"
+    versions["key"] = "second"
+    parameters = ParameterDict("123456789012", "us-east-1")
+    value = {
+        "versions": versions,
+        "parameters": parameters,
+        "lock": threading.Lock(),
+        "condition": threading.Condition(),
+        "thread": threading.Thread(),
+        "default": defaultdict(list, {"a": [1]}),
+        "callback": lambda: None,
+    }
+    back = loads(dumps(value, {}), "here")
+    assert back["versions"].getlist("key") == ["first", "second"]
+    assert type(back["parameters"]) is ParameterDict
+    assert back["default"]["b"] == []
+    assert back["thread"] is None
+    assert back["callback"] is None
+    with back["lock"], back["condition"]:
+        pass
+
+
+class Runs:
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self._reduced = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self._reduced
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        pickle.dumps(Runs(os.system, "true")),
+        pickle.dumps(Runs(eval, "1")),
+        pickle.dumps(Runs(getattr, "", "join")),
+        b"cmoto.core.utils\nos.system\n(S'true'\ntR.",
+        b"\x80\x04\x8c\x10moto.core.models\x8c\x09os.system\x93.",
+        b"clocal_account.state_pickle\nloads\n.",
+        b"clocal_account.children\nsubprocess.Popen\n.",
+        b"not a pickle",
+        b"",
+    ],
+)
+def test_a_state_file_may_name_nothing_else(hostile: bytes) -> None:
+    with pytest.raises(AccountError, match="the state file here cannot be read"):
+        loads(hostile, "here")
+
+
+def test_what_could_not_be_read_back_is_not_written() -> None:
+    with pytest.raises(StateRefusedError, match="Popen"):
+        dumps({"process": subprocess.Popen.__new__(subprocess.Popen)}, {})
+
+
+def test_a_snapshot_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path)
+    contents = [b"first"]
+
+    def dump() -> bytes:
+        if not contents:
+            raise RuntimeError("dictionary changed size during iteration")
+        return contents.pop()
+
+    snapshots.register("service", dump, lambda _content: None)
+    snapshots.mark_dirty("service")
+    snapshots.write()
+    snapshots.mark_dirty("service")
+    snapshots.write()  # fails, and is due again
+    assert (tmp_path / "service").read_bytes() == b"first"
+    contents.append(b"second")
+    snapshots.write()
+    assert (tmp_path / "service").read_bytes() == b"second"
+    loaded: list[bytes] = []
+    Snapshots(tmp_path).register("service", dump, loaded.append)
+    assert loaded == [b"second"]
+
+
+def test_objects_are_addressed_by_content_only(tmp_path: Path) -> None:
+    files = ObjectFiles(tmp_path)
+    digest = files.write(b"content")
+    assert files.write(b"content") == digest
+    assert files.read(digest, 3, 2) == b"te"
+    other = files.write(b"other")
+    files.collect_garbage({digest})
+    assert files.path(digest).is_file()
+    assert not files.path(other).exists()
+    with pytest.raises(ValueError, match="SHA-256"):
+        files.path("../../etc/passwd")
+
+
+# Children.
+
+
+def test_a_child_and_its_own_children_end_together() -> None:
+    children = Children()
+    code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+    process = children.start([sys.executable, "-c", code + "time.sleep(60)"], environment={})
+    deadline = time.monotonic() + 20
+    while not (tree := psutil.Process(process.pid).children()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children.stop_all()
+    assert process.returncode is not None
+    _, alive = psutil.wait_procs(tree, timeout=5)
+    assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_the_sweep_ends_what_was_noted_and_nothing_that_took_its_number(tmp_path: Path) -> None:
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    noted = subprocess.Popen(sleeper, start_new_session=True)
+    innocent = subprocess.Popen(sleeper, start_new_session=True)
+    reaper.record(tmp_path, noted.pid)
+    (tmp_path / str(innocent.pid)).write_text("1.5", encoding="ascii")  # another process had this number before
+    try:
+        assert reaper.sweep(tmp_path) == [noted.pid]
+        assert noted.wait(10) < 0
+        assert innocent.poll() is None
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        innocent.kill()
+        innocent.wait()
+
+
+# Templates.
+
+
+def scope(document: dict[str, Any], **parameters: str) -> Scope:
+    return Scope(
+        document,
+        parameter_values(document, parameters),
+        {"AWS::Region": "us-east-1", "AWS::StackName": "s"},
+        ref=lambda name: f"ref-{name}",
+        attribute=lambda name, attribute: f"{name}.{attribute}",
+        imported=lambda name: f"imported-{name}",
+        ssm_value=lambda name: f"value-of-{name}",
+    )
+
+
+DOCUMENT = """
+Parameters:
+  Stage: {Type: String, Default: dev}
+  Ports: {Type: CommaDelimitedList, Default: "80, 443"}
+Conditions:
+  IsDev: !Equals [!Ref Stage, dev]
+  IsOther: !Not [!Condition IsDev]
+  Both: !And [!Condition IsDev, !Condition IsOther]
+Resources:
+  A: {Type: T}
+  B: {Type: T, Condition: IsOther}
+"""
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("!Ref A", "ref-A"),
+        ("!GetAtt A.Some.Arn", "A.Some.Arn"),
+        ("!Sub '${A}/${A.Arn}/${AWS::Region}/${!Literal}/${Stage}'", "ref-A/A.Arn/us-east-1/${Literal}/dev"),
+        ("!Sub ['${X}-${Stage}', {X: !Ref A}]", "ref-A-dev"),
+        ("!Join ['-', [a, !Ref A, 1]]", "a-ref-A-1"),
+        ("!Select [1, !Ref Ports]", "443"),
+        ("!Split [',', 'a,b']", ["a", "b"]),
+        ("!If [IsDev, yes-it-is, no]", "yes-it-is"),
+        ("!If [Both, x, !Ref 'AWS::NoValue']", "gone"),
+        ("!Base64 text", "dGV4dA=="),
+        ("!ImportValue name", "imported-name"),
+        ("2012-10-17", "2012-10-17"),
+    ],
+)
+def test_functions_of_templates(expression: str, value: Any) -> None:
+    document = parse(DOCUMENT + f"Outputs: {{O: {{Value: {expression}}}}}\n")
+    found = scope(document).resolve(document["Outputs"]["O"])
+    assert found == ({} if value == "gone" else {"Value": value})
+
+
+def test_resources_whose_condition_is_false_are_left_out() -> None:
+    assert list(scope(parse(DOCUMENT)).active_resources()) == ["A"]
+    assert list(scope(parse(DOCUMENT), Stage="production").active_resources()) == ["A", "B"]
+
+
+def test_resources_come_after_what_they_need() -> None:
+    resources = {
+        "First": {"Type": "T", "Properties": {"X": {"Fn::Sub": "${Second}"}}},
+        "Second": {"Type": "T", "DependsOn": ["Third"]},
+        "Third": {"Type": "T"},
+    }
+    assert creation_order(resources) == ["Third", "Second", "First"]
+    resources["Third"]["Properties"] = {"Fn::GetAtt": ["First", "Arn"]}
+    with pytest.raises(TemplateError, match="Circular dependency"):
+        creation_order(resources)
+
+
+@pytest.mark.parametrize(
+    ("declaration", "value", "problem"),
+    [
+        ({"Type": "Number"}, "many", "must be a number"),
+        ({"Type": "Number", "MinValue": 0, "MaxValue": 1}, "2", "between MinValue and MaxValue"),
+        ({"Type": "String", "AllowedValues": ["a", "b"]}, "c", "AllowedValues"),
+        ({"Type": "String", "AllowedPattern": "[a-z]+"}, "A", "must match pattern"),
+        ({"Type": "String", "MinLength": 3}, "ab", "MinLength"),
+    ],
+)
+def test_parameters_are_checked(declaration: dict[str, Any], value: str, problem: str) -> None:
+    with pytest.raises(TemplateError, match=problem):
+        parameter_values({"Parameters": {"P": declaration}}, {"P": value})
+
+
+def test_templates_cannot_make_python_objects() -> None:
+    hostile = "Resources: {A: {Type: T, Properties: {X: !!python/object/apply:os.getcwd []}}}"
+    document = None
+    with pytest.raises(TemplateError):
+        document = parse(hostile)
+    assert document is None
+
+
+def test_properties_are_fitted_to_the_call() -> None:
+    model = botocore.session.get_session().get_service_model("lambda")
+    shape = model.operation_model("CreateFunction").input_shape
+    fitted = fit(
+        {
+            "FunctionName": "f",
+            "Timeout": "30",
+            "Publish": "true",
+            "Tags": [{"Key": "k", "Value": 1}],
+            "Environment": {"Variables": {"FLAG": True, "DOCUMENT": {"a": 1}}},
+        },
+        shape,
+        "",
+    )
+    assert fitted == {
+        "FunctionName": "f",
+        "Timeout": 30,
+        "Publish": True,
+        "Tags": {"k": "1"},
+        "Environment": {"Variables": {"FLAG": "true", "DOCUMENT": json.dumps({"a": 1})}},
+    }
+    with pytest.raises(ResourceError, match="/Environment/Colour"):
+        fit({"Environment": {"Colour": "red"}}, shape, "")
+    with pytest.raises(ResourceError, match="/Timeout should be a integer"):
+        fit({"Timeout": "soon"}, shape, "")
