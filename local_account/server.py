@@ -52,7 +52,7 @@ def listen(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise AccountError(
-            f"port {port} on 127.0.0.1 cannot be used ({error.strerror}); choose another one with --port"
+            f"port {port} on 127.0.0.1 cannot be used ({error.strerror}); choose another one"
         ) from error
     return listener
 

@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.parsers import ResponseParserError
 
 from scones.errors import SconesError
 from scones.names import Names
@@ -65,6 +66,11 @@ def connect(stage: str) -> Connection:
                 f"no stand-in account answers on {settings.endpoint_url}: start one with `scones account start`"
             ) from error
         raise SconesError(f"AWS cannot be reached: {error}") from error
+    except ResponseParserError as error:
+        raise SconesError(
+            f"what answers on {settings.endpoint_url} does not speak AWS: another program has the port; end it, or name"
+            " another port in AWS_ENDPOINT_URL and start the account there"
+        ) from error
     except (BotoCoreError, ClientError) as error:
         raise SconesError(
             f"stage {stage!r} has no usable AWS credentials ({error}): set AWS_PROFILE or log in first"

@@ -19,7 +19,7 @@ from infrastructure import stack
 from local_account import control
 from scones import captures, endpoint, executions, pipeline_runs, registry, screen
 from scones.captures import Window
-from scones.commands.account import port, state_dir
+from scones.commands.account import begin, state_dir
 from scones.commands.data import locate
 from scones.commands.pipeline import start_training
 from scones.connection import Connection, connect
@@ -138,8 +138,7 @@ def run(plan: Plan) -> dict[str, Any]:
 def _start_account(settings: Settings, *, keep: bool) -> None:
     if not keep:
         control.reset(state_dir())
-    if not control.status(state_dir()):
-        control.start(state_dir(), port(settings))
+    begin(settings)
 
 
 def _deploy(connection: Connection) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from local_account import control
+from local_account.errors import AccountError
 from scones import screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
@@ -36,8 +37,18 @@ def port(settings: Settings) -> int:
 @app.command()
 def start(stage: Stage = "local") -> None:
     """Start the account in the background; its state is kept in .scones/account (or below SCONES_HOME)."""
-    control.start(state_dir(), port(Settings.load(stage)))
+    begin(Settings.load(stage))
     status(stage)
+
+
+def begin(settings: Settings) -> None:
+    """Start the account unless it runs; SconesError with what the server said when it does not come up."""
+    try:
+        control.start(state_dir(), port(settings))
+    except AccountError as error:
+        raise SconesError(
+            f"{error} (the port is that of AWS_ENDPOINT_URL, or of stages/{settings.stage}.toml)"
+        ) from error
 
 
 @app.command()

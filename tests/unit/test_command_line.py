@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,14 @@ def test_every_package_resolves_inside_the_repository() -> None:
             [sys.executable, "-c", check, package], capture_output=True, text=True, check=True, cwd="/"
         )
         assert Path(finished.stdout.strip()).is_relative_to(ROOT), package
+
+
+def test_another_program_on_the_port_is_one_line(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        environment = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{other.server_port}", "SCONES_HOME": str(tmp_path)}
+        message = fails("account", "start", **environment)
+        assert f"port {other.server_port}" in message
+        assert "AWS_ENDPOINT_URL" in message
+        assert "another program has the port" in fails("model", "list", **environment)
+        other.shutdown()
