@@ -129,3 +129,15 @@ def test_another_program_on_the_port_is_one_line(tmp_path: Path) -> None:
         assert "AWS_ENDPOINT_URL" in message
         assert "another program has the port" in fails("model", "list", **environment)
         other.shutdown()
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = [line.split("#")[0].split() for line in text.splitlines() if line.startswith("scones ")]
+    assert len(lines) > 5
+    for words in lines:
+        verb = [word for word in words[1:3] if word.replace("-", "").isalpha() and not word.startswith("-")]
+        given = [word for word in words if word.startswith("--")]
+        answer = scones(*verb, "--help")
+        assert answer.returncode == 0, words
+        assert all(option in answer.stdout for option in given), words
