@@ -44,7 +44,10 @@ class ChangeSetActions:
         if stack is None:
             stack = self._stacks.new(name)
             stack.set_status("REVIEW_IN_PROGRESS", "User Initiated")
-        if self._find_change_set(stack.record["StackId"], request["ChangeSetName"]):
+        same = self._find_change_set(stack.record["StackId"], request["ChangeSetName"])
+        if same and same["ExecutionStatus"] == "EXECUTE_COMPLETE":
+            del self.records[same["ChangeSetId"]]
+        elif same:
             raise StackActionError(f"ChangeSet {request['ChangeSetName']} already exists", "AlreadyExistsException")
         change_set = self._prepare(stack, request, kind, wanted)
         return {"Id": change_set["ChangeSetId"], "StackId": stack.record["StackId"]}
@@ -92,6 +95,10 @@ class ChangeSetActions:
         create = change_set["Kind"] == "CREATE"
         if not create:
             self._stacks.refuse_while_busy(stack)
+        # The others are no longer valid for what the stack becomes (API reference, ExecuteChangeSet).
+        others = [i for i, c in self.records.items() if c["StackId"] == change_set["StackId"] and c is not change_set]
+        for other in others:
+            del self.records[other]
         change_set["ExecutionStatus"] = "EXECUTE_COMPLETE"
         work = (lambda: stack.create(wanted)) if create else (lambda: stack.update(wanted))
         self._stacks.operate(stack, "CREATE_IN_PROGRESS" if create else "UPDATE_IN_PROGRESS", work)

@@ -51,9 +51,7 @@ def listen(port: int) -> socket.socket:
         listener.bind(("127.0.0.1", port))
     except OSError as error:
         listener.close()
-        raise AccountError(
-            f"port {port} on 127.0.0.1 cannot be used ({error.strerror}); choose another one"
-        ) from error
+        raise AccountError(f"port {port} on 127.0.0.1 cannot be used ({error.strerror}); choose another one") from error
     return listener
 
 

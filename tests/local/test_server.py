@@ -165,7 +165,7 @@ def test_a_second_account_on_the_same_state_is_refused_in_one_line(account: Runn
 def test_a_port_in_use_is_named_in_one_line(account: RunningAccount, tmp_path: Path) -> None:
     refused = _run_server(account.port, tmp_path / "state")
     assert refused.returncode != 0
-    assert re.fullmatch(rf"local_account: port {account.port} .*--port\n", refused.stderr)
+    assert re.fullmatch(rf"local_account: port {account.port} on 127.0.0.1 cannot be used .*\n", refused.stderr)
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
