@@ -7,6 +7,8 @@ order, the clock and the summary.
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,6 +91,8 @@ def _closing_words(summary: dict[str, Any], *, stopped: bool) -> None:
     if stopped:
         return
     screen.out.print("The stand-in account goes on running. Try next:")
+    if shutil.which("scones") is None:
+        screen.out.print(f'  export PATH="{Path(sys.executable).parent}:$PATH"', markup=False)
     for command in (
         "scones model list",
         "scones test-cases -n 10",

@@ -7,6 +7,7 @@ Runs on a laptop or in CodeBuild. Results go to standard output, progress and er
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +21,8 @@ from rich.text import Text
 from scones.executions import Outcome
 from scones.pipeline_runs import Run, Step
 
-out = Console(highlight=False, soft_wrap=True)
+# Without a terminal, tables take the width they need: nothing that a program reads is cut.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 400)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _STATUS_STYLE = {
@@ -49,10 +51,10 @@ def styled(status: str) -> Text:
 
 def table(*columns: str, rows: Sequence[Sequence[Any]]) -> Table:
     """A plain table; columns of numbers are aligned to the right."""
-    result = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    result = Table(show_header=any(columns), box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        result.add_column(column, justify="right" if numbers else "left")
+        result.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         result.add_row(*[cell if isinstance(cell, Text) else str(cell) for cell in row])
     return result
