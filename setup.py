@@ -42,6 +42,8 @@ setup(
         "matplotlib>=3.9,<4",  # the report's plots
         "rich>=13.9,<16",  # progress and tables in the terminal
         "typer>=0.15,<1",  # the command line
+        "cryptography>=43,<50",  # the stand-in account's tokens and keys, through moto
+        "pyyaml>=6,<7",  # CloudFormation templates in the stand-in account
         "psutil>=6,<8",  # the stand-in account ends whole process trees and reports memory
     ],
     extras_require={

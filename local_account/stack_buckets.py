@@ -43,7 +43,7 @@ class Bucket(Kind):
             },
         )
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         call_gone(place, "s3", "DeleteBucket", {"Bucket": physical_id})
 
     @staticmethod
@@ -62,11 +62,11 @@ class BucketPolicy(Kind):
     def create(self, place: Place, properties: Properties) -> Made:
         return self.update(place, str(properties["Bucket"]), {}, properties)
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:  # noqa: ARG002  # Kind's
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
         call(place, "s3", "PutBucketPolicy", {"Bucket": physical_id, "Policy": new["PolicyDocument"]})
         return Made(physical_id, {})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         call_gone(place, "s3", "DeleteBucketPolicy", {"Bucket": physical_id})
 
 

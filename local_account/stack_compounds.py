@@ -80,7 +80,7 @@ class LogGroup(Kind):
             call(place, "logs", "DeleteRetentionPolicy", request)
         return Made(physical_id, {"Arn": place.account.arn("logs", f"log-group:{physical_id}:*")})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         call_gone(place, "logs", "DeleteLogGroup", {"LogGroupName": physical_id})
 
 
@@ -94,11 +94,11 @@ class Parameter(Kind):
         call(place, "ssm", "PutParameter", {**properties, "Name": name})
         return Made(name, only(properties, "Type", "Value"))
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:  # noqa: ARG002  # Kind's
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
         call(place, "ssm", "PutParameter", without(new, "Tags") | {"Name": physical_id, "Overwrite": True})
         return Made(physical_id, only(new, "Type", "Value"))
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         call_gone(place, "ssm", "DeleteParameter", {"Name": physical_id})
 
 
@@ -111,11 +111,11 @@ class Pipeline(Kind):
         call(place, "sagemaker", "CreatePipeline", self._request(properties))
         return Made(properties["PipelineName"], {})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:  # noqa: ARG002  # Kind's
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
         call(place, "sagemaker", "UpdatePipeline", without(self._request(new), "Tags"))
         return Made(physical_id, {})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         call_gone(place, "sagemaker", "DeletePipeline", {"PipelineName": physical_id})
 
     @staticmethod
@@ -153,7 +153,7 @@ class Topic(Kind):
                 call(place, "sns", "SetTopicAttributes", request)
         return Made(physical_id, {"TopicArn": physical_id, "TopicName": physical_id.rpartition(":")[2]})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         call_gone(place, "sns", "DeleteTopic", {"TopicArn": physical_id})
 
 
@@ -169,12 +169,12 @@ class Queue(Kind):
         url = call(place, "sqs", "CreateQueue", request)["QueueUrl"]
         return self._made(place, url)
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:  # noqa: ARG002  # Kind's
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
         settings = without(self._settings(new), "FifoQueue")
         call(place, "sqs", "SetQueueAttributes", {"QueueUrl": physical_id, "Attributes": settings})
         return self._made(place, physical_id)
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         call_gone(place, "sqs", "DeleteQueue", {"QueueUrl": physical_id})
 
     @staticmethod
@@ -198,11 +198,11 @@ class AttachedPolicy(Kind):
         self._set(place, properties, json.dumps(properties["PolicyDocument"]))
         return Made(place.generated_name(), {})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:  # noqa: ARG002  # Kind's
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
         self._set(place, new, json.dumps(new["PolicyDocument"]))
         return Made(physical_id, {})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         """A queue's policy is emptied; a topic's stays until another one replaces it, as on AWS."""
         if self._service == "sqs":
             self._set(place, properties, "", call_gone)

@@ -51,7 +51,7 @@ class Function(Kind):
         self._reserve(place, physical_id, new)
         return Made(physical_id, {"Arn": answer["FunctionArn"]})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         call_gone(place, "lambda", "DeleteFunction", {"FunctionName": physical_id})
 
     @staticmethod
@@ -78,7 +78,7 @@ class LayerVersion(Kind):
         answer = call(place, "lambda", "PublishLayerVersion", {**properties, "LayerName": name})
         return Made(answer["LayerVersionArn"], {"LayerVersionArn": answer["LayerVersionArn"]})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         layer, _, version = physical_id.rpartition(":")
         call_gone(place, "lambda", "DeleteLayerVersion", {"LayerName": layer, "VersionNumber": version})
 
@@ -117,13 +117,13 @@ class StateMachine(Kind):
         arn = call(place, "stepfunctions", "CreateStateMachine", request)["stateMachineArn"]
         return Made(arn, {"Arn": arn, "Name": name})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:  # noqa: ARG002  # Kind's
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
         request = without(new, *self._DEFINITION, "StateMachineName", "StateMachineType", "Tags")
         request |= {"StateMachineArn": physical_id, "Definition": self._definition(place, new)}
         call(place, "stepfunctions", "UpdateStateMachine", request)
         return Made(physical_id, {"Arn": physical_id, "Name": physical_id.rpartition(":")[2]})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         call_gone(place, "stepfunctions", "DeleteStateMachine", {"StateMachineArn": physical_id})
 
     def _definition(self, place: Place, properties: Properties) -> str:

@@ -68,7 +68,7 @@ class Policy(Kind):
                 call_gone(place, "iam", f"Delete{kind}Policy", {key: holder, **only(old, "PolicyName")})
         return Made(physical_id, {"Id": physical_id})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:  # noqa: ARG002  # Kind's
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         for holders, kind, key in self._HOLDERS:
             for holder in properties.get(holders, []):
                 call_gone(place, "iam", f"Delete{kind}Policy", {key: holder, **only(properties, "PolicyName")})

@@ -195,7 +195,7 @@ class ApiKind(Kind):
             properties.setdefault(self.name, place.generated_name(self._longest_name))
         return self._made(place, call(place, self.service, self._create, properties), properties)
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:  # noqa: ARG002  # Kind's
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
         members = self._update_members(place)
         known = {n: v for n, v in new.items() if n in members or n[:1].lower() + n[1:] in members}
         answer = call(place, self.service, self._update, {**known, self._update_key: self._key_of(physical_id)})

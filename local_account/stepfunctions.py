@@ -4,7 +4,7 @@ Runs in the server process. ``install`` turns the interpreter on and replaces wh
 ``stepfunctions_definition`` (checks at creation), ``stepfunctions_executions`` (names, results, events, metrics) and
 ``stepfunctions_tasks`` (clients and errors of tasks). Refused, never pretended: Express workflows, StartSyncExecution,
 TestState, RedriveExecution, Distributed Map, JSONata, and waiting (``.sync``) for jobs of other services.
-Difference from AWS: roles are kept and not enforced; an execution does not survive a restart of the account.
+Difference from AWS: roles are kept and not enforced; an execution that runs does not survive a restart of the account.
 """
 
 from __future__ import annotations
