@@ -16,6 +16,8 @@ from typing import Any
 INPUT, OUTPUT, MODEL, CODE = "/opt/ml/input", "/opt/ml/output", "/opt/ml/model", "/opt/ml/code"
 GROUP = "homogeneousCluster"
 _TOOLKIT_PREFIX = "sagemaker_"
+# What the toolkit logs before the script runs; everything before it is pip's.
+INVOKING = "Invoking script with the following command:"
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Script:
             f"printf 'InstallRequirementsError:\\nExitCode %s\\nCommand \"{pip}\"' "
             f"$code > {OUTPUT}/failure; exit $code; }}; fi; "
         )
-        return ["/bin/sh", "-c", f'{install}exec "$@"', "sh", *self.run_command()]
+        return ["/bin/sh", "-c", f'{install}echo "{INVOKING}"; exec "$@"', "sh", *self.run_command()]
 
     def variables(self, job: dict[str, Any]) -> dict[str, str]:
         """The ``SM_*`` variables of a job; ``job`` is its Describe record."""
@@ -139,6 +141,7 @@ class Script:
 
     def failure(self, exit_code: int, message: str) -> str:
         """What the toolkit writes to ``/opt/ml/output/failure`` when the script fails."""
+        message = message.rpartition(f"{INVOKING}\n")[2]
         command = shlex.join(self.run_command())[:200]
         # the whole text is cut at 1,024 characters: the end of a message says more than its beginning
         return f'ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "{message[-600:]}"\nCommand "{command}"'

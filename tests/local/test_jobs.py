@@ -259,6 +259,12 @@ def test_requirements_that_cannot_be_installed_fail_the_job(account: RunningAcco
     assert "never" not in job_log(account, "Training", job_name)
 
 
+def test_what_pip_said_is_no_part_of_the_reason(account: RunningAccount, data: str, job_name: str) -> None:
+    files = {"train.py": "import sys\nsys.exit('no images of bicycles')\n", "requirements.txt": "numpy\n"}
+    job = run_training(account, job_name, training_arguments(data, files, "train.py", account, epochs=2))
+    assert 'ErrorMessage "no images of bicycles"' in job["FailureReason"]
+
+
 def test_an_own_entrypoint_trains_without_script_mode(account: RunningAccount, data: str, job_name: str) -> None:
     request = training_arguments(data, {"x.py": ""}, "x.py", account)
     del request["HyperParameters"]
