@@ -59,6 +59,7 @@ def make_application(account: Account) -> Any:
     """Hook our parts into moto, load the state of the last run, build the WSGI application."""
     # Read by moto when it is imported. Without these moto lets any web page call the account, and dials AWS for data.
     os.environ.update(MOTO_DISABLE_GLOBAL_CORS="true", MOTO_PORT=str(account.port), MOTO_ACCOUNT_ID=account.account_id)
+    _leave_the_users_settings()
     os.environ.update(account.environment())
 
     from local_account import cloudformation, moto_state
@@ -77,6 +78,13 @@ def make_application(account: Account) -> Any:
         "sagemaker-runtime": runtime,
     }
     return Application(account, own)
+
+
+def _leave_the_users_settings() -> None:
+    """Keep the user's profile, credentials and AWS configuration out of this process and of what it starts."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
 
 
 def serve(account: Account, listener: socket.socket) -> None:

@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 
 from tests.local.conftest import RunningAccount, free_port
 from tests.local.foreign_functions import Workshop
+from tests.local.sagemaker_requests import job_log, processing_arguments, wait_for_job
 
 
 @pytest.mark.parametrize(
@@ -205,3 +206,21 @@ def test_the_plain_aws_command_line_works(account: RunningAccount) -> None:
     assert "server-cli" in run("s3", "ls")
     assert "Endpoints" in run("sagemaker", "list-endpoints")
     assert "stateMachines" in run("stepfunctions", "list-state-machines")
+
+
+def test_the_users_profile_and_configuration_do_not_reach_the_account(
+    fresh_account: Callable[..., RunningAccount], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = tmp_path / "config"
+    configuration.write_text("[default]\nretry_mode = nonsense\nendpoint_url = http://127.0.0.1:9\n")
+    for name, value in {"PROFILE": "missing", "CONFIG_FILE": str(configuration), "SESSION_TOKEN": "secret"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    running = fresh_account()
+    monkeypatch.undo()
+    assert running.client("stepfunctions").list_state_machines()["stateMachines"] == []
+    running.client("s3").create_bucket(Bucket="users-settings")
+    request = processing_arguments("import os; print(dict(os.environ))", inputs={"all": "s3://users-settings/"})
+    running.client("s3").put_object(Bucket="users-settings", Key="a", Body=b"1")
+    running.client("sagemaker").create_processing_job(ProcessingJobName="environment", **request)
+    assert wait_for_job(running, "Processing", "environment")["ProcessingJobStatus"] == "Completed"
+    assert "secret" not in "".join(job_log(running, "Processing", "environment"))
