@@ -1,7 +1,7 @@
 """Starts and stops the account as a server in the background.
 
-Runs in the user's command (``scones account``). Writes ``<state>/server.json`` (process and port of the last start) and
-``<state>/server.log``; everything else in the folder is the server's.
+Runs in the user's command (``scones account``). Reads ``<state>/server.json`` (the server's note of its process and
+port); writes ``<state>/server.log``; everything else in the folder is the server's.
 """
 
 from __future__ import annotations
@@ -87,19 +87,30 @@ def start(state_dir: Path, port: int, timeout_s: float = 30.0) -> Status:
             start_new_session=True,  # Ctrl-C in the terminal that started it does not reach it
         )
     _started[process.pid] = process
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        answer = _health(port)
-        if answer and answer["pid"] == process.pid:
-            note = json.dumps({"pid": process.pid, "port": port})
-            (state_dir / STARTED_FILE).write_text(note, encoding="utf-8")
-            return Status(process.pid, port, state_dir, answer["region"], answer["account_id"], answer["version"])
+    try:
+        answer = _await_health(process, port, timeout_s)
+    except BaseException:  # Ctrl-C included: a server that nobody waits for must not stay behind
+        process.kill()
+        process.wait()
+        raise
+    if answer is None:
         if process.poll() is not None:
             raise AccountError(f"the account did not start: {_last_line(log_path, log_start)}")
+        process.kill()
+        process.wait()
+        raise AccountError(f"the account did not answer on port {port} within {timeout_s:g} seconds; see {log_path}")
+    return Status(process.pid, port, state_dir, answer["region"], answer["account_id"], answer["version"])
+
+
+def _await_health(process: subprocess.Popen[bytes], port: int, timeout_s: float) -> dict[str, Any] | None:
+    """What the server says of itself once it answers; None when it ended or the time is over."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and process.poll() is None:
+        answer = _health(port)
+        if answer and answer["pid"] == process.pid:
+            return answer
         time.sleep(0.05)
-    process.kill()
-    process.wait()
-    raise AccountError(f"the account did not answer on port {port} within {timeout_s:g} seconds; see {log_path}")
+    return None
 
 
 def stop(state_dir: Path, timeout_s: float = 30.0) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import importlib
+import json
 import logging
 import os
 import signal
@@ -24,6 +25,7 @@ from local_account.errors import AccountError
 log = logging.getLogger(__name__)
 
 MARKER = "account.lock"
+STARTED_FILE = "server.json"
 # What puts our parts into moto, in this order: storage first, then what writes to it.
 HOOKS = ("s3", "logs", "cloudwatch", "events", "scheduler", "awslambda", "stepfunctions")
 
@@ -126,7 +128,11 @@ def main(argv: list[str] | None = None) -> None:
     state_dir = arguments.state.resolve()
     try:
         lock = lock_state(state_dir)
-        serve(Account(state_dir, arguments.port), listen(arguments.port))
+        listener = listen(arguments.port)
+        # By this note `control` finds the server, also when whoever started it was interrupted.
+        note = json.dumps({"pid": os.getpid(), "port": arguments.port})
+        (state_dir / STARTED_FILE).write_text(note, encoding="utf-8")
+        serve(Account(state_dir, arguments.port), listener)
     except AccountError as error:
         sys.exit(f"local_account: {error}")
     os.close(lock)
