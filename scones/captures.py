@@ -41,15 +41,15 @@ def window(since: str, until: str | None = None) -> Window:
 
 def _time(text: str, now: datetime) -> datetime:
     units = {"m": "minutes", "h": "hours", "d": "days"}
-    if text and text[-1] in units and text[:-1].isdecimal():
-        return now - timedelta(**{units[text[-1]]: int(text[:-1])})
     try:
+        if text and text[-1] in units and text[:-1].isdecimal():
+            return now - timedelta(**{units[text[-1]]: int(text[:-1])})
         given = datetime.fromisoformat(text)
-    except ValueError as error:
+        return given.astimezone(UTC) if given.tzinfo else given.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise SconesError(
             f"{text!r} is not a time: expected 30m, 24h, 7d or ISO 8601 such as 2026-01-31T12:00:00Z"
         ) from error
-    return given.astimezone(UTC) if given.tzinfo else given.replace(tzinfo=UTC)
 
 
 def count(connection: Connection) -> int:

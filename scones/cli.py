@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from rich.markup import escape
 
 from infrastructure import stack
@@ -39,7 +41,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(endpoint_commands.app, name="endpoint")
 app.add_typer(monitor.app, name="monitor")
 
-_EXPECTED = (SconesError, SettingsError, ArtifactError, AccountError, ClientError, BotoCoreError)
+_EXPECTED = (SconesError, SettingsError, ArtifactError, AccountError, ClientError, BotoCoreError, Boto3Error)
 
 
 @app.command(name="demo")
@@ -125,8 +127,20 @@ def main() -> None:
     try:
         app()
     except _EXPECTED as error:
-        screen.err.print(f"[red]error:[/red] {escape(' '.join(str(error).split()))}")
-        sys.exit(1)
+        _fail(str(error))
+    except ResponseParserError as error:
+        _fail(
+            f"the answer of the account is not AWS's ({error}): another program has the port, or the account broke off"
+        )
+    except OSError as error:
+        if error.filename is None:  # not about a file: a fault of this program
+            raise
+        _fail(f"{error.filename}: {error.strerror}; choose another place or make room for it")
+
+
+def _fail(message: str) -> NoReturn:
+    screen.err.print(f"[red]error:[/red] {escape(' '.join(message.split()))}")
+    sys.exit(1)
 
 
 def _print(outcomes: list[Outcome], as_json: bool) -> None:

@@ -52,12 +52,13 @@ def find(path: Path | None = None) -> Source | None:
     return None
 
 
-def _archive_at(path: Path) -> Path:
+def _archive_at(given: Path) -> Path:
+    path = given.expanduser().absolute()
     if path.is_file():
         return path
     if (path / ARCHIVE_NAME).is_file():
         return path / ARCHIVE_NAME
-    if any((path / split).is_dir() for split in ("train", "cifar-100-python")):
+    if any(p.is_file() for folder in ("train", "cifar-100-python") for p in (path / folder).rglob("*")):
         return path
     raise SconesError(
         f"no images at {path}: expected {ARCHIVE_NAME}, a folder that holds it, or a folder <split>/<class>/*.png"

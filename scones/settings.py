@@ -12,6 +12,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 _Kind = TypeVar("_Kind")
 
@@ -21,7 +22,7 @@ STAGES_DIR = PROJECT_ROOT / "stages"
 
 def home() -> Path:
     """Where this machine's stand-in account keeps its state: ``SCONES_HOME``, else ``.scones`` in the project."""
-    return Path(os.environ.get("SCONES_HOME", PROJECT_ROOT / ".scones")).resolve()
+    return Path(os.environ.get("SCONES_HOME") or PROJECT_ROOT / ".scones").resolve()
 
 
 class SettingsError(Exception):
@@ -84,8 +85,20 @@ class Settings:
             raise SettingsError(f"{path} is not valid TOML: {error}") from error
         pipeline = _build(PipelineSettings, document.pop("pipeline", {}), f"{path} [pipeline]")
         if "endpoint_url" in document:
-            document["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL", document["endpoint_url"])
+            document["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL") or document["endpoint_url"]
+            _check_url(document["endpoint_url"], f"{path}: endpoint_url (AWS_ENDPOINT_URL overrides it)")
         return _build(cls, {**document, "stage": stage, "pipeline": pipeline}, str(path))
+
+
+def _check_url(url: Any, where: str) -> None:
+    """Raise SettingsError for what is no address: boto3 would fail on it with a traceback."""
+    try:
+        address = urlsplit(url)
+        usable = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except (ValueError, AttributeError):
+        usable = False
+    if not usable:
+        raise SettingsError(f"{where} must be like http://127.0.0.1:5055, got {url!r}")
 
 
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -13,7 +13,7 @@ import typer
 from PIL import Image
 from rich.progress import Progress
 
-from scones import data, sample_data, screen
+from scones import data, outputs, sample_data, screen
 from scones.commands import Json
 from scones.errors import SconesError
 from scones.settings import PROJECT_ROOT, PipelineSettings
@@ -56,6 +56,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Filter the images as the pipeline does, print the counts, write a contact sheet."""
+    outputs.check_file(sheet)
     source = locate(path, sample)
     with tempfile.TemporaryDirectory(prefix="scones-data-") as folder:
         dataset = _filter(source, classes, Path(folder))
@@ -73,8 +74,7 @@ def show(
 
 def _filter(source: data.Source, classes: str, folder: Path) -> Path:
     """Run the pipeline's own filter job in a temporary folder: what is shown is what is trained on."""
-    given = source.path.parent if source.path.is_file() else source.path
-    command = [sys.executable, "-m", "processing.filter_cifar", "--source", str(given), "--output", str(folder)]
+    command = [sys.executable, "-m", "processing.filter_cifar", "--source", str(source.path), "--output", str(folder)]
     finished = subprocess.run(
         [*command, "--classes", classes], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
     )

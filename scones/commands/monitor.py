@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scones import captures, screen
+from scones import captures, outputs, screen
 from scones.commands import Json, Stage
 from scones.connection import connect
 
@@ -31,6 +31,7 @@ def report(
 ) -> None:
     """Write report.html, report.json and plots about a time range of captured traffic."""
     chosen = captures.window(since, until)
+    outputs.check_folder(out)
     connection = connect(stage)
     with screen.pipeline_view("monitoring pipeline") as show:
         document = captures.write_report(connection, chosen, out, show)

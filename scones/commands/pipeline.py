@@ -25,11 +25,18 @@ Parameter = Annotated[
 Execution = Annotated[str | None, typer.Option(help="Execution id or ARN; without it, the latest.")]
 
 
+# Checked here because the pipeline would find out minutes later; names and types are the account's to check.
+_SHARES = ("AccuracyGate", "ConfidenceThreshold")
+
+
 def git_commit() -> str:
     """The commit that is checked out, or ``unknown`` outside a repository."""
-    finished = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
-    )
+    try:
+        finished = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+        )
+    except OSError:  # no git on this machine
+        return "unknown"
     return finished.stdout.strip() or "unknown"
 
 
@@ -40,8 +47,17 @@ def parse_parameters(given: list[str] | None) -> dict[str, str]:
         name, equals, value = item.partition("=")
         if not equals or not name:
             raise SconesError(f"--parameter {item!r} is not NAME=VALUE, for example AccuracyGate=0.9")
+        if name in _SHARES and not _is_share(value):
+            raise SconesError(f"--parameter {item!r}: {name} is a number from 0 to 1")
         parameters[name] = value
     return parameters
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0.0 <= float(text) <= 1.0
+    except ValueError:
+        return False
 
 
 def start_training(connection: Connection, source: data.Source, parameters: dict[str, str]) -> str:
