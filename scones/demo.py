@@ -6,8 +6,10 @@ order, the clock and the summary.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -19,9 +21,9 @@ from typing import Any
 
 from infrastructure import stack
 from local_account import control
-from scones import captures, endpoint, executions, pipeline_runs, registry, screen
+from scones import captures, endpoint, executions, outputs, pipeline_runs, registry, screen
 from scones.captures import Window
-from scones.commands.account import begin, state_dir
+from scones.commands.account import begin, port, state_dir
 from scones.commands.data import locate
 from scones.commands.pipeline import start_training
 from scones.connection import Connection, connect
@@ -30,7 +32,7 @@ from scones.errors import SconesError
 from scones.executions import Outcome
 from scones.pipeline_runs import Run
 from scones.registry import ModelVersion
-from scones.settings import Settings
+from scones.settings import Settings, home
 
 STAGE = "local"
 _ENDPOINT_TIMEOUT_S = 120
@@ -65,19 +67,57 @@ class Plan:
 
 
 def main(plan: Plan, json_file: Path | None, *, stop: bool) -> None:
-    """Run the loop, print where to look, write the summary. Ctrl-C and errors stop what was started."""
-    try:
-        summary = run(plan)
-    except KeyboardInterrupt:
-        screen.say("stopping the stand-in account and everything it runs...")
-        control.stop(state_dir())
-        raise
+    """Run the loop, print where to look, write the summary.
+
+    Ctrl-C and its relatives stop the account. After an error it goes on running, for its logs, unless ``stop``.
+    """
+    outputs.check_folder(plan.report_dir)
     if json_file:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    _closing_words(summary, stopped=stop)
-    if stop:
-        control.stop(state_dir())
+        outputs.check_file(json_file)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    settings = Settings.load(STAGE)
+    port(settings)  # a stage on AWS is refused before anything is drawn or downloaded
+    source = locate(plan.data, plan.sample)
+    with _only_one():
+        try:
+            summary = run(plan, settings, source)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave half of it running
+            screen.say("interrupted: stopping the stand-in account and everything it runs...")
+            control.stop(state_dir())
+            raise
+        except Exception:
+            if stop:
+                control.stop(state_dir())
+            raise
+        if json_file:
+            _write_summary(summary, json_file)
+        _closing_words(summary, stopped=stop)
+        if stop:
+            control.stop(state_dir())
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """A second demonstration in the same home would empty the account under the first one's feet."""
+    home().mkdir(parents=True, exist_ok=True)
+    with (home() / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SconesError(
+                f"another `scones demo` runs in {home()}: wait for it, or give this one a home and a port of its own"
+                " with SCONES_HOME and AWS_ENDPOINT_URL"
+            ) from error
+        yield
+
+
+def _write_summary(summary: dict[str, Any], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    partial.replace(target)
 
 
 def _closing_words(summary: dict[str, Any], *, stopped: bool) -> None:
@@ -103,11 +143,9 @@ def _closing_words(summary: dict[str, Any], *, stopped: bool) -> None:
         screen.out.print(f"  {command}", markup=False)
 
 
-def run(plan: Plan) -> dict[str, Any]:
+def run(plan: Plan, settings: Settings, source: Source) -> dict[str, Any]:
     """The loop, from images to report; answers the summary. The account is left running."""
     clock = Clock()
-    settings = Settings.load(STAGE)
-    source = locate(plan.data, plan.sample)
     with clock.part("start a stand-in account"):
         _start_account(settings, keep=plan.keep)
     connection = connect(STAGE)

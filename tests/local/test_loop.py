@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -298,6 +299,50 @@ def test_ctrl_c_ends_every_child_and_the_next_start_works(tmp_path: Path, real_a
     executions = shop.client("sagemaker").list_pipeline_executions(PipelineName=TRAINING)["PipelineExecutionSummaries"]
     assert [e["PipelineExecutionStatus"] for e in executions] != ["Executing"]
     shop.succeeds("account", "stop")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_the_account_starts_leaves_no_server(
+    tmp_path: Path, real_archive: Path, number: signal.Signals
+) -> None:
+    shop = new_shop(tmp_path, real_archive)
+    demo = subprocess.Popen(
+        shop.command("demo"), env=shop.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_until(lambda: any("local_account" in " ".join(p.cmdline()) for p in processes_of(shop)))
+        demo.send_signal(number)
+        _, said = demo.communicate(timeout=60)
+    finally:
+        demo.kill()
+    assert demo.returncode != 0
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    wait_until(lambda: not processes_of(shop), timeout_s=30)
+    shop.succeeds("account", "start")
+    shop.succeeds("account", "stop")
+
+
+def test_a_second_demo_in_the_same_home_leaves_the_first_alone(tmp_path: Path, real_archive: Path) -> None:
+    shop = new_shop(tmp_path, real_archive)
+    demo = subprocess.Popen(
+        shop.command("demo"), env=shop.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: shop.scones("account", "status").returncode == 0)
+        assert "another `scones demo` runs" in shop.fails("demo")
+        assert demo.poll() is None
+        assert shop.scones("account", "status").returncode == 0
+    finally:
+        demo.send_signal(signal.SIGINT)
+        demo.wait(60)
+
+
+def test_a_demo_that_fails_stops_the_account_when_asked_to(tmp_path: Path, real_archive: Path) -> None:
+    shop = new_shop(tmp_path, real_archive)
+    line = shop.fails("demo", "--stop", "-p", "Bogus=1")
+    assert "Bogus" in line
+    assert not processes_of(shop)
 
 
 def processes_of(shop: Shop) -> list[psutil.Process]:

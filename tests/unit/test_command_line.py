@@ -12,14 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from scones.commands.pipeline import git_commit
+from scones.settings import PROJECT_ROOT, home
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def scones(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def scones(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("scones")), *arguments]
     # No terminal width of the caller's and no colours: help is compared as text.
     settings = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=settings)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=settings, cwd=cwd)
 
 
 VERBS = [
@@ -57,8 +60,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def fails(*arguments: str, **environment: str) -> str:
-    answer = scones(*arguments, **environment)
+def fails(*arguments: str, cwd: Path | None = None, **environment: str) -> str:
+    answer = scones(*arguments, cwd=cwd, **environment)
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1, answer.stderr
     return answer.stderr
@@ -141,3 +144,70 @@ def test_every_command_in_the_readme_exists() -> None:
         answer = scones(*verb, "--help")
         assert answer.returncode == 0, words
         assert all(option in answer.stdout for option in given), words
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "http://127.0.0.1:99999", "nonsense", "127.0.0.1:5055"])
+@pytest.mark.parametrize("verb", [("model", "list"), ("account", "start"), ("account", "env"), ("demo", "--sample")])
+def test_a_wrong_endpoint_url_is_one_line(url: str, verb: tuple[str, ...], tmp_path: Path) -> None:
+    message = fails(*verb, AWS_ENDPOINT_URL=url, SCONES_HOME=str(tmp_path / "home"))
+    assert "AWS_ENDPOINT_URL" in message
+    assert url in message
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("option", ["--json", "--report-dir"])
+def test_a_demo_that_cannot_write_its_results_does_not_begin(option: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    place = tmp_path / "file" / "results"
+    message = fails("demo", "--sample", option, str(place), SCONES_HOME=str(tmp_path / "home"))
+    assert str(tmp_path / "file") in message
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_summary_cannot_take_the_place_of_a_folder(tmp_path: Path) -> None:
+    message = fails("demo", "--sample", "--json", str(tmp_path), SCONES_HOME=str(tmp_path / "home"))
+    assert f"{tmp_path} is a folder" in message
+
+
+def test_output_that_cannot_be_written_is_one_line(real_archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    sheet = tmp_path / "file" / "sheet.png"
+    assert str(sheet.parent) in fails("data", "show", "--data", str(real_archive), "--sheet", str(sheet))
+    assert str(tmp_path / "file") in fails("build", "--out", str(tmp_path / "file" / "build"))
+    assert str(tmp_path / "file") in fails("account", "start", SCONES_HOME=str(tmp_path / "file"))
+
+
+def test_relative_images_lie_where_the_user_is(real_archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "renamed.tgz").symlink_to(real_archive)
+    answer = scones("data", "show", "--data", "renamed.tgz", "--sheet", "sheet.png", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert (tmp_path / "sheet.png").is_file()
+
+
+def test_folders_without_images_are_one_line(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / split / "cat").mkdir(parents=True)
+    assert f"no images at {tmp_path}" in fails("data", "fetch", "--data", str(tmp_path))
+
+
+@pytest.mark.parametrize("since", ["99999999999d", "999999d", "0001-01-01T00:00:00+14:00"])
+def test_a_time_before_all_time_is_one_line(since: str) -> None:
+    assert "is not a time" in fails("monitor", "report", "--since", since)
+
+
+@pytest.mark.parametrize("parameter", ["AccuracyGate=2", "AccuracyGate=nan", "ConfidenceThreshold=-0.1"])
+def test_a_share_outside_0_to_1_is_refused_before_anything_runs(parameter: str, tmp_path: Path) -> None:
+    for verb in (("demo",), ("pipeline", "run")):
+        message = fails(*verb, "--sample", "-p", parameter, SCONES_HOME=str(tmp_path / "home"))
+        assert "from 0 to 1" in message
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_home_that_is_set_to_nothing_is_not_the_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCONES_HOME", "")
+    assert home() == PROJECT_ROOT / ".scones"
+
+
+def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert git_commit() == "unknown"
