@@ -1,14 +1,16 @@
 """Turns moto's objects into bytes and back: pickle, with an allow-list for what is read and stand-ins for what cannot
 be kept (locks, threads, running workers).
 
-Runs in the server process. What is read may build classes of moto, of this package and the ones named in ``_STANDARD``,
-and call nothing else: a state file that was tampered with ends the start with one line instead of running code.
+Runs in the server process. What is read may build the classes named in ``_STANDARD`` and instances of moto's classes
+and of ours, which get their attributes without their constructors being run: a state file that was tampered with ends
+the start with one line, or leaves odd values behind, instead of running code.
 """
 
 from __future__ import annotations
 
 import copyreg
 import enum
+import functools
 import io
 import pickle
 import re
@@ -33,7 +35,7 @@ _STANDARD = {
     "requests.structures": {"CaseInsensitiveDict"},
     "threading": {"Condition", "Event"},
 }
-_OURS = ("moto.", "local_account.")
+_OURS = ("moto.", "local_account.moto_state")
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
 
@@ -123,6 +125,20 @@ def _allowed(made: type) -> bool:
     return made.__qualname__ in _STANDARD.get(made.__module__, ()) or made.__module__.startswith(_OURS)
 
 
+@functools.cache
+def _maker(made: type) -> type:
+    """A class that stands for ``made`` while a file is read: calling it makes an instance without its constructor.
+
+    A constructor may start a process, and a class that a file gets hold of could be changed. The members of an
+    enumeration are looked up by value, as ever.
+    """
+
+    def new(_maker: type, *arguments: Any) -> Any:
+        return made(*arguments) if issubclass(made, enum.Enum) else made.__new__(made, *arguments)
+
+    return type(made.__name__, (), {"__new__": new})
+
+
 class StateUnpickler(pickle.Unpickler):
     """Builds only what is on the allow-list."""
 
@@ -134,8 +150,8 @@ class StateUnpickler(pickle.Unpickler):
         if module.startswith(_OURS):
             found = super().find_class(module, name)
             # A name may lead on from a module of moto to what that module imported.
-            if isinstance(found, type) and _allowed(found):
-                return found
+            if isinstance(found, type) and found.__module__.startswith(_OURS):
+                return _maker(found)
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a state file")
 
 

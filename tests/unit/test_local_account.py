@@ -21,6 +21,8 @@ import pytest
 from local_account import reaper
 from local_account.children import Children
 from local_account.errors import REST_XML, AccountError, aws_error, protocol_of
+from local_account.lambda_runtime_api import RuntimeApiServer
+from local_account.lambda_workers import Worker, WorkerPlan
 from local_account.s3 import ObjectFiles
 from local_account.snapshots import Snapshots
 from local_account.stack_resources import ResourceError, fit
@@ -127,6 +129,20 @@ class Runs:
 def test_a_state_file_may_name_nothing_else(hostile: bytes) -> None:
     with pytest.raises(AccountError, match="the state file here cannot be read"):
         loads(hostile, "here")
+
+
+def test_a_state_file_cannot_have_a_constructor_run(tmp_path: Path) -> None:
+    from moto.awslambda.models import LambdaFunction
+
+    plan = Runs(WorkerPlan, "name", "1", tmp_path, {}, ("/bin/sh", "-c", f"touch {tmp_path}/ran"), 1.0)
+    with pytest.raises(AccountError, match="has no place in a state file"):
+        loads(pickle.dumps(Runs(Worker, plan, Runs(RuntimeApiServer), Runs(Children))), "here")
+    made = loads(pickle.dumps(Runs(LambdaFunction, "123456789012", {"FunctionName": "made"}, "us-east-1")), "here")
+    assert vars(made) == {}
+    changed = b"cmoto.awslambda.models\nLambdaFunction\n(N}S'hash_of'\nI1\nstb."
+    loads(changed, "here")
+    assert not hasattr(LambdaFunction, "hash_of")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_what_could_not_be_read_back_is_not_written() -> None:
