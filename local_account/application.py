@@ -48,6 +48,8 @@ _READING_ACTIONS = re.compile(
 )
 _OWN_HOSTS = re.compile(r"(127\.0\.0\.1|localhost|[\w.-]+\.localhost)(:\d+)?")
 _FORM = re.compile(r"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
+# Elsewhere an address alone, which any link or image of a web page may hold, would change things.
+_PRESIGNED = {"s3", "sts"}
 _CBOR_ACTION = re.compile(r"/service/[^/]+/operation/(\w+)")
 
 
@@ -62,11 +64,11 @@ class Application:
         self._moto_lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == HEALTH_PATH:
-            return self._health(start_response)
         service = _service(environ)
         if refusal := _from_a_browser(environ, service):
             return _send(refusal, start_response)
+        if environ["PATH_INFO"] == HEALTH_PATH:
+            return self._health(start_response)
         if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
             service = "sagemaker-runtime"  # signed with the same name
         if service in self._own:
@@ -142,7 +144,7 @@ def _service(environ: dict[str, Any]) -> str:
     query = parse_qs(environ.get("QUERY_STRING", ""))
     for credential in query.get("X-Amz-Credential", []):  # a presigned URL
         parts = credential.split("/")
-        if len(parts) == 5:
+        if len(parts) == 5 and parts[3].lower() in _PRESIGNED:
             return str(parts[3]).lower()
     # Presigned with the older signature, which botocore still uses for S3 when no region is set.
     return "s3" if "AWSAccessKeyId" in query and "Signature" in query else ""
@@ -151,7 +153,9 @@ def _service(environ: dict[str, Any]) -> str:
 def _from_a_browser(environ: dict[str, Any], service: str) -> ErrorAnswer | None:
     """Refuse what a page in the user's browser could send here: this server runs code on request."""
     host = environ.get("HTTP_HOST", "127.0.0.1")
-    if "HTTP_ORIGIN" in environ or not _OWN_HOSTS.fullmatch(host):
+    # Browsers send Sec-Fetch-Site with every request; "none" is an address that the user entered.
+    from_a_page = "HTTP_ORIGIN" in environ or environ.get("HTTP_SEC_FETCH_SITE", "none") != "none"
+    if from_a_page or not _OWN_HOSTS.fullmatch(host):
         message = "The stand-in account answers programs on this machine only, not web pages."
         return aws_error(environ, service, "AccessDenied", message, 403)
     return None
@@ -186,7 +190,7 @@ def _named(service: str, action: str, error: Exception | None = None) -> str:
 
 def _fault(environ: dict[str, Any], service: str, action: str, error: Exception) -> ErrorAnswer:
     where = traceback.extract_tb(error.__traceback__)[-1]
-    log.error("%s failed", action or environ["PATH_INFO"], exc_info=error)
+    log.error("%s failed", action or repr(environ["PATH_INFO"]), exc_info=error)
     message = (
         f"{_named(service, action)} failed in the stand-in account: {type(error).__name__}: {error} ({where.name})"
     )

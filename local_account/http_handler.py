@@ -30,7 +30,12 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carrie
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.wfile.flush()
         environ = self.make_environ()
-        body = self._read_body(environ)
+        try:
+            body = self._read_body(environ)
+        except OSError as error:  # the client went away in the middle: what came is not what it meant to send
+            log.info("%s %r: the body did not arrive whole (%s)", self.command, self.path, error)
+            self.close_connection = True
+            return
         if body is None:
             self.close_connection = True
             self.send_error(413, "Request body too large")
@@ -46,20 +51,25 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carrie
         try:
             content = b"".join(self.server.app(environ, start_response))
         except Exception:  # the application answers its own errors: this is a fault of its front
-            log.exception("%s %s failed", self.command, self.path)
+            log.exception("%s %r failed", self.command, self.path)
             answer[:] = ["500 Internal Server Error", []]
             content = b""
         self._answer(answer[0], answer[1], content)
 
     def _read_body(self, environ: dict[str, Any]) -> bytes | None:
         if environ.get("wsgi.input_terminated"):  # chunked
-            content: bytes = environ["wsgi.input"].read()
-            return content
+            content: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
+            return content if len(content) <= MAX_BODY_BYTES else None
         try:
             length = int(self.headers.get("Content-Length") or 0)
         except ValueError:
             return None
-        return self.rfile.read(length) if 0 <= length <= MAX_BODY_BYTES else None
+        if not 0 <= length <= MAX_BODY_BYTES:
+            return None
+        content = self.rfile.read(length)
+        if len(content) < length:
+            raise ConnectionError(f"{len(content)} of {length} bytes")
+        return content
 
     def _answer(self, status: str, headers: list[tuple[str, str]], content: bytes) -> None:
         code, _, reason = status.partition(" ")

@@ -7,6 +7,7 @@ import http.client
 import io
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -69,7 +70,9 @@ def test_many_calls_share_a_connection(account: RunningAccount) -> None:
     assert len(sockets) == 1
 
 
-@pytest.mark.parametrize("headers", [{"Origin": "https://example.com"}, {"Host": "rebound.example.com"}])
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://example.com"}, {"Host": "rebound.example.com"}, {"Sec-Fetch-Site": "cross-site"}]
+)
 def test_a_web_page_cannot_call_the_account(account: RunningAccount, headers: dict[str, str]) -> None:
     signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/sts/aws4_request, Signature=0"}
     form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -81,6 +84,36 @@ def test_a_web_page_cannot_call_the_account(account: RunningAccount, headers: di
     assert raised.value.code == 403
     assert "access-control-allow-origin" not in {name.lower() for name in raised.value.headers}
     raised.value.close()
+
+
+def test_an_address_alone_changes_nothing_and_tells_a_page_nothing(account: RunningAccount) -> None:
+    scope = "X-Amz-Credential=local/20260101/us-east-1/sns/aws4_request"
+    connection = http.client.HTTPConnection("127.0.0.1", account.port, timeout=10)
+    connection.request("GET", f"/?Action=CreateTopic&Name=of-a-page&Version=2010-03-31&{scope}")
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 404
+    assert "of-a-page" not in str(account.client("sns").list_topics())
+    connection.request("GET", "/_account/health", headers={"Host": "rebound.example.com"})
+    answer = connection.getresponse()
+    assert answer.status == 403
+    assert str(account.state_dir).encode() not in answer.read()
+    connection.close()
+
+
+def test_a_body_that_breaks_off_is_not_stored(account: RunningAccount) -> None:
+    s3 = account.client("s3")
+    s3.create_bucket(Bucket="server-broken-off")
+    head = (
+        "PUT /server-broken-off/part HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        "Authorization: AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/s3/aws4_request, Signature=0\r\n"
+    )
+    for rest in ("Content-Length: 1000\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3e8\r\nabc"):
+        with socket.create_connection(("127.0.0.1", account.port), timeout=10) as client:
+            client.sendall((head + rest).encode())
+            client.shutdown(socket.SHUT_WR)
+            assert b"200 OK" not in client.recv(1000)
+    assert "Contents" not in s3.list_objects_v2(Bucket="server-broken-off")
 
 
 def test_requests_without_a_signature_are_refused(account: RunningAccount) -> None:
