@@ -14,6 +14,7 @@ import stat
 import tempfile
 import threading
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -84,7 +85,7 @@ def _extract(content: bytes, folder: Path) -> None:
                 permissions = (member.external_attr >> 16) & 0o777
                 if permissions and path.is_file():
                     path.chmod(permissions | stat.S_IRUSR | stat.S_IWUSR)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
         raise CodeError(
             f"Could not unzip uploaded file. Please check your file, then try to upload again: {error}"
         ) from (error)

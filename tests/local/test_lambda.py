@@ -301,6 +301,12 @@ def test_a_zip_that_would_write_elsewhere_is_refused(shop: Workshop, name: str) 
     assert (error, name in message) == ("InvalidParameterValueException", True)
 
 
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("n" * 300,)])
+def test_a_zip_that_cannot_be_unpacked_is_refused(shop: Workshop, names: tuple[str, ...]) -> None:
+    code = {"ZipFile": make_zip(dict.fromkeys(names, "1"))}
+    assert error_of(shop.function, code="", Code=code)[0] == "InvalidParameterValueException"
+
+
 def test_bytes_that_are_no_zip_are_refused_and_an_update_changes_nothing(shop: Workshop) -> None:
     assert error_of(shop.function, code="", Code={"ZipFile": b"no zip"})[0] == "InvalidParameterValueException"
     name = shop.function(ECHO)
