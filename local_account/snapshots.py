@@ -60,6 +60,11 @@ class Snapshots:
                 log.exception("the state of %s was not saved", name)
             else:  # a collection changed while it was dumped: the next round writes it
                 self.mark_dirty(name)
+        except OSError:  # such as a full disk: what is unsaved stays unsaved only until there is room
+            self.mark_dirty(name)
+            if name not in self._complained:
+                log.exception("the state of %s was not saved; it is tried again every second", name)
+            self._complained.add(name)
         except Exception:  # one service's trouble must not keep the others from being saved
             log.exception("the state of %s was not saved", name)
 
@@ -69,6 +74,7 @@ class Snapshots:
         temporary = self.folder / f".{name}.partial"
         temporary.write_bytes(content)
         temporary.replace(self.folder / name)
+        self._complained.discard(name)
 
     def run(self, stopping: threading.Event) -> None:
         """Write dirty services until ``stopping`` is set; the thread's target."""

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections import defaultdict
@@ -19,6 +20,7 @@ import psutil
 import pytest
 
 from local_account import reaper
+from local_account.archives import ArchiveError, extract_tar
 from local_account.children import Children
 from local_account.errors import REST_XML, AccountError, aws_error, protocol_of
 from local_account.lambda_runtime_api import RuntimeApiServer
@@ -171,6 +173,81 @@ def test_a_snapshot_is_whole_or_not_at_all(tmp_path: Path) -> None:
     loaded: list[bytes] = []
     Snapshots(tmp_path).register("service", dump, loaded.append)
     assert loaded == [b"second"]
+
+
+def _member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+def _long_links(outside: Path) -> list[tarfile.TarInfo]:
+    """The archive of CVE-2025-4517: links whose end is too far away for the system to be asked about it."""
+    members, path, steps = [], "", "abcdefghijklmnop"
+    for step in steps:
+        members.append(_member(f"{path}{'d' * 247}", tarfile.DIRTYPE))
+        members.append(_member(f"{path}{step}", tarfile.SYMTYPE, "d" * 247))
+        path += "d" * 247 + "/"
+    link = "/".join(steps) + "/" + "l" * 254
+    members.append(_member(link, tarfile.SYMTYPE, "../" * len(steps)))
+    members.append(_member("escape", tarfile.SYMTYPE, f"{link}/..{'/..' * 8}{outside}"))
+    return [*members, _member("escape/written")]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [_member("/absolute/../../outside/written")],
+        [_member("../outside/written")],
+        [_member("link", tarfile.SYMTYPE, "../outside"), _member("link/written")],
+        [_member("link", tarfile.SYMTYPE, "."), _member("link/written")],
+        [_member("link", tarfile.SYMTYPE, "written"), _member("link")],
+        [_member("link", tarfile.LNKTYPE, "../outside/there")],
+        [_member("device", tarfile.CHRTYPE)],
+        [_member("pipe", tarfile.FIFOTYPE)],
+        None,
+    ],
+)
+def test_an_archive_writes_nothing_outside_its_folder(tmp_path: Path, members: list[tarfile.TarInfo] | None) -> None:
+    outside, folder, archive = tmp_path / "outside", tmp_path / "folder", tmp_path / "archive.tar"
+    outside.mkdir()
+    (outside / "there").touch()
+    with tarfile.open(archive, "w") as tar:
+        for member in members or _long_links(outside):
+            tar.addfile(member)
+    with pytest.raises(ArchiveError, match=r"cannot be extracted|leads through"):
+        extract_tar(archive, folder)
+    assert [path.name for path in outside.iterdir()] == ["there"]
+
+
+def test_links_inside_an_archive_are_kept(tmp_path: Path) -> None:
+    archive = tmp_path / "archive.tar"
+    with tarfile.open(archive, "w") as tar:
+        for member in (
+            _member("a/file"),
+            _member("a/link", tarfile.SYMTYPE, "file"),
+            _member("b", tarfile.LNKTYPE, "a/file"),
+        ):
+            tar.addfile(member)
+    extract_tar(archive, tmp_path / "folder")
+    assert (tmp_path / "folder/a/link").readlink() == Path("file")
+    assert (tmp_path / "folder/b").is_file()
+
+
+def test_a_service_that_could_not_be_written_is_written_later(tmp_path: Path) -> None:
+    snapshots, failing = Snapshots(tmp_path / "services"), [True]
+
+    def dump() -> bytes:
+        if failing:
+            raise OSError("the disk is full")
+        return b"kept"
+
+    snapshots.register("service", dump, lambda _: None)
+    snapshots.mark_dirty("service")
+    snapshots.write()
+    failing.clear()
+    snapshots.write()
+    assert (tmp_path / "services" / "service").read_bytes() == b"kept"
 
 
 def test_objects_are_addressed_by_content_only(tmp_path: Path) -> None:
