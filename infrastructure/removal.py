@@ -70,6 +70,8 @@ def remove_pipeline(sagemaker: Any, name: str, say: Progress, sleep: Callable[[f
 def remove_endpoint(sagemaker: Any, name: str, say: Progress, sleep: Callable[[float], None]) -> None:
     """The endpoint, then the configurations and models that were made for it."""
     if _exists(sagemaker.describe_endpoint, EndpointName=name):
+        # DeleteEndpoint refuses an endpoint that is being created or updated.
+        _wait_until(lambda: not _is_changing(sagemaker, name), f"the update of endpoint {name}", sleep)
         sagemaker.delete_endpoint(EndpointName=name)
         _wait_until(lambda: not _exists(sagemaker.describe_endpoint, EndpointName=name), f"endpoint {name}", sleep)
         say(f"endpoint {name}")
@@ -122,6 +124,11 @@ def _running(sagemaker: Any, pipeline: str) -> Iterator[str]:
         for execution in page["PipelineExecutionSummaries"]:
             if execution["PipelineExecutionStatus"] in {"Executing", "Stopping"}:
                 yield execution["PipelineExecutionArn"]
+
+
+def _is_changing(sagemaker: Any, endpoint: str) -> bool:
+    status = sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"]
+    return status in {"Creating", "Updating", "SystemUpdating", "RollingBack"}
 
 
 def _exists(describe: Callable[..., Any], **name: str) -> bool:

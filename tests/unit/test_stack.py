@@ -217,6 +217,8 @@ def test_removing_an_endpoint_removes_what_was_made_for_it_and_nothing_else(sage
         "LastModifiedTime": NOW,
     }
     stub.add_response("describe_endpoint", alive, {"EndpointName": "shop"})
+    stub.add_response("describe_endpoint", {**alive, "EndpointStatus": "Updating"}, {"EndpointName": "shop"})
+    stub.add_response("describe_endpoint", alive, {"EndpointName": "shop"})
     stub.add_response("delete_endpoint", {}, {"EndpointName": "shop"})
     stub.add_response("describe_endpoint", {**alive, "EndpointStatus": "Deleting"}, {"EndpointName": "shop"})
     stub.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint")
