@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from scones import pipeline_runs
+from scones import endpoint, pipeline_runs, registry
 from scones.connection import Connection, list_keys, split_uri
 from scones.errors import SconesError
 from scones.pipeline_runs import Run
@@ -69,6 +69,8 @@ def write_report(
     """
     names = connection.names
     parameters = {"Start": f"{chosen.start:%Y-%m-%dT%H:%M:%S.%fZ}", "End": f"{chosen.end:%Y-%m-%dT%H:%M:%S.%fZ}"}
+    if classes := live_classes(connection):
+        parameters["Classes"] = ",".join(classes)
     arn = pipeline_runs.start(connection, names.monitoring_pipeline, parameters)
     run = pipeline_runs.wait(connection, arn, show)
     if not run.succeeded:
@@ -77,6 +79,17 @@ def write_report(
     download(connection, uri, target)
     report: dict[str, Any] = json.loads((target / "report.json").read_text(encoding="utf-8"))
     return report
+
+
+def live_classes(connection: Connection) -> list[str]:
+    """The classes of the version that serves, in the order of its probabilities; empty when none serves.
+
+    The monitoring pipeline's default knows the classes of the stage file only, not those of a run with others.
+    """
+    found = endpoint.status(connection)
+    if found is None or not found.model_package_arn:
+        return []
+    return registry.classes(connection, found.model_package_arn)
 
 
 def download(connection: Connection, uri: str, target: Path) -> None:

@@ -24,7 +24,7 @@ from scones.commands import Json, Stage, account, data, model, monitor, pipeline
 from scones.commands import endpoint as endpoint_commands
 from scones.commands.data import DataPath, Sample
 from scones.commands.pipeline import Parameter, parse_parameters
-from scones.connection import connect
+from scones.connection import connect, connect_deployed
 from scones.errors import SconesError
 from scones.executions import Outcome
 from scones.settings import PROJECT_ROOT, SettingsError
@@ -95,7 +95,7 @@ def classify(
     as_json: Json = False,
 ) -> None:
     """Send images through the inference workflow. Exit code 1 unless every one passed."""
-    connection = connect(stage)
+    connection = connect_deployed(stage)
     endpoint.live(connection)
     outcomes = executions.run(connection, executions.upload_images(connection, image))
     _print(outcomes, as_json)
@@ -111,7 +111,7 @@ def test_cases(
     as_json: Json = False,
 ) -> None:
     """Run random test images through the deployed workflow. Exit code 1 when one fails for a technical reason."""
-    connection = connect(stage)
+    connection = connect_deployed(stage)
     version = registry.describe(connection, endpoint.live(connection).model_package_arn)
     images = executions.pick_test_images(connection, version.metadata["dataset_s3_uri"], count, seed)
     outcomes = executions.run(connection, images)

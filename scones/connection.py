@@ -83,6 +83,19 @@ def connect(stage: str) -> Connection:
     return Connection(settings, Names.of(settings, account_id), session)
 
 
+def connect_deployed(stage: str) -> Connection:
+    """Reach the account of a stage that is deployed; SconesError, which says what to do, when it is not."""
+    connection = connect(stage)
+    try:
+        # What `scones deploy` makes last and `scones destroy` removes first.
+        connection.client("sagemaker").describe_pipeline(PipelineName=connection.names.training_pipeline)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFound":
+            raise
+        raise SconesError(f"stage {stage!r} is not deployed: run `scones deploy` first") from error
+    return connection
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """``s3://bucket/some/key`` as (bucket, key)."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")

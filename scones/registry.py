@@ -15,6 +15,8 @@ from botocore.exceptions import ClientError
 from scones.connection import Connection, split_uri
 from scones.errors import SconesError
 
+_CLASSES_VARIABLE = "SCONES_CLASSES"  # `pipelines.training_pipeline` registers it
+
 
 @dataclass(frozen=True)
 class ModelVersion:
@@ -51,6 +53,17 @@ def describe(connection: Connection, arn: str) -> ModelVersion:
         answer.get("ApprovalDescription", ""),
         statistics.get("S3Uri", ""),
     )
+
+
+def classes(connection: Connection, arn: str) -> list[str]:
+    """The classes of a version in the order of its probabilities, where the inference workflow reads them too.
+
+    They stand in the container's environment: a metadata property may not hold commas.
+    """
+    answer = connection.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    containers = answer.get("InferenceSpecification", {}).get("Containers", [{}])
+    named = containers[0].get("Environment", {}).get(_CLASSES_VARIABLE, "")
+    return [name.strip() for name in named.split(",") if name.strip()]
 
 
 def find(connection: Connection, version: int | None) -> ModelVersion:

@@ -29,6 +29,7 @@ _PER_ROW = 16
 def locate(path: Path | None, sample: bool) -> data.Source:
     """Find the images, download them as a last resort, or draw them when ``sample`` is asked for."""
     if sample:
+        screen.say("drawing vehicles (--sample): these are not photographs, and figures say nothing about real ones")
         return data.Source(sample_data.write(SAMPLE_DIR), "drawn by --sample, not photographs", drawn=True)
     return data.find(path) or _download()
 

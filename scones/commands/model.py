@@ -9,7 +9,7 @@ import typer
 
 from scones import endpoint, registry, screen
 from scones.commands import Json, Stage
-from scones.connection import Connection, connect
+from scones.connection import Connection, connect_deployed
 from scones.registry import ModelVersion
 
 app = typer.Typer(no_args_is_help=True, help="The model registry.")
@@ -21,7 +21,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the versio
 @app.command(name="list")
 def list_versions(stage: Stage = "local", as_json: Json = False) -> None:
     """List the versions, the newest first."""
-    connection = connect(stage)
+    connection = connect_deployed(stage)
     found = registry.versions(connection)
     if as_json:
         screen.print_json([dataclasses.asdict(v) for v in found])
@@ -43,7 +43,7 @@ def list_versions(stage: Stage = "local", as_json: Json = False) -> None:
 @app.command()
 def show(version: VersionArgument = None, stage: Stage = "local", as_json: Json = False) -> None:
     """Show a version with its metadata and its evaluation."""
-    connection = connect(stage)
+    connection = connect_deployed(stage)
     found = registry.find(connection, version)
     document = registry.evaluation(connection, found)
     if as_json:
@@ -68,7 +68,7 @@ def approve(
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait for the endpoint.")] = 1200,
 ) -> None:
     """Approve a version: the approval event puts it behind the endpoint."""
-    connection = connect(stage)
+    connection = connect_deployed(stage)
     found = registry.find(connection, version)
     set_approval(connection, found, "Approved", reason)
     if wait:
@@ -79,7 +79,7 @@ def approve(
 @app.command()
 def reject(version: VersionArgument = None, stage: Stage = "local", reason: Reason = "") -> None:
     """Reject a version. What serves now goes on serving."""
-    connection = connect(stage)
+    connection = connect_deployed(stage)
     set_approval(connection, registry.find(connection, version), "Rejected", reason or "rejected on the command line")
 
 

@@ -9,7 +9,7 @@ import typer
 
 from scones import captures, outputs, screen
 from scones.commands import Json, Stage
-from scones.connection import connect
+from scones.connection import connect_deployed
 
 app = typer.Typer(no_args_is_help=True, help="Reports on captured traffic.")
 
@@ -32,7 +32,7 @@ def report(
     """Write report.html, report.json and plots about a time range of captured traffic."""
     chosen = captures.window(since, until)
     outputs.check_folder(out)
-    connection = connect(stage)
+    connection = connect_deployed(stage)
     with screen.pipeline_view("monitoring pipeline") as show:
         document = captures.write_report(connection, chosen, out, show)
     if as_json:

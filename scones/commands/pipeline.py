@@ -12,7 +12,7 @@ import typer
 from scones import data, pipeline_runs, screen
 from scones.commands import Json, Stage
 from scones.commands.data import DataPath, Sample, locate
-from scones.connection import Connection, connect
+from scones.connection import Connection, connect_deployed
 from scones.errors import SconesError
 from scones.pipeline_runs import Run
 from scones.settings import PROJECT_ROOT
@@ -49,8 +49,18 @@ def parse_parameters(given: list[str] | None) -> dict[str, str]:
             raise SconesError(f"--parameter {item!r} is not NAME=VALUE, for example AccuracyGate=0.9")
         if name in _SHARES and not _is_share(value):
             raise SconesError(f"--parameter {item!r}: {name} is a number from 0 to 1")
-        parameters[name] = value
+        parameters[name] = _class_names(value) if name == "Classes" else value
     return parameters
+
+
+def _class_names(text: str) -> str:
+    """The names without spaces around them: as they stand here, the workflow and the reports show them."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if len(names) < 2 or len(set(names)) != len(names):
+        raise SconesError(f"--parameter Classes={text!r}: expected two or more different names between commas")
+    if numbers := [name for name in names if name.isdecimal()]:
+        raise SconesError(f"--parameter Classes={text!r}: expected names such as bicycle, got the number {numbers[0]}")
+    return ",".join(names)
 
 
 def _is_share(text: str) -> bool:
@@ -79,7 +89,7 @@ def definition(
     stage: Stage = "local", out: Annotated[Path | None, typer.Option(help="Write to a file.")] = None
 ) -> None:
     """Print the definition JSON that the stage's account holds."""
-    connection = connect(stage)
+    connection = connect_deployed(stage)
     answer = connection.client("sagemaker").describe_pipeline(PipelineName=connection.names.training_pipeline)
     text = json.dumps(json.loads(answer["PipelineDefinition"]), indent=2)
     if out:
@@ -99,7 +109,7 @@ def run(
 ) -> None:
     """Upload the images and start the training pipeline."""
     parameters = parse_parameters(parameter)
-    connection = connect(stage)
+    connection = connect_deployed(stage)
     arn = start_training(connection, locate(path, sample), parameters)
     screen.say(f"started {arn}")
     if wait:
@@ -112,7 +122,7 @@ def run(
 @app.command()
 def status(stage: Stage = "local", execution: Execution = None, as_json: Json = False) -> None:
     """Show the steps of a run. Exit code 1 when it failed."""
-    connection = connect(stage)
+    connection = connect_deployed(stage)
     found = pipeline_runs.describe(connection, _arn(connection, execution))
     if as_json:
         screen.print_json(
@@ -132,7 +142,7 @@ def logs(
     execution: Execution = None,
 ) -> None:
     """Print what a step's job wrote to CloudWatch Logs."""
-    connection = connect(stage)
+    connection = connect_deployed(stage)
     found = pipeline_runs.describe(connection, _arn(connection, execution))
     chosen = found.step(step)
     if chosen is None:

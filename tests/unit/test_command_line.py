@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scones.commands.pipeline import git_commit
+from scones.commands.pipeline import git_commit, parse_parameters
 from scones.settings import PROJECT_ROOT, home
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,6 +184,13 @@ def test_relative_images_lie_where_the_user_is(real_archive: Path, tmp_path: Pat
     assert (tmp_path / "sheet.png").is_file()
 
 
+def test_drawn_vehicles_are_called_drawn(tmp_path: Path) -> None:
+    answer = scones("data", "show", "--sample", "--sheet", str(tmp_path / "sheet.png"))
+    assert answer.returncode == 0, answer.stderr
+    assert "not photographs" in answer.stdout
+    assert "not photographs" in answer.stderr
+
+
 def test_folders_without_images_are_one_line(tmp_path: Path) -> None:
     for split in ("train", "test"):
         (tmp_path / split / "cat").mkdir(parents=True)
@@ -201,6 +208,15 @@ def test_a_share_outside_0_to_1_is_refused_before_anything_runs(parameter: str, 
         message = fails(*verb, "--sample", "-p", parameter, SCONES_HOME=str(tmp_path / "home"))
         assert "from 0 to 1" in message
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("classes", ["bicycle", "bicycle,bicycle", "8,48", ""])
+def test_classes_that_cannot_be_told_apart_are_refused_before_anything_runs(classes: str) -> None:
+    assert "expected" in fails("pipeline", "run", "--sample", "-p", f"Classes={classes}")
+
+
+def test_spaces_around_class_names_do_not_become_part_of_them() -> None:
+    assert parse_parameters(["Classes= bicycle, maple_tree"]) == {"Classes": "bicycle,maple_tree"}
 
 
 def test_a_home_that_is_set_to_nothing_is_not_the_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
