@@ -7,13 +7,31 @@ in ``stack_compounds``. Types and their ``Ref`` and ``Fn::GetAtt`` follow AWS's 
 from __future__ import annotations
 
 from local_account.stack_compounds import COMPOUNDS
-from local_account.stack_resources import ApiKind, Kind, ResourceError
+from local_account.stack_resources import ApiKind, Kind, Place, Properties, ResourceError
+
+POLL_S = 0.2
 
 
-def _sagemaker(resource: str, update: str = "") -> ApiKind:
+class _EndpointKind(ApiKind):
+    """An endpoint is made once it is in service on the configuration that the template names."""
+
+    def wait(self, place: Place, properties: Properties) -> None:
+        name, stopping = properties["EndpointName"], place.account.stopping
+        endpoint = place.client("sagemaker").describe_endpoint(EndpointName=name)
+        while endpoint["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
+            if stopping.wait(POLL_S):
+                raise ResourceError(f"the account was stopped before endpoint {name} was in service")
+            endpoint = place.client("sagemaker").describe_endpoint(EndpointName=name)
+        wanted = str(properties["EndpointConfigName"]).rpartition("/")[2]
+        if endpoint["EndpointStatus"] != "InService" or endpoint["EndpointConfigName"] != wanted:
+            reason = endpoint.get("FailureReason", "it is not in service on the configuration asked for")
+            raise ResourceError(f"endpoint {name} is {endpoint['EndpointStatus']}: {reason}")
+
+
+def _sagemaker(resource: str, update: str = "", made_by: type[ApiKind] = ApiKind) -> ApiKind:
     """A SageMaker resource: its ARN is what ``Ref`` gives, its name what the calls take."""
     name, arn = f"{resource}Name", f"{resource}Arn"
-    return ApiKind(
+    return made_by(
         "sagemaker",
         f"Create{resource}",
         f"Delete{resource}",
@@ -92,7 +110,7 @@ KINDS: dict[str, Kind] = {
         name="Name",
         attributes=lambda a, _p, _: {"Arn": a["ScheduleGroupArn"]},
     ),
-    "AWS::SageMaker::Endpoint": _sagemaker("Endpoint", update="UpdateEndpoint"),
+    "AWS::SageMaker::Endpoint": _sagemaker("Endpoint", update="UpdateEndpoint", made_by=_EndpointKind),
     "AWS::SageMaker::EndpointConfig": _sagemaker("EndpointConfig"),
     "AWS::SageMaker::Model": _sagemaker("Model"),
     "AWS::SageMaker::ModelPackageGroup": _sagemaker("ModelPackageGroup"),

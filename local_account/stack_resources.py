@@ -70,6 +70,9 @@ class Kind:
     def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
         raise NotImplementedError
 
+    def wait(self, place: Place, properties: Properties) -> None:
+        """Return once what was created or updated is ready for use; raises ResourceError when it failed."""
+
     def needs_replacement(self, old: Properties, new: Properties) -> bool:
         return any(old.get(name) != new.get(name) for name in self.replaced_by | ({self.name} if self.name else set()))
 

@@ -126,7 +126,9 @@ class Stack(StackRecord):
         self.mark(logical, "CREATE_IN_PROGRESS")
 
         def step() -> None:
-            self._made(logical, kind_of(kind_name).create(self._place(logical), properties))
+            kind, place = kind_of(kind_name), self._place(logical)
+            self._made(logical, kind.create(place, properties))
+            kind.wait(place, {**properties, **self.resources[logical]["Attributes"]})
 
         self._step(logical, "CREATE", step)
 
@@ -140,6 +142,7 @@ class Stack(StackRecord):
             made = kind.update(self._place(logical), resource["PhysicalResourceId"], old, properties)
             resource["Properties"] = properties
             self._made(logical, made)
+            kind.wait(self._place(logical), {**properties, **made.attributes})
 
         self._step(logical, "UPDATE", step)
 

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError, WaiterError
 
 from tests.local.conftest import RunningAccount
 from tests.local.foreign_functions import Workshop, make_zip
+from tests.local.foreign_models import MEAN, Deployer, archive
 
 QUICKLY = {"Delay": 1, "MaxAttempts": 30}  # seconds, looks
 
@@ -414,3 +415,29 @@ def test_the_aws_command_line_deploys(account: RunningAccount, tmp_path: Path) -
             command, env=account.environment(), capture_output=True, text=True, timeout=120, check=False
         )
         assert expected in run.stdout + run.stderr, run
+
+
+def test_a_stack_waits_for_its_endpoint_and_fails_with_it(account: RunningAccount) -> None:
+    deployer = Deployer(account, f"stack-{uuid4().hex[:8]}")
+    slow = deployer.model("slow", archive(f"import time\ntime.sleep(3)\n{MEAN}"))
+    broken = deployer.model("broken", archive("raise ValueError('no model here')\n"))
+    cloudformation, name = account.client("cloudformation"), f"{deployer.prefix}-endpoint"
+
+    def template(config: str) -> str:
+        properties = {"EndpointName": name, "EndpointConfigName": config}
+        return json.dumps({"Resources": {"Endpoint": {"Type": "AWS::SageMaker::Endpoint", "Properties": properties}}})
+
+    good, bad = deployer.config("good", {"A": slow}), deployer.config("bad", {"A": broken})
+    cloudformation.create_stack(StackName=name, TemplateBody=template(good))
+    assert cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"] == "CREATE_IN_PROGRESS"
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=QUICKLY)
+    assert deployer.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService"
+    cloudformation.update_stack(StackName=name, TemplateBody=template(bad))
+    with pytest.raises(WaiterError):
+        cloudformation.get_waiter("stack_update_complete").wait(StackName=name, WaiterConfig=QUICKLY)
+    cloudformation.get_waiter("stack_rollback_complete").wait(StackName=name, WaiterConfig=QUICKLY)
+    events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+    assert any("no model here" in event.get("ResourceStatusReason", "") for event in events)
+    assert deployer.sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"] == good
+    cloudformation.delete_stack(StackName=name)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig=QUICKLY)
