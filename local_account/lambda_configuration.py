@@ -6,6 +6,7 @@ Runs in the server process; ``awslambda`` installs it.
 from __future__ import annotations
 
 import base64
+import re
 from collections import defaultdict
 from typing import Any
 from weakref import WeakValueDictionary
@@ -24,6 +25,7 @@ PROPERTY_DEFAULTS: dict[str, Any] = {
     "MemorySize": 128,
     "Timeout": 3,
 }
+_FUNCTION_NAME = re.compile(r"(arn:[\w-]+:lambda:[\w-]+:\d{12}:function:)?[a-zA-Z0-9_-]{1,64}")
 RESERVED_VARIABLES = {
     "_HANDLER",
     "AWS_ACCESS_KEY_ID",
@@ -60,6 +62,7 @@ def _hook_attributes() -> None:
     original_get = LambdaFunction.get_configuration
 
     def init(function: Any, account_id: str, spec: dict[str, Any], region: str, version: str | int = 1) -> None:
+        _check_name(str(spec["FunctionName"]))
         _check_variables(spec)
         original_init(function, account_id, spec, region, version)
         function.dead_letter_config = spec.get("DeadLetterConfig")
@@ -196,6 +199,15 @@ def _hook_state() -> None:
 
 def _tags(properties: dict[str, Any]) -> dict[str, str]:
     return {tag["Key"]: str(tag["Value"]) for tag in properties.get("Tags") or []}
+
+
+def _check_name(name: str) -> None:
+    if not _FUNCTION_NAME.fullmatch(name):
+        message = (
+            f"1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: Member must "
+            f"satisfy regular expression pattern: {_FUNCTION_NAME.pattern}"
+        )
+        raise client_error("ValidationException", message, 400)
 
 
 def _check_variables(spec: dict[str, Any]) -> None:

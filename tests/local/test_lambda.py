@@ -301,6 +301,15 @@ def test_a_zip_that_would_write_elsewhere_is_refused(shop: Workshop, name: str) 
     assert (error, name in message) == ("InvalidParameterValueException", True)
 
 
+@pytest.mark.parametrize("name", ["../up", "a/b", "a\nb", "n" * 65])
+def test_a_name_that_aws_refuses_is_refused(shop: Workshop, name: str) -> None:
+    request = {"Runtime": "python3.11", "Role": shop.role, "Handler": "main.handler"}
+    code = {"ZipFile": make_zip({"main.py": ECHO})}
+    with pytest.raises(ClientError) as raised:
+        shop.account.client("lambda").create_function(FunctionName=name, Code=code, **request)
+    assert raised.value.response["Error"]["Code"] == "ValidationException"
+
+
 @pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("n" * 300,)])
 def test_a_zip_that_cannot_be_unpacked_is_refused(shop: Workshop, names: tuple[str, ...]) -> None:
     code = {"ZipFile": make_zip(dict.fromkeys(names, "1"))}
