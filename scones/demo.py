@@ -160,10 +160,11 @@ def run(plan: Plan, settings: Settings, source: Source) -> dict[str, Any]:
         registry.set_approval(connection, version, "Approved", "approved by scones demo")
         live = endpoint.wait_for(connection, version.arn, _ENDPOINT_TIMEOUT_S)
     with clock.part(f"classify {plan.images} test images"):
-        began = datetime.now(UTC)
+        # Captured lines are stamped with whole seconds, the one that has begun included.
+        began, before = datetime.now(UTC).replace(microsecond=0), captures.count(connection)
         outcomes = _classify(connection, version, plan)
     with clock.part("write the report"):
-        captured = _wait_for_captures(connection, len(outcomes))
+        captured = _wait_for_captures(connection, before + len(outcomes)) - before
         captures.write_report(connection, Window(began, datetime.now(UTC)), plan.report_dir)
     return {
         "dataset": _dataset_summary(connection, version, source),

@@ -21,6 +21,7 @@ import boto3
 import psutil
 import pytest
 from botocore.config import Config
+from PIL import Image
 
 from tests.local.conftest import free_port
 
@@ -200,6 +201,20 @@ def test_low_confidence_is_an_error_with_its_name_and_figures(shop: Shop, demo: 
     assert errors.count(LOW_CONFIDENCE) >= len(low)
 
 
+def test_a_second_demo_goes_on_with_what_the_first_one_left(shop: Shop, demo: dict[str, Any], tmp_path: Path) -> None:
+    before = shop.versions()
+    target = tmp_path / "summary.json"
+    shop.succeeds("demo", "--keep", "-n", "2", "--json", str(target), "--report-dir", str(tmp_path / "report"))
+    summary = json.loads(target.read_text(encoding="utf-8"))
+    assert summary["capture_count"] == 2
+    assert json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))["counts"]["records"] == 2
+    (added,) = [v for v in shop.versions() if v["arn"] not in {old["arn"] for old in before}]
+    assert added["arn"] == summary["model_package_arn"]
+    assert json.loads(shop.succeeds("endpoint", "status", "--json"))["model_package_arn"] == added["arn"]
+    steps = json.loads(shop.succeeds("pipeline", "status", "--json"))["steps"]
+    assert {"FilterClasses", "TrainModel", "EvaluateModel"} <= {s["name"] for s in steps if s["cached"]}
+
+
 def test_a_text_file_ends_in_an_error_of_its_own(shop: Shop, demo: dict[str, Any], tmp_path: Path) -> None:
     text = tmp_path / "note.png"
     text.write_text("this is no image", encoding="utf-8")
@@ -252,6 +267,38 @@ def test_an_empty_time_range_is_one_line_and_leaves_no_report(shop: Shop, demo: 
     assert not out.exists()
 
 
+def test_a_third_class_goes_through_the_loop_and_into_the_report(
+    shop: Shop, demo: dict[str, Any], tmp_path: Path
+) -> None:
+    write_three_classes(shop, tmp_path / "images")
+    since = datetime.now(UTC).isoformat()
+    parameters = ("-p", "Classes=sign, bicycle,motorcycle", "-p", "Epochs=1", "-p", "AccuracyGate=0")
+    shop.succeeds("pipeline", "run", "--data", str(tmp_path / "images"), *parameters)
+    shop.succeeds("model", "approve")
+    outcomes = json.loads(shop.succeeds("test-cases", "-n", "6", "--json"))
+    assert {o["true_label"] for o in outcomes} == {"sign", "bicycle", "motorcycle"}
+    assert {o["predicted_label"] for o in outcomes} <= {"sign", "bicycle", "motorcycle"}
+    out = tmp_path / "report"
+    wait_until(lambda: shop.scones("monitor", "report", "--since", since, "--out", str(out)).returncode == 0)
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["classes"] == ["sign", "bicycle", "motorcycle"]
+    assert report["counts"]["malformed"] == 0
+
+
+def write_three_classes(shop: Shop, folder: Path) -> None:
+    """A folder of pictures: some of the run's own photographs, and plain red squares as the third class."""
+    s3, bucket = shop.client("s3"), f"{STAGE_PREFIX}-data-123456789012-us-east-1"
+    keys = [o["Key"] for o in s3.list_objects_v2(Bucket=bucket, Prefix="pipeline-runs/")["Contents"]]
+    for split in ("train", "test"):
+        for name in ("bicycle", "motorcycle", "sign"):
+            (folder / split / name).mkdir(parents=True)
+        for name in ("bicycle", "motorcycle"):
+            for key in [k for k in keys if f"/{split}/{name}_" in k][:20]:
+                s3.download_file(bucket, key, str(folder / split / name / Path(key).name))
+        for number in range(20):
+            Image.new("RGB", (32, 32), (200 + number, 0, number)).save(folder / split / "sign" / f"{number}.png")
+
+
 def test_a_restart_keeps_the_registry_the_objects_and_the_endpoint(shop: Shop, demo: dict[str, Any]) -> None:
     before = shop.versions()
     shop.succeeds("account", "stop")
@@ -270,13 +317,21 @@ def test_a_second_account_on_the_same_port_is_refused(shop: Shop, demo: dict[str
     assert not [p for p in (tmp_path / "other").rglob("*") if p.name.endswith(".sock")]
 
 
-def test_destroy_leaves_nothing(shop: Shop, demo: dict[str, Any]) -> None:
+def test_destroy_leaves_nothing_even_in_the_middle_of_a_run_and_an_update(shop: Shop, demo: dict[str, Any]) -> None:
+    shop.succeeds("pipeline", "run", "-p", "Seed=7", "--no-wait")
+    live = json.loads(shop.succeeds("endpoint", "status", "--json"))["model_package_arn"]
+    other = next(v["version"] for v in shop.versions() if v["arn"] != live)
+    shop.succeeds("model", "reject", str(other))
+    shop.succeeds("model", "approve", str(other), "--no-wait")
+    wait_until(lambda: json.loads(shop.succeeds("endpoint", "status", "--json"))["status"] == "Updating", 20)
     shop.succeeds("destroy", "--yes")
     assert shop.client("s3").list_buckets()["Buckets"] == []
     sagemaker = shop.client("sagemaker")
     assert sagemaker.list_endpoints()["Endpoints"] == []
     assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
     assert shop.client("lambda").list_functions()["Functions"] == []
+    for verb in ("pipeline run", "pipeline status", "model list", "model approve", "test-cases", "monitor report"):
+        assert "is not deployed: run `scones deploy` first" in shop.fails(*verb.split())
 
 
 def test_ctrl_c_ends_every_child_and_the_next_start_works(tmp_path: Path, real_archive: Path) -> None:
