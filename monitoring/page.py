@@ -29,6 +29,8 @@ IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 IMAGE_PIXELS = 25_000_000
 ROWS_SHOWN = 20
 
+PHOTOGRAPHS = "photographs"
+
 CAPTIONS = {
     "confidence_over_time": ("Confidence over time", "Each point is one prediction; the line is the mean of a bin."),
     "confidence_histogram": ("Confidence", "How many predictions fall below the threshold, and how far."),
@@ -40,6 +42,8 @@ def verdict(summary: Summary) -> str:
     """The report in one sentence, as plain text."""
     counts, mean = summary["counts"], summary["confidence"]["mean"]
     malformed = _count(counts["malformed"], "malformed line")
+    if summary["data_origin"] != PHOTOGRAPHS:
+        malformed += f"; the model was trained on {summary['data_origin']}"
     if mean is None or summary["first"] is None or summary["last"] is None:
         window = summary["window"]
         return f"No predictions between {_clock(window['start'])} and {_clock(window['end'])} UTC; {malformed}"

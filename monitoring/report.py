@@ -24,7 +24,7 @@ import pandas as pd
 
 from monitoring.capture import CaptureError, Captures, Window, read_captures
 from monitoring.capture_line import parse_time
-from monitoring.page import render_page, verdict
+from monitoring.page import PHOTOGRAPHS, render_page, verdict
 from monitoring.plots import PlotData, draw_plots
 from monitoring.summary import least_confident_rows, summarize
 
@@ -64,6 +64,7 @@ def write_report(captures: Captures, window: Window, arguments: argparse.Namespa
     summary = summarize(
         captures, window, arguments.classes, arguments.threshold, endpoint=arguments.endpoint, least_confident=rows
     )
+    summary["data_origin"] = arguments.data_origin
     plots = {} if captures.frame.empty else draw_plots(_plot_data(captures, arguments.classes, arguments.threshold))
     images = [captures.image(int(row)) for row in rows]
     page = render_page(summary, plots, images)
@@ -129,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threshold", type=_share, required=True, help="confidence at which a prediction passes")
     parser.add_argument("--classes", type=_labels, required=True, help="labels in the order of the probabilities, a,b")
     parser.add_argument("--endpoint", type=lambda name: name or None, help="only this endpoint (default: all)")
+    parser.add_argument("--data-origin", default=PHOTOGRAPHS, help="what the model's training images were")
     parser.add_argument("--least-confident", type=_number, default=12, metavar="N", help="images to show (default: 12)")
     parser.add_argument("--allow-empty", action="store_true", help="write a report even when there are no predictions")
     parser.add_argument("--message-file", type=Path, default=MESSAGE_FILE, help=argparse.SUPPRESS)

@@ -30,6 +30,7 @@ class Summary(TypedDict):
     Times are ISO 8601 in UTC, shares lie between 0 and 1.
 
     - ``version``: of this layout, 1.
+    - ``data_origin``: what the images were that the model was trained on, usually ``photographs``.
     - ``endpoint``: the endpoint asked for, or null for all below the folder.
     - ``window``: ``start`` (included) and ``end`` (excluded).
     - ``threshold``: a prediction passes when its confidence is at or above it.
@@ -55,6 +56,7 @@ class Summary(TypedDict):
     """
 
     version: int
+    data_origin: str
     endpoint: str | None
     window: dict[str, str]
     threshold: float
@@ -89,6 +91,7 @@ def summarize(
     ends = _first_and_last(frame)
     return {
         "version": 1,
+        "data_origin": "photographs",
         "endpoint": endpoint,
         "window": {"start": iso(window.start), "end": iso(window.end)},
         "threshold": threshold,

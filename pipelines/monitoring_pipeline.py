@@ -32,6 +32,7 @@ class Parameters:
         self.endpoint = ParameterString("EndpointName", default_value=names.endpoint)
         self.classes = ParameterString("Classes", default_value=",".join(settings.pipeline.classes))
         self.confidence_threshold = ParameterFloat("ConfidenceThreshold", default_value=settings.confidence_threshold)
+        self.data_origin = ParameterString("DataOrigin", default_value="photographs")
         self.processing_instance_type = ParameterString(
             "ProcessingInstanceType", default_value=settings.pipeline.processing_instance_type
         )
@@ -75,6 +76,7 @@ def report_traffic(deployment: Deployment, parameters: Parameters, session: Any)
             "--threshold": parameters.confidence_threshold.to_string(),
             "--classes": parameters.classes,
             "--endpoint": parameters.endpoint,
+            "--data-origin": parameters.data_origin,
         },
         inputs={"captures": parameters.capture_uri},
         outputs={"report": Join(on="/", values=[parameters.report_uri, ExecutionVariables.PIPELINE_EXECUTION_ID])},

@@ -75,6 +75,7 @@ class Parameters:
             "ApprovalStatus", default_value=defaults.approval_status, enum_values=APPROVAL_STATUSES
         )
         self.git_commit = ParameterString("GitCommit", default_value="unknown")
+        self.data_origin = ParameterString("DataOrigin", default_value="photographs")
 
     def declared(self) -> list[Any]:
         return list(vars(self).values())
@@ -256,6 +257,7 @@ def register_model(assembly: Assembly, dataset: Any, model: Any, evaluation: Any
             "dataset_s3_uri": output_of(dataset, "dataset"),
             "code_digest": deployment.source_digest,
             "git_commit": parameters.git_commit,
+            "data_origin": parameters.data_origin,
             "seed": parameters.seed.to_string(),
         },
     )

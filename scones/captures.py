@@ -69,8 +69,7 @@ def write_report(
     """
     names = connection.names
     parameters = {"Start": f"{chosen.start:%Y-%m-%dT%H:%M:%S.%fZ}", "End": f"{chosen.end:%Y-%m-%dT%H:%M:%S.%fZ}"}
-    if classes := live_classes(connection):
-        parameters["Classes"] = ",".join(classes)
+    parameters.update(live_model(connection))
     arn = pipeline_runs.start(connection, names.monitoring_pipeline, parameters)
     run = pipeline_runs.wait(connection, arn, show)
     if not run.succeeded:
@@ -81,15 +80,20 @@ def write_report(
     return report
 
 
-def live_classes(connection: Connection) -> list[str]:
-    """The classes of the version that serves, in the order of its probabilities; empty when none serves.
+def live_model(connection: Connection) -> dict[str, str]:
+    """What the report has to know of the version that serves, as pipeline parameters; empty when none serves.
 
-    The monitoring pipeline's default knows the classes of the stage file only, not those of a run with others.
+    The monitoring pipeline's defaults know the classes of the stage file only, not those of a run with others.
     """
     found = endpoint.status(connection)
     if found is None or not found.model_package_arn:
-        return []
-    return registry.classes(connection, found.model_package_arn)
+        return {}
+    parameters = {}
+    if classes := registry.classes(connection, found.model_package_arn):
+        parameters["Classes"] = ",".join(classes)
+    if origin := registry.describe(connection, found.model_package_arn).metadata.get("data_origin"):
+        parameters["DataOrigin"] = origin
+    return parameters
 
 
 def download(connection: Connection, uri: str, target: Path) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+ORIGIN = "drawn vehicles - not photographs"
+"""How outputs call these images; goes into a model package's metadata, which refuses commas."""
+
 SPLITS = {"train": 200, "test": 50}
 _SIZE = 128  # drawn large and scaled down, which smooths the edges
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from scones import data, pipeline_runs, screen
+from scones import data, pipeline_runs, sample_data, screen
 from scones.commands import Json, Stage
 from scones.commands.data import DataPath, Sample, locate
 from scones.connection import Connection, connect_deployed
@@ -73,7 +73,8 @@ def _is_share(text: str) -> bool:
 def start_training(connection: Connection, source: data.Source, parameters: dict[str, str]) -> str:
     """Upload the images (once for each content) and start the training pipeline; answers the execution's ARN."""
     source_uri = data.upload(connection.client("s3"), source, connection.names.source_uri)
-    given = {"SourceUri": source_uri, "GitCommit": git_commit(), **parameters}
+    origin = {"DataOrigin": sample_data.ORIGIN} if source.drawn else {}
+    given = {"SourceUri": source_uri, "GitCommit": git_commit(), **origin, **parameters}
     return pipeline_runs.start(connection, connection.names.training_pipeline, given)
 
 

@@ -68,6 +68,7 @@ def test_the_job_starts_the_report_with_its_options(arguments: dict[str, Any]) -
         "--threshold": "0.93",
         "--classes": "bicycle,motorcycle",
         "--endpoint": "scones-production-vehicle-classifier",
+        "--data-origin": "photographs",
     }
 
 

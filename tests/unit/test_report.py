@@ -94,6 +94,14 @@ def traffic(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_model_of_drawn_images_is_called_so_and_one_of_photographs_needs_no_word(traffic: Path) -> None:
+    assert run(traffic, "--data-origin", "drawn <vehicles>") == 0
+    assert numbers(traffic)["verdict"].endswith("; the model was trained on drawn <vehicles>")
+    assert "the model was trained on drawn &lt;vehicles&gt;." in page(traffic)
+    assert run(traffic) == 0
+    assert "trained on" not in page(traffic)
+
+
 def test_every_number_is_the_one_computed_by_hand(traffic: Path) -> None:
     assert run(traffic, "--endpoint", "vehicles", "--least-confident", "2") == 0
     report = numbers(traffic)

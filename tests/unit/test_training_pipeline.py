@@ -168,6 +168,7 @@ def test_the_package_says_where_it_comes_from_and_how_it_is_served(
         "code_digest",
         "confidence_threshold",
         "dataset_s3_uri",
+        "data_origin",
         "git_commit",
         "seed",
         "source_s3_uri",
