@@ -122,7 +122,8 @@ class Endpoint:
             return ModelTemporarilyUnavailable(f"endpoint {self.name} is not available ({code}): {message}")
         if code in {"ValidationError", "ValidationException"} and "not found" in message.lower():
             return EndpointNotDeployed(f"there is no endpoint {self.name}: approve a model version to deploy one")
-        return error
+        unnamed: Exception = error
+        return unnamed
 
 
 @functools.cache
