@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from scones.connection import object_exists
 from scones.errors import SconesError
 from scones.settings import PROJECT_ROOT
 
@@ -89,7 +88,7 @@ def write(artifacts: Artifacts, folder: Path) -> list[Path]:
 
 def upload(artifacts: Iterable[Artifact], s3: Any, bucket: str) -> list[str]:
     """Upload what the bucket does not hold yet; returns the keys that were uploaded."""
-    missing = [artifact for artifact in artifacts if not _exists(s3, bucket, artifact.key)]
+    missing = [artifact for artifact in artifacts if not object_exists(s3, bucket, artifact.key)]
     for artifact in missing:
         s3.put_object(Bucket=bucket, Key=artifact.key, Body=artifact.data, ServerSideEncryption="AES256")
     return [artifact.key for artifact in missing]
@@ -152,13 +151,3 @@ def _read(root: Path, names: Iterable[str]) -> dict[str, bytes]:
 def _artifact(key_pattern: str, data: bytes) -> Artifact:
     sha256 = hashlib.sha256(data).hexdigest()
     return Artifact(key_pattern.format(sha256[:DIGEST_CHARACTERS]), data, sha256)
-
-
-def _exists(s3: Any, bucket: str, key: str) -> bool:
-    try:
-        s3.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in {"404", "NoSuchKey", "NotFound"}:
-            return False
-        raise
-    return True

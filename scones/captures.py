@@ -88,12 +88,9 @@ def live_model(connection: Connection) -> dict[str, str]:
     found = endpoint.status(connection)
     if found is None or not found.model_package_arn:
         return {}
-    parameters = {}
-    if classes := registry.classes(connection, found.model_package_arn):
-        parameters["Classes"] = ",".join(classes)
-    if origin := registry.describe(connection, found.model_package_arn).metadata.get("data_origin"):
-        parameters["DataOrigin"] = origin
-    return parameters
+    version = registry.describe(connection, found.model_package_arn)
+    known = {"Classes": ",".join(version.classes), "DataOrigin": version.metadata.get("data_origin", "")}
+    return {name: value for name, value in known.items() if value}
 
 
 def download(connection: Connection, uri: str, target: Path) -> None:

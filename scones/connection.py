@@ -107,3 +107,14 @@ def list_keys(s3: Any, uri: str) -> list[str]:
     bucket, prefix = split_uri(uri)
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+
+def object_exists(s3: Any, bucket: str, key: str) -> bool:
+    """Whether the bucket holds the key; every other answer than yes and no is raised."""
+    try:
+        s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"404", "NoSuchKey", "NotFound"}:
+            return False
+        raise
+    return True

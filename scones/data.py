@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from scones.connection import split_uri
+from scones.connection import object_exists, split_uri
 from scones.errors import SconesError
 from scones.settings import PROJECT_ROOT
 
@@ -116,16 +114,6 @@ def upload(s3: Any, source: Source, source_uri: str) -> str:
     for file in files:
         name = ARCHIVE_NAME if source.path.is_file() else file.relative_to(base).as_posix()
         key = f"{prefix}/{name}"
-        if not _exists(s3, bucket, key):
+        if not object_exists(s3, bucket, key):
             s3.upload_file(str(file), bucket, key)
     return folder
-
-
-def _exists(s3: Any, bucket: str, key: str) -> bool:
-    try:
-        s3.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
-            return False
-        raise
-    return True

@@ -20,7 +20,10 @@ _CLASSES_VARIABLE = "SCONES_CLASSES"  # `pipelines.training_pipeline` registers 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One version of the model package group, with the metadata that the pipeline registered."""
+    """One version of the model package group, with the metadata that the pipeline registered.
+
+    ``classes`` stand in the order of the model's probabilities.
+    """
 
     arn: str
     version: int
@@ -29,6 +32,7 @@ class ModelVersion:
     metadata: dict[str, str]
     description: str
     evaluation_uri: str
+    classes: list[str]
 
 
 def versions(connection: Connection) -> list[ModelVersion]:
@@ -52,16 +56,13 @@ def describe(connection: Connection, arn: str) -> ModelVersion:
         answer.get("CustomerMetadataProperties", {}),
         answer.get("ApprovalDescription", ""),
         statistics.get("S3Uri", ""),
+        _classes(answer),
     )
 
 
-def classes(connection: Connection, arn: str) -> list[str]:
-    """The classes of a version in the order of its probabilities, where the inference workflow reads them too.
-
-    They stand in the container's environment: a metadata property may not hold commas.
-    """
-    answer = connection.client("sagemaker").describe_model_package(ModelPackageName=arn)
-    containers = answer.get("InferenceSpecification", {}).get("Containers", [{}])
+def _classes(package: dict[str, Any]) -> list[str]:
+    """Where the inference workflow reads them too: the container's environment, as metadata may hold no commas."""
+    containers = package.get("InferenceSpecification", {}).get("Containers", [{}])
     named = containers[0].get("Environment", {}).get(_CLASSES_VARIABLE, "")
     return [name.strip() for name in named.split(",") if name.strip()]
 
