@@ -185,16 +185,18 @@ def _start_account(settings: Settings, *, keep: bool) -> None:
 
 
 def _deploy(connection: Connection) -> None:
-    lines = 0
+    created = set()
     with screen.err.status("deploying") as status:
 
         def show(line: str) -> None:
-            nonlocal lines
-            lines += line.startswith("CREATE_COMPLETE")
+            done, _, name = line.partition(" ")
+            if done == "CREATE_COMPLETE":
+                created.add(name)
             status.update(line)
 
         stack.deploy(connection, show)
-    screen.say(f"  {lines} resources created")
+    created.discard(connection.names.stack)  # the stack reports itself beside its resources
+    screen.say(f"  {len(created)} resources created")
 
 
 def _train(connection: Connection, source: Source, parameters: dict[str, str]) -> Run:
