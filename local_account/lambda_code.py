@@ -1,8 +1,9 @@
 """Where a function's code lies on disk: deployed zips and layers, unpacked once a content hash.
 
-Runs in the server process; writes ``<state>/functions/<sha256>/`` (a zip's files) and ``<state>/functions/runtime/``
-(boto3 and what it needs, as AWS's Python runtimes bring them: symbolic links into this interpreter's packages, so that
-a function sees these and nothing else that happens to be installed beside the account).
+Runs in the server process; writes ``<state>/functions/<sha256>/`` (a zip's files), ``<state>/functions/runtime/``
+(boto3 and what it needs, as AWS's Python runtimes bring them) and one folder for each layer of ``lambda_layers``. The
+latter two hold symbolic links into this interpreter's packages, so that a function sees these and nothing else that
+happens to be installed beside the account.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class CodeStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._runtime: Path | None = None
+        self._linked: set[str] = set()
 
     def unpack(self, digest: str, content: bytes) -> Path:
         """The folder with the files of the zip ``content``, whose SHA-256 is ``digest`` (hexadecimal)."""
@@ -57,14 +58,19 @@ class CodeStore:
 
     def runtime_packages(self) -> Path:
         """The folder with what AWS's runtime brings: boto3 and its dependencies."""
+        return self.installed("runtime", RUNTIME_DISTRIBUTIONS)
+
+    def installed(self, name: str, distributions: tuple[str, ...]) -> Path:
+        """The folder ``name`` with links to packages that are installed beside the account."""
+        folder = self.folder / name
         with self._lock:
-            if self._runtime is None:
-                self._runtime = self.folder / "runtime"
-                shutil.rmtree(self._runtime, ignore_errors=True)
-                self._runtime.mkdir(parents=True, mode=0o700)
-                for name in RUNTIME_DISTRIBUTIONS:
-                    _link_distribution(name, self._runtime)
-            return self._runtime
+            if name not in self._linked:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True, mode=0o700)
+                for distribution in distributions:
+                    _link_distribution(distribution, folder)
+                self._linked.add(name)
+        return folder
 
 
 def _link_distribution(name: str, folder: Path) -> None:

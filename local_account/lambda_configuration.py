@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from local_account.lambda_code import CodeError
 from local_account.lambda_errors import client_error
 from local_account.lambda_functions import Functions
+from local_account.lambda_layers import foreign_account, published_layer
 
 DROPPED_PROPERTIES = {"DeadLetterConfig", "EphemeralStorage", "Layers", "TracingConfig"}
 # What a property becomes when a stack's update leaves it out.
@@ -84,6 +85,22 @@ def _hook_attributes() -> None:
             configuration["DeadLetterConfig"] = function.dead_letter_config
         return configuration
 
+    def layers(function: Any, arns: list[str]) -> list[dict[str, Any]]:
+        """As moto's, which knows this account's layers only."""
+        found: list[dict[str, Any]] = []
+        for arn in arns:
+            owner = foreign_account(arn, function.account_id)
+            if owner and published_layer(arn) is None:
+                message = (
+                    f"The stand-in account cannot fetch the layer {arn} of account {owner}: publish its zip here with "
+                    "PublishLayerVersion"
+                )
+                raise client_error("InvalidParameterValueException", message, 400)
+            found += [{"Arn": arn, "CodeSize": 0}] if owner else original_layers(function, [arn])
+        return found
+
+    original_layers = LambdaFunction._get_layers_data
+    LambdaFunction._get_layers_data = layers
     LambdaFunction.__init__ = init
     LambdaFunction.update_configuration = update
     LambdaFunction.get_configuration = get_configuration

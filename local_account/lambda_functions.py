@@ -3,7 +3,8 @@
 Runs in the server process; ``awslambda`` calls it for requests, ``lambda_events`` for asynchronous invocations. It
 reads moto's ``LambdaFunction`` and keeps all that lives (pools, counters) here, so that moto's objects stay plain data.
 Differences from AWS: at most ``WORKER_LIMIT`` workers a function, further calls wait for one (AWS would start more);
-extensions in layers are not started; a function's role grants or denies nothing.
+extensions in layers are not started; a function's role grants or denies nothing. Lines in the embedded metric format
+become metrics, see ``embedded_metrics``.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_account.account import Account
+from local_account.embedded_metrics import embedded_values
 from local_account.lambda_code import CodeError, CodeStore
 from local_account.lambda_errors import FunctionError, ThrottledError
+from local_account.lambda_layers import check_installed, published_layer
 from local_account.lambda_runtime_api import Invocation, RuntimeApiServer
 from local_account.lambda_worker import FIRST_PATHS, LAST_PATHS
 from local_account.lambda_workers import PROGRAM, Outcome, Pool, Worker, WorkerPlan
@@ -160,6 +163,9 @@ class Functions:
         return WorkerPlan(function.function_name, version, folder, environment, command, timeout_s)
 
     def _layer_paths(self, arn: str) -> list[Any]:
+        if published := published_layer(arn):
+            check_installed(arn, published)
+            return [self.code.installed(f"layer-{published[0]}", published)]
         from moto.awslambda.models import lambda_backends  # heavy, and only needed once the server runs
 
         layer = lambda_backends[self._account.account_id][self._account.region].layers_versions_by_arn(arn)
@@ -203,6 +209,8 @@ class Functions:
         self._telemetry.add_metric("AWS/Lambda", "Invocations", 1, "Count", dimensions)
         self._telemetry.add_metric("AWS/Lambda", "Errors", 0 if outcome.error is None else 1, "Count", dimensions)
         self._telemetry.add_metric("AWS/Lambda", "Duration", outcome.duration_ms, "Milliseconds", dimensions)
+        for found in (value for line in outcome.lines for value in embedded_values(line)):
+            self._telemetry.add_metric(found.namespace, found.name, found.value, found.unit, found.dimensions)
         return lines
 
     def _end_idle_workers(self) -> None:

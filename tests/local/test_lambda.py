@@ -110,6 +110,52 @@ def test_layers_are_found(shop: Workshop) -> None:
     assert shop.invoke(name)[0] == "flatdeep"
 
 
+POWERTOOLS = "arn:aws:lambda:us-east-1:017000801446:layer:AWSLambdaPowertoolsPythonV3-python312-x86_64:27"
+USES_POWERTOOLS = """
+from aws_lambda_powertools import Logger, Metrics
+metrics = Metrics(namespace="Shop", service="till")
+logger = Logger(service="till")
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(event, context):
+    for value in event["values"]:
+        metrics.add_metric(name="Takings", unit="Count", value=value)
+    logger.info("counted", till=context.function_name)
+"""
+
+
+def test_the_layer_of_powertools_holds_it_and_its_metrics_reach_cloudwatch(shop: Workshop) -> None:
+    name = shop.function(USES_POWERTOOLS, Layers=[POWERTOOLS])
+    _, answer = shop.invoke(name, {"values": [2, 3.5]}, LogType="Tail")
+    assert "FunctionError" not in answer, base64.b64decode(answer["LogResult"]).decode()
+    shop.invoke(name, {"values": [4]})
+    logged = [json.loads(line) for line in shop.log_of(f"/aws/lambda/{name}", "counted") if '"counted"' in line]
+    assert [line["till"] for line in logged] == [name, name]
+    assert metric_sum(shop, "Takings", {"service": "till"}, namespace="Shop") == 9.5
+    configuration = shop.account.client("lambda").get_function_configuration(FunctionName=name)
+    assert [layer["Arn"] for layer in configuration["Layers"]] == [POWERTOOLS]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"_aws": {}}',
+        '{"_aws": {"CloudWatchMetrics": [{"Namespace": "Shop", "Dimensions": [["x"]], "Metrics": [{"Name": "m"}]}]}}',
+        '{"_aws": broken',
+    ],
+)
+def test_a_line_that_only_looks_like_a_metric_stays_a_line(shop: Workshop, line: str) -> None:
+    name = shop.function(f"def handler(event, context):\n    print({line!r})\n    return 1\n")
+    assert shop.invoke(name)[0] == 1
+    assert line in shop.log_of(f"/aws/lambda/{name}", "_aws")
+
+
+def test_a_layer_of_another_account_is_refused(shop: Workshop) -> None:
+    layer = "arn:aws:lambda:us-east-1:770693421928:layer:Klayers-p312-Pillow:4"
+    with pytest.raises(ClientError, match=r"cannot fetch the layer .* of account 770693421928: publish its zip here"):
+        shop.function(ECHO, Layers=[layer])
+
+
 def test_a_worker_is_reused(shop: Workshop) -> None:
     name = shop.function(
         "count = 0\ndef handler(event, context):\n    global count\n    count += 1\n    return count\n"
@@ -219,17 +265,17 @@ def test_metrics_are_counted(shop: Workshop) -> None:
     name = shop.function("def handler(event, context):\n    return 1 / event['n']\n")
     shop.invoke(name, {"n": 1})
     shop.invoke(name, {"n": 0})
-    sums = {metric: metric_sum(shop, metric, name) for metric in ("Invocations", "Errors")}
+    sums = {metric: metric_sum(shop, metric, {"FunctionName": name}) for metric in ("Invocations", "Errors")}
     assert sums == {"Invocations": 2.0, "Errors": 1.0}
 
 
-def metric_sum(shop: Workshop, metric: str, function: str) -> float:
+def metric_sum(shop: Workshop, metric: str, dimensions: dict[str, str], namespace: str = "AWS/Lambda") -> float:
     time.sleep(0.6)
     now = time.time()
     answer = shop.account.client("cloudwatch").get_metric_statistics(
-        Namespace="AWS/Lambda",
+        Namespace=namespace,
         MetricName=metric,
-        Dimensions=[{"Name": "FunctionName", "Value": function}],
+        Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
         StartTime=now - 120,
         EndTime=now + 60,
         Period=60,
