@@ -1,7 +1,8 @@
 """Evaluate the model on the held-out test images, through the very functions that serve it.
 
-Runs in a SageMaker processing container. Reads ``model.tar.gz`` and the dataset folder; writes ``evaluation.json``
-(SageMaker's ``multiclass_classification_metrics`` and sections of our own) and ``predictions.csv``.
+Runs in a SageMaker processing container. Reads the dataset folder and ``model.tar.gz`` (or, with ``--predictions``,
+a batch transform's outputs) and, with ``--champion-group``, the approved model from the registry. Writes
+``evaluation.json`` (SageMaker's ``multiclass_classification_metrics`` and sections of our own), ``predictions.csv``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import csv
 import json
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +20,36 @@ import numpy as np
 
 from imaging.dataset import DatasetError, Example, read_examples, read_manifest
 from imaging.labels import LabelsError
-from processing.archive import extract_archive
+from processing.evaluation_answers import MODEL_ARCHIVE, load_model, served_probabilities, stored_probabilities
+from processing.evaluation_champion import Comparison, compare_with_champion
 from processing.job import MESSAGE_FILE, JobError, run_job
 from processing.scores import (
     Floats,
     Labels,
+    areas_under_curve,
     calibration_error,
     class_scores,
     confusion,
     coverage,
+    reliability,
     summary_with_deviation,
+    threshold_for_accuracy,
     wilson_interval,
 )
-from serving.inference import (
-    JSON_TYPE,
-    MODEL_FILE,
-    Model,
-    ModelError,
-    RequestError,
-    input_fn,
-    model_fn,
-    output_fn,
-    predict_fn,
-)
+from serving.inference import ModelError
 
-MODEL_ARCHIVE = "model.tar.gz"
 THRESHOLDS = (0.73, 0.93, 0.94)  # always reported, so that evaluations stay comparable when the threshold moves
+FINE_THRESHOLDS = (*(round(percent / 100, 2) for percent in range(50, 100)), 0.995)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What was measured: the test images, their labels int64 [N] and the probabilities float64 [N, classes]."""
+
+    classes: list[str]
+    examples: list[Example]
+    labels: Labels
+    probabilities: Floats
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,8 +58,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> None:
         try:
-            document = evaluate(arguments.model, arguments.dataset, arguments.output, arguments.threshold)
-        except (DatasetError, LabelsError, ModelError, RequestError) as error:
+            document = evaluate(arguments)
+        except (DatasetError, LabelsError, ModelError) as error:
             raise JobError(str(error)) from error
         accuracy = document["multiclass_classification_metrics"]["accuracy"]["value"]
         low, high = document["accuracy_interval_95"]
@@ -66,83 +72,120 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     root = Path("/opt/ml/processing")
     parser = argparse.ArgumentParser(prog="processing.evaluate", description="Evaluate a model on the test images.")
     parser.add_argument("--model", type=Path, default=root / "input/model", help=f"folder with {MODEL_ARCHIVE}")
+    parser.add_argument("--predictions", type=Path, help="folder with a batch transform's outputs, instead of a model")
     parser.add_argument("--dataset", type=Path, default=root / "input/dataset")
     parser.add_argument("--output", type=Path, default=root / "output/evaluation")
     parser.add_argument("--threshold", type=float, default=0.93, help="confidence from which a prediction counts")
+    parser.add_argument("--wished-accuracy", type=float, default=0.99, help="find the threshold that reaches this")
+    parser.add_argument("--champion-group", default="", help="compare with this group's newest approved version")
+    parser.add_argument(
+        "--champion-significance", type=float, default=0.05, help="p-value below which it counts as worse; 0: no check"
+    )
+    parser.add_argument("--accuracy-gate", type=float, help="the accuracy the pipeline asks for, named in the page")
     parser.add_argument("--message-file", type=Path, default=MESSAGE_FILE)
     return parser.parse_args(argv)
 
 
-def evaluate(model_folder: Path, dataset: Path, output: Path, threshold: float) -> dict[str, Any]:
-    """Evaluate and write both files; the content of ``evaluation.json``. Raises what main() turns into a message."""
-    if not 0.0 <= threshold <= 1.0:
-        raise JobError(f"--threshold must lie between 0 and 1, got {threshold}")
-    classes = read_manifest(dataset)["classes"]
-    examples = read_examples(dataset, "test")
+def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Evaluate and write the files; the content of ``evaluation.json``. Raises what main() turns into a message."""
+    _check(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        model = _load_model(model_folder, Path(scratch))
-        if model.classes != classes:
-            raise JobError(f"the model knows {model.classes}, the dataset {classes}: they come from different runs")
-        probabilities = np.array([_serve(model, example.path.read_bytes()) for example in examples], dtype=np.float64)
-    labels = np.array([example.label for example in examples], dtype=np.int64)
-    document = describe(classes, labels, probabilities, threshold)
-    output.mkdir(parents=True, exist_ok=True)
-    _write_predictions(output / "predictions.csv", classes, examples, probabilities)
-    _write_atomically(output / "evaluation.json", json.dumps(document, indent=2) + "\n")
+        measured = _measure(arguments, Path(scratch))
+    champion = None
+    if arguments.champion_group and arguments.champion_significance > 0:
+        champion = compare_with_champion(
+            arguments.champion_group, measured.classes, measured.examples, measured.labels, measured.probabilities
+        )
+    document = {
+        **describe(measured, arguments.threshold, arguments.wished_accuracy),
+        "champion": champion,
+        "champion_gate": champion_gate(champion),
+    }
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    _write_predictions(arguments.output / "predictions.csv", measured, arguments.dataset)
+    _write_atomically(arguments.output / "evaluation.json", json.dumps(document, indent=2) + "\n")
     return document
 
 
-def _load_model(folder: Path, scratch: Path) -> Model:
-    archive = folder / MODEL_ARCHIVE
-    if not archive.is_file():
-        raise JobError(f"{archive} is missing: expected the training job's model archive, which holds {MODEL_FILE}")
-    extract_archive(archive, scratch)
-    return model_fn(str(scratch))
+def _check(arguments: argparse.Namespace) -> None:
+    for name in ("threshold", "champion_significance", "accuracy_gate"):
+        value = getattr(arguments, name)
+        if value is not None and not 0.0 <= value <= 1.0:
+            raise JobError(f"--{name.replace('_', '-')} must lie between 0 and 1, got {value}")
+    if not 0.0 < arguments.wished_accuracy <= 1.0:
+        raise JobError(f"--wished-accuracy must be above 0 and at most 1, got {arguments.wished_accuracy}")
 
 
-def _serve(model: Model, png: bytes) -> list[float]:
-    answer = output_fn(predict_fn(input_fn(png, "image/png"), model), JSON_TYPE)
-    probabilities: list[float] = json.loads(answer)
-    return probabilities
+def _measure(arguments: argparse.Namespace, scratch: Path) -> Evaluated:
+    classes = read_manifest(arguments.dataset)["classes"]
+    examples = read_examples(arguments.dataset, "test")
+    labels = np.array([example.label for example in examples], dtype=np.int64)
+    if labels.max() >= len(classes):
+        raise JobError(f"{arguments.dataset}/test.lst holds label {labels.max()}, but there are {len(classes)} classes")
+    if arguments.predictions:
+        folder, test = arguments.predictions, arguments.dataset / "test"
+        return Evaluated(classes, examples, labels, stored_probabilities(folder, test, examples, len(classes)))
+    model = load_model(arguments.model / MODEL_ARCHIVE, scratch)
+    if model.classes != classes:
+        raise JobError(f"the model knows {model.classes}, the dataset {classes}: they come from different runs")
+    return Evaluated(classes, examples, labels, served_probabilities(model, examples))
 
 
-def describe(classes: list[str], labels: Labels, probabilities: Floats, threshold: float) -> dict[str, Any]:
-    """``evaluation.json`` for true labels int64 [N] and probabilities float64 [N, classes]."""
+def describe(measured: Evaluated, threshold: float, wished_accuracy: float) -> dict[str, Any]:
+    """``evaluation.json`` without the champion."""
+    classes, labels, probabilities = measured.classes, measured.labels, measured.probabilities
     matrix = confusion(labels, probabilities.argmax(axis=1), len(classes))
     named = {name: dict(zip(classes, row, strict=True)) for name, row in zip(classes, matrix.tolist(), strict=True)}
+    areas = areas_under_curve(labels, probabilities)
+    known = [area for area in areas if area is not None]
+    bins = reliability(labels, probabilities)
     return {
         "multiclass_classification_metrics": {"confusion_matrix": named, **summary_with_deviation(matrix)},
         "images": len(labels),
         "accuracy_interval_95": list(wilson_interval(int(np.trace(matrix)), len(labels))),
-        "classes": _per_class(classes, matrix),
-        "calibration_error": calibration_error(labels, probabilities),
+        "area_under_curve": float(np.mean(known)) if known else None,
+        "classes": _per_class(classes, matrix, areas),
+        "calibration_error": calibration_error(bins),
+        "reliability": bins,
         "threshold": threshold,
         "coverage": [coverage(labels, probabilities, value) for value in sorted({*THRESHOLDS, threshold})],
+        "threshold_for_accuracy": threshold_for_accuracy(labels, probabilities, wished_accuracy),
+        "threshold_table": [coverage(labels, probabilities, value) for value in FINE_THRESHOLDS],
     }
 
 
-def _per_class(classes: list[str], matrix: Labels) -> dict[str, dict[str, Any]]:
+def champion_gate(champion: Comparison | None) -> dict[str, dict[str, float]]:
+    """What the pipeline's condition reads: 1 where there is nothing to be worse than."""
+    p_value = champion["p_value"] if champion else None
+    return {"p_value_worse": {"value": 1.0 if p_value is None else p_value}}
+
+
+def _per_class(classes: list[str], matrix: Labels, areas: list[float | None]) -> dict[str, dict[str, Any]]:
     precision, recall, f1 = class_scores(matrix)
-    support = matrix.sum(axis=1)
+    support, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     return {
         name: {
             "images": int(support[i]),
             "precision": float(precision[i]),
+            "precision_interval_95": list(wilson_interval(int(matrix[i, i]), int(predicted[i]))),
             "recall": float(recall[i]),
             "recall_interval_95": list(wilson_interval(int(matrix[i, i]), int(support[i]))),
             "f1": float(f1[i]),
+            "area_under_curve": areas[i],
         }
         for i, name in enumerate(classes)
     }
 
 
-def _write_predictions(path: Path, classes: list[str], examples: list[Example], probabilities: Floats) -> None:
+def _write_predictions(path: Path, measured: Evaluated, dataset: Path) -> None:
+    classes = measured.classes
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["path", "true", "predicted", "confidence"])
-        for example, row in zip(examples, probabilities, strict=True):
-            name = f"{example.path.parent.name}/{example.path.name}"
-            writer.writerow([name, classes[example.label], classes[int(row.argmax())], float(row.max())])
+        writer.writerow(["path", "true", "predicted", "confidence", *(f"probability_{name}" for name in classes)])
+        for example, row in zip(measured.examples, measured.probabilities, strict=True):
+            name = example.path.relative_to(dataset).as_posix()
+            predicted = classes[int(row.argmax())]
+            writer.writerow([name, classes[example.label], predicted, float(row.max()), *row.tolist()])
 
 
 def _write_atomically(path: Path, text: str) -> None:

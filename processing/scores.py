@@ -1,4 +1,4 @@
-"""Figures about a classifier from true labels and probabilities: metrics, intervals, calibration, coverage.
+"""Figures about a classifier from true labels and probabilities: metrics, intervals, calibration, coverage, McNemar.
 
 Runs in the evaluation job; pure functions of arrays. ``labels`` is int64 [N], ``probabilities`` float64 [N, classes].
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -80,30 +81,116 @@ def wilson_interval(successes: int, total: int) -> tuple[float, float]:
     share = successes / total
     centre = (share + Z_95**2 / (2 * total)) / (1 + Z_95**2 / total)
     half = Z_95 * math.sqrt(share * (1 - share) / total + Z_95**2 / (4 * total**2)) / (1 + Z_95**2 / total)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # rounding may cross the share
 
 
-def calibration_error(labels: Labels, probabilities: Floats) -> float:
-    """Expected calibration error over ten equal bins of confidence. Source: Naeini et al., AAAI 2015."""
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
+def areas_under_curve(labels: Labels, probabilities: Floats) -> list[float | None]:
+    """Area under the ROC curve of each class against the rest; None where only one of the two kinds is there.
+
+    From ranks, ties counted half: Hanley and McNeil, Radiology 1982.
+    """
+    areas: list[float | None] = []
+    for column in range(probabilities.shape[1]):
+        positive = labels == column
+        hits, misses = int(positive.sum()), int((~positive).sum())
+        excess = stats.rankdata(probabilities[:, column])[positive].sum() - hits * (hits + 1) / 2
+        areas.append(float(excess / (hits * misses)) if hits and misses else None)
+    return areas
+
+
+def reliability(labels: Labels, probabilities: Floats) -> list[dict[str, Any]]:
+    """Mean confidence and accuracy of each bin of confidence that holds an image; the last bin includes 1."""
+    confidence, correct = top_answers(labels, probabilities)
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps = [abs(correct[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
-    return float(sum(gaps))
+    rows = []
+    for number in np.unique(bins):
+        chosen = bins == number
+        rows.append(
+            {
+                "from": float(number / CALIBRATION_BINS),
+                "to": float((number + 1) / CALIBRATION_BINS),
+                "count": int(chosen.sum()),
+                "confidence": float(confidence[chosen].mean()),
+                "accuracy": float(correct[chosen].mean()),
+                "accuracy_interval_95": list(wilson_interval(int(correct[chosen].sum()), int(chosen.sum()))),
+            }
+        )
+    return rows
+
+
+def calibration_error(bins: list[dict[str, Any]]) -> float:
+    """Expected calibration error, from reliability(). Source: Naeini et al., AAAI 2015."""
+    total = sum(row["count"] for row in bins)
+    return float(sum(abs(row["accuracy"] - row["confidence"]) * row["count"] / total for row in bins))
 
 
 def coverage(labels: Labels, probabilities: Floats, threshold: float) -> dict[str, Any]:
     """The share of images whose confidence reaches the threshold, and the accuracy among those (None without any)."""
-    passing = probabilities.max(axis=1) >= threshold
-    correct = int((probabilities.argmax(axis=1) == labels)[passing].sum())
-    count = int(passing.sum())
+    confidence, right = top_answers(labels, probabilities)
+    passing = confidence >= threshold
+    correct, count = int(right[passing].sum()), int(passing.sum())
     return {
         "threshold": threshold,
         "count": count,
         "coverage": count / len(labels),
+        "coverage_interval_95": list(wilson_interval(count, len(labels))),
         "accuracy": correct / count if count else None,
         "accuracy_interval_95": list(wilson_interval(correct, count)),
     }
+
+
+def threshold_for_accuracy(labels: Labels, probabilities: Floats, wished: float) -> dict[str, Any]:
+    """The threshold that lets the most images pass with at least the wished accuracy among them, if there is one.
+
+    The figures at the top are the estimate: chosen on these images, so optimistic. ``assured`` is the threshold where
+    even the lower end of the accuracy's interval reaches the wish, which takes ``images_to_assure`` passing images
+    without one mistake (None: no number of images is enough).
+    """
+    confidence, correct = top_answers(labels, probabilities)
+    order = np.argsort(-confidence, kind="stable")
+    ranked, hits = confidence[order], np.cumsum(correct[order])
+    last_of_ties = np.flatnonzero(np.append(ranked[:-1] > ranked[1:], True))  # equal confidences pass together
+    shares = [(int(at), int(hits[at]), int(at) + 1) for at in last_of_ties]
+    estimated = [at for at, right, count in shares if right / count >= wished]
+    assured = [at for at, right, count in shares if wilson_interval(right, count)[0] >= wished]
+
+    def point(fitting: list[int]) -> dict[str, Any]:
+        if not fitting:
+            return dict.fromkeys(("threshold", "count", "coverage", "accuracy", "accuracy_interval_95"))
+        at = fitting[-1]
+        below = float(ranked[at + 1]) if at + 1 < len(ranked) else 0.0
+        entry = coverage(labels, probabilities, _shortest_between(below, float(ranked[at])))
+        return {key: value for key, value in entry.items() if key != "coverage_interval_95"}
+
+    needed = math.ceil(Z_95**2 * wished / (1 - wished)) if wished < 1 else None
+    return {"wished": wished, **point(estimated), "assured": point(assured), "images_to_assure": needed}
+
+
+def _shortest_between(below: float, top: float) -> float:
+    """The number with the fewest decimals that is above ``below`` and not above ``top``."""
+    for decimals in range(2, 7):
+        scale = 10.0**decimals
+        rounded = math.floor(top * scale) / scale
+        if below < rounded <= top:
+            return rounded
+    return top
+
+
+def mcnemar_worse(only_champion_right: int, only_challenger_right: int) -> float:
+    """One-sided exact p-value that the challenger is worse; small: it errs where the champion does not.
+
+    Of the images that only one of the two gets right, each falls to either with probability 1/2 if both are equally
+    good. Source: McNemar, Psychometrika 1947, with the binomial tail in place of its chi-square.
+    """
+    disagreed = only_champion_right + only_challenger_right
+    if disagreed == 0:
+        return 1.0
+    return float(stats.binomtest(only_champion_right, disagreed, 0.5, alternative="greater").pvalue)
+
+
+def top_answers(labels: Labels, probabilities: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """The confidence of each answer, float64 [N], and whether it is right, bool [N]."""
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
 
 
 def _ratio(numerator: Floats, denominator: npt.NDArray[Any]) -> Floats:
