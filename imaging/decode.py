@@ -1,21 +1,49 @@
 """Turn the bytes of any picture into the 32 x 32 RGB array that the model takes, or refuse them with a clear reason.
 
 Runs in containers: training data, evaluation and live requests all pass through here, so that no two of them differ.
+
+| what comes | what becomes of it |
+| --- | --- |
+| grey, 1-bit, palette, CMYK | converted to RGB |
+| 16 bits a channel | scaled to 8: the high byte |
+| transparency of any kind | laid on white, as a browser or a product page shows it |
+| EXIF orientation | applied; EXIF data that cannot be read are ignored, the picture is whole without them |
+| another size | scaled with a bicubic filter |
+| another shape | half of what the longer side has too much is cut off, the rest is squeezed: see `_frame` |
+| animated GIF, PNG or WebP | refused: which frame is meant? (of several pictures in a JPEG, the first) |
+| more pixels than MAX_PIXELS, a side over MAX_SIDE | refused before decoding |
+| empty, truncated, damaged, another format, no width or height | refused |
 """
 
 from __future__ import annotations
 
 import io
+import math
+import threading
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 IMAGE_SIZE = 32  # pixels per side; CIFAR's size
 MAX_PIXELS = 40_000_000  # a 40-megapixel photograph needs 160 MB once decoded; larger ones are refused before decoding
+MAX_SIDE = 20_000  # pixels; Pillow keeps a pointer for each row: 40 million rows of one pixel took 900 MB
+LARGE_PIXELS = 2_000_000  # pictures above this are decoded one at a time, whatever the number of threads
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+ANIMATED_FORMATS = {"PNG", "WEBP", "GIF"}
+ORIENTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Pixels = npt.NDArray[np.uint8]
+
+_one_large_picture = threading.Lock()
 
 
 class ImageError(ValueError):
@@ -23,22 +51,25 @@ class ImageError(ValueError):
 
 
 def decode_image(data: bytes) -> Pixels:
-    """Decode, turn upright by EXIF, flatten onto white, and scale to uint8 [32, 32, 3], RGB.
+    """Decode, scale, flatten onto white and turn upright: uint8 [32, 32, 3], RGB.
 
-    Raises ImageError for empty, foreign, truncated or oversized input.
+    Raises ImageError for empty, foreign, animated, truncated or oversized input.
     """
     if not data:
         raise ImageError("the image is empty (0 bytes)")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            _refuse_oversized(picture)
-            picture.draft("RGB", (IMAGE_SIZE, IMAGE_SIZE))
-            return np.asarray(_scale(_to_rgb(ImageOps.exif_transpose(picture))), dtype=np.uint8)
+            _refuse(picture)
+            if picture.width * picture.height <= LARGE_PIXELS:
+                return _decode(picture)
+            with _one_large_picture:
+                return _decode(picture)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{len(data)} bytes starting with {data[:8]!r} are not an image; expected one of {', '.join(FORMATS)}"
+            f"{len(data)} bytes starting with {data[:8]!r} are not an image with any pixels;"
+            f" expected one of {', '.join(FORMATS)}"
         ) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ImageError(f"the image declares more than {MAX_PIXELS:,} pixels") from error
@@ -47,27 +78,64 @@ def decode_image(data: bytes) -> Pixels:
         raise ImageError(f"the image is truncated or damaged: {error}") from error
 
 
-def _refuse_oversized(picture: Image.Image) -> None:
+def _refuse(picture: Image.Image) -> None:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"the image has {width} x {height} pixels, more than the {MAX_PIXELS:,} accepted")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"the image has {width} x {height} pixels, a side may have at most {MAX_SIDE:,}")
+    if picture.format in ANIMATED_FORMATS and getattr(picture, "is_animated", False):
+        raise ImageError(f"the {picture.format} is animated; send one of its frames as a still image")
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def _decode(picture: Image.Image) -> Pixels:
+    picture.draft("RGB", (IMAGE_SIZE, IMAGE_SIZE))
+    picture.load()
+    # Turned last, when it is small: framing and scaling treat both sides alike.
+    turn = ORIENTATIONS.get(_orientation(picture))
+    upright = _scale_to_rgb(picture)
+    return np.asarray(upright if turn is None else upright.transpose(turn), dtype=np.uint8)
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    # A camera's or an editor's broken EXIF block raises whatever the parser meets.
+    except Exception:
+        return 1
+
+
+def _scale_to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):  # 16-bit grey: convert() would clip to white instead of scaling
-        picture = Image.fromarray((np.asarray(picture, dtype=np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        picture = Image.alpha_composite(white, layer)
-    return picture.convert("RGB")
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if not picture.has_transparency_data:
+        return _scale(picture.convert("RGB"))
+    layer = picture.convert("RGBA")
+    if layer.size != (IMAGE_SIZE, IMAGE_SIZE):
+        # Premultiplied, or the colours below transparent pixels would bleed into their neighbours.
+        layer = _scale(layer.convert("RGBa")).convert("RGBA")
+    white = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(white, layer).convert("RGB")
 
 
 def _scale(picture: Image.Image) -> Image.Image:
     size = (IMAGE_SIZE, IMAGE_SIZE)
     if picture.size == size:
         return picture
-    return picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return picture.resize(size, Image.Resampling.BICUBIC, box=_frame(*picture.size), reducing_gap=3.0)
+
+
+def _frame(width: int, height: int) -> tuple[float, float, float, float]:
+    """The part of a picture that is squeezed into the square: its shape is the square root of the picture's.
+
+    Nobody knows whether a wide photograph's subject fills it or stands in the middle. Cropping to a square loses wheels
+    in the first case, squeezing all of it distorts the second; half of each loses least in the worse case
+    (``python benchmarks/framing.py``).
+    """
+    side = math.sqrt(width * height)
+    seen_width, seen_height = min(side, width), min(side, height)
+    left, top = (width - seen_width) / 2, (height - seen_height) / 2
+    return (left, top, left + seen_width, top + seen_height)
 
 
 def encode_png(pixels: Pixels) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -49,28 +51,145 @@ def test_other_formats_are_read(kind: str, mode: str) -> None:
     assert decode_image(encoded(Image.new(mode, (100, 60)), kind)).shape == (32, 32, 3)
 
 
+def raw_png(size: tuple[int, int], depth: int, colour: int, rows: bytes, *extra: tuple[bytes, bytes]) -> bytes:
+    """A PNG put together by hand: Pillow does not write what these tests send."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), *extra, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in chunks)
+
+
 def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
     grey = Image.fromarray(np.full((32, 32), 0x8000, dtype=np.uint16))
     assert np.all(decode_image(encoded(grey)) == 0x80)
 
 
+@pytest.mark.parametrize(
+    ("colour", "pixel", "expected"),
+    [
+        (2, b"\x80\x01\x40\x02\xff\xff", (0x80, 0x40, 0xFF)),
+        (4, b"\x80\x01\xff\xff", (0x80, 0x80, 0x80)),
+        (6, b"\x80\x01\x40\x02\xff\xff\xff\xff", (0x80, 0x40, 0xFF)),
+        (6, b"\x80\x01\x40\x02\xff\xff\x00\x00", (255, 255, 255)),
+    ],
+)
+def test_sixteen_bits_a_channel_keep_the_high_byte(colour: int, pixel: bytes, expected: tuple[int, ...]) -> None:
+    decoded = decode_image(raw_png((4, 4), 16, colour, (b"\0" + 4 * pixel) * 4))
+    assert {tuple(p) for p in decoded.reshape(-1, 3).tolist()} == {expected}
+
+
 def test_transparent_parts_become_white() -> None:
     assert np.all(decode_image(encoded(Image.new("RGBA", (32, 32), (0, 0, 0, 0)))) == 255)
+    assert np.all(decode_image(encoded(Image.new("LA", (90, 40), (0, 0)))) == 255)
+    assert np.all(decode_image(encoded(Image.new("RGBA", (50, 50), (0, 0, 0, 128)), "WEBP", lossless=True)) == 127)
 
 
-def test_exif_orientation_is_applied() -> None:
-    picture = Image.new("RGB", (64, 64), "black")
-    picture.paste("white", (0, 0, 64, 32))
+def test_a_palette_s_transparent_colour_becomes_white_and_the_others_stay() -> None:
+    picture = Image.new("P", (32, 32))
+    picture.putpalette([255, 0, 0, 0, 0, 255])
+    picture.paste(1, (0, 0, 16, 32))
+    assert decode_image(encoded(picture))[0, [0, 31]].tolist() == [[0, 0, 255], [255, 0, 0]]
+    assert decode_image(encoded(picture, transparency=0))[0, [0, 31]].tolist() == [[0, 0, 255], [255, 255, 255]]
+    assert decode_image(encoded(picture, transparency=b"\x00\xff"))[0, [0, 31]].tolist() == [[0, 0, 255], [255] * 3]
+
+
+def test_colours_below_transparent_pixels_do_not_bleed_when_a_picture_is_scaled() -> None:
+    picture = Image.new("RGBA", (256, 256), (255, 0, 0, 0))
+    picture.paste((0, 0, 255, 255), (0, 0, 124, 256))
+    decoded = decode_image(encoded(picture)).astype(int)
+    assert np.all(decoded[..., 0] <= decoded[..., 2])
+
+
+def test_bits_are_black_and_white() -> None:
+    picture = Image.new("1", (32, 32))
+    picture.paste(1, (0, 0, 16, 32))
+    assert decode_image(encoded(picture))[5, [0, 31]].tolist() == [[255] * 3, [0] * 3]
+
+
+def test_cmyk_is_converted() -> None:
+    red = Image.new("CMYK", (64, 64), (0, 255, 255, 0))
+    assert np.abs(decode_image(encoded(red, "JPEG")).astype(int) - [255, 0, 0]).max() < 4
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_orientation_is_applied(tag: int, kind: str) -> None:
+    upright = Image.new("RGB", (96, 64), "black")
+    upright.paste("white", (0, 0, 48, 32))
+    # How a camera that writes this tag stored the picture: the inverse of what a viewer does with the tag.
+    stored = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[tag]
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn a quarter clockwise: the top becomes the right side
-    turned = decode_image(encoded(picture, "JPEG", exif=exif.tobytes()))
-    assert turned[16, 28].min() > 200
-    assert turned[16, 3].max() < 50
+    exif[0x0112] = tag
+    picture = upright if stored is None else upright.transpose(stored)
+    decoded = decode_image(encoded(picture, kind, exif=exif.tobytes())).astype(int)
+    assert np.abs(decoded - decode_image(encoded(upright, kind))).max() < 12
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize(
+    "exif", [b"garbage", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04abc\0"]
+)
+def test_a_picture_with_broken_exif_is_read_as_it_lies(exif: bytes) -> None:
+    picture = Image.new("RGB", (64, 64), "red")
+    assert np.array_equal(
+        decode_image(encoded(picture, "JPEG", exif=b"Exif\0\0" + exif)), decode_image(encoded(picture, "JPEG"))
+    )
+
+
+def test_half_of_what_a_wide_picture_has_too_much_is_cut_off() -> None:
+    """A 4 to 1 picture is seen from one quarter to three quarters of its width, squeezed to half its width."""
+    bands = Image.new("RGB", (256, 64), "black")
+    bands.paste("white", (64, 0, 192, 64))
+    assert decode_image(encoded(bands))[:, 2:30].min() > 200
+    assert decode_image(encoded(bands.rotate(90, expand=True)))[2:30].min() > 200
+    bands.paste("red", (96, 0, 160, 64))
+    red = decode_image(encoded(bands))[16, :, 1] < 128
+    assert red.nonzero()[0].tolist() == list(range(8, 24))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_an_animated_picture_is_refused_and_a_still_one_of_that_kind_read(kind: str) -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    assert decode_image(encoded(frames[0], kind))[0, 0].tolist()[0] > 250
+    with pytest.raises(ImageError, match=f"the {kind} is animated"):
+        decode_image(encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
+
+
+def test_a_phone_s_jpeg_with_a_second_picture_counts_as_its_first() -> None:
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    decoded = decode_image(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:]))
+    assert decoded[0, 0, 0] > 250
+
+
+NOISE = Image.effect_noise((64, 64), 50).convert("RGB")
 
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(b"", "empty"), (b"<html>no picture</html>", "not an image"), (encode_png(random_pixels())[:600], "truncated")],
+    [
+        (b"", "empty"),
+        (b"<html>no picture</html>", "not an image"),
+        (b"%PDF-1.4", "not an image"),
+        (encode_png(random_pixels())[:600], "truncated"),
+        (encoded(NOISE)[:-40], "truncated"),
+        (encoded(NOISE, "JPEG")[:-400], "truncated"),
+        (encoded(NOISE, "WEBP")[:-100], "not an image|truncated"),
+        (raw_png((0, 0), 8, 2, b""), "any pixels"),
+        (raw_png((0, 5), 8, 2, b"\0" * 5), "any pixels"),
+        (encoded(Image.new("RGB", (8, 8)), "TIFF"), "not an image"),
+    ],
 )
 def test_what_is_no_picture_is_refused_with_the_reason(data: bytes, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
@@ -82,6 +201,26 @@ def test_a_decompression_bomb_is_refused_before_decoding() -> None:
     assert len(bomb) < 50_000
     with pytest.raises(ImageError, match="9000 x 9000"):
         decode_image(bomb)
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        ((60_000, 60_000), "declares more than"),
+        ((2**31 - 1, 2**31 - 1), "declares more than"),
+        ((1, 39_999_999), "side"),
+    ],
+)
+def test_a_header_alone_cannot_make_the_decoder_allocate(size: tuple[int, int], reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        decode_image(raw_png(size, 1, 0, b"\0" * 100))
+
+
+@pytest.mark.parametrize("kind", [b"iCCP", b"zTXt"])
+def test_a_bomb_in_a_text_chunk_is_refused(kind: bytes) -> None:
+    bomb = (kind, b"x\0\0" + zlib.compress(b"\0" * 20_000_000))
+    with pytest.raises(ImageError, match="too large"):
+        decode_image(raw_png((2, 2), 8, 2, (b"\0" + b"\1" * 6) * 2, bomb))
 
 
 def test_a_declared_size_beyond_pillows_own_limit_is_refused() -> None:
