@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import base64
 import importlib
-import json
 import logging
 import pkgutil
 from typing import Any
 
 from local_account.account import Account
 from local_account.stepfunctions_definition import problems
-from local_account.stepfunctions_executions import INPUT_LIMIT_BYTES, hook_executions
+from local_account.stepfunctions_executions import hook_executions
+from local_account.stepfunctions_programs import program_of
+from local_account.stepfunctions_states import hook_states
 from local_account.stepfunctions_tasks import hook_tasks
 from local_account.telemetry import Telemetry
 
@@ -40,9 +41,9 @@ def install(account: Account) -> None:
     _import_tasks()
     telemetry = Telemetry(account)
     telemetry.start()
+    hook_states()
     hook_tasks(account)
     hook_executions(account, telemetry)
-    _hook_size_limit()
     _hook_definitions()
     _hook_answers()
     _hook_callbacks()
@@ -56,18 +57,8 @@ def _import_tasks() -> None:
         importlib.import_module(module.name)
 
 
-def _hook_size_limit() -> None:
-    """AWS allows 262,144 bytes of UTF-8; moto allows one less and counts escaped text."""
-    from moto.stepfunctions.parser import quotas
-    from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
-
-    quotas.MAX_STATE_SIZE_UTF8_BYTES = INPUT_LIMIT_BYTES + 1
-    quotas.to_json_str = lambda value: json.dumps(json.loads(to_json_str(value)), ensure_ascii=False)
-
-
 def _hook_definitions() -> None:
     from moto.core.exceptions import AWSError
-    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
     original_create = StepFunctionsParserBackend.create_state_machine
@@ -77,7 +68,7 @@ def _hook_definitions() -> None:
         found = problems(definition)
         if not found:
             try:
-                AmazonStateLanguageParser.parse(definition)
+                program_of(definition)
             except Exception as error:  # the parser reports what it does not accept in many ways
                 found = [f"SCHEMA_VALIDATION_FAILED: {error}"]
         if found:

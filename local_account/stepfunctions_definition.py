@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from local_account.stepfunctions_queries import language_of, query_problems
+
 DEFINITION_LIMIT_BYTES = 1024 * 1024  # step-functions/latest/dg/service-quotas.html
 NAME_LIMIT = 80
 TYPES = {"Task", "Pass", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map"}
@@ -28,10 +30,8 @@ def problems(definition: str) -> list[str]:
         return [f"INVALID_JSON_DESCRIPTION: {error}"]
     if not isinstance(machine, dict):
         return ["INVALID_JSON_DESCRIPTION: A state machine is a JSON object"]
-    if "JSONata" in _values(machine, "QueryLanguage"):
-        return ["The stand-in account has no JSONata engine: use JSONPath (QueryLanguage is 'JSONata')"]
     names: list[str] = []
-    found = list(_check_machine(machine, "", names))
+    found = list(_check_machine(machine, "", names, str(machine.get("QueryLanguage", "JSONPath"))))
     found += [
         f"DUPLICATE_STATE_NAME: Duplicate State name: {name}"
         for name in sorted({n for n in names if names.count(n) > 1})
@@ -39,17 +39,7 @@ def problems(definition: str) -> list[str]:
     return found
 
 
-def _values(value: Any, key: str) -> set[Any]:
-    """Every string that a member ``key`` has anywhere in the document."""
-    if isinstance(value, list):
-        return set().union(*(_values(item, key) for item in value))
-    if not isinstance(value, dict):
-        return set()
-    own = {value[key]} if isinstance(value.get(key), str) else set()
-    return own.union(*(_values(item, key) for item in value.values()))
-
-
-def _check_machine(machine: dict[str, Any], path: str, names: list[str]) -> Iterator[str]:
+def _check_machine(machine: dict[str, Any], path: str, names: list[str], language: str) -> Iterator[str]:
     states = machine.get("States")
     if not isinstance(states, dict) or not states:
         yield f"SCHEMA_VALIDATION_FAILED: A non-empty object 'States' is required at {path or '/'}"
@@ -66,8 +56,9 @@ def _check_machine(machine: dict[str, Any], path: str, names: list[str]) -> Iter
             yield f"SCHEMA_VALIDATION_FAILED: A state is a JSON object at {where}"
             return
         yield from _check_state(name, state, states, where)
+        yield from query_problems(name, state, language, where)
         for inner_path, inner in _inner_machines(state):
-            yield from _check_machine(inner, f"{where}/{inner_path}", names)
+            yield from _check_machine(inner, f"{where}/{inner_path}", names, language_of(state, language))
     if start in states:
         reachable = _reachable(str(start), states)
         for name in states:

@@ -13,14 +13,14 @@ import logging
 import random
 import threading
 import uuid
-from functools import lru_cache
 from typing import Any
 
 from local_account.account import Account
 from local_account.moto_state import PastWorker
+from local_account.stepfunctions_encoding import STATE_LIMIT_BYTES, dumps
+from local_account.stepfunctions_programs import program_of
 from local_account.telemetry import Telemetry
 
-INPUT_LIMIT_BYTES = 262_144  # step-functions/latest/dg/service-quotas.html
 FINISHED_THREADS_KEPT = 256
 log = logging.getLogger(__name__)
 
@@ -95,17 +95,11 @@ def _now() -> datetime.datetime:
 def _hook_worker(publisher: Publisher) -> None:
     from moto.stepfunctions.parser.api import ExecutionStatus
     from moto.stepfunctions.parser.asl.eval import program_state as states
-    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-    from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
     from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
     from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
-    @lru_cache(maxsize=256)
-    def program(definition: str) -> Any:
-        return AmazonStateLanguageParser.parse(definition)[0]  # evaluation keeps nothing in it
-
     def entrypoint(worker: Any) -> Any:
-        return program(worker._evaluation_details.state_machine_details.definition)
+        return program_of(worker._evaluation_details.state_machine_details.definition)
 
     def terminated(communication: Any) -> None:
         """Set the result first and the status last: who sees SUCCEEDED must see the output."""
@@ -117,7 +111,7 @@ def _hook_worker(publisher: Publisher) -> None:
             end = env.program_state()
             status = ExecutionStatus.FAILED
             if isinstance(end, states.ProgramEnded):
-                execution.output = to_json_str(env.states.get_input(), separators=(",", ":"))
+                execution.output = dumps(env.states._states_data["input"])
                 status = ExecutionStatus.SUCCEEDED
             elif isinstance(end, states.ProgramTimedOut):
                 execution.error, status = "States.Timeout", ExecutionStatus.TIMED_OUT
@@ -162,10 +156,10 @@ def _hook_start(account: Account, telemetry: Telemetry, publisher: Publisher) ->
         trace_header: str | None = None,
     ) -> Any:
         text = "{}" if execution_input is None else execution_input
-        if len(text.encode()) > INPUT_LIMIT_BYTES:
+        if len(text.encode()) > STATE_LIMIT_BYTES:
             raise ValidationException(
                 "1 validation error detected: Value at 'input' failed to satisfy constraint: "
-                f"Member must have length less than or equal to {INPUT_LIMIT_BYTES}"
+                f"Member must have length less than or equal to {STATE_LIMIT_BYTES}"
             )
         try:
             json.loads(text)

@@ -291,7 +291,7 @@ def test_sizes_are_limited(shop: Workshop) -> None:
         ({"A": {"Type": "Pass", "End": True, "Colour": 1}}, ["Colour"]),
         ({"A": {"Type": "Task", "End": True}}, ["'Resource'", "state A"]),
         ({"A": {"Type": "Choice", "Choices": [{"Variable": "$.n", "IsNull": True, "Next": "B"}]}}, ["target: B"]),
-        ({"A": {"Type": "Pass", "End": True, "QueryLanguage": "JSONata"}}, ["JSONata"]),
+        ({"A": {"Type": "Pass", "End": True, "Output": 1}}, ["'Output' is not supported with QueryLanguage JSONPath"]),
         ({"A": {"Type": "Task", "Resource": "arn:aws:states:::sagemaker:createTrainingJob.sync", "End": True}}, ["A"]),
         (
             {"A": {"Type": "Map", "End": True, "ItemProcessor": {
