@@ -1,4 +1,4 @@
-"""The life of a job, the same for processing and training: a thread that runs it and keeps its record.
+"""The life of a job, the same for every kind: a thread that runs it and keeps its record.
 
 Runs in the server process. The record is what ``Describe*Job`` answers. ``<state>/jobs/<kind>-<name>`` is the job's
 ``/opt/ml`` while it runs; the logs tell what happened afterwards.
@@ -23,6 +23,7 @@ from local_account.sagemaker.tags import set_tags
 log = logging.getLogger(__name__)
 
 REASON_CHARACTERS = 1024
+WATCH_S = 1.0
 STOP_GRACE_S = 120  # between SIGTERM and SIGKILL, as AWS gives a job that is stopped
 ACCOUNT_STOPPED = "InternalServerError: the account was stopped while the job ran."
 UNFINISHED = ("InProgress", "Stopping")
@@ -35,7 +36,7 @@ class JobError(Exception):
 class JobRun:
     """One run of a job. Subclasses say how it is prepared, started and finished."""
 
-    kind: ClassVar[str]  # "Processing" or "Training": the prefix of the record's members
+    kind: ClassVar[str]  # "Processing", "Training" or "Transform": the prefix of the record's members
     table: ClassVar[str]
     runs: ClassVar[dict[str, JobRun]]
 
@@ -47,7 +48,7 @@ class JobRun:
         self.root: Path = self.account.state_dir.absolute() / "jobs" / f"{self.kind.lower()}-{self.name}"
         self.files = JobFiles(self.account, record["RoleArn"])
         self.stop_requested = threading.Event()
-        self.timed_out = False
+        self.exceeded = ""  # the member of StoppingCondition that ended the job
 
     def start(self) -> None:
         self.runs[self.name] = self
@@ -76,6 +77,17 @@ class JobRun:
     def see_line(self, line: str) -> None:
         """A line of the container's output."""
 
+    def watch(self) -> None:
+        """Called about every ``WATCH_S`` seconds while the container runs."""
+
+    def interrupted(self) -> bool:
+        """Whether the instance is taken away now: the job then starts anew on another one."""
+        return False
+
+    def stopping(self) -> None:
+        """The job was asked to stop."""
+        self.change("Stopping")
+
     def _run(self) -> None:
         status, reason = "Completed", None
         try:
@@ -92,11 +104,18 @@ class JobRun:
             status, reason = "Failed", ACCOUNT_STOPPED
         elif self.stop_requested.is_set():
             status, reason = "Stopped", None
-        elif self.timed_out:
-            reason = f"The job ran longer than MaxRuntimeInSeconds ({self._max_runtime_s()}) and was stopped."
+        elif self.exceeded:
+            limit = self.record["StoppingCondition"][self.exceeded]
+            reason = f"The job ran longer than {self.exceeded} ({limit}) and was stopped."
         self._end(status, reason)
 
     def _execute(self) -> str:
+        while (outcome := self._attempt()) is None:
+            self.entered("Starting")
+        return outcome
+
+    def _attempt(self) -> str | None:
+        """Run the job on one instance: Completed, Stopped, or None when the instance was taken away."""
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True, mode=0o700)
         self.entered("Downloading")
@@ -117,7 +136,10 @@ class JobRun:
             on_line=self.see_line,
         )
         exit_code = self._wait(container)
-        stopped = self.stop_requested.is_set() or self.timed_out
+        if exit_code is None:
+            self.entered("Interrupted")
+            return None
+        stopped = self.stop_requested.is_set() or bool(self.exceeded)
         self.entered("Uploading")
         self._upload(exit_code == 0 or stopped)
         if exit_code != 0 and not stopped:
@@ -133,16 +155,34 @@ class JobRun:
                 raise
             log.exception("%s job %s", self.kind, self.name)
 
-    def _wait(self, container: RunningContainer) -> int:
-        deadline = time.monotonic() + self._max_runtime_s()
+    def _wait(self, container: RunningContainer) -> int | None:
+        """The container's exit code, or None when it was interrupted."""
+        limit, seconds = min(self.limits_s().items(), key=lambda item: item[1])
+        deadline = time.monotonic() + seconds
+        watched = time.monotonic()
         while (exit_code := container.wait(0.1)) is None:
-            self.timed_out = time.monotonic() > deadline
-            if self.stop_requested.is_set() or self.timed_out:
+            if time.monotonic() > deadline:
+                self.exceeded = limit
+            if self.stop_requested.is_set() or self.exceeded:
                 container.stop(STOP_GRACE_S)
+            elif self.interrupted():
+                container.stop(STOP_GRACE_S)
+                return None
+            elif time.monotonic() - watched >= WATCH_S:
+                self._watch(container)
+                watched = time.monotonic()
         return exit_code
 
-    def _max_runtime_s(self) -> int:
-        return int(self.record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400))
+    def _watch(self, container: RunningContainer) -> None:
+        try:
+            self.watch()
+        except TransferError:
+            container.stop(STOP_GRACE_S)
+            raise
+
+    def limits_s(self) -> dict[str, float]:
+        """Seconds that the container may run, by the member of StoppingCondition that says so."""
+        return {"MaxRuntimeInSeconds": float(self.record["StoppingCondition"]["MaxRuntimeInSeconds"])}
 
     def _end(self, status: str, reason: str | None) -> None:
         changes: Resource = {f"{self.kind}EndTime": now()}
@@ -217,7 +257,7 @@ def stop(sagemaker: SageMaker, run: type[JobRun], name: str) -> None:
     job = run.runs.get(name)
     if status != "InProgress" or job is None:
         raise SageMakerError(f"The request was rejected because the {run.kind.lower()} job is in status {status}.")
-    job.change("Stopping")
+    job.stopping()
     job.stop_requested.set()
 
 

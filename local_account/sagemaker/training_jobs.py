@@ -7,32 +7,33 @@ Runs in the server process; writes the log group ``/aws/sagemaker/TrainingJobs``
 from __future__ import annotations
 
 import json
-import logging
 import re
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from local_account.archives import ArchiveError, extract_tar, pack_tar
-from local_account.sagemaker import job_runs
+from local_account.sagemaker import checkpoints, job_runs
+from local_account.sagemaker.checkpoints import Checkpoints
 from local_account.sagemaker.job_runs import JobError, JobRun
 from local_account.sagemaker.script_mode import Script, input_data_config, resource_config
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
+from local_account.sagemaker.training_metrics import Metrics
 
-log = logging.getLogger(__name__)
-
-CHECKPOINTS = "/opt/ml/checkpoints"
 _MESSAGES = {
     "Starting": "Starting the training job",
     "Downloading": "Downloading input data",
     "Training": "Training image download completed. Training in progress.",
+    "Interrupted": "Training job interrupted: its spot instance was taken back",
     "Uploading": "Uploading generated training model",
+    "Stopping": "Stopping the training job",
     "Completed": "Training job completed",
     "Failed": "Training job failed",
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job reached its maximum run time",
+    "MaxWaitTimeExceeded": "Training job reached its maximum wait time",
 }
+_LIMITS = {"MaxRuntimeInSeconds": "MaxRuntimeExceeded", "MaxWaitTimeInSeconds": "MaxWaitTimeExceeded"}
 
 
 class TrainingRun(JobRun):
@@ -45,9 +46,10 @@ class TrainingRun(JobRun):
     def __init__(self, sagemaker: SageMaker, record: Resource) -> None:
         super().__init__(sagemaker, record)
         self.script = Script.of(record.get("HyperParameters", {}), record.get("Environment", {}))
-        definitions = record["AlgorithmSpecification"].get("MetricDefinitions", [])
-        self._patterns = [(d["Name"], re.compile(d["Regex"])) for d in definitions]
-        self._metrics: list[tuple[str, float, float]] = []
+        self._metrics = Metrics(record["AlgorithmSpecification"].get("MetricDefinitions", []))
+        self._checkpoints: Checkpoints | None = None
+        self._trained_s = 0.0
+        self._container_started: float | None = None
 
     @property
     def output_uri(self) -> str:
@@ -65,11 +67,9 @@ class TrainingRun(JobRun):
             source = channel["DataSource"]["S3DataSource"]
             folder = self.root / "input" / "data" / channel["ChannelName"]
             self.files.download(source["S3Uri"], folder, source["S3DataType"])
-        checkpoints = self._checkpoints()
-        if checkpoints:
-            folder, uri = checkpoints
-            folder.mkdir(parents=True, exist_ok=True)
-            self.files.download(uri, folder, may_be_empty=True)
+        if "CheckpointConfig" in self.record:
+            self._checkpoints = Checkpoints(self.files, self.root, self.record["CheckpointConfig"])
+            self._checkpoints.restore()
         if self.script:
             self._fetch_code(self.script)
 
@@ -116,10 +116,45 @@ class TrainingRun(JobRun):
     def entered(self, phase: str) -> None:
         changes: Resource = {}
         if phase == "Training":
-            changes["TrainingStartTime"] = now()
+            self._container_started = time.monotonic()
+            if "TrainingStartTime" not in self.record:
+                changes["TrainingStartTime"] = now()
+        elif phase == "Interrupted":
+            self._count_time()
+            self._save_checkpoints(last=True)
         if not self.stop_requested.is_set():
             self._transition(phase)
         self.change(**changes)
+
+    def stopping(self) -> None:
+        self._transition("Stopping")
+        super().stopping()
+
+    def interrupted(self) -> bool:
+        """Only spot instances are taken back."""
+        spot = self.record.get("EnableManagedSpotTraining", False)
+        return spot and checkpoints.take_interruption(self.sagemaker, self.record["TrainingJobArn"])
+
+    def watch(self) -> None:
+        self._save_checkpoints()
+
+    def _save_checkpoints(self, *, last: bool = False) -> None:
+        if self._checkpoints:
+            self._checkpoints.save(last=last)
+
+    def _count_time(self) -> None:
+        """Add the time of this instance; an interrupted job has several."""
+        if self._container_started is not None:
+            self._trained_s += time.monotonic() - self._container_started
+            self._container_started = None
+
+    def limits_s(self) -> dict[str, float]:
+        """What is left of the run time, and of the time that a spot job may take with all its waiting."""
+        stopping = self.record["StoppingCondition"]
+        left = {name: seconds - self._trained_s for name, seconds in super().limits_s().items()}
+        if "MaxWaitTimeInSeconds" in stopping:
+            left["MaxWaitTimeInSeconds"] = stopping["MaxWaitTimeInSeconds"] - (now() - self.record["CreationTime"])
+        return left
 
     def _transition(self, status: str) -> None:
         with self.sagemaker.lock:
@@ -131,19 +166,13 @@ class TrainingRun(JobRun):
             self.record["SecondaryStatus"] = status
 
     def see_line(self, line: str) -> None:
-        for name, pattern in self._patterns:
-            match = pattern.search(line)
-            if match:
-                try:
-                    self._metrics.append((name, float(match.group(1)), time.time()))
-                except (ValueError, IndexError):  # AWS ignores what is not a number
-                    continue
+        if self._metrics.read(line):
+            with self.sagemaker.lock:
+                self.record["FinalMetricDataList"] = self._metrics.last()
 
     def upload(self, succeeded: bool) -> None:
-        self._publish_metrics()
-        checkpoints = self._checkpoints()
-        if checkpoints:
-            self.files.upload(*checkpoints)
+        self._metrics.publish(self.account, self.name)
+        self._save_checkpoints(last=True)
         results = self.root / "output" / "data"
         if results.is_dir() and any(results.iterdir()):
             archive = self.root / "output.tar.gz"
@@ -172,47 +201,18 @@ class TrainingRun(JobRun):
         return f"AlgorithmError: {details[: job_runs.REASON_CHARACTERS - 20 - len(suffix)]}{suffix}"
 
     def _end(self, status: str, reason: str | None) -> None:
-        self._transition("MaxRuntimeExceeded" if status == "Stopped" and self.timed_out else status)
+        self._count_time()
+        self._transition(_LIMITS.get(self.exceeded, status) if status == "Stopped" else status)
         ended = now()
         with self.sagemaker.lock:
             self.record["SecondaryStatusTransitions"][-1]["EndTime"] = ended
             if reason:
                 self.record["SecondaryStatusTransitions"][-1]["StatusMessage"] = reason
             if "TrainingStartTime" in self.record:
-                seconds = max(1, round(ended - self.record["TrainingStartTime"]))
-                self.record["TrainingTimeInSeconds"] = self.record["BillableTimeInSeconds"] = seconds
-            last = {name: (value, at) for name, value, at in self._metrics}
-            if last:
-                self.record["FinalMetricDataList"] = [
-                    {"MetricName": name, "Value": value, "Timestamp": round(at, 3)}
-                    for name, (value, at) in last.items()
-                ]
+                # Nothing is billed here: the discount of spot instances is AWS's to say.
+                self.record["TrainingTimeInSeconds"] = max(1, round(self._trained_s))
+                self.record["BillableTimeInSeconds"] = self.record["TrainingTimeInSeconds"]
         super()._end(status, reason)
-
-    def _publish_metrics(self) -> None:
-        cloudwatch = self.account.client("cloudwatch")
-        data = [
-            {
-                "MetricName": name,
-                "Dimensions": [{"Name": "TrainingJobName", "Value": self.name}],
-                "Timestamp": datetime.fromtimestamp(at, UTC),
-                "Value": value,
-            }
-            for name, value, at in self._metrics
-        ]
-        for start in range(0, len(data), 500):
-            try:
-                cloudwatch.put_metric_data(
-                    Namespace="/aws/sagemaker/TrainingJobs", MetricData=data[start : start + 500]
-                )
-            except Exception:  # the job's result does not depend on them
-                log.exception("metrics of training job %s", self.name)
-
-    def _checkpoints(self) -> tuple[Path, str] | None:
-        config = self.record.get("CheckpointConfig")
-        if not config:
-            return None
-        return self.root / Path(config.get("LocalPath", CHECKPOINTS)).relative_to("/opt/ml"), config["S3Uri"]
 
 
 def _check(request: dict[str, Any]) -> None:
@@ -234,9 +234,7 @@ def _check(request: dict[str, Any]) -> None:
             raise SageMakerError(f"{where}: the stand-in account reads S3DataSource only.")
         if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
             raise SageMakerError(f"{where}: expected S3DataType S3Prefix or ManifestFile, got {source['S3DataType']}.")
-    path = request.get("CheckpointConfig", {}).get("LocalPath", CHECKPOINTS)
-    if not path.startswith("/opt/ml/") or ".." in Path(path).parts:
-        raise SageMakerError(f"CheckpointConfig.LocalPath must be below /opt/ml, got {path}.")
+    checkpoints.check(request)
     for definition in specification.get("MetricDefinitions", []):
         try:
             re.compile(definition["Regex"])
@@ -246,7 +244,7 @@ def _check(request: dict[str, Any]) -> None:
 
 def install(sagemaker: SageMaker) -> None:
     def create(request: dict[str, Any]) -> dict[str, Any]:
-        request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": 86400})
+        request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 86400)
         return job_runs.create(sagemaker, TrainingRun, request, _check)
 
     def describe(request: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""The metrics that a training job's MetricDefinitions find in its log.
+
+Runs in the server process. Writes CloudWatch's namespace ``/aws/sagemaker/TrainingJobs`` and the job's
+``FinalMetricDataList``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from local_account.account import Account
+
+log = logging.getLogger(__name__)
+
+
+class Metrics:
+    """What was read so far from one job's lines."""
+
+    def __init__(self, definitions: list[dict[str, str]]) -> None:
+        self._patterns = [(d["Name"], re.compile(d["Regex"])) for d in definitions]
+        self._found: list[tuple[str, float, float]] = []
+
+    def read(self, line: str) -> bool:
+        """Keep the metrics of a line; whether it had any."""
+        before = len(self._found)
+        for name, pattern in self._patterns:
+            match = pattern.search(line)
+            if match:
+                try:
+                    self._found.append((name, float(match.group(1)), time.time()))
+                except (ValueError, IndexError):  # AWS ignores what is not a number
+                    continue
+        return len(self._found) > before
+
+    def last(self) -> list[dict[str, Any]]:
+        """``FinalMetricDataList``: the last value of each metric."""
+        last = {name: (value, at) for name, value, at in self._found}
+        return [{"MetricName": name, "Value": value, "Timestamp": round(at, 3)} for name, (value, at) in last.items()]
+
+    def publish(self, account: Account, job: str) -> None:
+        """Send all values to CloudWatch."""
+        data = [
+            {
+                "MetricName": name,
+                "Dimensions": [{"Name": "TrainingJobName", "Value": job}],
+                "Timestamp": datetime.fromtimestamp(at, UTC),
+                "Value": value,
+            }
+            for name, value, at in self._found
+        ]
+        cloudwatch = account.client("cloudwatch")
+        for start in range(0, len(data), 500):
+            try:
+                cloudwatch.put_metric_data(
+                    Namespace="/aws/sagemaker/TrainingJobs", MetricData=data[start : start + 500]
+                )
+            except Exception:  # the job's result does not depend on them
+                log.exception("metrics of training job %s", job)
