@@ -54,6 +54,11 @@ class Names:
         return f"s3://{self.data_bucket}/pipeline-runs"
 
     @property
+    def checkpoints_uri(self) -> str:
+        """What training jobs save while they run, for the case that their instance is taken away."""
+        return f"s3://{self.data_bucket}/checkpoints"
+
+    @property
     def capture_uri(self) -> str:
         """Data capture: SageMaker appends ``/<endpoint>/<variant>/yyyy/mm/dd/hh/``."""
         return f"s3://{self.data_bucket}/captures"
@@ -66,6 +71,15 @@ class Names:
     def incoming_prefix(self) -> str:
         """Key prefix in the data bucket for images sent by `scones classify`."""
         return "incoming"
+
+    @property
+    def batches_prefix(self) -> str:
+        """Key prefix in the data bucket for what batches write, each below its own name."""
+        return "batches"
+
+    @property
+    def batches_uri(self) -> str:
+        return f"s3://{self.data_bucket}/{self.batches_prefix}"
 
     # SageMaker.
     @property
@@ -88,6 +102,31 @@ class Names:
     @property
     def workflow(self) -> str:
         return f"{self.prefix}-inference-workflow"
+
+    @property
+    def express_workflow(self) -> str:
+        return f"{self.prefix}-inference-express"
+
+    @property
+    def batch_workflow(self) -> str:
+        return f"{self.prefix}-batch-workflow"
+
+    @property
+    def review_queue(self) -> str:
+        return f"{self.prefix}-review"
+
+    @property
+    def review_dead_letter_queue(self) -> str:
+        return f"{self.prefix}-review-dead-letters"
+
+    @property
+    def threshold_parameter(self) -> str:
+        return f"/{self.project}/{self.stage}/confidence-threshold"
+
+    @property
+    def image_layer(self) -> str:
+        """The layer that holds Pillow."""
+        return f"{self.prefix}-pillow"
 
     def function(self, handler: str) -> str:
         """The function deployed from ``lambdas/<handler>.py``."""

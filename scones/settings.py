@@ -35,12 +35,38 @@ class PipelineSettings:
 
     classes: tuple[str, ...] = ("bicycle", "motorcycle")
     accuracy_gate: float = 0.85
+    champion_significance: float = 0.05
     epochs: int = 24
+    members: int = 2
     seed: int = 0
     processing_instance_type: str = "ml.m5.large"
     training_instance_type: str = "ml.c5.xlarge"
     endpoint_instance_type: str = "ml.m5.large"
     approval_status: str = "PendingManualApproval"
+    managed_spot_training: bool = True
+
+
+@dataclass(frozen=True)
+class WorkflowSettings:
+    """How the inference workflow is built: its query language, what becomes of low confidence, and its functions."""
+
+    query_language: str = "JSONPath"
+    on_low_confidence: str = "fail"
+    threshold_cache_s: float = 30.0
+    image_layer: str = "python3.12"
+    """The Python for which Pillow is packed into a layer: Lambda's, or `installed`, this machine's own."""
+
+    def __post_init__(self) -> None:
+        choices = {
+            "query_language": ("JSONPath", "JSONata"),
+            "on_low_confidence": ("fail", "review"),
+            "image_layer": ("python3.12", "installed"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"workflow.{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        if not 0.0 <= self.threshold_cache_s <= 60.0:
+            raise SettingsError(f"workflow.threshold_cache_s must lie between 0 and 60, got {self.threshold_cache_s}")
 
 
 @dataclass(frozen=True)
@@ -55,19 +81,22 @@ class Settings:
     confidence_threshold: float = 0.93
     poll_interval_s: float = 10.0
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+    workflow: WorkflowSettings = field(default_factory=WorkflowSettings)
 
     def __post_init__(self) -> None:
         checks = {
             "confidence_threshold": self.confidence_threshold,
             "pipeline.accuracy_gate": self.pipeline.accuracy_gate,
+            "pipeline.champion_significance": self.pipeline.champion_significance,
         }
         for name, value in checks.items():
             if not 0.0 <= value <= 1.0:
                 raise SettingsError(f"{name} must lie between 0 and 1, got {value}")
         if len(self.pipeline.classes) < 2:
             raise SettingsError(f"pipeline.classes needs at least two classes, got {list(self.pipeline.classes)}")
-        if self.pipeline.epochs < 1:
-            raise SettingsError(f"pipeline.epochs must be at least 1, got {self.pipeline.epochs}")
+        for name in ("epochs", "members"):
+            if getattr(self.pipeline, name) < 1:
+                raise SettingsError(f"pipeline.{name} must be at least 1, got {getattr(self.pipeline, name)}")
 
     @classmethod
     def load(cls, stage: str, stages_dir: Path = STAGES_DIR) -> Settings:
@@ -84,10 +113,11 @@ class Settings:
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{path} is not valid TOML: {error}") from error
         pipeline = _build(PipelineSettings, document.pop("pipeline", {}), f"{path} [pipeline]")
+        workflow = _build(WorkflowSettings, document.pop("workflow", {}), f"{path} [workflow]")
         if "endpoint_url" in document:
             document["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL") or document["endpoint_url"]
             _check_url(document["endpoint_url"], f"{path}: endpoint_url (AWS_ENDPOINT_URL overrides it)")
-        return _build(cls, {**document, "stage": stage, "pipeline": pipeline}, str(path))
+        return _build(cls, {**document, "stage": stage, "pipeline": pipeline, "workflow": workflow}, str(path))
 
 
 def _check_url(url: Any, where: str) -> None:
@@ -105,9 +135,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str,),
     "int": (int,),
+    "bool": (bool,),
     "float": (int, float),
     "tuple[str, ...]": (list,),
     "PipelineSettings": (PipelineSettings,),
+    "WorkflowSettings": (WorkflowSettings,),
 }
 
 
@@ -117,6 +149,6 @@ def _build(kind: type[_Kind], values: dict[str, Any], where: str) -> _Kind:
         if name not in fields:
             raise SettingsError(f"{where}: unknown key {name!r}; known keys: {', '.join(sorted(fields))}")
         expected = _TYPES[fields[name]]
-        if not isinstance(value, expected) or isinstance(value, bool):
+        if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
             raise SettingsError(f"{where}: {name} must be {fields[name]}, got {value!r}")
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
