@@ -34,6 +34,9 @@ def test_only_the_local_stage_has_an_endpoint_url() -> None:
         ("confidence_threshold = 'high'", "confidence_threshold must be float, got 'high'"),
         ("[pipeline]\nepochs = true", "epochs must be int, got True"),
         ("[pipeline]\nepochs = 0", "at least 1, got 0"),
+        ("[pipeline]\nmembers = 0", "members must be at least 1, got 0"),
+        ("[pipeline]\nmanaged_spot_training = 1", "managed_spot_training must be bool, got 1"),
+        ("[pipeline]\nchampion_significance = 2.0", "champion_significance must lie between 0 and 1"),
         ("[pipeline]\nclasses = ['bicycle']", "at least two classes"),
         ("region = ", "not valid TOML"),
     ],
@@ -58,7 +61,7 @@ def test_names_of_two_stages_never_meet() -> None:
     def all_names(name: str) -> set[str]:
         names = Names.of(Settings.load(name), "123456789012")
         properties = {p: getattr(names, p) for p in dir(Names) if isinstance(getattr(Names, p), property)}
-        return {value for key, value in properties.items() if key != "incoming_prefix"} | {
+        return {value for key, value in properties.items() if not key.endswith("_prefix")} | {
             names.function("classify_image")
         }
 
