@@ -2,7 +2,8 @@
 
 Runs in a SageMaker processing container. Reads the dataset folder and ``model.tar.gz`` (or, with ``--predictions``,
 a batch transform's outputs) and, with ``--champion-group``, the approved model from the registry. Writes
-``evaluation.json`` (SageMaker's ``multiclass_classification_metrics`` and sections of our own), ``predictions.csv``.
+``evaluation.json`` (SageMaker's ``multiclass_classification_metrics`` and sections of our own), ``evaluation.html``,
+the plots as PNG files and ``predictions.csv``.
 """
 
 from __future__ import annotations
@@ -12,19 +13,25 @@ import csv
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imaging.dataset import DatasetError, Example, read_examples, read_manifest
+from imaging.dataset import DatasetError, read_examples, read_manifest
 from imaging.labels import LabelsError
-from processing.evaluation_answers import MODEL_ARCHIVE, load_model, served_probabilities, stored_probabilities
+from processing.evaluation_answers import (
+    MODEL_ARCHIVE,
+    Evaluated,
+    load_model,
+    read_history,
+    served_probabilities,
+    stored_probabilities,
+)
 from processing.evaluation_champion import Comparison, compare_with_champion
+from processing.evaluation_page import PHOTOGRAPHS, Demands, Mistake, render_page
 from processing.job import MESSAGE_FILE, JobError, run_job
 from processing.scores import (
-    Floats,
     Labels,
     areas_under_curve,
     calibration_error,
@@ -34,22 +41,14 @@ from processing.scores import (
     reliability,
     summary_with_deviation,
     threshold_for_accuracy,
+    top_answers,
     wilson_interval,
 )
 from serving.inference import ModelError
 
 THRESHOLDS = (0.73, 0.93, 0.94)  # always reported, so that evaluations stay comparable when the threshold moves
+MISTAKES_SHOWN = 12
 FINE_THRESHOLDS = (*(round(percent / 100, 2) for percent in range(50, 100)), 0.995)
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What was measured: the test images, their labels int64 [N] and the probabilities float64 [N, classes]."""
-
-    classes: list[str]
-    examples: list[Example]
-    labels: Labels
-    probabilities: Floats
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -82,6 +81,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--champion-significance", type=float, default=0.05, help="p-value below which it counts as worse; 0: no check"
     )
     parser.add_argument("--accuracy-gate", type=float, help="the accuracy the pipeline asks for, named in the page")
+    parser.add_argument("--data-origin", default=PHOTOGRAPHS, help="what the images are, named in the page")
     parser.add_argument("--message-file", type=Path, default=MESSAGE_FILE)
     return parser.parse_args(argv)
 
@@ -96,15 +96,34 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
         champion = compare_with_champion(
             arguments.champion_group, measured.classes, measured.examples, measured.labels, measured.probabilities
         )
-    document = {
+    document: dict[str, Any] = {
         **describe(measured, arguments.threshold, arguments.wished_accuracy),
         "champion": champion,
         "champion_gate": champion_gate(champion),
     }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    _write_predictions(arguments.output / "predictions.csv", measured, arguments.dataset)
-    _write_atomically(arguments.output / "evaluation.json", json.dumps(document, indent=2) + "\n")
+    _write(arguments, measured, document)
     return document
+
+
+def _write(arguments: argparse.Namespace, measured: Evaluated, document: dict[str, Any]) -> None:
+    from processing.evaluation_plots import draw_plots  # imports matplotlib, which a refused input need not wait for
+
+    plots = draw_plots(measured, arguments.threshold, arguments.wished_accuracy)
+    demands = Demands(
+        arguments.accuracy_gate, arguments.champion_group, arguments.champion_significance, arguments.data_origin
+    )
+    drawings = {name: plot.svg for name, plot in plots.items()}
+    page = render_page(document, demands, drawings, *_worst_mistakes(measured, arguments.dataset))
+    output: Path = arguments.output
+    output.mkdir(parents=True, exist_ok=True)
+    for name, plot in plots.items():
+        (output / f"{name}.png").write_bytes(plot.png)
+    (output / "evaluation.html").write_text(page, encoding="utf-8")
+    _write_predictions(output / "predictions.csv", measured, arguments.dataset)
+    # Last, and at once: whoever finds it finds the others too.
+    partial = output / "evaluation.json.partial"
+    partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    partial.replace(output / "evaluation.json")
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -124,11 +143,11 @@ def _measure(arguments: argparse.Namespace, scratch: Path) -> Evaluated:
         raise JobError(f"{arguments.dataset}/test.lst holds label {labels.max()}, but there are {len(classes)} classes")
     if arguments.predictions:
         folder, test = arguments.predictions, arguments.dataset / "test"
-        return Evaluated(classes, examples, labels, stored_probabilities(folder, test, examples, len(classes)))
+        return Evaluated(classes, examples, labels, stored_probabilities(folder, test, examples, len(classes)), [])
     model = load_model(arguments.model / MODEL_ARCHIVE, scratch)
     if model.classes != classes:
         raise JobError(f"the model knows {model.classes}, the dataset {classes}: they come from different runs")
-    return Evaluated(classes, examples, labels, served_probabilities(model, examples))
+    return Evaluated(classes, examples, labels, served_probabilities(model, examples), read_history(scratch))
 
 
 def describe(measured: Evaluated, threshold: float, wished_accuracy: float) -> dict[str, Any]:
@@ -188,10 +207,22 @@ def _write_predictions(path: Path, measured: Evaluated, dataset: Path) -> None:
             writer.writerow([name, classes[example.label], predicted, float(row.max()), *row.tolist()])
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+def _worst_mistakes(measured: Evaluated, dataset: Path) -> tuple[list[Mistake], int]:
+    """The wrong answers given with the most confidence, worst first, and how many are wrong in all."""
+    confidence, right = top_answers(measured.labels, measured.probabilities)
+    wrong = np.flatnonzero(~right)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_SHOWN]
+    mistakes = [
+        Mistake(
+            measured.examples[at].path.relative_to(dataset).as_posix(),
+            measured.examples[at].path.read_bytes(),
+            measured.classes[measured.labels[at]],
+            measured.classes[int(measured.probabilities[at].argmax())],
+            float(confidence[at]),
+        )
+        for at in worst
+    ]
+    return mistakes, len(wrong)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The probabilities to be scored: of a model archive, through the very functions that serve it, or of files.
+"""What is to be scored: a model archive's answers, through the very functions that serve it, or those in files.
 
-Runs in the evaluation job. Reads ``model.tar.gz``, or a folder with the outputs of a SageMaker batch transform over
-the test images: ``<path below test/>.out``, each a JSON array of class probabilities.
+Runs in the evaluation job. Reads ``model.tar.gz``, and the learning curves in its ``training.json``; or a folder with
+the outputs of a SageMaker batch transform over the test images: ``<path below test/>.out``, each a JSON array of class
+probabilities.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 from imaging.dataset import Example
 from processing.archive import extract_archive
 from processing.job import JobError
-from processing.scores import Floats
+from processing.scores import Floats, Labels
 from serving.inference import (
     JSON_TYPE,
     MODEL_FILE,
@@ -30,10 +32,26 @@ from serving.inference import (
     predict_fn,
 )
 
+Epoch = dict[str, Any]  # a row of training.json's history: member, epoch and what was measured
+
 MODEL_ARCHIVE = "model.tar.gz"
 OUTPUT_SUFFIX = ".out"  # what a batch transform appends to the name of its input
 SUM_TOLERANCE = 0.01  # the built-in algorithm computes its softmax in 32 or 16 bits and prints it rounded
 NAMED = 5
+TRAINING_RECORD = "training.json"
+MEASURED = ("train_loss", "validation_loss", "validation_accuracy")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What was measured: the test images, their labels int64 [N] and the probabilities float64 [N, classes]."""
+
+    classes: list[str]
+    examples: list[Example]
+    labels: Labels
+    probabilities: Floats
+    history: list[Epoch]
+    """The learning curves; empty where they are not known."""
 
 
 def load_model(archive: Path, scratch: Path) -> Model:
@@ -42,6 +60,19 @@ def load_model(archive: Path, scratch: Path) -> Model:
         raise JobError(f"{archive} is missing: expected the training job's model archive, which holds {MODEL_FILE}")
     extract_archive(archive, scratch)
     return model_fn(str(scratch))
+
+
+def read_history(folder: Path) -> list[Epoch]:
+    """The learning curves of an unpacked model archive; empty for archives that do not hold them (older ones)."""
+    try:
+        history = json.loads((folder / TRAINING_RECORD).read_text(encoding="utf-8"))["history"]
+        return [
+            {"member": row["member"], "epoch": row["epoch"]}
+            | {key: float(row[key]) for key in MEASURED if row.get(key) is not None}
+            for row in history
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def served_probabilities(model: Model, examples: list[Example]) -> Floats:
