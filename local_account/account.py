@@ -70,6 +70,8 @@ class Account:
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
             "AWS_EC2_METADATA_DISABLED": "true",
+            # StartSyncExecution would go to sync-127.0.0.1, a host that no resolver knows.
+            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         }
 
     def client(self, service: str) -> Any:
@@ -86,6 +88,7 @@ class Account:
                     endpoint_url=self.endpoint_url,
                     config=Config(
                         retries={"total_max_attempts": 1},
+                        inject_host_prefix=False,
                         s3={"addressing_style": "path"},
                         max_pool_connections=64,
                         read_timeout=900,

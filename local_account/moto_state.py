@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import json
+import zlib
 from collections import defaultdict
 from functools import partial
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ from typing import Any
 
 from local_account.account import Account
 from local_account.state_pickle import NEW_OBJECT, dumps, loads, reduce_private_key
+from local_account.stepfunctions_runs import resume_point
 
 # Name of the state file -> where moto keeps that service's backends.
 BACKENDS = {
@@ -34,24 +37,26 @@ BACKENDS = {
     "kms": ("moto.kms.models", "kms_backends"),
 }
 STOPPED_CAUSE = "The stand-in account was stopped while this execution was running."
-_LIVE_ATTRIBUTES = ("exec_worker", "_cloud_watch_logging_session", "_activity_store")
+_LIVE_ATTRIBUTES = ("exec_worker", "_cloud_watch_logging_session", "_activity_store", "input_data")
 
 
 class PastWorker:
-    """In place of the worker of an execution that another process ran: it knows the history, and that it is over."""
+    """In place of the worker of an execution that has ended: it knows the history, packed, and that it is over."""
 
     def __init__(self, history: list[Any]) -> None:
-        self.history = history
+        self.packed = zlib.compress(json.dumps(history, separators=(",", ":"), default=str).encode(), 1)
+
+    @property
+    def history(self) -> list[Any]:
+        events: list[Any] = json.loads(zlib.decompress(self.packed))
+        return events
 
     @property
     def env(self) -> Any:
-        maps = SimpleNamespace(get=lambda _arn: None, get_all=lambda: [])
         return SimpleNamespace(
-            event_manager=SimpleNamespace(get_event_history=lambda: self.history), map_run_record_pool_manager=maps
+            event_manager=SimpleNamespace(get_event_history=lambda: self.history),
+            callback_pool_manager=SimpleNamespace(notify=lambda **_: False, heartbeat=lambda **_: False),
         )
-
-    def stop(self, **_: Any) -> None:
-        """Nothing runs any more."""
 
 
 def install(account: Account) -> None:
@@ -104,9 +109,12 @@ def _reductions() -> dict[type, Any]:
 
 def _reduce_execution(execution: Any) -> Any:
     state = {k: v for k, v in execution.__dict__.items() if k not in _LIVE_ATTRIBUTES}
-    env = getattr(execution.exec_worker, "env", None)
-    history = list(env.event_manager.get_event_history()) if env else []
-    return NEW_OBJECT, (type(execution),), {**state, "exec_worker": PastWorker(history)}
+    worker = execution.exec_worker
+    if not isinstance(worker, PastWorker):
+        env = worker.env
+        state["resume"] = resume_point(env)
+        worker = PastWorker(list(env.event_manager._history_event_list))
+    return NEW_OBJECT, (type(execution),), {**state, "exec_worker": worker}
 
 
 def _resume(backends: Any) -> None:
@@ -115,8 +123,6 @@ def _resume(backends: Any) -> None:
 
     for _, _, backend in backends.iter_backends():
         for execution in backend._get_executions():
-            execution._cloud_watch_logging_session = None
-            execution._activity_store = {}
             if execution.exec_status == ExecutionStatus.RUNNING:
                 execution.exec_status = ExecutionStatus.ABORTED
                 execution.cause = STOPPED_CAUSE

@@ -9,23 +9,19 @@ Difference from AWS: roles are kept and not enforced; an execution that runs doe
 
 from __future__ import annotations
 
-import base64
 import importlib
 import logging
 import pkgutil
 from typing import Any
 
 from local_account.account import Account
+from local_account.stepfunctions_answers import hook_answers
 from local_account.stepfunctions_definition import problems
-from local_account.stepfunctions_executions import hook_executions
+from local_account.stepfunctions_executions import Executions, hook_executions
 from local_account.stepfunctions_programs import program_of
 from local_account.stepfunctions_states import hook_states
 from local_account.stepfunctions_tasks import hook_tasks
 from local_account.telemetry import Telemetry
-
-HISTORY_PAGE = 100
-HISTORY_PAGE_LIMIT = 1000
-EXECUTION_DATA = ("input", "output", "parameters")
 
 
 def install(account: Account) -> None:
@@ -43,9 +39,10 @@ def install(account: Account) -> None:
     telemetry.start()
     hook_states()
     hook_tasks(account)
-    hook_executions(account, telemetry)
+    executions = Executions(account, telemetry)
+    hook_executions(executions)
+    hook_answers(executions)
     _hook_definitions()
-    _hook_answers()
     _hook_callbacks()
 
 
@@ -62,10 +59,11 @@ def _hook_definitions() -> None:
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
     original_create = StepFunctionsParserBackend.create_state_machine
+    original_update = StepFunctionsParserBackend.update_state_machine
 
-    def check(definition: str) -> None:
+    def check(definition: str, kind: str = "STANDARD") -> None:
         """Replaces moto's check, whose errors reach clients without their code."""
-        found = problems(definition)
+        found = problems(definition, kind)
         if not found:
             try:
                 program_of(definition)
@@ -75,92 +73,21 @@ def _hook_definitions() -> None:
             raise AWSError(f"Invalid State Machine Definition: '{', '.join(found)}'", "InvalidDefinition")
 
     def create(backend: Any, name: str, definition: str, roleArn: str, **options: Any) -> Any:  # noqa: N803  # moto's
-        if options.get("sm_type") == "EXPRESS":
-            message = "The stand-in account runs STANDARD workflows only, not EXPRESS ones"
-            raise AWSError(message, "StateMachineTypeNotSupported")
+        kind = options.get("sm_type") or "STANDARD"
+        check(definition, kind)
         existing = backend._revision_by_name(name)
-        if existing is not None and existing.definition != definition:
+        if existing is not None and (existing.definition, existing.type) != (definition, kind):
             raise AWSError(f"State Machine Already Exists: '{existing.arn}'", "StateMachineAlreadyExists")
         return original_create(backend, name, definition, roleArn, **options)
 
-    StepFunctionsParserBackend._validate_definition = staticmethod(check)
+    def update(backend: Any, arn: str, definition: str | None = None, *args: Any, **options: Any) -> Any:
+        if definition is not None:
+            check(definition, backend.describe_state_machine(arn).type)
+        return original_update(backend, arn, definition, *args, **options)
+
+    StepFunctionsParserBackend._validate_definition = staticmethod(lambda definition: None)  # noqa: ARG005  # done above
     StepFunctionsParserBackend.create_state_machine = create
-
-
-def _hook_answers() -> None:
-    from moto.core.responses import ActionResult
-    from moto.stepfunctions.exceptions import InvalidToken
-    from moto.stepfunctions.responses import StepFunctionResponse
-
-    original_list = StepFunctionResponse.list_executions
-
-    def get_execution_history(response: Any) -> Any:
-        events = response.stepfunction_backend.get_execution_history(response._get_param("executionArn"))["events"]
-        events = sorted(events, key=lambda event: event["id"], reverse=bool(response._get_param("reverseOrder")))
-        if response._get_param("includeExecutionData") is False:
-            events = [_without_data(event) for event in events]
-        size = min(response._get_int_param("maxResults") or HISTORY_PAGE, HISTORY_PAGE_LIMIT)
-        token = response._get_param("nextToken")
-        try:
-            start = int(base64.b64decode(token, validate=True)) if token else 0
-        except ValueError as error:
-            raise InvalidToken(f"Invalid Token: '{token}'") from error
-        result: dict[str, Any] = {"events": events[start : start + size]}
-        if start + size < len(events):
-            result["nextToken"] = base64.b64encode(str(start + size).encode()).decode()
-        return ActionResult(result)
-
-    def describe_execution(response: Any) -> Any:
-        arn = response._get_param("executionArn")
-        execution = response.stepfunction_backend.describe_execution(arn)
-        status = execution.status  # read first: the rest is complete once it is final
-        answer = {
-            "executionArn": arn,
-            "stateMachineArn": execution.state_machine_arn,
-            "name": execution.name,
-            "status": status,
-            "startDate": execution.start_date,
-            "input": execution.execution_input,
-            "inputDetails": {"included": True},
-        }
-        if status != "RUNNING":
-            members = {"stopDate": execution.stop_date, "error": execution.error, "cause": execution.cause}
-            answer.update({name: value for name, value in members.items() if value is not None})
-        if status == "SUCCEEDED":
-            answer.update(output=execution.output, outputDetails={"included": True})
-        return ActionResult(answer)
-
-    def list_executions(response: Any) -> Any:
-        """As moto's, which leaves out when executions timed out."""
-        result = original_list(response)
-        ended = {e.execution_arn: e.stop_date for e in _executions(response) if e.stop_date is not None}
-        for item in result.result["executions"]:
-            if item["executionArn"] in ended and item["status"] != "RUNNING":
-                item["stopDate"] = ended[item["executionArn"]]
-        return result
-
-    def stop_execution(response: Any) -> Any:
-        execution = response.stepfunction_backend.stop_execution(
-            response._get_param("executionArn"), response._get_param("error"), response._get_param("cause")
-        )
-        return ActionResult({"stopDate": execution.stop_date})
-
-    StepFunctionResponse.get_execution_history = get_execution_history
-    StepFunctionResponse.describe_execution = describe_execution
-    StepFunctionResponse.list_executions = list_executions
-    StepFunctionResponse.stop_execution = stop_execution
-
-
-def _executions(response: Any) -> list[Any]:
-    machine = response.stepfunction_backend.describe_state_machine(response._get_param("stateMachineArn"))
-    return list(machine.executions)
-
-
-def _without_data(event: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: {k: v for k, v in value.items() if k not in EXECUTION_DATA} if isinstance(value, dict) else value
-        for name, value in event.items()
-    }
+    StepFunctionsParserBackend.update_state_machine = update
 
 
 def _hook_callbacks() -> None:

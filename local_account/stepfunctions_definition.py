@@ -20,7 +20,7 @@ ENDS = {"Choice", "Succeed", "Fail"}  # these have neither Next nor End
 States = dict[str, dict[str, Any]]
 
 
-def problems(definition: str) -> list[str]:
+def problems(definition: str, kind: str = "STANDARD") -> list[str]:
     """Everything that is wrong with the definition; empty when it can run."""
     if len(definition.encode()) > DEFINITION_LIMIT_BYTES:
         return [f"SCHEMA_VALIDATION_FAILED: The definition is larger than {DEFINITION_LIMIT_BYTES} bytes"]
@@ -32,11 +32,42 @@ def problems(definition: str) -> list[str]:
         return ["INVALID_JSON_DESCRIPTION: A state machine is a JSON object"]
     names: list[str] = []
     found = list(_check_machine(machine, "", names, str(machine.get("QueryLanguage", "JSONPath"))))
+    if kind == "EXPRESS":
+        found += _not_express(machine)
     found += [
         f"DUPLICATE_STATE_NAME: Duplicate State name: {name}"
         for name in sorted({n for n in names if names.count(n) > 1})
     ]
     return found
+
+
+def _not_express(machine: dict[str, Any]) -> Iterator[str]:
+    """What Standard workflows alone do: step-functions/latest/dg/choosing-workflow-type.html."""
+    for name, state in states_of(machine):
+        resource = str(state.get("Resource", ""))
+        if resource.endswith((".sync", ".sync:2", ".waitForTaskToken")) or ":activity:" in resource:
+            yield (
+                "SCHEMA_VALIDATION_FAILED: Express state machine does not support activities or the "
+                f"'{resource.rpartition('.')[2]}' service integration in state {name}"
+            )
+        if is_distributed(state):
+            yield f"SCHEMA_VALIDATION_FAILED: Express state machine does not support Distributed Map in state {name}"
+
+
+def is_distributed(state: dict[str, Any]) -> bool:
+    """Whether this is a Map whose items are child executions."""
+    processor = state.get("ItemProcessor")
+    return isinstance(processor, dict) and (processor.get("ProcessorConfig") or {}).get("Mode") == "DISTRIBUTED"
+
+
+def states_of(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every state by its name, which is unique in the whole machine."""
+    states = machine.get("States")
+    for name, state in states.items() if isinstance(states, dict) else ():
+        if isinstance(state, dict):
+            yield name, state
+            for _, inner in _inner_machines(state):
+                yield from states_of(inner)
 
 
 def _check_machine(machine: dict[str, Any], path: str, names: list[str], language: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The life of an execution: its name, its start, its end, and what is published about it.
 
 Runs in the server process; ``stepfunctions`` installs it over moto's backend. An execution that has ended is reduced to
-its result and its history, so that it costs kilobytes and no thread.
+its result and its packed history, so that it costs a kilobyte or two and no thread.
 """
 
 from __future__ import annotations
@@ -13,24 +13,35 @@ import logging
 import random
 import threading
 import uuid
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from local_account.account import Account
 from local_account.moto_state import PastWorker
-from local_account.stepfunctions_encoding import STATE_LIMIT_BYTES, dumps
+from local_account.stepfunctions_encoding import STATE_LIMIT_BYTES
 from local_account.stepfunctions_programs import program_of
+from local_account.stepfunctions_runs import (
+    Outcome,
+    Resume,
+    Start,
+    history_of,
+    logging_session,
+    new_environment,
+    resume_point,
+    run,
+)
 from local_account.telemetry import Telemetry
 
-FINISHED_THREADS_KEPT = 256
 log = logging.getLogger(__name__)
+# What moto keeps of an execution besides, and nobody asks for once it has ended.
+_LIVE = ("input_data", "input_details", "output_details", "_activity_store", "_cloud_watch_logging_session")
+_ending = threading.Lock()
 
 
-def hook_executions(account: Account, telemetry: Telemetry) -> None:
-    """Replace how moto's backend starts, ends and stops executions. Called once."""
-    publisher = Publisher(account, telemetry)
-    _hook_worker(publisher)
-    _hook_start(account, telemetry, publisher)
-    _hook_stop(publisher)
+def now() -> datetime.datetime:
+    return datetime.datetime.now(tz=datetime.UTC)
 
 
 class Publisher:
@@ -40,12 +51,12 @@ class Publisher:
         self._account, self._telemetry = account, telemetry
 
     def started(self, execution: Any) -> None:
-        machine = _machine_arn(execution)
+        machine = machine_arn(execution)
         self._telemetry.add_metric("AWS/States", "ExecutionsStarted", 1, "Count", {"StateMachineArn": machine})
         self._emit(execution, "RUNNING")
 
     def ended(self, execution: Any) -> None:
-        dimensions = {"StateMachineArn": _machine_arn(execution)}
+        dimensions = {"StateMachineArn": machine_arn(execution)}
         name = {
             "SUCCEEDED": "ExecutionsSucceeded",
             "FAILED": "ExecutionsFailed",
@@ -55,14 +66,18 @@ class Publisher:
         self._telemetry.add_metric("AWS/States", name, 1, "Count", dimensions)
         milliseconds = (execution.stop_date - execution.start_date).total_seconds() * 1000
         self._telemetry.add_metric("AWS/States", "ExecutionTime", milliseconds, "Milliseconds", dimensions)
+        if execution.sm_type == "EXPRESS":
+            return  # Express workflows send no events: step-functions/latest/dg/eventbridge-integration.html
         self._account.snapshots.mark_dirty("states")
         self._emit(execution, execution.status)
 
     def _emit(self, execution: Any, status: str) -> None:
+        if execution.sm_type == "EXPRESS":
+            return
         ended, succeeded = status != "RUNNING", status == "SUCCEEDED"
         detail = {
             "executionArn": execution.execution_arn,
-            "stateMachineArn": _machine_arn(execution),
+            "stateMachineArn": machine_arn(execution),
             "name": execution.name,
             "status": status,
             "startDate": int(execution.start_date.timestamp() * 1000),
@@ -82,122 +97,201 @@ class Publisher:
             log.exception("the status change of %s was not published", execution.execution_arn)
 
 
-def _machine_arn(execution: Any) -> str:
+def machine_arn(execution: Any) -> str:
     machine = execution.state_machine
     arn: str = getattr(machine, "source_arn", None) or machine.arn
     return arn
 
 
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(tz=datetime.UTC)
+class Executions:
+    """Starts, ends, stops and finds executions."""
 
+    def __init__(self, account: Account, telemetry: Telemetry) -> None:
+        self.account, self.telemetry = account, telemetry
+        self.publisher = Publisher(account, telemetry)
+        self.running: dict[str, Any] = {}
+        self._found: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self._indexed = False
+        self._starting = threading.Lock()
 
-def _hook_worker(publisher: Publisher) -> None:
-    from moto.stepfunctions.parser.api import ExecutionStatus
-    from moto.stepfunctions.parser.asl.eval import program_state as states
-    from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
-    from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+    def start(self, backend: Any, arn: str, name: str | None, text: str | None) -> Any:
+        """Begin an execution in a thread of its own, unless it runs already."""
+        data = checked_input(text)
+        chosen, source = self.machine(backend, arn, name)
+        if chosen.type == "EXPRESS":
+            execution, begin = self.new(chosen, source, name, data)
+            threading.Thread(target=begin, daemon=True).start()
+            return execution
+        with self._starting:
+            existing = self._same(backend, source, name, data) if name else None
+            if existing is not None:
+                return existing
+            execution, begin = self.new(chosen, source, name, data)
+            source.executions.append(execution)
+            self._found[execution.execution_arn] = self.running[execution.execution_arn] = execution
+        self.publisher.started(execution)
+        threading.Thread(target=begin, daemon=True).start()
+        return execution
 
-    def entrypoint(worker: Any) -> Any:
-        return program_of(worker._evaluation_details.state_machine_details.definition)
+    def machine(self, backend: Any, arn: str, name: str | None) -> tuple[Any, Any]:
+        """The machine or version that is to run, and the machine that it belongs to."""
+        backend._validate_name(name or "")
+        chosen = _chosen_machine(backend, arn)
+        return chosen, backend.describe_state_machine(getattr(chosen, "source_arn", chosen.arn))
 
-    def terminated(communication: Any) -> None:
+    def new(self, chosen: Any, source: Any, name: str | None, data: str) -> tuple[Any, Callable[[], None]]:
+        """A running execution and what runs it."""
+        from moto.stepfunctions.parser.api import ExecutionStatus
+        from moto.stepfunctions.parser.backend.execution import Execution
+
+        name = name or str(uuid.uuid4())
+        resource = f"express:{source.name}:{name}:{uuid.uuid4()}" if chosen.type == "EXPRESS" else None
+        execution = Execution(
+            name=name,
+            sm_type=chosen.type,
+            role_arn=chosen.roleArn,
+            exec_arn=self.account.arn("states", resource or f"execution:{source.name}:{name}"),
+            account_id=self.account.account_id,
+            region_name=self.account.region,
+            state_machine=_snapshot(source, chosen),
+            start_date=now(),
+            cloud_watch_logging_session=None,
+            input_data=data,
+            activity_store={},
+        )
+        execution.exec_status = ExecutionStatus.RUNNING
+        return execution, self.runner(execution)
+
+    def runner(self, execution: Any, resume: Resume | None = None) -> Callable[[], None]:
+        """What evaluates the execution from its start, or from where it failed, and ends it."""
+        machine = execution.state_machine
+        start = Start(
+            arn=execution.execution_arn,
+            name=execution.name,
+            data=execution.execution_input,
+            role=execution.role_arn,
+            machine_arn=machine_arn(execution),
+            machine_name=machine.name,
+            kind=execution.sm_type,
+            logging=logging_session(self.telemetry, machine, execution.execution_arn),
+            at=execution.start_date,
+            redrives=getattr(execution, "redrive_count", 0),
+        )
+        env = new_environment(self.account, start)
+        execution.exec_worker = SimpleNamespace(env=env)
+
+        def begin() -> None:
+            self.end(execution, env, run(program_of(machine.definition), env, start, resume))
+
+        return begin
+
+    def end(self, execution: Any, env: Any, outcome: Outcome) -> bool:
         """Set the result first and the status last: who sees SUCCEEDED must see the output."""
-        execution = communication.execution
+        from moto.stepfunctions.parser.api import ExecutionStatus
+
         with _ending:
             if execution.exec_status != ExecutionStatus.RUNNING:
-                return  # it was stopped meanwhile
-            env = execution.exec_worker.env
-            end = env.program_state()
-            status = ExecutionStatus.FAILED
-            if isinstance(end, states.ProgramEnded):
-                execution.output = dumps(env.states._states_data["input"])
-                status = ExecutionStatus.SUCCEEDED
-            elif isinstance(end, states.ProgramTimedOut):
-                execution.error, status = "States.Timeout", ExecutionStatus.TIMED_OUT
-            elif isinstance(end, states.ProgramStopped):
-                execution.error, execution.cause, status = end.error, end.cause, ExecutionStatus.ABORTED
-            elif isinstance(end, states.ProgramError):
-                error = end.error or {}
-                execution.error, execution.cause = error.get("error"), error.get("cause")
-            else:
-                execution.error, execution.cause = "States.Runtime", f"The interpreter ended in state {end!r}"
-            _finish(execution, status)
-        publisher.ended(execution)
+                return False  # it was stopped meanwhile
+            execution.stop_date = now()
+            execution.output, execution.error, execution.cause = outcome.output, outcome.error, outcome.cause
+            if execution.sm_type != "EXPRESS":
+                execution.exec_worker = PastWorker(history_of(env, outcome))
+                if outcome.status != "SUCCEEDED":
+                    execution.resume = resume_point(env)
+            for name in _LIVE:
+                execution.__dict__.pop(name, None)
+            execution.exec_status = ExecutionStatus(outcome.status)
+        self.running.pop(execution.execution_arn, None)
+        self.publisher.ended(execution)
+        return True
 
-    ExecutionWorker._get_evaluation_entrypoint = entrypoint
-    BaseExecutionWorkerCommunication.terminated = terminated
+    def stop(self, execution: Any, error: str | None, cause: str | None) -> None:
+        """Ends at once, as on AWS; a function that the execution has called runs to its end, unheard."""
+        env: Any = getattr(execution.exec_worker, "env", None)
+        if self.end(execution, env, Outcome("ABORTED", error=error, cause=cause)):
+            env.set_stop(stop_date=execution.stop_date, error=error, cause=cause)
+
+    def find(self, backend: Any, arn: str) -> Any:
+        """The execution; ExecutionDoesNotExist."""
+        from moto.stepfunctions.exceptions import ExecutionDoesNotExist
+
+        self._index(backend)
+        found = self._found.get(arn)
+        if found is None:
+            raise ExecutionDoesNotExist(f"Execution Does Not Exist: '{arn}'")
+        return found
+
+    def _index(self, backend: Any) -> None:
+        """Once, what an earlier process left; from then on every execution comes from here."""
+        if not self._indexed:
+            for execution in backend._get_executions():
+                self._found[execution.execution_arn] = execution
+            self._indexed = True
+
+    def _same(self, backend: Any, source: Any, name: str, data: str) -> Any:
+        """The execution of that name and input, if it runs; ExecutionAlreadyExists for any other of that name."""
+        from moto.stepfunctions.exceptions import ExecutionAlreadyExists
+
+        arn = self.account.arn("states", f"execution:{source.name}:{name}")
+        self._index(backend)
+        existing = self._found.get(arn)
+        if existing is None:
+            return None
+        if existing.execution_input == data and existing.status == "RUNNING":
+            return existing
+        raise ExecutionAlreadyExists(f"Execution Already Exists: '{arn}'")
 
 
-_ending = threading.Lock()
-
-
-def _finish(execution: Any, status: Any) -> None:
-    history = execution.exec_worker.env.event_manager._history_event_list
-    execution.stop_date = _now()
-    execution.exec_worker = PastWorker(history)  # the list itself: a state that still runs may add to it
-    execution._cloud_watch_logging_session = None
-    execution.exec_status = status
-
-
-def _hook_start(account: Account, telemetry: Telemetry, publisher: Publisher) -> None:
-    from moto.stepfunctions.exceptions import InvalidExecutionInput, ValidationException
-    from moto.stepfunctions.parser.backend.execution import Execution
+def hook_executions(executions: Executions) -> None:
+    """Replace how moto's backend starts, finds and stops executions. Called once."""
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend
-    from moto.stepfunctions.parser.utils import TMP_THREADS
 
-    starting = threading.Lock()
+    original_all = StepFunctionsParserBackend._get_executions
 
     def start_execution(
         backend: Any,
         state_machine_arn: str,
         name: str | None = None,
         execution_input: str | None = None,
-        trace_header: str | None = None,
+        trace_header: str | None = None,  # noqa: ARG001  # moto's signature
     ) -> Any:
-        text = "{}" if execution_input is None else execution_input
-        if len(text.encode()) > STATE_LIMIT_BYTES:
-            raise ValidationException(
-                "1 validation error detected: Value at 'input' failed to satisfy constraint: "
-                f"Member must have length less than or equal to {STATE_LIMIT_BYTES}"
-            )
-        try:
-            json.loads(text)
-        except ValueError as error:
-            raise InvalidExecutionInput(f"Invalid State Machine Execution Input: '{error}'") from error
-        backend._validate_name(name or "")
-        chosen = _chosen_machine(backend, state_machine_arn)
-        source = backend.describe_state_machine(getattr(chosen, "source_arn", chosen.arn))
-        with starting:
-            existing = source._handle_name_input_idempotency(name, text) if name else None
-            if existing is not None:
-                return existing
-            execution = _new_execution(source, chosen, name or str(uuid.uuid4()), text, trace_header)
-            source.executions.append(execution)
-            execution.start()
-        if len(TMP_THREADS) > FINISHED_THREADS_KEPT:
-            TMP_THREADS[:] = [thread for thread in TMP_THREADS if thread.is_alive()]
-        publisher.started(execution)
+        return executions.start(backend, state_machine_arn, name, execution_input)
+
+    def describe_execution(backend: Any, execution_arn: str) -> Any:
+        backend._validate_execution_arn(execution_arn)
+        return executions.find(backend, execution_arn)
+
+    def stop_execution(backend: Any, execution_arn: str, error: str | None = None, cause: str | None = None) -> Any:
+        execution = backend.describe_execution(execution_arn)
+        executions.stop(execution, error, cause)
         return execution
 
-    def _new_execution(source: Any, chosen: Any, name: str, text: str, trace_header: str | None) -> Any:
-        arn = account.arn("states", f"execution:{source.name}:{name}")
-        return Execution(
-            name=name,
-            sm_type=chosen.sm_type,
-            role_arn=chosen.roleArn,
-            exec_arn=arn,
-            account_id=account.account_id,
-            region_name=account.region,
-            state_machine=_snapshot(source, chosen),
-            start_date=_now(),
-            cloud_watch_logging_session=_logging_session(telemetry, chosen, arn),
-            input_data=text,
-            trace_header=trace_header,
-            activity_store={},
-        )
+    def get_executions(backend: Any, execution_status: Any = None) -> list[Any]:
+        if execution_status == "RUNNING":
+            return list(executions.running.values())
+        return list(original_all(backend, execution_status))
 
     StepFunctionsParserBackend.start_execution = start_execution
+    StepFunctionsParserBackend.describe_execution = describe_execution
+    StepFunctionsParserBackend.stop_execution = stop_execution
+    StepFunctionsParserBackend._get_executions = get_executions
+
+
+def checked_input(text: str | None) -> str:
+    """The input, or AWS's errors for one that is too large or no JSON."""
+    from moto.stepfunctions.exceptions import InvalidExecutionInput, ValidationException
+
+    data = "{}" if text is None else text
+    if len(data.encode()) > STATE_LIMIT_BYTES:
+        raise ValidationException(
+            "1 validation error detected: Value at 'input' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {STATE_LIMIT_BYTES}"
+        )
+    try:
+        json.loads(data)
+    except ValueError as error:
+        raise InvalidExecutionInput(f"Invalid State Machine Execution Input: '{error}'") from error
+    return data
 
 
 def _chosen_machine(backend: Any, arn: str) -> Any:
@@ -219,42 +313,3 @@ def _snapshot(source: Any, chosen: Any) -> Any:
     snapshot = copy.copy(chosen)
     snapshot.executions = []
     return snapshot
-
-
-def _logging_session(telemetry: Telemetry, machine: Any, execution_arn: str) -> Any:
-    from moto.stepfunctions.parser.asl.eval.event.logging import (
-        CloudWatchLoggingConfiguration,
-        CloudWatchLoggingSession,
-    )
-    from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
-
-    class Session(CloudWatchLoggingSession):  # type: ignore[misc]  # moto has no types
-        """moto's session hands objects to a backend that wants dictionaries, and writes within the execution."""
-
-        def publish_history_log(self, history_log: Any) -> None:
-            group, stream = self.configuration.log_group_name, self.configuration.log_stream_name
-            telemetry.add_lines(group, stream, [to_json_str(history_log, separators=(",", ":"))])
-
-    settings = {"includeExecutionData": False, **(machine.loggingConfiguration or {})}
-    configuration = CloudWatchLoggingConfiguration.from_logging_configuration(machine.arn, settings)
-    return Session(execution_arn, configuration) if configuration else None
-
-
-def _hook_stop(publisher: Publisher) -> None:
-    from moto.stepfunctions.parser.api import ExecutionStatus
-    from moto.stepfunctions.parser.models import StepFunctionsParserBackend
-
-    def stop_execution(backend: Any, execution_arn: str, error: str | None = None, cause: str | None = None) -> Any:
-        """Ends at once, as on AWS; a function that the execution has called runs to its end, unheard."""
-        execution = backend.describe_execution(execution_arn)
-        with _ending:
-            if execution.exec_status != ExecutionStatus.RUNNING:
-                return execution
-            execution.error, execution.cause = error, cause
-            worker = execution.exec_worker
-            worker.stop(stop_date=_now(), error=error, cause=cause)
-            _finish(execution, ExecutionStatus.ABORTED)
-        publisher.ended(execution)
-        return execution
-
-    StepFunctionsParserBackend.stop_execution = stop_execution

@@ -6,10 +6,10 @@ Runs in the server process. Programs are shared by all executions of a definitio
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+from local_account.stepfunctions_definition import states_of
 from local_account.stepfunctions_queries import expressions
 
 
@@ -21,15 +21,6 @@ def program_of(definition: str) -> Any:
     program = AmazonStateLanguageParser.parse(definition)[0]
     _note_places(program, dict(states_of(json.loads(definition))))
     return program
-
-
-def states_of(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every state by its name, which is unique in the whole machine."""
-    for name, state in machine["States"].items():
-        yield name, state
-        for inner in (*state.get("Branches", ()), state.get("ItemProcessor"), state.get("Iterator")):
-            if inner:
-                yield from states_of(inner)
 
 
 def _note_places(program: Any, states: dict[str, dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from local_account import stepfunctions_jsonata as jsonata
 from local_account.stepfunctions_encoding import STATE_LIMIT_BYTES, copy_json, dumps, is_within, now_text
 
 INLINE_CONCURRENCY = 40  # step-functions/latest/dg/state-map-inline.html
+EXPRESS_LIMIT_S = 300  # step-functions/latest/dg/service-quotas.html
 NO_TRANSITION = "Failed to transition out of the state. The state does not point to a next state."
 COMPONENT = "moto.stepfunctions.parser.asl.component."
 
@@ -89,14 +90,19 @@ def _hook_programs() -> None:
     from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
     from moto.stepfunctions.parser.asl.component.program.program import Program
 
-    original = Program.eval
-
     def run(program: Any, env: Any) -> None:
-        if program.timeout_seconds is not None:
-            original(program, env)
+        env.next_state_name = env.__dict__.pop("resume_at", None) or program.start_at.start_at_name
+        limit_s = program.timeout_seconds.timeout_seconds if program.timeout_seconds else None
+        if env.execution_type == "EXPRESS" and not env.is_frame():
+            limit_s = min(limit_s or EXPRESS_LIMIT_S, EXPRESS_LIMIT_S)
+        if limit_s is None:
+            EvalComponent.eval(program, env)
             return
-        env.next_state_name = program.start_at.start_at_name
-        EvalComponent.eval(program, env)
+        thread = threading.Thread(target=EvalComponent.eval, args=(program, env), daemon=True)
+        thread.start()
+        thread.join(limit_s)
+        if thread.is_alive():
+            env.set_timed_out()
 
     def details(raised: Any) -> dict[str, str] | None:
         pair = raised.extract_error_cause_pair()
@@ -185,6 +191,8 @@ def _hook_state_body() -> None:
             "RetryCount": 0,
         }
         env.assigned = {}
+        if not env.is_frame():  # where a redrive would go on
+            env.last_entered = (state.name, env.states._states_data["input"], dict(env.variable_store._inner_scope))
         try:
             state._eval_state_input(env)
             state._eval_state(env)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import sys
+import uuid
 from functools import cache
 from typing import Any
 
@@ -50,7 +51,7 @@ def _botocore_names() -> dict[str, str]:
 def hook_tasks(account: Account) -> None:
     """Install our clients and errors. Called after moto's interpreter was imported."""
     _hook_clients(account)
-    _hook_lambda()
+    _hook_lambda(account)
     _hook_aws_sdk()
 
 
@@ -80,7 +81,33 @@ def _unknown_error(payload: str) -> tuple[str, str]:
     return str(error), payload
 
 
-def _hook_lambda() -> None:
+def _invocation(version: str, payload: str) -> dict[str, Any]:
+    return {"ExecutedVersion": version, "Payload": json.loads(payload) if payload else None, "StatusCode": 200}
+
+
+def _invoke_here(account: Account, name: str, payload: bytes, failed: Any) -> dict[str, Any]:
+    """Invoke in this process what a client would invoke through a socket, at a third of the cost."""
+    from botocore.exceptions import ClientError
+    from moto.awslambda.exceptions import LambdaClientError
+    from moto.awslambda.models import lambda_backends
+
+    backend = lambda_backends[account.account_id][account.region]
+    headers: dict[str, str] = {}
+    try:
+        version = backend.get_function(name).version
+        answer = backend.invoke(name, None, payload, {}, headers).decode()
+    except LambdaClientError as error:
+        details = {
+            "Error": {"Code": error.error_type, "Message": error.message},
+            "ResponseMetadata": {"HTTPStatusCode": error.code, "RequestId": str(uuid.uuid4())},
+        }
+        raise ClientError(details, "Invoke") from error
+    if headers.get("x-amz-function-error"):
+        raise failed(headers["x-amz-function-error"], answer)
+    return _invocation(str(version), answer)
+
+
+def _hook_lambda(account: Account) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
     from moto.stepfunctions.parser.api import HistoryEventType
     from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
@@ -94,18 +121,15 @@ def _hook_lambda() -> None:
     failed = lambda_eval_utils.LambdaFunctionErrorException
 
     def invoke(env: Any, parameters: dict[str, Any], region: str, state_credentials: Any) -> None:
+        if parameters.keys() == {"FunctionName", "Payload"}:
+            env.stack.append(_invoke_here(account, parameters["FunctionName"], parameters["Payload"], failed))
+            return
         client = lambda_eval_utils.boto_client_for(region=region, service="lambda", state_credentials=state_credentials)
         answer = client.invoke(**parameters)
         payload = answer["Payload"].read().decode()
         if answer.get("FunctionError"):
             raise failed(answer["FunctionError"], payload)  # the cause is the payload, byte for byte
-        env.stack.append(
-            {
-                "ExecutedVersion": answer.get("ExecutedVersion", "$LATEST"),
-                "Payload": json.loads(payload) if payload else None,
-                "StatusCode": answer["StatusCode"],
-            }
-        )
+        env.stack.append(_invocation(answer.get("ExecutedVersion", "$LATEST"), payload))
 
     def error_and_cause(error: Exception) -> tuple[str, str] | None:
         if isinstance(error, failed):

@@ -320,16 +320,6 @@ def test_a_start_that_does_not_exist_is_refused_at_an_update(shop: Workshop) -> 
     assert shop.output(machine, 1) == 1
 
 
-def test_what_is_not_run_here_is_refused(shop: Workshop) -> None:
-    client = shop.account.client("stepfunctions")
-    definition = json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
-    with pytest.raises(client.exceptions.StateMachineTypeNotSupported):
-        client.create_state_machine(name="express", definition=definition, roleArn=shop.role, type="EXPRESS")
-    with pytest.raises(ClientError) as caught:
-        client.redrive_execution(executionArn="arn:aws:states:us-east-1:123456789012:execution:a:b")
-    assert caught.value.response["Error"]["Code"]
-
-
 def test_another_definition_under_the_same_name_is_refused(shop: Workshop) -> None:
     client = shop.account.client("stepfunctions")
     definitions = [
