@@ -26,7 +26,7 @@ Execution = Annotated[str | None, typer.Option(help="Execution id or ARN; withou
 
 
 # Checked here because the pipeline would find out minutes later; names and types are the account's to check.
-_SHARES = ("AccuracyGate", "ConfidenceThreshold")
+_SHARES = ("AccuracyGate", "ChampionSignificance", "ConfidenceThreshold")
 
 
 def git_commit() -> str:

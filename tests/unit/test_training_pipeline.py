@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -64,7 +65,7 @@ def test_it_has_the_steps_of_the_diagram(definition: dict[str, Any]) -> None:
         "EvaluateModel": "Processing",
         "CheckAccuracy": "Condition",
         "VehicleClassifier-RegisterModel": "RegisterModel",
-        "AccuracyBelowGate": "Fail",
+        "GateMissed": "Fail",
     }
 
 
@@ -95,31 +96,77 @@ def test_expressions_name_steps_and_parameters_that_exist(definition: dict[str, 
     assert set(re.findall(r'"Get": "Steps\.([\w-]+)\.', text)) <= set(steps)
 
 
-def test_the_gate_reads_the_evaluation_and_its_message_gives_both_figures(
+def test_the_gate_reads_the_evaluation_and_its_message_gives_all_figures(
     definition: dict[str, Any], parameters: dict[str, Any]
 ) -> None:
     steps = every_step(definition["Steps"])
-    (condition,) = steps["CheckAccuracy"]["Arguments"]["Conditions"]
-    assert condition["Type"] == "GreaterThanOrEqualTo"
-    assert condition["RightValue"] == {"Get": "Parameters.AccuracyGate"}
-    assert condition["LeftValue"]["Std:JsonGet"]["Path"] == "multiclass_classification_metrics.accuracy.value"
+    accuracy, champion = steps["CheckAccuracy"]["Arguments"]["Conditions"]
+    assert {accuracy["Type"], champion["Type"]} == {"GreaterThanOrEqualTo"}
+    assert accuracy["RightValue"] == {"Get": "Parameters.AccuracyGate"}
+    assert accuracy["LeftValue"]["Std:JsonGet"]["Path"] == "multiclass_classification_metrics.accuracy.value"
+    assert champion["RightValue"] == {"Get": "Parameters.ChampionSignificance"}
+    assert champion["LeftValue"]["Std:JsonGet"]["Path"] == "champion_gate.p_value_worse.value"
     assert steps["EvaluateModel"]["PropertyFiles"] == [
         {"PropertyFileName": "Evaluation", "OutputName": "evaluation", "FilePath": "evaluation.json"}
     ]
-    message = resolve(steps["AccuracyBelowGate"]["Arguments"]["ErrorMessage"], parameters)
+    message = resolve(steps["GateMissed"]["Arguments"]["ErrorMessage"], parameters)
     assert message == (
-        "Accuracy on the held-out test images is 0.5 but the gate (parameter AccuracyGate) asks for 0.85 "
-        "so no model was registered."
+        "No model was registered. Accuracy on the held-out test images: 0.5 (parameter AccuracyGate asks for at least "
+        "0.85 ). One-sided p-value of being worse than the approved model (1.0 without one): 0.5 (parameter "
+        "ChampionSignificance asks for at least 0.05 )."
     )
 
 
-def test_jobs_are_cached_a_week_and_every_aws_step_retries(definition: dict[str, Any]) -> None:
+def test_the_gate_reads_what_an_evaluation_holds(definition: dict[str, Any]) -> None:
+    document = json.loads((ROOT / "tests/samples/evaluation.json").read_text(encoding="utf-8"))
+    for condition in every_step(definition["Steps"])["CheckAccuracy"]["Arguments"]["Conditions"]:
+        value: Any = document
+        for name in condition["LeftValue"]["Std:JsonGet"]["Path"].split("."):
+            value = value[name]
+        assert 0 <= value <= 1
+
+
+def test_training_is_cached_a_week_and_the_comparison_with_the_champion_never(definition: dict[str, Any]) -> None:
     steps = every_step(definition["Steps"])
-    for name in ("FilterClasses", "TrainModel", "EvaluateModel"):
+    for name in ("FilterClasses", "TrainModel"):
         assert steps[name]["CacheConfig"] == {"Enabled": True, "ExpireAfter": "P7D"}
+    assert "CacheConfig" not in steps["EvaluateModel"]
+
+
+def test_every_aws_step_retries(definition: dict[str, Any]) -> None:
+    steps = every_step(definition["Steps"])
     for name in ("FilterClasses", "TrainModel", "EvaluateModel", "VehicleClassifier-RegisterModel"):
         covered = {kind for policy in steps[name]["RetryPolicies"] for kind in policy["ExceptionType"]}
         assert {"Step.SERVICE_FAULT", "Step.THROTTLING"} <= covered
+
+
+def test_training_is_on_spot_instances_with_checkpoints_of_its_own(
+    definition: dict[str, Any], parameters: dict[str, Any]
+) -> None:
+    arguments = every_step(definition["Steps"])["TrainModel"]["Arguments"]
+    assert arguments["EnableManagedSpotTraining"] is True
+    stopping = arguments["StoppingCondition"]
+    assert stopping["MaxWaitTimeInSeconds"] >= 2 * stopping["MaxRuntimeInSeconds"]
+    uri = arguments["CheckpointConfig"]["S3Uri"]
+    assert uri["Std:Join"]["Values"][1] == {"Get": "Steps.FilterClasses.ProcessingJobName"}
+    # Everything that decides the result stands in it, and nothing of the execution, which would end the caching.
+    named = set(re.findall(r"Parameters\.(\w+)", json.dumps(arguments["HyperParameters"])))
+    assert named == set(re.findall(r"Parameters\.(\w+)", json.dumps(uri)))
+    assert "Execution." not in json.dumps(uri)
+    assert a_deployment().source_digest[:16] in resolve(uri, parameters)
+
+
+def test_spot_training_can_be_switched_off() -> None:
+    from pipelines import training_pipeline  # the SDK takes seconds to import
+
+    deployment = a_deployment()
+    pipeline = dataclasses.replace(deployment.settings.pipeline, managed_spot_training=False)
+    settings = dataclasses.replace(deployment.settings, pipeline=pipeline)
+    document = json.loads(training_pipeline.definition(dataclasses.replace(deployment, settings=settings)))
+    arguments = every_step(document["Steps"])["TrainModel"]["Arguments"]
+    assert "CheckpointConfig" not in arguments
+    assert not arguments.get("EnableManagedSpotTraining")
+    assert "MaxWaitTimeInSeconds" not in arguments["StoppingCondition"]
 
 
 def test_a_step_writes_only_into_its_runs_folder(definition: dict[str, Any], parameters: dict[str, Any]) -> None:
@@ -150,14 +197,14 @@ def test_a_job_starts_a_module_of_the_source_archive(definition: dict[str, Any])
 
 
 def test_trainings_log_lines_become_metrics(definition: dict[str, Any]) -> None:
-    line = "epoch=3 member=0 train_loss=0.41 validation_accuracy=0.91"
+    line = "epoch=3/24 member=0 train_loss=0.41 validation_loss=0.38 validation_accuracy=0.91"
     algorithm = every_step(definition["Steps"])["TrainModel"]["Arguments"]["AlgorithmSpecification"]
     found = {}
     for metric in algorithm["MetricDefinitions"]:
         match = re.search(metric["Regex"], line)
         assert match is not None
         found[metric["Name"]] = float(match[1])
-    assert found == {"train:loss": 0.41, "validation:accuracy": 0.91}
+    assert found == {"epoch": 3, "train:loss": 0.41, "validation:loss": 0.38, "validation:accuracy": 0.91}
 
 
 def test_the_package_says_where_it_comes_from_and_how_it_is_served(
@@ -165,11 +212,13 @@ def test_the_package_says_where_it_comes_from_and_how_it_is_served(
 ) -> None:
     arguments = resolve(every_step(definition["Steps"])["VehicleClassifier-RegisterModel"]["Arguments"], parameters)
     assert set(arguments["CustomerMetadataProperties"]) == {
+        "algorithm",
         "code_digest",
         "confidence_threshold",
         "dataset_s3_uri",
         "data_origin",
         "git_commit",
+        "members",
         "seed",
         "source_s3_uri",
     }
