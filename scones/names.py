@@ -81,6 +81,16 @@ class Names:
     def batches_uri(self) -> str:
         return f"s3://{self.data_bucket}/{self.batches_prefix}"
 
+    @property
+    def ground_truth_uri(self) -> str:
+        """What people said of captured predictions: ``<this>/yyyy/mm/dd/hh/*.jsonl``, as Model Monitor reads it."""
+        return f"s3://{self.data_bucket}/ground-truth"
+
+    @property
+    def reviews_prefix(self) -> str:
+        """Key prefix in the data bucket for reviewed images, with who labelled them and when."""
+        return "reviews"
+
     # SageMaker.
     @property
     def training_pipeline(self) -> str:
