@@ -1,7 +1,8 @@
-"""The dataset folder: ``train/ validation/ test/`` with PNG files, one ``.lst`` file per split, and ``dataset.json``.
+"""The dataset folder: ``train/ validation/ test/`` with PNG files, a ``.lst`` file per split, ``dataset.json``.
 
 Runs in containers: the filter job writes it, training and evaluation read it. A ``.lst`` row is
-``index<TAB>label<TAB>file name inside the split's folder``, as SageMaker's built-in image classification reads it.
+``index<TAB>label<TAB>file name inside the split's folder``, as SageMaker's built-in image classification reads it when
+that folder is its channel. ``contact_sheet.png`` beside them is for people.
 """
 
 from __future__ import annotations
@@ -27,6 +28,20 @@ class DatasetError(Exception):
     """The dataset folder is incomplete or contradicts itself; the message names the file."""
 
 
+class Checks(TypedDict):
+    """What the filter job looked at and found; whatever is wrong stops it, so that nothing here is an error."""
+
+    images: dict[str, int]
+    """Looked at, per split of the dataset before copies were left out."""
+    sizes: dict[str, int]
+    """Pictures per size in pixels, the five most frequent; all are scaled to 32x32."""
+    modes: dict[str, int]
+    copies_within_splits: dict[str, int]
+    """Images with exactly the pixels of another one in their split; they stay."""
+    copies_left_out: dict[str, list[str]]
+    """Images that another split holds as well, and were taken out of this one."""
+
+
 class Manifest(TypedDict):
     """``dataset.json``."""
 
@@ -35,6 +50,9 @@ class Manifest(TypedDict):
     source_sha256: str
     seed: int
     validation_fraction: float
+    digests: dict[str, str]
+    """SHA-256 per split of what ``cd SPLIT && LC_ALL=C sha256sum *`` prints: names, contents, and so the labels."""
+    checks: Checks
 
 
 @dataclass(frozen=True)

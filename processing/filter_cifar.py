@@ -8,6 +8,7 @@ to, or ``<split>/<class>/*`` pictures); writes PNG files in ``train/ validation/
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -21,15 +22,21 @@ from pathlib import Path
 
 import numpy as np
 
-from imaging.dataset import MANIFEST_FILE, SPLITS, Manifest, format_rows
-from imaging.decode import Pixels, encode_png
-from processing.cifar_source import LabelledImages, Source, find_archive, find_batches, read_archive, read_batches
+from imaging.contact_sheet import COLUMNS, SHEET_FILE, contact_sheet
+from imaging.dataset import MANIFEST_FILE, SPLITS, Checks, Manifest, format_rows
+from imaging.decode import Pixels
+from imaging.png import encode_pngs
+from processing.cifar_source import find_archive, find_batches, read_archive, read_batches
+from processing.dataset_checks import Copy, check_counts, counts, find_copies, leave_out_copies, refuse_copies
 from processing.folder_source import is_image_folder, read_image_folder
 from processing.job import MESSAGE_FILE, JobError, run_job
+from processing.source import LabelledImages, Source
 
 ARCHIVE = "cifar-100-python.tar.gz"
 CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]*")  # it becomes part of file names and of S3 keys
 PARTIAL = ".partial-"
+WRITERS = 2
+DIGEST_AND_SPACES = 66  # characters before the name in a line of sha256sum
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         wanted = parse_classes(arguments.classes)
         source = read_source(arguments.source, wanted)
         manifest = write_dataset(source, arguments.output, arguments.seed, arguments.validation_fraction)
-        total = sum(sum(counts.values()) for counts in manifest["counts"].values())
+        total = sum(sum(split.values()) for split in manifest["counts"].values())
+        for split, left_out in manifest["checks"]["copies_left_out"].items():
+            if left_out:
+                print(f"left out of {split}, in another split as well: {', '.join(left_out)}", flush=True)
         print(f"wrote {total} images to {arguments.output}: {json.dumps(manifest['counts'])}", flush=True)
 
     return run_job("filter_cifar", work, arguments.message_file)
@@ -81,43 +91,41 @@ def read_source(source: Path, wanted: list[str]) -> Source:
 
 
 def write_dataset(source: Source, output: Path, seed: int, validation_fraction: float) -> Manifest:
-    """Split, write and move into place; ``dataset.json`` comes last, so a folder that has it is complete."""
-    _check(source, validation_fraction)
+    """Split, check, write, move into place; ``dataset.json`` comes last, so a folder that has it is complete."""
+    _check_arguments(source.classes, validation_fraction)
+    check_counts(source)
     splits = dict(source.splits)
     if "validation" not in splits:
         splits["train"], splits["validation"] = split_off(splits["train"], validation_fraction, seed)
-    manifest = Manifest(
-        classes=source.classes,
-        counts={split: _counts(splits[split], source.classes) for split in SPLITS},
-        source_sha256=source.sha256,
-        seed=seed,
-        validation_fraction=validation_fraction,
-    )
+    copies = find_copies(splits)
+    if source.editable:
+        refuse_copies(copies, set(source.splits))
+    kept = leave_out_copies(splits, copies, source.classes)
     with _partial_folder(output) as partial:
-        for split in SPLITS:
-            _write_split(splits[split], source.classes, partial, split)
+        manifest = Manifest(
+            classes=source.classes,
+            counts={split: counts(kept[split], source.classes) for split in SPLITS},
+            source_sha256=source.sha256,
+            seed=seed,
+            validation_fraction=validation_fraction,
+            digests={split: _write_split(kept[split], source.classes, partial, split) for split in SPLITS},
+            checks=_report(source, splits, copies),
+        )
+        sheet = contact_sheet(source.classes, manifest["counts"], {s: _examples(kept[s], s, source) for s in SPLITS})
+        sheet.save(partial / SHEET_FILE)
         (partial / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         _move_into_place(partial, output)
     return manifest
 
 
-def _check(source: Source, validation_fraction: float) -> None:
+def _check_arguments(classes: list[str], validation_fraction: float) -> None:
     if not 0.0 < validation_fraction < 1.0:
         raise JobError(f"--validation-fraction must lie between 0 and 1, got {validation_fraction}")
-    if len(set(source.classes)) != len(source.classes):
-        raise JobError(f"the same class is named twice: {', '.join(source.classes)}")
-    for name in source.classes:
+    if len(set(classes)) != len(classes):
+        raise JobError(f"the same class is named twice: {', '.join(classes)}")
+    for name in classes:
         if not CLASS_NAME.fullmatch(name):
             raise JobError(f"class name {name!r} does not suit file names: use letters, digits, space and _ . -")
-    for split, images in source.splits.items():
-        least = 2 if split == "train" else 1
-        for name, count in _counts(images, source.classes).items():
-            if count < least:
-                raise JobError(f"the {split} split has {count} images of {name!r}, expected at least {least}")
-
-
-def _counts(images: LabelledImages, classes: list[str]) -> dict[str, int]:
-    return dict(zip(classes, np.bincount(images.labels, minlength=len(classes)).tolist(), strict=True))
 
 
 def split_off(images: LabelledImages, fraction: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
@@ -128,24 +136,54 @@ def split_off(images: LabelledImages, fraction: float, seed: int) -> tuple[Label
         members = generator.permutation(np.flatnonzero(images.labels == label))
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
         held_out[members[:count]] = True
-    return _select(images, ~held_out), _select(images, held_out)
+    return images.select(~held_out), images.select(held_out)
 
 
-def _select(images: LabelledImages, mask: np.ndarray) -> LabelledImages:
-    return LabelledImages(images.images[mask], images.labels[mask], images.rows[mask])
+def _report(source: Source, splits: dict[str, LabelledImages], copies: list[Copy]) -> Checks:
+    return Checks(
+        images={split: len(splits[split].rows) for split in SPLITS},
+        sizes=source.sizes,
+        modes=source.modes,
+        copies_within_splits={split: sum(c.split == split == c.original_split for c in copies) for split in SPLITS},
+        copies_left_out={split: [str(c) for c in copies if c.split == split != c.original_split] for split in SPLITS},
+    )
 
 
-def _write_split(images: LabelledImages, classes: list[str], folder: Path, split: str) -> None:
+def _write_split(images: LabelledImages, classes: list[str], folder: Path, split: str) -> str:
+    """Write the split's PNG files and its list; the digest that goes into ``dataset.json``."""
     (folder / split).mkdir()
     names = [f"{classes[label]}_{row:05d}.png" for label, row in zip(images.labels, images.rows, strict=True)]
 
-    def write(job: tuple[str, Pixels]) -> None:
-        name, pixels = job
-        (folder / split / name).write_bytes(encode_png(pixels))
+    def write(part: slice) -> list[str]:
+        lines = []
+        for name, png in zip(names[part], encode_pngs(images.pixels(images.rows[part])), strict=True):
+            write_new(f"{folder}/{split}/{name}", png)
+            lines.append(f"{hashlib.sha256(png).hexdigest()}  {name}\n")
+        return lines
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # zlib releases the GIL
-        list(pool.map(write, zip(names, images.images, strict=True)))
+    with ThreadPoolExecutor(WRITERS) as pool:
+        lines = [line for chunk in pool.map(write, images.parts()) for line in chunk]
     (folder / f"{split}.lst").write_text(format_rows(zip(images.labels.tolist(), names, strict=True)), encoding="utf-8")
+    return hashlib.sha256("".join(sorted(lines, key=_name_of)).encode()).hexdigest()
+
+
+def _name_of(line: str) -> str:
+    return line[DIGEST_AND_SPACES:]
+
+
+def write_new(path: str, content: bytes) -> None:
+    """Write a file that is not there yet; without the objects of `open`, which cost more than the file."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def _examples(images: LabelledImages, split: str, source: Source) -> list[Pixels]:
+    """The first images of each class, as many as the contact sheet shows."""
+    positions = (np.flatnonzero(images.labels == label)[: COLUMNS[split]] for label in range(len(source.classes)))
+    return [images.pixels(images.rows[chosen]) for chosen in positions]
 
 
 @contextmanager
@@ -163,7 +201,7 @@ def _partial_folder(output: Path) -> Iterator[Path]:
 
 def _move_into_place(partial: Path, output: Path) -> None:
     (output / MANIFEST_FILE).unlink(missing_ok=True)
-    for name in (*SPLITS, *(f"{split}.lst" for split in SPLITS), MANIFEST_FILE):
+    for name in (*SPLITS, *(f"{split}.lst" for split in SPLITS), SHEET_FILE, MANIFEST_FILE):
         target = output / name
         if target.is_dir():
             shutil.rmtree(target)

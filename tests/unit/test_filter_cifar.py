@@ -65,7 +65,8 @@ def test_the_real_archive_becomes_a_dataset(tmp_path: Path, capsys: pytest.Captu
     assert manifest["source_sha256"] == hashlib.sha256(cifar_archive().read_bytes()).hexdigest()
     assert manifest["counts"]["test"] == {"bicycle": 100, "motorcycle": 100}
     assert manifest["counts"]["validation"] == {"bicycle": 50, "motorcycle": 50}
-    assert sorted(p.name for p in output.iterdir()) == sorted([*SPLITS, *(f"{s}.lst" for s in SPLITS), "dataset.json"])
+    extra = ("contact_sheet.png", "dataset.json")
+    assert sorted(p.name for p in output.iterdir()) == sorted([*SPLITS, *(f"{s}.lst" for s in SPLITS), *extra])
     for split in SPLITS:
         images, labels = load_split(output, split)
         assert np.bincount(labels).tolist() == list(manifest["counts"][split].values())
@@ -113,17 +114,27 @@ def test_the_unpacked_layout_gives_the_same_images(tmp_path: Path) -> None:
     assert first == second
 
 
+def picture_folder(folder: Path, colours: dict[str, tuple[int, int, int]], count: int = 10) -> Path:
+    """``<split>/<class>/*.png``: plain pictures, each of its own colour near its class's."""
+    for number, split in enumerate(("train", "test")):
+        for name, (red, green, blue) in colours.items():
+            (folder / split / name).mkdir(parents=True)
+            for i in range(count):
+                picture = Image.new("RGB", (50, 40), (red, green + i, blue + 40 * number))
+                picture.save(folder / split / name / f"{i}.png")
+    return folder
+
+
 def test_a_folder_of_pictures_is_a_source(tmp_path: Path) -> None:
-    for split in ("train", "test"):
-        for number, name in enumerate(("bus", "tank")):
-            (tmp_path / "in" / split / name).mkdir(parents=True)
-            for i in range(4):
-                Image.new("RGB", (50, 40), (100 * number, i, 0)).save(tmp_path / "in" / split / name / f"{i}.jpg")
+    picture_folder(tmp_path / "in", {"bus": (0, 0, 0), "tank": (120, 0, 0)})
     assert run(tmp_path / "in", tmp_path / "out", "--classes", "tank,bus") == 0
     images, labels = load_split(tmp_path / "out", "test")
-    assert labels.tolist() == [0] * 4 + [1] * 4
+    assert labels.tolist() == [0] * 10 + [1] * 10
     assert images[0, 0, 0, 0] > 90 > images[-1, 0, 0, 0]
-    assert read_manifest(tmp_path / "out")["counts"]["validation"] == {"tank": 1, "bus": 1}
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest["counts"]["validation"] == {"tank": 1, "bus": 1}
+    assert manifest["checks"]["sizes"] == {"50x40": 40}
+    assert manifest["checks"]["modes"] == {"RGB": 40}
 
 
 def test_a_second_run_replaces_the_first_and_clears_its_leftovers(tmp_path: Path) -> None:
@@ -202,7 +213,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, capsys: pytest.Captu
         ({b"labels": [0]}, "expected data as uint8"),
         ({b"data": np.zeros((2, 3072), np.uint8), b"fine_labels": [0]}, "expected 2 fine_labels"),
         ({b"data": np.zeros((2, 3072), np.uint8), b"fine_labels": [0, 9]}, "from 0 to 1"),
-        ({b"data": np.zeros((2, 3072), np.uint8), b"fine_labels": [0, 0]}, "0 images of 'dog'"),
+        ({b"data": np.zeros((2, 3072), np.uint8), b"fine_labels": [0, 0]}, "0 images of 'dog', expected at least 10"),
         (b"no pickle", "not a CIFAR-100 file"),
     ],
 )

@@ -1,0 +1,63 @@
+"""One picture of a dataset for people: a row per class, some images of each split side by side.
+
+Runs in containers: the filter job writes it as ``contact_sheet.png`` beside ``dataset.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+from imaging.decode import IMAGE_SIZE, Pixels
+
+SHEET_FILE = "contact_sheet.png"
+COLUMNS = {"train": 12, "validation": 4, "test": 6}
+LARGE_CLASSES = 20  # up to this many classes the images are drawn twice as large
+NAME_WIDTH = 190  # pixels
+HEADER = 34
+ROW_GAP = 6
+GAP = 18
+INK, PALE = "#1b1b1b", "#6b6b6b"
+
+Examples = Mapping[str, Sequence[Pixels]]
+"""For each split, the images of each class to show: uint8 [n, 32, 32, 3], RGB."""
+
+
+def contact_sheet(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]], examples: Examples) -> Image.Image:
+    """Draw the sheet; ``counts`` (split, class) are written beside the names and over the columns."""
+    cell = IMAGE_SIZE * (2 if len(classes) <= LARGE_CLASSES else 1) + 2
+    lefts, right = {}, NAME_WIDTH
+    for split, columns in COLUMNS.items():
+        lefts[split] = right
+        right += columns * cell + GAP
+    sheet = Image.new("RGB", (right, HEADER + len(classes) * (cell + ROW_GAP) + GAP // 2), "white")
+    draw = ImageDraw.Draw(sheet)
+    for split, left in lefts.items():
+        draw.text((left, HEADER - 8), f"{split} ({sum(counts[split].values()):,})", INK, _font(15), anchor="ls")
+    for row, name in enumerate(classes):
+        top = HEADER + row * (cell + ROW_GAP)
+        numbers = " / ".join(f"{counts[split][name]:,}" for split in COLUMNS)
+        if cell > IMAGE_SIZE * 2:
+            draw.text((10, top + 28), _fitting(draw, name, 16), INK, _font(16), anchor="ls")
+            draw.text((10, top + 48), numbers, PALE, _font(13), anchor="ls")
+        else:
+            draw.text((10, top + 14), _fitting(draw, name, 13), INK, _font(13), anchor="ls")
+            draw.text((10, top + 28), numbers, PALE, _font(10), anchor="ls")
+        for split, left in lefts.items():
+            for column, pixels in enumerate(examples[split][row][: COLUMNS[split]]):
+                image = Image.fromarray(pixels).resize((cell - 2, cell - 2), Image.Resampling.NEAREST)
+                sheet.paste(image, (left + column * cell, top))
+    return sheet
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _fitting(draw: ImageDraw.ImageDraw, name: str, size: int) -> str:
+    font, room = _font(size), NAME_WIDTH - 20
+    shown = name
+    while draw.textlength(shown, font) > room:
+        shown = shown[:-2] + "…"
+    return shown
