@@ -74,6 +74,19 @@ def test_the_evaluation_is_of_what_is_served(chain: Path, tmp_path: Path) -> Non
     assert document["coverage"][0]["coverage"] == 1.0
 
 
+def test_stored_answers_are_scored_like_served_ones(chain: Path, tmp_path: Path) -> None:
+    assert run(chain, tmp_path / "served") == 0
+    with (tmp_path / "served" / "predictions.csv").open() as stream:
+        for row in csv.DictReader(stream):
+            stored = tmp_path / "transform" / f"{Path(row['path']).relative_to('test')}.out"
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            stored.write_text(json.dumps([float(row["probability_bicycle"]), float(row["probability_motorcycle"])]))
+    options = ["--predictions", str(tmp_path / "transform")]
+    assert run(chain, tmp_path / "stored", *options, model=tmp_path / "none") == 0
+    for name in ("evaluation.json", "predictions.csv", "confidence.png"):
+        assert (tmp_path / "stored" / name).read_bytes() == (tmp_path / "served" / name).read_bytes()
+
+
 def test_the_evaluation_has_the_layout_of_the_sample(chain: Path, tmp_path: Path) -> None:
     assert run(chain, tmp_path / "evaluation") == 0
     document = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
