@@ -46,7 +46,7 @@ class JobRun:
         self.record = record
         self.name: str = record[f"{self.kind}JobName"]
         self.root: Path = self.account.state_dir.absolute() / "jobs" / f"{self.kind.lower()}-{self.name}"
-        self.files = JobFiles(self.account, record["RoleArn"])
+        self.files = JobFiles(self.account, self.role())
         self.stop_requested = threading.Event()
         self.exceeded = ""  # the member of StoppingCondition that ended the job
 
@@ -55,6 +55,10 @@ class JobRun:
         threading.Thread(target=self._run, name=f"{self.kind}-{self.name}", daemon=True).start()
 
     # What a kind of job does.
+    def role(self) -> str:
+        """The role that reads and writes the job's data."""
+        return str(self.record["RoleArn"])
+
     def prepare(self) -> None:
         """Fill ``/opt/ml``; raises JobError or TransferError."""
         raise NotImplementedError

@@ -1,11 +1,11 @@
-"""Jobs: processing and training, over the containers of this account."""
+"""Jobs: processing, training and batch transform, over the containers of this account."""
 
 from __future__ import annotations
 
 import shutil
 
 from local_account.containers import prepare
-from local_account.sagemaker import processing_jobs, training_jobs
+from local_account.sagemaker import processing_jobs, training_jobs, transform_jobs
 from local_account.sagemaker.service import SageMaker
 
 
@@ -14,3 +14,4 @@ def install(sagemaker: SageMaker) -> None:
     shutil.rmtree(sagemaker.account.state_dir / "jobs", ignore_errors=True)  # of jobs that a killed server ran
     processing_jobs.install(sagemaker)
     training_jobs.install(sagemaker)
+    transform_jobs.install(sagemaker)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ def split_uri(uri: str) -> tuple[str, str]:
         raise TransferError(f"ClientError: expected an S3 URI (s3://bucket/key), got {uri!r}")
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
+
+
+@dataclass(frozen=True)
+class S3Object:
+    """An object of a job's input; ``relative`` is its place below the input's prefix."""
+
+    bucket: str
+    key: str
+    relative: str
 
 
 class _Objects:
@@ -71,13 +81,29 @@ class JobFiles:
     def download(self, uri: str, folder: Path, data_type: str = "S3Prefix", *, may_be_empty: bool = False) -> None:
         """Download a prefix, an object or what a manifest names into ``folder``. Raises TransferError."""
         folder.mkdir(parents=True, exist_ok=True)
-        objects = self._manifest(uri) if data_type == "ManifestFile" else self._prefix(uri)
-        found = False
-        for bucket, key, relative in objects:
-            self._get(bucket, key, _inside(folder, relative))
-            found = True
-        if not found and not may_be_empty:
+        objects = list(self._named(uri, data_type))
+        if not objects and not may_be_empty:
             raise self._nothing_found(uri, "")
+        for bucket, key, relative in objects:
+            self._get(bucket, key, self.inside(folder, relative))
+
+    def objects(self, uri: str, data_type: str) -> list[S3Object]:
+        """What a prefix or a manifest names, without folder markers. Raises TransferError, also when it is nothing."""
+        found = [S3Object(*named) for named in self._named(uri, data_type) if not named[1].endswith("/")]
+        if not found:
+            raise self._nothing_found(uri, "")
+        return found
+
+    def read(self, one: S3Object) -> bytes:
+        """The bytes of an object. Raises TransferError."""
+        try:
+            return self._objects.read(one.bucket, one.key)
+        except ClientError as error:
+            where = f"s3://{one.bucket}/{one.key}"
+            raise TransferError(f"ClientError: Data download failed:{_words(error)} ({where})") from error
+
+    def _named(self, uri: str, data_type: str) -> Iterator[tuple[str, str, str]]:
+        return self._manifest(uri) if data_type == "ManifestFile" else self._prefix(uri)
 
     def download_object(self, uri: str, path: Path) -> None:
         """Download one object to ``path``. Raises TransferError."""
@@ -128,10 +154,15 @@ class JobFiles:
             path.mkdir(parents=True, exist_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            path.write_bytes(self._objects.read(bucket, key))
-        except ClientError as error:
-            raise TransferError(f"ClientError: Data download failed:{_words(error)} (s3://{bucket}/{key})") from error
+        path.write_bytes(self.read(S3Object(bucket, key, path.name)))
+
+    @staticmethod
+    def inside(folder: Path, relative: str) -> Path:
+        """The path of ``relative`` in ``folder``. Raises TransferError when it leads out of it."""
+        path = (folder / relative.lstrip("/")).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise TransferError(f"ClientError: the object name {relative!r} leaves the job's folder")
+        return path
 
     def _nothing_found(self, uri: str, details: str) -> TransferError:
         bucket, _ = split_uri(uri)
@@ -141,13 +172,6 @@ class JobFiles:
             f'that S3 prefix, and that the role "{self._role}" has "s3:ListBucket" permissions on bucket "{bucket}".'
             f"{details}"
         )
-
-
-def _inside(folder: Path, relative: str) -> Path:
-    path = (folder / relative.lstrip("/")).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise TransferError(f"ClientError: Data download failed:the object name {relative!r} leaves the input's folder")
-    return path
 
 
 def _words(error: ClientError) -> str:

@@ -29,6 +29,7 @@ VERSION = "2020-12-01"
 ACTIONS = {
     "Processing": ("CreateProcessingJob", "ProcessingJobName", "DescribeProcessingJob"),
     "Training": ("CreateTrainingJob", "TrainingJobName", "DescribeTrainingJob"),
+    "Transform": ("CreateTransformJob", "TransformJobName", "DescribeTransformJob"),
     "RegisterModel": ("CreateModelPackage", "", "DescribeModelPackage"),
     "Model": ("CreateModel", "ModelName", "DescribeModel"),
 }

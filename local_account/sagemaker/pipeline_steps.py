@@ -6,6 +6,7 @@ its properties, what expressions of later steps read.
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 import string
@@ -101,8 +102,9 @@ def exception_type(reason: str) -> str | None:
 def run(running: Running, arguments: dict[str, Any]) -> Result:
     """Run a step with its resolved arguments; raises StepError, StepStoppedError."""
     step_types: dict[str, Callable[[Running, dict[str, Any]], Result]] = {
-        "Processing": _processing,
-        "Training": _training,
+        "Processing": functools.partial(_job, kind="Processing"),
+        "Training": functools.partial(_job, kind="Training"),
+        "Transform": functools.partial(_job, kind="Transform"),
         "RegisterModel": _register_model,
         "Model": _model,
         "Lambda": _lambda,
@@ -122,6 +124,7 @@ def describe(sagemaker: SageMaker, step_type: str, metadata: dict[str, Any]) -> 
     key, action, argument = {
         "Processing": ("ProcessingJob", "DescribeProcessingJob", "ProcessingJobName"),
         "Training": ("TrainingJob", "DescribeTrainingJob", "TrainingJobName"),
+        "Transform": ("TransformJob", "DescribeTransformJob", "TransformJobName"),
         "RegisterModel": ("RegisterModel", "DescribeModelPackage", "ModelPackageName"),
         "Model": ("Model", "DescribeModel", "ModelName"),
     }[step_type]
@@ -132,15 +135,7 @@ def describe(sagemaker: SageMaker, step_type: str, metadata: dict[str, Any]) -> 
         return None
 
 
-def _processing(running: Running, arguments: dict[str, Any]) -> Result:
-    return _job(running, "Processing", arguments)
-
-
-def _training(running: Running, arguments: dict[str, Any]) -> Result:
-    return _job(running, "Training", arguments)
-
-
-def _job(running: Running, kind: str, arguments: dict[str, Any]) -> Result:
+def _job(running: Running, arguments: dict[str, Any], *, kind: str) -> Result:
     name = running.job_name()
     created = running.call(f"Create{kind}Job", **{**arguments, f"{kind}JobName": name})
     metadata = {f"{kind}Job": {"Arn": created[f"{kind}JobArn"]}}
