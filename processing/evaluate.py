@@ -29,7 +29,7 @@ from processing.evaluation_answers import (
     stored_probabilities,
 )
 from processing.evaluation_champion import Comparison, compare_with_champion
-from processing.evaluation_page import PHOTOGRAPHS, Demands, Mistake, render_page
+from processing.evaluation_page import PHOTOGRAPHS, Demands, Mistake, render_page, verdict
 from processing.job import MESSAGE_FILE, JobError, run_job
 from processing.scores import (
     Labels,
@@ -60,9 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             document = evaluate(arguments)
         except (DatasetError, LabelsError, ModelError) as error:
             raise JobError(str(error)) from error
-        accuracy = document["multiclass_classification_metrics"]["accuracy"]["value"]
-        low, high = document["accuracy_interval_95"]
-        print(f"test accuracy {accuracy:.4f} (95 % interval {low:.4f} to {high:.4f})", flush=True)
+        print(verdict(document, _demands(arguments)), flush=True)
 
     return run_job("evaluate", work, arguments.message_file)
 
@@ -109,11 +107,8 @@ def _write(arguments: argparse.Namespace, measured: Evaluated, document: dict[st
     from processing.evaluation_plots import draw_plots  # imports matplotlib, which a refused input need not wait for
 
     plots = draw_plots(measured, arguments.threshold, arguments.wished_accuracy)
-    demands = Demands(
-        arguments.accuracy_gate, arguments.champion_group, arguments.champion_significance, arguments.data_origin
-    )
     drawings = {name: plot.svg for name, plot in plots.items()}
-    page = render_page(document, demands, drawings, *_worst_mistakes(measured, arguments.dataset))
+    page = render_page(document, _demands(arguments), drawings, *_worst_mistakes(measured, arguments.dataset))
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     for name, plot in plots.items():
@@ -122,8 +117,14 @@ def _write(arguments: argparse.Namespace, measured: Evaluated, document: dict[st
     _write_predictions(output / "predictions.csv", measured, arguments.dataset)
     # Last, and at once: whoever finds it finds the others too.
     partial = output / "evaluation.json.partial"
-    partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(output / "evaluation.json")
+
+
+def _demands(arguments: argparse.Namespace) -> Demands:
+    return Demands(
+        arguments.accuracy_gate, arguments.champion_group, arguments.champion_significance, arguments.data_origin
+    )
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -136,7 +136,7 @@ def _checked(answer: Any, classes: int) -> list[float]:
 def _collect(
     examples: list[Example],
     answer: Callable[[Example], list[float]],
-    name: Callable[[Example], str | None] = lambda example: example.path.name,
+    name: Callable[[Example], str | None] = lambda example: f"{example.path.parent.name}/{example.path.name}",
 ) -> tuple[list[list[float]], list[str]]:
     """The answers, and a text for each example whose answer is a ValueError."""
     rows, faults = [], []

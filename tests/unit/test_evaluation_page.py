@@ -175,7 +175,7 @@ def test_a_model_that_answers_nan_is_refused_by_the_image(tmp_path: Path, capsys
     places = ["--dataset", str(job.dataset), "--model", str(tmp_path), "--output", str(job.output)]
     assert evaluate.main(places) == 1
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "0000.png" in error
+    assert error.count("\n") == 1 and "class0/0000.png" in error
     assert not job.output.exists()
 
 

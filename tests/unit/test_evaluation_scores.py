@@ -75,6 +75,17 @@ def test_the_threshold_for_an_accuracy_lets_the_most_images_pass() -> None:
     assert coverage(labels, probabilities, found["threshold"])["count"] == 2
 
 
+@pytest.mark.parametrize("wished", [0.5, 0.8, 0.95, 1.0])
+@pytest.mark.parametrize("classes", [2, 10])
+def test_no_other_threshold_lets_more_images_pass_with_that_accuracy(classes: int, wished: float) -> None:
+    labels, probabilities = answers(120, classes, seed=classes)
+    found = threshold_for_accuracy(labels, probabilities, wished)
+    tried = [coverage(labels, probabilities, float(value)) for value in np.unique(probabilities.max(axis=1))]
+    fitting = [entry["count"] for entry in tried if entry["accuracy"] >= wished]
+    assured = [entry["count"] for entry in tried if entry["accuracy_interval_95"][0] >= wished]
+    assert (found["count"], found["assured"]["count"]) == (max(fitting, default=None), max(assured, default=None))
+
+
 def test_an_accuracy_nobody_reaches_has_no_threshold() -> None:
     probabilities = np.array([[0.9, 0.1]] * 5)
     found = threshold_for_accuracy(np.ones(5, dtype=np.int64), probabilities, 0.5)
