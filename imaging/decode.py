@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import io
 import math
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 IMAGE_SIZE = 32  # pixels per side; CIFAR's size
 MAX_PIXELS = 40_000_000  # a 40-megapixel photograph needs 160 MB once decoded; larger ones are refused before decoding
 MAX_SIDE = 20_000  # pixels; Pillow keeps a pointer for each row: 40 million rows of one pixel took 900 MB
-LARGE_PIXELS = 2_000_000  # pictures above this are decoded one at a time, whatever the number of threads
+LARGE_PIXELS = 2_000_000  # larger pictures are decoded one at a time, whatever the number of threads
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 ANIMATED_FORMATS = {"PNG", "WEBP", "GIF"}
 ORIENTATIONS = {
@@ -43,7 +43,8 @@ ORIENTATIONS = {
 
 Pixels = npt.NDArray[np.uint8]
 
-_one_large_picture = threading.Lock()
+# One thread and not a lock: the allocator keeps what a thread has freed for that thread.
+_large_pictures = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-picture")
 
 
 class ImageError(ValueError):
@@ -62,8 +63,7 @@ def decode_image(data: bytes) -> Pixels:
             _refuse(picture)
             if picture.width * picture.height <= LARGE_PIXELS:
                 return _decode(picture)
-            with _one_large_picture:
-                return _decode(picture)
+        return _large_pictures.submit(_open_and_decode, data).result()
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -86,6 +86,11 @@ def _refuse(picture: Image.Image) -> None:
         raise ImageError(f"the image has {width} x {height} pixels, a side may have at most {MAX_SIDE:,}")
     if picture.format in ANIMATED_FORMATS and getattr(picture, "is_animated", False):
         raise ImageError(f"the {picture.format} is animated; send one of its frames as a still image")
+
+
+def _open_and_decode(data: bytes) -> Pixels:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        return _decode(picture)
 
 
 def _decode(picture: Image.Image) -> Pixels:

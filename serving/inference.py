@@ -1,19 +1,24 @@
 """SageMaker's script-mode functions for the exported model: model_fn, input_fn, predict_fn, output_fn.
 
-Runs in the hosting container (from ``code/`` in the model archive) and in the evaluation job. Reads ``model.onnx`` and
-``labels.json``; needs ONNX Runtime, numpy and Pillow. The functions take exactly the documented number of parameters:
-SageMaker's inference toolkit counts them and passes a context to those that have one more.
+Runs in the hosting container (from ``code/`` in the model archive) and in the evaluation job. Reads ``model.onnx``,
+``labels.json`` and the environment variable ``SCONES_MODEL_VERSION``; needs ONNX Runtime, numpy and Pillow. SageMaker's
+inference toolkit counts the functions' parameters and passes a context to those that have one more: ``output_fn``.
+
+Every function may be called from many threads: ONNX Runtime releases the interpreter's lock. Requests are not gathered
+into batches: eight images in one run take as long as eight runs (``python benchmarks/serving.py``).
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
+import functools
+import hashlib
 import importlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +26,16 @@ import onnxruntime
 
 from imaging.decode import IMAGE_SIZE, ImageError, Pixels, decode_image
 from imaging.labels import read_labels
+from serving import negotiation
+from serving.negotiation import VERBOSE_TYPE, negotiate
 
+JSON_TYPE = negotiation.JSON_TYPE
 MODEL_FILE = "model.onnx"
-JSON_TYPE = "application/json"
+VERSION_VARIABLE = "SCONES_MODEL_VERSION"
+MAX_BRACKETS = 100  # in a JSON body: one object is expected; 6 MB of brackets would be two million lists in memory
+QUOTED = 80  # characters of the client's own text that an error repeats
 JSON_IMAGE_KEY = "image_data"
+EXPECTED_JSON = f'expected a JSON object {{"{JSON_IMAGE_KEY}": "<base64>"}}'
 BINARY_TYPES = ("image/png", "image/jpeg", "application/x-image")
 
 Probabilities = npt.NDArray[np.float32]
@@ -53,7 +64,7 @@ class RequestError(*_error_bases()):  # type: ignore[misc]  # the bases depend o
         Exception.__init__(self, message)
         self.status_code = status_code
         self.message = message
-        self.phrase = message
+        self.phrase = ascii(message)[1:-1]  # becomes part of a status line
 
     def __str__(self) -> str:
         return self.message
@@ -65,6 +76,20 @@ class Model:
 
     session: onnxruntime.InferenceSession
     classes: list[str]
+
+
+class Identity(NamedTuple):
+    """What a verbose answer says of the model."""
+
+    classes: list[str]
+    version: str
+
+
+class Context(Protocol):
+    """The part of the toolkit's context that is read here."""
+
+    @property
+    def system_properties(self) -> Any: ...
 
 
 def model_fn(model_dir: str) -> Model:
@@ -101,25 +126,47 @@ def input_fn(body: bytes | bytearray | str, content_type: str) -> Pixels:
     """
     media_type = (content_type or "").split(";")[0].strip().lower()
     if media_type == JSON_TYPE:
-        data = _image_from_json(body)
+        data = _image_from_json(body if isinstance(body, str) else _decoded(body))
     elif media_type in BINARY_TYPES:
         data = body.encode("latin-1", "replace") if isinstance(body, str) else bytes(body)
     else:
         accepted = ", ".join((*BINARY_TYPES, JSON_TYPE))
-        raise RequestError(f"content type {content_type!r} is not supported; send one of {accepted}", 415)
+        raise RequestError(f"content type {_quoted(content_type)} is not supported; send one of {accepted}", 415)
     try:
         return decode_image(data)[np.newaxis]
     except ImageError as error:
         raise RequestError(str(error)) from error
 
 
-def _image_from_json(body: bytes | bytearray | str) -> bytes:
+def _decoded(body: bytes | bytearray) -> str:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{EXPECTED_JSON}; the body is not UTF-8 at byte {error.start}") from error
+
+
+def _image_from_json(body: str) -> bytes:
+    if body.count("[") + body.count("{") > MAX_BRACKETS:
+        raise RequestError(f"{EXPECTED_JSON}; the body has more than {MAX_BRACKETS} lists and objects")
     try:
         document: Any = json.loads(body)
-        return base64.b64decode(document[JSON_IMAGE_KEY], validate=True)
-    except (ValueError, KeyError, TypeError, binascii.Error) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise RequestError(f'expected a JSON object {{"{JSON_IMAGE_KEY}": "<base64>"}} ({reason})') from error
+    except ValueError as error:
+        raise RequestError(f"{EXPECTED_JSON}; the body is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise RequestError(f"{EXPECTED_JSON}; the body is a {type(document).__name__}, not an object")
+    text = document.get(JSON_IMAGE_KEY)
+    if not isinstance(text, str):
+        found = f"is a {type(text).__name__}" if JSON_IMAGE_KEY in document else "is missing"
+        raise RequestError(f"{EXPECTED_JSON}; {JSON_IMAGE_KEY} {found}")
+    try:
+        # Line breaks are MIME's, and what the command base64 writes.
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise RequestError(f"{EXPECTED_JSON}; {JSON_IMAGE_KEY} is not base64: {error}") from error
+
+
+def _quoted(text: str | None) -> str:
+    return ascii(text if text is None or len(text) <= QUOTED else text[:QUOTED] + "...")
 
 
 def predict_fn(data: Pixels, model: Model) -> Probabilities:
@@ -129,11 +176,48 @@ def predict_fn(data: Pixels, model: Model) -> Probabilities:
     return probabilities
 
 
-def output_fn(prediction: Probabilities, accept: str) -> str:
-    """A JSON array of class probabilities, as the built-in image classification answers. Raises RequestError."""
-    accepted = {part.split(";")[0].strip().lower() for part in (accept or "*/*").split(",")}
-    if not accepted & {JSON_TYPE, "application/*", "*/*"}:
-        raise RequestError(f"cannot answer as {accept!r}; accept {JSON_TYPE}", 406)
+@overload
+def output_fn(prediction: Probabilities, accept: str) -> str: ...
+@overload
+def output_fn(prediction: Probabilities, accept: str, context: Context) -> tuple[str, str]: ...
+def output_fn(prediction: Probabilities, accept: str, context: Context | None = None) -> str | tuple[str, str]:
+    """A JSON array of class probabilities, as the built-in image classification answers. Raises RequestError.
+
+    With the toolkit's context: that and its content type, or, to whoever prefers ``application/json;verbose``,
+    ``{"probabilities", "labels", "predicted_label", "confidence", "model_version"}``.
+    """
     # str() of a float32 is its shortest exact form; float() alone would print seventeen digits.
     rows = [[float(str(value)) for value in row] for row in prediction]
-    return json.dumps(rows[0] if len(rows) == 1 else rows)
+    answered = negotiate(accept or "")
+    if answered is None or (answered == VERBOSE_TYPE and context is None):
+        raise RequestError(f"cannot answer as {_quoted(accept)}; accept {JSON_TYPE} or {VERBOSE_TYPE}", 406)
+    documents: list[Any] = rows
+    if answered == VERBOSE_TYPE and context is not None:
+        identity = identify(str(context.system_properties["model_dir"]))
+        documents = [_verbose(row, identity) for row in rows]
+    text = json.dumps(documents[0] if len(documents) == 1 else documents)
+    return text if context is None else (text, answered)
+
+
+def _verbose(row: list[float], identity: Identity) -> dict[str, Any]:
+    confidence = max(row)
+    return {
+        "probabilities": row,
+        "labels": identity.classes,
+        "predicted_label": identity.classes[row.index(confidence)],
+        "confidence": confidence,
+        "model_version": identity.version,
+    }
+
+
+@functools.cache
+def identify(model_dir: str) -> Identity:
+    """Class names and version of the model in a folder.
+
+    The version is what the deployment says in SCONES_MODEL_VERSION; without it ``sha256:`` and the first twelve digits
+    of the digest of ``model.onnx``, which names these weights wherever they are served.
+    """
+    version = os.environ.get(VERSION_VARIABLE)
+    if not version:
+        version = f"sha256:{hashlib.sha256((Path(model_dir) / MODEL_FILE).read_bytes()).hexdigest()[:12]}"
+    return Identity(read_labels(Path(model_dir)), version)

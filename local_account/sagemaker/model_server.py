@@ -20,12 +20,18 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
 MODEL_DIR = Path("/opt/ml/model")
 HOOKS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
+MAX_BODY_BYTES = 6_291_456  # InvokeEndpoint's limit: nothing larger reaches a container on AWS
+MAX_DISCARDED_BYTES = 64 * 2**20  # a larger body is not even read past
+CHUNK_BYTES = 64 * 1024
+# How the standard library refuses what it does not read, and what that is: the client's fault.
+CLIENT_ERRORS = {HTTPStatus.NOT_IMPLEMENTED: HTTPStatus.METHOD_NOT_ALLOWED, 505: HTTPStatus.BAD_REQUEST}
 
 
 class UnsupportedContentError(Exception):
@@ -108,12 +114,12 @@ class Script:
             "output_fn": default_output_fn,
         } | hooks
         self._context = Context(model_dir)
+        self._takes = {name: len(inspect.signature(hook).parameters) for name, hook in self._hooks.items()}
         self._model = self._call("model_fn", str(model_dir))
 
     def _call(self, name: str, *arguments: Any) -> Any:
         hook = self._hooks[name]
-        takes = len(inspect.signature(hook).parameters)
-        return hook(*arguments, self._context) if takes > len(arguments) else hook(*arguments)
+        return hook(*arguments, self._context) if self._takes[name] > len(arguments) else hook(*arguments)
 
     def transform(self, body: bytes, content_type: str, accept: str) -> Answer:
         """One inference; an exception with ``status_code`` answers that status, any other one 500."""
@@ -134,6 +140,8 @@ class Script:
         try:
             return self._call("input_fn", body, content_type)
         except (ValueError, TypeError) as error:
+            if hasattr(error, "status_code"):  # the script knows better
+                raise
             raise InvalidContentError(str(error)) from error
 
 
@@ -141,43 +149,93 @@ class Handler(BaseHTTPRequestHandler):
     """HTTP/1.1 with keep-alive."""
 
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # what is no request is answered with a status, not as HTTP/0.9 without one
     server_version = "model-server"
     disable_nagle_algorithm = True
     wbufsize = 64 * 1024  # unbuffered, the header and the body of an answer meet Nagle's delay of 40 ms
     server: Server
 
     def do_GET(self) -> None:
-        self._answer(200 if self.path == "/ping" else 404, Answer(b"", "text/plain"))
+        if self._read_body() is not None:
+            self._answer(200 if self.path == "/ping" else 404, Answer(b"", "text/plain"))
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._read_body()
+        if body is None:
+            return
         if self.path != "/invocations":
             self._answer(404, Answer(b"", "text/plain"))
             return
-        accept = self.headers.get("Accept", "")
-        if not accept or "*/*" in accept:
+        accept = self._header("Accept", "*/*")
+        if accept == "*/*":
             accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "application/json")
         try:
             status = 200
-            answer = self.server.script.transform(body, self.headers.get("Content-Type", "application/json"), accept)
+            answer = self.server.script.transform(body, self._header("Content-Type", "application/json"), accept)
         except Exception as error:  # whatever a script raises is an answer, never the end of the server
             status = getattr(error, "status_code", 500)
             if not (isinstance(status, int) and 400 <= status <= 599):
                 status = 500
-            traceback.print_exc()
-            answer = Answer(str(error).encode() or type(error).__name__.encode(), "text/plain")
+            reason = str(error) or type(error).__name__
+            if status >= 500:
+                traceback.print_exc()
+            else:
+                self.log_message("%s", reason)
+            answer = Answer(reason.encode(errors="backslashreplace"), "text/plain")
         self._answer(status, answer)
+
+    def _header(self, name: str, default: str) -> str:
+        # A folded header has line breaks, which must not reach the header of an answer that repeats it.
+        return " ".join(self.headers.get(name, "").split()) or default
+
+    def _read_body(self) -> bytes | None:
+        """The request's body; None when it was refused, or when the client has gone before it was whole."""
+        stated = self.headers.get_all("Content-Length", ["0"])
+        if "Transfer-Encoding" in self.headers:
+            self.send_error(411, "send a Content-Length, not a Transfer-Encoding")
+        elif len(stated) > 1 or not (stated[0].isascii() and stated[0].isdecimal()) or len(stated[0]) > 18:
+            self.send_error(400, f"expected one Content-Length, a number, got {stated!a:.80}")
+        elif (length := int(stated[0])) > MAX_BODY_BYTES:
+            self._discard(length)
+            self.send_error(413, f"the body has {length:,} bytes, more than the {MAX_BODY_BYTES:,} accepted")
+        else:
+            body = self.rfile.read(length)
+            self.close_connection |= len(body) < length
+            return body if len(body) == length else None
+        return None
+
+    def _discard(self, length: int) -> None:
+        """Read past a body, so that a client that sends all of it before it listens meets an answer, not a reset."""
+        while 0 < length <= MAX_DISCARDED_BYTES:
+            part = self.rfile.read(min(length, CHUNK_BYTES))
+            length = length - len(part) if part else 0
+
+    def handle_expect_100(self) -> bool:
+        proceed = super().handle_expect_100()
+        self.wfile.flush()  # the client waits for it before it sends the body
+        return proceed
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 (the base class's signature)
+        """Refuse what cannot be read; the connection may hold anything by now, and is closed."""
+        self.close_connection = True
+        self._answer(CLIENT_ERRORS.get(code, code), Answer((message or "").encode(errors="replace"), "text/plain"))
 
     def _answer(self, status: int, answer: Answer) -> None:
         self.send_response(status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(answer.body)
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
 
-    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: ARG002 (the base class's signature)
-        if self.path != "/ping":
-            sys.stdout.write(f'{self.address_string()} - "{self.requestline}" {arguments[1]}\n')
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002 (the base class's signature)
+        if self.requestline.split(" ")[1:2] != ["/ping"]:
+            self.log_message('"%s" %s', self.requestline, code)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        sys.stdout.write(f"{self.address_string()} - {ascii(format % arguments)[1:-1]}\n")
 
 
 class Server(ThreadingHTTPServer):

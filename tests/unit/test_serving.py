@@ -1,24 +1,25 @@
-"""The four functions that SageMaker calls, on a model exported for the test."""
+"""The four functions that SageMaker calls, on a model made for the test."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import inspect
 import json
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from imaging.decode import encode_png
 from imaging.labels import LabelsError
 from serving import inference
 from serving.inference import Model, ModelError, RequestError, input_fn, model_fn, output_fn, predict_fn
-from training.export import write_model
-from training.network import Ensemble, Network
+from serving.negotiation import JSON_TYPE, VERBOSE_TYPE, negotiate
+from tests.served_model import write_model
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 PNG = encode_png(PIXELS)
@@ -26,11 +27,7 @@ PNG = encode_png(PIXELS)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model")
-    images = torch.from_numpy(np.stack([PIXELS, PIXELS]))
-    write_model(Ensemble([Network(2)]), ["bicycle", "motorcycle"], {}, images, folder)
-    return folder
+    return write_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +49,9 @@ def test_binary_bodies_are_read_under_every_image_type(content_type: str) -> Non
 
 
 @pytest.mark.parametrize("kind", [str, str.encode])
-def test_json_carries_base64_as_text_or_bytes(kind: type) -> None:
-    body = kind(json.dumps({"image_data": base64.b64encode(PNG).decode()}))
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.encodebytes])
+def test_json_carries_base64_as_text_or_bytes(kind: type, encode: Callable[[bytes], bytes]) -> None:
+    body = kind(json.dumps({"image_data": encode(PNG).decode(), "s3_key": "a.png"}))
     assert np.array_equal(input_fn(body, "application/json; charset=utf-8")[0], PIXELS)
 
 
@@ -63,26 +61,80 @@ def test_json_carries_base64_as_text_or_bytes(kind: type) -> None:
         (b"", "image/png", 400, "empty"),
         (b"text", "image/png", 400, "not an image"),
         (PNG[:500], "application/x-image", 400, "truncated"),
-        (b"{}", "application/json", 400, "image_data"),
-        (b'{"image_data": "*"}', "application/json", 400, "image_data"),
-        (b"not json", "application/json", 400, "image_data"),
-        (b"[1]", "application/json", 400, "image_data"),
+        (b"", "application/json", 400, "not JSON"),
+        (b"not json", "application/json", 400, "not JSON"),
+        (b"\xff\xfe", "application/json", 400, "not UTF-8"),
+        (b"[1]", "application/json", 400, "a list, not an object"),
+        (b'"text"', "application/json", 400, "a str, not an object"),
+        (b"{}", "application/json", 400, "image_data is missing"),
+        (b'{"image_data": null}', "application/json", 400, "image_data is a NoneType"),
+        (b'{"image_data": {"a": []}}', "application/json", 400, "image_data is a dict"),
+        (b'{"image_data": "*"}', "application/json", 400, "not base64"),
+        (b'{"image_data": "QUJDR"}', "application/json", 400, "not base64"),
+        ('{"image_data": "\u00e9\ud800"}', "application/json", 400, "not base64"),
+        (b'{"image_data": "data:image/png;base64,QUJD"}', "application/json", 400, "not base64"),
+        (b'{"image_data": ""}', "application/json", 400, "empty"),
+        (b'{"image_data": ' + b"1" * 5000 + b"}", "application/json", 400, "not JSON"),
+        (b"[" * 1_000_000, "application/json", 400, "more than 100 lists"),
+        (b'{"a":' * 1_000_000, "application/json", 400, "more than 100 lists"),
         (PNG, "text/csv", 415, "text/csv"),
+        (PNG, "multipart/form-data; boundary=x", 415, "multipart"),
+        (PNG, "\u00e9" * 1000, 415, r"\.\.\."),
         (PNG, "", 415, "image/png"),
     ],
 )
 def test_a_bad_request_is_a_value_error_with_status_and_reason(
-    body: bytes, content_type: str, status: int, reason: str
+    body: bytes | str, content_type: str, status: int, reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason) as refused:
         input_fn(body, content_type)
     assert isinstance(refused.value, RequestError)
     assert refused.value.status_code == status
+    assert len(str(refused.value)) < 1000
+    assert refused.value.phrase.isascii()
+
+
+@pytest.mark.parametrize(
+    ("accept", "answered"),
+    [
+        ("", JSON_TYPE),
+        ("*/*", JSON_TYPE),
+        ("application/json", JSON_TYPE),
+        ("APPLICATION/JSON; charset=utf-8", JSON_TYPE),
+        ("text/html, application/json;q=0.9", JSON_TYPE),
+        ("text/html, application/*;q=0.1", JSON_TYPE),
+        ("application/json;verbose", VERBOSE_TYPE),
+        ("application/json; Verbose ; q=0.5", VERBOSE_TYPE),
+        ("application/json;verbose=true", VERBOSE_TYPE),
+        ("application/json;verbose=false", JSON_TYPE),
+        ("application/json, application/json;verbose", VERBOSE_TYPE),
+        ("application/json;verbose;q=0.3, application/json;q=0.8", JSON_TYPE),
+        ("application/json;verbose;q=0.3, */*;q=0.2", VERBOSE_TYPE),
+        ("application/json;q=0, application/json;verbose", VERBOSE_TYPE),
+        ("application/json;verbose;q=0, */*", JSON_TYPE),
+        ("application/json;q=0, */*", None),
+        ("application/json;q=0", None),
+        ("application/json;q=much", None),
+        ("application/json;q=7, text/csv", None),
+        ("application/json;q=nan", None),
+        ("text/csv", None),
+        (",;,", None),
+    ],
+)
+def test_the_accept_header_decides_between_array_and_document(accept: str, answered: str | None) -> None:
+    assert negotiate(accept) == answered
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "", "text/html, application/json;q=0.9"])
-def test_json_is_answered_to_whoever_accepts_it(accept: str) -> None:
-    assert output_fn(np.array([[0.25, 0.75]], dtype=np.float32), accept) == "[0.25, 0.75]"
+def test_json_is_answered_to_whoever_accepts_it(accept: str, folder: Path) -> None:
+    prediction = np.array([[0.25, 0.75]], dtype=np.float32)
+    assert output_fn(prediction, accept) == "[0.25, 0.75]"
+    assert output_fn(prediction, accept, context(folder)) == ("[0.25, 0.75]", "application/json")
+
+
+def context(folder: Path) -> types.SimpleNamespace:
+    """The part of the toolkit's context that holds where the model lies."""
+    return types.SimpleNamespace(system_properties={"model_dir": str(folder)})
 
 
 def test_another_accept_type_is_refused() -> None:
@@ -91,12 +143,35 @@ def test_another_accept_type_is_refused() -> None:
     assert refused.value.status_code == 406
 
 
-def test_the_functions_take_as_many_parameters_as_the_toolkit_passes() -> None:
-    counts = {name: len(inspect.signature(getattr(inference, name)).parameters) for name in ("model_fn", "input_fn")}
-    counts |= {
-        name: len(inspect.signature(getattr(inference, name)).parameters) for name in ("predict_fn", "output_fn")
+def test_the_verbose_answer_names_what_the_numbers_mean(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction = np.array([[0.1, 0.9]], dtype=np.float32)
+    digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    text, content_type = output_fn(prediction, "application/json;verbose", context(folder))
+    assert content_type == "application/json;verbose"
+    assert json.loads(text) == {
+        "probabilities": [0.1, 0.9],
+        "labels": ["bicycle", "motorcycle"],
+        "predicted_label": "motorcycle",
+        "confidence": 0.9,
+        "model_version": f"sha256:{digest[:12]}",
     }
-    assert counts == {"model_fn": 1, "input_fn": 2, "predict_fn": 2, "output_fn": 2}
+    monkeypatch.setenv("SCONES_MODEL_VERSION", "12")
+    text, _ = output_fn(prediction, "application/json;verbose", context(write_model(tmp_path)))
+    assert json.loads(text)["model_version"] == "12"
+
+
+def test_a_toolkit_without_context_cannot_have_the_verbose_answer() -> None:
+    with pytest.raises(RequestError, match="cannot answer"):
+        output_fn(np.array([[0.25, 0.75]], dtype=np.float32), "application/json;verbose")
+
+
+def test_the_functions_take_as_many_parameters_as_the_toolkit_passes() -> None:
+    """One more than documented and the toolkit adds its context, which only output_fn wants."""
+    names = ("model_fn", "input_fn", "predict_fn", "output_fn")
+    counts = {name: len(inspect.signature(getattr(inference, name)).parameters) for name in names}
+    assert counts == {"model_fn": 1, "input_fn": 2, "predict_fn": 2, "output_fn": 3}
 
 
 def test_where_the_toolkit_is_installed_refusals_are_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
