@@ -20,8 +20,9 @@ from infrastructure import stack
 from local_account.errors import AccountError
 from scones import artifacts, demo, endpoint, executions, registry, screen
 from scones.artifacts import ArtifactError
-from scones.commands import Json, Stage, account, data, model, monitor, pipeline
+from scones.commands import Json, Stage, account, data, model, monitor, pipeline, threshold
 from scones.commands import endpoint as endpoint_commands
+from scones.commands.batch import run_batch
 from scones.commands.data import DataPath, Sample
 from scones.commands.pipeline import Parameter, parse_parameters
 from scones.connection import connect, connect_deployed
@@ -39,7 +40,9 @@ app.add_typer(data.app, name="data")
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(model.app, name="model")
 app.add_typer(endpoint_commands.app, name="endpoint")
+app.add_typer(threshold.app, name="threshold")
 app.add_typer(monitor.app, name="monitor")
+app.command(name="batch")(run_batch)
 
 _EXPECTED = (SconesError, SettingsError, ArtifactError, AccountError, ClientError, BotoCoreError, Boto3Error)
 

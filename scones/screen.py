@@ -56,7 +56,8 @@ def table(*columns: str, rows: Sequence[Sequence[Any]]) -> Table:
         numbers = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         result.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        result.add_row(*[cell if isinstance(cell, Text) else str(cell) for cell in row])
+        # As text: names and reasons may hold brackets, which are markup otherwise.
+        result.add_row(*[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row])
     return result
 
 
