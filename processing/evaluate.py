@@ -108,7 +108,7 @@ def _write(arguments: argparse.Namespace, measured: Evaluated, document: dict[st
 
     plots = draw_plots(measured, arguments.threshold, arguments.wished_accuracy)
     drawings = {name: plot.svg for name, plot in plots.items()}
-    page = render_page(document, _demands(arguments), drawings, *_worst_mistakes(measured, arguments.dataset))
+    page = render_page(document, _demands(arguments), drawings, *_worst_mistakes(measured, arguments.dataset / "test"))
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     for name, plot in plots.items():
@@ -208,14 +208,14 @@ def _write_predictions(path: Path, measured: Evaluated, dataset: Path) -> None:
             writer.writerow([name, classes[example.label], predicted, float(row.max()), *row.tolist()])
 
 
-def _worst_mistakes(measured: Evaluated, dataset: Path) -> tuple[list[Mistake], int]:
+def _worst_mistakes(measured: Evaluated, test_folder: Path) -> tuple[list[Mistake], int]:
     """The wrong answers given with the most confidence, worst first, and how many are wrong in all."""
     confidence, right = top_answers(measured.labels, measured.probabilities)
     wrong = np.flatnonzero(~right)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_SHOWN]
     mistakes = [
         Mistake(
-            measured.examples[at].path.relative_to(dataset).as_posix(),
+            measured.examples[at].path.relative_to(test_folder).as_posix(),
             measured.examples[at].path.read_bytes(),
             measured.classes[measured.labels[at]],
             measured.classes[int(measured.probabilities[at].argmax())],

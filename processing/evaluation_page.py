@@ -202,9 +202,10 @@ def _thresholds(document: Mapping[str, Any]) -> str:
         for row in document["coverage"]
     ]
     needed = found["images_to_assure"]
-    takes = f"that takes {needed:,} passing images without one mistake" if needed else "no number of images shows it"
-    estimate = f"For {wished} right among the passing, {_point(found, 'no threshold does on these images')}."
-    assured = f"For an interval that starts at {wished} or above, {_point(found['assured'], f'none does: {takes}')}."
+    takes = f"that takes at least {needed:,} passing images, all right" if needed else "no number of images shows that"
+    estimate = f"For {wished} right among the passing: {_point(found, 'no threshold does on these images')}."
+    assured = _point(found["assured"], f"no threshold does on these images; {takes}")
+    assured = f"For the lower end of the interval to reach {wished} as well: {assured}."
     table = _table(["threshold", "coverage", "accuracy of passing"], rows)
     return f'{table}<p class="note">{_text(f"{estimate} {assured}")}</p>'
 
@@ -213,7 +214,7 @@ def _point(point: Mapping[str, Any], otherwise: str) -> str:
     if point["threshold"] is None:
         return otherwise
     return (
-        f"threshold {point['threshold']:g}: {percent(point['coverage'])} pass, {percent(point['accuracy'])} of them "
+        f"threshold {point['threshold']:g}; {percent(point['coverage'])} pass, {percent(point['accuracy'])} of them "
         f"right ({_between(point['accuracy_interval_95'])})"
     )
 
