@@ -127,6 +127,8 @@ def _resume(backends: Any) -> None:
                 execution.exec_status = ExecutionStatus.ABORTED
                 execution.cause = STOPPED_CAUSE
                 execution.stop_date = datetime.datetime.now(tz=datetime.UTC)
+        for run in backend.__dict__.get("map_runs", {}).values():
+            run.ended_with_its_process(STOPPED_CAUSE)
 
 
 def _stop_tracking_instances() -> None:

@@ -18,7 +18,10 @@ from local_account.account import Account
 from local_account.stepfunctions_answers import hook_answers
 from local_account.stepfunctions_definition import problems
 from local_account.stepfunctions_executions import Executions, hook_executions
+from local_account.stepfunctions_map_answers import hook_map_answers
+from local_account.stepfunctions_maps import MapRuns, hook_maps
 from local_account.stepfunctions_programs import program_of
+from local_account.stepfunctions_redrive import hook_redrive
 from local_account.stepfunctions_states import hook_states
 from local_account.stepfunctions_tasks import hook_tasks
 from local_account.telemetry import Telemetry
@@ -42,6 +45,10 @@ def install(account: Account) -> None:
     executions = Executions(account, telemetry)
     hook_executions(executions)
     hook_answers(executions)
+    map_runs = MapRuns(account, telemetry)
+    hook_maps(map_runs)
+    hook_map_answers(map_runs)
+    hook_redrive(executions)
     _hook_definitions()
     _hook_callbacks()
 

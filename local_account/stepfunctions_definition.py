@@ -17,6 +17,12 @@ DEFINITION_LIMIT_BYTES = 1024 * 1024  # step-functions/latest/dg/service-quotas.
 NAME_LIMIT = 80
 TYPES = {"Task", "Pass", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map"}
 ENDS = {"Choice", "Succeed", "Fail"}  # these have neither Next nor End
+DISTRIBUTED_ONLY = {"ItemReader", "ItemBatcher", "ResultWriter", "Label", "ToleratedFailureCount"}
+DISTRIBUTED_ONLY |= {"ToleratedFailureCountPath", "ToleratedFailurePercentage", "ToleratedFailurePercentagePath"}
+READERS = ("arn:aws:states:::s3:getObject", "arn:aws:states:::s3:listObjectsV2")
+WRITER = "arn:aws:states:::s3:putObject"
+INPUT_TYPES = ("JSON", "JSONL", "CSV")
+LABEL_LIMIT = 40
 States = dict[str, dict[str, Any]]
 
 
@@ -134,10 +140,42 @@ def _check_map(name: str, state: dict[str, Any], where: str) -> Iterator[str]:
     if not isinstance(processor, dict):
         yield f"SCHEMA_VALIDATION_FAILED: 'ItemProcessor' is required in state {name} at {where}/ItemProcessor"
         return
-    mode = (processor.get("ProcessorConfig") or {}).get("Mode", "INLINE")
-    distributed = mode == "DISTRIBUTED" or {"ItemReader", "ResultWriter", "ItemBatcher"} & state.keys()
-    if distributed:
-        yield f"The stand-in account does not run Distributed Map, which state {name} asks for at {where}"
+    if is_distributed(state):
+        yield from _check_distributed(name, state, where)
+    else:
+        for member in sorted(DISTRIBUTED_ONLY & state.keys()):
+            yield f"SCHEMA_VALIDATION_FAILED: '{member}' needs the mode DISTRIBUTED in state {name} at {where}"
+
+
+def _check_distributed(name: str, state: dict[str, Any], where: str) -> Iterator[str]:
+    processor, reader, writer = state["ItemProcessor"], state.get("ItemReader"), state.get("ResultWriter")
+    kind = processor["ProcessorConfig"].get("ExecutionType")
+    if kind not in {"STANDARD", "EXPRESS"}:
+        yield f"SCHEMA_VALIDATION_FAILED: 'ExecutionType' is STANDARD or EXPRESS, not {kind!r}, in {name} at {where}"
+    if kind == "EXPRESS":
+        yield from _not_express(processor)
+    if reader is not None:
+        config = reader.get("ReaderConfig") or {}
+        if reader.get("Resource") not in READERS:
+            yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is one of {READERS} at {where}/ItemReader"
+        if config.get("InputType", "JSON") not in INPUT_TYPES:
+            yield (
+                f"The stand-in account reads items of the types {', '.join(INPUT_TYPES)}, not {config['InputType']} "
+                f"at {where}/ItemReader/ReaderConfig/InputType"
+            )
+        if config.get("Transformation", "NONE") != "NONE":
+            yield f"The stand-in account lists objects and does not read them at {where}/ItemReader/ReaderConfig"
+        if config.get("CSVHeaderLocation") == "GIVEN" and not config.get("CSVHeaders"):
+            yield f"SCHEMA_VALIDATION_FAILED: 'CSVHeaders' are required at {where}/ItemReader/ReaderConfig"
+    if writer is not None and not writer.keys() & {"Resource", "WriterConfig"}:
+        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' or 'WriterConfig' is required at {where}/ResultWriter"
+    if writer is not None and writer.get("Resource", WRITER) != WRITER:
+        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is {WRITER} at {where}/ResultWriter"
+    percentage = state.get("ToleratedFailurePercentage", 0)
+    if isinstance(percentage, int | float) and not 0 <= percentage <= 100:
+        yield f"SCHEMA_VALIDATION_FAILED: 'ToleratedFailurePercentage' is from 0 to 100 at {where}"
+    if len(str(state.get("Label", ""))) > LABEL_LIMIT:
+        yield f"SCHEMA_VALIDATION_FAILED: 'Label' is longer than {LABEL_LIMIT} characters at {where}/Label"
 
 
 def _inner_machines(state: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -95,7 +95,7 @@ def run(program: Any, env: Any, start: Start, resume: Resume | None = None) -> O
         env.states.reset(input_value=json.loads(resume.data))
         for name, value in resume.variables.items():
             env.variable_store.set(name, value)
-        env.resume_at = resume.state
+        env.resume_at = env.redriven = resume.state
         first = ("ExecutionRedriven", {"executionRedrivenEventDetails": {"redriveCount": start.redrives}})
     env.event_manager.add_event(env.event_history_context, *first, update_source_event_id=resume is not None)
     program.eval(env)

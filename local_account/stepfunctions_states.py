@@ -252,6 +252,7 @@ def _hook_execution_states() -> None:
         limit_s = env.stack.pop()
         frame = env.open_frame()
         frame.entered_event_id = env.entered_event_id
+        frame.redriven, env.redriven = getattr(env, "redriven", None), None
         frame.states.reset(input_value=env.states._states_data["input"])
         frame.stack = copy_json(env.stack)
         try:

@@ -294,12 +294,6 @@ def test_sizes_are_limited(shop: Workshop) -> None:
         ({"A": {"Type": "Pass", "End": True, "Output": 1}}, ["'Output' is not supported with QueryLanguage JSONPath"]),
         ({"A": {"Type": "Task", "Resource": "arn:aws:states:::sagemaker:createTrainingJob.sync", "End": True}}, ["A"]),
         (
-            {"A": {"Type": "Map", "End": True, "ItemProcessor": {
-                "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
-                "StartAt": "B", "States": {"B": {"Type": "Pass", "End": True}}}}},
-            ["Distributed Map", "state A"],
-        ),
-        (
             {"A": {"Type": "Parallel", "End": True, "Branches": [
                 {"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "C"}}}]}},
             ["Duplicate State name: A", "target: C", "/States/A/Branches[0]/States/A"],

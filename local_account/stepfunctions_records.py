@@ -1,0 +1,104 @@
+"""What is kept of a map run and of its child executions: plain data, which survives a restart of the account.
+
+Runs in the server process.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+FAILED = {"FAILED", "TIMED_OUT"}
+ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
+STATUSES = {"PENDING": "pending", "RUNNING": "running", "SUCCEEDED": "succeeded", "FAILED": "failed"}
+STATUSES |= {"TIMED_OUT": "timedOut", "ABORTED": "aborted"}
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """One child execution. ``data`` and ``output`` are JSON's text; ``packed`` is the history of a Standard one."""
+
+    name: str
+    data: str
+    items: int
+    status: str = "PENDING"
+    start_date: datetime.datetime | None = None
+    stop_date: datetime.datetime | None = None
+    output: str | None = None
+    error: str | None = None
+    cause: str | None = None
+    redrive_count: int = 0
+    redrive_date: datetime.datetime | None = None
+    worker: Any = None
+    resume: tuple[str, str, dict[str, Any]] | None = None
+
+
+@dataclass(eq=False)
+class MapRun:
+    """One run of a Distributed Map state."""
+
+    arn: str
+    execution_arn: str
+    machine_arn: str  # of the children: the machine's, with the run's label
+    state: str
+    kind: str
+    max_concurrency: int
+    tolerated_count: int | None
+    tolerated_percentage: float | None
+    start_date: datetime.datetime
+    stop_date: datetime.datetime | None = None
+    status: str = "RUNNING"
+    children: list[Child] = field(default_factory=list)
+    redrive_count: int = 0
+    redrive_date: datetime.datetime | None = None
+    results_written: int = 0
+
+    def ended_with_its_process(self, cause: str) -> None:
+        """What was running when the account stopped is ABORTED."""
+        if self.status != "RUNNING":
+            return
+        self.status, self.stop_date = "ABORTED", datetime.datetime.now(tz=datetime.UTC)
+        for child in self.children:
+            if child.status == "RUNNING":
+                child.status, child.cause, child.stop_date = "ABORTED", cause, self.stop_date
+
+    @property
+    def prefix(self) -> str:
+        """What the name of a child follows in its ARN."""
+        parts = self.machine_arn.split(":")
+        kind = "execution" if self.kind == "STANDARD" else "express"
+        suffix = f":{self.arn.rsplit(':', 1)[-1]}" if self.kind == "EXPRESS" else ""
+        return ":".join([*parts[:5], kind, parts[6]]) + suffix
+
+    def arn_of(self, child: Child) -> str:
+        return f"{self.prefix}:{child.name}"
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether more items failed than are tolerated; without thresholds none is."""
+        failed = sum(child.items for child in self.children if child.status in FAILED)
+        return self.exceeds(failed, sum(child.items for child in self.children))
+
+    def exceeds(self, failed: int, total: int) -> bool:
+        if self.tolerated_count is None and self.tolerated_percentage is None:
+            return failed > 0
+        return (self.tolerated_count is not None and failed > self.tolerated_count) or (
+            self.tolerated_percentage is not None and failed * 100 > self.tolerated_percentage * total
+        )
+
+    def counts(self, of_items: bool) -> dict[str, int]:
+        """DescribeMapRun's counts, of items or of executions."""
+        found: Counter[str] = Counter()
+        for child in self.children:
+            found[child.status] += child.items if of_items else 1
+        answer = {name: found[status] for status, name in STATUSES.items()}
+        answer["total"] = sum(found.values())
+        answer["resultsWritten"] = min(self.results_written, answer["total"]) if not of_items else self._items_written()
+        answer["failuresNotRedrivable"] = 0
+        answer["pendingRedrive"] = 0
+        return answer
+
+    def _items_written(self) -> int:
+        return sum(child.items for child in self.children) if self.results_written else 0
