@@ -26,7 +26,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=PACKAGES,
-    package_data={"infrastructure": ["templates/*.yaml"], "monitoring": ["report.html"]},
+    package_data={
+        "infrastructure": ["templates/*.yaml"],
+        "monitoring": ["report.html"],
+        "processing": ["evaluation.html"],
+    },
     install_requires=[
         "boto3>=1.43,<2",  # AWS
         "sagemaker>=2.257,<3",  # pipeline definitions; v2, because the Step Functions SDK imports its modules
