@@ -8,6 +8,7 @@ PACKAGES = [
     "inference_workflow",
     "infrastructure",
     "lambdas",
+    "lambdas.inference",
     "local_account",
     "local_account.sagemaker",
     "monitoring",
