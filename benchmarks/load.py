@@ -91,6 +91,7 @@ def run(load: Load, port: int, clients: int, seconds: float) -> dict[str, float]
         selector.register(connection, selectors.EVENT_READ, client)
         load.send(client)
     drive(load, selector, WARM_UP_S)
+    warm_up = len(load.latencies_s)
     load.latencies_s.clear()
     began, cpu = time.perf_counter(), time.process_time()
     drive(load, selector, seconds)
@@ -99,6 +100,7 @@ def run(load: Load, port: int, clients: int, seconds: float) -> dict[str, float]
     ordered = sorted(load.latencies_s)
     return {
         "requests": count,
+        "warm_up_requests": warm_up,
         "requests_per_second": count / took,
         "p50_ms": ordered[count // 2] * 1000,
         "p99_ms": ordered[count * 99 // 100] * 1000,
