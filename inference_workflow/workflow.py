@@ -1,90 +1,117 @@
-"""The inference workflow: one image in S3 -> its predicted label, or a failed execution when confidence is too low.
+"""The inference workflow: one image -> its predicted label, or a failed execution when confidence is too low.
 
     SerializeImage -> ClassifyImage -> FilterInferences -+-> result
-                                                         +-> ReadVerdict -> ConfidenceTooLow (fails the execution)
+                                                         +-> SendToReview -> NeedsReview | ConfidenceTooLow
 
-Runs on a laptop or in CodeBuild and makes no AWS call. `definition` returns the state machine, with placeholders such
-as ``${SerializeImageArn}`` that the stack's DefinitionSubstitutions fill.
+An image of low confidence always goes to the review queue; whether its execution then fails or ends as
+``needs_review`` is the stage's choice, which the execution's input may overrule (``on_low_confidence``). Every other
+error of a function ends the execution under its own name, with a cause that names the image.
+
+Runs on a laptop or in CodeBuild and makes no AWS call. `image_workflow` returns the state machine, with placeholders
+such as ``${SerializeImageArn}`` that the stack's DefinitionSubstitutions fill.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
-from stepfunctions.steps import Catch, Chain, Graph, LambdaStep, Pass, Retry
+from stepfunctions.steps import Chain
 
-from inference_workflow.sdk_extensions import FailWithCausePath
+from inference_workflow.faults import (
+    BRIEF,
+    CLASSIFY_ERRORS,
+    FILTER_ERRORS,
+    LAMBDA_SERVICE_ERRORS,
+    MODEL_UNAVAILABLE,
+    PATIENT,
+    SERIALIZE_ERRORS,
+    THRESHOLD_UNAVAILABLE,
+    TIME_OUTS,
+    Patience,
+)
+from inference_workflow.languages import LANGUAGES
+from inference_workflow.sdk_extensions import Machine
 
-# The class name of the exception in lambdas/filter_inferences.py.
-LOW_CONFIDENCE = "THRESHOLD_CONFIDENCE_NOT_MET"
-WORKFLOW_TIMEOUT_SECONDS = 300
+# Above every attempt and pause of every state, so that the workflow itself never cuts a retry off.
+STANDARD_TIMEOUT_SECONDS = 1800
+# Step Functions ends an Express execution after five minutes; ours ends before, with a name.
+EXPRESS_TIMEOUT_SECONDS = 290
+# Above the functions' own limits, so that they can say what took so long.
 FUNCTION_TIMEOUT_SECONDS = 70
-
-# What Lambda's invocation can meet and a later attempt may not.
-# https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
-LAMBDA_SERVICE_ERRORS = [
-    "Lambda.ServiceException",
-    "Lambda.AWSLambdaException",
-    "Lambda.SdkClientException",
-    "Lambda.TooManyRequestsException",
-]
-MODEL_UNAVAILABLE = "ModelTemporarilyUnavailable"
+QUEUE_TIMEOUT_SECONDS = 20
 
 
-def definition() -> str:
+@dataclass(frozen=True)
+class Options:
+    """What a stage may choose. ``on_low_confidence`` is ``fail`` or ``review``."""
+
+    query_language: str = "JSONPath"
+    on_low_confidence: str = "fail"
+    express: bool = False
+
+    @property
+    def patience(self) -> Patience:
+        return BRIEF if self.express else PATIENT
+
+
+def image_workflow(options: Options) -> str:
     """The state machine as Amazon States Language JSON; the same text every time."""
-    verdict = read_verdict()
-    verdict.next(confidence_too_low())
-    functions = Chain([serialize_image(), classify_image(), filter_inferences(on_low_confidence=verdict)])
-    graph = Graph(
-        functions,
-        comment="Classify one image of S3; low confidence fails the execution.",
-        timeout_seconds=WORKFLOW_TIMEOUT_SECONDS,
+    fields = {} if options.query_language == "JSONPath" else {"query_language": options.query_language}
+    machine = Machine(
+        Chain(functions(options)),
+        comment="Classify one image; low confidence goes to review.",
+        timeout_seconds=EXPRESS_TIMEOUT_SECONDS if options.express else STANDARD_TIMEOUT_SECONDS,
+        **fields,
     )
-    return json.dumps(graph.to_dict(), indent=2) + "\n"
+    return as_text(machine)
 
 
-def serialize_image() -> Any:
-    """``{"s3_bucket", "s3_key"}`` -> the body with ``image_data``."""
-    return function_state("SerializeImage", {"Payload.$": "$"})
+def as_text(machine: Any) -> str:
+    return json.dumps(machine.to_dict(), indent=2) + "\n"
 
 
-def classify_image() -> Any:
-    """The body -> the body with ``inferences``. The execution's name ties captured traffic to this execution."""
-    return function_state(
-        "ClassifyImage",
-        {"Payload": {"body.$": "$", "inference_id.$": "$$.Execution.Name"}},
-        retries=[
-            Retry(error_equals=[MODEL_UNAVAILABLE], interval_seconds=2, max_attempts=4, backoff_rate=2.0),
-        ],
+def functions(options: Options) -> list[Any]:
+    """The three functions in their order, each with what becomes of its errors."""
+    language, patience = LANGUAGES[options.query_language], options.patience
+    fails = {name: language.fail(name) for name in sorted({*SERIALIZE_ERRORS, *CLASSIFY_ERRORS, *FILTER_ERRORS})}
+    timed_out = language.fail_for_image("FunctionTimedOut", "a function took too long", "FunctionTimedOut")
+    failed = language.fail_for_image("FunctionFailed", "a function failed")
+    service_errors = patience.retry(*LAMBDA_SERVICE_ERRORS)
+
+    def function(name: str, errors: tuple[str, ...], retried: tuple[str, ...] = ()) -> Any:
+        retries = [service_errors, *([patience.retry(*retried)] if retried else [])]
+        state = language.function(name, timeout_seconds=FUNCTION_TIMEOUT_SECONDS, retry=retries)
+        state.add_catch([language.catch([error], fails[error]) for error in errors])
+        return state
+
+    serialize = function("SerializeImage", SERIALIZE_ERRORS)
+    classify = function("ClassifyImage", CLASSIFY_ERRORS, (MODEL_UNAVAILABLE,))
+    accept = function("FilterInferences", FILTER_ERRORS, (THRESHOLD_UNAVAILABLE,))
+    _, low_confidence = language.read_verdict(review(options))
+    accept.add_catch(low_confidence)
+    late, broken = language.before_the_body(timed_out, failed)
+    for state, on_time_out, on_failure in (
+        (serialize, late, broken),
+        (classify, timed_out, failed),
+        (accept, timed_out, failed),
+    ):
+        state.add_catch([language.catch(TIME_OUTS, on_time_out), language.catch(["States.ALL"], on_failure)])
+    return [serialize, classify, accept]
+
+
+def review(options: Options) -> Any:
+    """Queue the image for somebody to label, then end as the stage or the input wants."""
+    language = LANGUAGES[options.query_language]
+    send = language.send_to_review(
+        "SendToReview",
+        timeout_seconds=QUEUE_TIMEOUT_SECONDS,
+        # Whatever keeps a message from the queue: without it nobody would ever look at the image.
+        retry=[options.patience.retry("States.ALL")],
     )
-
-
-def filter_inferences(on_low_confidence: Any) -> Any:
-    """The body -> the result, or ``on_low_confidence``."""
-    state = function_state("FilterInferences", {"Payload.$": "$"})
-    state.add_catch(Catch(error_equals=[LOW_CONFIDENCE], next_step=on_low_confidence))
-    return state
-
-
-def read_verdict() -> Any:
-    """Lambda wraps the exception's message, which is the verdict as JSON, in an object of its own."""
-    return Pass("ReadVerdict", parameters={"exception.$": "States.StringToJson($.Cause)"})
-
-
-def confidence_too_low() -> Any:
-    """Ends the execution as Failed; the cause is the verdict's JSON."""
-    return FailWithCausePath("ConfidenceTooLow", error=LOW_CONFIDENCE, cause_path="$.exception.errorMessage")
-
-
-def function_state(name: str, payload: dict[str, Any], retries: list[Any] | None = None) -> Any:
-    """A task that invokes the function ``${<name>Arn}`` and passes on what it returns."""
-    service_errors = Retry(error_equals=LAMBDA_SERVICE_ERRORS, interval_seconds=1, max_attempts=5, backoff_rate=2.0)
-    return LambdaStep(
-        name,
-        parameters={"FunctionName": f"${{{name}Arn}}", **payload},
-        output_path="$.Payload",
-        timeout_seconds=FUNCTION_TIMEOUT_SECONDS,
-        retry=[service_errors, *(retries or [])],
-    )
+    lost = language.fail_for_image("ReviewQueueNotWritable", "not queued for review", "ReviewQueueNotWritable")
+    send.add_catch(language.catch(["States.ALL"], lost))
+    answers = {"review": language.needs_review("NeedsReview"), "fail": language.too_low("ConfidenceTooLow")}
+    send.next(language.on_low_confidence("OnLowConfidence", answers, options.on_low_confidence))
+    return send

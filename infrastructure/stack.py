@@ -17,13 +17,14 @@ from botocore.exceptions import ClientError
 from infrastructure.cloudformation import Progress, Stack, StackError
 from infrastructure.removal import destroy
 from scones import artifacts
-from scones.artifacts import Artifacts
+from scones.artifacts import Artifact, Artifacts
 from scones.connection import Connection
+from scones.layers import image_layer
+from scones.settings import WorkflowSettings
 
 __all__ = ["StackError", "StackOutputs", "deploy", "destroy", "outputs"]
 
 TEMPLATE = Path(__file__).parent / "templates" / "stack.yaml"
-WORKFLOW_DOCUMENT = "inference-workflow"
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,24 @@ class StackOutputs:
     job_role_arn: str
     model_role_arn: str
     workflow_arn: str
+    express_workflow_arn: str
+    batch_workflow_arn: str
+    review_queue_url: str
+    threshold_parameter: str
 
 
 def deploy(connection: Connection, progress: Progress) -> StackOutputs:
     """Bring the stage to the repository's state. Raises StackError with one line when that fails."""
     names = connection.names
     ensure_artifact_bucket(connection.client("s3"), names.artifact_bucket, connection.settings.region, progress)
-    built = build_artifacts()
-    uploaded = artifacts.upload(built.all(), connection.client("s3"), names.artifact_bucket)
+    built = build_artifacts(connection.settings.workflow)
+    layer = image_layer(connection.settings.workflow.image_layer)
+    uploaded = artifacts.upload([*built.all(), layer], connection.client("s3"), names.artifact_bucket)
     for key in uploaded:
         progress(f"uploaded s3://{names.artifact_bucket}/{key}")
     found = Stack(names.stack, connection.client("cloudformation")).apply(
         TEMPLATE.read_text(encoding="utf-8"),
-        template_parameters(connection, built),
+        template_parameters(connection, built, layer),
         {"project": names.project, "stage": names.stage},
         progress,
     )
@@ -60,15 +66,16 @@ def outputs(connection: Connection) -> StackOutputs:
     return _outputs(Stack(connection.names.stack, connection.client("cloudformation")).outputs())
 
 
-def build_artifacts() -> Artifacts:
-    """Everything that is uploaded, built from the repository."""
+def build_artifacts(choices: WorkflowSettings | None = None) -> Artifacts:
+    """Everything that is uploaded and built from the repository; the image layer comes from elsewhere."""
     # Here, because it imports two SDKs, which takes seconds.
-    from inference_workflow import workflow
+    from inference_workflow.definitions import definitions
 
-    return artifacts.build({WORKFLOW_DOCUMENT: workflow.definition()})
+    choices = choices or WorkflowSettings()
+    return artifacts.build(definitions(choices.query_language, choices.on_low_confidence))
 
 
-def template_parameters(connection: Connection, built: Artifacts) -> dict[str, str]:
+def template_parameters(connection: Connection, built: Artifacts, layer: Artifact) -> dict[str, str]:
     """A value for each parameter of the template without a default."""
     names, settings = connection.names, connection.settings
     return {
@@ -76,20 +83,35 @@ def template_parameters(connection: Connection, built: Artifacts) -> dict[str, s
         "SerializeImageKey": built.functions["serialize_image"].key,
         "ClassifyImageKey": built.functions["classify_image"].key,
         "FilterInferencesKey": built.functions["filter_inferences"].key,
+        "ClassifyBatchKey": built.functions["classify_batch"].key,
+        "SummarizeBatchKey": built.functions["summarize_batch"].key,
         "DeployApprovedModelKey": built.functions["deploy_approved_model"].key,
-        "WorkflowKey": built.documents[WORKFLOW_DOCUMENT].key,
+        "ImageLayerKey": layer.key,
+        "WorkflowKey": built.documents["inference-workflow"].key,
+        "ExpressWorkflowKey": built.documents["inference-express"].key,
+        "BatchWorkflowKey": built.documents["batch-workflow"].key,
         "DataBucketName": names.data_bucket,
         "SerializeImageName": names.function("serialize_image"),
         "ClassifyImageName": names.function("classify_image"),
         "FilterInferencesName": names.function("filter_inferences"),
+        "ClassifyBatchName": names.function("classify_batch"),
+        "SummarizeBatchName": names.function("summarize_batch"),
         "DeployApprovedModelName": names.function("deploy_approved_model"),
+        "ImageLayerName": names.image_layer,
         "WorkflowName": names.workflow,
+        "ExpressWorkflowName": names.express_workflow,
+        "BatchWorkflowName": names.batch_workflow,
+        "ReviewQueueName": names.review_queue,
+        "ReviewDeadLetterQueueName": names.review_dead_letter_queue,
+        "ThresholdParameterName": names.threshold_parameter,
         "ModelPackageGroupName": names.model_package_group,
         "EndpointName": names.endpoint,
         "ApprovalRuleName": names.approval_rule,
         "EndpointInstanceType": settings.pipeline.endpoint_instance_type,
         "CaptureUri": names.capture_uri,
         "ConfidenceThreshold": str(settings.confidence_threshold),
+        "ThresholdCacheSeconds": str(settings.workflow.threshold_cache_s),
+        "Stage": settings.stage,
     }
 
 
@@ -178,6 +200,10 @@ def _outputs(found: Mapping[str, str]) -> StackOutputs:
             job_role_arn=found["JobRoleArn"],
             model_role_arn=found["ModelRoleArn"],
             workflow_arn=found["WorkflowArn"],
+            express_workflow_arn=found["ExpressWorkflowArn"],
+            batch_workflow_arn=found["BatchWorkflowArn"],
+            review_queue_url=found["ReviewQueueUrl"],
+            threshold_parameter=found["ThresholdParameterName"],
         )
     except KeyError as error:
         raise StackError(f"the stack has no output {error}: run `scones deploy` to bring it up to date") from error

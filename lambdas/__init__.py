@@ -1,1 +1,4 @@
-"""Lambda functions: one file, one function, standard library and boto3 only. They do not import each other."""
+"""Lambda functions: one file, one function; standard library and boto3, Powertools and Pillow from layers.
+
+The functions do not import each other. What several of them need lies in `lambdas.inference`.
+"""

@@ -1,68 +1,65 @@
 """Third function of the inference workflow: lets confident predictions pass and fails the others.
 
-Runs in Lambda. Reads the body of `classify_image`; writes nothing. Environment: CONFIDENCE_THRESHOLD (0 to 1).
-The class THRESHOLD_CONFIDENCE_NOT_MET is the workflow's error name: whoever renames it changes an interface.
+Runs in Lambda. Reads the body of `classify_image` and the threshold; writes nothing but metrics.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from typing import Any, TypedDict
+from dataclasses import asdict
+from typing import Any
+
+from lambdas.inference.body import InvalidBody, Result, WorkflowFault, name_of, unwrapped
+from lambdas.inference.telemetry import count_confidence, logger, observed
+from lambdas.inference.threshold import Thresholds, Verdict, current_thresholds, judge
 
 
-class Result(TypedDict):
-    """The workflow's result: the body and what the probabilities mean."""
-
-    s3_bucket: str
-    s3_key: str
-    image_data: str
-    inferences: list[float]
-    classes: list[str]
-    inference_id: str
-    predicted_label: str
-    confidence: float
-    threshold: float
-    model_package_arn: str
+class THRESHOLD_CONFIDENCE_NOT_MET(WorkflowFault):  # noqa: N801  # Step Functions shows the class name as the error
+    """The likeliest class did not reach its threshold. The message is a JSON object."""
 
 
-class THRESHOLD_CONFIDENCE_NOT_MET(Exception):  # noqa: N801, N818  # Step Functions shows the class name as the error
-    """No class reached the threshold. The message is a JSON object."""
-
-
-class InvalidBody(Exception):  # noqa: N818  # the name is an error name in the workflow
-    """The body does not hold the probabilities that `classify_image` should have put there."""
-
-
+@observed
 def handler(event: dict[str, Any], _context: object) -> Result:
-    return accept(event, float(os.environ["CONFIDENCE_THRESHOLD"]))
+    body = unwrapped(event)
+    verdict = judged(body, current_thresholds())
+    count_confidence(verdict.confidence, verdict.passed)
+    answer = accepted(body, verdict)
+    logger.info("passed", predicted_label=verdict.predicted_label, confidence=verdict.confidence)
+    return answer
 
 
-def accept(event: dict[str, Any], threshold: float) -> Result:
-    """The result, if the likeliest class has at least the probability ``threshold``."""
-    body = event.get("body", event)
-    body = json.loads(body) if isinstance(body, str) else body
+def judged(body: dict[str, Any], thresholds: Thresholds) -> Verdict:
+    """The verdict on the body's probabilities."""
     inferences, classes = body.get("inferences"), body.get("classes")
-    if not inferences or not classes or len(inferences) != len(classes):
-        raise InvalidBody(f"expected one inference for each class, got {inferences!r} for {classes!r}")
-    confidence = max(inferences)
-    verdict = {
-        "predicted_label": classes[inferences.index(confidence)],
-        "confidence": confidence,
-        "threshold": threshold,
-    }
-    if not confidence >= threshold:  # written so that NaN does not pass
-        where = {"s3_bucket": body.get("s3_bucket", ""), "s3_key": body.get("s3_key", "")}
-        raise THRESHOLD_CONFIDENCE_NOT_MET(json.dumps({**verdict, **where}))
+    if not isinstance(inferences, list) or not isinstance(classes, list) or not _match(inferences, classes):
+        got = f"{str(inferences)[:100]} for {str(classes)[:100]}"
+        raise InvalidBody(f"{name_of(body)}: expected one inference for each class, got {got}")
+    return judge(inferences, classes, thresholds)
+
+
+def _match(inferences: list[Any], classes: list[Any]) -> bool:
+    return (
+        0 < len(inferences) == len(classes)
+        and all(type(value) in (int, float) for value in inferences)
+        and all(isinstance(name, str) for name in classes)
+    )
+
+
+def accepted(body: dict[str, Any], verdict: Verdict) -> Result:
+    """The result, if the likeliest class has at least the probability that it needs."""
+    where = {"s3_bucket": body.get("s3_bucket", ""), "s3_key": body.get("s3_key", "")}
+    if not verdict.passed:
+        raise THRESHOLD_CONFIDENCE_NOT_MET(json.dumps({**asdict(verdict), **where}))
     return {
-        "s3_bucket": body.get("s3_bucket", ""),
-        "s3_key": body.get("s3_key", ""),
+        "s3_bucket": where["s3_bucket"],
+        "s3_key": where["s3_key"],
         "image_data": "",
-        "inferences": inferences,
-        "classes": classes,
+        "inferences": body["inferences"],
+        "classes": body["classes"],
         "inference_id": body.get("inference_id", ""),
-        "predicted_label": verdict["predicted_label"],
-        "confidence": confidence,
-        "threshold": threshold,
         "model_package_arn": body.get("model_package_arn", ""),
+        "status": "passed",
+        "predicted_label": verdict.predicted_label,
+        "confidence": verdict.confidence,
+        "threshold": verdict.threshold,
     }

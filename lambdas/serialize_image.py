@@ -1,24 +1,24 @@
 """First function of the inference workflow: an S3 object becomes base64 text in the workflow's body.
 
 Runs in Lambda. Reads the object that the input names; writes nothing. An image too large for a state (Step Functions
-allows 262,144 bytes) is not copied: its body carries the S3 reference alone, and `classify_image` reads it there.
+allows 262,144 bytes) is not copied: its body carries the S3 reference alone, and `classify_image` reads it there. One
+too large for the endpoint is scaled down.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import functools
-import json
 from typing import Any, TypedDict
-from urllib.parse import unquote_plus
 
 import boto3
-from botocore.exceptions import ClientError
 
-# 240,000 bytes as base64: with the rest of the body below the 262,144 bytes of a Step Functions state.
-MAX_INLINE_IMAGE_BYTES = 180_000
-# What a SageMaker real-time endpoint accepts (InvokeEndpoint, Body).
-MAX_IMAGE_BYTES = 6_291_456
+from lambdas.inference.body import InvalidBody, WorkflowFault, unwrapped
+from lambdas.inference.images import INLINE_LIMIT_BYTES, InvalidImage, read_image
+from lambdas.inference.telemetry import observed
+
+ON_LOW_CONFIDENCE = ("fail", "review")
 
 
 class Body(TypedDict):
@@ -30,20 +30,8 @@ class Body(TypedDict):
     inferences: list[float]
 
 
-class InvalidInput(Exception):  # noqa: N818  # the name is an error name in the workflow
+class InvalidInput(WorkflowFault):
     """The workflow's input does not name an image."""
-
-
-class ImageNotFound(Exception):  # noqa: N818  # the name is an error name in the workflow
-    """There is no such bucket or object, or it may not be read."""
-
-
-class ImageEmpty(Exception):  # noqa: N818  # the name is an error name in the workflow
-    """The object has no bytes."""
-
-
-class ImageTooLarge(Exception):  # noqa: N818  # the name is an error name in the workflow
-    """The endpoint would refuse an image of this size."""
 
 
 @functools.cache
@@ -51,53 +39,43 @@ def s3_client() -> Any:
     return boto3.client("s3")
 
 
+@observed
 def handler(event: dict[str, Any], _context: object) -> Body:
-    return serialize(event, s3_client())
+    return serialize(event, s3_client)
 
 
 def serialize(event: dict[str, Any], s3: Any) -> Body:
-    """The workflow's body for the image that ``event`` names."""
-    bucket, key = image_location(event)
-    data = read_image(s3, bucket, key)
-    inline = data if len(data) <= MAX_INLINE_IMAGE_BYTES else b""
-    return {
-        "s3_bucket": bucket,
-        "s3_key": key,
-        "image_data": base64.b64encode(inline).decode("ascii"),
-        "inferences": [],
-    }
-
-
-def image_location(event: dict[str, Any]) -> tuple[str, str]:
-    """Bucket and key from ``{"s3_bucket", "s3_key"}``, or from a ``body`` that holds them (object or JSON text)."""
-    content = event.get("body", event)
-    if isinstance(content, str):
-        try:
-            content = json.loads(content)
-        except json.JSONDecodeError as error:
-            raise InvalidInput(f"body must be a JSON object, got text that is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InvalidInput(f"expected an object with s3_bucket and s3_key, got {type(content).__name__}")
+    """The workflow's body for the image that ``event`` names or holds; ``s3`` returns a client."""
+    try:
+        content = unwrapped(event)
+    except InvalidBody as error:
+        raise InvalidInput(str(error)) from error
+    _check_choice(event)
+    if content.get("image_data"):
+        return _body(content.get("s3_bucket") or "", content.get("s3_key") or "", _checked(content["image_data"]))
     for name in ("s3_bucket", "s3_key"):
         if not isinstance(content.get(name), str) or not content[name]:
             raise InvalidInput(f"expected text in {name}, got {content.get(name)!r}")
-    return content["s3_bucket"], content["s3_key"]
+    data = read_image(s3(), content["s3_bucket"], content["s3_key"])
+    inline = data if len(data) <= INLINE_LIMIT_BYTES else b""
+    return _body(content["s3_bucket"], content["s3_key"], base64.b64encode(inline).decode("ascii"))
 
 
-def read_image(s3: Any, bucket: str, key: str) -> bytes:
-    """The object's bytes; its size is checked before they are read."""
-    uri = f"s3://{bucket}/{key}"
+def _body(bucket: str, key: str, image_data: str) -> Body:
+    return {"s3_bucket": bucket, "s3_key": key, "image_data": image_data, "inferences": []}
+
+
+def _checked(image_data: Any) -> str:
     try:
-        answer = s3.get_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        # Without s3:ListBucket a missing key is answered with AccessDenied.
-        if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403"}:
-            hint = f" (keys are not URL-encoded: did you mean {unquote_plus(key)!r}?)" if "%" in key else ""
-            raise ImageNotFound(f"{uri} does not exist or may not be read{hint}") from error
-        raise
-    if answer["ContentLength"] > MAX_IMAGE_BYTES:
-        raise ImageTooLarge(f"{uri} has {answer['ContentLength']} bytes; an endpoint accepts {MAX_IMAGE_BYTES} at most")
-    data: bytes = answer["Body"].read()
-    if not data:
-        raise ImageEmpty(f"{uri} is empty; expected a PNG or JPEG image")
-    return data
+        base64.b64decode(image_data, validate=True)
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise InvalidImage(f"image_data must be base64: {error}") from error
+    return str(image_data)
+
+
+def _check_choice(event: dict[str, Any]) -> None:
+    """The execution's input may say what becomes of low confidence; the state machine reads it there."""
+    given = event.get("body", event)
+    choice = given.get("on_low_confidence", "fail") if isinstance(given, dict) else "fail"
+    if choice not in ON_LOW_CONFIDENCE:
+        raise InvalidInput(f"on_low_confidence must be one of {', '.join(ON_LOW_CONFIDENCE)}, got {choice!r}")

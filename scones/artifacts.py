@@ -1,4 +1,4 @@
-"""What a deployment uploads: one zip for each Lambda function, one source archive for all containers, documents.
+"""What a deployment uploads: a zip for each Lambda function, a source archive for all containers, documents.
 
 Runs on a laptop or in CodeBuild. Reads the repository, writes an artifact folder and the artifact bucket. The same
 files always give the same bytes, and every key carries a digest of its content, so that an upload of something that
@@ -7,6 +7,7 @@ is there already is skipped and a key never changes its meaning.
 
 from __future__ import annotations
 
+import ast
 import gzip
 import hashlib
 import io
@@ -42,7 +43,7 @@ class ArtifactError(SconesError):
 
 @dataclass(frozen=True)
 class Artifact:
-    """One object to upload. ``sha256`` is the digest of ``data``; the key carries its first 16 characters."""
+    """One object to upload. ``sha256`` is the digest of its content; the key carries its first 16 characters."""
 
     key: str
     data: bytes
@@ -100,17 +101,38 @@ def handlers(root: Path = PROJECT_ROOT) -> list[str]:
 
 
 def function_zip(handler: str, root: Path = PROJECT_ROOT) -> Artifact:
-    """The zip of one function: its file and the package's ``__init__.py``, at their repository paths."""
-    files = _read(root, [f"{LAMBDA_FOLDER}/__init__.py", f"{LAMBDA_FOLDER}/{handler}.py"])
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, data in files.items():
-            # Stored, not deflated: a few KiB, and other zlib versions would compress to other bytes.
+    """The zip of one function: its file and what it imports of the package, at their repository paths."""
+    return packed(f"lambdas/{handler}-{{}}.zip", _read(root, _function_files(handler, root)))
+
+
+def _function_files(handler: str, root: Path) -> list[str]:
+    """The handler's file, then the modules of the package that it and they import, each with its packages."""
+    waiting, found = [f"{LAMBDA_FOLDER}.{handler}"], set[str]()
+    while waiting:
+        parts = waiting.pop().split(".")
+        packages = {"/".join([*parts[:depth], "__init__.py"]) for depth in range(1, len(parts))}
+        name = "/".join(parts) + ".py"
+        if name not in found:
+            found |= {name, *packages}
+            tree = ast.parse(_read(root, [name])[name])
+            modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+            waiting += [module for module in modules if module.startswith(f"{LAMBDA_FOLDER}.")]
+    return sorted(found)
+
+
+def packed(key_pattern: str, files: Mapping[str, bytes]) -> Artifact:
+    """A zip of ``files``. Its digest is that of the contents, because zlib's versions compress to different bytes."""
+    buffer, contents = io.BytesIO(), hashlib.sha256()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in sorted(files.items()):
             info = zipfile.ZipInfo(name, _ZIP_TIME)
+            info.compress_type = zipfile.ZIP_DEFLATED
             info.create_system = 3  # Unix, wherever this runs; else the permissions would be read differently
             info.external_attr = _FILE_MODE << 16
             archive.writestr(info, data)
-    return _artifact(f"lambdas/{handler}-{{}}.zip", buffer.getvalue())
+            contents.update(f"{name} {len(data)}\n".encode() + data)
+    digest = contents.hexdigest()
+    return Artifact(key_pattern.format(digest[:DIGEST_CHARACTERS]), buffer.getvalue(), digest)
 
 
 def source_archive(root: Path = PROJECT_ROOT) -> Artifact:

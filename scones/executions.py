@@ -1,7 +1,8 @@
 """Send images through the inference workflow and read what became of each.
 
 Runs on a laptop or in CodeBuild. An execution that ends below the confidence threshold has failed on purpose, with the
-error `THRESHOLD_CONFIDENCE_NOT_MET`; its cause still tells the label and the confidence.
+error `THRESHOLD_CONFIDENCE_NOT_MET` (or, where the stage wants it, ended as `needs_review`); its cause still tells the
+label and the confidence.
 """
 
 from __future__ import annotations
@@ -134,17 +135,19 @@ def _outcome(image: Image, execution: dict[str, Any]) -> Outcome:
     arn, status, error = execution["executionArn"], execution["status"], execution.get("error", "")
     if status == "SUCCEEDED":
         result = json.loads(execution["output"])
-        return Outcome(image, status, result["predicted_label"], result["confidence"], "", arn)
+        # A stage may let images of low confidence wait for review instead of failing their executions.
+        ended = "LOW_CONFIDENCE" if result["status"] == "needs_review" else status
+        return Outcome(image, ended, result["predicted_label"], result["confidence"], "", arn)
+    message = _message(execution.get("cause", ""))
     if error == LOW_CONFIDENCE:
-        result = _cause(execution["cause"])
+        result = json.loads(message)
         return Outcome(image, "LOW_CONFIDENCE", result["predicted_label"], result["confidence"], "", arn)
-    reason = " ".join(f"{error or status}: {execution.get('cause', '')}".split())
-    return Outcome(image, "FAILED", None, None, reason[:300], arn)
+    return Outcome(image, "FAILED", None, None, " ".join(f"{error or status}: {message}".split())[:300], arn)
 
 
-def _cause(cause: str) -> dict[str, Any]:
-    """The figures in a cause: Lambda wraps the function's message as ``errorMessage``."""
-    document: dict[str, Any] = json.loads(cause)
-    if "errorMessage" in document:
-        document = json.loads(document["errorMessage"])
-    return document
+def _message(cause: str) -> str:
+    """A function's own words: Lambda wraps them as ``errorMessage`` of a JSON object."""
+    try:
+        return str(json.loads(cause)["errorMessage"])
+    except (ValueError, KeyError, TypeError):
+        return cause

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from scones import artifacts
+from scones import artifacts, layers
 from scones.artifacts import ArtifactError
 
 FILES = {
@@ -122,12 +122,48 @@ def test_the_projects_own_functions_import_from_their_zips(tmp_path: Path) -> No
         code = f"import lambdas.{handler} as m; assert callable(m.handler); print(m.__file__)"
         answer = subprocess.run([sys.executable, "-c", code], cwd=task, capture_output=True, text=True, check=True)
         assert answer.stdout.startswith(str(task))
-    assert artifacts.handlers() == [
-        "classify_image",
-        "deploy_approved_model",
-        "filter_inferences",
-        "serialize_image",
-    ]
+    assert {"classify_batch", "classify_image", "filter_inferences", "serialize_image"} < set(artifacts.handlers())
+
+
+def test_a_function_zip_holds_what_the_function_imports_and_is_small(repository: Path) -> None:
+    (repository / "lambdas/shop").mkdir()
+    (repository / "lambdas/shop/__init__.py").touch()
+    (repository / "lambdas/shop/till.py").write_text("from lambdas.shop.coin import VALUE\n")
+    (repository / "lambdas/shop/coin.py").write_text("VALUE = 3\n")
+    (repository / "lambdas/shop/other.py").write_text("")
+    (repository / "lambdas/serialize_image.py").write_text("from lambdas.shop.till import VALUE\n")
+    with zipfile.ZipFile(io.BytesIO(artifacts.function_zip("serialize_image", repository).data)) as archive:
+        assert archive.namelist() == [
+            "lambdas/__init__.py",
+            "lambdas/serialize_image.py",
+            "lambdas/shop/__init__.py",
+            "lambdas/shop/coin.py",
+            "lambdas/shop/till.py",
+        ]
+    for handler in artifacts.handlers():
+        assert len(artifacts.function_zip(handler).data) < 20_000, handler
+
+
+def test_the_image_layer_holds_pillow_where_lambda_looks_for_it(tmp_path: Path) -> None:
+    layer = layers.image_layer("installed")
+    assert re.fullmatch(r"layers/pillow-installed-[0-9a-f]{16}\.zip", layer.key)
+    with zipfile.ZipFile(io.BytesIO(layer.data)) as archive:
+        archive.extractall(tmp_path)
+    code = "import PIL.Image as m; print(m.__file__); m.new('RGB', (9, 9)).save('a.jpg')"
+    environment = {"PYTHONPATH": str(tmp_path / "python")}
+    command = [sys.executable, "-S", "-c", code]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith(str(tmp_path / "python"))
+
+
+def test_the_layer_of_lambdas_python_comes_from_a_wheel(tmp_path: Path) -> None:
+    release = layers.REQUIREMENTS.read_text(encoding="utf-8").split("pillow==")[1].split()[0]
+    wheel = tmp_path / f"pillow-{release}-cp312-cp312-manylinux_2_28_x86_64.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("PIL/Image.py", "")
+        archive.writestr(f"pillow-{release}.dist-info/METADATA", "")
+    with zipfile.ZipFile(io.BytesIO(layers.image_layer("python3.12", tmp_path).data)) as archive:
+        assert archive.namelist() == ["python/PIL/Image.py"]
 
 
 def test_an_upload_skips_what_is_there(repository: Path) -> None:

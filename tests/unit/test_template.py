@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,11 +86,14 @@ def test_only_the_code_that_has_to_touches_sagemaker_or_s3(template: dict[str, A
     for name, statement in allow_statements(template):
         services.setdefault(name, set()).update(action.split(":")[0] for action in as_list(statement["Action"]))
     assert {name: found for name, found in services.items() if name not in JOBS} == {
-        "SerializeImageRole": {"logs", "s3"},
-        "ClassifyImageRole": {"logs", "s3", "sagemaker"},
-        "FilterInferencesRole": {"logs"},
+        "SerializeImageRole": {"logs", "s3", "xray"},
+        "ClassifyImageRole": {"logs", "s3", "sagemaker", "xray"},
+        "FilterInferencesRole": {"logs", "ssm", "xray"},
+        "ClassifyBatchRole": {"logs", "s3", "sagemaker", "sqs", "ssm", "xray"},
+        "SummarizeBatchRole": {"logs", "s3", "xray"},
         "DeployApprovedModelRole": {"logs", "sagemaker", "iam"},
-        "WorkflowRole": {"lambda"},
+        "WorkflowRole": {"lambda", "logs", "sqs", "xray"},
+        "BatchWorkflowRole": {"lambda", "logs", "s3", "states", "xray"},
     }
 
 
@@ -110,9 +115,45 @@ def test_the_functions_get_the_variables_they_read(template: dict[str, Any]) -> 
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Lambda::Function":
             properties = resource["Properties"]
-            source = (ROOT / "lambdas" / f"{properties['Handler'].split('.')[1]}.py").read_text(encoding="utf-8")
-            read = set(re.findall(r'os\.environ\["(\w+)"\]', source))
-            assert set(properties.get("Environment", {}).get("Variables", {})) == read
+            zipped = artifacts.function_zip(properties["Handler"].split(".")[1])
+            with zipfile.ZipFile(io.BytesIO(zipped.data)) as archive:
+                source = "".join(archive.read(name).decode() for name in archive.namelist())
+            read = set(re.findall(r'os\.environ(?:\.get\(|\[)"([A-Z_]+)"', source)) - {"_X_AMZN_TRACE_ID"}
+            if "aws_lambda_powertools" in source:
+                read |= {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
+                assert "AWSLambdaPowertoolsPythonV3" in str(properties["Layers"])
+            # Where the parameter is named, the plain value does not count.
+            assert set(properties.get("Environment", {}).get("Variables", {})) == read - {"CONFIDENCE_THRESHOLD"}
+
+
+def test_the_functions_that_scale_images_have_pillow(template: dict[str, Any]) -> None:
+    functions = {
+        r["Properties"]["Handler"].split(".")[1]: r["Properties"]
+        for r in template["Resources"].values()
+        if r["Type"] == "AWS::Lambda::Function"
+    }
+    scaling = {name for name, f in functions.items() if {"Ref": "ImageLayer"} in f.get("Layers", [])}
+    assert scaling == {"serialize_image", "classify_image", "classify_batch"}
+
+
+def test_review_messages_are_kept_long_and_failed_ones_aside(template: dict[str, Any]) -> None:
+    queue = template["Resources"]["ReviewQueue"]["Properties"]
+    assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["ReviewDeadLetterQueue", "Arn"]}
+
+
+def test_every_state_machine_logs_its_failures_and_is_traced(template: dict[str, Any]) -> None:
+    machines = [
+        r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::StepFunctions::StateMachine"
+    ]
+    assert {"STANDARD", "EXPRESS"} == {m["StateMachineType"] for m in machines}
+    for machine in machines:
+        assert machine["LoggingConfiguration"]["Level"] == "ERROR"
+        assert machine["TracingConfiguration"] == {"Enabled": True}
+
+
+def test_the_template_fits_a_request(template: dict[str, Any]) -> None:
+    assert TEMPLATE.stat().st_size <= 51_200  # CreateChangeSet, TemplateBody
 
 
 def test_the_data_bucket_is_private_versioned_and_encrypted(template: dict[str, Any]) -> None:
@@ -142,8 +183,8 @@ def test_the_rule_sends_approvals_of_this_group_to_the_function(template: dict[s
 def test_every_parameter_gets_a_value(template: dict[str, Any], stage: str) -> None:
     settings = Settings.load(stage)
     connection = Connection(settings, Names.of(settings, "123456789012"), None)
-    built = artifacts.build({"inference-workflow": "{}"})
-    given = template_parameters(connection, built)
+    built = artifacts.build(dict.fromkeys(("inference-workflow", "inference-express", "batch-workflow"), "{}"))
+    given = template_parameters(connection, built, artifacts.packed("layers/pillow-{}.zip", {}))
     assert set(given) == {name for name, parameter in template["Parameters"].items() if "Default" not in parameter}
     assert all(isinstance(value, str) and value for value in given.values())
     # Longest names that the services allow: endpoint configurations carry `-v<version>-<8 characters>` in addition.

@@ -1,0 +1,170 @@
+"""The states of the inference workflow in both query languages, so that the workflow is put together once.
+
+Runs on a laptop or in CodeBuild. The two classes have the same methods; each returns states of the SDK. What differs is
+how a state reaches into its input: JSONPath selects, and needs states of its own to read the JSON text in an error's
+cause; JSONata computes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepfunctions.steps import Catch, Choice, ChoiceRule, LambdaStep, Pass, Task
+
+from inference_workflow.faults import LOW_CONFIDENCE, TIME_OUTS
+from inference_workflow.sdk_extensions import ComputedFail, Condition, JsonataPass, JsonataTask, OutputCatch
+
+SEND_MESSAGE = "arn:aws:states:::sqs:sendMessage"
+INVOKE_FUNCTION = "arn:aws:states:::lambda:invoke"
+CHOICES = ("review", "fail")
+BODY = ("s3_bucket", "s3_key", "inferences", "classes", "inference_id", "model_package_arn")
+VERDICT = ("predicted_label", "confidence", "threshold")
+
+
+class JsonPath:
+    """States in JSONPath, the language of most state machines."""
+
+    name = "JSONPath"
+
+    def function(self, name: str, **options: Any) -> Any:
+        """A task that invokes the function ``${<name>Arn}`` with the state's input and the execution's name."""
+        payload = {"body.$": "$", "execution.$": "$$.Execution.Name"}
+        parameters = {"FunctionName": f"${{{name}Arn}}", "Payload": payload}
+        return LambdaStep(name, parameters=parameters, output_path="$.Payload", **options)
+
+    def catch(self, errors: list[str], next_step: Any) -> Any:
+        """The error joins the state's input as ``error``."""
+        return Catch(error_equals=errors, result_path="$.error", next_step=next_step)
+
+    def fail(self, error: str) -> Any:
+        """Ends under the name of a function's exception; its cause names the image."""
+        return ComputedFail(error, error=error, cause_path="$.error.Cause")
+
+    def fail_for_image(self, state: str, message: str, error: str | None = None) -> Any:
+        """Ends with a cause of our own, which names the image; without ``error`` under the name that was caught."""
+        cause = f"States.Format('s3://{{}}/{{}}: {message}: {{}}', $.s3_bucket, $.s3_key, States.JsonToString($.error))"
+        name = {"error": error} if error else {"error_path": "$.error.Error"}
+        return ComputedFail(state, cause_path=cause, **name)
+
+    def before_the_body(self, timed_out: Any, failed: Any) -> tuple[Any, Any]:
+        """Where time-outs and failures of the first function go: its input may not name an image as the body does."""
+        named = ChoiceRule.And([ChoiceRule.IsPresent(f"$.{name}", True) for name in ("s3_bucket", "s3_key")])
+        late = ChoiceRule.Or([ChoiceRule.StringEquals("$.error.Error", error) for error in TIME_OUTS])
+        choice = Choice("IsAnImageNamed")
+        choice.add_choice(ChoiceRule.And([*named.rules, late]), timed_out)
+        choice.add_choice(named, failed)
+        unnamed = ComputedFail("FunctionFailedUnnamed", error_path="$.error.Error", cause_path="$.error.Cause")
+        choice.default_choice(unnamed)
+        return choice, choice
+
+    def read_verdict(self, following: Any) -> tuple[Any, Any]:
+        """Where low confidence goes, and its catcher: Lambda wraps the verdict's JSON text in an object of its own."""
+        exception = self._parsed("ReadException", "$.error.Cause", "$.exception")
+        verdict = self._parsed("ReadVerdict", "$.exception.json.errorMessage", "$.verdict")
+        exception.next(verdict)
+        verdict.next(following)
+        return exception, self.catch([LOW_CONFIDENCE], exception)
+
+    def _parsed(self, name: str, source: str, target: str) -> Any:
+        return Pass(name, parameters={"json.$": f"States.StringToJson({source})"}, result_path=target)
+
+    def send_to_review(self, name: str, **options: Any) -> Any:
+        """Queues all that it takes to label the image; the state's input goes on."""
+        message = {
+            **{f"{field}.$": f"$.{field}" for field in BODY},
+            **{f"{field}.$": f"$.verdict.json.{field}" for field in VERDICT},
+            "execution_arn.$": "$$.Execution.Id",
+            "queued_at.$": "$$.State.EnteredTime",
+        }
+        parameters = {"QueueUrl": "${ReviewQueueUrl}", "MessageBody": message}
+        return Task(name, resource=SEND_MESSAGE, parameters=parameters, result_path=None, **options)
+
+    def on_low_confidence(self, name: str, answers: dict[str, Any], default: str) -> Any:
+        """What the execution's input asks for, else what the stage does."""
+        choice = Choice(name)
+        variable = "$$.Execution.Input.on_low_confidence"
+        for answer in CHOICES:
+            asked = [ChoiceRule.IsPresent(variable, True), ChoiceRule.StringEquals(variable, answer)]
+            choice.add_choice(ChoiceRule.And(asked), answers[answer])
+        choice.default_choice(answers[default])
+        return choice
+
+    def needs_review(self, name: str) -> Any:
+        """The result of an image that somebody has to look at."""
+        result = {
+            **{f"{field}.$": f"$.{field}" for field in BODY},
+            **{f"{field}.$": f"$.verdict.json.{field}" for field in VERDICT},
+            "image_data": "",
+            "status": "needs_review",
+        }
+        return Pass(name, parameters=result)
+
+    def too_low(self, name: str) -> Any:
+        """Ends as Failed; the cause is the verdict's JSON."""
+        return ComputedFail(name, error=LOW_CONFIDENCE, cause_path="$.exception.json.errorMessage")
+
+
+class Jsonata:
+    """The same states in JSONata."""
+
+    name = "JSONata"
+
+    def function(self, name: str, **options: Any) -> Any:
+        payload = {"body": "{% $states.input %}", "execution": "{% $states.context.Execution.Name %}"}
+        arguments = {"FunctionName": f"${{{name}Arn}}", "Payload": payload}
+        output = "{% $states.result.Payload %}"
+        return JsonataTask(name, resource=INVOKE_FUNCTION, arguments=arguments, output=output, **options)
+
+    def catch(self, errors: list[str], next_step: Any) -> Any:
+        output = "{% $merge([$states.input, {'error': $states.errorOutput}]) %}"
+        return OutputCatch(error_equals=errors, output=output, next_step=next_step)
+
+    def fail(self, error: str) -> Any:
+        return ComputedFail(error, error=error, cause="{% $states.input.error.Cause %}")
+
+    def fail_for_image(self, state: str, message: str, error: str | None = None) -> Any:
+        image = "'s3://' & $states.input.s3_bucket & '/' & $states.input.s3_key"
+        cause = f"{{% {image} & ': {message}: ' & $string($states.input.error) %}}"
+        return ComputedFail(state, error=error or "{% $states.input.error.Error %}", cause=cause)
+
+    def before_the_body(self, timed_out: Any, failed: Any) -> tuple[Any, Any]:
+        """Text of what is missing is empty, so the same states serve."""
+        return timed_out, failed
+
+    def read_verdict(self, following: Any) -> tuple[Any, Any]:
+        verdict = "$parse($parse($states.errorOutput.Cause).errorMessage)"
+        output = f"{{% $merge([$states.input, {{'verdict': {verdict}}}]) %}}"
+        return following, OutputCatch(error_equals=[LOW_CONFIDENCE], output=output, next_step=following)
+
+    def send_to_review(self, name: str, **options: Any) -> Any:
+        message = {
+            **{field: f"{{% $states.input.{field} %}}" for field in BODY},
+            **{field: f"{{% $states.input.verdict.{field} %}}" for field in VERDICT},
+            "execution_arn": "{% $states.context.Execution.Id %}",
+            "queued_at": "{% $states.context.State.EnteredTime %}",
+        }
+        arguments = {"QueueUrl": "${ReviewQueueUrl}", "MessageBody": message}
+        return JsonataTask(name, resource=SEND_MESSAGE, arguments=arguments, output="{% $states.input %}", **options)
+
+    def on_low_confidence(self, name: str, answers: dict[str, Any], default: str) -> Any:
+        choice = Choice(name)
+        for answer in CHOICES:
+            asked = f"{{% $states.context.Execution.Input.on_low_confidence = '{answer}' %}}"
+            choice.add_choice(Condition(asked), answers[answer])
+        choice.default_choice(answers[default])
+        return choice
+
+    def needs_review(self, name: str) -> Any:
+        result = {
+            **{field: f"{{% $states.input.{field} %}}" for field in BODY},
+            **{field: f"{{% $states.input.verdict.{field} %}}" for field in VERDICT},
+            "image_data": "",
+            "status": "needs_review",
+        }
+        return JsonataPass(name, output=result)
+
+    def too_low(self, name: str) -> Any:
+        return ComputedFail(name, error=LOW_CONFIDENCE, cause="{% $string($states.input.verdict) %}")
+
+
+LANGUAGES: dict[str, JsonPath | Jsonata] = {language.name: language for language in (JsonPath(), Jsonata())}

@@ -1,0 +1,1 @@
+"""What the functions of the inference workflow share. Each function's zip holds the modules that it imports."""

@@ -1,0 +1,66 @@
+"""The workflow's body: what travels between the functions, in the shapes in which callers send it.
+
+Runs in Lambda. A body may lie in a ``body`` of its own, as an object or as JSON text, as API Gateway and other
+functions of this kind wrap it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypedDict
+
+
+class WorkflowFault(Exception):  # noqa: N818  # the subclasses' names are error names in the workflow
+    """Ends the execution under the name of its class; whoever renames a subclass changes an interface."""
+
+
+class InvalidBody(WorkflowFault):
+    """The event is no body, or lacks what the function before should have put there."""
+
+
+class Inferences(TypedDict):
+    """The body once the model has answered."""
+
+    s3_bucket: str
+    s3_key: str
+    image_data: str
+    inferences: list[float]
+    classes: list[str]
+    model_package_arn: str
+    inference_id: str
+
+
+class Result(Inferences):
+    """The workflow's result: the body and what the probabilities mean. ``status`` is passed or needs_review."""
+
+    status: str
+    predicted_label: str
+    confidence: float
+    threshold: float
+
+
+def unwrapped(event: Any) -> dict[str, Any]:
+    """The innermost ``body`` of an event."""
+    content = event
+    while isinstance(content, str) or (isinstance(content, dict) and "body" in content):
+        content = _parsed(content) if isinstance(content, str) else content["body"]
+    if not isinstance(content, dict):
+        raise InvalidBody(f"the body must be a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _parsed(text: str) -> Any:
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InvalidBody(f"the body must be a JSON object, got text that is not JSON: {error}") from error
+    if isinstance(content, str):
+        raise InvalidBody("the body must be a JSON object, got JSON text inside of JSON text")
+    return content
+
+
+def name_of(body: dict[str, Any]) -> str:
+    """How messages call the image."""
+    if body.get("s3_key"):
+        return f"s3://{body.get('s3_bucket')}/{body['s3_key']}"
+    return "the image in image_data"
