@@ -20,9 +20,9 @@ from infrastructure import stack
 from local_account.errors import AccountError
 from scones import artifacts, demo, endpoint, executions, registry, screen
 from scones.artifacts import ArtifactError
-from scones.commands import Json, Stage, account, data, model, monitor, pipeline, threshold
+from scones.commands import Json, Stage, account, data, model, monitor, pipeline, review, threshold
 from scones.commands import endpoint as endpoint_commands
-from scones.commands.batch import run_batch
+from scones.commands.batch import OnLowConfidence, run_batch
 from scones.commands.data import DataPath, Sample
 from scones.commands.pipeline import Parameter, parse_parameters
 from scones.connection import connect, connect_deployed
@@ -41,6 +41,7 @@ app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(model.app, name="model")
 app.add_typer(endpoint_commands.app, name="endpoint")
 app.add_typer(threshold.app, name="threshold")
+app.add_typer(review.app, name="review")
 app.add_typer(monitor.app, name="monitor")
 app.command(name="batch")(run_batch)
 
@@ -94,15 +95,24 @@ def build(
 @app.command()
 def classify(
     image: Annotated[list[Path], typer.Argument(help="PNG or JPEG files.")],
+    on_low_confidence: Annotated[
+        OnLowConfidence | None,
+        typer.Option(
+            help="`fail` the execution, or end it well and wait for a `review`; without it, as the stage says."
+        ),
+    ] = None,
     stage: Stage = "local",
     as_json: Json = False,
 ) -> None:
-    """Send images through the inference workflow. Exit code 1 unless every one passed."""
+    """Send images through the inference workflow. Exit code 1 unless every one passed or, if asked for, is in review."""
     connection = connect_deployed(stage)
     endpoint.live(connection)
-    outcomes = executions.run(connection, executions.upload_images(connection, image))
+    outcomes = executions.run(
+        connection, executions.upload_images(connection, image), on_low_confidence=on_low_confidence
+    )
     _print(outcomes, as_json)
-    if any(outcome.status != "SUCCEEDED" for outcome in outcomes):
+    good = {"SUCCEEDED", "LOW_CONFIDENCE"} if on_low_confidence is OnLowConfidence.review else {"SUCCEEDED"}
+    if any(outcome.status not in good for outcome in outcomes):
         raise typer.Exit(1)
 
 

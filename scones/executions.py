@@ -100,15 +100,24 @@ def upload_images(connection: Connection, paths: Sequence[Path]) -> list[Image]:
 
 
 def run(
-    connection: Connection, images: Sequence[Image], show: Callable[[int, int], None] | None = None
+    connection: Connection,
+    images: Sequence[Image],
+    show: Callable[[int, int], None] | None = None,
+    *,
+    on_low_confidence: str | None = None,
 ) -> list[Outcome]:
-    """Run the workflow once for every image, all at the same time; outcomes in the images' order."""
+    """Run the workflow once for every image, all at the same time; outcomes in the images' order.
+
+    ``on_low_confidence`` is fail or review; None leaves it to the stage.
+    """
     states = connection.client("stepfunctions")
     names = connection.names
     machine = f"arn:aws:states:{names.region}:{names.account_id}:stateMachine:{names.workflow}"
     started = []
     for image in images:
         document = {"s3_bucket": image.bucket, "s3_key": image.key}
+        if on_low_confidence:
+            document["on_low_confidence"] = on_low_confidence
         # The name becomes the InferenceId of the captured line, which may have 64 characters.
         name = f"{re.sub('[^A-Za-z0-9_-]', '-', Path(image.key).stem)[:31]}-{uuid.uuid4().hex}"
         answer = states.start_execution(stateMachineArn=machine, name=name, input=json.dumps(document))

@@ -21,7 +21,7 @@ _INTERRUPTED = 130  # as a shell reports Ctrl-C
 
 
 class OnLowConfidence(StrEnum):
-    """What images below the threshold mean for the exit code; they wait for a review in any case."""
+    """What becomes of an image below the threshold; it waits for a review in any case."""
 
     review = "review"
     fail = "fail"

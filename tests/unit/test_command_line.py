@@ -39,6 +39,7 @@ VERBS = [
     *[("model", verb) for verb in ("list", "show", "approve", "reject")],
     *[("endpoint", verb) for verb in ("status", "delete")],
     *[("threshold", verb) for verb in ("show", "set")],
+    *[("review", verb) for verb in ("list", "label", "export")],
     ("monitor", "report"),
 ]
 
@@ -100,7 +101,9 @@ def test_data_show_counts_the_real_images_and_draws_a_contact_sheet(real_archive
     sheet = tmp_path / "sheet.png"
     answer = scones("data", "show", "--data", str(real_archive), "--sheet", str(sheet))
     assert answer.returncode == 0, answer.stderr
-    assert [line.split() for line in answer.stdout.splitlines() if line.startswith("test")] == [["test", "100", "100"]]
+    rows = [line.split() for line in answer.stdout.splitlines() if line.startswith(("class", "bicycle", "motorcycle"))]
+    counts = ["450", "50", "100"]
+    assert rows == [["class", "train", "validation", "test"], ["bicycle", *counts], ["motorcycle", *counts]]
     assert sheet.read_bytes().startswith(b"\x89PNG")
 
 
