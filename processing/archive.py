@@ -92,7 +92,7 @@ class TarStream:
 
 def extract_archive(archive: Path, destination: Path, max_bytes: int = MAX_BYTES) -> None:
     """Unpack ``archive`` into ``destination``. Raises JobError when it is truncated, no archive, or not harmless."""
-    with _opened(archive, max_bytes) as (tar, _):
+    with _opened(archive, max_bytes) as (tar, stream):
         for member in _checked(tar):
             target = destination / member.name
             if not target.resolve().is_relative_to(destination.resolve()):
@@ -102,7 +102,7 @@ def extract_archive(archive: Path, destination: Path, max_bytes: int = MAX_BYTES
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
-                for chunk in _content(tar, member):
+                for chunk in _content(stream, member):
                     file.write(chunk)
 
 
@@ -119,7 +119,7 @@ def read_members(archive: Path, wanted: set[str], max_bytes: int = MAX_BYTES) ->
                 if path.name in found:
                     raise ArchiveRefusedError(f"it holds {path.name} twice: refused")
                 content = found[path.name] = bytearray()
-                for chunk in _content(tar, member):
+                for chunk in _content(stream, member):
                     content += chunk
         return found, stream.finish()
 
@@ -146,7 +146,13 @@ def _checked(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     for number, member in enumerate(tar, start=1):
         plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
         parts = PurePosixPath(member.name).parts
-        if not (plain or member.isdir()) or member.name.startswith("/") or ".." in parts or "\0" in member.name:
+        if (
+            member.size < 0
+            or not (plain or member.isdir())
+            or member.name.startswith("/")
+            or ".." in parts
+            or "\0" in member.name
+        ):
             raise ArchiveRefusedError(
                 f"it holds {member.name[:MAX_NAME]!r}, which is a link, a device or outside the archive: refused"
             )
@@ -155,13 +161,13 @@ def _checked(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         yield member
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
-    file = tar.extractfile(member)
+def _content(stream: TarStream, member: tarfile.TarInfo) -> Iterator[bytes]:
     left = member.size
-    while file and left > 0:
-        chunk = file.read(min(left, CHUNK))
+    stream.seek(member.offset_data)
+    while left > 0:
+        chunk = stream.read(min(left, CHUNK))
         if not chunk:
-            raise EOFError(f"{member.name} ends in the middle")
+            raise EOFError(f"{member.name[:MAX_NAME]} ends in the middle")
         left -= len(chunk)
         yield chunk
 

@@ -111,7 +111,6 @@ def _filter(split: str, data: Pixels, fine: Labels, numbers: list[int]) -> Label
     rows = np.flatnonzero(position[fine] >= 0)
 
     def pixels(chosen: Labels) -> Pixels:
-        planes = data[chosen].reshape(-1, 3, IMAGE_SIZE, IMAGE_SIZE)
-        return np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+        return data[chosen].reshape(-1, 3, IMAGE_SIZE, IMAGE_SIZE).transpose(0, 2, 3, 1)
 
     return LabelledImages(position[fine[rows]], rows, pixels, lambda row: f"row {row} of {split}")

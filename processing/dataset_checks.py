@@ -85,7 +85,7 @@ def _fingerprints(images: LabelledImages) -> npt.NDArray[np.uint64]:
     factors: npt.NDArray[np.uint64] | None = None
     for part in images.parts():
         pixels = images.pixels(images.rows[part])
-        words = pixels.reshape(len(pixels), -1).view(np.uint64)
+        words = pixels.ravel(order="K").reshape(len(pixels), -1).view(np.uint64)  # in whichever order they lie
         if factors is None:
             factors = np.random.default_rng(0).integers(1, 2**64, words.shape[1], dtype=np.uint64) | np.uint64(1)
         prints[part] = words @ factors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from PIL import Image
 from rich.progress import Progress
 
 from scones import data, outputs, sample_data, screen
@@ -23,7 +23,6 @@ app = typer.Typer(no_args_is_help=True, help="The images that the pipeline start
 DataPath = Annotated[Path | None, typer.Option("--data", help="The CIFAR-100 archive, or a folder <split>/<class>/*.")]
 Sample = Annotated[bool, typer.Option("--sample", help="Use drawn vehicles instead of photographs.")]
 SAMPLE_DIR = PROJECT_ROOT / "data" / "drawn"
-_PER_ROW = 16
 
 
 def locate(path: Path | None, sample: bool) -> data.Source:
@@ -52,7 +51,9 @@ def fetch(path: DataPath = None, sample: Sample = False) -> None:
 def show(
     path: DataPath = None,
     sample: Sample = False,
-    classes: Annotated[str, typer.Option(help="Class names, comma separated.")] = ",".join(PipelineSettings.classes),
+    classes: Annotated[str, typer.Option(help="Class names or CIFAR-100 numbers, comma separated.")] = ",".join(
+        PipelineSettings.classes
+    ),
     sheet: Annotated[Path, typer.Option(help="Where to write the contact sheet.")] = Path("reports/contact_sheet.png"),
     as_json: Json = False,
 ) -> None:
@@ -62,14 +63,19 @@ def show(
     with tempfile.TemporaryDirectory(prefix="scones-data-") as folder:
         dataset = _filter(source, classes, Path(folder))
         document = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
-        contact_sheet(dataset, document["classes"], sheet)
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(dataset / "contact_sheet.png", sheet)
     if as_json:
         screen.print_json({**document, "source": str(source.path), "drawn": source.drawn, "contact_sheet": str(sheet)})
         return
     screen.out.print(f"{source.path} ({source.origin})", markup=False)
     names = document["classes"]
-    rows = [(split, *[counts[name] for name in names]) for split, counts in document["counts"].items()]
-    screen.out.print(screen.table("split", *names, rows=rows))
+    counts = document["counts"]
+    rows = [(name, *[split[name] for split in counts.values()]) for name in names]
+    screen.out.print(screen.table("class", *counts, rows=rows))
+    left_out = sum(map(len, document["checks"]["copies_left_out"].values()))
+    if left_out:
+        screen.out.print(f"{left_out} images left out, because another split holds them as well (dataset.json: checks)")
     screen.out.print(f"contact sheet: {sheet}", markup=False)
 
 
@@ -82,21 +88,3 @@ def _filter(source: data.Source, classes: str, folder: Path) -> Path:
     if finished.returncode != 0:
         raise SconesError((finished.stderr.strip().splitlines() or ["the filter job failed without a word"])[-1])
     return folder
-
-
-def contact_sheet(dataset: Path, classes: list[str], target: Path, scale: int = 2) -> None:
-    """Two rows of training images of each class as one PNG, classes from top to bottom."""
-    chosen: list[list[Path]] = [[] for _ in classes]
-    for line in (dataset / "train.lst").read_text(encoding="utf-8").splitlines():
-        _, label, name = line.split("\t")
-        if len(chosen[int(float(label))]) < 2 * _PER_ROW:
-            chosen[int(float(label))].append(dataset / "train" / name.removeprefix("train/"))
-    cell = 32 * scale
-    canvas = Image.new("RGB", (_PER_ROW * cell, 2 * len(classes) * cell), "white")
-    for row, paths in enumerate(chosen):
-        for index, path in enumerate(paths):
-            with Image.open(path) as image:
-                place = (index % _PER_ROW * cell, (2 * row + index // _PER_ROW) * cell)
-                canvas.paste(image.convert("RGB").resize((cell, cell), Image.Resampling.NEAREST), place)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    canvas.save(target)
