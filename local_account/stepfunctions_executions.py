@@ -164,7 +164,7 @@ class Executions:
 
     def runner(self, execution: Any, resume: Resume | None = None) -> Callable[[], None]:
         """What evaluates the execution from its start, or from where it failed, and ends it."""
-        machine = execution.state_machine
+        machine, redrives = execution.state_machine, getattr(execution, "redrive_count", 0)
         start = Start(
             arn=execution.execution_arn,
             name=execution.name,
@@ -173,9 +173,9 @@ class Executions:
             machine_arn=machine_arn(execution),
             machine_name=machine.name,
             kind=execution.sm_type,
-            logging=logging_session(self.telemetry, machine, execution.execution_arn),
+            logging=logging_session(self.telemetry, machine, execution.execution_arn, redrives),
             at=execution.start_date,
-            redrives=getattr(execution, "redrive_count", 0),
+            redrives=redrives,
         )
         env = new_environment(self.account, start)
         execution.exec_worker = SimpleNamespace(env=env)

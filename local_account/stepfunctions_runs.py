@@ -141,7 +141,7 @@ def resume_point(env: Any) -> tuple[str, str, dict[str, Any]] | None:
     return state, dumps(data), variables
 
 
-def logging_session(telemetry: Telemetry, machine: Any, execution_arn: str) -> Any:
+def logging_session(telemetry: Telemetry, machine: Any, execution_arn: str, redrives: int = 0) -> Any:
     """Where the log of an execution goes; None when its machine logs nothing."""
     from moto.stepfunctions.parser.asl.eval.event.logging import (
         CloudWatchLoggingConfiguration,
@@ -153,7 +153,7 @@ def logging_session(telemetry: Telemetry, machine: Any, execution_arn: str) -> A
 
         def publish_history_log(self, history_log: Any) -> None:
             at = datetime.datetime.fromisoformat(history_log["event_timestamp"])
-            line = {**history_log, "event_timestamp": str(int(at.timestamp() * 1000))}
+            line = {**history_log, "event_timestamp": str(int(at.timestamp() * 1000)), "redrive_count": str(redrives)}
             group, stream = self.configuration.log_group_name, self.configuration.log_stream_name
             telemetry.add_lines(group, stream, [dumps(line)])
 

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from local_account.account import Account
+from local_account.stepfunctions_encoding import dumps, time_text
 
 # Names of aws-sdk integrations that are not botocore's name without its hyphens.
 SERVICE_NAMES = {
@@ -53,6 +54,7 @@ def hook_tasks(account: Account) -> None:
     _hook_clients(account)
     _hook_lambda(account)
     _hook_aws_sdk()
+    _hook_members(account)
 
 
 def _hook_clients(account: Account) -> None:
@@ -187,10 +189,44 @@ def _hook_aws_sdk() -> None:
             error.response["ResponseMetadata"].setdefault("RequestId", "")  # moto puts it into the cause
             raise
         answer.pop("ResponseMetadata", None)
-        env.stack.append(from_members(answer))
+        env.stack.append(from_members(answer, operation.output_shape))
 
     sdk.StateTaskServiceAwsSdk._eval_service_task = call
     sdk._SERVICE_ERROR_NAMES.update(ERROR_NAMES)
+
+
+def _hook_members(account: Account) -> None:
+    """Integrations other than aws-sdk: moto hands the States Language's names to botocore, and botocore's back."""
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import (
+        StateTaskService,
+    )
+
+    def operation_of(state: Any, service: str | None, action: str | None) -> Any:
+        name = state._get_boto_service_name(service)
+        client = account.client(SERVICE_NAMES.get(name) or _botocore_names().get(name, name))
+        method = client.meta.method_to_api_mapping.get(state._get_boto_service_action(action))
+        return method and client.meta.service_model.operation_model(method)
+
+    def parameters_in_place(
+        state: Any, parameters: Any, boto_service_name: Any = None, service_action_name: Any = None
+    ) -> None:
+        operation = operation_of(state, boto_service_name, service_action_name)
+        _replace(parameters, operation and to_members(parameters, operation.input_shape))
+
+    def response_in_place(
+        state: Any, response: Any, boto_service_name: Any = None, service_action_name: Any = None
+    ) -> None:
+        operation = operation_of(state, boto_service_name, service_action_name)
+        _replace(response, operation and from_members(response, operation.output_shape))
+
+    StateTaskService._normalise_parameters = parameters_in_place
+    StateTaskService._normalise_response = response_in_place
+
+
+def _replace(held: Any, content: Any) -> None:
+    if isinstance(held, dict) and isinstance(content, dict):
+        held.clear()
+        held.update(content)
 
 
 def to_members(value: Any, shape: Any) -> Any:
@@ -205,17 +241,22 @@ def to_members(value: Any, shape: Any) -> Any:
     if kind == "map" and isinstance(value, dict):
         return {name: to_members(item, shape.value) for name, item in value.items()}
     if kind == "blob" and not isinstance(value, str | bytes):
-        return json.dumps(value)
+        return dumps(value)
     return value
 
 
-def from_members(value: Any) -> Any:
+def from_members(value: Any, shape: Any) -> Any:
     """botocore's answer as a state's output: PascalCase members, text instead of streams, ISO times."""
-    if isinstance(value, dict):
-        return {name[:1].upper() + name[1:]: from_members(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [from_members(item) for item in value]
+    kind = getattr(shape, "type_name", None)
+    if kind == "structure" and isinstance(value, dict):
+        return {
+            name[:1].upper() + name[1:]: from_members(item, shape.members.get(name)) for name, item in value.items()
+        }
+    if kind == "list" and isinstance(value, list):
+        return [from_members(item, shape.member) for item in value]
+    if kind == "map" and isinstance(value, dict):
+        return {name: from_members(item, shape.value) for name, item in value.items()}
     if isinstance(value, datetime.datetime):
-        return value.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        return time_text(value)
     content = value.read() if hasattr(value, "read") else value
     return content.decode("utf-8", "replace") if isinstance(content, bytes) else content

@@ -121,7 +121,7 @@ def test_a_listing_has_more_than_a_page_and_may_be_empty(shop: Workshop, bucket:
             },
             "End": True,
         }
-    }  # noqa: E501
+    }
     machine = shop.machine({"M": distributed(child, ItemReader=reader, ItemBatcher=batcher)})
     output = shop.output(machine, {"prefix": "many/"})
     assert [batch["n"] for batch in output] == [500, 500, 3]
@@ -138,8 +138,10 @@ def test_a_listing_has_more_than_a_page_and_may_be_empty(shop: Workshop, bucket:
         ('[1, 2, 3]', {"InputType": "JSON", "MaxItems": 2}, [1, 2]),
         ('{"deep": {"list": [4]}}', {"InputType": "JSON", "ItemsPointer": "/deep/list"}, [4]),
         ('{"a": 1}\n{"a": 2}\n', {"InputType": "JSONL"}, [{"a": 1}, {"a": 2}]),
-        ('a,b\n1,"x, y"\n2\n', {"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}, [{"a": "1", "b": "x, y"}, {"a": "2", "b": ""}]),
-        ('1|2\n3|4|5\n', {"InputType": "CSV", "CSVHeaderLocation": "GIVEN", "CSVHeaders": ["a", "b"], "CSVDelimiter": "PIPE"},
+        ('a,b\n1,"x, y"\n2\n', {"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"},
+         [{"a": "1", "b": "x, y"}, {"a": "2", "b": ""}]),
+        ('1|2\n3|4|5\n',
+         {"InputType": "CSV", "CSVHeaderLocation": "GIVEN", "CSVHeaders": ["a", "b"], "CSVDelimiter": "PIPE"},
          [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]),
     ],
 )  # fmt: skip
