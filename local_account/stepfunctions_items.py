@@ -17,8 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
 from local_account.stepfunctions_encoding import STATE_LIMIT_BYTES, dumps
+from local_account.stepfunctions_failures import failure
 from local_account.stepfunctions_programs import Distributed, note_places
-from local_account.stepfunctions_states import failure
 
 DELIMITERS = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": "\t"}
 

@@ -16,6 +16,7 @@ from typing import Any
 from local_account.account import Account
 from local_account.moto_state import PastWorker
 from local_account.stepfunctions_executions import now
+from local_account.stepfunctions_failures import failure
 from local_account.stepfunctions_items import Fields, inputs_of, read_items
 from local_account.stepfunctions_programs import Distributed, program_of
 from local_account.stepfunctions_records import FAILED, Child, MapRun
@@ -29,7 +30,6 @@ from local_account.stepfunctions_runs import (
     resume_point,
     run,
 )
-from local_account.stepfunctions_states import failure
 from local_account.telemetry import Telemetry
 
 WORKERS = 40

@@ -13,9 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
 from local_account.stepfunctions_encoding import dumps, time_text
+from local_account.stepfunctions_failures import failure
 from local_account.stepfunctions_items import Fields
 from local_account.stepfunctions_records import Child, MapRun
-from local_account.stepfunctions_states import failure
 
 FILES = {"SUCCEEDED": {"SUCCEEDED"}, "FAILED": {"FAILED", "TIMED_OUT", "ABORTED"}, "PENDING": {"PENDING"}}
 

@@ -12,56 +12,25 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-from local_account import stepfunctions_jsonata as jsonata
 from local_account.stepfunctions_encoding import STATE_LIMIT_BYTES, copy_json, dumps, is_within, now_text
+from local_account.stepfunctions_expressions import hook_choices, hook_expressions
+from local_account.stepfunctions_failures import failure
+from local_account.stepfunctions_iterations import hook_iterations
 
-INLINE_CONCURRENCY = 40  # step-functions/latest/dg/state-map-inline.html
 EXPRESS_LIMIT_S = 300  # step-functions/latest/dg/service-quotas.html
-NO_TRANSITION = "Failed to transition out of the state. The state does not point to a next state."
-COMPONENT = "moto.stepfunctions.parser.asl.component."
+UNCAUGHT = {"States.DataLimitExceeded", "States.Runtime"}
 
 
 def hook_states() -> None:
     """Replace what is wrong or slow in moto's interpreter. Called after all of its modules were imported."""
     _hook_copies()
     _hook_programs()
-    _hook_expressions()
+    hook_expressions()
     _hook_state_body()
     _hook_execution_states()
-    _hook_choices()
-    _hook_iterations()
-
-
-def failure(env: Any, error: str, cause: str, location: str | None = None) -> Exception:
-    """An error of the interpreter itself, as it reaches Retry, Catch and the end of the execution."""
-    from moto.stepfunctions.parser.api import HistoryEventType
-    from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
-    from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
-        FailureEvent,
-        FailureEventException,
-    )
-    from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
-    from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
-
-    try:
-        name: Any = StatesErrorName(StatesErrorNameType.from_name(error))
-    except ValueError:
-        name = CustomErrorName(error)
-    if error == "States.QueryEvaluationError":
-        details = {"error": error, "cause": _entered(env) + cause, "location": location, "state": env.next_state_name}
-        event = {"evaluationFailedEventDetails": {k: v for k, v in details.items() if v is not None}}
-        kind = HistoryEventType.EvaluationFailed
-    else:
-        prefix = _entered(env) if error == "States.Runtime" else ""
-        event = {"taskFailedEventDetails": {"error": error, "cause": prefix + cause}}
-        kind = HistoryEventType.TaskFailed
-    raised: Exception = FailureEventException(FailureEvent(env, name, kind, event))
-    return raised
-
-
-def _entered(env: Any) -> str:
-    event = getattr(env, "entered_event_id", env.event_history_context.source_event_id)
-    return f"An error occurred while executing the state '{env.next_state_name}' (entered at the event id #{event}). "
+    _hook_error_names()
+    hook_choices()
+    hook_iterations()
 
 
 def _hook_copies() -> None:
@@ -112,66 +81,6 @@ def _hook_programs() -> None:
 
     Program.eval = run
     FailureEventException.get_execution_failed_event_details = details
-
-
-def _hook_expressions() -> None:
-    from moto.stepfunctions.parser.asl.component.common.assign.assign_decl import AssignDecl
-    from moto.stepfunctions.parser.asl.component.common.query_language import QueryLanguageMode
-    from moto.stepfunctions.parser.asl.component.common.string import string_expression as strings
-    from moto.stepfunctions.parser.asl.utils.json_path import extract_json
-
-    def evaluate_expression(component: Any, env: Any) -> None:
-        env.stack.append(expression_value(env, component.expression, getattr(component, "location", None)))
-
-    def evaluate_variable(component: Any, env: Any) -> None:
-        if component.query_language_mode == QueryLanguageMode.JSONata:
-            evaluate_expression(component, env)
-            return
-        name = next(iter(jsonata.references(component.expression)))
-        rest = component.expression[len(name) + 1 :]
-        value = env.variable_store.get(name)
-        env.stack.append(copy_json(extract_json(f"${rest}", value) if rest else value))
-
-    def assign(component: Any, env: Any) -> None:
-        """Kept until the state is left: its Output sees the variables as they were."""
-        env.assigned = {}
-        for binding in component.declaration_bindings:
-            binding.eval(env=env)
-            env.assigned.update(env.stack.pop())
-
-    strings.StringJSONata._eval_body = evaluate_expression
-    strings.StringVariableSample._eval_body = evaluate_variable
-    AssignDecl._eval_body = assign
-
-
-def expression_value(env: Any, expression: str, location: str | None = None) -> Any:
-    """What a JSONata expression comes to where ``env`` stands."""
-    store = env.variable_store
-    wanted = jsonata.references(expression)
-    variables = {**store._outer_scope, **store._inner_scope}
-    bindings = {name: variables[name] for name in wanted & variables.keys()}
-    if "states" in wanted:
-        members = jsonata.states_members(expression)
-        data = env.states._states_data
-        bindings["states"] = {name: data[name] for name in members or data if name in data}
-    try:
-        return jsonata.evaluate(expression, bindings)
-    except jsonata.QueryError as error:
-        where = f" specified for the field '{location}'" if location else ""
-        told = f" {error}." if str(error).startswith("returned ") else f" threw an error during evaluation. {error}"
-        cause = f"The JSONata expression '{expression}'{where}{told}"
-        raise failure(env, "States.QueryEvaluationError", cause, location) from error
-
-
-def unexpected_type(env: Any, component: Any, expected: str, value: Any) -> Exception:
-    """An expression that came to something of another type than its field takes."""
-    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
-    location = getattr(component, "location", None)
-    cause = (
-        f"The JSONata expression '{component.expression}' specified for the field '{location}' returned an unexpected "
-        f"result type. Expected '{expected}', but was '{names.get(type(value), 'null')}' for value: {dumps(value)}"
-    )
-    return failure(env, "States.QueryEvaluationError", cause, location)
 
 
 def _hook_state_body() -> None:
@@ -311,65 +220,16 @@ def _within(limit_s: float, run: Any, frame: Any, error: type[Exception]) -> Non
         raise raised[0]
 
 
-def _hook_choices() -> None:
-    from moto.stepfunctions.parser.asl.component.state.choice.comparison.comparison import ConditionStringJSONata
-    from moto.stepfunctions.parser.asl.component.state.choice.state_choice import StateChoice
+def _hook_error_names() -> None:
+    from moto.stepfunctions.parser.asl.component.common.error_name.error_equals_decl import ErrorEqualsDecl
 
-    original = StateChoice._eval_state
+    original_match = ErrorEqualsDecl._eval_body
 
-    def condition(component: Any, env: Any) -> None:
-        component.string_jsonata.eval(env=env)
-        if not isinstance(env.stack[-1], bool):
-            raise unexpected_type(env, component.string_jsonata, "boolean", env.stack[-1])
+    def match(component: Any, env: Any) -> None:
+        """States.ALL takes neither of these: step-functions/latest/dg/concepts-error-handling.html."""
+        name = getattr(env.stack[-1], "error_name", None)
+        original_match(component, env)
+        if name in UNCAUGHT and all(given.error_name != name for given in component.error_names):
+            env.stack[-1] = False
 
-    def choose(state: Any, env: Any) -> None:
-        try:
-            original(state, env)
-        except RuntimeError as error:
-            raise failure(env, "States.Runtime", NO_TRANSITION) from error
-
-    ConditionStringJSONata._eval_body = condition
-    StateChoice._eval_state = choose
-
-
-def _hook_iterations() -> None:
-    """An inline Map: as many workers as run at once, each in a loop (moto's recurse, and start one an item)."""
-    from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.inline_iteration_component import (
-        InlineIterationComponent,
-    )
-    from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.iteration_worker import IterationWorker
-    from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.job import JobPool
-
-    def run_all(component: Any, env: Any) -> None:
-        given = env.stack.pop()
-        pool = JobPool(job_program=component._get_iteration_program(), job_inputs=given.input_items)
-        limit = min(given.max_concurrency or INLINE_CONCURRENCY, INLINE_CONCURRENCY, len(given.input_items))
-        for _ in range(limit):
-            worker = component._create_worker(env=env, eval_input=given, job_pool=pool)
-            threading.Thread(target=worker.eval, daemon=True).start()
-        pool.await_jobs()
-        if (raised := pool.get_worker_exception()) is not None:
-            raise raised
-        env.stack.append([job.job_output for job in pool.get_closed_jobs()])
-
-    def work(worker: Any, job: Any, worker_frame: Any) -> None:
-        while job is not None:
-            frame = worker_frame.open_inner_frame()
-            worker._eval_job(env=frame, job=job)
-            worker_frame.close_frame(frame)
-            following = None
-            if not isinstance(job.job_output, Exception) and not worker.stopped():
-                following = worker._job_pool.next_job()
-                if following is None:
-                    last = frame.event_history_context.last_published_event_id
-                    worker_frame.event_history_context.source_event_id = last
-            if following is None:  # before the job is closed, since the Map goes on then
-                worker._env.close_frame(worker_frame)
-            worker._job_pool.close_job(job)
-            if following is None:
-                return
-            job = following
-        worker._env.close_frame(worker_frame)
-
-    InlineIterationComponent._eval_body = run_all
-    IterationWorker._eval_pool = work
+    ErrorEqualsDecl._eval_body = match

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-SERVICE = "moto.stepfunctions.parser.asl.component.state.exec.state_task"
+PARTS = "moto.stepfunctions.parser.asl.component"
+SERVICE = f"{PARTS}.state.exec.state_task"
+ITERATION = f"{PARTS}.state.exec.state_map.iteration"
+EVENT = ["self", "event_id", "source_event_id", "event_type", "timestamp", "event_details"]
 
 # module, attribute, the parameters that our replacement takes
 REPLACED = [
@@ -75,13 +78,55 @@ REPLACED = [
         ["self", "task_token", "error", "cause"],
     ),
     ("moto.stepfunctions.parser.asl.parse.asl_parser", "AmazonStateLanguageParser.parse", ["definition"]),
-    ("moto.stepfunctions.parser.backend.execution_worker", "ExecutionWorker._get_evaluation_entrypoint", ["self"]),
     (
-        "moto.stepfunctions.parser.backend.execution_worker",
-        "ExecutionWorker.stop",
-        ["self", "stop_date", "error", "cause"],
+        "moto.stepfunctions.parser.models",
+        "StepFunctionsParserBackend._get_executions",
+        ["self", "execution_status"],
     ),
-    ("moto.stepfunctions.parser.backend.execution", "BaseExecutionWorkerCommunication.terminated", ["self"]),
+    ("moto.stepfunctions.models", "StepFunctionBackend.describe_execution", ["self", "execution_arn"]),
+    ("moto.stepfunctions.models", "StepFunctionBackend._validate_execution_arn", ["self", "execution_arn"]),
+    (
+        "moto.stepfunctions.parser.asl.eval.event.event_manager",
+        "EventManager.add_event",
+        ["self", "context", "event_type", "event_details", "timestamp", "update_source_event_id"],
+    ),
+    ("moto.stepfunctions.parser.asl.eval.event.event_manager", "EventManager._publish_history_event", EVENT),
+    (
+        "moto.stepfunctions.parser.asl.eval.environment",
+        "Environment.open_inner_frame",
+        ["self", "event_history_context"],
+    ),
+    (
+        "moto.stepfunctions.parser.asl.eval.environment",
+        "Environment.set_stop",
+        ["self", "stop_date", "cause", "error"],
+    ),
+    (f"{PARTS}.eval_component", "EvalComponent._log_exception", ["self", "exception"]),
+    (f"{PARTS}.program.program", "Program.eval", ["self", "env"]),
+    (f"{PARTS}.common.string.string_expression", "StringJSONata._eval_body", ["self", "env"]),
+    (f"{PARTS}.common.string.string_expression", "StringVariableSample._eval_body", ["self", "env"]),
+    (f"{PARTS}.common.error_name.error_equals_decl", "ErrorEqualsDecl._eval_body", ["self", "env"]),
+    (f"{PARTS}.common.assign.assign_decl", "AssignDecl._eval_body", ["self", "env"]),
+    (f"{PARTS}.state.state", "CommonStateField._eval_body", ["self", "env"]),
+    (f"{PARTS}.state.exec.execute_state", "ExecutionState._evaluate_with_timeout", ["self", "env"]),
+    (f"{PARTS}.state.exec.execute_state", "ExecutionState._eval_state_output", ["self", "env"]),
+    (f"{PARTS}.state.exec.execute_state", "ExecutionState._construct_error_output_value", ["failure_event"]),
+    (f"{PARTS}.state.choice.state_choice", "StateChoice._eval_state", ["self", "env"]),
+    (f"{PARTS}.state.choice.comparison.comparison", "ConditionStringJSONata._eval_body", ["self", "env"]),
+    (f"{PARTS}.state.exec.state_map.state_map", "StateMap._eval_execution", ["self", "env"]),
+    (f"{ITERATION}.inline_iteration_component", "InlineIterationComponent._eval_body", ["self", "env"]),
+    (f"{ITERATION}.iteration_worker", "IterationWorker._eval_pool", ["self", "job", "worker_frame"]),
+    (f"{ITERATION}.iteration_worker", "IterationWorker._eval_job", ["self", "env", "job"]),
+    (
+        f"{SERVICE}.service.state_task_service",
+        "StateTaskService._normalise_parameters",
+        ["self", "parameters", "boto_service_name", "service_action_name"],
+    ),
+    (
+        f"{SERVICE}.service.state_task_service",
+        "StateTaskService._normalise_response",
+        ["self", "response", "boto_service_name", "service_action_name"],
+    ),
     (
         "moto.stepfunctions.parser.asl.eval.event.logging",
         "CloudWatchLoggingSession.publish_history_log",
@@ -101,7 +146,8 @@ PRESENT = [
     ("moto.stepfunctions.parser.models", "stepfunctions_parser_backends"),
     ("moto.stepfunctions.parser.quotas", "MAX_STATE_SIZE_UTF8_BYTES"),
     ("moto.stepfunctions.parser.quotas", "to_json_str"),
-    ("moto.stepfunctions.parser.utils", "TMP_THREADS"),
+    ("moto.stepfunctions.parser.asl.utils.json_path", "parse"),
+    (f"{PARTS}.common.path.result_path", "parse"),
     (f"{SERVICE}.service.state_task_service_aws_sdk", "_SERVICE_ERROR_NAMES"),
     ("moto.stepfunctions.parser.models", "CallbackOutcomeFailure"),
     ("moto.stepfunctions.parser.models", "CallbackConsumerTimeout"),
@@ -150,6 +196,7 @@ def test_functions_are_still_stored_as_we_save_them() -> None:
 def test_an_execution_still_holds_what_we_set() -> None:
     source = inspect.getsource(find("moto.stepfunctions.parser.backend.execution", "Execution"))
     used = ("cause", "error", "exec_status", "exec_worker", "output", "start_date", "state_machine", "stop_date")
+    used += ("input_data", "input_details", "output_details", "_activity_store", "execution_input", "sm_type")
     assert [name for name in (*used, "_cloud_watch_logging_session") if f"self.{name}" not in source] == []
 
 
