@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from scones import endpoint, pipeline_runs, registry
+from scones import endpoint, pipeline_runs, registry, threshold
 from scones.connection import Connection, list_keys, split_uri
 from scones.errors import SconesError
 from scones.pipeline_runs import Run
@@ -69,6 +69,8 @@ def write_report(
     """
     names = connection.names
     parameters = {"Start": f"{chosen.start:%Y-%m-%dT%H:%M:%S.%fZ}", "End": f"{chosen.end:%Y-%m-%dT%H:%M:%S.%fZ}"}
+    # The pipeline's default is the stage file's, from which `scones threshold set` may have moved on.
+    parameters["ConfidenceThreshold"] = str(threshold.current(connection).default)
     parameters.update(live_model(connection))
     arn = pipeline_runs.start(connection, names.monitoring_pipeline, parameters)
     run = pipeline_runs.wait(connection, arn, show)

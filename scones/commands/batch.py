@@ -141,8 +141,14 @@ def _print(connection: Connection, ended: Ended, as_json: bool) -> None:
     for name, count in summary["errors"].items():
         screen.out.print(f"  {name}: {count}", markup=False)
     if failed:
-        screen.out.print(screen.table("failed", "", "", rows=[(r["s3_key"], r["error"], r["reason"]) for r in failed]))
+        rows = [(row["s3_key"], row["error"], _reason(row)) for row in failed]
+        screen.out.print(screen.table("failed", "", "", rows=rows))
     _say_what_next(ended)
+
+
+def _reason(row: dict[str, Any]) -> str:
+    """Without the address, which stands in the line already."""
+    return str(row["reason"]).removeprefix(f"s3://{row['s3_bucket']}/{row['s3_key']}").lstrip(": ")
 
 
 def _totals(summary: dict[str, Any]) -> tuple[Any, ...]:

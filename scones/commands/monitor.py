@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scones import captures, outputs, screen
+from scones import captures, outputs, screen, threshold
 from scones.commands import Json, Stage
 from scones.connection import connect_deployed
 
@@ -35,6 +35,9 @@ def report(
     connection = connect_deployed(stage)
     with screen.pipeline_view("monitoring pipeline") as show:
         document = captures.write_report(connection, chosen, out, show)
+    if own := threshold.current(connection).classes:
+        named = ", ".join(f"{name} {value:g}" for name, value in sorted(own.items()))
+        screen.say(f"the report draws one line for all classes; these have a threshold of their own: {named}")
     if as_json:
         screen.print_json(document)
     else:
