@@ -36,7 +36,9 @@ def encode_pngs(images: Pixels) -> Pixels:
     files = np.zeros((count, end + 8 + 12), dtype=np.uint8)
     files[:, : len(before)] = np.frombuffer(before, dtype=np.uint8)
     lines = files[:, len(before) : end].reshape(count, height, -1)
-    lines[:, :, 1:].reshape(images.shape)[...] = images
+    pixels = lines[:, :, 1:].reshape(images.shape)
+    for channel in range(channels):  # four times as fast as all at once when they come as planes, as CIFAR's do
+        pixels[..., channel] = images[..., channel]
     files[:, end + 8 :] = np.frombuffer(_chunk(b"IEND", b""), dtype=np.uint8)
     files[:, end : end + 4] = _big_endian([zlib.adler32(file[len(before) : end]) for file in files])
     files[:, end + 4 : end + 8] = _big_endian([zlib.crc32(file[data_at : end + 4]) for file in files])

@@ -10,14 +10,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import multiprocessing
 import os
 import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -175,6 +173,10 @@ def _in_parallel(write: Callable[[slice], list[str]], parts: list[slice]) -> Ite
     """
     if len(parts) < PARALLEL_PARTS or sys.platform != "linux":
         return list(map(write, parts))
+    # Imported here: importing these takes longer than writing the images of a few classes.
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     with ProcessPoolExecutor(
         os.cpu_count(), multiprocessing.get_context("fork"), initializer=_adopt, initargs=(write,)
     ) as pool:

@@ -10,7 +10,6 @@ import hashlib
 import io
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +50,8 @@ def read_image_folder(source: Path, wanted: list[str]) -> Source:
         if (source / split).is_dir()
     }
     paths = [path for split in files.values() for _, path in split]
+    from concurrent.futures import ThreadPoolExecutor  # not needed, and not cheap, where the source is an archive
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow's decoders release the GIL
         looked = dict(zip(paths, pool.map(_look, paths), strict=True))
     _refuse_faults([(path, fault) for path, fault in looked.items() if isinstance(fault, str)])
