@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from infrastructure.cloudformation import Progress, Stack, StackError
 from infrastructure.removal import destroy
-from scones import artifacts
+from scones import artifacts, threshold
 from scones.artifacts import Artifact, Artifacts
 from scones.connection import Connection
 from scones.layers import image_layer
@@ -50,12 +50,13 @@ def deploy(connection: Connection, progress: Progress) -> StackOutputs:
     uploaded = artifacts.upload([*built.all(), layer], connection.client("s3"), names.artifact_bucket)
     for key in uploaded:
         progress(f"uploaded s3://{names.artifact_bucket}/{key}")
-    found = Stack(names.stack, connection.client("cloudformation")).apply(
-        TEMPLATE.read_text(encoding="utf-8"),
-        template_parameters(connection, built, layer),
-        {"project": names.project, "stage": names.stage},
-        progress,
-    )
+    with threshold.kept(connection, progress):
+        found = Stack(names.stack, connection.client("cloudformation")).apply(
+            TEMPLATE.read_text(encoding="utf-8"),
+            template_parameters(connection, built, layer),
+            {"project": names.project, "stage": names.stage},
+            progress,
+        )
     outputs = _outputs(found)
     deploy_pipelines(connection, built, outputs.job_role_arn, progress)
     return outputs

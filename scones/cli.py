@@ -104,7 +104,7 @@ def classify(
     stage: Stage = "local",
     as_json: Json = False,
 ) -> None:
-    """Send images through the inference workflow. Exit code 1 unless every one passed or, if asked for, is in review."""
+    """Send images through the inference workflow. Exit code 1 unless every one passed or, when asked for, waits."""
     connection = connect_deployed(stage)
     endpoint.live(connection)
     outcomes = executions.run(

@@ -11,7 +11,8 @@ import getpass
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,8 @@ from scones.errors import SconesError
 from scones.registry import ModelVersion
 
 BACK_TO_DEFAULT = "default"
+STACK = "the stack"
+"""Who changed the threshold, in the document that `templates/stack.yaml` creates."""
 
 
 class NotAThresholdError(SconesError):
@@ -41,6 +44,10 @@ class Thresholds:
 
     def of(self, label: str) -> float:
         return self.classes.get(label, self.default)
+
+    def of_all(self) -> tuple[float, dict[str, float]]:
+        """What it decides, whoever set it."""
+        return self.default, self.classes
 
     def __str__(self) -> str:
         return ", ".join([f"{self.default:g}", *(f"{name} {value:g}" for name, value in sorted(self.classes.items()))])
@@ -202,10 +209,38 @@ def changed(now: Thresholds | None, default: str | None, classes: Sequence[str],
 def write(connection: Connection, thresholds: Thresholds, reason: str) -> Thresholds:
     """Make it the live threshold, with the caller's name and the reason; answers what was written."""
     signed = Thresholds(thresholds.default, thresholds.classes, caller(connection), reason)
-    connection.client("ssm").put_parameter(
-        Name=connection.names.threshold_parameter, Value=json.dumps(asdict(signed)), Type="String", Overwrite=True
-    )
+    _put(connection, signed)
     return signed
+
+
+def _put(connection: Connection, thresholds: Thresholds) -> None:
+    connection.client("ssm").put_parameter(
+        Name=connection.names.threshold_parameter, Value=json.dumps(asdict(thresholds)), Type="String", Overwrite=True
+    )
+
+
+@contextmanager
+def kept(connection: Connection, say: Callable[[str], None]) -> Iterator[None]:
+    """What a person set outlives what is done meanwhile.
+
+    CloudFormation leaves the parameter alone as long as the template says the same of it; when that changes, or is
+    rolled back, it sets the value of the template.
+    """
+    before = _found(connection)
+    try:
+        yield
+    finally:
+        now = _found(connection)
+        if before and now and before.changed_by != STACK and now.of_all() != before.of_all():
+            _put(connection, before)
+            say(f"threshold {before} put back: the deployment had set {now}")
+
+
+def _found(connection: Connection) -> Thresholds | None:
+    try:
+        return current(connection)
+    except SconesError:  # not deployed yet, or not a threshold
+        return None
 
 
 def caller(connection: Connection) -> str:
