@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 import boto3
 
-from lambdas.inference.body import InvalidBody, WorkflowFault, unwrapped
+from lambdas.inference.body import InvalidBody, WorkflowFault, name_of, unwrapped
 from lambdas.inference.images import INLINE_LIMIT_BYTES, InvalidImage, read_image
 from lambdas.inference.telemetry import observed
 
@@ -50,12 +50,12 @@ def serialize(event: dict[str, Any], s3: Any) -> Body:
         content = unwrapped(event)
     except InvalidBody as error:
         raise InvalidInput(str(error)) from error
-    _check_choice(event)
+    _check_choice(event, name_of(content))
     if content.get("image_data"):
         return _body(content.get("s3_bucket") or "", content.get("s3_key") or "", _checked(content["image_data"]))
     for name in ("s3_bucket", "s3_key"):
         if not isinstance(content.get(name), str) or not content[name]:
-            raise InvalidInput(f"expected text in {name}, got {content.get(name)!r}")
+            raise InvalidInput(f"{name_of(content)}: expected text in {name}, got {content.get(name)!r}")
     data = read_image(s3(), content["s3_bucket"], content["s3_key"])
     inline = data if len(data) <= INLINE_LIMIT_BYTES else b""
     return _body(content["s3_bucket"], content["s3_key"], base64.b64encode(inline).decode("ascii"))
@@ -73,9 +73,10 @@ def _checked(image_data: Any) -> str:
     return str(image_data)
 
 
-def _check_choice(event: dict[str, Any]) -> None:
+def _check_choice(event: dict[str, Any], subject: str) -> None:
     """The execution's input may say what becomes of low confidence; the state machine reads it there."""
     given = event.get("body", event)
     choice = given.get("on_low_confidence", "fail") if isinstance(given, dict) else "fail"
     if choice not in ON_LOW_CONFIDENCE:
-        raise InvalidInput(f"on_low_confidence must be one of {', '.join(ON_LOW_CONFIDENCE)}, got {choice!r}")
+        allowed = " or ".join(ON_LOW_CONFIDENCE)
+        raise InvalidInput(f"{subject}: on_low_confidence must be {allowed}, got {choice!r}")

@@ -63,4 +63,4 @@ def name_of(body: dict[str, Any]) -> str:
     """How messages call the image."""
     if body.get("s3_key"):
         return f"s3://{body.get('s3_bucket')}/{body['s3_key']}"
-    return "the image in image_data"
+    return "the image in image_data" if body.get("image_data") else "an input that names no image"
