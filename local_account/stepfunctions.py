@@ -1,10 +1,10 @@
-"""Step Functions: moto's interpreter of the States Language, made to behave as Standard workflows do on AWS.
+"""Step Functions: moto's interpreter of the States Language, made to behave as Step Functions does.
 
 Runs in the server process. ``install`` turns the interpreter on and replaces what is wrong with it: see
-``stepfunctions_definition`` (checks at creation), ``stepfunctions_executions`` (names, results, events, metrics) and
-``stepfunctions_tasks`` (clients and errors of tasks). Refused, never pretended: Express workflows, StartSyncExecution,
-TestState, RedriveExecution, Distributed Map, JSONata, and waiting (``.sync``) for jobs of other services.
-Difference from AWS: roles are kept and not enforced; an execution that runs does not survive a restart of the account.
+``stepfunctions_definition`` (checks at creation), ``stepfunctions_states`` (evaluation), ``stepfunctions_executions``
+(names, results, Express), ``stepfunctions_maps`` (Distributed Map), ``stepfunctions_redrive`` and
+``stepfunctions_tasks`` (clients and errors of tasks). Refused, never pretended: TestState, and waiting (``.sync``) for
+jobs of other services. Difference from AWS: roles are kept and not enforced; docs/local_account.md lists the others.
 """
 
 from __future__ import annotations
