@@ -15,7 +15,7 @@ from html import escape
 from typing import Any
 
 CARD_WIDTH, LINE_HEIGHT, PADDING = 268, 17, 12
-GAP_X, GAP_Y, MARGIN = 36, 54, 28
+GAP_X, GAP_Y, MARGIN = 36, 62, 28
 BEND_WIDTH = 30
 LETTER_WIDTH = 6.3  # of the 12 pixel sans-serif font, a little too wide rather than too narrow
 COLORS = {"Task": "#1f5fa8", "Choice": "#8a5a00", "Pass": "#55606e", "Map": "#6a3d9a", "Succeed": "#23803f"}
@@ -224,14 +224,14 @@ def _svg(name: str, comment: str, nodes: dict[str, Node], edges: list[Edge], lay
         _text(MARGIN, MARGIN + 6, name, 'font-size="17" font-weight="bold"'),
         _text(MARGIN, MARGIN + 25, comment, 'fill="#556"'),
     ]
-    for edge in edges:
-        parts += _line(edge, every)
+    parts += [_line(edge, every) for edge in edges]
+    parts += _labels(edges, every)
     for node in nodes.values():
         parts += _drawn(node)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _line(edge: Edge, every: dict[str, Node]) -> Iterator[str]:
+def _line(edge: Edge, every: dict[str, Node]) -> str:
     stops = [every[name] for name in edge.path]
     points = [(node.x + node.width / 2, node.y) for node in stops]
     x, y = points[0][0], stops[0].y + stops[0].height
@@ -242,13 +242,26 @@ def _line(edge: Edge, every: dict[str, Node]) -> Iterator[str]:
         x, y = next_x, next_y + node.height
     dashes = ' stroke-dasharray="5 4"' if edge.caught else ""
     color = "#b3261e" if edge.caught else "#667"
-    yield f'<path d="{way}" fill="none" stroke="{color}" stroke-width="1.3"{dashes} marker-end="url(#tip)"/>'
-    if edge.label:
-        (from_x, _), (to_x, to_y) = points[0], points[1]
-        at_x, at_y = from_x + (to_x - from_x) * 0.72, to_y - 15
-        half = len(edge.label) * LETTER_WIDTH / 2 + 3
-        yield f'<rect x="{at_x - half:.0f}" y="{at_y - 11:.0f}" width="{2 * half:.0f}" height="15" fill="#fff"/>'
-        yield _text(at_x, at_y, edge.label, f'text-anchor="middle" font-size="11" fill="{color}"')
+    return f'<path d="{way}" fill="none" stroke="{color}" stroke-width="1.3"{dashes} marker-end="url(#tip)"/>'
+
+
+def _labels(edges: list[Edge], every: dict[str, Node]) -> Iterator[str]:
+    """What has to be so for a transition, on its line; once above the target where several lines say the same."""
+    groups: dict[tuple[str, str], list[Edge]] = {}
+    for edge in edges:
+        if edge.label:
+            groups.setdefault((edge.target, edge.label), []).append(edge)
+    for (target, label), group in groups.items():
+        to_x, to_y = every[target].x + every[target].width / 2, every[target].y
+        x, y = to_x, to_y - GAP_Y / 4
+        if len(group) == 1:
+            source, following = (every[name] for name in group[0].path[:2])
+            x = (source.x + source.width / 2 + following.x + following.width / 2) / 2
+            y = (source.y + source.height + following.y) / 2 + 4
+        half = len(label) * LETTER_WIDTH / 2 + 3
+        color = "#b3261e" if group[0].caught else "#556"
+        yield f'<rect x="{x - half:.0f}" y="{y - 11:.0f}" width="{2 * half:.0f}" height="15" fill="#fff"/>'
+        yield _text(x, y, label, f'text-anchor="middle" font-size="11" fill="{color}"')
 
 
 def _drawn(node: Node) -> Iterator[str]:

@@ -20,7 +20,7 @@ from infrastructure import stack
 from local_account.errors import AccountError
 from scones import artifacts, demo, endpoint, executions, registry, screen
 from scones.artifacts import ArtifactError
-from scones.commands import Json, Stage, account, data, model, monitor, pipeline, review, threshold
+from scones.commands import Json, Stage, account, data, model, monitor, pipeline, review, threshold, workflow
 from scones.commands import endpoint as endpoint_commands
 from scones.commands.batch import OnLowConfidence, run_batch
 from scones.commands.data import DataPath, Sample
@@ -40,6 +40,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(model.app, name="model")
 app.add_typer(endpoint_commands.app, name="endpoint")
+app.add_typer(workflow.app, name="workflow")
 app.add_typer(threshold.app, name="threshold")
 app.add_typer(review.app, name="review")
 app.add_typer(monitor.app, name="monitor")

@@ -40,6 +40,7 @@ VERBS = [
     *[("endpoint", verb) for verb in ("status", "delete")],
     *[("threshold", verb) for verb in ("show", "set")],
     *[("review", verb) for verb in ("list", "label", "export")],
+    *[("workflow", verb) for verb in ("definition", "show")],
     ("monitor", "report"),
 ]
 
