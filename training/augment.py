@@ -11,6 +11,10 @@ from torch.nn import functional
 
 SHIFT_PIXELS = 4
 CUTOUT_PIXELS = 8
+COLOUR = 0.2
+VIEW_DEGREES = 8
+VIEW_ZOOM = 1.15
+VIEW_SHIFT_PIXELS = 3
 
 
 def alternating_flip(images: Tensor, flipped_first: Tensor, epoch: int) -> Tensor:
@@ -20,6 +24,30 @@ def alternating_flip(images: Tensor, flipped_first: Tensor, epoch: int) -> Tenso
     """
     flip = flipped_first if epoch % 2 == 0 else ~flipped_first
     return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
+
+
+def random_colour(images: Tensor, generator: Generator) -> Tensor:
+    """Change each image's contrast by up to a fifth and its brightness by up to a tenth of the range (-1 to 1)."""
+    contrast, brightness = torch.rand(2, len(images), 1, 1, 1, generator=generator) * 2 - 1
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    changed: Tensor = (images - mean) * (1 + COLOUR * contrast) + mean + COLOUR * brightness
+    return changed
+
+
+def random_view(images: Tensor, side: int, generator: Generator) -> Tensor:
+    """Turn, zoom, stretch, shift and mirror each image at random while it is enlarged to ``side`` pixels."""
+    count = len(images)
+    angle, zoom, stretch, right, down = torch.rand(5, count, generator=generator) * 2 - 1
+    mirror = 1 - 2 * torch.randint(0, 2, (count,), generator=generator)
+    cosine, sine = (angle * VIEW_DEGREES).deg2rad().cos(), (angle * VIEW_DEGREES).deg2rad().sin()
+    high = VIEW_ZOOM**zoom
+    wide = high * VIEW_ZOOM ** (stretch / 2)
+    shift = 2 * VIEW_SHIFT_PIXELS / images.shape[-1]
+    rows = torch.stack(
+        [mirror * wide * cosine, -high * sine, right * shift, mirror * wide * sine, high * cosine, down * shift]
+    )
+    grid = functional.affine_grid(rows.T.reshape(count, 2, 3), [count, 3, side, side], align_corners=False)
+    return functional.grid_sample(images, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
 
 
 def random_shift(images: Tensor, generator: Generator) -> Tensor:

@@ -21,8 +21,8 @@ import imaging
 import serving
 from imaging.labels import LABELS_FILE, labels_document
 from serving.inference import MODEL_FILE, model_fn, predict_fn
-from training.member import TrainingError
-from training.network import Ensemble
+from training.loop import TrainingError
+from training.network import Served
 
 TRAINING_FILE = "training.json"
 PARITY_TOLERANCE = 1e-4  # of a probability; 1e-6 is usual
@@ -35,9 +35,7 @@ __all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
 '''
 
 
-def write_model(
-    ensemble: Ensemble, classes: list[str], record: dict[str, Any], images: Tensor, model_dir: Path
-) -> float:
+def write_model(model: Served, classes: list[str], record: dict[str, Any], images: Tensor, model_dir: Path) -> float:
     """Write the archive's content; the largest difference between torch and ONNX Runtime on ``images``.
 
     ``images`` is uint8 [N, 32, 32, 3]. Raises TrainingError when the difference is more than rounding.
@@ -45,9 +43,9 @@ def write_model(
     model_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=model_dir) as scratch:
         partial = Path(scratch)
-        _export(ensemble, images[:2], partial / MODEL_FILE)
+        _export(model, images[:2], partial / MODEL_FILE)
         (partial / LABELS_FILE).write_text(labels_document(classes), encoding="utf-8")
-        difference = _check_parity(ensemble, images, partial)
+        difference = _check_parity(model, images, partial)
         document = {**record, "parity_max_difference": difference}
         (partial / TRAINING_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         _write_code(partial / "code")
@@ -59,13 +57,15 @@ def write_model(
     return difference
 
 
-def _export(ensemble: Ensemble, example: Tensor, path: Path) -> None:
+def _export(model: Served, example: Tensor, path: Path) -> None:
     axes = {"images": {0: "N"}, "probabilities": {0: "N"}}
     with warnings.catch_warnings():
         # The exporter that replaces this one needs onnxscript, and the training containers' torch has both.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # Said of the amounts of padding, which it leaves as a handful of operators for ONNX Runtime to fold.
+        warnings.filterwarnings("ignore", "Constant folding", UserWarning)
         torch.onnx.export(
-            ensemble.eval(),
+            model.eval(),
             (example,),
             str(path),
             dynamo=False,
@@ -76,9 +76,9 @@ def _export(ensemble: Ensemble, example: Tensor, path: Path) -> None:
         )
 
 
-def _check_parity(ensemble: Ensemble, images: Tensor, folder: Path) -> float:
+def _check_parity(model: Served, images: Tensor, folder: Path) -> float:
     with torch.inference_mode():
-        expected = ensemble(images).numpy()
+        expected = model(images).numpy()
     served = predict_fn(images.numpy(), model_fn(str(folder)))
     difference = float(np.abs(expected - served).max())
     if not difference <= PARITY_TOLERANCE:

@@ -1,6 +1,6 @@
 """The model, whole: one small convolutional network, and the ensemble of them that is exported.
 
-Runs in the training container. 0.29 million parameters; member.py holds the recipe and what it reaches.
+Runs in the training container. 0.29 million parameters; scratch.py holds the recipe and what it reaches.
 The shape follows KellerJordan/cifar10-airbench, narrowed.
 """
 
@@ -73,25 +73,35 @@ class Network(nn.Module):
         self.whitening.weight.data = torch.cat([filters, -filters])
 
 
-class Ensemble(nn.Module):
-    """What is served: uint8 [N, 32, 32, 3] to calibrated probabilities float32 [N, classes].
+class Served(nn.Module):
+    """What is exported: uint8 [N, 32, 32, 3] to calibrated probabilities float32 [N, classes].
 
-    Normalisation, the flipped second view, the mean over members and the temperature are inside: nobody repeats them.
+    Resizing, normalisation, the flipped second view and the temperature are inside: nobody repeats them.
     """
 
-    def __init__(self, members: list[Network], temperature: float = 1.0) -> None:
+    def __init__(self, temperature: float = 1.0) -> None:
         super().__init__()
-        self.members = nn.ModuleList(members)
         self.temperature = temperature
 
     def logits(self, images: Tensor) -> Tensor:
-        """Mean logits over members and both views, before the temperature."""
-        x = normalise(images)
-        views = [member(view) for member in self.members for view in (x, x.flip(3))]
-        return torch.stack(views).mean(dim=0)
+        """Logits float32 [N, classes] before the temperature."""
+        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.softmax(self.logits(images) / self.temperature, dim=1)
+
+
+class Ensemble(Served):
+    """The small networks: the mean over members and both views."""
+
+    def __init__(self, members: list[Network], temperature: float = 1.0) -> None:
+        super().__init__(temperature)
+        self.members = nn.ModuleList(members)
+
+    def logits(self, images: Tensor) -> Tensor:
+        x = normalise(images)
+        views = [member(view) for member in self.members for view in (x, x.flip(3))]
+        return torch.stack(views).mean(dim=0)
 
 
 def to_tensors(images: Pixels, labels: Labels) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
 """Train the ensemble on the dataset folder and write the model archive's content.
 
-Runs in a SageMaker training container (script mode): ``python training/train.py --epochs 24 --seed 0``, with the code
-root on PYTHONPATH. Reads the channel ``dataset``; writes SM_MODEL_DIR, and ``failure`` in SM_OUTPUT_DIR when it fails.
+Runs in a SageMaker training container (script mode): ``python training/train.py``, with the code root on
+PYTHONPATH. Reads the channel ``dataset``; writes SM_MODEL_DIR, and ``failure`` in SM_OUTPUT_DIR when it fails.
+Where /opt/ml/checkpoints exists, a job that was cut off goes on from there.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import argparse
 import os
 import platform
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -23,15 +24,18 @@ import numpy as np
 import onnxruntime
 import torch
 
-from imaging.dataset import DatasetError, load_split, read_manifest
-from training.calibration import fit_temperature
+from imaging.dataset import DatasetError, load_split, read_examples, read_manifest
 from training.export import write_model
-from training.member import LEARNING_RATE, TrainingError
-from training.network import Ensemble, Network, to_tensors
+from training.job import Split
+from training.loop import TrainingError
+from training.network import to_tensors
+from training.pretrained import in_chunks
+from training.recipes import PRETRAINED_MODES, train_model
+from training.workers import Workers
 
-CODE_ROOT = Path(__file__).resolve().parent.parent
+ARGUMENTS = ("recipe", "pretrained_mode", "epochs", "seed", "members", "learning_rate")
+FEWEST_IMAGES = 5  # of each class to train on: what the folds of the calibration need
 FAILURE_LIMIT = 1024  # characters; SageMaker shows no more in FailureReason
-POLL_SECONDS = 0.05
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,17 +59,20 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         return Path(os.environ.get(variable, default))
 
     parser = argparse.ArgumentParser(prog="training.train", description="Train, calibrate and export the classifier.")
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--recipe", choices=("scratch", "pretrained"), default="scratch")
+    parser.add_argument("--pretrained-mode", choices=PRETRAINED_MODES, default=PRETRAINED_MODES[0])
+    parser.add_argument("--epochs", type=int, default=0, help="0: the recipe's own number")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--members", type=int, default=2, help="networks whose logits are averaged; a process each")
-    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
+    parser.add_argument("--members", type=int, default=0, help="networks whose logits are averaged; 0: the recipe's")
+    parser.add_argument("--learning-rate", type=float, default=0.0, help="0: the recipe's own")
     parser.add_argument("--dataset", type=Path, default=folder("SM_CHANNEL_DATASET", "/opt/ml/input/data/dataset"))
     parser.add_argument("--model-dir", type=Path, default=folder("SM_MODEL_DIR", "/opt/ml/model"))
     parser.add_argument("--output-dir", type=Path, default=folder("SM_OUTPUT_DIR", "/opt/ml/output"))
+    parser.add_argument("--checkpoint-dir", type=Path, default=Path("/opt/ml/checkpoints"), help="used where it exists")
     arguments = parser.parse_args(argv)
-    for name in ("epochs", "members"):
-        if getattr(arguments, name) < 1:
-            parser.error(f"--{name} must be at least 1, got {getattr(arguments, name)}")
+    for name in ("epochs", "members", "learning_rate"):
+        if not getattr(arguments, name) >= 0:
+            parser.error(f"--{name.replace('_', '-')} must not be negative, got {getattr(arguments, name)}")
     return arguments
 
 
@@ -73,72 +80,50 @@ def run(arguments: argparse.Namespace) -> None:
     """The whole job. Raises DatasetError or TrainingError."""
     started = time.monotonic()
     manifest = read_manifest(arguments.dataset)
-    networks = train_members(arguments, len(manifest["classes"]))
-    images, labels = to_tensors(*load_split(arguments.dataset, "validation"))
-    ensemble = Ensemble(networks).eval()
-    with torch.inference_mode():
-        logits = ensemble.logits(images)
-        ensemble.temperature = fit_temperature(logits, labels)
-        scores = {
-            "validation_accuracy": (logits.argmax(dim=1) == labels).float().mean().item(),
-            "validation_loss": torch.nn.functional.cross_entropy(logits / ensemble.temperature, labels).item(),
-            "temperature": ensemble.temperature,
-        }
+    images, labels = check_dataset(arguments.dataset, manifest["classes"])
+    with tempfile.TemporaryDirectory() as scratch:
+        checkpoints = arguments.checkpoint_dir if arguments.checkpoint_dir.is_dir() else None
+        workers = Workers(arguments.dataset, arguments.seed, Path(scratch), checkpoints)
+        trained = train_model(arguments, workers, len(manifest["classes"]))
+    model = trained.model.eval()
+    logits = in_chunks(model, images)
+    model.temperature = trained.temperature(logits, labels)
+    scores = {
+        "validation_accuracy": (logits.argmax(dim=1) == labels).double().mean().item(),
+        "validation_loss": torch.nn.functional.cross_entropy(logits / model.temperature, labels).item(),
+    }
     record = {
-        "arguments": {name: getattr(arguments, name) for name in ("epochs", "seed", "members", "learning_rate")},
+        "recipe": trained.name,
+        "arguments": {name: getattr(arguments, name) for name in ARGUMENTS},
         "versions": _versions(),
         "dataset": {"counts": manifest["counts"], "source_sha256": manifest["source_sha256"]},
         "scores": scores,
+        "temperature": model.temperature,
+        "cpu_seconds": sum(trained.cpu_seconds) + time.process_time(),
+        "process_cpu_seconds": trained.cpu_seconds,
+        "history": trained.history,
     }
-    difference = write_model(ensemble, manifest["classes"], record, images, arguments.model_dir)
+    difference = write_model(model, manifest["classes"], record, images, arguments.model_dir)
     figures = " ".join(f"ensemble_{name}={value:.4f}" for name, value in scores.items())
-    print(f"{figures} parity={difference:.1e} seconds={time.monotonic() - started:.1f}", flush=True)
+    seconds = f"cpu_seconds={record['cpu_seconds']:.1f} seconds={time.monotonic() - started:.1f}"
+    print(f"{figures} temperature={model.temperature:.4f} parity={difference:.1e} {seconds}", flush=True)
 
 
-def train_members(arguments: argparse.Namespace, classes: int) -> list[Network]:
-    """Train every member in a process of its own, as many at once as there are cores. Raises TrainingError."""
-    with tempfile.TemporaryDirectory() as scratch:
-        files = [Path(scratch) / f"member{number}.pt" for number in range(arguments.members)]
-        waiting = list(enumerate(files))
-        running: dict[int, subprocess.Popen[bytes]] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < (os.cpu_count() or 1):
-                    number, file = waiting.pop(0)
-                    running[number] = _start_member(arguments, number, file)
-                for number in [number for number, process in running.items() if process.poll() is not None]:
-                    _require_success(number, running.pop(number), files[number])
-                time.sleep(POLL_SECONDS)
-        finally:
-            for process in running.values():
-                process.kill()
-                process.wait()
-        return [_load(file, classes) for file in files]
-
-
-def _start_member(arguments: argparse.Namespace, number: int, file: Path) -> subprocess.Popen[bytes]:
-    """Start ``python -m training.member``; it finds the packages however this process was started."""
-    command = [sys.executable, "-m", "training.member", "--dataset", str(arguments.dataset), "--output", str(file)]
-    command += ["--epochs", str(arguments.epochs), "--seed", str(arguments.seed), "--member", str(number)]
-    command += ["--learning-rate", str(arguments.learning_rate)]
-    search_path = os.pathsep.join([str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": search_path, "OMP_NUM_THREADS": "1"}
-    with file.with_suffix(".err").open("wb") as errors:
-        return subprocess.Popen(command, env=environment, stderr=errors)
-
-
-def _require_success(number: int, process: subprocess.Popen[bytes], file: Path) -> None:
-    errors = file.with_suffix(".err").read_text(encoding="utf-8", errors="replace")
-    sys.stderr.write(errors)
-    if process.returncode != 0:
-        lines = errors.strip().splitlines() or ["no message"]
-        raise TrainingError(f"member {number} ended with status {process.returncode}: {lines[-1]}")
-
-
-def _load(file: Path, classes: int) -> Network:
-    network = Network(classes)
-    network.load_state_dict(torch.load(file, weights_only=True))
-    return network.eval()
+def check_dataset(folder: Path, classes: list[str]) -> Split:
+    """The validation images, when every class has enough of both kinds. Raises DatasetError naming what is missing."""
+    if len(classes) < 2:
+        raise DatasetError(
+            f"{folder}: expected at least two classes, dataset.json names {', '.join(classes) or 'none'}"
+        )
+    for split, fewest in (("train", FEWEST_IMAGES), ("validation", 1)):
+        counts = Counter(example.label for example in read_examples(folder, split))
+        for label, name in enumerate(classes):
+            if counts[label] < fewest:
+                raise DatasetError(
+                    f"{folder}: class {name} has {counts[label]} {split} images, at least {fewest} are needed;"
+                    " add images or leave the class out"
+                )
+    return to_tensors(*load_split(folder, "validation"))
 
 
 def _versions() -> dict[str, Any]:

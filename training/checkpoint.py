@@ -1,0 +1,63 @@
+"""Checkpoints: a training that was cut off (a spot interruption) goes on where it was, with the same result.
+
+Runs in the training container. Reads and writes one file per network in /opt/ml/checkpoints, which SageMaker copies to
+S3 and back. The key tells what a checkpoint belongs to; one of another configuration, dataset or code is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Checkpoint:
+    """The state of one training under ``path``, or nowhere when ``path`` is None."""
+
+    def __init__(self, path: Path | None, key: str) -> None:
+        self.path, self.key = path, key
+
+    def restore(self) -> dict[str, Any] | None:
+        """The state last saved under this key; None, with a line that says why, when there is none to go on from."""
+        if self.path is None or not self.path.is_file():
+            return None
+        try:
+            stored = torch.load(self.path, weights_only=True)
+            matches = stored["key"] == self.key
+            state: dict[str, Any] = stored["state"]
+        except (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+            print(f"checkpoint {self.path} is ignored, training starts afresh: cannot be read ({error})", flush=True)
+            return None
+        if not matches:
+            print(
+                f"checkpoint {self.path} is ignored, training starts afresh: it is of another configuration or dataset",
+                flush=True,
+            )
+            return None
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the file at once: a process that is killed here leaves the former checkpoint."""
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        torch.save({"key": self.key, "state": state}, partial)
+        partial.replace(self.path)
+
+
+def checkpoint_key(configuration: dict[str, object], data: Iterable[Tensor]) -> str:
+    """A digest of the configuration, of the images and labels, of torch's version and of this package's source."""
+    document = json.dumps({**configuration, "torch": str(torch.__version__)}, sort_keys=True)
+    digest = hashlib.sha256(document.encode())
+    for tensor in data:
+        digest.update(tensor.contiguous().numpy().tobytes())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()

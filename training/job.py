@@ -1,0 +1,52 @@
+"""What one training process is given and what it hands back.
+
+Runs in the training container; member.py reads a Job from the command line, the recipes take it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from training.checkpoint import Checkpoint
+from training.loop import Epoch
+
+Split = tuple[Tensor, Tensor]  # images uint8 [N, 32, 32, 3] and labels int64 [N]
+
+
+class Result(TypedDict):
+    """What a process leaves in its file."""
+
+    tensors: dict[str, Tensor]
+    history: list[Epoch]
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process's part of a training."""
+
+    epochs: int
+    seed: int
+    member: int
+    learning_rate: float
+    classes: int
+    train: Split
+    validation: Split
+    checkpoint: Checkpoint
+    inputs: list[dict[str, Tensor]]  # what the processes that this one builds upon left
+
+    @property
+    def network_seed(self) -> int:
+        """Another seed for each member."""
+        return self.seed * 1000 + self.member
+
+
+def read_result(file: Path) -> Result:
+    """A result that a process left with torch.save."""
+    result: Result = torch.load(file, weights_only=True)
+    return result

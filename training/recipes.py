@@ -1,0 +1,82 @@
+"""From a recipe's name to a trained model: which processes run, and what is made of their results.
+
+Runs in the training container, inside train.py. The class count comes with the dataset; nothing here knows the classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from training.calibration import fit_temperature
+from training.frozen import load_frozen
+from training.job import Result
+from training.loop import Epoch
+from training.member import TASKS
+from training.network import Ensemble, Network, Served
+from training.pretrained import FineTuned, load_fine_tuned
+from training.workers import Workers, read_results
+
+PRETRAINED_MODES = ("fine-tuned", "frozen")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model before its calibration, and how it came about."""
+
+    name: str
+    model: Served
+    results: list[Result]
+    temperature: Callable[[Tensor, Tensor], float]  # from the validation images' logits and labels
+
+    @property
+    def history(self) -> list[Epoch]:
+        return [row for result in self.results for row in result["history"]]
+
+    @property
+    def cpu_seconds(self) -> list[float]:
+        return [result["cpu_seconds"] for result in self.results]
+
+
+def train_model(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
+    """The model that the arguments ask for. Raises TrainingError."""
+    name = "scratch" if arguments.recipe == "scratch" else arguments.pretrained_mode
+    return RECIPES[name](arguments, workers, classes)
+
+
+def scratch(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
+    """Small networks, from random weights."""
+    results = _run("scratch", arguments, workers)
+    model = Ensemble([load_small(result["tensors"], classes) for result in results])
+    return Trained("scratch", model, results, fit_temperature)
+
+
+def fine_tuned(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
+    """Pretrained networks, all weights trained further."""
+    results = _run("fine-tuned", arguments, workers)
+    model = FineTuned([load_fine_tuned(result["tensors"], classes) for result in results])
+    return Trained("pretrained fine-tuned", model, results, fit_temperature)
+
+
+def frozen(arguments: argparse.Namespace, workers: Workers, _classes: int) -> Trained:
+    """A linear layer on pretrained features."""
+    results = _run("frozen", arguments, workers)
+    return Trained("pretrained frozen", load_frozen(results[0]["tensors"]), results, fit_temperature)
+
+
+RECIPES = {"scratch": scratch, "fine-tuned": fine_tuned, "frozen": frozen}
+
+
+def _run(task: str, arguments: argparse.Namespace, workers: Workers) -> list[Result]:
+    members = arguments.members or TASKS[task].members
+    return read_results(workers.run(task, members, arguments.epochs, arguments.learning_rate))
+
+
+def load_small(tensors: dict[str, Tensor], classes: int) -> Network:
+    """A small network of a finished training."""
+    network = Network(classes)
+    network.load_state_dict(tensors)
+    return network.eval()

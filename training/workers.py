@@ -1,0 +1,77 @@
+"""Run the processes of a training, as many at once as there are cores, and collect what they leave.
+
+Runs in the training container, inside train.py. Each process is ``python -m training.member`` with one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.job import Result, read_result
+from training.loop import TrainingError
+
+CODE_ROOT = Path(__file__).resolve().parent.parent
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Workers:
+    """What the processes of one training share. ``scratch`` takes their results, ``checkpoints`` outlives them."""
+
+    dataset: Path
+    seed: int
+    scratch: Path
+    checkpoints: Path | None
+
+    def run(
+        self, task: str, members: int, epochs: int = 0, learning_rate: float = 0.0, inputs: list[Path] | None = None
+    ) -> list[Path]:
+        """The files with the results of ``members`` processes of a task; 0 is the task's own. Raises TrainingError."""
+        files = [self.scratch / f"{task}-{number}.pt" for number in range(members)]
+        options = ["--task", task, "--epochs", str(epochs), "--learning-rate", str(learning_rate)]
+        if inputs:
+            options += ["--inputs", *map(str, inputs)]
+        waiting = list(enumerate(files))
+        running: dict[int, subprocess.Popen[bytes]] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < (os.cpu_count() or 1):
+                    number, file = waiting.pop(0)
+                    running[number] = self._start(options, number, file)
+                for number in [number for number, process in running.items() if process.poll() is not None]:
+                    _require_success(number, running.pop(number), files[number])
+                time.sleep(POLL_SECONDS)
+        finally:
+            for process in running.values():
+                process.kill()
+                process.wait()
+        return files
+
+    def _start(self, options: list[str], number: int, file: Path) -> subprocess.Popen[bytes]:
+        """Start ``python -m training.member``; it finds the packages however this process was started."""
+        command = [sys.executable, "-m", "training.member", "--dataset", str(self.dataset), "--output", str(file)]
+        command += ["--seed", str(self.seed), "--member", str(number), *options]
+        if self.checkpoints is not None:
+            command += ["--checkpoint", str(self.checkpoints / file.name)]
+        search_path = os.pathsep.join([str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "PYTHONPATH": search_path, "OMP_NUM_THREADS": "1"}
+        with file.with_suffix(".err").open("wb") as errors:
+            return subprocess.Popen(command, env=environment, stderr=errors)
+
+
+def read_results(files: list[Path]) -> list[Result]:
+    """The results in these files."""
+    return [read_result(file) for file in files]
+
+
+def _require_success(number: int, process: subprocess.Popen[bytes], file: Path) -> None:
+    errors = file.with_suffix(".err").read_text(encoding="utf-8", errors="replace")
+    sys.stderr.write(errors)
+    if process.returncode != 0:
+        lines = errors.strip().splitlines() or ["no message"]
+        raise TrainingError(f"member {number} ended with status {process.returncode}: {lines[-1]}")
