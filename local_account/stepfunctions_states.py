@@ -18,6 +18,8 @@ from local_account.stepfunctions_failures import failure
 from local_account.stepfunctions_iterations import hook_iterations
 
 EXPRESS_LIMIT_S = 300  # step-functions/latest/dg/service-quotas.html
+HISTORY_LIMIT = 25_000 - 2  # events of a Standard execution, with room for the last ones
+HISTORY_FULL = "The execution reached the maximum number of history events (25000)."
 UNCAUGHT = {"States.DataLimitExceeded", "States.Runtime"}
 
 
@@ -100,6 +102,8 @@ def _hook_state_body() -> None:
             "RetryCount": 0,
         }
         env.assigned = {}
+        if len(env.event_manager._history_event_list) >= HISTORY_LIMIT:
+            raise failure(env, "States.Runtime", HISTORY_FULL)
         if not env.is_frame():  # where a redrive would go on
             env.last_entered = (state.name, env.states._states_data["input"], dict(env.variable_store._inner_scope))
         try:
@@ -172,6 +176,8 @@ def _hook_execution_states() -> None:
         finally:
             frame.set_ended()
             env.close_frame(frame)
+        if not env.is_running():
+            return  # it was stopped, or timed out
         result = frame.stack.pop()
         env.stack.append(result)
         if not state._is_language_query_jsonpath():

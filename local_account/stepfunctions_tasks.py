@@ -123,7 +123,8 @@ def _hook_lambda(account: Account) -> None:
     failed = lambda_eval_utils.LambdaFunctionErrorException
 
     def invoke(env: Any, parameters: dict[str, Any], region: str, state_credentials: Any) -> None:
-        if parameters.keys() == {"FunctionName", "Payload"}:
+        unqualified = parameters["FunctionName"].count(":") in {0, 6}  # a name, or the ARN of one
+        if unqualified and parameters.keys() == {"FunctionName", "Payload"}:
             env.stack.append(_invoke_here(account, parameters["FunctionName"], parameters["Payload"], failed))
             return
         client = lambda_eval_utils.boto_client_for(region=region, service="lambda", state_credentials=state_credentials)

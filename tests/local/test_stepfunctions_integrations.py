@@ -92,6 +92,21 @@ def test_an_inline_map_has_many_items(shop: Workshop) -> None:
     assert shop.output(shop.machine({"M": state}), items) == items
 
 
+def test_an_execution_that_goes_round_for_ever_ends(shop: Workshop) -> None:
+    execution = shop.run(shop.machine({"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "A"}}))
+    assert (execution["status"], execution["error"]) == ("FAILED", "States.Runtime")
+    assert "The execution reached the maximum number of history events (25000)." in execution["cause"]
+
+
+def test_a_branch_that_fails_ends_the_others(shop: Workshop) -> None:
+    slow = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 60, "End": True}}}
+    bad = {"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "E", "Cause": "C"}}}
+    catch = [{"ErrorEquals": ["E"], "ResultPath": "$.failure", "Next": "Rescue"}]
+    states = {"Both": {"Type": "Parallel", "Branches": [slow, bad], "Catch": catch, "End": True}}
+    machine = shop.machine({**states, "Rescue": {"Type": "Succeed"}})
+    assert shop.output(machine, {"n": 1}) == {"n": 1, "failure": {"Error": "E", "Cause": "C"}}
+
+
 def test_errors_alone_are_logged(shop: Workshop) -> None:
     client, group = shop.account.client("stepfunctions"), "/aws/vendedlogs/states/errors"
     shop.account.client("logs").create_log_group(logGroupName=group)

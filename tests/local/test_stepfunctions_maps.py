@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local.foreign_functions import Workshop
+from tests.local.queues import Queue
 
 READ_LIST, READ_OBJECT = "arn:aws:states:::s3:listObjectsV2", "arn:aws:states:::s3:getObject"
 WRITE = "arn:aws:states:::s3:putObject"
@@ -313,6 +314,28 @@ def test_stopping_the_execution_stops_the_children(shop: Workshop) -> None:
     assert (run["status"], run["executionCounts"]["aborted"]) == ("ABORTED", 3)
     listed = client.list_executions(mapRunArn=run["mapRunArn"], statusFilter="ABORTED")["executions"]
     assert len(listed) == 3
+
+
+def test_a_machine_that_times_out_stops_its_map_run(shop: Workshop) -> None:
+    waits = {"W": {"Type": "Wait", "Seconds": 60, "End": True}}
+    execution = shop.run(shop.machine({"M": distributed(waits)}, TimeoutSeconds=1), [1])
+    assert execution["status"] == "TIMED_OUT"
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and map_run(shop, execution["executionArn"])["status"] == "RUNNING":
+        time.sleep(0.02)
+    assert map_run(shop, execution["executionArn"])["status"] == "ABORTED"
+
+
+def test_a_child_waits_for_a_token(shop: Workshop) -> None:
+    queue = Queue(shop.account, f"foreign-{uuid4().hex[:8]}")
+    message = {"QueueUrl": queue.url, "MessageBody": {"token.$": "$$.Task.Token"}}
+    asks = {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "Parameters": message}
+    machine = shop.machine({"M": distributed({"Ask": {**asks, "End": True}})})
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(shop.output, machine, [1])
+        token = json.loads(queue.take()[0]["Body"])["token"]
+        shop.account.client("stepfunctions").send_task_success(taskToken=token, output='"answered"')
+        assert waiting.result() == ["answered"]
 
 
 def test_jsonata_chooses_items_and_thresholds(shop: Workshop, bucket: str) -> None:
