@@ -84,6 +84,7 @@ class Batch:
     endpoint: Endpoint
     s3: Any
     remaining_s: Callable[[], float]
+    wait: Callable[[float], None] = time.sleep
 
     def classified(self, item: Any) -> tuple[Row, Review | None]:
         """What became of one item; never raises."""
@@ -113,7 +114,7 @@ class Batch:
                 if attempt == ATTEMPTS - 1:
                     raise
             pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt)
-            time.sleep(pause * random.random())  # noqa: S311  # full jitter, not a secret
+            self.wait(pause * random.random())  # noqa: S311  # full jitter, not a secret
         raise AssertionError("the last attempt returns or raises")
 
     def _judged(self, row: Row, answer: Answer) -> tuple[Row, Review | None]:

@@ -49,9 +49,10 @@ def classify(event: dict[str, Any], inference_id: str, endpoint: Endpoint, s3: A
 def image_bytes(body: dict[str, Any], s3: Any) -> bytes:
     """The image from ``image_data``, or from S3 when it is empty because the image was too large for a state."""
     if not body.get("image_data"):
-        if not body.get("s3_bucket") or not body.get("s3_key"):
+        bucket, key = body.get("s3_bucket"), body.get("s3_key")
+        if not (isinstance(bucket, str) and bucket and isinstance(key, str) and key):
             raise InvalidBody("expected an image in image_data, or s3_bucket and s3_key")
-        return read_image(s3(), body["s3_bucket"], body["s3_key"])
+        return read_image(s3(), bucket, key)
     try:
         return base64.b64decode(body["image_data"], validate=True)
     except (binascii.Error, TypeError, ValueError) as error:

@@ -10,7 +10,7 @@ import io
 from typing import Any
 from urllib.parse import unquote_plus
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from lambdas.inference.body import WorkflowFault
 
@@ -25,7 +25,7 @@ INLINE_LIMIT_BYTES = 180_000
 SCALED_SIDE_PIXELS = 1024
 SCALED_QUALITY = 90
 
-_MISSING = {"NoSuchKey", "NoSuchBucket", "404"}
+_MISSING = {"NoSuchKey", "NoSuchBucket", "404", "InvalidBucketName", "KeyTooLongError"}
 _REFUSED = {"AccessDenied", "403", "InvalidObjectState", "AllAccessDisabled", "KMS.DisabledException"}
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
@@ -57,6 +57,8 @@ def read_image(s3: Any, bucket: str, key: str) -> bytes:
         answer = s3.get_object(Bucket=bucket, Key=key)
     except ClientError as error:
         raise _named(error, uri, key) from error
+    except ParamValidationError as error:  # what no bucket can be called
+        raise ImageNotFound(f"{uri} does not exist: {error}") from error
     size = answer["ContentLength"]
     if size == 0:
         raise ImageEmpty(f"{uri} is empty; expected a PNG or JPEG image")

@@ -182,6 +182,11 @@ def test_a_missing_object_is_named(s3: tuple[Any, Stubber], code: str) -> None:
         serialize_image.serialize({"s3_bucket": "images", "s3_key": "a%20b.png"}, lambda: client)
 
 
+def test_a_bucket_that_cannot_be_is_named(session: Any) -> None:
+    with pytest.raises(images.ImageNotFound, match="s3://My Bucket/a.png does not exist"):
+        images.read_image(session.client("s3"), "My Bucket", "a.png")
+
+
 @pytest.mark.parametrize("code", ["AccessDenied", "InvalidObjectState"])
 def test_an_object_that_may_not_be_read_is_named(s3: tuple[Any, Stubber], code: str) -> None:
     s3[1].add_client_error("get_object", code, "why")
