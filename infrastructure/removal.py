@@ -32,7 +32,7 @@ def destroy(connection: Connection, progress: Progress, sleep: Callable[[float],
         removed.append(what)
         progress(f"removed {what}")
 
-    for name in (names.training_pipeline, names.monitoring_pipeline):
+    for name in (names.training_pipeline, names.built_in_pipeline, names.monitoring_pipeline):
         remove_pipeline(sagemaker, name, say, sleep)
     remove_endpoint(sagemaker, names.endpoint, say, sleep)
     remove_model_packages(sagemaker, names.model_package_group, say)
@@ -63,6 +63,10 @@ def remove_pipeline(sagemaker: Any, name: str, say: Progress, sleep: Callable[[f
     for execution in list(_running(sagemaker, name)):
         sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution)
     _wait_until(lambda: not list(_running(sagemaker, name)), f"the executions of pipeline {name}", sleep)
+    for model in list(_models(sagemaker, name)):
+        if _exists(sagemaker.describe_model, ModelName=model):
+            sagemaker.delete_model(ModelName=model)
+            say(f"model {model}")
     sagemaker.delete_pipeline(PipelineName=name)
     say(f"pipeline {name}")
 
@@ -124,6 +128,18 @@ def _running(sagemaker: Any, pipeline: str) -> Iterator[str]:
         for execution in page["PipelineExecutionSummaries"]:
             if execution["PipelineExecutionStatus"] in {"Executing", "Stopping"}:
                 yield execution["PipelineExecutionArn"]
+
+
+def _models(sagemaker: Any, pipeline: str) -> Iterator[str]:
+    """What Model steps of the pipeline made: nothing else knows whose they are."""
+    for page in sagemaker.get_paginator("list_pipeline_executions").paginate(PipelineName=pipeline):
+        for execution in page["PipelineExecutionSummaries"]:
+            pages = sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
+                PipelineExecutionArn=execution["PipelineExecutionArn"]
+            )
+            for step in (step for found in pages for step in found["PipelineExecutionSteps"]):
+                if "Model" in step.get("Metadata", {}):
+                    yield step["Metadata"]["Model"]["Arn"].rpartition("/")[2]
 
 
 def _is_changing(sagemaker: Any, endpoint: str) -> bool:

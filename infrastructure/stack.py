@@ -1,4 +1,4 @@
-"""Deploys one stage: artifacts, then the stack, then the two SageMaker pipelines. Deploying twice changes nothing.
+"""Deploys one stage: artifacts, then the stack, then the SageMaker pipelines. Deploying twice changes nothing.
 
 Runs on a laptop or in CodeBuild. Reads the repository and `templates/stack.yaml`; writes the artifact bucket, the
 stack and the pipelines of the connection's account, which is AWS or the stand-in account.
@@ -78,8 +78,12 @@ def build_artifacts(choices: WorkflowSettings | None = None) -> Artifacts:
 
 def template_parameters(connection: Connection, built: Artifacts, layer: Artifact) -> dict[str, str]:
     """A value for each parameter of the template without a default."""
+    # Here, because it imports the SageMaker SDK, which takes seconds.
+    from pipelines.built_in_pipeline import algorithm_image
+
     names, settings = connection.names, connection.settings
     return {
+        "BuiltInAlgorithmsAccount": algorithm_image(settings.region).partition(".")[0],
         "ArtifactBucketName": names.artifact_bucket,
         "SerializeImageKey": built.functions["serialize_image"].key,
         "ClassifyImageKey": built.functions["classify_image"].key,
@@ -157,9 +161,9 @@ def tls_only_policy(bucket: str) -> dict[str, Any]:
 
 
 def deploy_pipelines(connection: Connection, built: Artifacts, role_arn: str, progress: Progress) -> None:
-    """Create or update both SageMaker pipelines."""
+    """Create or update the SageMaker pipelines."""
     # Here, because they import the SageMaker SDK, which takes seconds.
-    from pipelines import monitoring_pipeline, training_pipeline
+    from pipelines import built_in_pipeline, monitoring_pipeline, training_pipeline
     from pipelines.container_jobs import Deployment
 
     names = connection.names
@@ -172,6 +176,7 @@ def deploy_pipelines(connection: Connection, built: Artifacts, role_arn: str, pr
     )
     definitions = {
         names.training_pipeline: training_pipeline.definition(deployment),
+        names.built_in_pipeline: built_in_pipeline.definition(deployment),
         names.monitoring_pipeline: monitoring_pipeline.definition(deployment),
     }
     for name, definition in definitions.items():

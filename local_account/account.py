@@ -19,6 +19,7 @@ import boto3
 from botocore.config import Config
 
 from local_account.children import Children
+from local_account.images import Image
 from local_account.snapshots import Snapshots
 
 ACCOUNT_ID = "123456789012"  # moto's and AWS's own documentation account
@@ -39,6 +40,8 @@ class Account:
     port: int
     account_id: str = ACCOUNT_ID
     region: str = REGION
+    images: Mapping[str, Image] = field(default_factory=dict)
+    """What stands for container images, by the repository's name."""
     emit_event: EmitEvent = _no_event_bus
     children: Children = field(default_factory=Children)
     snapshots: Snapshots = field(init=False)

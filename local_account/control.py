@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,10 @@ def status(state_dir: Path) -> Status | None:
     )
 
 
-def start(state_dir: Path, port: int, timeout_s: float = 30.0) -> Status:
+def start(state_dir: Path, port: int, timeout_s: float = 30.0, images: Mapping[str, Any] | None = None) -> Status:
     """Start the account and wait until it answers; one that runs already is left as it is.
 
+    ``images`` says what stands for container images, see `local_account.images`.
     Raises AccountError with the server's last line when it does not come up.
     """
     state_dir = state_dir.resolve()
@@ -80,7 +82,10 @@ def start(state_dir: Path, port: int, timeout_s: float = 30.0) -> Status:
     with log_path.open("ab") as log:
         log_start = log.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", "local_account", "--port", str(port), "--state", str(state_dir)],
+            [
+                *(sys.executable, "-m", "local_account", "--port", str(port), "--state", str(state_dir)),
+                *("--images", json.dumps(images or {})),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

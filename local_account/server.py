@@ -21,6 +21,7 @@ from typing import Any
 
 from local_account.account import Account
 from local_account.errors import AccountError
+from local_account.images import parse_images
 
 log = logging.getLogger(__name__)
 
@@ -122,17 +123,19 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m local_account", description=__doc__)
     parser.add_argument("--port", type=int, default=5055)
     parser.add_argument("--state", type=Path, required=True, help="folder that keeps the account's state")
+    parser.add_argument("--images", default="{}", help="JSON: the code that stands for container images, by name")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("local_account").setLevel(logging.INFO)
     state_dir = arguments.state.resolve()
     try:
+        images = parse_images(arguments.images)
         lock = lock_state(state_dir)
         listener = listen(arguments.port)
         # By this note `control` finds the server, also when whoever started it was interrupted.
         note = json.dumps({"pid": os.getpid(), "port": arguments.port})
         (state_dir / STARTED_FILE).write_text(note, encoding="utf-8")
-        serve(Account(state_dir, arguments.port), listener)
+        serve(Account(state_dir, arguments.port, images=images), listener)
     except AccountError as error:
         sys.exit(f"local_account: {error}")
     os.close(lock)

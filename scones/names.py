@@ -97,6 +97,11 @@ class Names:
         return f"{self.prefix}-training"
 
     @property
+    def built_in_pipeline(self) -> str:
+        """The training pipeline with SageMaker's built-in image classification."""
+        return f"{self.prefix}-training-built-in"
+
+    @property
     def monitoring_pipeline(self) -> str:
         return f"{self.prefix}-monitoring"
 

@@ -16,12 +16,12 @@ from scones.connection import Connection
 from scones.errors import SconesError
 
 ENDED = {"Succeeded", "Failed", "Stopped"}
-_LOG_GROUPS = {"ProcessingJob": "/aws/sagemaker/ProcessingJobs", "TrainingJob": "/aws/sagemaker/TrainingJobs"}
+_LOG_GROUPS = {kind: f"/aws/sagemaker/{kind}s" for kind in ("ProcessingJob", "TrainingJob", "TransformJob")}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a run as ListPipelineExecutionSteps shows it; ``job`` is the ARN that ran it, if one did."""
+    """One step of a run as ListPipelineExecutionSteps shows it; ``job`` is the ARN of what ran it or what it made."""
 
     name: str
     status: str
@@ -31,6 +31,8 @@ class Step:
     kind: str
     job: str
     cached: bool
+    progress: str = ""
+    """Of a training job that runs: its epoch and what it measured last."""
 
     @property
     def seconds(self) -> float:
@@ -82,7 +84,7 @@ def describe(connection: Connection, arn: str) -> Run:
     pages = sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
         PipelineExecutionArn=arn, SortOrder="Ascending"
     )
-    steps = tuple(_with_message(sagemaker, _step(i)) for page in pages for i in page["PipelineExecutionSteps"])
+    steps = tuple(_with_details(sagemaker, _step(i)) for page in pages for i in page["PipelineExecutionSteps"])
     return Run(arn, answer["PipelineExecutionStatus"], answer.get("FailureReason", ""), steps)
 
 
@@ -101,12 +103,29 @@ def _step(item: Mapping[str, Any]) -> Step:
     )
 
 
-def _with_message(sagemaker: Any, step: Step) -> Step:
-    """A failed processing step says no more than "see job logs"; what the job itself said is its ExitMessage."""
-    if step.status != "Failed" or step.kind != "ProcessingJob" or not step.job:
-        return step
-    job = sagemaker.describe_processing_job(ProcessingJobName=step.job.rsplit("/", 1)[-1])
-    return replace(step, failure=job.get("ExitMessage") or step.failure)
+def _with_details(sagemaker: Any, step: Step) -> Step:
+    """What only the job itself tells: how far a training is, and why a processing step failed."""
+    name = step.job.rsplit("/", 1)[-1]
+    if step.status == "Failed" and step.kind == "ProcessingJob" and name:
+        # The step says no more than "see job logs".
+        job = sagemaker.describe_processing_job(ProcessingJobName=name)
+        return replace(step, failure=job.get("ExitMessage") or step.failure)
+    if step.status == "Executing" and step.kind == "TrainingJob" and name:
+        return replace(step, progress=training_progress(sagemaker.describe_training_job(TrainingJobName=name)))
+    return step
+
+
+def training_progress(job: Mapping[str, Any]) -> str:
+    """``epoch 3 of 24, train loss 0.412, validation accuracy 0.910``; before the first epoch, what the job does."""
+    metrics = {metric["MetricName"]: float(metric["Value"]) for metric in job.get("FinalMetricDataList", [])}
+    status = str(job.get("SecondaryStatus", ""))
+    if not metrics or status != "Training":
+        return status
+    planned = int(job.get("HyperParameters", {}).get("epochs", "0"))
+    epoch = f"epoch {metrics.pop('epoch'):.0f}" if "epoch" in metrics else ""
+    words = [f"{epoch} of {planned}" if epoch and planned else epoch]
+    words += [f"{name.replace(':', ' ')} {value:.3f}" for name, value in metrics.items()]
+    return ", ".join(filter(None, words))
 
 
 def latest(connection: Connection, pipeline: str) -> str:

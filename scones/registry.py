@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from scones.connection import Connection, split_uri
+from scones.connection import Connection, object_exists, split_uri
 from scones.errors import SconesError
 
 _CLASSES_VARIABLE = "SCONES_CLASSES"  # `pipelines.training_pipeline` registers it
@@ -99,6 +99,12 @@ def evaluation(connection: Connection, version: ModelVersion) -> dict[str, Any]:
     body = connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     document: dict[str, Any] = json.loads(body)
     return document
+
+
+def evaluation_page(connection: Connection, version: ModelVersion) -> str | None:
+    """The S3 URI of the evaluation as a page, which lies beside evaluation.json; None for a version without one."""
+    uri = version.evaluation_uri.rpartition("/")[0] + "/evaluation.html"
+    return uri if version.evaluation_uri and object_exists(connection.client("s3"), *split_uri(uri)) else None
 
 
 def accuracy(document: dict[str, Any]) -> float:

@@ -68,7 +68,7 @@ def steps_table(steps: Sequence[Step]) -> Table:
             step.name,
             styled(step.status),
             f"{step.seconds:.1f} s",
-            "from cache" if step.cached else " ".join(step.failure.split())[:160],
+            "from cache" if step.cached else step.progress or " ".join(step.failure.split())[:160],
         )
         for step in steps
     ]
@@ -91,13 +91,13 @@ def pipeline_view(title: str) -> Iterator[Callable[[Run], None]]:
 
 
 def _line_view() -> Callable[[Run], None]:
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, str]] = {}
 
     def show(run: Run) -> None:
         for step in run.steps:
-            if seen.get(step.name) != step.status:
-                seen[step.name] = step.status
-                say(f"  {step.name}: {step.status}")
+            if seen.get(step.name) != (step.status, step.progress):
+                seen[step.name] = (step.status, step.progress)
+                say(f"  {step.name}: {step.status}{f' ({step.progress})' if step.progress else ''}")
 
     return show
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +48,34 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True)
+class BuiltInSettings:
+    """Defaults of the pipeline with SageMaker's built-in image classification; it trains on GPUs only."""
+
+    epochs: int = 30
+    learning_rate: float = 0.01
+    mini_batch_size: int = 32
+    num_layers: int = 18
+    use_pretrained_model: bool = False
+    training_instance_type: str = "ml.g4dn.xlarge"
+    transform_instance_type: str = "ml.m5.large"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "learning_rate", "mini_batch_size", "num_layers"):
+            if getattr(self, name) <= 0:
+                raise SettingsError(f"built_in.{name} must be above 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """Code of this project that stands for a container image in the stand-in account."""
+
+    train: tuple[str, ...]
+    """The command of a training job."""
+    serve: str
+    """The file with the serving functions."""
+
+
+@dataclass(frozen=True)
 class WorkflowSettings:
     """How the inference workflow is built: its query language, what becomes of low confidence, and its functions."""
 
@@ -82,6 +111,9 @@ class Settings:
     poll_interval_s: float = 10.0
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     workflow: WorkflowSettings = field(default_factory=WorkflowSettings)
+    built_in: BuiltInSettings = field(default_factory=BuiltInSettings)
+    images: Mapping[str, ImageSettings] = field(default_factory=dict)
+    """What the stand-in account runs for images that it cannot have, by the repository's name."""
 
     def __post_init__(self) -> None:
         checks = {
@@ -114,10 +146,16 @@ class Settings:
             raise SettingsError(f"{path} is not valid TOML: {error}") from error
         pipeline = _build(PipelineSettings, document.pop("pipeline", {}), f"{path} [pipeline]")
         workflow = _build(WorkflowSettings, document.pop("workflow", {}), f"{path} [workflow]")
+        built_in = _build(BuiltInSettings, document.pop("built_in", {}), f"{path} [built_in]")
+        images = {
+            name: _build(ImageSettings, members, f"{path} [images.{name}]")
+            for name, members in document.pop("images", {}).items()
+        }
         if "endpoint_url" in document:
             document["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL") or document["endpoint_url"]
             _check_url(document["endpoint_url"], f"{path}: endpoint_url (AWS_ENDPOINT_URL overrides it)")
-        return _build(cls, {**document, "stage": stage, "pipeline": pipeline, "workflow": workflow}, str(path))
+        parts = {"pipeline": pipeline, "workflow": workflow, "built_in": built_in, "images": images}
+        return _build(cls, {**document, "stage": stage, **parts}, str(path))
 
 
 def _check_url(url: Any, where: str) -> None:
@@ -139,6 +177,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "tuple[str, ...]": (list,),
     "PipelineSettings": (PipelineSettings,),
+    "BuiltInSettings": (BuiltInSettings,),
+    "Mapping[str, ImageSettings]": (dict,),
     "WorkflowSettings": (WorkflowSettings,),
 }
 

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
 from local_account.archives import ArchiveError, extract_tar
+from local_account.images import repository
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError
 
 
@@ -43,11 +44,12 @@ def container_of(sagemaker: SageMaker, model_name: str) -> Container:
     if "ModelPackageName" in definition:
         definition = _from_package(sagemaker, definition)
     source = definition.get("ModelDataSource", {}).get("S3DataSource")
+    image = sagemaker.account.images.get(repository(definition.get("Image", "")))
     return Container(
         image=definition.get("Image", ""),
         model_data=source["S3Uri"] if source else definition.get("ModelDataUrl", ""),
         compressed=source is None or source["CompressionType"] == "Gzip",
-        environment=definition.get("Environment", {}),
+        environment={**(image.serving_environment() if image else {}), **definition.get("Environment", {})},
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from local_account.archives import ArchiveError, extract_tar, pack_tar
+from local_account.images import repository
 from local_account.sagemaker import checkpoints, job_runs
 from local_account.sagemaker.checkpoints import Checkpoints
 from local_account.sagemaker.job_runs import JobError, JobRun
@@ -107,10 +108,14 @@ class TrainingRun(JobRun):
         if self.script:
             variables = {**self.script.variables(self.record), **environment}
             return self.script.container_command(), variables, Path("/opt/ml/code")
+        uri = specification["TrainingImage"]
+        if image := self.account.images.get(repository(uri)):
+            return [*image.train], {**environment, "PYTHONPATH": str(image.folder)}, None
+        known = ", ".join(self.account.images) or "none"
         raise JobError(
-            f"ClientError: image {specification.get('TrainingImage')} cannot run here: the stand-in account has no "
-            "container images. It runs jobs that bring their code: script mode (hyperparameters sagemaker_program and "
-            "sagemaker_submit_directory) or a ContainerEntrypoint."
+            f"ClientError: image {uri} cannot run here: the stand-in account has no container images. It runs jobs "
+            "that bring their code: script mode (hyperparameters sagemaker_program and sagemaker_submit_directory) or "
+            f"a ContainerEntrypoint. Images that something was named for when it was started: {known}."
         )
 
     def entered(self, phase: str) -> None:

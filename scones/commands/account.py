@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import typer
@@ -14,7 +15,7 @@ from local_account.errors import AccountError
 from scones import screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
-from scones.settings import Settings, home
+from scones.settings import PROJECT_ROOT, Settings, home
 
 app = typer.Typer(no_args_is_help=True, help="The stand-in AWS account on this machine.")
 
@@ -34,6 +35,14 @@ def port(settings: Settings) -> int:
     return address.port
 
 
+def images(settings: Settings) -> dict[str, dict[str, Any]]:
+    """What stands for container images, as the account takes it."""
+    return {
+        name: {"folder": str(PROJECT_ROOT), "train": list(image.train), "serve": image.serve}
+        for name, image in settings.images.items()
+    }
+
+
 @app.command()
 def start(stage: Stage = "local") -> None:
     """Start the account in the background; its state is kept in .scones/account (or below SCONES_HOME)."""
@@ -44,7 +53,7 @@ def start(stage: Stage = "local") -> None:
 def begin(settings: Settings) -> None:
     """Start the account unless it runs; SconesError with what the server said when it does not come up."""
     try:
-        control.start(state_dir(), port(settings))
+        control.start(state_dir(), port(settings), images=images(settings))
     except AccountError as error:
         raise SconesError(
             f"{error} (the port is that of AWS_ENDPOINT_URL, or of stages/{settings.stage}.toml)"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scones import endpoint, registry, screen
+from scones import endpoint, evaluation_facts, outputs, registry, screen
 from scones.commands import Json, Stage
-from scones.connection import Connection, connect_deployed
+from scones.connection import Connection, connect_deployed, split_uri
+from scones.errors import SconesError
 from scones.registry import ModelVersion
 
 app = typer.Typer(no_args_is_help=True, help="The model registry.")
@@ -41,22 +43,44 @@ def list_versions(stage: Stage = "local", as_json: Json = False) -> None:
 
 
 @app.command()
-def show(version: VersionArgument = None, stage: Stage = "local", as_json: Json = False) -> None:
+def show(
+    version: VersionArgument = None,
+    stage: Stage = "local",
+    as_json: Json = False,
+    page: Annotated[Path | None, typer.Option(help="Save the evaluation's page, with its plots, to this file.")] = None,
+) -> None:
     """Show a version with its metadata and its evaluation."""
+    if page:
+        outputs.check_file(page)
     connection = connect_deployed(stage)
     found = registry.find(connection, version)
     document = registry.evaluation(connection, found)
+    page_uri = registry.evaluation_page(connection, found)
+    if page:
+        save_page(connection, found, page_uri, page)
     if as_json:
-        screen.print_json({**dataclasses.asdict(found), "evaluation": document})
+        screen.print_json({**dataclasses.asdict(found), "evaluation": document, "evaluation_page": page_uri})
         return
     rows = [
         ("arn", found.arn),
         ("approval", f"{found.approval} {found.description}".strip()),
         ("created", f"{found.created:%Y-%m-%d %H:%M:%S}"),
-        ("test accuracy", f"{registry.accuracy(document):.4f}"),
+        ("classes", ", ".join(found.classes)),
+        *evaluation_facts.rows(document),
+        ("evaluation page", page_uri or "none"),
         *sorted(found.metadata.items()),
     ]
     screen.out.print(screen.table("", "", rows=rows))
+
+
+def save_page(connection: Connection, version: ModelVersion, uri: str | None, target: Path) -> None:
+    """Download the evaluation's page; SconesError when the version has none."""
+    if uri is None:
+        raise SconesError(f"version {version.version} has no evaluation page: it was evaluated before there was one")
+    bucket, key = split_uri(uri)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    connection.client("s3").download_file(bucket, key, str(target))
+    screen.say(f"wrote {target}")
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from scones.commands import Json, Stage
 from scones.commands.data import DataPath, Sample, locate
 from scones.connection import Connection, connect_deployed
 from scones.errors import SconesError
+from scones.names import Names
 from scones.pipeline_runs import Run
 from scones.settings import PROJECT_ROOT
 
@@ -24,6 +26,20 @@ Parameter = Annotated[
 ]
 Execution = Annotated[str | None, typer.Option(help="Execution id or ARN; without it, the latest.")]
 
+
+class Algorithm(StrEnum):
+    """What learns: our own network in PyTorch, or SageMaker's built-in image classification."""
+
+    PYTORCH = "pytorch"
+    BUILT_IN = "built-in"
+
+    def pipeline(self, names: Names) -> str:
+        return names.built_in_pipeline if self is Algorithm.BUILT_IN else names.training_pipeline
+
+
+AlgorithmOption = Annotated[
+    Algorithm, typer.Option("--algorithm", help="Our own network, or SageMaker's image-classification.")
+]
 
 # Checked here because the pipeline would find out minutes later; names and types are the account's to check.
 _SHARES = ("AccuracyGate", "ChampionSignificance", "ConfidenceThreshold")
@@ -70,12 +86,20 @@ def _is_share(text: str) -> bool:
         return False
 
 
-def start_training(connection: Connection, source: data.Source, parameters: dict[str, str]) -> str:
-    """Upload the images (once for each content) and start the training pipeline; answers the execution's ARN."""
+def start_training(
+    connection: Connection,
+    source: data.Source,
+    parameters: dict[str, str],
+    algorithm: Algorithm = Algorithm.PYTORCH,
+) -> str:
+    """Upload the images (once for each content) and start a training pipeline; answers the execution's ARN."""
     source_uri = data.upload(connection.client("s3"), source, connection.names.source_uri)
     origin = {"DataOrigin": sample_data.ORIGIN} if source.drawn else {}
     given = {"SourceUri": source_uri, "GitCommit": git_commit(), **origin, **parameters}
-    return pipeline_runs.start(connection, connection.names.training_pipeline, given)
+    if algorithm is Algorithm.BUILT_IN and "Classes" in parameters:
+        # The algorithm wants their number, which no pipeline expression can count.
+        given.setdefault("NumClasses", str(len(parameters["Classes"].split(","))))
+    return pipeline_runs.start(connection, algorithm.pipeline(connection.names), given)
 
 
 def finish(run: Run) -> Run:
@@ -87,11 +111,13 @@ def finish(run: Run) -> Run:
 
 @app.command()
 def definition(
-    stage: Stage = "local", out: Annotated[Path | None, typer.Option(help="Write to a file.")] = None
+    stage: Stage = "local",
+    algorithm: AlgorithmOption = Algorithm.PYTORCH,
+    out: Annotated[Path | None, typer.Option(help="Write to a file.")] = None,
 ) -> None:
     """Print the definition JSON that the stage's account holds."""
     connection = connect_deployed(stage)
-    answer = connection.client("sagemaker").describe_pipeline(PipelineName=connection.names.training_pipeline)
+    answer = connection.client("sagemaker").describe_pipeline(PipelineName=algorithm.pipeline(connection.names))
     text = json.dumps(json.loads(answer["PipelineDefinition"]), indent=2)
     if out:
         out.write_text(text + "\n", encoding="utf-8")
@@ -102,16 +128,18 @@ def definition(
 
 @app.command()
 def run(
+    *,
     stage: Stage = "local",
     path: DataPath = None,
     sample: Sample = False,
     parameter: Parameter = None,
+    algorithm: AlgorithmOption = Algorithm.PYTORCH,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Watch the run until it ends.")] = True,
 ) -> None:
-    """Upload the images and start the training pipeline."""
+    """Upload the images and start a training pipeline."""
     parameters = parse_parameters(parameter)
     connection = connect_deployed(stage)
-    arn = start_training(connection, locate(path, sample), parameters)
+    arn = start_training(connection, locate(path, sample), parameters, algorithm)
     screen.say(f"started {arn}")
     if wait:
         with screen.pipeline_view("training pipeline") as show:
@@ -121,10 +149,15 @@ def run(
 
 
 @app.command()
-def status(stage: Stage = "local", execution: Execution = None, as_json: Json = False) -> None:
+def status(
+    stage: Stage = "local",
+    execution: Execution = None,
+    algorithm: AlgorithmOption = Algorithm.PYTORCH,
+    as_json: Json = False,
+) -> None:
     """Show the steps of a run. Exit code 1 when it failed."""
     connection = connect_deployed(stage)
-    found = pipeline_runs.describe(connection, _arn(connection, execution))
+    found = pipeline_runs.describe(connection, _arn(connection, execution, algorithm))
     if as_json:
         screen.print_json(
             {"arn": found.arn, "status": found.status, "steps": [vars(s) | {"seconds": s.seconds} for s in found.steps]}
@@ -141,10 +174,11 @@ def logs(
     step: Annotated[str, typer.Argument(help="Name of a step, for example TrainModel.")],
     stage: Stage = "local",
     execution: Execution = None,
+    algorithm: AlgorithmOption = Algorithm.PYTORCH,
 ) -> None:
     """Print what a step's job wrote to CloudWatch Logs."""
     connection = connect_deployed(stage)
-    found = pipeline_runs.describe(connection, _arn(connection, execution))
+    found = pipeline_runs.describe(connection, _arn(connection, execution, algorithm))
     chosen = found.step(step)
     if chosen is None:
         raise SconesError(f"the run has no step {step!r}; its steps are: {', '.join(s.name for s in found.steps)}")
@@ -154,11 +188,11 @@ def logs(
         typer.echo(line)
 
 
-def _arn(connection: Connection, execution: str | None) -> str:
+def _arn(connection: Connection, execution: str | None, algorithm: Algorithm) -> str:
+    pipeline = algorithm.pipeline(connection.names)
     if execution is None:
-        return pipeline_runs.latest(connection, connection.names.training_pipeline)
+        return pipeline_runs.latest(connection, pipeline)
     if execution.startswith("arn:"):
         return execution
     names = connection.names
-    pipeline = f"{names.training_pipeline}/execution/{execution}"
-    return f"arn:aws:sagemaker:{names.region}:{names.account_id}:pipeline/{pipeline}"
+    return f"arn:aws:sagemaker:{names.region}:{names.account_id}:pipeline/{pipeline}/execution/{execution}"

@@ -285,6 +285,29 @@ def test_a_third_class_goes_through_the_loop_and_into_the_report(
     assert report["counts"]["malformed"] == 0
 
 
+def test_the_built_in_algorithms_pipeline_registers_a_model_that_its_own_image_serves(
+    shop: Shop, demo: dict[str, Any], tmp_path: Path
+) -> None:
+    write_three_classes(shop, tmp_path / "images")
+    parameters = ("-p", "Classes=sign,bicycle,motorcycle", "-p", "Epochs=1", "-p", "AccuracyGate=0")
+    shop.succeeds("pipeline", "run", "--algorithm", "built-in", "--data", str(tmp_path / "images"), *parameters)
+    logs = shop.succeeds("pipeline", "logs", "TrainModel", "--algorithm", "built-in")
+    assert "stands in for SageMaker's image-classification" in logs
+    newest = json.loads(shop.succeeds("model", "show", "--json"))
+    assert newest["metadata"]["algorithm"] == "image-classification"
+    assert newest["classes"] == ["sign", "bicycle", "motorcycle"]
+    package = shop.client("sagemaker").describe_model_package(ModelPackageName=newest["arn"])
+    (container,) = package["InferenceSpecification"]["Containers"]
+    assert container["Image"].endswith("/image-classification:1")
+    # Every test image went through the container of that image, and the evaluation counts what it answered.
+    bucket, s3 = f"{STAGE_PREFIX}-data-123456789012-us-east-1", shop.client("s3")
+    run = newest["evaluation_uri"].split("/pipeline-runs/")[1].split("/")[0]
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"pipeline-runs/{run}/predictions/")["Contents"]
+    assert len(listed) == newest["evaluation"]["images"] == 60
+    answer = json.loads(s3.get_object(Bucket=bucket, Key=listed[0]["Key"])["Body"].read())
+    assert sum(answer) == pytest.approx(1.0, abs=1e-3)
+
+
 def write_three_classes(shop: Shop, folder: Path) -> None:
     """A folder of pictures: some of the run's own photographs, and plain red squares as the third class."""
     s3, bucket = shop.client("s3"), f"{STAGE_PREFIX}-data-123456789012-us-east-1"

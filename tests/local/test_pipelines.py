@@ -347,7 +347,7 @@ def test_update_from_s3_and_the_definition_of_an_execution(account: RunningAccou
     assert refused.value.response["Error"]["Code"] == "ResourceNotFound"
 
 
-@pytest.mark.parametrize("sample", ["training_pipeline.json", "monitoring_pipeline.json"])
+@pytest.mark.parametrize("sample", ["training_pipeline.json", "built_in_pipeline.json", "monitoring_pipeline.json"])
 def test_definitions_that_the_sagemaker_sdk_wrote_are_accepted(account: RunningAccount, sample: str) -> None:
     text = (Path(__file__).parents[1] / "samples" / sample).read_text()
     name = create(account, text)

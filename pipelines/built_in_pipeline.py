@@ -1,0 +1,204 @@
+"""The training pipeline with SageMaker's built-in image classification instead of our own network.
+
+    FilterClasses -> TrainModel -> CreateModel -> ClassifyTestImages -> EvaluateModel -> CheckAccuracy
+        CheckAccuracy -+-> RegisterModel  (accurate, not worse than before)
+                       +-> GateMissed     (fails the execution)
+
+A second definition, not a branch in the first: a pipeline has one graph, so every later step would exist twice, and
+every run would show the steps that it skips. The algorithm's container has none of our code, so the test images go
+through a batch transform, and evaluation reads the answers. Runs on a laptop or in CodeBuild and makes no AWS call.
+
+Authority: "Image Classification - MXNet" and "Image Classification Hyperparameters", SageMaker AI developer guide.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sagemaker import image_uris
+from sagemaker.estimator import Estimator
+from sagemaker.inputs import TrainingInput
+from sagemaker.model import Model
+from sagemaker.transformer import Transformer
+from sagemaker.workflow.functions import Join, JsonGet
+from sagemaker.workflow.model_step import ModelStep
+from sagemaker.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
+from sagemaker.workflow.properties import PropertyFile
+from sagemaker.workflow.steps import TrainingStep, TransformStep
+
+from pipelines import model_steps, offline_sdk
+from pipelines.container_jobs import (
+    CACHE,
+    JOB_RETRIES,
+    MAX_JOB_SECONDS,
+    SERVICE_RETRIES,
+    VOLUME_GB,
+    Deployment,
+    OfflineSession,
+)
+from pipelines.model_steps import (
+    IMAGE_CONTENT_TYPES,
+    MODEL_CLASSES_VARIABLE,
+    Assembly,
+    check_accuracy,
+    evaluate_model,
+    filter_classes,
+    output_of,
+)
+from scones.settings import Settings
+
+ALGORITHM = "image-classification"
+IMAGE_TYPE = "application/x-image"
+IMAGE_SHAPE = "3,32,32"
+CONCURRENT_REQUESTS = 4
+
+
+class Parameters(model_steps.Parameters):
+    """The shared ones, and the hyperparameters of the algorithm."""
+
+    def __init__(self, settings: Settings) -> None:
+        defaults = settings.built_in
+        super().__init__(settings, defaults.training_instance_type)
+        self.epochs = ParameterInteger("Epochs", default_value=defaults.epochs)
+        self.use_pretrained_model = ParameterString(
+            "UsePretrainedModel", default_value=str(int(defaults.use_pretrained_model)), enum_values=["0", "1"]
+        )
+        self.num_layers = ParameterInteger("NumLayers", default_value=defaults.num_layers)
+        self.mini_batch_size = ParameterInteger("MiniBatchSize", default_value=defaults.mini_batch_size)
+        self.learning_rate = ParameterFloat("LearningRate", default_value=defaults.learning_rate)
+        self.num_classes = ParameterInteger("NumClasses", default_value=len(settings.pipeline.classes))
+        self.transform_instance_type = ParameterString(
+            "TransformInstanceType", default_value=defaults.transform_instance_type
+        )
+
+
+def definition(deployment: Deployment) -> str:
+    """The pipeline definition JSON; the same text for the same arguments."""
+    with offline_sdk():
+        text: str = assemble(deployment).definition()
+    return text
+
+
+def assemble(deployment: Deployment) -> Any:
+    """The pipeline: one line for each step of the diagram above."""
+    parameters = Parameters(deployment.settings)
+    session = OfflineSession(deployment.settings.region, deployment.names.data_bucket)
+    assembly = Assembly(deployment, parameters, session)
+
+    manifest = PropertyFile(name="Dataset", output_name="dataset", path="dataset.json")
+    dataset = filter_classes(assembly, property_files=[manifest])
+    training = train_model(assembly, parameters, dataset, manifest)
+    package = model_package(assembly, parameters, training.properties.ModelArtifacts.S3ModelArtifacts)
+    model = create_model(package, deployment.settings.built_in.transform_instance_type)
+    answers = classify_test_images(assembly, parameters, dataset, model)
+    evaluation, report = evaluate_model(
+        assembly, dataset, {"predictions": answers.properties.TransformOutput.S3OutputPath}
+    )
+    registration = model_steps.register_model(
+        assembly, package, dataset, evaluation, content_types=IMAGE_CONTENT_TYPES, algorithm=ALGORITHM
+    )
+    check = check_accuracy(assembly, evaluation, report, passed=registration)
+
+    steps = [dataset, training, model, answers, evaluation, check]
+    return assembly.pipeline(deployment.names.built_in_pipeline, steps)
+
+
+def train_model(assembly: Assembly, parameters: Parameters, dataset: Any, manifest: Any) -> Any:
+    """The four channels of the dataset folder -> model archive."""
+    deployment = assembly.deployment
+    values = {
+        "epochs": parameters.epochs,
+        "use_pretrained_model": parameters.use_pretrained_model,
+        "num_layers": parameters.num_layers,
+        "mini_batch_size": parameters.mini_batch_size,
+        "learning_rate": parameters.learning_rate,
+    }
+    estimator = Estimator(
+        image_uri=algorithm_image(assembly.region),
+        role=deployment.role_arn,
+        instance_count=1,
+        instance_type=parameters.training_instance_type,
+        volume_size=VOLUME_GB,
+        max_run=MAX_JOB_SECONDS,
+        hyperparameters={
+            **values,
+            "num_classes": parameters.num_classes,
+            "num_training_samples": JsonGet(
+                step_name=dataset.name, property_file=manifest, json_path="checks.images.train"
+            ).to_string(),
+            "image_shape": IMAGE_SHAPE,
+            "checkpoint_frequency": 1,
+        },
+        output_path=assembly.run_folder("model"),
+        disable_profiler=True,
+        debugger_hook_config=False,
+        sagemaker_session=assembly.session,
+        **assembly.spot_options(dataset, ALGORITHM, *values.values()),
+    )
+    folder = output_of(dataset, "dataset")
+    # With its slash: without one, `.../train` would also name `.../train.lst`.
+    images = {split: Join(on="/", values=[folder, split, ""]) for split in ("train", "validation")}
+    lists = {f"{split}_lst": Join(on="/", values=[folder, f"{split}.lst"]) for split in ("train", "validation")}
+    with assembly.session.telemetry_refused():
+        request = estimator.fit(
+            inputs={
+                name: TrainingInput(s3_data=uri, content_type=IMAGE_TYPE) for name, uri in {**images, **lists}.items()
+            }
+        )
+    return TrainingStep(
+        name="TrainModel",
+        description="Train SageMaker's built-in image classification.",
+        step_args=request,
+        cache_config=CACHE,
+        retry_policies=JOB_RETRIES,
+    )
+
+
+def model_package(assembly: Assembly, parameters: Parameters, archive: Any) -> Model:
+    """What serves the algorithm's model: its own container. It does not know the classes' names, so we add them."""
+    return Model(
+        image_uri=algorithm_image(assembly.region),
+        model_data=archive,
+        role=assembly.deployment.role_arn,
+        env={MODEL_CLASSES_VARIABLE: parameters.classes},
+        sagemaker_session=assembly.session,
+    )
+
+
+def create_model(package: Model, instance_type: str) -> Any:
+    """The model that the batch transform starts. The SDK appends "-CreateModel" to the name."""
+    return ModelStep(
+        name="Candidate",
+        description="Make the trained model known, so that the test images can be sent through it.",
+        step_args=package.create(instance_type=instance_type),
+        retry_policies=SERVICE_RETRIES,
+    )
+
+
+def classify_test_images(assembly: Assembly, parameters: Parameters, dataset: Any, model: Any) -> Any:
+    """Held-out test images -> one JSON array of class probabilities each, as ``<file name>.out``."""
+    transformer = Transformer(
+        model_name=model.properties.ModelName,
+        instance_count=1,
+        instance_type=parameters.transform_instance_type,
+        max_concurrent_transforms=CONCURRENT_REQUESTS,
+        max_payload=1,
+        accept="application/json",
+        output_path=assembly.run_folder("predictions"),
+        sagemaker_session=assembly.session,
+    )
+    request = transformer.transform(
+        data=Join(on="/", values=[output_of(dataset, "dataset"), "test", ""]), content_type=IMAGE_TYPE
+    )
+    return TransformStep(
+        name="ClassifyTestImages",
+        description="Send the held-out test images through the model's own container.",
+        step_args=request,
+        retry_policies=JOB_RETRIES,
+    )
+
+
+def algorithm_image(region: str) -> str:
+    """The algorithm's container, of an account of AWS's own for each region."""
+    uri: str = image_uris.retrieve(ALGORITHM, region)
+    return uri
