@@ -44,7 +44,7 @@ HEALTH_PATH = "/_account/health"
 _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([^/,\s]+)/aws4_request")
 _READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 _READING_ACTIONS = re.compile(
-    r"(Get|List|Describe|Head|Filter|Search|Lookup|BatchGet|Validate|Simulate|Test|Tail)[A-Z]"
+    r"(Get|List|Describe|Head|Filter|Search|Lookup|BatchGet|Validate|Simulate|StartSync|Test|Tail)[A-Z]"
 )
 _OWN_HOSTS = re.compile(r"(127\.0\.0\.1|localhost|[\w.-]+\.localhost)(:\d+)?")
 _FORM = re.compile(r"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)

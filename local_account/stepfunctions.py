@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import logging
 import pkgutil
+import re
 from typing import Any
 
 from local_account.account import Account
@@ -25,6 +26,9 @@ from local_account.stepfunctions_redrive import hook_redrive
 from local_account.stepfunctions_states import hook_states
 from local_account.stepfunctions_tasks import hook_tasks
 from local_account.telemetry import Telemetry
+
+DIAGNOSTICS = 100  # what ValidateStateMachineDefinition answers at most
+_CODE = re.compile(r"[A-Z_]+: ")
 
 
 def install(account: Account) -> None:
@@ -50,6 +54,7 @@ def install(account: Account) -> None:
     hook_map_answers(map_runs)
     hook_redrive(executions)
     _hook_definitions()
+    _hook_validation()
     _hook_callbacks()
 
 
@@ -61,6 +66,38 @@ def _import_tasks() -> None:
         importlib.import_module(module.name)
 
 
+def faults(definition: str, kind: str) -> list[str]:
+    """Everything for which the definition is refused."""
+    found = problems(definition, kind)
+    if not found:
+        try:
+            program_of(definition)
+        except Exception as error:  # the parser reports what it does not accept in many ways
+            found = [f"SCHEMA_VALIDATION_FAILED: {error}"]
+    return found
+
+
+def _hook_validation() -> None:
+    """ValidateStateMachineDefinition, which moto does not have."""
+    from moto.core.responses import ActionResult
+    from moto.stepfunctions.responses import StepFunctionResponse
+
+    def validate(response: Any) -> Any:
+        found = faults(response._get_param("definition"), response._get_param("type") or "STANDARD")
+        most = response._get_int_param("maxResults") or DIAGNOSTICS
+        answer = {"result": "FAIL" if found else "OK", "diagnostics": [_diagnostic(text) for text in found[:most]]}
+        return ActionResult({**answer, "truncated": len(found) > most})
+
+    StepFunctionResponse.validate_state_machine_definition = validate
+
+
+def _diagnostic(fault: str) -> dict[str, str]:
+    code, _, message = fault.partition(": ") if _CODE.match(fault) else ("SCHEMA_VALIDATION_FAILED", "", fault)
+    message, at, location = message.rpartition(" at /")
+    found = {"severity": "ERROR", "code": code, "message": message if at else location}
+    return {**found, "location": f"/{location}"} if at else found
+
+
 def _hook_definitions() -> None:
     from moto.core.exceptions import AWSError
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend
@@ -70,13 +107,7 @@ def _hook_definitions() -> None:
 
     def check(definition: str, kind: str = "STANDARD") -> None:
         """Replaces moto's check, whose errors reach clients without their code."""
-        found = problems(definition, kind)
-        if not found:
-            try:
-                program_of(definition)
-            except Exception as error:  # the parser reports what it does not accept in many ways
-                found = [f"SCHEMA_VALIDATION_FAILED: {error}"]
-        if found:
+        if found := faults(definition, kind):
             raise AWSError(f"Invalid State Machine Definition: '{', '.join(found)}'", "InvalidDefinition")
 
     def create(backend: Any, name: str, definition: str, roleArn: str, **options: Any) -> Any:  # noqa: N803  # moto's

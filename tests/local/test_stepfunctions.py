@@ -313,6 +313,21 @@ def test_bad_definitions_are_refused(shop: Workshop, states: dict[str, Any], wor
     assert [word for word in words if word not in message] == []
 
 
+def test_a_definition_is_validated_without_being_created(shop: Workshop) -> None:
+    client = shop.account.client("stepfunctions")
+    good = {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}
+    answer = client.validate_state_machine_definition(definition=json.dumps(good))
+    assert (answer["result"], answer["diagnostics"]) == ("OK", [])
+    bad = {"StartAt": "P", "States": {"P": {"Type": "Pass", "Next": "Q"}}}
+    answer = client.validate_state_machine_definition(definition=json.dumps(bad))
+    (found,) = answer["diagnostics"]
+    assert (answer["result"], found["code"], found["location"]) == (
+        "FAIL",
+        "MISSING_TRANSITION_TARGET",
+        "/States/P/Next",
+    )
+
+
 def test_a_start_that_does_not_exist_is_refused_at_an_update(shop: Workshop) -> None:
     client = shop.account.client("stepfunctions")
     machine = shop.machine({"P": {"Type": "Pass", "End": True}})

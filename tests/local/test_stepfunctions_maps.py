@@ -269,6 +269,8 @@ def handler(event, context):
     assert (failed["status"], failed["redriveStatus"]) == ("FAILED", "REDRIVABLE")
     run = map_run(shop, arn)
     assert (run["itemCounts"]["succeeded"], run["itemCounts"]["failed"], run["itemCounts"]["pending"]) == (2, 2, 1)
+    pending = get(shop, bucket, f"redriven/{run['mapRunArn'].split(':')[-1]}/PENDING_0.json")
+    assert [(item["Input"], item["Status"]) for item in pending] == [("4", "PENDING")]
     assert client.redrive_execution(executionArn=arn)["redriveDate"]
     while (again := client.describe_execution(executionArn=arn))["status"] == "RUNNING":
         time.sleep(0.02)
