@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 from account import ROLE, client, zipped
@@ -55,6 +56,7 @@ def main() -> None:
     with account() as (url, server):
         bench = Bench(url)
         figures |= bench.executions()
+        figures["express"] = bench.express()
         figures["many"] = bench.many(arguments.executions, server)
         figures["batch"] = bench.batches()
     with plain_moto() as url:
@@ -100,7 +102,9 @@ class Bench:
     """The measurements against one account."""
 
     def __init__(self, url: str, simple: bool = False) -> None:
-        self.states, self.s3 = client(url, "stepfunctions"), client(url, "s3")
+        # StartSyncExecution would otherwise go to sync-127.0.0.1.
+        with mock.patch.dict(os.environ, AWS_DISABLE_HOST_PREFIX_INJECTION="true"):
+            self.states, self.s3 = client(url, "stepfunctions"), client(url, "s3")
         self._names = iter(range(sys.maxsize))  # plain moto takes one unnamed execution a machine
         trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
         policy = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
@@ -136,16 +140,26 @@ class Bench:
             self.one()
         taken = [seconds(self.one) * 1000 for _ in range(min(SEQUENTIAL, times))]
 
-        def together() -> None:
-            with ThreadPoolExecutor(CLIENTS) as pool:
-                for done in [pool.submit(self.one) for _ in range(times)]:
-                    done.result()
-
         return {
             "execution_p50_ms": round(statistics.median(taken), 1),
             "execution_p95_ms": round(statistics.quantiles(taken, n=20)[-1], 1),
-            "executions_per_s": round(times / seconds(together), 1),
+            "executions_per_s": rate_of(self.one, times),
         }
+
+    def express(self) -> dict[str, Any]:
+        """The same three functions as a synchronous Express execution."""
+        definition = json.dumps(three_calls(self.function))
+        machine = self.states.create_state_machine(name="fast", definition=definition, roleArn=ROLE, type="EXPRESS")
+        arn = machine["stateMachineArn"]
+
+        def one() -> None:
+            answer = self.states.start_sync_execution(stateMachineArn=arn, input='{"value": 1}')
+            if answer.get("output") != '{"value":1}':
+                raise RuntimeError(f"an execution ended as {answer}")
+
+        one()
+        taken = [seconds(one) * 1000 for _ in range(SEQUENTIAL)]
+        return {"execution_p50_ms": round(statistics.median(taken), 1), "executions_per_s": rate_of(one, RATE)}
 
     def batches(self) -> list[dict[str, Any]]:
         """Cost of an item of a Distributed Map over a list in S3, in batches and one a child execution."""
@@ -153,7 +167,7 @@ class Bench:
         batched = self.machine("batched", batch(self.function, {"MaxItemsPerBatch": BATCH_ITEMS}))
         single = self.machine("single", batch(self.function, None))
         found = []
-        for count in BATCHES:
+        for count in (BATCHES[0], *BATCHES):  # once for the functions' workers, which start then
             items = [{"s3_bucket": "images", "s3_key": f"image-{number:05}.png"} for number in range(count)]
             self.s3.put_object(Bucket="benchmark", Key="items.json", Body=json.dumps(items).encode())
             found.append(
@@ -163,18 +177,14 @@ class Bench:
                     "ms_per_item_unbatched": round(seconds(lambda: self.execute(single, {})) * 1000 / count, 3),
                 }
             )
-        return found
+        return found[1:]
 
     def many(self, executions: int, server: psutil.Process) -> dict[str, Any]:
         """Memory and threads of the account over many executions, in two halves."""
         marks = [(server.memory_info().rss, server.num_threads())]
         rates = []
         for _ in range(2):
-            with ThreadPoolExecutor(CLIENTS) as pool:
-                began = time.perf_counter()
-                for done in [pool.submit(self.one) for _ in range(executions // 2)]:
-                    done.result()
-                rates.append(round(executions / 2 / (time.perf_counter() - began), 1))
+            rates.append(rate_of(self.one, executions // 2))
             time.sleep(2)  # threads of clients end
             marks.append((server.memory_info().rss, server.num_threads()))
         return {
@@ -184,6 +194,15 @@ class Bench:
             "memory_mib": [round(memory / 2**20) for memory, _ in marks],
             "kib_per_execution": round((marks[2][0] - marks[1][0]) / 1024 / (executions // 2), 1),
         }
+
+
+def rate_of(call: Callable[[], object], times: int) -> float:
+    """Calls a second from several clients."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for done in [pool.submit(call) for _ in range(times)]:
+            done.result()
+    return round(times / (time.perf_counter() - began), 1)
 
 
 def three_calls(function: str) -> dict[str, Any]:
@@ -222,12 +241,13 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def report(figures: dict[str, Any]) -> str:
-    plain, many = figures["plain_moto"], figures["many"]
+    plain, many, express = figures["plain_moto"], figures["many"], figures["express"]
     lines = [
         f"{'':34}{'account':>10}{'plain moto, echo':>20}",
         f"{'one execution, median':34}{figures['execution_p50_ms']:>7} ms{plain['execution_p50_ms']:>17} ms",
         f"{'one execution, 95th percentile':34}{figures['execution_p95_ms']:>7} ms{plain['execution_p95_ms']:>17} ms",
         f"{f'rate from {CLIENTS} clients':34}{figures['executions_per_s']:>7} /s{plain['executions_per_s']:>17} /s",
+        f"{'Express, synchronous':34}{express['execution_p50_ms']:>7} ms{express['executions_per_s']:>8} /s",
         "",
         f"{'items of a Distributed Map':28}{f'{BATCH_ITEMS} a batch':>16}{'one a child':>16}",
         *(

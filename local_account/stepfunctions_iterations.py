@@ -1,4 +1,4 @@
-"""Inline Map: its items by as many threads as run at once.
+"""Inline Map and Parallel: their items and branches in threads.
 
 Runs in the server process; ``stepfunctions_states`` installs it.
 """
@@ -12,12 +12,13 @@ INLINE_CONCURRENCY = 40  # step-functions/latest/dg/state-map-inline.html
 
 
 def hook_iterations() -> None:
-    """An inline Map: as many workers as run at once, each in a loop (moto's recurse, and start one an item)."""
+    """An inline Map has as many workers as run at once, each in a loop (moto's recurse, and start one an item)."""
     from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.inline_iteration_component import (
         InlineIterationComponent,
     )
     from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.iteration_worker import IterationWorker
     from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.job import JobPool
+    from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branch_worker import BranchWorker
 
     def run_all(component: Any, env: Any) -> None:
         given = env.stack.pop()
@@ -50,5 +51,11 @@ def hook_iterations() -> None:
             job = following
         worker._env.close_frame(worker_frame)
 
+    def start_branch(worker: Any) -> None:
+        """moto names the thread by the whole program's text."""
+        worker._worker_thread = threading.Thread(target=worker._thread_routine, daemon=True)
+        worker._worker_thread.start()
+
+    BranchWorker.start = start_branch
     InlineIterationComponent._eval_body = run_all
     IterationWorker._eval_pool = work

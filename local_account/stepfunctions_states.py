@@ -7,7 +7,10 @@ evaluated in the thread of its execution unless it has a time-out.
 
 from __future__ import annotations
 
+import importlib
+import sys
 import threading
+from collections import deque
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
@@ -37,8 +40,6 @@ def hook_states() -> None:
 
 def _hook_copies() -> None:
     """What is copied is JSON, for which copy.deepcopy is ten times too careful."""
-    import importlib
-
     from moto.stepfunctions.parser import quotas
     from moto.stepfunctions.parser.asl.component.common.path import result_path
     from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
@@ -49,6 +50,9 @@ def _hook_copies() -> None:
         module.copy = SimpleNamespace(deepcopy=copy_json)
     for paths in (json_path, result_path):  # parsing one path takes a millisecond
         paths.parse = lru_cache(maxsize=4096)(paths.parse)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("moto.stepfunctions.parser.") and hasattr(module, "TMP_THREADS"):
+            module.TMP_THREADS = deque(maxlen=0)  # moto's list of every thread that ever ran
     quotas.to_json_str = dumps
     quotas.MAX_STATE_SIZE_UTF8_BYTES = STATE_LIMIT_BYTES + 1  # AWS allows as much; moto one byte less
     # They describe the whole state machine, for a log that nobody reads, with every error.

@@ -117,6 +117,8 @@ REPLACED = [
     (f"{ITERATION}.inline_iteration_component", "InlineIterationComponent._eval_body", ["self", "env"]),
     (f"{ITERATION}.iteration_worker", "IterationWorker._eval_pool", ["self", "job", "worker_frame"]),
     (f"{ITERATION}.iteration_worker", "IterationWorker._eval_job", ["self", "env", "job"]),
+    (f"{PARTS}.state.exec.state_parallel.branch_worker", "BranchWorker.start", ["self"]),
+    (f"{PARTS}.state.exec.state_parallel.branch_worker", "BranchWorker._thread_routine", ["self"]),
     (
         f"{SERVICE}.service.state_task_service",
         "StateTaskService._normalise_parameters",
@@ -147,6 +149,7 @@ PRESENT = [
     ("moto.stepfunctions.parser.quotas", "MAX_STATE_SIZE_UTF8_BYTES"),
     ("moto.stepfunctions.parser.quotas", "to_json_str"),
     ("moto.stepfunctions.parser.asl.utils.json_path", "parse"),
+    ("moto.stepfunctions.parser.utils", "TMP_THREADS"),
     (f"{PARTS}.common.path.result_path", "parse"),
     (f"{SERVICE}.service.state_task_service_aws_sdk", "_SERVICE_ERROR_NAMES"),
     ("moto.stepfunctions.parser.models", "CallbackOutcomeFailure"),

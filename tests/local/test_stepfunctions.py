@@ -165,7 +165,7 @@ def test_time_outs_of_function_task_and_machine(shop: Workshop) -> None:
     with ThreadPoolExecutor(3) as threads:
         by_function, by_task, by_machine = threads.map(shop.run, machines)
     assert time.monotonic() - started < 5
-    assert (by_function["status"], by_function["error"]) == ("FAILED", "Lambda.Unknown")
+    assert (by_function["status"], by_function["error"]) == ("FAILED", "Sandbox.Timedout")
     assert "Task timed out after 1.00 seconds" in by_function["cause"]
     assert (by_task["status"], by_task["error"]) == ("FAILED", "States.Timeout")
     assert by_machine["status"] == "TIMED_OUT"
