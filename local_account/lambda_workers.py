@@ -213,8 +213,9 @@ def _now() -> str:
 
 
 def _timeout_payload(invocation: Invocation, plan: WorkerPlan) -> bytes:
-    text = f"{_now()} {invocation.request_id} Task timed out after {plan.timeout_s:.2f} seconds"
-    return f'{{"errorMessage":"{text}"}}'.encode()
+    """Named as Lambda names it, so that workflows can catch it (lambda/latest/dg/troubleshooting-invocation.html)."""
+    text = f"RequestId: {invocation.request_id} Error: Task timed out after {plan.timeout_s:.2f} seconds"
+    return f'{{"errorType":"Sandbox.Timedout","errorMessage":"{text}"}}'.encode()
 
 
 def _exit_reason(code: int) -> str:

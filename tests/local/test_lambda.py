@@ -225,10 +225,11 @@ def handler(event, context):
     payload, answer = shop.invoke(shop.function(code, Timeout=1))
     assert 1 <= time.monotonic() - started < 3
     assert answer["FunctionError"] == "Unhandled"
-    assert payload.keys() == {"errorMessage"}
-    assert payload["errorMessage"].endswith(
-        f"{answer['ResponseMetadata']['RequestId']} Task timed out after 1.00 seconds"
-    )
+    request_id = answer["ResponseMetadata"]["RequestId"]
+    assert payload == {
+        "errorType": "Sandbox.Timedout",
+        "errorMessage": f"RequestId: {request_id} Error: Task timed out after 1.00 seconds",
+    }
     status = Path(f"/proc/{pid_file.read_text()}/status")
     assert not status.exists() or "zombie" in status.read_text()
 

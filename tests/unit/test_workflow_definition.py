@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -213,3 +214,41 @@ def test_every_source_of_a_batch_is_read_the_same_way(texts: dict[tuple[str, str
         assert state["ToleratedFailurePercentagePath"] == "$.settings.tolerated_failure_percentage"
         assert state["ItemBatcher"]["MaxItemsPerBatchPath"] == "$.settings.batch_size"
         assert state["Next"] == "SummarizeBatch"
+
+
+def test_the_pictures_in_the_docs_show_these_definitions(texts: dict[tuple[str, str], str]) -> None:
+    from inference_workflow.picture import draw
+
+    for (language, name), text in texts.items():
+        picture = draw(name, text)
+        root = ElementTree.fromstring(picture)  # noqa: S314  # drawn by ourselves
+        shown = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+        states = json.loads(text)["States"]
+        assert {key for key, state in states.items() if state["Type"] != "Fail"} <= shown
+        assert all(any(key in str(line) for line in shown) for key in states)
+        if language == "JSONPath":
+            path = ROOT / "docs" / "workflow" / f"{name}.svg"
+            advice = f"{path.name} is out of date: scones workflow show --out docs/workflow"
+            assert path.read_text(encoding="utf-8") == picture, advice
+
+
+def test_a_machine_of_another_kind_is_drawn_as_well() -> None:
+    """A way back, a line that passes a layer, and two ways out of a choice."""
+    from inference_workflow.picture import draw
+
+    states = {
+        "Look": {"Type": "Choice", "Default": "Wait", "Choices": [
+            {"Variable": "$.done", "BooleanEquals": True, "Next": "Done"},
+            {"Variable": "$.kind", "StringEquals": "a", "Next": "Work"},
+        ]},
+        "Work": {"Type": "Pass", "Next": "Wait"},
+        "Wait": {"Type": "Wait", "Seconds": 3, "Next": "Check"},
+        "Check": {"Type": "Pass", "Next": "Look"},
+        "Done": {"Type": "Succeed"},
+    }  # fmt: skip
+    picture = draw("a < b", json.dumps({"StartAt": "Look", "States": states}))
+    root = ElementTree.fromstring(picture)  # noqa: S314  # drawn by ourselves
+    paths = [e for e in root.iter("{http://www.w3.org/2000/svg}path") if e.get("marker-end")]
+    assert len(paths) == 6
+    assert "a &lt; b" in picture
+    assert "kind = a" in picture
