@@ -5,7 +5,9 @@ Runs on a laptop. Reads the queue that the inference workflow fills; deletes a m
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -113,9 +115,13 @@ class Queue:
         return int(answer["Attributes"][name])
 
     def items(self, hidden_s: int) -> list[Item]:
-        """Every image that waits, the oldest first; those received stay hidden until `hand_back`."""
+        """Every image that waits, the oldest first; those received stay hidden until `hand_back`.
+
+        Of a queue that is longer than can be read before the first are no longer hidden, a part.
+        """
         found: dict[tuple[str, str], Item] = {}
-        for document, receipt in self.receive(hidden_s):
+        enough = time.monotonic() + hidden_s / 2
+        for document, receipt in itertools.takewhile(lambda _: time.monotonic() < enough, self.receive(hidden_s)):
             place = (document["inference_id"], document["s3_key"])
             known = found.setdefault(place, Item(document))
             known.receipts.append(receipt)

@@ -69,9 +69,8 @@ def run_batch(  # noqa: PLR0917 - typer reads options from the signature
         batch_id = batch.new_id()
         source = _source(connection, batch_id, place, manifest, retry_failures)
         batch.start(connection, batch_id, source, Limits(max_concurrency, batch_size, tolerated_failures))
-        screen.say(f"batch {batch_id} has started")
     if not wait:
-        screen.say(_how_to_go_on(batch_id))
+        screen.say(f"batch {batch_id} has started. {_how_to_go_on(batch_id)}")
         return
     ended = _followed(connection, batch_id)
     _print(connection, ended, as_json)
@@ -91,6 +90,7 @@ def _source(
 
 def _followed(connection: Connection, batch_id: str) -> Ended:
     try:
+        screen.say(f"batch {batch_id} has started")
         with _view() as show:
             return batch.follow(connection, batch_id, show)
     except KeyboardInterrupt as error:
