@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from local_account.stepfunctions_encoding import dumps, time_text
 from local_account.telemetry import Telemetry
 
 WHOLE = {"truncated": False}
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,11 @@ def run(program: Any, env: Any, start: Start, resume: Resume | None = None) -> O
         env.resume_at = env.redriven = resume.state
         first = ("ExecutionRedriven", {"executionRedrivenEventDetails": {"redriveCount": start.redrives}})
     env.event_manager.add_event(env.event_history_context, *first, update_source_event_id=resume is not None)
-    program.eval(env)
+    try:
+        program.eval(env)
+    except Exception as error:  # a fault of ours or of moto's must not leave the execution running for ever
+        log.exception("the evaluation of %s broke off", start.arn)
+        return Outcome("FAILED", error="States.Runtime", cause=f"{type(error).__name__}: {error}")
     return outcome_of(env)
 
 
@@ -129,6 +135,7 @@ def history_of(env: Any, outcome: Outcome) -> list[Any]:
         context.source_event_id = 0
         manager.add_event(context, missing, {member: {} if missing == "ExecutionTimedOut" else details})
         events = list(manager._history_event_list)
+    manager._cloud_watch_logging_session = None  # nor is it logged what that thread will add
     return events
 
 
