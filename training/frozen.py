@@ -64,7 +64,7 @@ def train_frozen(job: Job) -> Result:
         train_loss = nn.functional.cross_entropy(linear(train), labels).item()
         row = score(job.member, 1, train_loss, linear(validation), job.validation[1])
     print_epoch(row, 1)
-    tensors = {"weight": linear.weight.data, "bias": linear.bias.data, "held_out": held_out}
+    tensors = {"weight": linear.weight.data, "bias": linear.bias.data, "held_out": held_out, "labels": labels}
     return {"tensors": tensors, "history": [row], "cpu_seconds": time.process_time()}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from imaging.dataset import DatasetError, load_split, read_manifest
-from training import frozen, pretrained, scratch
+from training import distill, frozen, pretrained, scratch
 from training.checkpoint import Checkpoint, checkpoint_key
 from training.job import Job, Result, read_result
 from training.loop import TrainingError
@@ -36,6 +36,8 @@ class Task:
 TASKS = {
     "scratch": Task(scratch.train_scratch, scratch.EPOCHS, scratch.LEARNING_RATE, scratch.MEMBERS),
     "fine-tuned": Task(pretrained.train_fine_tuned, pretrained.EPOCHS, pretrained.LEARNING_RATE, pretrained.MEMBERS),
+    "views": Task(distill.make_views, distill.ROUNDS, 0.0, distill.VIEW_PROCESSES),
+    "student": Task(distill.train_student, distill.EPOCHS, distill.LEARNING_RATE, distill.STUDENTS),
     "frozen": Task(frozen.train_frozen, 1, 0.0, 1),
 }
 

@@ -6,9 +6,10 @@ Runs in the training container, inside train.py. The class count comes with the 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from training.calibration import fit_temperature
@@ -20,7 +21,7 @@ from training.network import Ensemble, Network, Served
 from training.pretrained import FineTuned, load_fine_tuned
 from training.workers import Workers, read_results
 
-PRETRAINED_MODES = ("fine-tuned", "frozen")
+PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Trained:
     model: Served
     results: list[Result]
     temperature: Callable[[Tensor, Tensor], float]  # from the validation images' logits and labels
+    preparation: Sequence[float] = ()  # CPU seconds of processes that are not part of the model
 
     @property
     def history(self) -> list[Epoch]:
@@ -38,7 +40,7 @@ class Trained:
 
     @property
     def cpu_seconds(self) -> list[float]:
-        return [result["cpu_seconds"] for result in self.results]
+        return [*self.preparation, *(result["cpu_seconds"] for result in self.results)]
 
 
 def train_model(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
@@ -61,13 +63,30 @@ def fine_tuned(arguments: argparse.Namespace, workers: Workers, classes: int) ->
     return Trained("pretrained fine-tuned", model, results, fit_temperature)
 
 
-def frozen(arguments: argparse.Namespace, workers: Workers, _classes: int) -> Trained:
+def frozen(_arguments: argparse.Namespace, workers: Workers, _classes: int) -> Trained:
     """A linear layer on pretrained features."""
-    results = _run("frozen", arguments, workers)
-    return Trained("pretrained frozen", load_frozen(results[0]["tensors"]), results, fit_temperature)
+    (result,) = read_results(workers.run("frozen", 1))
+    held_out, train_labels = result["tensors"]["held_out"], result["tensors"]["labels"]
+
+    def temperature(logits: Tensor, labels: Tensor) -> float:
+        return fit_temperature(torch.cat([held_out, logits]), torch.cat([train_labels, labels]))
+
+    return Trained("pretrained frozen", load_frozen(result["tensors"]), [result], temperature)
 
 
-RECIPES = {"scratch": scratch, "fine-tuned": fine_tuned, "frozen": frozen}
+def distilled(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
+    """Small networks that learn a fine-tuned network's answers; the arguments are those of the small ones."""
+    teachers = workers.run("fine-tuned", TASKS["fine-tuned"].members)
+    views = workers.run("views", TASKS["views"].members, inputs=teachers)
+    members = arguments.members or TASKS["student"].members
+    students = workers.run("student", members, arguments.epochs, arguments.learning_rate, views)
+    results = read_results(students)
+    model = Ensemble([load_small(result["tensors"], classes) for result in results])
+    before = [result["cpu_seconds"] for result in read_results([*teachers, *views])]
+    return Trained("pretrained distilled", model, results, fit_temperature, before)
+
+
+RECIPES = {"scratch": scratch, "fine-tuned": fine_tuned, "distilled": distilled, "frozen": frozen}
 
 
 def _run(task: str, arguments: argparse.Namespace, workers: Workers) -> list[Result]:

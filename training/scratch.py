@@ -30,7 +30,8 @@ LABEL_SMOOTHING = 0.1
 def train_scratch(job: Job) -> Result:
     """One trained small network. Raises TrainingError when the loss diverges."""
     generator = Generator().manual_seed(job.network_seed)
-    images, labels = normalise(job.train[0]), job.train[1]
+    images = normalise(job.train[0])
+    targets = (1 - LABEL_SMOOTHING) * nn.functional.one_hot(job.train[1], job.classes) + LABEL_SMOOTHING / job.classes
     network = small_network(job, images)
     flipped_first = torch.rand(len(images), generator=generator) < 0.5
 
@@ -38,10 +39,9 @@ def train_scratch(job: Job) -> Result:
         views = random_shift(alternating_flip(images, flipped_first, epoch), generator)
         views = random_cutout(views, generator)
         for batch in torch.randperm(len(images), generator=generator).split(BATCH):  # type: ignore[no-untyped-call]  # torch left it bare
-            yield views[batch].contiguous(memory_format=torch.channels_last), labels[batch]
+            yield views[batch].contiguous(memory_format=torch.channels_last), targets[batch]
 
-    loss = nn.CrossEntropyLoss(label_smoothing=LABEL_SMOOTHING)
-    return fit_small_network(job, network, generator, batches, loss)
+    return fit_small_network(job, network, generator, batches, len(images))
 
 
 def small_network(job: Job, images: Tensor) -> Network:
@@ -58,19 +58,19 @@ def fit_small_network(
     network: Network,
     generator: Generator,
     batches: Callable[[int], Iterator[tuple[Tensor, Tensor]]],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    images_per_epoch: int,
 ) -> Result:
-    """Train with stochastic gradient descent under the triangular schedule."""
+    """Train on soft labels with stochastic gradient descent under the triangular schedule."""
     optimizer = _optimizer(network, job.learning_rate)
     training = Training(
         member=job.member,
         epochs=job.epochs,
         network=network,
         optimizer=optimizer,
-        schedule=_schedule(optimizer, job.epochs * math.ceil(len(job.train[0]) / BATCH)),
+        schedule=_schedule(optimizer, job.epochs * math.ceil(images_per_epoch / BATCH)),
         generator=generator,
         batches=batches,
-        loss=loss,
+        loss=nn.CrossEntropyLoss(),
         validate=lambda: Ensemble([network]).logits(job.validation[0]),
         validation_labels=job.validation[1],
         advice=f"lower --learning-rate (now {job.learning_rate})",
