@@ -114,6 +114,7 @@ def serve(account: Account, listener: socket.socket) -> None:
     log.info("serving account %s at %s, state in %s", account.account_id, account.endpoint_url, account.state_dir)
     server.serve_forever()
     account.stopping.set()
+    account.snapshots.mark_dirty("states")  # executions that run have moved on since they were written
     account.children.stop_all()
     account.snapshots.write()
     log.info("stopped")

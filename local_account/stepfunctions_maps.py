@@ -262,6 +262,7 @@ class Dispatcher:
             self._keep(child, env, outcome)
             child.stop_date = now()
             child.status = outcome.status
+            self.runs.account.snapshots.mark_dirty("states")
             self._failed += child.items if outcome.status in FAILED else 0
             if self.record.exceeds(self._failed, self._total):
                 self._over = True
