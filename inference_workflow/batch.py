@@ -16,7 +16,7 @@ from typing import Any
 
 from stepfunctions.steps import Catch, Chain, Choice, ChoiceRule, LambdaStep, Pass
 
-from inference_workflow.faults import LAMBDA_SERVICE_ERRORS, PATIENT
+from inference_workflow.faults import LAMBDA_SERVICE_ERRORS, PATIENT, THRESHOLD_UNAVAILABLE
 from inference_workflow.sdk_extensions import ComputedFail, DistributedMap, Machine
 from inference_workflow.workflow import as_text
 
@@ -141,7 +141,7 @@ def classify_batch(name: str) -> Any:
         parameters={"FunctionName": "${ClassifyBatchArn}", "Payload.$": "$"},
         output_path="$.Payload",
         timeout_seconds=CHILD_TIMEOUT_SECONDS,
-        retry=[PATIENT.retry(*LAMBDA_SERVICE_ERRORS)],
+        retry=[PATIENT.retry(*LAMBDA_SERVICE_ERRORS), PATIENT.retry(THRESHOLD_UNAVAILABLE)],
     )
 
 

@@ -57,13 +57,13 @@ class JsonPath:
         choice.default_choice(unnamed)
         return choice, choice
 
-    def read_verdict(self, following: Any) -> tuple[Any, Any]:
-        """Where low confidence goes, and its catcher: Lambda wraps the verdict's JSON text in an object of its own."""
+    def catch_low_confidence(self, following: Any) -> Any:
+        """Adds ``verdict`` to the body on the way: Lambda wraps the verdict's JSON text in an object of its own."""
         exception = self._parsed("ReadException", "$.error.Cause", "$.exception")
         verdict = self._parsed("ReadVerdict", "$.exception.json.errorMessage", "$.verdict")
         exception.next(verdict)
         verdict.next(following)
-        return exception, self.catch([LOW_CONFIDENCE], exception)
+        return self.catch([LOW_CONFIDENCE], exception)
 
     def _parsed(self, name: str, source: str, target: str) -> Any:
         return Pass(name, parameters={"json.$": f"States.StringToJson({source})"}, result_path=target)
@@ -131,10 +131,10 @@ class Jsonata:
         """Text of what is missing is empty, so the same states serve."""
         return timed_out, failed
 
-    def read_verdict(self, following: Any) -> tuple[Any, Any]:
+    def catch_low_confidence(self, following: Any) -> Any:
         verdict = "$parse($parse($states.errorOutput.Cause).errorMessage)"
         output = f"{{% $merge([$states.input, {{'verdict': {verdict}}}]) %}}"
-        return following, OutputCatch(error_equals=[LOW_CONFIDENCE], output=output, next_step=following)
+        return OutputCatch(error_equals=[LOW_CONFIDENCE], output=output, next_step=following)
 
     def send_to_review(self, name: str, **options: Any) -> Any:
         message = {

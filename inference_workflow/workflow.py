@@ -89,8 +89,7 @@ def functions(options: Options) -> list[Any]:
     serialize = function("SerializeImage", SERIALIZE_ERRORS)
     classify = function("ClassifyImage", CLASSIFY_ERRORS, (MODEL_UNAVAILABLE,))
     accept = function("FilterInferences", FILTER_ERRORS, (THRESHOLD_UNAVAILABLE,))
-    _, low_confidence = language.read_verdict(review(options))
-    accept.add_catch(low_confidence)
+    accept.add_catch(language.catch_low_confidence(review(options)))
     late, broken = language.before_the_body(timed_out, failed)
     for state, on_time_out, on_failure in (
         (serialize, late, broken),
