@@ -14,7 +14,7 @@ from typing import Any
 from sagemaker.inputs import TrainingInput
 from sagemaker.model import Model
 from sagemaker.pytorch import PyTorch
-from sagemaker.workflow.parameters import ParameterInteger
+from sagemaker.workflow.parameters import ParameterInteger, ParameterString
 from sagemaker.workflow.steps import TrainingStep
 
 from pipelines import model_steps, offline_sdk
@@ -37,12 +37,13 @@ from pipelines.model_steps import (
     filter_classes,
     output_of,
 )
-from scones.settings import Settings
+from scones.settings import PRETRAINED_MODES, RECIPES, Settings
 
 # How CloudWatch reads training's lines:
 # `epoch=3/24 member=0 train_loss=0.41 validation_loss=0.38 validation_accuracy=0.91`.
 METRIC_DEFINITIONS = [
-    {"Name": "epoch", "Regex": r"epoch=([0-9]+)"},
+    {"Name": "epoch", "Regex": r"epoch=([0-9]+)/"},
+    {"Name": "epochs", "Regex": r"epoch=[0-9]+/([0-9]+)"},
     {"Name": "train:loss", "Regex": r"train_loss=([0-9.eE+-]+)"},
     {"Name": "validation:loss", "Regex": r"validation_loss=([0-9.eE+-]+)"},
     {"Name": "validation:accuracy", "Regex": r"validation_accuracy=([0-9.]+)"},
@@ -54,8 +55,14 @@ class Parameters(model_steps.Parameters):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.pipeline.training_instance_type)
-        self.epochs = ParameterInteger("Epochs", default_value=settings.pipeline.epochs)
-        self.members = ParameterInteger("Members", default_value=settings.pipeline.members)
+        defaults = settings.pipeline
+        self.recipe = ParameterString("Recipe", default_value=defaults.recipe, enum_values=list(RECIPES))
+        self.pretrained_mode = ParameterString(
+            "PretrainedMode", default_value=defaults.pretrained_mode, enum_values=list(PRETRAINED_MODES)
+        )
+        # 0 is the recipe's own number.
+        self.epochs = ParameterInteger("Epochs", default_value=defaults.epochs)
+        self.members = ParameterInteger("Members", default_value=defaults.members)
 
 
 def definition(deployment: Deployment) -> str:
@@ -84,6 +91,12 @@ def assemble(deployment: Deployment) -> Any:
 def train_model(assembly: Assembly, parameters: Parameters, dataset: Any) -> Any:
     """Dataset folder -> model archive."""
     deployment = assembly.deployment
+    values = {
+        "recipe": parameters.recipe,
+        "pretrained-mode": parameters.pretrained_mode,
+        "epochs": parameters.epochs,
+        "members": parameters.members,
+    }
     estimator = PyTorch(
         entry_point="training/train.py",
         source_dir=deployment.source_archive_uri,
@@ -93,13 +106,13 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any) -> Any
         instance_type=parameters.training_instance_type,
         volume_size=VOLUME_GB,
         max_run=MAX_JOB_SECONDS,
-        hyperparameters={"epochs": parameters.epochs, "members": parameters.members, "seed": parameters.seed},
+        hyperparameters={**values, "seed": parameters.seed},
         output_path=assembly.run_folder("model"),
         metric_definitions=METRIC_DEFINITIONS,
         disable_profiler=True,
         debugger_hook_config=False,
         sagemaker_session=assembly.session,
-        **assembly.spot_options(dataset, parameters.members, parameters.epochs),
+        **assembly.spot_options(dataset, *values.values()),
     )
     with assembly.session.telemetry_refused():
         request = estimator.fit(inputs={"dataset": TrainingInput(s3_data=output_of(dataset, "dataset"))})
@@ -135,5 +148,7 @@ def register_model(assembly: Assembly, parameters: Parameters, dataset: Any, arc
         evaluation,
         content_types=[*IMAGE_CONTENT_TYPES, "application/json"],
         algorithm="pytorch",
+        recipe=parameters.recipe,
+        pretrained_mode=parameters.pretrained_mode,
         members=parameters.members.to_string(),
     )

@@ -121,11 +121,11 @@ def training_progress(job: Mapping[str, Any]) -> str:
     status = str(job.get("SecondaryStatus", ""))
     if not metrics or status != "Training":
         return status
-    planned = int(job.get("HyperParameters", {}).get("epochs", "0"))
-    epoch = f"epoch {metrics.pop('epoch'):.0f}" if "epoch" in metrics else ""
-    words = [f"{epoch} of {planned}" if epoch and planned else epoch]
+    words = []
+    if "epoch" in metrics and "epochs" in metrics:
+        words = [f"epoch {metrics.pop('epoch'):.0f} of {metrics.pop('epochs'):.0f}"]
     words += [f"{name.replace(':', ' ')} {value:.3f}" for name, value in metrics.items()]
-    return ", ".join(filter(None, words))
+    return ", ".join(words)
 
 
 def latest(connection: Connection, pipeline: str) -> str:

@@ -19,6 +19,9 @@ _Kind = TypeVar("_Kind")
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 STAGES_DIR = PROJECT_ROOT / "stages"
+# What training/train.py knows: networks from random weights, or from ImageNet's.
+RECIPES = ("scratch", "pretrained")
+PRETRAINED_MODES = ("fine-tuned", "frozen", "distilled")
 
 
 def home() -> Path:
@@ -37,8 +40,11 @@ class PipelineSettings:
     classes: tuple[str, ...] = ("bicycle", "motorcycle")
     accuracy_gate: float = 0.85
     champion_significance: float = 0.05
-    epochs: int = 24
-    members: int = 2
+    recipe: str = "scratch"
+    pretrained_mode: str = "fine-tuned"
+    epochs: int = 0
+    """0: the recipe's own number; the same for ``members``."""
+    members: int = 0
     seed: int = 0
     processing_instance_type: str = "ml.m5.large"
     training_instance_type: str = "ml.c5.xlarge"
@@ -127,8 +133,12 @@ class Settings:
         if len(self.pipeline.classes) < 2:
             raise SettingsError(f"pipeline.classes needs at least two classes, got {list(self.pipeline.classes)}")
         for name in ("epochs", "members"):
-            if getattr(self.pipeline, name) < 1:
-                raise SettingsError(f"pipeline.{name} must be at least 1, got {getattr(self.pipeline, name)}")
+            if getattr(self.pipeline, name) < 0:
+                raise SettingsError(f"pipeline.{name} must not be negative, got {getattr(self.pipeline, name)}")
+        for name, choices in (("recipe", RECIPES), ("pretrained_mode", PRETRAINED_MODES)):
+            if getattr(self.pipeline, name) not in choices:
+                chosen = getattr(self.pipeline, name)
+                raise SettingsError(f"pipeline.{name} must be one of {', '.join(choices)}, got {chosen!r}")
 
     @classmethod
     def load(cls, stage: str, stages_dir: Path = STAGES_DIR) -> Settings:

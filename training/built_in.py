@@ -79,6 +79,8 @@ def training_arguments(parameters: dict[str, str], root: Path, dataset: Path) ->
         "--dataset": dataset,
         "--model-dir": root / "model",
         "--output-dir": root / "output",
+        "--checkpoint-dir": root / "checkpoints",
+        "--recipe": "pretrained" if parameters.get("use_pretrained_model", "0") == "1" else "scratch",
         "--epochs": parameters.get("epochs", str(DEFAULT_EPOCHS)),
     }
     return [str(word) for pair in arguments.items() for word in pair]

@@ -17,7 +17,7 @@ from scones.connection import Connection, connect_deployed
 from scones.errors import SconesError
 from scones.names import Names
 from scones.pipeline_runs import Run
-from scones.settings import PROJECT_ROOT
+from scones.settings import PROJECT_ROOT, RECIPES
 
 app = typer.Typer(no_args_is_help=True, help="The training pipeline.")
 
@@ -37,6 +37,9 @@ class Algorithm(StrEnum):
         return names.built_in_pipeline if self is Algorithm.BUILT_IN else names.training_pipeline
 
 
+RecipeOption = Annotated[
+    str | None, typer.Option(help=f"How our own network is trained: {' or '.join(RECIPES)}; else the stage's setting.")
+]
 AlgorithmOption = Annotated[
     Algorithm, typer.Option("--algorithm", help="Our own network, or SageMaker's image-classification.")
 ]
@@ -102,6 +105,18 @@ def start_training(
     return pipeline_runs.start(connection, algorithm.pipeline(connection.names), given)
 
 
+def checked_recipe(recipe: str, algorithm: Algorithm) -> str:
+    """The recipe; SconesError when there is none of that name, or the algorithm has no recipes."""
+    if algorithm is Algorithm.BUILT_IN:
+        raise SconesError(
+            "--recipe is for our own network: the built-in algorithm starts from pretrained weights with"
+            " -p UsePretrainedModel=1"
+        )
+    if recipe not in RECIPES:
+        raise SconesError(f"there is no recipe {recipe!r}; recipes are: {', '.join(RECIPES)}")
+    return recipe
+
+
 def finish(run: Run) -> Run:
     """The run, or SconesError with the reason when it did not succeed."""
     if not run.succeeded:
@@ -133,11 +148,14 @@ def run(
     path: DataPath = None,
     sample: Sample = False,
     parameter: Parameter = None,
+    recipe: RecipeOption = None,
     algorithm: AlgorithmOption = Algorithm.PYTORCH,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Watch the run until it ends.")] = True,
 ) -> None:
     """Upload the images and start a training pipeline."""
     parameters = parse_parameters(parameter)
+    if recipe is not None:
+        parameters["Recipe"] = checked_recipe(recipe, algorithm)
     connection = connect_deployed(stage)
     arn = start_training(connection, locate(path, sample), parameters, algorithm)
     screen.say(f"started {arn}")

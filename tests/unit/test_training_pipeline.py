@@ -156,6 +156,16 @@ def test_training_is_on_spot_instances_with_checkpoints_of_its_own(
     assert a_deployment().source_digest[:16] in resolve(uri, parameters)
 
 
+def test_the_hyperparameters_are_arguments_of_the_training_script(definition: dict[str, Any]) -> None:
+    given = every_step(definition["Steps"])["TrainModel"]["Arguments"]["HyperParameters"]
+    own = {name for name in given if not name.startswith("sagemaker_")}
+    assert own == {"recipe", "pretrained-mode", "epochs", "members", "seed"}
+    answer = subprocess.run(
+        [sys.executable, "-m", "training.train", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert {f"--{name}" for name in own} <= set(re.findall(r"--[\w-]+", answer.stdout))
+
+
 def test_spot_training_can_be_switched_off() -> None:
     from pipelines import training_pipeline  # the SDK takes seconds to import
 
@@ -204,7 +214,7 @@ def test_trainings_log_lines_become_metrics(definition: dict[str, Any]) -> None:
         match = re.search(metric["Regex"], line)
         assert match is not None
         found[metric["Name"]] = float(match[1])
-    assert found == {"epoch": 3, "train:loss": 0.41, "validation:loss": 0.38, "validation:accuracy": 0.91}
+    assert found == {"epoch": 3, "epochs": 24, "train:loss": 0.41, "validation:loss": 0.38, "validation:accuracy": 0.91}
 
 
 def test_the_package_says_where_it_comes_from_and_how_it_is_served(
@@ -219,6 +229,8 @@ def test_the_package_says_where_it_comes_from_and_how_it_is_served(
         "data_origin",
         "git_commit",
         "members",
+        "pretrained_mode",
+        "recipe",
         "seed",
         "source_s3_uri",
     }
