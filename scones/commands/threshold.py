@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -87,6 +88,9 @@ def _plain(value: Expected | Thresholds | None) -> dict[str, Any] | None:
 
 def _document(now: Thresholds, changes: list[Change], live: LiveModel | None) -> dict[str, Any]:
     history = [{"version": c.version, "at": c.at.isoformat(), "by": c.by, **asdict(c.thresholds)} for c in changes]
+    for change in history:
+        if math.isnan(change["default"]):  # no number in JSON
+            change["default"] = None
     document: dict[str, Any] = {"threshold": asdict(now), "history": history, "model": None}
     if live:
         document["model"] = {
