@@ -21,7 +21,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 STAGES_DIR = PROJECT_ROOT / "stages"
 # What training/train.py knows: networks from random weights, or from ImageNet's.
 RECIPES = ("scratch", "pretrained")
-PRETRAINED_MODES = ("fine-tuned", "frozen", "distilled")
+PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
 
 
 def home() -> Path:
@@ -41,7 +41,7 @@ class PipelineSettings:
     accuracy_gate: float = 0.85
     champion_significance: float = 0.05
     recipe: str = "scratch"
-    pretrained_mode: str = "fine-tuned"
+    pretrained_mode: str = "distilled"
     epochs: int = 0
     """0: the recipe's own number; the same for ``members``."""
     members: int = 0
