@@ -35,9 +35,13 @@ class Connection:
 
 
 def make_client(session: Any, settings: Settings, service: str) -> Any:
-    return session.client(
-        service, endpoint_url=settings.endpoint_url, config=Config(s3={"addressing_style": "path"}, read_timeout=900)
+    config = Config(
+        s3={"addressing_style": "path"},
+        read_timeout=900,
+        # botocore would call StartSyncExecution at `sync-127.0.0.1`.
+        inject_host_prefix=settings.endpoint_url is None,
     )
+    return session.client(service, endpoint_url=settings.endpoint_url, config=config)
 
 
 def make_session(settings: Settings) -> Any:
