@@ -183,7 +183,7 @@ def test_a_missing_object_is_named(s3: tuple[Any, Stubber], code: str) -> None:
 
 
 def test_a_bucket_that_cannot_be_is_named(session: Any) -> None:
-    with pytest.raises(images.ImageNotFound, match="s3://My Bucket/a.png does not exist"):
+    with pytest.raises(images.ImageNotFound, match=r"s3://My Bucket/a\.png does not exist"):
         images.read_image(session.client("s3"), "My Bucket", "a.png")
 
 
