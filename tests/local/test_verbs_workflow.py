@@ -309,7 +309,12 @@ def test_the_export_trains_and_holds_no_test_image(stage: Stage, batch: dict[str
     trained = {pixels(path) for path in (out / "train").rglob("*.png")}
     assert not trained & {pixels(path) for path in (out / "test").rglob("*.png")}
     assert {pixels(folder / f"new-{name}.png") for name in CLASSES} <= trained
-    assert "is not empty" in stage.shop.fails("review", "export", "--out", str(out))
+    place = f"s3://{BUCKET}/source/reviewed"
+    assert stage.json("review", "export", "--out", place)["added"] == done["added"]
+    uploaded = {key.removeprefix("source/reviewed/") for key in stage.objects("source/reviewed/")}
+    assert uploaded == {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
+    for taken in (str(out), place):
+        assert "is not empty" in stage.shop.fails("review", "export", "--out", taken)
     shown = json.loads(
         stage.shop.succeeds("data", "show", "--data", str(out), "--sheet", str(tmp_path / "s.png"), "--json")
     )
