@@ -222,16 +222,19 @@ def handler(event, context):
     time.sleep(60)
 """
     started = time.monotonic()
-    payload, answer = shop.invoke(shop.function(code, Timeout=1))
-    assert 1 <= time.monotonic() - started < 3
+    payload, answer = shop.invoke(shop.function(code, Timeout=2))
+    assert 2 <= time.monotonic() - started < 60, "the answer came before the limit, or only when the function was done"
     assert answer["FunctionError"] == "Unhandled"
     request_id = answer["ResponseMetadata"]["RequestId"]
     assert payload == {
         "errorType": "Sandbox.Timedout",
-        "errorMessage": f"RequestId: {request_id} Error: Task timed out after 1.00 seconds",
+        "errorMessage": f"RequestId: {request_id} Error: Task timed out after 2.00 seconds",
     }
     status = Path(f"/proc/{pid_file.read_text()}/status")
-    assert not status.exists() or "zombie" in status.read_text()
+    deadline = started + 60
+    while status.exists() and "zombie" not in status.read_text():
+        assert time.monotonic() < deadline, "what the function started goes on"
+        time.sleep(0.05)
 
 
 def test_the_log_has_the_lines_of_an_invocation(shop: Workshop) -> None:
