@@ -18,6 +18,9 @@ from training.job import Job, Result
 from training.loop import Training, fit
 from training.network import Served
 
+# Chosen on the training images alone (2026-11-21, 5 folds of 1,000, 80 CPU seconds a fold): these settings reach 96.5 %;
+# 6 epochs at 128 pixels with nothing frozen, shifts only and no average 96.1 % at 97 CPU seconds; blended images and
+# twice the rate about a point less (4 folds).
 SIDE = 128  # pixels; the images of 32 are enlarged
 EARLY_SIDE = 96  # in the first half of the epochs, which are then nearly twice as fast
 EPOCHS = 8
@@ -49,7 +52,7 @@ class Enlarge(nn.Module):
         self.register_buffer("matrix", enlarged[0, :, :, 0].T.contiguous(), persistent=False)  # [side, source]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.matrix @ x @ self.matrix.T
+        return (self.matrix @ x @ self.matrix.T).contiguous(memory_format=torch.channels_last)
 
 
 def pixels(images: Tensor) -> Tensor:
