@@ -17,8 +17,8 @@ from training.job import Job, Result
 from training.loop import Training, fit
 from training.network import Ensemble, Network, normalise
 
-# The batch, the rate and the epochs were first chosen with the test images in view, among others: expect slightly less on
-# other images. `python benchmarks/accuracy.py --recipe scratch --cv` measures them on the training images alone.
+# The batch, the rate and the epochs were first chosen with the test images in view, among others: expect slightly less
+# on other images. `python benchmarks/accuracy.py --recipe scratch --cv` measures them on the training images alone.
 BATCH = 32
 EPOCHS = 24
 LEARNING_RATE = 0.04
