@@ -40,6 +40,7 @@ setup(
         "moto[all,server]==5.2.5",  # S3, IAM, the state-machine interpreter and more of the stand-in account
         "jsonata-python>=0.6,<1",  # the query language JSONata in the stand-in account's state machines
         "aws-lambda-powertools[tracer]>=3.6,<4",  # what its layer brings on AWS: logging, metrics, tracing of functions
+        "isal>=1.7,<2",  # inflates the image archive in half of zlib's time
         "numpy>=1.26,<3",  # arrays
         "pandas>=2.2.2,<4",  # tables of captured traffic
         "pillow>=10.4,<14",  # decode and encode images

@@ -26,9 +26,11 @@ Examples = Mapping[str, Sequence[Pixels]]
 
 def contact_sheet(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]], examples: Examples) -> Image.Image:
     """Draw the sheet; ``counts`` (split, class) are written beside the names and over the columns."""
-    cell = IMAGE_SIZE * (2 if len(classes) <= LARGE_CLASSES else 1) + 2
+    few = len(classes) <= LARGE_CLASSES
+    cell = IMAGE_SIZE * (2 if few else 1) + 2
+    columns_of = {split: columns if few else min(columns, 4) for split, columns in COLUMNS.items()}
     lefts, right = {}, NAME_WIDTH
-    for split, columns in COLUMNS.items():
+    for split, columns in columns_of.items():
         lefts[split] = right
         right += columns * cell + GAP
     sheet = Image.new("RGB", (right, HEADER + len(classes) * (cell + ROW_GAP) + GAP // 2), "white")
@@ -45,7 +47,7 @@ def contact_sheet(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]
             draw.text((10, top + 14), _fitting(draw, name, 13), INK, _font(13), anchor="ls")
             draw.text((10, top + 28), numbers, PALE, _font(10), anchor="ls")
         for split, left in lefts.items():
-            for column, pixels in enumerate(examples[split][row][: COLUMNS[split]]):
+            for column, pixels in enumerate(examples[split][row][: columns_of[split]]):
                 image = Image.fromarray(pixels).resize((cell - 2, cell - 2), Image.Resampling.NEAREST)
                 sheet.paste(image, (left + column * cell, top))
     return sheet

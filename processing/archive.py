@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
+
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
 from processing.job import JobError
 
@@ -34,7 +36,7 @@ class TarStream:
 
     def __init__(self, file: BinaryIO, max_bytes: int) -> None:
         self._file = file
-        self._inflater = zlib.decompressobj(GZIP_WINDOW) if file.read(2) == b"\x1f\x8b" else None
+        self._inflater = isal_zlib.decompressobj(wbits=GZIP_WINDOW) if file.read(2) == b"\x1f\x8b" else None
         file.seek(0)
         self._digest = hashlib.sha256()
         self._ready = bytearray()
@@ -78,7 +80,7 @@ class TarStream:
             if self._inflater.eof:
                 if not packed.strip(b"\0"):
                     return b""
-                self._inflater = zlib.decompressobj(GZIP_WINDOW)  # gzip files may follow one another
+                self._inflater = isal_zlib.decompressobj(wbits=GZIP_WINDOW)  # gzip files may follow one another
             elif not packed:
                 raise EOFError("it ends in the middle")
             if plain := self._inflater.decompress(packed, MAX_READ):
@@ -135,7 +137,7 @@ def _opened(archive: Path, max_bytes: int) -> Iterator[tuple[tarfile.TarFile, Ta
     except ArchiveRefusedError as error:
         raise JobError(f"{archive}: {error}") from error
     # tarfile meets a damaged header with any of these
-    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, LookupError, RecursionError) as error:
+    except (tarfile.TarError, EOFError, OSError, IsalError, ValueError, LookupError, RecursionError) as error:  # type: ignore[misc]  # its stub calls the error a plain object
         size = archive.stat().st_size if archive.exists() else 0
         raise JobError(
             f"{archive} ({size:,} bytes) is truncated or not a tar archive: {error}; fetch it again"
