@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from training.job import Result
 from training.loop import Epoch
 from training.member import TASKS
 from training.network import Ensemble, Network, Served
-from training.pretrained import FineTuned, load_fine_tuned
+from training.pretrained import EXPECTED_TEMPERATURE, FineTuned, load_fine_tuned
 from training.workers import Workers, read_results
 
 PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
@@ -60,7 +61,8 @@ def fine_tuned(arguments: argparse.Namespace, workers: Workers, classes: int) ->
     """Pretrained networks, all weights trained further."""
     results = _run("fine-tuned", arguments, workers)
     model = FineTuned([load_fine_tuned(result["tensors"], classes) for result in results])
-    return Trained("pretrained fine-tuned", model, results, fit_temperature)
+    temperature = partial(fit_temperature, expected=EXPECTED_TEMPERATURE)
+    return Trained("pretrained fine-tuned", model, results, temperature)
 
 
 def frozen(_arguments: argparse.Namespace, workers: Workers, _classes: int) -> Trained:
