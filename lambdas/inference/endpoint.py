@@ -1,6 +1,6 @@
 """The endpoint: class probabilities for an image, and which model package gave them.
 
-Runs in Lambda. Environment: ENDPOINT_NAME.
+Runs in Lambda. Environment: ENDPOINT_NAME; ENDPOINT_TIMEOUT_SECONDS, when an answer is to come sooner than after 30 s.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def probabilities(answer: Any, model: LiveModel, subject: str) -> list[float]:
 def live_endpoint() -> Endpoint:
     # One attempt: who calls retries, with a back-off that everybody can see.
     config = Config(
-        read_timeout=READ_TIMEOUT_SECONDS,
+        read_timeout=min(READ_TIMEOUT_SECONDS, float(os.environ.get("ENDPOINT_TIMEOUT_SECONDS", "inf"))),
         connect_timeout=5,
         retries={"total_max_attempts": 1},
         max_pool_connections=16,

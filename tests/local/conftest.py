@@ -18,6 +18,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from tests.local.workflow_stage import Photos, Shop, deploy, open_shop, photographs
+
 START_TIMEOUT_S = 60.0  # the machine may be busy with other tests
 
 
@@ -119,6 +121,22 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAccount
     running = start_account(tmp_path_factory.mktemp("account") / "state")
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def photos(real_archive: Path) -> Photos:
+    return photographs(real_archive)
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The deployed stage that the workflows' tests share, in an account of its own."""
+    running = start_account(tmp_path_factory.mktemp("workflow") / "home" / "account")
+    try:
+        deploy(running)
+        yield open_shop(running)
+    finally:
+        running.stop()
 
 
 @pytest.fixture
