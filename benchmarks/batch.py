@@ -33,7 +33,7 @@ from loop import free_port
 from scones.connection import Connection, connect, split_uri
 
 CLIENTS = 8
-POLL_S = 0.005
+POLL_S = 0.01
 BATCHES = (100, 1_000, 10_000)
 PREFIX = "incoming/benchmark"
 # What a process of the account runs, and how its share is called.
@@ -67,16 +67,18 @@ def stage(home: Path | None) -> Iterator[Connection]:
     """The local stage with an endpoint that serves; an account that this started is stopped again."""
     with tempfile.TemporaryDirectory(prefix="scones-batch-") as folder:
         os.environ["SCONES_HOME"] = str(home or folder)
-        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port_of(home) or free_port()}"
-        started = "already" not in scones("account", "start")
+        running = port_of(home)
+        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{running or free_port()}"
         try:
+            if not running:
+                scones("account", "start")
             if home is None:
                 scones("deploy")
                 scones("pipeline", "run", "--parameter", "Epochs=2", "--parameter", "AccuracyGate=0.5")
                 scones("model", "approve")
             yield connect("local")
         finally:
-            if started:
+            if not running:
                 scones("account", "stop")
 
 

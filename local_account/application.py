@@ -18,9 +18,10 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qs
 
-from local_account import s3
+from local_account import moto_requests, s3
 from local_account.account import Account
 from local_account.errors import ErrorAnswer, aws_error, not_implemented
+from local_account.fast_answers import FastAnswers
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Application:
         """``own``: the services that are not moto's, as WSGI applications by signing name."""
         self._account = account
         self._own = own
+        self._fast = FastAnswers(account)
         self._moto: dict[str, Any] = {}
         self._moto_lock = threading.Lock()
 
@@ -97,9 +99,13 @@ class Application:
         with self._moto_lock:
             if service not in self._moto:
                 self._moto[service] = create_backend_app(MOTO_MODULES[service])
+                moto_requests.configure(self._moto[service])
             return self._moto[service]
 
     def _call_moto(self, service: str, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if fast := self._fast.answer(service, environ):
+            start_response("200 OK", fast.headers)
+            return [fast.body]
         answer: list[Any] = []
 
         def keep(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Any:

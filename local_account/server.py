@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 MARKER = "account.lock"
 STARTED_FILE = "server.json"
 # What puts our parts into moto, in this order: storage first, then what writes to it.
-HOOKS = ("s3", "logs", "cloudwatch", "events", "scheduler", "awslambda", "stepfunctions")
+HOOKS = ("moto_requests", "s3", "logs", "cloudwatch", "events", "scheduler", "awslambda", "stepfunctions")
 
 
 def lock_state(state_dir: Path) -> int:
@@ -94,10 +94,11 @@ def serve(account: Account, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, then end what was started and write what is unsaved."""
     from werkzeug.serving import make_server
 
-    from local_account.http_handler import KeepAliveHandler
-
     account.children.guard(account.state_dir / "children")
     application = make_application(account)
+    # After moto's settings were made, which the import of its server reads.
+    from local_account.http_handler import KeepAliveHandler
+
     listener.listen(128)
     server = make_server(
         "127.0.0.1", account.port, application, threaded=True, request_handler=KeepAliveHandler, fd=listener.fileno()
