@@ -19,6 +19,9 @@ from botocore.exceptions import ClientError
 
 VARIANT = "AllTraffic"
 PACKAGE_TAG = "scones:model-package-arn"
+# What the serving code reads of itself; the package's own variables stay beside these.
+VERSION_VARIABLE = "SCONES_MODEL_VERSION"
+PACKAGE_VARIABLE = "SCONES_MODEL_PACKAGE_ARN"
 
 
 class Outcome(TypedDict):
@@ -84,7 +87,8 @@ def deploy(event: dict[str, Any], sagemaker: Any, where: Target) -> Outcome:
     if package["ModelApprovalStatus"] != "Approved":
         return _outcome("ignored", f"the package is {package['ModelApprovalStatus']} by now", arn, where)
 
-    model = f"{where.endpoint}-v{package['ModelPackageVersion']}"
+    version = package["ModelPackageVersion"]
+    model = f"{where.endpoint}-v{version}"
     settings = endpoint_settings(model, where)
     config = f"{model}-{digest({**settings, 'ModelPackageArn': arn})}"
     endpoint = describe_endpoint(sagemaker, where.endpoint)
@@ -99,7 +103,7 @@ def deploy(event: dict[str, Any], sagemaker: Any, where: Target) -> Outcome:
         raise EndpointBusy(f"endpoint {where.endpoint} is {status}; {config} has to wait for the next attempt")
 
     tags = [{"Key": PACKAGE_TAG, "Value": arn}]
-    create_model(sagemaker, model, arn, where.role_arn, tags)
+    create_model(sagemaker, model, container(arn, version), where.role_arn, tags)
     create_endpoint_config(sagemaker, config, settings, tags)
     if endpoint is None:
         sagemaker.create_endpoint(EndpointName=where.endpoint, EndpointConfigName=config, Tags=tags)
@@ -165,11 +169,18 @@ def describe_endpoint(sagemaker: Any, name: str) -> dict[str, Any] | None:
     return found
 
 
-def create_model(sagemaker: Any, name: str, package_arn: str, role_arn: str, tags: list[dict[str, str]]) -> None:
+def container(package_arn: str, version: int) -> dict[str, Any]:
+    """The package's container, told what it serves, so that each of its answers can say so."""
+    environment = {VERSION_VARIABLE: str(version), PACKAGE_VARIABLE: package_arn}
+    return {"ModelPackageName": package_arn, "Environment": environment}
+
+
+def create_model(sagemaker: Any, name: str, primary: dict[str, Any], role_arn: str, tags: list[dict[str, str]]) -> None:
+    package_arn = primary["ModelPackageName"]
     try:
         sagemaker.create_model(
             ModelName=name,
-            PrimaryContainer={"ModelPackageName": package_arn},
+            PrimaryContainer=primary,
             ExecutionRoleArn=role_arn,
             Tags=tags,
         )

@@ -1,8 +1,9 @@
 """SageMaker's script-mode functions for the exported model: model_fn, input_fn, predict_fn, output_fn.
 
 Runs in the hosting container (from ``code/`` in the model archive) and in the evaluation job. Reads ``model.onnx``,
-``labels.json`` and the environment variable ``SCONES_MODEL_VERSION``; needs ONNX Runtime, numpy and Pillow. SageMaker's
-inference toolkit counts the functions' parameters and passes a context to those that have one more: ``output_fn``.
+``labels.json`` and the environment variables ``SCONES_MODEL_VERSION`` and ``SCONES_MODEL_PACKAGE_ARN``; needs ONNX
+Runtime, numpy and Pillow. SageMaker's inference toolkit counts the functions' parameters and passes a context to those
+that have one more: ``output_fn``.
 
 Every function may be called from many threads: ONNX Runtime releases the interpreter's lock. Requests are not gathered
 into batches: eight images in one run take as long as eight runs (``python benchmarks/serving.py``).
@@ -32,6 +33,8 @@ from serving.negotiation import VERBOSE_TYPE, negotiate
 JSON_TYPE = negotiation.JSON_TYPE
 MODEL_FILE = "model.onnx"
 VERSION_VARIABLE = "SCONES_MODEL_VERSION"
+PACKAGE_VARIABLE = "SCONES_MODEL_PACKAGE_ARN"
+ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"  # InvokeEndpoint answers it as CustomAttributes
 MAX_BRACKETS = 100  # in a JSON body: one object is expected; 6 MB of brackets would be two million lists in memory
 QUOTED = 80  # characters of the client's own text that an error repeats
 JSON_IMAGE_KEY = "image_data"
@@ -86,10 +89,11 @@ class Identity(NamedTuple):
 
 
 class Context(Protocol):
-    """The part of the toolkit's context that is read here."""
+    """The part of the toolkit's context (it is the model server's: TorchServe, ts/context.py) that is used here."""
 
     @property
     def system_properties(self) -> Any: ...
+    def set_response_header(self, idx: int, key: str, value: str) -> None: ...
 
 
 def model_fn(model_dir: str) -> Model:
@@ -184,13 +188,16 @@ def output_fn(prediction: Probabilities, accept: str, context: Context | None = 
     """A JSON array of class probabilities, as the built-in image classification answers. Raises RequestError.
 
     With the toolkit's context: that and its content type, or, to whoever prefers ``application/json;verbose``,
-    ``{"probabilities", "labels", "predicted_label", "confidence", "model_version"}``.
+    ``{"probabilities", "labels", "predicted_label", "confidence", "model_version"}``; and a header of the answer names
+    the model package, where the deployment told it (SCONES_MODEL_PACKAGE_ARN).
     """
     # str() of a float32 is its shortest exact form; float() alone would print seventeen digits.
     rows = [[float(str(value)) for value in row] for row in prediction]
     answered = negotiate(accept or "")
     if answered is None or (answered == VERBOSE_TYPE and context is None):
         raise RequestError(f"cannot answer as {_quoted(accept)}; accept {JSON_TYPE} or {VERBOSE_TYPE}", 406)
+    if context is not None and (package := os.environ.get(PACKAGE_VARIABLE)):
+        context.set_response_header(0, ATTRIBUTES_HEADER, f"model_package_arn={package}")
     documents: list[Any] = rows
     if answered == VERBOSE_TYPE and context is not None:
         identity = identify(str(context.system_properties["model_dir"]))

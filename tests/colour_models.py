@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from imaging.dataset import format_rows
 
-SAMPLES = Path(__file__).resolve().parent / "samples"
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = ROOT / "tests" / "samples"
 
 
 def write_archive(path: Path, classes: Sequence[str], weights: Sequence[Sequence[float]], record: Any = None) -> Path:
@@ -42,6 +44,19 @@ def write_archive(path: Path, classes: Sequence[str], weights: Sequence[Sequence
         (folder / "training.json").write_text(json.dumps(record))
     with tarfile.open(path, "w:gz") as tar:
         tar.add(folder, arcname=".")
+    return path
+
+
+def write_served_archive(path: Path, classes: Sequence[str], weights: Sequence[Sequence[float]]) -> Path:
+    """The same with the code that serves it, as training leaves it behind."""
+    write_archive(path, classes, weights)
+    code = path.parent / f"{path.name}-code"
+    for package in ("imaging", "serving"):
+        shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (code / "inference.py").write_text("from serving.inference import input_fn, model_fn, output_fn, predict_fn\n")
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(path.parent / f"{path.name}-content", arcname=".")
+        tar.add(code, arcname="code")
     return path
 
 

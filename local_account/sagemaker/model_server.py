@@ -30,6 +30,7 @@ HOOKS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
 MAX_BODY_BYTES = 6_291_456  # InvokeEndpoint's limit: nothing larger reaches a container on AWS
 MAX_DISCARDED_BYTES = 64 * 2**20  # a larger body is not even read past
 CHUNK_BYTES = 64 * 1024
+ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 # How the standard library refuses what it does not read, and what that is: the client's fault.
 CLIENT_ERRORS = {HTTPStatus.NOT_IMPLEMENTED: HTTPStatus.METHOD_NOT_ALLOWED, 505: HTTPStatus.BAD_REQUEST}
 
@@ -47,15 +48,21 @@ class InvalidContentError(Exception):
 
 
 class Context:
-    """What the toolkit hands to hooks that take one argument more."""
+    """What the toolkit hands to hooks that take one argument more: one for each request."""
 
     def __init__(self, model_dir: Path) -> None:
         self.system_properties = {"model_dir": str(model_dir), "gpu_id": None}
+        self.response_headers: dict[str, str] = {}
+
+    def set_response_header(self, idx: int, key: str, value: str) -> None:  # noqa: ARG002  # the toolkit's signature
+        """``idx`` counts the requests of a batch; there is one."""
+        self.response_headers[key] = value
 
 
 class Answer(NamedTuple):
     body: bytes
     content_type: str
+    attributes: str = ""
 
 
 def media_type(content_type: str) -> str:
@@ -113,32 +120,36 @@ class Script:
             "predict_fn": default_predict_fn,
             "output_fn": default_output_fn,
         } | hooks
-        self._context = Context(model_dir)
+        self._model_dir = model_dir
         self._takes = {name: len(inspect.signature(hook).parameters) for name, hook in self._hooks.items()}
-        self._model = self._call("model_fn", str(model_dir))
+        self._model = self._call(Context(model_dir), "model_fn", str(model_dir))
 
-    def _call(self, name: str, *arguments: Any) -> Any:
+    def _call(self, context: Context, name: str, *arguments: Any) -> Any:
         hook = self._hooks[name]
-        return hook(*arguments, self._context) if self._takes[name] > len(arguments) else hook(*arguments)
+        return hook(*arguments, context) if self._takes[name] > len(arguments) else hook(*arguments)
 
     def transform(self, body: bytes, content_type: str, accept: str) -> Answer:
         """One inference; an exception with ``status_code`` answers that status, any other one 500."""
+        context = Context(self._model_dir)
         if "transform_fn" in self._hooks:
-            result = self._call("transform_fn", self._model, body, content_type, accept)
+            result = self._call(context, "transform_fn", self._model, body, content_type, accept)
         else:
-            data = self._decode(body, content_type)
-            result = self._call("output_fn", self._call("predict_fn", data, self._model), accept)
+            data = self._decode(context, body, content_type)
+            result = self._call(context, "output_fn", self._call(context, "predict_fn", data, self._model), accept)
         content, answered_type = result if isinstance(result, tuple) else (result, accept)
         if isinstance(content, str):
             content = content.encode()
         if not isinstance(content, bytes | bytearray):
             raise TypeError(f"output_fn must return str or bytes, it returned {type(content).__name__}.")
-        return Answer(bytes(content), answered_type)
+        # InvokeEndpoint passes on no other header than this one, and of it only ASCII.
+        named = {name.lower(): value for name, value in context.response_headers.items()}
+        attributes = " ".join(named.get(ATTRIBUTES_HEADER.lower(), "").split()).encode("ascii", "replace").decode()
+        return Answer(bytes(content), answered_type, attributes)
 
-    def _decode(self, body: bytes, content_type: str) -> Any:
+    def _decode(self, context: Context, body: bytes, content_type: str) -> Any:
         # Differs from the toolkit, which answers 500 here too: a request that cannot be read is the client's fault.
         try:
-            return self._call("input_fn", body, content_type)
+            return self._call(context, "input_fn", body, content_type)
         except (ValueError, TypeError) as error:
             if hasattr(error, "status_code"):  # the script knows better
                 raise
@@ -224,6 +235,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
+        if answer.attributes:
+            self.send_header(ATTRIBUTES_HEADER, answer.attributes)
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()

@@ -21,10 +21,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.local.workflow_stage import BUCKET, PREFIX, STATES_ARN, Photos, Shop, large_photo, png
+from tests.local.workflow_stage import BUCKET, ENDPOINT, PREFIX, STATES_ARN, Photos, Shop, large_photo, png
 
 MACHINE = f"{PREFIX}-inference-workflow"
-ENDPOINT = f"{PREFIX}-vehicle-classifier"
 IMAGES, HIT = 20, 5
 ATTEMPTS = 6  # of one state: the first, and five more
 LOW = "THRESHOLD_CONFIDENCE_NOT_MET"
@@ -200,7 +199,7 @@ def without_endpoint(shop: Shop) -> Iterator[None]:
         yield
     finally:
         client.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=config)
-        until(lambda: client.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"] == "InService")
+        shop.in_service()
 
 
 def until(holds: Callable[[], bool], timeout_s: float = 60) -> None:

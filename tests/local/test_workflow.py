@@ -6,13 +6,26 @@ import base64
 import io
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.local.workflow_stage import BUCKET, CLASSES, PREFIX, STATES_ARN, THRESHOLD, Photos, Shop, large_photo, png
+from tests.colour_models import write_served_archive
+from tests.local.workflow_stage import (
+    BUCKET,
+    CLASSES,
+    ENDPOINT,
+    PREFIX,
+    STATES_ARN,
+    THRESHOLD,
+    Photos,
+    Shop,
+    large_photo,
+    png,
+)
 
 MACHINES = {"JSONPath": f"{PREFIX}-inference-workflow", "JSONata": f"{PREFIX}-jsonata"}
 MACHINES["Express"] = f"{PREFIX}-inference-express"
@@ -258,3 +271,36 @@ def test_a_batch_whose_function_is_broken_loses_no_image(shop: Shop, folder: dic
     summary = json.loads(ended["cause"])
     left = [json.loads(line)["s3_key"] for line in shop.get(summary["left_uri"]).splitlines()]
     assert sorted(left) == sorted(key for key in folder if "passing" in key)
+
+
+def test_each_result_names_the_version_that_gave_it_while_versions_change(
+    shop: Shop, photos: Photos, tmp_path: Path
+) -> None:
+    """Last, as it leaves another model behind. Versions of our own serving code, of which each knows one answer."""
+    classes, labels = ["bicycle", "motorcycle"], {}
+    for label, weights in {"bicycle": [[99, -99]] * 3, "motorcycle": [[-99, 99]] * 3}.items():
+        content = write_served_archive(tmp_path / label / "model.tar.gz", classes, weights).read_bytes()
+        labels[shop.register(label, content, classes)] = label
+    document = shop.put("switch/photo.png", photos.passing[0])
+    first, second = labels
+    shop.approve(first)
+    shop.in_service(f"{ENDPOINT}-v{first.rsplit('/', 1)[-1]}")
+    assert json.loads(shop.run(MACHINES["JSONPath"], document)["output"])["model_package_arn"] == first
+    started: list[str] = []
+    wanted = f"{ENDPOINT}-v{second.rsplit('/', 1)[-1]}-"
+    client, deadline = shop.account.client("sagemaker"), time.monotonic() + 60
+    while not client.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"].startswith(wanted):
+        assert time.monotonic() < deadline
+        started += [shop.start(MACHINES["JSONPath"], document) for _ in range(5)]
+        if len(started) == 10:
+            shop.ended(started[0])
+            shop.approve(second)
+    started += [shop.start(MACHINES["JSONPath"], document) for _ in range(10)]
+    ended = [shop.ended(arn) for arn in started]
+    assert {execution["status"] for execution in ended} == {"SUCCEEDED"}
+    outputs = [json.loads(execution["output"]) for execution in ended]
+    assert {output["predicted_label"] for output in outputs} == set(classes)
+    assert all(labels[output["model_package_arn"]] == output["predicted_label"] for output in outputs)
+    summary = json.loads(shop.batch(source="prefix", s3_prefix="switch/")["output"])
+    (row,) = rows_of(shop, summary).values()
+    assert (row["model_package_arn"], row["predicted_label"]) == (second, "motorcycle")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,7 @@ PREFIX = "scones-local"
 ACCOUNT = "123456789012"
 BUCKET = f"{PREFIX}-data-{ACCOUNT}-us-east-1"
 STATES_ARN = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine"
+ENDPOINT = f"{PREFIX}-vehicle-classifier"
 CLASSES = ["dark", "bright"]
 THRESHOLD = 0.93
 
@@ -158,6 +160,39 @@ class Shop:
     def batch(self, **document: Any) -> dict[str, Any]:
         return self.ended(self.start(f"{PREFIX}-batch-workflow", {"s3_bucket": BUCKET, **document}))
 
+    def register(self, name: str, content: bytes, classes: Sequence[str] = CLASSES) -> str:
+        """A version that waits for its approval."""
+        model = self.put(f"models/{name}/model.tar.gz", content)
+        environment = {"SCONES_CLASSES": ",".join(classes)}
+        uri = f"s3://{BUCKET}/{model['s3_key']}"
+        package = self.account.client("sagemaker").create_model_package(
+            ModelPackageGroupName=ENDPOINT,
+            ModelApprovalStatus="PendingManualApproval",
+            InferenceSpecification={
+                "Containers": [{"Image": IMAGE, "ModelDataUrl": uri, "Environment": environment}],
+                "SupportedContentTypes": ["image/png"],
+                "SupportedResponseMIMETypes": ["application/json"],
+            },
+        )
+        return str(package["ModelPackageArn"])
+
+    def approve(self, package: str) -> None:
+        client = self.account.client("sagemaker")
+        client.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
+
+    def in_service(self, model: str = "", timeout_s: float = 60) -> None:
+        """Wait until the endpoint serves the model of this name, or any."""
+        client = self.account.client("sagemaker")
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = client.list_endpoints(NameContains=ENDPOINT)["Endpoints"]
+            if [endpoint["EndpointStatus"] for endpoint in found] == ["InService"]:
+                config = client.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"]
+                if f"{config}-".startswith(f"{model or ENDPOINT}-"):
+                    return
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+
     def reviews(self) -> list[dict[str, Any]]:
         """All messages of the review queue, which is empty afterwards."""
         sqs = self.account.client("sqs")
@@ -173,31 +208,10 @@ class Shop:
 def open_shop(account: RunningAccount) -> Shop:
     """The deployed stage, its model approved, and the same workflow once more in JSONata."""
     made = Shop(account)
-    model = made.put("models/brightness/model.tar.gz", archive(BRIGHTNESS))
-    sagemaker, endpoint = account.client("sagemaker"), f"{PREFIX}-vehicle-classifier"
-    container = {
-        "Image": IMAGE,
-        "ModelDataUrl": f"s3://{BUCKET}/{model['s3_key']}",
-        "Environment": {"SCONES_CLASSES": ",".join(CLASSES)},
-    }
-    package = sagemaker.create_model_package(
-        ModelPackageGroupName=endpoint,
-        ModelApprovalStatus="PendingManualApproval",
-        InferenceSpecification={
-            "Containers": [container],
-            "SupportedContentTypes": ["image/png"],
-            "SupportedResponseMIMETypes": ["application/json"],
-        },
-    )["ModelPackageArn"]
-    sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
+    made.approve(made.register("brightness", archive(BRIGHTNESS)))
     create_jsonata(account)
-    deadline = time.monotonic() + 60
-    while True:
-        found = [e["EndpointStatus"] for e in sagemaker.list_endpoints(NameContains=endpoint)["Endpoints"]]
-        if found == ["InService"] or time.monotonic() > deadline:
-            assert found == ["InService"]
-            return made
-        time.sleep(0.1)
+    made.in_service()
+    return made
 
 
 def create_jsonata(account: RunningAccount) -> None:

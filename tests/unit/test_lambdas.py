@@ -593,7 +593,10 @@ def add_creation(stub: Stubber, *, exists: bool = False, owner: str = PACKAGE) -
     """The model and the configuration; with ``exists`` both are there already."""
     expected_model = {
         "ModelName": "shop-v3",
-        "PrimaryContainer": {"ModelPackageName": PACKAGE},
+        "PrimaryContainer": {
+            "ModelPackageName": PACKAGE,
+            "Environment": {"SCONES_MODEL_VERSION": "3", "SCONES_MODEL_PACKAGE_ARN": PACKAGE},
+        },
         "ExecutionRoleArn": TARGET.role_arn,
         "Tags": TAGS,
     }

@@ -133,8 +133,28 @@ def test_json_is_answered_to_whoever_accepts_it(accept: str, folder: Path) -> No
 
 
 def context(folder: Path) -> types.SimpleNamespace:
-    """The part of the toolkit's context that holds where the model lies."""
-    return types.SimpleNamespace(system_properties={"model_dir": str(folder)})
+    """The part of the toolkit's context that holds where the model lies, and takes headers of the answer."""
+    headers: dict[str, str] = {}
+
+    def set_response_header(idx: int, key: str, value: str) -> None:
+        assert idx == 0
+        headers[key] = value
+
+    properties = {"model_dir": str(folder)}
+    return types.SimpleNamespace(system_properties=properties, set_response_header=set_response_header, headers=headers)
+
+
+def test_an_answer_names_the_model_package_that_the_deployment_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction, untold = np.array([[0.25, 0.75]], dtype=np.float32), context(folder)
+    output_fn(prediction, "application/json", untold)
+    assert untold.headers == {}
+    monkeypatch.setenv("SCONES_MODEL_PACKAGE_ARN", "arn:aws:sagemaker:us-east-1:123456789012:model-package/v/2")
+    told = context(folder)
+    output_fn(prediction, "application/json", told)
+    attribute = "model_package_arn=arn:aws:sagemaker:us-east-1:123456789012:model-package/v/2"
+    assert told.headers == {"X-Amzn-SageMaker-Custom-Attributes": attribute}
 
 
 def test_another_accept_type_is_refused() -> None:
