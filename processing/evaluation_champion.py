@@ -16,12 +16,15 @@ import numpy as np
 
 from imaging.dataset import Example
 from imaging.labels import LabelsError
-from processing.evaluation_answers import MODEL_ARCHIVE, load_model, served_probabilities
+from processing.archive import extract_archive
+from processing.evaluation_answers import MODEL_ARCHIVE, served_probabilities
 from processing.job import JobError
 from processing.scores import Floats, Labels, mcnemar_worse, top_answers
-from serving.inference import ModelError
+from serving.inference import MODEL_FILE, ModelError, model_fn
 
 CHUNK_BYTES = 1 << 20
+# The repository of the container image; what this algorithm trains on AWS can be run by no code of ours.
+BUILT_IN = "image-classification"
 
 
 class Comparison(TypedDict):
@@ -40,17 +43,24 @@ def compare_with_champion(
 ) -> Comparison | None:
     """Both models on the same images; None where the group has no approved version.
 
-    Raises JobError when there is a champion that cannot be read or evaluated: to pass without the comparison would
-    let a worse model replace it unnoticed.
+    A champion that cannot be compared by its nature (other classes, a built-in algorithm) is named with the reason,
+    which the job's log and the report's first sentence repeat. Raises JobError when there is a champion that cannot be
+    read or evaluated: to pass without the comparison would let a worse model replace it unnoticed.
     """
-    arn, model_uri = _newest_approved(group)
-    if arn is None:
+    found = _newest_approved(group)
+    if found is None:
         return None
+    arn, container = found
+    model_uri = container["ModelDataUrl"]
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / MODEL_ARCHIVE
         try:
             _download(model_uri, archive)
-            model = load_model(archive, Path(scratch) / "model")
+            folder = Path(scratch) / "model"
+            extract_archive(archive, folder)
+            if _repository(container) == BUILT_IN and not (folder / MODEL_FILE).is_file():
+                return _not_compared(arn, f"only the container of the built-in algorithm {BUILT_IN} can run it")
+            model = model_fn(str(folder))
             if set(model.classes) != set(classes):
                 return _not_compared(arn, f"it knows {', '.join(model.classes)}, not {', '.join(classes)}")
             probabilities = served_probabilities(model, examples)
@@ -91,8 +101,13 @@ def _not_compared(arn: str, reason: str) -> Comparison:
     }
 
 
-def _newest_approved(group: str) -> tuple[str | None, str]:
-    """ARN and model archive of the newest approved version; (None, "") without one. Two calls. Raises JobError."""
+def _repository(container: dict[str, Any]) -> str:
+    """``name`` of ``account.dkr.ecr.region.amazonaws.com/name:tag``."""
+    return str(container.get("Image", "")).rsplit("/", 1)[-1].partition("@")[0].partition(":")[0]
+
+
+def _newest_approved(group: str) -> tuple[str, dict[str, Any]] | None:
+    """ARN and container of the newest approved version, which names its archive. Two calls. Raises JobError."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -106,15 +121,14 @@ def _newest_approved(group: str) -> tuple[str | None, str]:
         )
         newest = next((package for page in pages for package in page["ModelPackageSummaryList"]), None)
         if newest is None:
-            return None, ""
+            return None
         package = sagemaker.describe_model_package(ModelPackageName=newest["ModelPackageArn"])
     except (BotoCoreError, ClientError) as error:
         raise JobError(f"the model package group {group!r} cannot be asked for its champion: {error}") from error
     containers: list[dict[str, Any]] = package.get("InferenceSpecification", {}).get("Containers", [])
-    uri = containers[0].get("ModelDataUrl") if containers else None
-    if not uri:
+    if not containers or not containers[0].get("ModelDataUrl"):
         raise JobError(f"the champion {newest['ModelPackageArn']} names no ModelDataUrl: approve a version that does")
-    return newest["ModelPackageArn"], str(uri)
+    return newest["ModelPackageArn"], containers[0]
 
 
 def _download(uri: str, target: Path) -> None:

@@ -15,6 +15,7 @@ from scipy import stats
 from processing import evaluate, filter_cifar
 from tests.colour_models import write_archive
 from tests.local.conftest import RunningAccount
+from tests.local.foreign_models import archive
 from tests.local.sagemaker_requests import IMAGE, bucket
 from tests.realdata import cifar_archive
 
@@ -33,14 +34,14 @@ class Registry:
         self.bucket = bucket(account, self.group)
         account.client("sagemaker").create_model_package_group(ModelPackageGroupName=self.group)
 
-    def register(self, archive: bytes, status: str = "Approved") -> str:
+    def register(self, archive: bytes, status: str = "Approved", image: str = IMAGE) -> str:
         key = f"{uuid.uuid4().hex}/model.tar.gz"
         self.account.client("s3").put_object(Bucket=self.bucket, Key=key, Body=archive)
         answer = self.account.client("sagemaker").create_model_package(
             ModelPackageGroupName=self.group,
             ModelApprovalStatus=status,
             InferenceSpecification={
-                "Containers": [{"Image": IMAGE, "ModelDataUrl": f"s3://{self.bucket}/{key}"}],
+                "Containers": [{"Image": image, "ModelDataUrl": f"s3://{self.bucket}/{key}"}],
                 "SupportedContentTypes": ["image/png"],
                 "SupportedResponseMIMETypes": ["application/json"],
             },
@@ -144,16 +145,43 @@ def test_a_champion_of_other_classes_is_named_and_not_compared(registry: Registr
     assert registry.document["champion_gate"] == {"p_value_worse": {"value": 1.0}}
 
 
+def built_in_archive() -> bytes:
+    """What SageMaker's image classification leaves behind."""
+    files = ("image-classification-0001.params", "image-classification-symbol.json", "model-shapes.json")
+    return archive(None, **dict.fromkeys(files, "{}"))
+
+
+def test_a_champion_that_only_its_own_container_can_run_is_named_and_not_compared(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1"
+    arn = registry.register(built_in_archive(), image=image)
+    assert registry.evaluate(BICYCLE_ALWAYS, "--accuracy-gate", "0.4") == 0
+    reason = "only the container of the built-in algorithm image-classification can run it"
+    champion = registry.document["champion"]
+    assert (champion["model_package_arn"], champion["p_value"], champion["reason"]) == (arn, None, reason)
+    assert registry.document["champion_gate"] == {"p_value_worse": {"value": 1.0}}
+    said = f"not compared with the champion (version 1), because {reason}"
+    assert said in capsys.readouterr().out
+    page = (registry.folder / "out" / "evaluation.html").read_text()
+    assert said in page and f"Not compared: {reason}." in page
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
-    [("missing", "NoSuchKey"), ("damaged", "truncated or not a tar archive"), ("not a number", ".png")],
+    [
+        ("missing", "NoSuchKey"),
+        ("damaged", "truncated or not a tar archive"),
+        ("not a number", ".png"),
+        ("another's", "model.onnx is missing"),
+    ],
 )
 def test_a_champion_that_cannot_be_evaluated_stops_the_job(
     registry: Registry, damage: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nan = float("nan")
-    broken = b"no archive" if damage == "damaged" else registry.archive([[nan, 0], [0, 0], [0, 0]])
-    arn = registry.register(broken)
+    broken = {"damaged": b"no archive", "another's": built_in_archive()}
+    arn = registry.register(broken.get(damage) or registry.archive([[nan, 0], [0, 0], [0, 0]]))
     if damage == "missing":
         s3 = registry.account.client("s3")
         (found,) = s3.list_objects_v2(Bucket=registry.bucket)["Contents"]
