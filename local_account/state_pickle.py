@@ -89,8 +89,11 @@ class StatePickler(pickle.Pickler):
     def __init__(self, file: io.BytesIO, reductions: dict[type, Any]) -> None:
         super().__init__(file, protocol=5)
         self._reductions = reductions
+        self._plain: set[type] = set()  # classes whose instances pickle may reduce as it likes
 
     def reducer_override(self, value: Any) -> Any:
+        if type(value) in self._plain:
+            return NotImplemented
         if any(value is function for function in _STAND_INS):
             return NotImplemented  # what stands in for other objects: saved by name
         for kinds, reduce in (*self._reductions.items(), *_REDUCTIONS):
@@ -102,6 +105,8 @@ class StatePickler(pickle.Pickler):
         if not _allowed(made) and not isinstance(value, types.BuiltinFunctionType):
             # Found here, the file of the last round stays; found when it is read, the account could not start.
             raise StateRefusedError(f"{made.__module__}.{made.__qualname__} has no place in a state file")
+        if made is type(value) and made is not types.BuiltinFunctionType:
+            self._plain.add(made)
         return NotImplemented
 
 

@@ -7,7 +7,8 @@ A Distributed Map reaches moto's parser as an inline one without items; what it 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -33,9 +34,29 @@ class Distributed:
         return str(self.state["ItemProcessor"]["ProcessorConfig"].get("ExecutionType", "STANDARD"))
 
 
+@dataclass
+class _Once:
+    """A program that the first who asks for it parses, while others wait."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    program: Any = None
+
+
 @lru_cache(maxsize=256)
+def _once(_definition: str) -> _Once:
+    return _Once()
+
+
 def program_of(definition: str) -> Any:
     """The parsed definition; parsing takes tens of milliseconds."""
+    once = _once(definition)
+    with once.lock:
+        if once.program is None:
+            once.program = _parsed(definition)
+        return once.program
+
+
+def _parsed(definition: str) -> Any:
     from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 
     machine = json.loads(definition)
