@@ -111,6 +111,7 @@ class Matrix:
     ended: dict[str, dict[str, Any]] = field(default_factory=dict)
     reviews: list[dict[str, Any]] = field(default_factory=list)
     batch: dict[str, Any] = field(default_factory=dict)
+    unserved: dict[str, Any] = field(default_factory=dict)
     invoked_before: dict[str, int] = field(default_factory=dict)
 
     def start(self, name: str, keys: Iterable[str]) -> None:
@@ -258,6 +259,7 @@ def matrix(shop: Shop, photos: Photos) -> Matrix:
             found.wait([key for name in (*SLOW, "throttle") for key in found.documents[name]])
     with without_endpoint(shop):
         found.start("endpoint missing", found.hit["endpoint missing"])
+        found.unserved = shop.batch(source="prefix", s3_prefix="matrix/endpoint missing/")
         found.wait(found.hit["endpoint missing"])
     found.reviews = shop.reviews()
     return found
@@ -351,6 +353,14 @@ def test_a_batch_of_all_loses_nothing(matrix: Matrix) -> None:
     assert all(row["s3_key"] in row["reason"] for row in rows if row["status"] == "failed")
     queued = [r["s3_key"] for r in matrix.reviews if r["execution_arn"] == matrix.batch["executionArn"]]
     assert sorted(queued) == sorted(key for key, end in wanted.items() if end == "needs_review")
+
+
+def test_a_batch_without_an_endpoint_leaves_every_image_for_another_time(matrix: Matrix) -> None:
+    assert matrix.unserved["error"] == "TOLERATED_FAILURES_EXCEEDED"
+    summary = json.loads(matrix.unserved["cause"])
+    assert (summary["items"], summary["errors"]) == (HIT, {"EndpointNotDeployed": HIT})
+    left = [json.loads(line)["s3_key"] for line in matrix.shop.get(summary["left_uri"]).splitlines()]
+    assert sorted(left) == sorted(matrix.hit["endpoint missing"])
 
 
 def test_a_batch_whose_function_crashes_or_is_throttled_loses_nothing(matrix: Matrix) -> None:
