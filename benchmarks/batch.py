@@ -51,7 +51,8 @@ Figures = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="figures as one JSON object")
-    parser.add_argument("--home", type=Path, help="SCONES_HOME of an account with an endpoint (default: make one)")
+    home = "SCONES_HOME of an account with an endpoint; images and reviews stay in it (default: a new account)"
+    parser.add_argument("--home", type=Path, help=home)
     parser.add_argument("--executions", type=int, default=400, help="of each run from several clients")
     parser.add_argument("--largest", type=int, default=BATCHES[-1], help="images of the largest batch")
     parser.add_argument("--repeat", type=int, default=3)
