@@ -171,7 +171,8 @@ def install(sagemaker: SageMaker) -> None:
         return job_runs.create(sagemaker, TransformRun, request, _check)
 
     def describe(request: dict[str, Any]) -> dict[str, Any]:
-        return job_runs.find(sagemaker, TransformRun, request["TransformJobName"])
+        record = job_runs.find(sagemaker, TransformRun, request["TransformJobName"])
+        return {name: value for name, value in record.items() if name != "LastModifiedTime"}  # only lists tell it
 
     def stop(request: dict[str, Any]) -> None:
         job_runs.stop(sagemaker, TransformRun, request["TransformJobName"])

@@ -212,14 +212,8 @@ def _wait_until_saved(account: RunningAccount) -> None:
 
 
 def test_an_unknown_action_is_an_error_of_the_service(account: RunningAccount) -> None:
-    with pytest.raises(ClientError, match="does not implement SageMaker's CreateTransformJob") as refused:
-        account.client("sagemaker").create_transform_job(
-            TransformJobName="x",
-            ModelName="x",
-            TransformInput={"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b"}}},
-            TransformOutput={"S3OutputPath": "s3://b"},
-            TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
-        )
+    with pytest.raises(ClientError, match="does not implement SageMaker's ListNotebookInstances") as refused:
+        account.client("sagemaker").list_notebook_instances()
     assert refused.value.response["Error"]["Code"] == "UnknownOperationException"
 
 
@@ -296,6 +290,16 @@ def _call_everything(account: RunningAccount, sagemaker: Any) -> None:
     sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
     sagemaker.describe_model(ModelName=name)
     sagemaker.list_models()
+    sagemaker.create_transform_job(
+        TransformJobName=name,
+        ModelName=name,
+        TransformInput={"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{data}/model"}}},
+        TransformOutput={"S3OutputPath": f"s3://{data}/answers"},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    )
+    sagemaker.stop_transform_job(TransformJobName=name)
+    wait_for_job(account, "Transform", name)
+    sagemaker.list_transform_jobs()
     sagemaker.delete_model(ModelName=name)
 
     sagemaker.create_model_package_group(ModelPackageGroupName=name)
