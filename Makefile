@@ -15,7 +15,7 @@ run: $(STAMP) ## the whole loop on a fresh stand-in account, with real images
 	@$(BIN)/scones demo $(ARGS)
 
 test: $(STAMP) ## unit tests, then the loop on real images in a stand-in account
-	@$(BIN)/python -m pytest -q $(or $(ARGS),tests/unit tests/local)
+	@$(BIN)/python -m pytest -q $(or $(ARGS),-n 2 --dist loadfile tests/unit tests/local)
 
 check: $(STAMP) ## format, lint, types, import rules
 	@$(BIN)/ruff format --check --quiet .

@@ -67,6 +67,7 @@ setup(
             "pandas-stubs>=2.2",
             "pytest>=8.3,<10",
             "pytest-cov>=6,<8",
+            "pytest-xdist>=3.6,<4",  # test files side by side: most of their time is waiting
             "ruff>=0.9,<1",
         ],
     },

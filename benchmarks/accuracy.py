@@ -60,12 +60,17 @@ def main() -> None:
         if arguments.cv:
             folds = [fold_dataset(sources[0], fold, arguments.folds, folder) for fold in range(arguments.folds)]
             report["cv"] = [measure(f"fold {number}", fold, 0, options, arguments) for number, fold in enumerate(folds)]
+            report["out_of_fold"] = best_temperatures(report["cv"])
+    for row in [*report["test"], *report.get("cv", [])]:
+        del row["logits"], row["labels"]
     report["summary"] = {part: summary(report[part]) for part in ("test", "cv") if report.get(part)}
     if arguments.json:
         print(json.dumps(report, indent=2))
         return
     for part, row in report["summary"].items():
         print(f"{part}: {text(row)}")
+    for name, row in report.get("out_of_fold", {}).items():
+        print(f"out of fold, {name} is least at T {row['temperature']:.2f}: {text(row)}")
 
 
 def filtered(seed: int, arguments: argparse.Namespace, folder: Path) -> Path:
@@ -118,6 +123,7 @@ def measure(name: str, dataset: Path, seed: int, options: list[Any], arguments: 
     probabilities = predict_fn(images, model_fn(str(model)))
     row = {**scores(probabilities, labels), "temperature": record["temperature"]}
     row |= {"cpu_seconds": record["cpu_seconds"], "process_cpu_seconds": record["process_cpu_seconds"]}
+    row |= {"logits": np.log(np.maximum(probabilities, 1e-30)) * record["temperature"], "labels": labels}
     if not arguments.json:
         processes = " + ".join(f"{seconds:.0f}" for seconds in row["process_cpu_seconds"])
         print(f"{name}: {text(row)} (processes {processes}), T {row['temperature']:.2f}", flush=True)
@@ -136,6 +142,22 @@ def scores(probabilities: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) ->
         "passing_accuracy": float(right[passing].mean()) if passing.any() else 1.0,
         "calibration_error": float(sum(gaps) / len(labels)),
     }
+
+
+def best_temperatures(folds: list[Row]) -> dict[str, Row]:
+    """The one temperature for all folds that two scores of their held-out answers ask for, and what it lets pass."""
+    logits, labels = (np.concatenate([fold[name] for fold in folds]) for name in ("logits", "labels"))
+    truth = np.eye(logits.shape[1])[labels]
+    candidates = []
+    for temperature in np.arange(0.4, 1.61, 0.05):
+        scaled = np.exp(logits / temperature - (logits / temperature).max(axis=1, keepdims=True))
+        probabilities = scaled / scaled.sum(axis=1, keepdims=True)
+        row = {**scores(probabilities, labels), "temperature": float(temperature)}
+        row |= {"cpu_seconds": sum(fold["cpu_seconds"] for fold in folds)}
+        row["log loss"] = float(-np.log(np.maximum((probabilities * truth).sum(axis=1), 1e-30)).mean())
+        row["squared error"] = float(((probabilities - truth) ** 2).sum(axis=1).mean())
+        candidates.append(row)
+    return {name: min(candidates, key=lambda row: row[name]) for name in ("log loss", "squared error")}
 
 
 def summary(rows: list[Row]) -> Row:
