@@ -118,7 +118,8 @@ def test_the_functions_get_the_variables_they_read(template: dict[str, Any]) -> 
             zipped = artifacts.function_zip(properties["Handler"].split(".")[1])
             with zipfile.ZipFile(io.BytesIO(zipped.data)) as archive:
                 source = "".join(archive.read(name).decode() for name in archive.namelist())
-            read = set(re.findall(r'os\.environ(?:\.get\(|\[)"([A-Z_]+)"', source)) - {"_X_AMZN_TRACE_ID"}
+            optional = {"_X_AMZN_TRACE_ID", "ENDPOINT_TIMEOUT_SECONDS"}
+            read = set(re.findall(r'os\.environ(?:\.get\(|\[)"([A-Z_]+)"', source)) - optional
             if "aws_lambda_powertools" in source:
                 read |= {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
                 assert "AWSLambdaPowertoolsPythonV3" in str(properties["Layers"])
