@@ -369,11 +369,12 @@ def test_ctrl_c_ends_every_child_and_the_next_start_works(tmp_path: Path, real_a
         start_new_session=True,
     )
     try:
-        wait_until(lambda: any("training/train.py" in " ".join(p.cmdline()) for p in processes_of(shop)), timeout_s=120)
+        wait_until(lambda: any("training/train.py" in line for line in processes_of(shop)), timeout_s=120)
         os.killpg(demo.pid, 2)
         assert demo.wait(60) != 0
     finally:
         demo.kill()
+        demo.wait()
     wait_until(lambda: not processes_of(shop), timeout_s=30)
     shop.succeeds("account", "start")
     executions = shop.client("sagemaker").list_pipeline_executions(PipelineName=TRAINING)["PipelineExecutionSummaries"]
@@ -390,11 +391,12 @@ def test_an_interruption_while_the_account_starts_leaves_no_server(
         shop.command("demo"), env=shop.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        wait_until(lambda: any("local_account" in " ".join(p.cmdline()) for p in processes_of(shop)))
+        wait_until(lambda: any("local_account" in line for line in processes_of(shop)))
         demo.send_signal(number)
         _, said = demo.communicate(timeout=60)
     finally:
         demo.kill()
+        demo.wait()
     assert demo.returncode != 0
     assert "interrupted" in said
     assert "Traceback" not in said
@@ -425,14 +427,14 @@ def test_a_demo_that_fails_stops_the_account_when_asked_to(tmp_path: Path, real_
     assert not processes_of(shop)
 
 
-def processes_of(shop: Shop) -> list[psutil.Process]:
-    """Every process of the account whose state lies in this home."""
+def processes_of(shop: Shop) -> list[str]:
+    """The command line of every process of the account whose state lies in this home."""
     found = []
     for process in psutil.process_iter(["cmdline", "environ"]):
         if process.pid != os.getpid() and process.info["environ"] and process.info["cmdline"]:
             text = " ".join(process.info["cmdline"]) + process.info["environ"].get("AWS_ENDPOINT_URL", "")
             if str(shop.home) in text or f"127.0.0.1:{shop.port}" in text:
-                found.append(process)
+                found.append(text)
     return found
 
 
