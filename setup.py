@@ -28,7 +28,7 @@ setup(
     python_requires=">=3.11",
     packages=PACKAGES,
     package_data={
-        "infrastructure": ["templates/*.yaml"],
+        "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "monitoring": ["report.html"],
         "processing": ["evaluation.html"],
     },

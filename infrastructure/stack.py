@@ -1,7 +1,7 @@
 """Deploys one stage: artifacts, then the stack, then the SageMaker pipelines. Deploying twice changes nothing.
 
-Runs on a laptop or in CodeBuild. Reads the repository and `templates/stack.yaml`; writes the artifact bucket, the
-stack and the pipelines of the connection's account, which is AWS or the stand-in account.
+Runs on a laptop or in CodeBuild. Reads the repository; writes the artifact bucket, the stack and the pipelines of the
+connection's account, which is AWS or the stand-in account.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from infrastructure.cloudformation import Progress, Stack, StackError
 from infrastructure.removal import destroy
+from infrastructure.template import stage_template
 from scones import artifacts, threshold
 from scones.artifacts import Artifact, Artifacts
 from scones.connection import Connection
@@ -23,8 +23,6 @@ from scones.layers import image_layer
 from scones.settings import WorkflowSettings
 
 __all__ = ["StackError", "StackOutputs", "deploy", "destroy", "outputs"]
-
-TEMPLATE = Path(__file__).parent / "templates" / "stack.yaml"
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def deploy(connection: Connection, progress: Progress) -> StackOutputs:
         progress(f"uploaded s3://{names.artifact_bucket}/{key}")
     with threshold.kept(connection, progress):
         found = Stack(names.stack, connection.client("cloudformation")).apply(
-            TEMPLATE.read_text(encoding="utf-8"),
+            stage_template(),
             template_parameters(connection, built, layer),
             {"project": names.project, "stage": names.stage},
             progress,

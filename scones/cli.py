@@ -17,6 +17,7 @@ from botocore.parsers import ResponseParserError
 from rich.markup import escape
 
 from infrastructure import stack
+from infrastructure.template import stage_template
 from local_account.errors import AccountError
 from scones import artifacts, demo, endpoint, executions, registry, screen
 from scones.artifacts import ArtifactError
@@ -88,8 +89,11 @@ def destroy(stage: Stage = "local", yes: bool = typer.Option(False, "--yes", "-y
 def build(
     out: Annotated[Path, typer.Option(help="Folder for the artefacts.")] = PROJECT_ROOT / "build" / "artifacts",
 ) -> None:
-    """Build the artefacts that go to AWS: the Lambda zips and the container source archive."""
-    for path in artifacts.write(stack.build_artifacts(), out):
+    """Build the artefacts that go to AWS: the Lambda zips, the container source archive and the stack's template."""
+    written = artifacts.write(stack.build_artifacts(), out)
+    template = out / "stack.yaml"
+    template.write_text(stage_template(), encoding="utf-8")
+    for path in (*written, template):
         screen.out.print(str(path), markup=False)
 
 

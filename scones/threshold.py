@@ -26,7 +26,7 @@ from scones.registry import ModelVersion
 
 BACK_TO_DEFAULT = "default"
 STACK = "the stack"
-"""Who changed the threshold, in the document that `templates/stack.yaml` creates."""
+"""Who changed the threshold, in the document that the stack creates."""
 
 
 class NotAThresholdError(SconesError):

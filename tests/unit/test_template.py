@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from cfnlint.decode import cfn_yaml
 
-from infrastructure.stack import TEMPLATE, template_parameters, tls_only_policy
+from infrastructure.stack import template_parameters, tls_only_policy
+from infrastructure.template import PARTS, TemplateError, stage_template
 from scones import artifacts
 from scones.connection import Connection
 from scones.names import Names
@@ -26,7 +27,7 @@ JOBS = {"JobPolicy", "ModelRole"}
 
 @pytest.fixture(scope="module")
 def template() -> dict[str, Any]:
-    document: dict[str, Any] = cfn_yaml.load(str(TEMPLATE))
+    document: dict[str, Any] = cfn_yaml.loads(stage_template())
     return document
 
 
@@ -45,9 +46,10 @@ def allow_statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
                     yield name, statement
 
 
-def test_cfn_lint_accepts_it() -> None:
+def test_cfn_lint_accepts_it(tmp_path: Path) -> None:
+    (tmp_path / "stack.yaml").write_text(stage_template(), encoding="utf-8")
     linter = Path(sys.executable).with_name("cfn-lint")
-    answer = subprocess.run([linter, str(TEMPLATE)], capture_output=True, text=True, check=False)
+    answer = subprocess.run([linter, str(tmp_path / "stack.yaml")], capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stdout) == (0, ""), answer.stdout + answer.stderr
 
 
@@ -153,8 +155,28 @@ def test_every_state_machine_logs_its_failures_and_is_traced(template: dict[str,
         assert machine["TracingConfiguration"] == {"Enabled": True}
 
 
-def test_the_template_fits_a_request(template: dict[str, Any]) -> None:
-    assert TEMPLATE.stat().st_size <= 51_200  # CreateChangeSet, TemplateBody
+def test_the_template_fits_a_request() -> None:
+    assert len(stage_template().encode()) <= 51_200  # CreateChangeSet, TemplateBody
+
+
+def test_every_part_is_in_the_template(template: dict[str, Any]) -> None:
+    parts = [cfn_yaml.load(str(path)) for path in PARTS.glob("*.yaml")]
+    for section in ("Parameters", "Resources", "Outputs"):
+        assert sorted(template[section]) == sorted(name for part in parts for name in part.get(section, {}))
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("Resources:\n  Bucket: {}\n", r"Resources Bucket stands in a\.yaml and in b\.yaml"),
+        ("Resource:\n  Queue: {}\n", r"b\.yaml: Resource is no section of a template"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(tmp_path: Path, second: str, message: str) -> None:
+    (tmp_path / "a.yaml").write_text("Resources:\n  Bucket: {}\n", encoding="utf-8")
+    (tmp_path / "b.yaml").write_text(second, encoding="utf-8")
+    with pytest.raises(TemplateError, match=message):
+        stage_template(tmp_path)
 
 
 def test_the_data_bucket_is_private_versioned_and_encrypted(template: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from infrastructure.stack import TEMPLATE
+from infrastructure.template import stage_template
 from scones import batch, threshold
 from scones.errors import SconesError
 from scones.review import check_label, ground_truth
@@ -77,7 +77,7 @@ def test_something_has_to_be_set(now: Thresholds | None, classes: list[str]) -> 
 
 def test_the_stack_signs_what_it_sets() -> None:
     """By this a threshold that a person set is told from the stack's."""
-    template = TEMPLATE.read_text(encoding="utf-8")
+    template = stage_template()
     (value,) = [line for line in template.splitlines() if '"changed_by"' in line]
     assert f'"changed_by": "{threshold.STACK}"' in value
 

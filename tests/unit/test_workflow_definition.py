@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from infrastructure.template import stage_template
 from tests.unit.asl_rules import problems
 from tests.unit.definitions import check_sample
 
@@ -99,7 +100,7 @@ def test_the_functions_follow_each_other(texts: dict[tuple[str, str], str], stat
 
 
 def test_every_placeholder_is_filled_by_the_stack(texts: dict[tuple[str, str], str]) -> None:
-    template = (ROOT / "infrastructure/templates/stack.yaml").read_text(encoding="utf-8")
+    template = stage_template()
     for (_, name), text in texts.items():
         machine = {"inference-workflow": "Workflow", "inference-express": "ExpressWorkflow"}.get(name, "BatchWorkflow")
         resource = template.partition(f"\n  {machine}:\n")[2].partition("\n\n")[0]
@@ -182,7 +183,7 @@ def test_the_endpoint_gets_the_executions_name(texts: dict[tuple[str, str], str]
 
 
 def test_every_state_has_a_time_limit_above_its_function(texts: dict[tuple[str, str], str]) -> None:
-    template = (ROOT / "infrastructure/templates/stack.yaml").read_text(encoding="utf-8")
+    template = stage_template()
     limits = dict(re.findall(r"FunctionName: !Ref (\w+)Name\n(?:      .*\n)*?      Timeout: (\d+)\n", template))
     assert len(limits) >= 6
     for text in texts.values():
