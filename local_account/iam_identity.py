@@ -1,0 +1,123 @@
+"""Who calls: temporary credentials of roles, for the processes that the account starts and for sts:AssumeRole.
+
+Runs in the server process and keeps the sessions in memory: after a restart their credentials are refused as expired,
+and whatever the account starts then gets new ones. A session of a process lasts as long as the server does; AWS renews
+such credentials behind the process's back. Credentials that were not given out here are the account owner's.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+# Temporary keys begin with ASIA (IAM User Guide, unique identifiers); the rest of the prefix tells ours from real ones
+# that a user may have in the environment.
+KEY_PREFIX = "ASIASTANDIN"
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_KEY = re.compile(rf"{KEY_PREFIX}[A-Z2-7]{{9}}")
+_AUTHORIZATION = re.compile(r"Credential=([^/]+)/")
+_ROLE_ARN = re.compile(r"arn:aws:iam::(\d{12}):role/(?:.*/)?([\w+=,.@-]+)")
+_NOT_IN_A_SESSION_NAME = re.compile(r"[^\w+=,.@-]")
+
+
+@dataclass(frozen=True)
+class Session:
+    """One session of a role. ``policy`` further limits it (AssumeRole's ``Policy``); ``expires`` is epoch seconds."""
+
+    role_arn: str
+    name: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str = field(repr=False)
+    expires: float | None = None
+    policy: str | None = None
+
+    @property
+    def account_id(self) -> str:
+        return self.role_arn.split(":")[4]
+
+    @property
+    def role_name(self) -> str:
+        return self.role_arn.rpartition("/")[2]
+
+    @property
+    def arn(self) -> str:
+        """The session's ARN, which leaves out the role's path."""
+        return f"arn:aws:sts::{self.account_id}:assumed-role/{self.role_name}/{self.name}"
+
+    def environment(self) -> dict[str, str]:
+        """What AWS clients of a process read; goes over the owner's credentials of ``Account.environment``."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_SESSION_TOKEN": self.token,
+        }
+
+
+class InvalidCredentialsError(Exception):
+    """Credentials of a session that has ended, or with a session token that is not theirs."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+_sessions: dict[str, Session] = {}
+_lock = threading.Lock()
+
+
+def new_session(
+    role_arn: str, session_name: str, duration_s: float | None = None, policy: str | None = None
+) -> Session:
+    """Give out credentials of a role; raises ValueError for what is no role's ARN."""
+    if not _ROLE_ARN.fullmatch(role_arn):
+        raise ValueError(f"expected the ARN of a role (arn:aws:iam::ACCOUNT:role/NAME), got {role_arn!r}")
+    name = _NOT_IN_A_SESSION_NAME.sub("-", session_name)[:64]
+    key = KEY_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(20 - len(KEY_PREFIX)))
+    expires = None if duration_s is None else time.time() + duration_s
+    session = Session(role_arn, name, key, secrets.token_urlsafe(30), secrets.token_urlsafe(120), expires, policy)
+    with _lock:
+        _sessions[key] = session
+    return session
+
+
+def session_environment(role_arn: str, session_name: str) -> dict[str, str]:
+    """Variables with which a process's AWS clients call as ``role_arn``; merge them over ``Account.environment()``.
+
+    Raises ValueError for what is no role's ARN.
+    """
+    return new_session(role_arn, session_name).environment()
+
+
+def find_session(access_key: str) -> Session | None:
+    """The session with this access key, also one that has expired."""
+    return _sessions.get(access_key)
+
+
+def caller(environ: dict[str, Any]) -> Session | None:
+    """The role session that signed a request (WSGI), None for the owner; raises InvalidCredentialsError."""
+    authorization = environ.get("HTTP_AUTHORIZATION", "")
+    token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
+    if KEY_PREFIX in authorization:
+        match = _AUTHORIZATION.search(authorization)
+        key = match[1] if match else ""
+    elif KEY_PREFIX in (query := environ.get("QUERY_STRING", "")):  # a presigned address
+        parts = {name.lower(): values[0] for name, values in parse_qs(query).items()}
+        key = parts.get("x-amz-credential", "").partition("/")[0] or parts.get("awsaccesskeyid", "")
+        token = parts.get("x-amz-security-token", token)
+    else:
+        return None
+    if not _KEY.fullmatch(key):
+        return None
+    session = _sessions.get(key)
+    if session is None or (session.expires is not None and session.expires < time.time()):
+        raise InvalidCredentialsError("ExpiredToken", "The security token included in the request is expired")
+    if not secrets.compare_digest(session.token.encode(), token.encode()):
+        message = "The security token included in the request is invalid."
+        raise InvalidCredentialsError("InvalidClientTokenId", message)
+    return session
