@@ -8,7 +8,9 @@ the same number of threads, and because two members then use two cores fully.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +47,8 @@ TASKS = {
 def main(argv: list[str] | None = None) -> int:
     """Run one task and write its result; the exit status."""
     arguments = _parse(argv)
+    if arguments.until_input_ends:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # absent from the stubs
@@ -68,7 +72,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--member", type=int, required=True)
     parser.add_argument("--learning-rate", type=float, default=0.0, help="0: the task's own")
+    parser.add_argument("--until-input-ends", action="store_true", help="end with whoever holds the standard input")
     return parser.parse_args(argv)
+
+
+def _end_with_input() -> None:
+    """End this process at once when train.py is gone, even killed: nobody would read the result."""
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
 
 
 def _job(arguments: argparse.Namespace) -> Job:

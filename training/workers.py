@@ -41,11 +41,12 @@ class Workers:
             options += ["--inputs", *map(str, inputs)]
         waiting = list(enumerate(files))
         running: dict[int, subprocess.Popen[bytes]] = {}
+        watched, held = os.pipe()  # nothing is ever written: it ends with this process, however that ends
         try:
             while waiting or running:
                 while waiting and len(running) < (os.cpu_count() or 1):
                     number, file = waiting.pop(0)
-                    running[number] = self._start(options, number, file)
+                    running[number] = self._start(options, number, file, watched)
                 for number in [number for number, process in running.items() if process.poll() is not None]:
                     _require_success(number, running.pop(number), files[number])
                 time.sleep(POLL_SECONDS)
@@ -53,18 +54,20 @@ class Workers:
             for process in running.values():
                 process.kill()
                 process.wait()
+            os.close(watched)
+            os.close(held)
         return files
 
-    def _start(self, options: list[str], number: int, file: Path) -> subprocess.Popen[bytes]:
+    def _start(self, options: list[str], number: int, file: Path, watched: int) -> subprocess.Popen[bytes]:
         """Start ``python -m training.member``; it finds the packages however this process was started."""
         command = [sys.executable, "-m", "training.member", "--dataset", str(self.dataset), "--output", str(file)]
-        command += ["--seed", str(self.seed), "--member", str(number), *options]
+        command += ["--seed", str(self.seed), "--member", str(number), "--until-input-ends", *options]
         if self.checkpoints is not None:
             command += ["--checkpoint", str(self.checkpoints / file.name)]
         search_path = os.pathsep.join([str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, "PYTHONPATH": search_path, "OMP_NUM_THREADS": "1", **KEEP_MEMORY}
         with file.with_suffix(".err").open("wb") as errors:
-            return subprocess.Popen(command, env=environment, stderr=errors)
+            return subprocess.Popen(command, env=environment, stdin=watched, stderr=errors)
 
 
 def read_results(files: list[Path]) -> list[Result]:

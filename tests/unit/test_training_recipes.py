@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,21 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(dataset: Path,
     assert set(results[0]["tensors"]) == set(results[1]["tensors"])
     for name, tensor in results[0]["tensors"].items():
         assert torch.equal(tensor, results[1]["tensors"][name]), name
+
+
+def test_the_members_end_with_a_training_that_is_killed(dataset: Path, tmp_path: Path) -> None:
+    places = ["--dataset", str(dataset), "--model-dir", str(tmp_path / "model"), "--output-dir", str(tmp_path)]
+    command = [sys.executable, "training/train.py", *places, "--epochs", "1000000"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout is not None
+        started: set[str] = set()
+        while started != {"member=0", "member=1"}:
+            started.add(training.stdout.readline().split()[1])
+        training.kill()
+        for _line in training.stdout:  # ends when the last process that prints here is gone
+            pass
+    assert training.returncode == -signal.SIGKILL
 
 
 def test_a_foreign_or_broken_checkpoint_is_left_alone_and_named(
