@@ -94,6 +94,8 @@ def template_parameters(connection: Connection, built: Artifacts, layer: Artifac
         "ExpressWorkflowKey": built.documents["inference-express"].key,
         "BatchWorkflowKey": built.documents["batch-workflow"].key,
         "DataBucketName": names.data_bucket,
+        "DataKeyAlias": names.key_alias,
+        "NotificationTopicName": names.notification_topic,
         "SerializeImageName": names.function("serialize_image"),
         "ClassifyImageName": names.function("classify_image"),
         "FilterInferencesName": names.function("filter_inferences"),

@@ -150,3 +150,19 @@ class Names:
     @property
     def approval_rule(self) -> str:
         return f"{self.prefix}-model-package-approved"
+
+    # What was deployed, who has to know, and the key for all of it.
+    @property
+    def deployments_table(self) -> str:
+        """DynamoDB: what is wanted of the endpoint, who works on it, and a record of every deployment."""
+        return f"{self.prefix}-deployments"
+
+    @property
+    def notification_topic(self) -> str:
+        """SNS: everything that somebody should hear of."""
+        return f"{self.prefix}-notifications"
+
+    @property
+    def key_alias(self) -> str:
+        """KMS: the key that encrypts the stage's data."""
+        return f"alias/{self.prefix}-data"

@@ -96,6 +96,7 @@ def test_only_the_code_that_has_to_touches_sagemaker_or_s3(template: dict[str, A
         "DeployApprovedModelRole": {"logs", "sagemaker", "iam"},
         "WorkflowRole": {"lambda", "logs", "sqs", "xray"},
         "BatchWorkflowRole": {"lambda", "logs", "s3", "states", "xray"},
+        "NotificationTopicPolicy": {"sns"},
     }
 
 
