@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 # Signing name -> moto's module of that service.
 MOTO_MODULES = {
+    "dynamodb": "dynamodb",
     "events": "events",
     "iam": "iam",
     "kms": "kms",

@@ -35,6 +35,7 @@ BACKENDS = {
     "sqs": ("moto.sqs.models", "sqs_backends"),
     "sns": ("moto.sns.models", "sns_backends"),
     "kms": ("moto.kms.models", "kms_backends"),
+    "dynamodb": ("moto.dynamodb.models", "dynamodb_backends"),
 }
 STOPPED_CAUSE = "The stand-in account was stopped while this execution was running."
 _LIVE_ATTRIBUTES = ("exec_worker", "_cloud_watch_logging_session", "_activity_store", "input_data")

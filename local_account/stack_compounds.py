@@ -25,6 +25,7 @@ from local_account.stack_resources import (
     only,
     without,
 )
+from local_account.stack_tables import Table
 
 
 class Rule(Kind):
@@ -246,6 +247,7 @@ class Key(ApiKind):
 
 
 COMPOUNDS: dict[str, Kind] = {
+    "AWS::DynamoDB::Table": Table(),
     "AWS::Events::Rule": Rule(),
     "AWS::IAM::ManagedPolicy": ManagedPolicy(),
     "AWS::IAM::Policy": Policy(),

@@ -37,6 +37,14 @@ def _fill(account: RunningAccount) -> dict[str, Any]:
     account.client("iam").put_role_policy(RoleName="foreign", PolicyName="p", PolicyDocument=json.dumps(policy))
     account.client("ssm").put_parameter(Name="/kept", Value="value", Type="String")
     function = shop.function(ECHO)
+    dynamodb = account.client("dynamodb")
+    dynamodb.create_table(
+        TableName="kept",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    dynamodb.put_item(TableName="kept", Item={"id": {"S": "a"}, "n": {"N": "1.5"}, "m": {"M": {"b": {"BOOL": True}}}})
     queue = account.client("sqs").create_queue(QueueName="kept")["QueueUrl"]
     account.client("sqs").send_message(QueueUrl=queue, MessageBody="waiting")
     topic = account.client("sns").create_topic(Name="kept")["TopicArn"]
@@ -124,6 +132,15 @@ def test_identities_parameters_and_keys_are_kept(restarted: Any) -> None:
     assert account.client("ssm").get_parameter(Name="/kept")["Parameter"]["Value"] == "value"
     assert account.client("kms").describe_key(KeyId=made["key"])["KeyMetadata"]["KeyId"] == made["key"]
     assert account.client("sagemaker").describe_model_package_group(ModelPackageGroupName="kept")
+
+
+def test_tables_are_kept_and_their_conditions_hold(restarted: Any) -> None:
+    account, _made = restarted
+    dynamodb = account.client("dynamodb")
+    item = dynamodb.get_item(TableName="kept", Key={"id": {"S": "a"}})["Item"]
+    assert item == {"id": {"S": "a"}, "n": {"N": "1.5"}, "m": {"M": {"b": {"BOOL": True}}}}
+    with pytest.raises(dynamodb.exceptions.ConditionalCheckFailedException):
+        dynamodb.put_item(TableName="kept", Item=item, ConditionExpression="attribute_not_exists(id)")
 
 
 def test_functions_still_run(restarted: Any) -> None:
