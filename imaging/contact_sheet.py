@@ -5,6 +5,7 @@ Runs in containers: the filter job writes it as ``contact_sheet.png`` beside ``d
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -53,6 +54,7 @@ def contact_sheet(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]
     return sheet
 
 
+@functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 

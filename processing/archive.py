@@ -39,7 +39,7 @@ class TarStream:
         self._inflater = isal_zlib.decompressobj(wbits=GZIP_WINDOW) if file.read(2) == b"\x1f\x8b" else None
         file.seek(0)
         self._digest = hashlib.sha256()
-        self._ready = bytearray()
+        self._ready = memoryview(b"")
         self._at = 0
         self._max_bytes = max_bytes
 
@@ -50,27 +50,36 @@ class TarStream:
         """At most ``size`` bytes, fewer only at the end. Raises ArchiveRefusedError when the caps are passed."""
         if not 0 <= size <= MAX_READ:
             raise ArchiveRefusedError("it holds a header of more than 1 MiB: refused")
-        while len(self._ready) < size and (chunk := self._more()):
-            self._ready += chunk
-        piece = bytes(self._ready[:size])
-        del self._ready[:size]
-        self._at += len(piece)
-        if self._at > self._max_bytes:
-            raise ArchiveRefusedError(f"it unpacks to more than {self._max_bytes:,} bytes: refused")
-        return piece
+        return b"".join(self.pieces(size))
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """The next ``size`` bytes, fewer only at the end, as they come and without a copy; ArchiveRefusedError."""
+        while size:
+            if not self._ready and not self._inflate_more():
+                return
+            piece, self._ready = self._ready[:size], self._ready[size:]
+            size -= len(piece)
+            self._at += len(piece)
+            if self._at > self._max_bytes:
+                raise ArchiveRefusedError(f"it unpacks to more than {self._max_bytes:,} bytes: refused")
+            yield piece
 
     def seek(self, position: int) -> int:
         if position < self._at:
             raise ArchiveRefusedError("it points backwards: refused")
-        while self._at < position and self.read(min(position - self._at, MAX_READ)):
+        for _ in self.pieces(position - self._at):
             pass
         return self._at
 
     def finish(self) -> str:
         """Read what is left, so that the checksum is compared; the archive's SHA-256."""
-        while self.read(MAX_READ):
+        for _ in self.pieces(self._max_bytes + 1):
             pass
         return self._digest.hexdigest()
+
+    def _inflate_more(self) -> bool:
+        self._ready = memoryview(self._more())
+        return bool(self._ready)
 
     def _more(self) -> bytes:
         if self._inflater is None:
@@ -163,15 +172,11 @@ def _checked(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         yield member
 
 
-def _content(stream: TarStream, member: tarfile.TarInfo) -> Iterator[bytes]:
-    left = member.size
+def _content(stream: TarStream, member: tarfile.TarInfo) -> Iterator[memoryview]:
     stream.seek(member.offset_data)
-    while left > 0:
-        chunk = stream.read(min(left, CHUNK))
-        if not chunk:
-            raise EOFError(f"{member.name[:MAX_NAME]} ends in the middle")
-        left -= len(chunk)
-        yield chunk
+    yield from stream.pieces(member.size)
+    if stream.tell() < member.offset_data + member.size:
+        raise EOFError(f"{member.name[:MAX_NAME]} ends in the middle")
 
 
 def sha256_file(path: Path) -> str:

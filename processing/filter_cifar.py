@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import numpy as np
 from imaging.contact_sheet import COLUMNS, SHEET_FILE, contact_sheet
 from imaging.dataset import MANIFEST_FILE, SPLITS, Checks, Manifest, format_rows
 from imaging.decode import Pixels
-from imaging.png import encode_pngs
+from imaging.png import encode_drawing, encode_pngs
 from processing.cifar_source import find_archive, find_batches, read_archive, read_batches
 from processing.dataset_checks import Copy, check_counts, counts, find_copies, leave_out_copies, refuse_copies
 from processing.folder_source import is_image_folder, read_image_folder
@@ -34,9 +34,9 @@ from processing.source import LabelledImages, Source
 ARCHIVE = "cifar-100-python.tar.gz"
 CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]*")  # it becomes part of file names and of S3 keys
 PARTIAL = ".partial-"
-PARALLEL_PARTS = 8  # of 1,024 images
+PARALLEL_IMAGES = 8_000
 DIGEST_AND_SPACES = 66  # characters before the name in a line of sha256sum
-_adopted: list[Callable[[slice], list[str]]] = []  # in a writing process, what it does
+_adopted: list[Callable[[str], str]] = []  # in a writing process, what it does
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -108,11 +108,11 @@ def write_dataset(source: Source, output: Path, seed: int, validation_fraction: 
             source_sha256=source.sha256,
             seed=seed,
             validation_fraction=validation_fraction,
-            digests={split: _write_split(kept[split], source.classes, partial, split) for split in SPLITS},
+            digests=_write_splits(kept, source.classes, partial),
             checks=_report(source, splits, copies),
         )
         sheet = contact_sheet(source.classes, manifest["counts"], {s: _examples(kept[s], s, source) for s in SPLITS})
-        sheet.save(partial / SHEET_FILE, compress_level=1)
+        (partial / SHEET_FILE).write_bytes(encode_drawing(np.asarray(sheet)))
         (partial / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         _move_into_place(partial, output)
     return manifest
@@ -149,55 +149,66 @@ def _report(source: Source, splits: dict[str, LabelledImages], copies: list[Copy
     )
 
 
-def _write_split(images: LabelledImages, classes: list[str], folder: Path, split: str) -> str:
-    """Write the split's PNG files and its list; the digest that goes into ``dataset.json``."""
-    (folder / split).mkdir()
-    names = [f"{classes[label]}_{row:05d}.png" for label, row in zip(images.labels, images.rows, strict=True)]
+def _write_splits(splits: dict[str, LabelledImages], classes: list[str], folder: Path) -> dict[str, str]:
+    """Write the PNG files and the lists; the digests that go into ``dataset.json``.
 
-    def write(part: slice) -> list[str]:
-        lines = []
-        for name, png in zip(names[part], encode_pngs(images.pixels(images.rows[part])), strict=True):
-            _write_new(f"{folder}/{split}/{name}", png)
-            lines.append(f"{hashlib.sha256(png).hexdigest()}  {name}\n")
-        return lines
-
-    lines = [line for chunk in _in_parallel(write, list(images.parts())) for line in chunk]
-    (folder / f"{split}.lst").write_text(format_rows(zip(images.labels.tolist(), names, strict=True)), encoding="utf-8")
-    return hashlib.sha256("".join(sorted(lines, key=_name_of)).encode()).hexdigest()
-
-
-def _in_parallel(write: Callable[[slice], list[str]], parts: list[slice]) -> Iterable[list[str]]:
-    """Many parts in a process per core, which see the images without a copy; a few at once, before one would start.
-
-    Threads took longer than one alone: creating files is short work between long waits for the interpreter's lock.
+    Many files in a process per split, which sees the images without a copy; a few here, before one would start. A
+    process per core costs half as much again: two that create files in one folder wait for its lock in a loop. Threads
+    took longer than one alone: creating files is short work between long waits for the interpreter's lock.
     """
-    if len(parts) < PARALLEL_PARTS or sys.platform != "linux":
-        return list(map(write, parts))
+
+    def write(split: str) -> str:
+        return _write_split(splits[split], classes, folder, split)
+
+    if sum(len(images.rows) for images in splits.values()) < PARALLEL_IMAGES or sys.platform != "linux":
+        return {split: write(split) for split in SPLITS}
     # Imported here: importing these takes longer than writing the images of a few classes.
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(
-        os.cpu_count(), multiprocessing.get_context("fork"), initializer=_adopt, initargs=(write,)
-    ) as pool:
-        return list(pool.map(_write_part, parts))
+    workers = min(os.cpu_count() or 1, len(SPLITS))
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, fork, initializer=_adopt, initargs=(write,)) as pool:
+        return dict(zip(SPLITS, pool.map(_write_adopted, SPLITS), strict=True))
 
 
-def _adopt(write: Callable[[slice], list[str]]) -> None:
+def _adopt(write: Callable[[str], str]) -> None:
     _adopted.append(write)
 
 
-def _write_part(part: slice) -> list[str]:
-    return _adopted[0](part)
+def _write_adopted(split: str) -> str:
+    return _adopted[0](split)
+
+
+def _write_split(images: LabelledImages, classes: list[str], folder: Path, split: str) -> str:
+    (folder / split).mkdir()
+    names = [f"{classes[label]}_{row:05d}.png" for label, row in zip(images.labels, images.rows, strict=True)]
+    digests = []
+    with _opened_folder(folder / split) as descriptor:
+        for part in images.parts():
+            for name, png in zip(names[part], encode_pngs(images.pixels(images.rows[part])), strict=True):
+                _write_new(name, descriptor, png)
+                digests.append(f"{hashlib.sha256(png).hexdigest()}  {name}\n")
+    (folder / f"{split}.lst").write_text(format_rows(zip(images.labels.tolist(), names, strict=True)), encoding="utf-8")
+    return hashlib.sha256("".join(sorted(digests, key=_name_of)).encode()).hexdigest()
 
 
 def _name_of(line: str) -> str:
     return line[DIGEST_AND_SPACES:]
 
 
-def _write_new(path: str, content: Pixels) -> None:
+@contextmanager
+def _opened_folder(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write_new(name: str, folder: int, content: Pixels) -> None:
     """Write a file that is not there yet; without the objects of `open`, which cost more than the file."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
     try:
         os.write(descriptor, content.data)
     finally:
