@@ -32,6 +32,10 @@ def _no_event_bus(source: str, detail_type: str, *_: Any) -> None:
     raise RuntimeError(f"event {detail_type!r} of {source} was emitted before EventBridge was installed")
 
 
+def _no_alarms() -> None:
+    raise RuntimeError("alarms were to be evaluated before CloudWatch was installed")
+
+
 @dataclass
 class Account:
     """One account in one region. ``emit_event(source, detail_type, detail, resources)`` is set by EventBridge."""
@@ -42,7 +46,11 @@ class Account:
     region: str = REGION
     images: Mapping[str, Image] = field(default_factory=dict)
     """What stands for container images, by the repository's name."""
+    time_scale: float = 1.0
+    """How many times as fast as stated the waits of deployments pass."""
     emit_event: EmitEvent = _no_event_bus
+    evaluate_alarms: Callable[[], None] = _no_alarms
+    """Has every alarm look at the data that is there now; set by CloudWatch."""
     children: Children = field(default_factory=Children)
     snapshots: Snapshots = field(init=False)
     stopping: threading.Event = field(default_factory=threading.Event)

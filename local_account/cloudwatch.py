@@ -6,11 +6,13 @@ arrives, and all of them every ten seconds. Alarms on metric math are refused wh
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from moto.cloudwatch.exceptions import ValidationError
@@ -33,6 +35,8 @@ def install(account: Account) -> None:
     watch = AlarmWatch(account, deliverer_of(account))
     _install_alarms(watch)
     _install_data(watch)
+    _install_exact_dimensions()
+    account.evaluate_alarms = lambda: watch.evaluate_all(datetime.now(UTC))
     threading.Thread(target=watch.run, name="alarms", daemon=True).start()
 
 
@@ -43,6 +47,7 @@ class AlarmWatch:
         self._account = account
         self._deliverer = deliverer
         self._wake = threading.Event()
+        self._evaluating = threading.Lock()
 
     def data_arrived(self) -> None:
         self._wake.set()
@@ -59,12 +64,13 @@ class AlarmWatch:
 
     def evaluate_all(self, now: datetime) -> None:
         backend = cloudwatch_backends[self._account.account_id][self._account.region]
-        _forget_old_data(backend, now - RETENTION)
-        for alarm in list(backend.alarms.values()):
-            rule = _rule_of(alarm)
-            outcome = evaluate(rule, _samples(backend, alarm, rule, now), now)
-            if outcome.state and outcome.state != alarm.state_value:
-                alarm.update_state(outcome.reason, _reason_data(rule, outcome, now), outcome.state)
+        with self._evaluating:
+            _forget_old_data(backend, now - RETENTION)
+            for alarm in list(backend.alarms.values()):
+                rule = _rule_of(alarm)
+                outcome = evaluate(rule, _samples(backend, alarm, rule, now), now)
+                if outcome.state and outcome.state != alarm.state_value:
+                    alarm.update_state(outcome.reason, _reason_data(rule, outcome, now), outcome.state)
 
     def changed(self, alarm: Alarm, before: StateChange, after: StateChange) -> None:
         """Tell EventBridge and the alarm's actions; off the caller's thread."""
@@ -113,6 +119,22 @@ def _install_data(watch: AlarmWatch) -> None:
 
     put_metric_data.original = put  # type: ignore[attr-defined]  # for another account in this process
     CloudWatchBackend.put_metric_data = put_metric_data
+
+
+def _install_exact_dimensions() -> None:
+    """A metric is its whole set of dimensions; moto would add up those that have further ones."""
+    get: Callable[..., Any] = getattr(
+        CloudWatchBackend.get_metric_statistics, "original", CloudWatchBackend.get_metric_statistics
+    )
+
+    def get_metric_statistics(backend: CloudWatchBackend, *arguments: Any, **named: Any) -> Any:
+        dimensions = inspect.signature(get).bind(backend, *arguments, **named).arguments["dimensions"] or []
+        wanted = sorted((d["Name"], d["Value"]) for d in dimensions)
+        exact = [d for d in backend.get_all_metrics() if sorted((x.name, x.value) for x in d.dimensions) == wanted]
+        return get(SimpleNamespace(get_all_metrics=lambda: exact), *arguments, **named)
+
+    get_metric_statistics.original = get  # type: ignore[attr-defined]  # for another account in this process
+    CloudWatchBackend.get_metric_statistics = get_metric_statistics
 
 
 def _check(name: str, request: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 MARKER = "account.lock"
 STARTED_FILE = "server.json"
 # What puts our parts into moto, in this order: storage first, then what writes to it.
-HOOKS = ("moto_requests", "s3", "logs", "cloudwatch", "events", "scheduler", "awslambda", "stepfunctions")
+HOOKS = ("moto_requests", "s3", "logs", "cloudwatch", "events", "scheduler", "awslambda", "stepfunctions", "dynamodb")
 
 
 def lock_state(state_dir: Path) -> int:
@@ -126,6 +126,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=5055)
     parser.add_argument("--state", type=Path, required=True, help="folder that keeps the account's state")
     parser.add_argument("--images", default="{}", help="JSON: the code that stands for container images, by name")
+    parser.add_argument(
+        "--time-scale",
+        type=float,
+        default=1.0,
+        help="how many times as fast as stated the waits of endpoint deployments pass (default: 1)",
+    )
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("local_account").setLevel(logging.INFO)
@@ -137,7 +143,9 @@ def main(argv: list[str] | None = None) -> None:
         # By this note `control` finds the server, also when whoever started it was interrupted.
         note = json.dumps({"pid": os.getpid(), "port": arguments.port})
         (state_dir / STARTED_FILE).write_text(note, encoding="utf-8")
-        serve(Account(state_dir, arguments.port, images=images), listener)
+        if arguments.time_scale < 1:
+            raise AccountError(f"--time-scale must be at least 1, it is {arguments.time_scale:g}")
+        serve(Account(state_dir, arguments.port, images=images, time_scale=arguments.time_scale), listener)
     except AccountError as error:
         sys.exit(f"local_account: {error}")
     os.close(lock)

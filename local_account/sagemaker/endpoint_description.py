@@ -1,4 +1,4 @@
-"""How an endpoint is shown: in DescribeEndpoint's shape and in its state-change event.
+"""How an endpoint is shown: in DescribeEndpoint's shape and in its state-change events.
 
 Runs in the server process, on the resource that ``endpoints`` keeps.
 """
@@ -10,14 +10,17 @@ from typing import Any
 
 from local_account.sagemaker.service import Resource
 
+SERVING = {"InService", "Updating", "RollingBack", "UpdateRollbackFailed"}
 
-def describe(endpoint: Resource) -> dict[str, Any]:
-    """The endpoint in DescribeEndpoint's shape."""
+
+def describe(endpoint: Resource, counts: dict[str, int] | None) -> dict[str, Any]:
+    """The endpoint in DescribeEndpoint's shape; ``counts``: the instances that its variants have now."""
     answer = {key: value for key, value in endpoint.items() if not key.startswith("_")}
-    serving = endpoint["EndpointStatus"] in {"InService", "Updating"}
+    serving = endpoint["EndpointStatus"] in SERVING
+    source = endpoint["_source"]
     if serving:
-        answer["ProductionVariants"] = [_variant_summary(v, endpoint) for v in endpoint["_source"]["variants"]]
-    capture = endpoint["_source"]["capture"]
+        answer["ProductionVariants"] = [_variant_summary(v, endpoint, counts) for v in source["variants"]]
+    capture = source["capture"]
     if capture:
         answer["DataCaptureConfig"] = {
             "EnableCapture": capture["EnableCapture"],
@@ -27,16 +30,23 @@ def describe(endpoint: Resource) -> dict[str, Any]:
             "KmsKeyId": capture.get("KmsKeyId", ""),
         }
     if "_pending" in endpoint:
-        pending = endpoint["_pending"]
-        answer["PendingDeploymentSummary"] = {
-            "EndpointConfigName": pending["config"],
-            "StartTime": pending["start"],
-            "ProductionVariants": [{"VariantName": v["VariantName"]} for v in pending["source"]["variants"]],
-        }
+        answer["PendingDeploymentSummary"] = _pending_summary(endpoint)
     return answer
 
 
-def _variant_summary(variant: dict[str, Any], endpoint: Resource) -> dict[str, Any]:
+def _pending_summary(endpoint: Resource) -> dict[str, Any]:
+    pending = endpoint["_pending"]
+    variants = [_variant_summary(v, endpoint, pending.get("counts", {})) for v in pending["source"]["variants"]]
+    if "status" in pending:
+        variants = [{**variant, "VariantStatus": [pending["status"]]} for variant in variants]
+    return {
+        "EndpointConfigName": pending["config"],
+        "StartTime": pending["start"],
+        "ProductionVariants": variants,
+    }
+
+
+def _variant_summary(variant: Resource, endpoint: Resource, counts: dict[str, int] | None) -> dict[str, Any]:
     image = variant["container"]["image"]
     summary: dict[str, Any] = {
         "VariantName": variant["VariantName"],
@@ -49,18 +59,30 @@ def _variant_summary(variant: dict[str, Any], endpoint: Resource) -> dict[str, A
     if "ServerlessConfig" in variant:
         return summary | {"CurrentServerlessConfig": variant["ServerlessConfig"], "CurrentInstanceCount": 0}
     count = variant["InitialInstanceCount"]
-    return summary | {"CurrentInstanceCount": count, "DesiredInstanceCount": count}
+    current = count if counts is None else counts.get(variant["VariantName"], 0)
+    return summary | {"CurrentInstanceCount": current, "DesiredInstanceCount": count}
 
 
-def event_detail(endpoint: Resource) -> dict[str, Any]:
-    """The event's detail: statuses in capitals (IN_SERVICE), times in milliseconds, as SageMaker's examples show."""
-    detail = describe(endpoint)
+def event_detail(description: dict[str, Any], endpoint: Resource) -> dict[str, Any]:
+    """An event's detail: statuses in capitals (IN_SERVICE), times in milliseconds, as SageMaker's examples show."""
+    detail = {**description}
     detail["EndpointStatus"] = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", endpoint["EndpointStatus"]).upper()
-    detail["ProductionVariants"] = [
-        {key: value for key, value in variant.items() if key != "DeployedImages"}
-        for variant in detail.get("ProductionVariants", [])
-    ]
-    detail.pop("PendingDeploymentSummary", None)
+    detail["ProductionVariants"] = [_event_variant(v) for v in detail.get("ProductionVariants", [])]
+    if "PendingDeploymentSummary" in detail:
+        pending = detail["PendingDeploymentSummary"]
+        variants = [_event_variant(v) for v in pending["ProductionVariants"]]
+        detail["PendingDeploymentSummary"] = {
+            **pending,
+            "StartTime": int(pending["StartTime"] * 1000),
+            "ProductionVariants": variants,
+        }
     for key in ("CreationTime", "LastModifiedTime"):
         detail[key] = int(endpoint[key] * 1000)
     return detail | {"Tags": {}}
+
+
+def _event_variant(variant: dict[str, Any]) -> dict[str, Any]:
+    shown = {key: value for key, value in variant.items() if key != "DeployedImages"}
+    if "VariantStatus" in shown:
+        shown["VariantStatus"] = [{**s, "StartTime": int(s["StartTime"] * 1000)} for s in shown["VariantStatus"]]
+    return shown

@@ -1,230 +1,136 @@
-"""The model servers behind an endpoint: one process a variant, restarted when it crashes, drained before it ends.
+"""The instances behind an endpoint: those of a variant, and all variants of one deployed configuration.
 
-Runs in the server process. AWS starts ``InitialInstanceCount`` instances; here one process serves for all of them.
-Writes ``<state>/endpoints/<endpoint>/<variant>-<id>`` (the variant's ``/opt/ml``) while the server runs.
+Runs in the server process. An instance is a process; a variant has as many as its instance count says. A request goes
+to the instance that answers the fewest; one that is taken away answers what it has before it ends.
 """
 
 from __future__ import annotations
 
-import http.client
-import logging
-import queue
 import random
-import secrets
-import shutil
 import threading
-import time
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 from local_account.account import Account
-from local_account.containers import RunningContainer, start_container
-from local_account.sagemaker.endpoint_archive import Container, StartError, fetch_model_data, script_of
-
-log = logging.getLogger(__name__)
-
-MODEL_SERVER = Path(__file__).with_name("model_server.py")
-PORT_FILE = "model-server.port"
-# AWS's limit for one answer: "customer containers must respond within 60 seconds" (SageMaker, InvokeEndpoint).
-ANSWER_S = 60.0
-# Without ContainerStartupHealthCheckTimeoutInSeconds AWS gives up on a container after eight minutes.
-STARTUP_S = 480.0
-RESTART_DELAYS_S = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)
-STOP_GRACE_S = 5.0
+from local_account.sagemaker.endpoint_archive import StartError
+from local_account.sagemaker.endpoint_instance import ANSWER_S, STARTUP_S, Instance
+from local_account.sagemaker.service import Resource
 
 
-class NoAnswerError(Exception):
-    """The model server gave no HTTP answer."""
+class InstanceVariant:
+    """The instances of one variant."""
 
-
-@dataclass(frozen=True)
-class ModelAnswer:
-    status: int
-    body: bytes
-    content_type: str
-    custom_attributes: str | None
-
-
-class Connections:
-    """Keep-alive connections to one model server process."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
-
-    def request(self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float) -> ModelAnswer:
-        try:
-            connection = self._idle.get_nowait()
-        except queue.Empty:
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)
-        try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        except (OSError, http.client.HTTPException):
-            connection.close()
-            raise
-        self._idle.put(connection)
-        return ModelAnswer(
-            answer.status,
-            content,
-            answer.headers.get("Content-Type", "application/octet-stream"),
-            answer.headers.get("X-Amzn-SageMaker-Custom-Attributes"),
-        )
-
-    def close(self) -> None:
-        with suppress(queue.Empty):
-            while True:
-                self._idle.get_nowait().close()
-
-
-class VariantServer:
-    """One variant's model server."""
-
-    def __init__(self, account: Account, endpoint: str, variant: str, container: Container, startup_s: float) -> None:
-        self.variant = variant
-        self.log_group = f"/aws/sagemaker/Endpoints/{endpoint}"
-        self.instance = f"i-{secrets.token_hex(8)}"
-        self._account = account
-        self._container = container
-        self._startup_s = startup_s
-        self._root = account.state_dir / "endpoints" / endpoint / f"{variant}-{self.instance}"
-        self._stopping = threading.Event()
-        self._process: RunningContainer | None = None
-        self._connections: Connections | None = None
+    def __init__(self, name: str, make: Callable[[], Instance], count: int) -> None:
+        self.name = name
+        self._make = make
+        self._wanted = count
+        self._instances: list[Instance] = []
+        self._lock = threading.Lock()
 
     @property
-    def log_stream(self) -> str:
-        return f"{self.variant}/{self.instance}"
+    def count(self) -> int:
+        return len(self._instances)
 
     def start(self) -> None:
-        """Return once the model server answers its ping; raises StartError."""
-        model = fetch_model_data(self._account, self._container, self._root)
-        script = script_of(self._container, model)
-        self._launch(script)
-        threading.Thread(target=self._watch, args=(script,), name=f"variant-{self.variant}", daemon=True).start()
+        self.scale(self._wanted)
 
-    def _launch(self, script: dict[str, str]) -> None:
-        (self._root / PORT_FILE).unlink(missing_ok=True)
-        process = start_container(
-            self._account,
-            name=f"endpoint-{self.variant}",
-            root=self._root,
-            # -P: by its path alone, the server's folder must not become importable for the script
-            command=["python3", "-P", str(MODEL_SERVER)],
-            environment={
-                "SM_MODEL_DIR": "/opt/ml/model",
-                **self._container["environment"],
-                **script,
-                "SAGEMAKER_BIND_TO_PORT": "0",
-                "MODEL_SERVER_PORT_FILE": f"/opt/ml/{PORT_FILE}",
-            },
-            log_group=self.log_group,
-            log_stream=self.log_stream,
-        )
-        self._process = process
+    def scale(self, count: int) -> None:
+        """Start or drain instances until there are ``count``; raises the StartError of one that does not come up."""
+        missing = count - self.count
+        if missing > 0:
+            self._add(missing)
+        with self._lock:
+            surplus, self._instances = self._instances[count:], self._instances[:count]
+        _end(surplus)
+
+    def _add(self, number: int) -> None:
+        made = [self._make() for _ in range(number)]
+        with ThreadPoolExecutor(number) as pool:
+            failures = [future.exception() for future in [pool.submit(instance.start) for instance in made]]
+        failure = next((f for f in failures if f is not None), None)
+        if failure is not None:
+            _end(made)
+            raise failure
+        with self._lock:
+            self._instances = [*self._instances, *made]
+
+    @contextmanager
+    def instance(self) -> Iterator[Instance]:
+        """The instance for one request."""
+        with self._lock:
+            # min() takes the first of equals: the next request meets it behind the others
+            able = [i for i in self._instances if i.healthy] or self._instances
+            if not able:
+                raise StartError(f"Variant {self.name} has no instance.")
+            chosen = min(able, key=lambda i: i.in_flight)
+            chosen.enter()
+            self._instances.remove(chosen)
+            self._instances.append(chosen)
         try:
-            self._connections = self._until_healthy(process)
-        except StartError:
-            process.stop(0.5)
-            raise
-
-    def _until_healthy(self, process: RunningContainer) -> Connections:
-        failed = (
-            f"The primary container for production variant {self.variant} did not pass the ping health check. "
-            "Please check CloudWatch logs for this endpoint."
-        )
-        deadline = time.monotonic() + self._startup_s
-        while time.monotonic() < deadline and not self._stopping.is_set():
-            if process.poll() is not None:
-                process.wait(5)
-                raise StartError(f"{failed} Last lines: {' | '.join(process.tail(5))}")
-            with suppress(OSError, ValueError, http.client.HTTPException):
-                connections = Connections(int((self._root / PORT_FILE).read_text()))
-                if connections.request("GET", "/ping", b"", {}, ANSWER_S).status == http.HTTPStatus.OK:
-                    return connections
-                connections.close()
-            self._stopping.wait(0.02)
-        raise StartError(failed)
-
-    def _watch(self, script: dict[str, str]) -> None:
-        """Start the process again whenever it ends by itself."""
-        crashes = 0
-        while self._process is not None:
-            started = time.monotonic()
-            code = self._process.wait()
-            if self._stopping.is_set() or self._account.stopping.is_set():
-                return
-            crashes = crashes + 1 if time.monotonic() - started < RESTART_DELAYS_S[-1] else 1
-            line = f"The model server of {self.variant} ended with code {code}; it is started again."
-            log.warning("%s %s", self.log_group, line)
-            self._account.put_log_lines(self.log_group, self.log_stream, [line])
-            if self._stopping.wait(RESTART_DELAYS_S[min(crashes, len(RESTART_DELAYS_S)) - 1]):
-                return
-            with suppress(StartError):  # its log says why; the next round tries again
-                self._launch(script)
-            if self._stopping.is_set():  # it was stopped while it came up
-                self._process.stop(STOP_GRACE_S)
-
-    def invoke(self, body: bytes, headers: dict[str, str]) -> ModelAnswer:
-        """One request to ``/invocations``; raises NoAnswerError."""
-        connections = self._connections
-        if connections is None:
-            raise NoAnswerError("The container primary is not running.")
-        try:
-            return connections.request("POST", "/invocations", body, headers, ANSWER_S)
-        except TimeoutError as error:
-            raise NoAnswerError(
-                "Your invocation timed out while waiting for a response from container primary. Review the latency "
-                "metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise NoAnswerError("The container primary closed the connection before it answered.") from error
+            yield chosen
+        finally:
+            chosen.leave()
 
     def stop(self) -> None:
-        self._stopping.set()
-        if self._connections:
-            self._connections.close()
-        if self._process:
-            self._process.stop(STOP_GRACE_S)
-        shutil.rmtree(self._root, ignore_errors=True)
+        _end(self._instances)
+
+
+def _end(instances: list[Instance]) -> None:
+    """Let the instances answer what they have, then end their processes."""
+    with ThreadPoolExecutor(max(1, len(instances))) as pool:
+        list(pool.map(Instance.end, instances))
 
 
 class Fleet:
-    """All variants of one deployed configuration, with the weights that share traffic among them."""
+    """All variants of one deployed configuration, with the weights that share traffic among them.
 
-    def __init__(self, servers: Iterable[VariantServer], weights: dict[str, float]) -> None:
-        self._servers = {server.variant: server for server in servers}
-        self._weights = weights
+    ``source`` is what the fleet was made from: its ``variants``, its ``capture`` configuration.
+    """
+
+    def __init__(self, account: Account, endpoint: str, config: str, source: dict[str, Any], *, empty: bool) -> None:
+        """``empty``: no instance is started until a variant is scaled."""
+        self.config = config
+        self.source = source
+        self._variants = {
+            spec["VariantName"]: _variant(account, endpoint, spec, empty=empty) for spec in source["variants"]
+        }
         self._in_flight = 0
         self._idle = threading.Condition()
 
     @property
     def variants(self) -> list[str]:
-        return list(self._servers)
+        return list(self._variants)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {name: variant.count for name, variant in self._variants.items()}
+
+    def spec(self, variant: str) -> Resource:
+        found: Resource = next(v for v in self.source["variants"] if v["VariantName"] == variant)
+        return found
 
     def start(self) -> None:
         """Start all variants; on the first failure stop them again and raise its StartError."""
         try:
-            for server in self._servers.values():
-                server.start()
+            for variant in self._variants.values():
+                variant.start()
         except BaseException:
             self.stop(drain_s=0)
             raise
 
-    def choose(self, target: str | None = None) -> VariantServer | None:
+    def scale(self, counts: dict[str, int]) -> None:
+        for name, count in counts.items():
+            self._variants[name].scale(count)
+
+    def choose(self, target: str | None = None) -> InstanceVariant | None:
         """The variant ``target``, or one by weight; None when there is no such variant."""
         if target is not None:
-            return self._servers.get(target)
-        names = list(self._servers)
-        weights = [self._weights.get(name, 1.0) for name in names]
-        chosen = random.choices(names, weights)[0] if any(weights) else names[0]  # noqa: S311 (shares traffic only)
-        return self._servers[chosen]
-
-    def set_weights(self, weights: dict[str, float]) -> None:
-        self._weights = {**self._weights, **weights}
+            return self._variants.get(target)
+        weights = [float(self.spec(name)["InitialVariantWeight"]) for name in self._variants]
+        variants = list(self._variants.values())
+        return random.choices(variants, weights)[0] if any(weights) else variants[0]  # noqa: S311 (shares traffic only)
 
     def enter(self) -> None:
         with self._idle:
@@ -239,5 +145,44 @@ class Fleet:
         """Let the requests in flight finish, then end the processes."""
         with self._idle:
             self._idle.wait_for(lambda: self._in_flight == 0, drain_s)
-        for server in self._servers.values():
-            server.stop()
+        for variant in self._variants.values():
+            variant.stop()
+
+
+class Traffic:
+    """Which fleet answers the next request: ``main``, or ``new`` for its ``share`` of the requests.
+
+    Not thread-safe: whoever asks or changes it holds SageMaker's lock.
+    """
+
+    def __init__(self, main: Fleet) -> None:
+        self.main = main
+        self.new: Fleet | None = None
+        self.share = 0.0
+        self._due = 0.0
+
+    def shift(self, new: Fleet | None, share: float) -> None:
+        self.new, self.share, self._due = new, share, 0.0
+
+    def choose(self) -> Fleet:
+        """Exactly the share, not one drawn at random: of ten requests at 10 % the tenth goes to the new fleet."""
+        if self.new is None:
+            return self.main
+        self._due += self.share
+        if self._due < 1 - 1e-9:
+            return self.main
+        self._due -= 1
+        return self.new
+
+
+def _variant(account: Account, endpoint: str, spec: Resource, *, empty: bool) -> InstanceVariant:
+    def make() -> Instance:
+        return Instance(
+            account,
+            endpoint,
+            spec["VariantName"],
+            spec["container"],
+            spec.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_S),
+        )
+
+    return InstanceVariant(spec["VariantName"], make, 0 if empty else spec["InitialInstanceCount"])

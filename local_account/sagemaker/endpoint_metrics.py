@@ -1,12 +1,15 @@
 """An endpoint's CloudWatch metrics, as AWS documents them for ``AWS/SageMaker`` (latencies in microseconds).
 
-Runs in the server process: invocations are counted in the request path and put to CloudWatch by a thread.
+Runs in the server process: invocations are counted in the request path and put to CloudWatch by a thread. Every metric
+is there twice: by endpoint and variant, and by the configuration (the fleet) that answered, too, which alarms of a
+deployment watch (SageMaker Developer Guide, "Auto-rollback configuration and monitoring").
 """
 
 from __future__ import annotations
 
 import logging
 import queue
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -18,7 +21,7 @@ from local_account.account import Account
 
 log = logging.getLogger(__name__)
 
-FLUSH_S = 2.0
+FLUSH_S = 0.5
 MAX_VALUES = 150  # of one datum in PutMetricData
 
 
@@ -27,6 +30,7 @@ class Invocation(NamedTuple):
 
     endpoint: str
     variant: str
+    config: str
     status: int
     model_us: float
     overhead_us: float
@@ -39,6 +43,7 @@ class Metrics:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._waiting: queue.SimpleQueue[Invocation] = queue.SimpleQueue()
+        self._flushing = threading.Lock()
 
     def record(self, invocation: Invocation) -> None:
         self._waiting.put(invocation)
@@ -52,15 +57,22 @@ class Metrics:
                 log.warning("endpoint metrics could not be put: %s", error)
 
     def flush(self) -> None:
-        by_variant: dict[tuple[str, str], list[Invocation]] = {}
-        while not self._waiting.empty():
-            invocation = self._waiting.get()
-            by_variant.setdefault((invocation.endpoint, invocation.variant), []).append(invocation)
-        for (endpoint, variant), invocations in by_variant.items():
-            dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
-            now = datetime.now(UTC)
-            data = [{"Dimensions": dimensions, "Timestamp": now, **datum} for datum in _data(invocations)]
-            self._account.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=data)
+        """Everything that was recorded before the call is in CloudWatch when it returns."""
+        with self._flushing:
+            groups: dict[tuple[tuple[str, str], ...], list[Invocation]] = {}
+            while not self._waiting.empty():
+                invocation = self._waiting.get()
+                named: tuple[tuple[str, str], ...] = (
+                    ("EndpointName", invocation.endpoint),
+                    ("VariantName", invocation.variant),
+                )
+                for key in (named, (*named, ("EndpointConfigName", invocation.config))):
+                    groups.setdefault(key, []).append(invocation)
+            for key, invocations in groups.items():
+                dimensions = [{"Name": name, "Value": value} for name, value in key]
+                now = datetime.now(UTC)
+                data = [{"Dimensions": dimensions, "Timestamp": now, **datum} for datum in _data(invocations)]
+                self._account.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=data)
 
 
 def _data(invocations: list[Invocation]) -> list[dict[str, Any]]:

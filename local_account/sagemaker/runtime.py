@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from local_account.sagemaker.capture import Exchange
-from local_account.sagemaker.endpoint_fleet import ModelAnswer, NoAnswerError, VariantServer
+from local_account.sagemaker.endpoint_archive import StartError
+from local_account.sagemaker.endpoint_fleet import Fleet
+from local_account.sagemaker.endpoint_instance import Instance, ModelAnswer, NoAnswerError
 from local_account.sagemaker.endpoint_metrics import Invocation
 from local_account.sagemaker.endpoints import endpoints_of
 from local_account.sagemaker.service import Resource, SageMaker
@@ -36,9 +38,9 @@ class RuntimeServiceError(Exception):
 
 
 class _Target(NamedTuple):
-    endpoint: Resource
-    variant: Resource
-    server: VariantServer
+    endpoint: str
+    fleet: Fleet
+    instance: Instance
 
 
 class Runtime:
@@ -63,18 +65,21 @@ class Runtime:
 
     def _invoke(self, environ: dict[str, Any], body: bytes, started: float) -> tuple[list[tuple[str, str]], bytes]:
         name = self._endpoint_name(environ)
-        with self._endpoints.serving(name) as (endpoint, fleet):
-            if endpoint is None or fleet is None:
+        with self._endpoints.serving(name) as fleet:
+            if fleet is None:
                 raise RuntimeServiceError(f"Endpoint {name} of account {self._account.account_id} not found.")
             target = _header(environ, "Target-Variant")
-            server = fleet.choose(target)
-            if server is None:
+            variant = fleet.choose(target)
+            if variant is None:
                 raise RuntimeServiceError(
                     f"Variant {target} of endpoint {name} not found: it has {', '.join(fleet.variants)}."
                 )
-            variant = next(v for v in endpoint["_source"]["variants"] if v["VariantName"] == server.variant)
-            _check_size(variant, body)
-            return self._answer(environ, body, started, _Target(endpoint, variant, server))
+            _check_size(fleet.spec(variant.name), body)
+            try:
+                with variant.instance() as instance:
+                    return self._answer(environ, body, started, _Target(name, fleet, instance))
+            except StartError as error:
+                raise RuntimeServiceError(str(error), "ServiceUnavailable", 503) from error
 
     def _endpoint_name(self, environ: dict[str, Any]) -> str:
         match = _PATH.fullmatch(environ["PATH_INFO"])
@@ -94,7 +99,7 @@ class Runtime:
     def _answer(
         self, environ: dict[str, Any], body: bytes, started: float, target: _Target
     ) -> tuple[list[tuple[str, str]], bytes]:
-        endpoint, variant, server = target
+        endpoint, fleet, server = target
         called = time.perf_counter()
         answer: ModelAnswer | None = None
         try:
@@ -105,18 +110,19 @@ class Runtime:
             answered = time.perf_counter()
             self._endpoints.metrics.record(
                 Invocation(
-                    endpoint["EndpointName"],
+                    endpoint,
                     server.variant,
+                    fleet.config,
                     answer.status if answer else 0,
                     model_us=(answered - called) * 1e6,
                     overhead_us=(called - started) * 1e6,
-                    instances=variant.get("InitialInstanceCount", 1),
+                    instances=fleet.spec(server.variant).get("InitialInstanceCount", 1),
                 )
             )
         if not 200 <= answer.status < 300:
             raise self._model_error(server, answer.status, answer.body.decode(errors="replace"))
         exchange = Exchange(
-            endpoint["EndpointName"],
+            endpoint,
             server.variant,
             time.time(),
             _header(environ, "Inference-Id"),
@@ -126,13 +132,13 @@ class Runtime:
             answer.content_type,
             answer.body,
         )
-        self._endpoints.capture.record(endpoint["_source"]["capture"], exchange)
+        self._endpoints.capture.record(fleet.source["capture"], exchange)
         headers = [("Content-Type", answer.content_type), ("x-Amzn-Invoked-Production-Variant", server.variant)]
         if answer.custom_attributes:
             headers.append(("X-Amzn-SageMaker-Custom-Attributes", answer.custom_attributes))
         return headers, answer.body
 
-    def _model_error(self, server: VariantServer, status: int, message: str) -> RuntimeServiceError:
+    def _model_error(self, server: Instance, status: int, message: str) -> RuntimeServiceError:
         side = "client" if 400 <= status < 500 else "server"
         region, account = self._account.region, self._account.account_id
         console = (

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from local_account.sagemaker import job_runs
 from local_account.sagemaker.endpoint_archive import Container, StartError, container_of
-from local_account.sagemaker.endpoint_fleet import STARTUP_S, NoAnswerError, VariantServer
+from local_account.sagemaker.endpoint_instance import STARTUP_S, Instance, NoAnswerError
 from local_account.sagemaker.job_runs import JobError, JobRun
 from local_account.sagemaker.jobs_files import S3Object
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
@@ -82,15 +82,15 @@ class TransformRun(JobRun):
             )
         return "Completed"
 
-    def _server(self) -> VariantServer:
+    def _server(self) -> Instance:
         container = container_of(self.sagemaker, self.record["ModelName"])
         environment = {**container["environment"], **self.record.get("Environment", {}), "SAGEMAKER_BATCH": "true"}
         container = Container(**{**container, "environment": environment})
-        server = VariantServer(self.account, "transform-jobs", self.name, container, STARTUP_S)
+        server = Instance(self.account, "transform-jobs", self.name, container, STARTUP_S)
         server.log_group = LOG_GROUP
         return server
 
-    def _transform(self, server: VariantServer, objects: list[S3Object]) -> list[Refusal]:
+    def _transform(self, server: Instance, objects: list[S3Object]) -> list[Refusal]:
         """Post every object, in as many threads as asked for; what failed, in the order of the objects."""
         stream = f"{server.log_stream}/data-log"
         settings = f"MaxConcurrentTransforms={self._concurrent}, MaxPayloadInMB={self._payload_bytes // _MEGABYTE}"
@@ -104,7 +104,7 @@ class TransformRun(JobRun):
                     self._log(stream, *(f"{where}: {t}" for t in (refusal.status, "", "Message:", refusal.message)))
         return refusals
 
-    def _post(self, server: VariantServer, one: S3Object) -> Refusal | None:
+    def _post(self, server: Instance, one: S3Object) -> Refusal | None:
         """One object; its answer lands in the job's folder."""
         if self.stop_requested.is_set():
             return None

@@ -91,13 +91,13 @@ class RunningAccount:
         self.stop(signal.SIGKILL)
 
 
-def start_account(state_dir: Path, port: int | None = None) -> RunningAccount:
-    """Start a server and wait until it answers."""
+def start_account(state_dir: Path, port: int | None = None, *options: str) -> RunningAccount:
+    """Start a server, with further options of its command line, and wait until it answers."""
     port = free_port() if port is None else port
     state_dir.parent.mkdir(parents=True, exist_ok=True)
     with (state_dir.parent / f"{state_dir.name}.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local_account", "--port", str(port), "--state", str(state_dir)],
+            [sys.executable, "-m", "local_account", "--port", str(port), "--state", str(state_dir), *options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -118,7 +118,7 @@ def start_account(state_dir: Path, port: int | None = None) -> RunningAccount:
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAccount]:
     """One account for all tests of the session; tests name their resources apart."""
-    running = start_account(tmp_path_factory.mktemp("account") / "state")
+    running = start_account(tmp_path_factory.mktemp("account") / "state", None, "--time-scale", "20")
     yield running
     running.stop()
 
@@ -144,8 +144,8 @@ def fresh_account(tmp_path: Path) -> Iterator[Callable[..., RunningAccount]]:
     """``fresh_account()`` starts an empty account, ``fresh_account(state_dir)`` one on the state of an earlier one."""
     started: list[RunningAccount] = []
 
-    def start(state_dir: Path | None = None, port: int | None = None) -> RunningAccount:
-        running = start_account(state_dir or tmp_path / f"account-{len(started)}" / "state", port)
+    def start(state_dir: Path | None = None, port: int | None = None, *options: str) -> RunningAccount:
+        running = start_account(state_dir or tmp_path / f"account-{len(started)}" / "state", port, *options)
         started.append(running)
         return running
 

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from local_account.account import Account
 from local_account.sagemaker.endpoint_archive import Container, StartError
-from local_account.sagemaker.endpoint_fleet import VariantServer
+from local_account.sagemaker.endpoint_instance import Instance
 from tests.local.conftest import free_port
 from tests.local.foreign_models import MEAN, Deployer, archive
 
@@ -161,18 +161,6 @@ def test_duplicates_and_unknown_names_are_refused_in_aws_s_words(deployer: Deplo
     assert error["Message"].startswith("Cannot create already existing endpoint configuration")
 
 
-def test_gradual_deployment_is_refused_not_ignored(deployer: Deployer, mean: str) -> None:
-    canary = {"Type": "CANARY", "WaitIntervalInSeconds": 1, "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 10}}
-    error = error_of(
-        lambda: deployer.sagemaker.update_endpoint(
-            EndpointName=mean,
-            EndpointConfigName="ep-mean",
-            DeploymentConfig={"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": canary}},
-        )
-    )
-    assert "does not shift traffic gradually" in error["Message"]
-
-
 def escaping() -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as tar:
@@ -216,7 +204,7 @@ def test_a_model_that_never_answers_its_ping_is_given_up(tmp_path: Path) -> None
         image="none", model_data="", compressed=True, environment={"SAGEMAKER_SUBMIT_DIRECTORY": str(tmp_path / "code")}
     )
     account = Account(tmp_path / "state", free_port())
-    server = VariantServer(account, "never", "AllTraffic", container, startup_s=1)
+    server = Instance(account, "never", "AllTraffic", container, startup_s=1)
     with pytest.raises(StartError) as caught:
         server.start()
     assert str(caught.value) == (

@@ -1,0 +1,312 @@
+"""Deployment guardrails of the stand-in account: traffic shifts, baking, alarms and the way back."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local.foreign_models import MEAN, Deployer, archive
+from tests.local.queues import Queue
+
+FOREVER_S = 3600  # minutes at the account's pace: longer than any test, unless what the test does ends it
+FAILS = """
+def model_fn(model_dir):
+    return None
+
+def transform_fn(model, body, content_type, accept):
+    raise RuntimeError("every answer is an error")
+"""
+
+
+@pytest.fixture(scope="module")
+def deployer(account: Any) -> Guarded:
+    return Guarded(account, "gr")
+
+
+class Guarded(Deployer):
+    """Deploys models that answer a number."""
+
+    def numbered(self, name: str, number: str, count: int = 2, script: str | None = None, **variant: Any) -> str:
+        """A configuration with one variant of ``count`` instances whose model answers ``number``."""
+        content = archive(script, weights=number) if script else archive(weights=number)
+        name, model = f"{self.prefix}-{name}", self.model(name, content)
+        sized = {} if "ServerlessConfig" in variant else {"InstanceType": "ml.m5.large", "InitialInstanceCount": count}
+        self.sagemaker.create_endpoint_config(
+            EndpointConfigName=name,
+            ProductionVariants=[{"VariantName": "AllTraffic", "ModelName": model, **sized, **variant}],
+        )
+        return name
+
+    def update(self, endpoint: str, config: str, deployment: dict[str, Any] | None = None, **more: Any) -> None:
+        more |= {"DeploymentConfig": deployment} if deployment else {}
+        self.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config, **more)
+
+    def answer(self, endpoint: str) -> int:
+        return int(json.loads(self.invoke(endpoint)["Body"].read())["model"])
+
+    def alarm(self, name: str, **changes: Any) -> str:
+        """An alarm on a metric that only a test writes."""
+        name = f"{self.prefix}-{name}"
+        settings: dict[str, Any] = {
+            "AlarmName": name,
+            "Namespace": "Tests",
+            "MetricName": name,
+            "Statistic": "Maximum",
+            "Period": 60,
+            "EvaluationPeriods": 1,
+            "Threshold": 0.0,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "TreatMissingData": "notBreaching",
+        }
+        self.account.client("cloudwatch").put_metric_alarm(
+            **{key: value for key, value in {**settings, **changes}.items() if value is not None}
+        )
+        return name
+
+    def trip(self, alarm: str) -> None:
+        data = [{"MetricName": alarm, "Value": 1.0}]
+        self.account.client("cloudwatch").put_metric_data(Namespace="Tests", MetricData=data)
+
+    def described(self, endpoint: str) -> dict[str, Any]:
+        return dict(self.sagemaker.describe_endpoint(EndpointName=endpoint))
+
+    def baking(self, endpoint: str, share: str) -> dict[str, Any]:
+        """The description once the new fleet bakes on ``share`` (canary or full capacity)."""
+
+        def found() -> dict[str, Any] | None:
+            description = self.described(endpoint)
+            for variant in description.get("PendingDeploymentSummary", {}).get("ProductionVariants", []):
+                for status in variant.get("VariantStatus", []):
+                    if status["Status"] == "Baking" and share in status["StatusMessage"]:
+                        return description
+            return None
+
+        return dict(until(found))
+
+    @contextmanager
+    def traffic(self, endpoint: str, threads: int = 3) -> Iterator[list[int]]:
+        """Requests from several threads throughout the block; raises what one of them raised."""
+        seen: list[int] = []
+        stop = threading.Event()
+
+        def ask() -> None:
+            while not stop.is_set():
+                seen.append(self.answer(endpoint))
+                stop.wait(0.005)
+
+        with ThreadPoolExecutor(threads) as pool:
+            asking = [pool.submit(ask) for _ in range(threads)]
+            try:
+                yield seen
+            finally:
+                stop.set()
+            for future in asking:
+                future.result()
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 60) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.05)
+    return found
+
+
+def policy(kind: str = "CANARY", *, wait_s: int = 20, end_s: int = 0, alarms: tuple[str, ...] = ()) -> dict[str, Any]:
+    routing: dict[str, Any] = {"Type": kind, "WaitIntervalInSeconds": wait_s}
+    if kind == "CANARY":
+        routing["CanarySize"] = {"Type": "CAPACITY_PERCENT", "Value": 10}
+    if kind == "LINEAR":
+        routing["LinearStepSize"] = {"Type": "CAPACITY_PERCENT", "Value": 50}
+    document: dict[str, Any] = {
+        "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": end_s}
+    }
+    if alarms:
+        document["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in alarms]}
+    return document
+
+
+def rolling(size: int = 50, *, wait_s: int = 20, alarms: tuple[str, ...] = ()) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "RollingUpdatePolicy": {
+            "MaximumBatchSize": {"Type": "CAPACITY_PERCENT", "Value": size},
+            "WaitIntervalInSeconds": wait_s,
+        }
+    }
+    if alarms:
+        document["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in alarms]}
+    return document
+
+
+@pytest.fixture(scope="module")
+def endpoint(deployer: Guarded) -> str:
+    """One endpoint that the tests update in turn; ``one`` is the configuration that answers 1."""
+    name = deployer.endpoint("main", deployer.numbered("one", "1"))
+    assert deployer.settled(name)["EndpointStatus"] == "InService"
+    return name
+
+
+@pytest.fixture(scope="module")
+def two(deployer: Guarded) -> str:
+    return deployer.numbered("two", "2")
+
+
+def test_a_canary_takes_its_share_until_an_alarm_calls_it_back(deployer: Guarded, endpoint: str, two: str) -> None:
+    alarm = deployer.alarm("canary")
+    events = Queue(deployer.account, "gr-events")
+    pattern = {"source": ["aws.sagemaker"], "detail": {"EndpointName": [endpoint]}}
+    deployer.account.client("events").put_rule(Name="gr-events", EventPattern=json.dumps(pattern))
+    deployer.account.client("events").put_targets(Rule="gr-events", Targets=[{"Id": "1", "Arn": events.arn}])
+
+    with deployer.traffic(endpoint) as seen:
+        deployer.update(endpoint, two, policy(wait_s=FOREVER_S, alarms=(alarm,)))
+        description = deployer.baking(endpoint, "canary capacity of 1 instance(s)")
+        assert (description["EndpointStatus"], description["EndpointConfigName"]) == ("Updating", "gr-one")
+        assert description["PendingDeploymentSummary"]["EndpointConfigName"] == two
+        before = len(seen)
+        until(lambda: len(seen) > before + 120)
+        # Of any hundred requests exactly ten; those at both ends of the span may have been chosen before it.
+        counted = Counter(seen[before : before + 100])
+        assert 4 <= counted[2] <= 16
+        deployer.trip(alarm)
+        description = deployer.settled(endpoint)
+    assert (description["EndpointStatus"], description["EndpointConfigName"]) == ("InService", "gr-one")
+    assert alarm in description["FailureReason"]
+    assert "PendingDeploymentSummary" not in description
+    routing = description["LastDeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    assert routing["Type"] == "CANARY"
+    assert {deployer.answer(endpoint) for _ in range(20)} == {1}
+    told = [json.loads(message["Body"]) for message in events.take(7)]
+    states = {e["detail"]["EndpointStatus"] for e in told if e["detail-type"] == "SageMaker Endpoint State Change"}
+    assert states == {"UPDATING", "ROLLING_BACK", "IN_SERVICE"}
+    steps = {
+        event["detail"]["PendingDeploymentSummary"]["ProductionVariants"][0]["VariantStatus"][0]["Status"]
+        for event in told
+        if event["detail-type"] == "SageMaker Endpoint Deployment State Change"
+    }
+    assert steps == {"Creating", "ActivatingTraffic", "Baking", "Deleting"}
+
+
+def test_an_alarm_that_was_in_alarm_before_stops_the_update(deployer: Guarded, endpoint: str, two: str) -> None:
+    alarm = deployer.alarm("before", TreatMissingData="breaching")
+    cloudwatch = deployer.account.client("cloudwatch")
+    until(lambda: cloudwatch.describe_alarms(AlarmNames=[alarm], StateValue="ALARM")["MetricAlarms"])
+    deployer.update(endpoint, two, policy(alarms=(alarm,)))
+    description = deployer.settled(endpoint)
+    assert description["EndpointConfigName"] == "gr-one"
+    assert alarm in description["FailureReason"]
+
+
+def test_errors_of_the_new_fleet_alone_call_it_back(deployer: Guarded, endpoint: str) -> None:
+    broken = deployer.numbered("broken", "3", script=FAILS)
+    dimensions = {"EndpointName": endpoint, "VariantName": "AllTraffic", "EndpointConfigName": broken}
+    alarm = deployer.alarm(
+        "errors",
+        Namespace="AWS/SageMaker",
+        MetricName="Invocation5XXErrors",
+        Statistic="Sum",
+        Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+    )
+    deployer.update(endpoint, broken, policy(wait_s=FOREVER_S, alarms=(alarm,)))
+    deployer.baking(endpoint, "canary")
+    answers: Counter[str] = Counter()
+
+    def rolled_back() -> bool:
+        try:
+            answers[str(deployer.answer(endpoint))] += 1
+        except ClientError as error:
+            answers[error.response["Error"]["Code"]] += 1
+        return bool(deployer.described(endpoint)["EndpointStatus"] == "InService")
+
+    until(rolled_back)
+    assert answers["1"] > answers["ModelError"] > 0
+    assert answers.keys() == {"1", "ModelError"}
+    assert alarm in deployer.described(endpoint)["FailureReason"]
+
+
+def test_a_fleet_that_does_not_answer_its_ping_never_gets_traffic(deployer: Guarded, endpoint: str) -> None:
+    dead = deployer.numbered("dead", "4", script="raise OSError('the weights are gone')")
+    with deployer.traffic(endpoint) as seen:
+        deployer.update(endpoint, dead, policy())
+        description = deployer.settled(endpoint)
+    assert (description["EndpointStatus"], description["EndpointConfigName"]) == ("InService", "gr-one")
+    assert "did not pass the ping health check" in description["FailureReason"]
+    assert set(seen) == {1}
+
+
+@pytest.mark.parametrize("document", [policy("ALL_AT_ONCE"), policy("LINEAR"), policy(), rolling()])
+def test_no_request_fails_while_traffic_shifts(
+    deployer: Guarded, endpoint: str, two: str, document: dict[str, Any]
+) -> None:
+    target = two if deployer.answer(endpoint) == 1 else "gr-one"
+    with deployer.traffic(endpoint) as seen:
+        deployer.update(endpoint, target, document)
+        description = deployer.settled(endpoint)
+        before = len(seen)
+        until(lambda: len(seen) > before + 10)
+    assert (description["EndpointStatus"], description["EndpointConfigName"]) == ("InService", target)
+    assert "FailureReason" not in description
+    assert set(seen) == {1, 2}
+    assert description["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+
+
+def test_a_rolling_update_goes_back_to_the_whole_old_fleet(deployer: Guarded, endpoint: str, tmp_path: Path) -> None:
+    """The second batch fails when the old fleet has already given up an instance for the first one."""
+    old = deployer.answer(endpoint)
+    once = f"import os\nos.mkdir({str(tmp_path / 'started')!r})\n{MEAN}"
+    with deployer.traffic(endpoint) as seen:
+        deployer.update(endpoint, deployer.numbered("once", "6", script=once), rolling(wait_s=0))
+        description = deployer.settled(endpoint)
+    assert "FileExistsError" in description["FailureReason"]
+    assert description["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+    assert set(seen) <= {old, 6}
+    assert {deployer.answer(endpoint) for _ in range(10)} == {old}
+
+
+def refused(call: Callable[[], Any]) -> str:
+    with pytest.raises(ClientError) as caught:
+        call()
+    return str(caught.value.response["Error"]["Message"])
+
+
+def test_what_aws_refuses_is_refused(deployer: Guarded, endpoint: str, two: str) -> None:
+    def update(document: dict[str, Any], config: str = two, **more: Any) -> str:
+        return refused(lambda: deployer.update(endpoint, config, document, **more))
+
+    def canary(kind: str, value: int) -> dict[str, Any]:
+        document = policy()
+        routing = document["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+        routing["CanarySize"] = {"Type": kind, "Value": value}
+        return document
+
+    assert "between 1 and 50 percent" in update(canary("CAPACITY_PERCENT", 51))
+    assert "less than or equal to 50%" in update(canary("INSTANCE_COUNT", 2))
+    linear = policy("LINEAR")
+    linear["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["LinearStepSize"]["Value"] = 9
+    assert "between 10 and 50 percent" in update(linear)
+    missing = policy()
+    del missing["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["CanarySize"]
+    assert "needs CanarySize" in update(missing)
+    assert "Only one of" in update({**policy(), **rolling()})
+    assert "Could not find the CloudWatch alarms" in update(policy(alarms=("gr-no-such-alarm",)))
+    assert "less than or equal to 10" in update(policy(alarms=tuple(f"a{i}" for i in range(11))))
+    assert "3601" in update(policy(wait_s=3601))
+    short = policy(wait_s=600)
+    short["BlueGreenUpdatePolicy"]["MaximumExecutionTimeoutInSeconds"] = 600
+    assert "must be larger than the total waiting time" in update(short)
+    single = deployer.numbered("single", "5", count=1)
+    assert "total instance count" in update(policy(), single)
+    assert "Only one of" in update(policy(), RetainDeploymentConfig=True)
+    other = deployer.config("other", {"Other": "gr-two"})
+    assert "same variant names" in update(policy(), other)
+    assert deployer.described(endpoint)["EndpointStatus"] == "InService"
