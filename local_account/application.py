@@ -22,6 +22,7 @@ from local_account import moto_requests, s3
 from local_account.account import Account
 from local_account.errors import ErrorAnswer, aws_error, not_implemented
 from local_account.fast_answers import FastAnswers
+from local_account.iam_front import refusal
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +69,12 @@ class Application:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         service = _service(environ)
-        if refusal := _from_a_browser(environ, service):
-            return _send(refusal, start_response)
-        if environ["PATH_INFO"] == HEALTH_PATH:
-            return self._health(start_response)
         if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
             service = "sagemaker-runtime"  # signed with the same name
+        if refused := _from_a_browser(environ, service) or refusal(self._account.authority, service, environ):
+            return _send(refused, start_response)
+        if environ["PATH_INFO"] == HEALTH_PATH:
+            return self._health(start_response)
         if service in self._own:
             answer: Iterable[bytes] = self._own[service](environ, start_response)
             return answer

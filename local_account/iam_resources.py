@@ -262,6 +262,9 @@ _TYPES: dict[str, dict[str, frozenset[str]]] = {
 
 def _context(prefix: str, request: Asked) -> dict[str, Any]:
     context: dict[str, Any] = {}
+    if prefix == "sts":
+        named = {"sts:RoleSessionName": "RoleSessionName", "sts:ExternalId": "ExternalId"}
+        context |= {key: request.parameters[name] for key, name in named.items() if name in request.parameters}
     if prefix == "cloudwatch" and (namespace := request.parameters.get("Namespace")):
         context["cloudwatch:namespace"] = str(namespace)
     if tags := _tags(request.parameters.get("Tags") or request.parameters.get("tags")):

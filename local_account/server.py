@@ -28,7 +28,18 @@ log = logging.getLogger(__name__)
 MARKER = "account.lock"
 STARTED_FILE = "server.json"
 # What puts our parts into moto, in this order: storage first, then what writes to it.
-HOOKS = ("moto_requests", "s3", "logs", "cloudwatch", "events", "scheduler", "awslambda", "stepfunctions", "dynamodb")
+HOOKS = (
+    "moto_requests",
+    "iam_service",
+    "s3",
+    "logs",
+    "cloudwatch",
+    "events",
+    "scheduler",
+    "awslambda",
+    "stepfunctions",
+    "dynamodb",
+)
 
 
 def lock_state(state_dir: Path) -> int:
@@ -65,8 +76,9 @@ def make_application(account: Account) -> Any:
     _leave_the_users_settings()
     os.environ.update(account.environment())
 
-    from local_account import cloudformation, moto_state
+    from local_account import cloudformation, codebuild, codepipeline, moto_state
     from local_account.application import Application
+    from local_account.codeconnections import CodeConnections
     from local_account.s3 import collect_garbage
     from local_account.sagemaker import install as install_sagemaker
 
@@ -77,6 +89,9 @@ def make_application(account: Account) -> Any:
     control_plane, runtime = install_sagemaker(account)
     own = {
         "cloudformation": cloudformation.install(account),
+        "codebuild": codebuild.install(account),
+        "codeconnections": CodeConnections(account),
+        "codepipeline": codepipeline.install(account),
         "sagemaker": control_plane,
         "sagemaker-runtime": runtime,
     }

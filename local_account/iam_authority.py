@@ -1,0 +1,194 @@
+"""The authority: whether a role, or a service, may do something to a resource of this account.
+
+Runs in the server process; ``Account.authority`` is the one that every service asks. Requests that a role signed are
+checked by `Authority.check` before any service sees them; what the account does itself in the name of a role goes
+through `Authority.demand`. The owner's calls are not checked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local_account.iam_conditions import Context
+from local_account.iam_documents import Documents
+from local_account.iam_evaluation import Decision, Policies, decide, decide_for_service
+from local_account.iam_identity import Session
+from local_account.iam_keys import key_demands
+from local_account.iam_policies import Principal
+from local_account.iam_requests import asked
+from local_account.iam_resources import Demand, Place, demands
+
+NO_ROLE = Decision(False, "because the role does not exist")
+
+
+class AccessDeniedError(ClientError):  # type: ignore[misc]  # botocore has no types
+    """What AWS answers to a call that no policy allows, as botocore raises it."""
+
+    def __init__(self, message: str, action: str) -> None:
+        metadata = {"HTTPStatusCode": 403, "RequestId": "", "HTTPHeaders": {}, "RetryAttempts": 0, "HostId": ""}
+        error: Any = {"Error": {"Code": "AccessDeniedException", "Message": message}, "ResponseMetadata": metadata}
+        super().__init__(error, action.partition(":")[2])
+        self.message = message
+
+
+class Authority:
+    """Decides for one account in one region."""
+
+    def __init__(self, account_id: str, region: str) -> None:
+        self._place = Place(account_id, region)
+        self._documents = Documents(account_id, region)
+
+    def check(self, session: Session, service: str, environ: dict[str, Any]) -> str | None:
+        """Why a request (WSGI) that a role signed is refused; None when it is allowed."""
+        request = asked(service, environ)
+        if request is None:
+            return None  # no operation of the service looks like that, and the service itself says so
+        wanted = demands(request, self._place)
+        wanted += self._for_what_is_missing(service, wanted)
+        return self._first_refusal(session, wanted)
+
+    def check_owner(self, environ: dict[str, Any]) -> str | None:
+        """Why the account's owner may not: a role is assumed by whom its trust policy names, the owner included."""
+        request = asked("sts", environ)
+        if request is None or request.operation != "AssumeRole":
+            return None
+        owner = Principal(f"arn:aws:iam::{self._place.account_id}:root", self._place.account_id)
+        (demand,) = demands(request, self._place)
+        if self.may_be_assumed(demand.resource, owner, demand.context):
+            return None
+        return f"User: {owner.arn} is not authorized to perform: {demand.action} on resource: {demand.resource}"
+
+    def demand(
+        self,
+        role_arn: str,
+        action: str,
+        resource: str,
+        context: Mapping[str, Any] | None = None,
+        *,
+        session_name: str = "account",
+    ) -> None:
+        """Require that a role may do this; raises AccessDeniedError in AWS's words."""
+        session = Session(role_arn, session_name, "", "", "")
+        refusal = self._first_refusal(session, [Demand(action, resource, context or {})])
+        if refusal:
+            raise AccessDeniedError(refusal, action)
+
+    def allows(self, role_arn: str, action: str, resource: str, context: Mapping[str, Any] | None = None) -> bool:
+        """Whether a role may do this; for what AWS leaves out silently, such as a function's log."""
+        session = Session(role_arn, "account", "", "", "")
+        return self._first_refusal(session, [Demand(action, resource, context or {})]) is None
+
+    def demand_of_service(self, service: str, action: str, resource: str, source_arn: str) -> None:
+        """Require that a resource's own policy lets a service (``events.amazonaws.com``) do this to it."""
+        principal = Principal(service, self._place.account_id)
+        own = {"aws:SourceArn": source_arn, "aws:SourceAccount": self._place.account_id}
+        # The owner of the resource in whose name the service calls; topics' default policies go by it.
+        own |= {"aws:SourceOwner": self._place.account_id, "aws:PrincipalIsAWSService": "true"}
+        context = self._common(resource).with_values(own)
+        document = self._documents.of_resource(resource)
+        decision = decide_for_service(principal, action, resource, context, document)
+        if not decision.allowed:
+            message = f"{service} is not authorized to perform: {action} on resource: {resource} {decision.reason}"
+            raise AccessDeniedError(message, action)
+
+    def may_be_assumed(self, role_arn: str, by: Principal, context: Mapping[str, Any] | None = None) -> bool:
+        """Whether a role's trust policy names a service, or the account's owner."""
+        role = self._documents.role(role_arn)
+        if role is None:
+            return False
+        known = self._common(role_arn).with_values(context or {})
+        trust = role.assume_role_policy_document
+        return decide_for_service(by, "sts:AssumeRole", role_arn, known, trust).allowed
+
+    def longest_session_s(self, role_arn: str) -> int:
+        """The role's MaxSessionDuration."""
+        role = self._documents.role(role_arn)
+        return int(getattr(role, "max_session_duration", None) or 3600)
+
+    def role_id(self, role_arn: str) -> str:
+        """The role's unique id (AROA...)."""
+        return str(getattr(self._documents.role(role_arn), "id", "AROA"))
+
+    def demand_trust(self, role_arn: str, service: str) -> None:
+        """Require that a service may assume a role; raises AccessDeniedError."""
+        if not self.may_be_assumed(role_arn, Principal(service, self._place.account_id)):
+            message = (
+                f"{service} is not authorized to perform: sts:AssumeRole on resource: {role_arn}: the role has to "
+                f"exist, and its trust policy has to allow {service}"
+            )
+            raise AccessDeniedError(message, "sts:AssumeRole")
+
+    def decide(self, session: Session, demand: Demand) -> Decision:
+        """What the policies say of one demand of a role's session."""
+        role = self._documents.role(session.role_arn)
+        if role is None:
+            return NO_ROLE
+        trust = demand.action == "sts:AssumeRole"
+        principal = Principal(session.arn, self._place.account_id, session.role_arn)
+        resource_policy = self._trust(demand.resource) if trust else self._documents.of_resource(demand.resource)
+        policies = Policies(
+            self._documents.of_role(role),
+            self._documents.boundary(role),
+            session.policy,
+            resource_policy,
+            resource_must_allow=trust or (demand.action.startswith("kms:") and demand.resource != "*"),
+        )
+        context = self._context(session, role, demand)
+        return decide(principal, demand.action, demand.resource, context, policies)
+
+    def _first_refusal(self, session: Session, wanted: list[Demand]) -> str | None:
+        for demand in wanted:
+            for part in (demand, *key_demands(self._documents, demand)):
+                decision = self.decide(session, part)
+                if not decision.allowed:
+                    what = f"perform: {part.action} on resource: {part.resource}"
+                    return f"User: {session.arn} is not authorized to {what} {decision.reason}"
+        return None
+
+    def _for_what_is_missing(self, service: str, wanted: list[Demand]) -> list[Demand]:
+        """Who may not list a bucket is not told that an object is missing (S3 API Reference, GetObject)."""
+        if service != "s3" or len(wanted) != 1 or wanted[0].action != "s3:GetObject":
+            return []
+        from moto.s3.models import s3_backends
+
+        bucket, _, key = wanted[0].resource.removeprefix("arn:aws:s3:::").partition("/")
+        kept = s3_backends[self._place.account_id]["aws"].buckets.get(bucket)
+        if kept is None or key in kept.keys:
+            return []
+        return [Demand("s3:ListBucket", f"arn:aws:s3:::{bucket}")]
+
+    def _trust(self, role_arn: str) -> str | None:
+        role = self._documents.role(role_arn)
+        return role.assume_role_policy_document if role else None
+
+    def _common(self, resource: str) -> Context:
+        """Condition keys of every request; requests on this machine count as secure."""
+        parts = resource.split(":")
+        return Context(
+            {
+                "aws:SecureTransport": "true",
+                "aws:SourceIp": "127.0.0.1",
+                "aws:CurrentTime": lambda: datetime.now(UTC).isoformat(),
+                "aws:EpochTime": lambda: str(int(time.time())),
+                "aws:RequestedRegion": self._place.region,
+                "aws:ResourceAccount": parts[4] if len(parts) > 4 and parts[4] else self._place.account_id,
+                "aws:PrincipalIsAWSService": "false",
+                "aws:ViaAWSService": "false",
+            }
+        )
+
+    def _context(self, session: Session, role: Any, demand: Demand) -> Context:
+        tags = {f"aws:PrincipalTag/{name}": tag["Value"] for name, tag in (role.tags or {}).items()}
+        of_caller = {
+            "aws:PrincipalArn": session.role_arn,
+            "aws:PrincipalAccount": session.account_id,
+            "aws:PrincipalType": "AssumedRole",
+            "aws:userid": f"{role.id}:{session.name}",
+            **tags,
+        }
+        return self._common(demand.resource).with_values({**of_caller, **demand.context})

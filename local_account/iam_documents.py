@@ -1,0 +1,113 @@
+"""Where the policies of this account lie: of roles in IAM, of buckets, queues, topics, functions and keys with those.
+
+Runs in the server process and reads moto's own objects at each question, so that a change counts at once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Looks up policies of one account."""
+
+    account_id: str
+    region: str
+
+    def role(self, role_arn: str) -> Any | None:
+        """moto's role with this ARN, also when the ARN leaves its path out."""
+        from moto.iam.models import iam_backends
+
+        name = role_arn.rpartition("/")[2]
+        if role_arn.split(":")[4:5] != [self.account_id]:
+            return None
+        roles = list(iam_backends[self.account_id]["aws"].roles.values())
+        return next((role for role in roles if role.name == name), None)
+
+    def of_role(self, role: Any) -> list[str]:
+        """Its inline and its attached policies."""
+        attached = [_default_version(policy) for policy in list(role.managed_policies.values())]
+        return [*list(role.policies.values()), *attached]
+
+    def boundary(self, role: Any) -> str | None:
+        """The policy that is the role's permissions boundary; one that does not exist allows nothing."""
+        from moto.iam.models import iam_backends
+
+        arn = role.permissions_boundary_arn
+        if not arn:
+            return None
+        policy = iam_backends[self.account_id]["aws"].managed_policies.get(arn)
+        return _default_version(policy) if policy else "{}"
+
+    def of_resource(self, arn: str) -> str | None:
+        """The policy that a resource has itself, None for none or for kinds that are not looked at."""
+        parts = arn.split(":", 5)
+        read = _READERS.get(parts[2]) if len(parts) == 6 else None
+        return read(self, parts[5]) if read else None
+
+    def key_arn(self, key_id: str) -> str | None:
+        """The ARN of a customer's KMS key by its id, ARN or alias; None for AWS's own keys and for unknown ones."""
+        from moto.kms.models import kms_backends
+
+        if ":alias/aws/" in key_id or key_id.startswith("alias/aws/"):
+            return None
+        backend = kms_backends[self.account_id][self.region]
+        try:
+            key = backend.keys.get(backend.any_id_to_key_id(key_id))
+        except Exception:  # moto raises its own for each kind of unknown name
+            return None
+        return str(key.arn) if key is not None and getattr(key, "key_manager", "CUSTOMER") != "AWS" else None
+
+
+def _default_version(policy: Any) -> str:
+    document = next((version.document for version in policy.versions if version.is_default), "{}")
+    return document if isinstance(document, str) else json.dumps(document)
+
+
+def _of_bucket(documents: Documents, resource: str) -> str | None:
+    from moto.s3.models import s3_backends
+
+    bucket = s3_backends[documents.account_id]["aws"].buckets.get(resource.partition("/")[0])
+    policy = getattr(bucket, "policy", None)
+    return policy.decode("utf-8", "replace") if isinstance(policy, bytes) else policy
+
+
+def _of_queue(documents: Documents, resource: str) -> str | None:
+    from moto.sqs.models import sqs_backends
+
+    queue = sqs_backends[documents.account_id][documents.region].queues.get(resource)
+    return queue.policy if queue else None
+
+
+def _of_topic(documents: Documents, resource: str) -> str | None:
+    from moto.sns.models import sns_backends
+
+    arn = f"arn:aws:sns:{documents.region}:{documents.account_id}:{resource}"
+    topic = sns_backends[documents.account_id][documents.region].topics.get(arn)
+    return topic.policy if topic else None
+
+
+def _of_function(documents: Documents, resource: str) -> str | None:
+    from moto.awslambda.models import lambda_backends
+
+    kind, _, name = resource.partition(":")
+    if kind != "function":
+        return None
+    try:
+        function = lambda_backends[documents.account_id][documents.region].get_function(name.partition(":")[0])
+    except Exception:  # moto's own exception for an unknown function; the call itself will say so
+        return None
+    return json.dumps({"Statement": function.policy.statements}) if function.policy.statements else None
+
+
+def _of_key(documents: Documents, resource: str) -> str | None:
+    from moto.kms.models import kms_backends
+
+    key = kms_backends[documents.account_id][documents.region].keys.get(resource.removeprefix("key/"))
+    return key.policy if key else None
+
+
+_READERS = {"s3": _of_bucket, "sqs": _of_queue, "sns": _of_topic, "lambda": _of_function, "kms": _of_key}
