@@ -1,0 +1,72 @@
+"""What people said of captured predictions: Model Monitor's ground-truth lines, ``yyyy/mm/dd/hh/*.jsonl``.
+
+Runs in the monitoring container. Reads a folder; a line that cannot be used is counted with its reason, none is dropped
+in silence. One line (Amazon SageMaker developer guide, "Ingest ground truth labels"):
+``{"groundTruthData": {"data": "1", "encoding": "CSV"}, "eventMetadata": {"eventId": "..."}, "eventVersion": "0"}``,
+where the eventId is the inferenceId that was sent with the request, or the capture's own eventId.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class GroundTruth:
+    """Labels by inferenceId or eventId; where one was labelled twice, what the later file says."""
+
+    labels: dict[str, int] = field(default_factory=dict)
+    files: int = 0
+    lines: int = 0
+    unusable: Counter[str] = field(default_factory=Counter)
+    """How many lines could not be used, by reason."""
+
+
+def read_ground_truth(folder: Path, classes: Sequence[str]) -> GroundTruth:
+    """All labels below ``folder``; empty when there is no such folder. Data may be a class's number or its name."""
+    truth = GroundTruth()
+    for path in sorted(folder.rglob("*.jsonl")):
+        truth.files += 1
+        with path.open("rb") as lines:
+            for line in lines:
+                if line.strip():
+                    truth.lines += 1
+                    _read(line, classes, truth)
+    return truth
+
+
+def _read(line: bytes, classes: Sequence[str], truth: GroundTruth) -> None:
+    try:
+        document = json.loads(line)
+        event_id = document["eventMetadata"]["eventId"]
+        data = _text(document["groundTruthData"])
+    except (ValueError, KeyError, TypeError) as error:
+        truth.unusable[f"not a ground-truth line ({type(error).__name__})"] += 1
+        return
+    if not isinstance(event_id, str) or not event_id:
+        truth.unusable["the eventId is no text"] += 1
+    elif data in classes:
+        truth.labels[event_id] = list(classes).index(data)
+    elif data.isdecimal() and int(data) < len(classes):
+        truth.labels[event_id] = int(data)
+    else:
+        truth.unusable[f"{data[:40]!r} is not a class of this model ({', '.join(classes)})"] += 1
+
+
+def _text(entry: dict[str, Any]) -> str:
+    data = entry["data"]
+    if not isinstance(data, str):
+        raise TypeError(f"data is no text: {type(data).__name__}")
+    if entry.get("encoding") == "BASE64":
+        try:
+            data = base64.b64decode(data, validate=True).decode("utf-8")
+        except binascii.Error as error:
+            raise ValueError(str(error)) from error
+    return data.strip().strip('"')
