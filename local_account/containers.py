@@ -155,7 +155,17 @@ class _Folders:
 
 
 def _environment(account: Account, folders: _Folders, cache: Path) -> dict[str, str]:
-    _link_pip_settings(folders.home)
+    return {
+        **machine_environment(folders.python, folders.home),
+        "XDG_CACHE_HOME": str(cache),
+        "TMPDIR": str(folders.tmp),
+        **account.environment(),
+    }
+
+
+def machine_environment(python: Path, home: Path) -> dict[str, str]:
+    """What a process gets that has a Python and a home folder of its own, but this machine's package index."""
+    _link_pip_settings(home)
     passed_on = {k: v for k, v in os.environ.items() if _PASSED_ON.fullmatch(k)}
     exceptions = ",".join(
         filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1,localhost"))
@@ -167,13 +177,10 @@ def _environment(account: Account, folders: _Folders, cache: Path) -> dict[str, 
         **passed_on,
         "NO_PROXY": exceptions,
         "no_proxy": exceptions,
-        "PATH": f"{folders.python / 'bin'}:{_SYSTEM_PATH}",
-        "HOME": str(folders.home),
-        "XDG_CACHE_HOME": str(cache),
+        "PATH": f"{python / 'bin'}:{_SYSTEM_PATH}",
+        "HOME": str(home),
         "LANG": "C.UTF-8",
-        "TMPDIR": str(folders.tmp),
         "PYTHONUNBUFFERED": "1",  # as in AWS's images: lines appear in the log when they are printed
-        **account.environment(),
     }
 
 

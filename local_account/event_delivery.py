@@ -42,7 +42,7 @@ def service_of(arn: str) -> str:
     parts = arn.split(":", 5)
     if len(parts) == 6 and parts[0] == "arn":
         service, resource = parts[2], parts[5]
-        if service in {"lambda", "states", "sqs", "sns", "logs"}:
+        if service in {"codepipeline", "lambda", "states", "sqs", "sns", "logs"}:
             return service
         if service == "sagemaker" and resource.startswith("pipeline/"):
             return service
@@ -206,6 +206,11 @@ def _send_to_sagemaker(account: Account, target: Mapping[str, Any], _payload: st
     )
 
 
+def _send_to_codepipeline(account: Account, target: Mapping[str, Any], _payload: str) -> None:
+    name = target["Arn"].rpartition(":")[2]
+    account.client("codepipeline").start_pipeline_execution(name=name, clientRequestToken=str(uuid.uuid4()))
+
+
 def _send_to_logs(account: Account, target: Mapping[str, Any], payload: str) -> None:
     group = target["Arn"].split(":log-group:", 1)[1].removesuffix(":*")
     account.put_log_lines(group, str(uuid.uuid4()), [payload])
@@ -226,6 +231,7 @@ def _send_to_bus(account: Account, target: Mapping[str, Any], payload: str) -> N
 
 
 _SENDERS: dict[str, Callable[[Account, Mapping[str, Any], str], None]] = {
+    "codepipeline": _send_to_codepipeline,
     "lambda": _send_to_lambda,
     "states": _send_to_states,
     "sqs": _send_to_sqs,

@@ -7,6 +7,7 @@ in ``stack_compounds``. Types and their ``Ref`` and ``Fn::GetAtt`` follow AWS's 
 from __future__ import annotations
 
 from local_account.stack_compounds import COMPOUNDS
+from local_account.stack_delivery import DELIVERY
 from local_account.stack_resources import ApiKind, Kind, Place, Properties, ResourceError
 
 POLL_S = 0.2
@@ -47,6 +48,7 @@ def _sagemaker(resource: str, update: str = "", made_by: type[ApiKind] = ApiKind
 
 KINDS: dict[str, Kind] = {
     **COMPOUNDS,
+    **DELIVERY,
     "AWS::CloudWatch::Alarm": ApiKind(
         "cloudwatch",
         "PutMetricAlarm",
