@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto.cloudwatch.models import Alarm
 
 from local_account.account import Account
+from local_account.alarm_queries import Query, queries_of
 
 log = logging.getLogger(__name__)
 
@@ -83,27 +84,19 @@ def _run(account: Account, alarm: Alarm, arn: str, data: dict[str, Any], message
         log.warning("action %s of alarm %s is not run: the account knows SNS topics and functions", arn, alarm.name)
 
 
-def _metric(alarm: Alarm) -> tuple[Any, int, str, str | None]:
-    """Metric, period in seconds, statistic and unit of the alarm."""
-    if alarm.metric_data_queries:
-        stat = alarm.metric_data_queries[0].metric_stat
-        return stat.metric, int(stat.period), stat.stat, stat.unit
-    return alarm, int(alarm.period), alarm.statistic or alarm.extended_statistic, alarm.unit
-
-
 def _configuration(alarm: Alarm) -> dict[str, Any]:
-    metric, period_s, statistic, _ = _metric(alarm)
-    named = {
-        "namespace": metric.namespace,
-        "name": metric.metric_name,
-        "dimensions": {d.name: d.value for d in metric.dimensions},
-    }
-    query = {"id": "m1", "metricStat": {"metric": named, "period": period_s, "stat": statistic}, "returnData": True}
-    return {"description": alarm.description or "", "metrics": [query]}
+    return {"description": alarm.description or "", "metrics": [_query(q) for q in queries_of(alarm)]}
+
+
+def _query(query: Query) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": query.name, "returnData": query.returned}
+    if query.expression is not None:
+        return {**shown, "expression": query.expression.text}
+    named = {"namespace": query.namespace, "name": query.metric_name, "dimensions": dict(query.dimensions)}
+    return {**shown, "metricStat": {"metric": named, "period": query.period_s, "stat": query.statistic}}
 
 
 def _message(account: Account, alarm: Alarm, before: StateChange, after: StateChange) -> dict[str, Any]:
-    metric, period_s, statistic, unit = _metric(alarm)
     return {
         "AlarmName": alarm.name,
         "AlarmDescription": alarm.description,
@@ -119,13 +112,7 @@ def _message(account: Account, alarm: Alarm, before: StateChange, after: StateCh
         "AlarmActions": alarm.alarm_actions,
         "InsufficientDataActions": alarm.insufficient_data_actions,
         "Trigger": {
-            "MetricName": metric.metric_name,
-            "Namespace": metric.namespace,
-            "StatisticType": "Statistic" if alarm.statistic else "ExtendedStatistic",
-            "Statistic": statistic.upper() if alarm.statistic else statistic,
-            "Unit": unit,
-            "Dimensions": [{"value": d.value, "name": d.name} for d in metric.dimensions],
-            "Period": period_s,
+            **_trigger(alarm),
             "EvaluationPeriods": int(alarm.evaluation_periods),
             "DatapointsToAlarm": int(alarm.datapoints_to_alarm or alarm.evaluation_periods),
             "ComparisonOperator": alarm.comparison_operator,
@@ -133,6 +120,23 @@ def _message(account: Account, alarm: Alarm, before: StateChange, after: StateCh
             "TreatMissingData": alarm.treat_missing_data or "missing",
             "EvaluateLowSampleCountPercentile": alarm.evaluate_low_sample_count_percentile or "",
         },
+    }
+
+
+def _trigger(alarm: Alarm) -> dict[str, Any]:
+    """The metric of the alarm, or the queries of its metric math."""
+    found = queries_of(alarm)
+    if len(found) > 1:
+        return {"Period": found[0].period_s, "Metrics": [_query(query) for query in found]}
+    (query,) = found
+    return {
+        "MetricName": query.metric_name,
+        "Namespace": query.namespace,
+        "StatisticType": "Statistic" if alarm.statistic else "ExtendedStatistic",
+        "Statistic": query.statistic.upper() if alarm.statistic else query.statistic,
+        "Unit": query.unit,
+        "Dimensions": [{"value": value, "name": name} for name, value in query.dimensions],
+        "Period": query.period_s,
     }
 
 

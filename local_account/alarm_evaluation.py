@@ -121,13 +121,23 @@ def _percentile(samples: Sequence[Sample], percent: float) -> float | None:
 
 
 def evaluate(rule: Rule, samples: Iterable[Sample], now: datetime) -> Outcome:
-    """The outcome of an alarm at ``now``."""
+    """The outcome of an alarm on one metric at ``now``."""
+    return compare(rule, statistics(rule, samples, now), now)
+
+
+def statistics(rule: Rule, samples: Iterable[Sample], now: datetime) -> list[float | None]:
+    """The statistic of each period that the rule looks at, newest first."""
     known = list(samples)
-    newest_first = []
-    for start, end in periods(rule, now):
-        value = statistic_of([s for s in known if start <= s.at < end], rule.statistic)
-        newest_first.append(None if value is None else Point(start, value))
-    points = [point for point in newest_first if point is not None][: rule.evaluation_periods]
+    return [
+        statistic_of([s for s in known if start <= s.at < end], rule.statistic) for start, end in periods(rule, now)
+    ]
+
+
+def compare(rule: Rule, values: Sequence[float | None], now: datetime) -> Outcome:
+    """The outcome of an alarm on these values of its periods, newest first."""
+    points = [
+        Point(start, value) for (start, _), value in zip(periods(rule, now), values, strict=True) if value is not None
+    ][: rule.evaluation_periods]
     missing = rule.evaluation_periods - len(points)
     breaching = sum(COMPARISONS[rule.comparison](point.value, rule.threshold) for point in points)
     state = _state(rule, breaching, len(points), missing)

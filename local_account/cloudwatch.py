@@ -1,7 +1,7 @@
 """CloudWatch on moto: alarms look at the data, change their state, and act.
 
-Runs in the server process; moto keeps metrics and alarms. A thread evaluates the alarms of a metric when data for it
-arrives, and all of them every ten seconds. Alarms on metric math are refused when they are made.
+Runs in the server process; moto keeps metrics and alarms. A thread evaluates the alarms when data arrives, and every
+ten seconds. ``alarm_queries`` reads what an alarm looks at.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from moto.cloudwatch.exceptions import ValidationError
-from moto.cloudwatch.models import Alarm, CloudWatchBackend, MetricAggregatedDatum, cloudwatch_backends
+from moto.cloudwatch.models import Alarm, CloudWatchBackend, cloudwatch_backends
 
 from local_account.account import Account
 from local_account.alarm_actions import StateChange, act
-from local_account.alarm_evaluation import COMPARISONS, EXTRA_PERIODS, Outcome, Rule, Sample, evaluate
+from local_account.alarm_evaluation import Outcome, Rule, compare
+from local_account.alarm_queries import AlarmData, aware, check, rule_of
 from local_account.event_delivery import Deliverer
 from local_account.events import deliverer_of
 
@@ -48,6 +48,7 @@ class AlarmWatch:
         self._deliverer = deliverer
         self._wake = threading.Event()
         self._evaluating = threading.Lock()
+        self._data = AlarmData()
 
     def data_arrived(self) -> None:
         self._wake.set()
@@ -65,10 +66,13 @@ class AlarmWatch:
     def evaluate_all(self, now: datetime) -> None:
         backend = cloudwatch_backends[self._account.account_id][self._account.region]
         with self._evaluating:
-            _forget_old_data(backend, now - RETENTION)
-            for alarm in list(backend.alarms.values()):
-                rule = _rule_of(alarm)
-                outcome = evaluate(rule, _samples(backend, alarm, rule, now), now)
+            if _forget_old_data(backend, now - RETENTION):
+                self._data = AlarmData()
+            alarms = list(backend.alarms.values())
+            self._data.read(backend, alarms)
+            for alarm in alarms:
+                rule = rule_of(alarm)
+                outcome = compare(rule, self._data.values(alarm, rule, now), now)
                 if outcome.state and outcome.state != alarm.state_value:
                     alarm.update_state(outcome.reason, _reason_data(rule, outcome, now), outcome.state)
 
@@ -85,7 +89,7 @@ def _install_alarms(watch: AlarmWatch) -> None:
     update: Callable[..., None] = getattr(Alarm.update_state, "original", Alarm.update_state)
 
     def put_checked_alarm(backend: CloudWatchBackend, name: str, **request: Any) -> Alarm:
-        _check(name, request)
+        check(name, request)
         existing = backend.alarms.get(name)
         alarm = put_metric_alarm(backend, name, **request)
         if existing:  # an update keeps the state
@@ -137,57 +141,12 @@ def _install_exact_dimensions() -> None:
     CloudWatchBackend.get_metric_statistics = get_metric_statistics
 
 
-def _check(name: str, request: dict[str, Any]) -> None:
-    queries = request.get("metric_data_queries") or []
-    if len(queries) > 1 or any(q.expression or q.metric_stat is None for q in queries):
-        raise ValidationError("The stand-in account does not evaluate metric math: give the alarm one metric.")
-    if request["comparison_operator"] not in COMPARISONS:
-        raise ValidationError(
-            f"The stand-in account does not evaluate {request['comparison_operator']}, only {', '.join(COMPARISONS)}."
-        )
-    if request.get("threshold") is None:
-        raise ValidationError(f"Alarm {name} needs a Threshold.")
-    if not queries and not (request.get("statistic") or request.get("extended_statistic")):
-        raise ValidationError(f"Alarm {name} needs a Statistic or an ExtendedStatistic.")
-
-
-def _rule_of(alarm: Alarm) -> Rule:
-    stat = alarm.metric_data_queries[0].metric_stat if alarm.metric_data_queries else None
-    return Rule(
-        comparison=alarm.comparison_operator,
-        threshold=float(alarm.threshold),
-        statistic=stat.stat if stat else alarm.statistic or alarm.extended_statistic,
-        period_s=int(stat.period if stat else alarm.period),
-        evaluation_periods=int(alarm.evaluation_periods),
-        datapoints_to_alarm=int(alarm.datapoints_to_alarm or alarm.evaluation_periods),
-        missing=alarm.treat_missing_data or "missing",
-    )
-
-
-def _samples(backend: CloudWatchBackend, alarm: Alarm, rule: Rule, now: datetime) -> Iterable[Sample]:
-    metric = alarm.metric_data_queries[0].metric_stat.metric if alarm.metric_data_queries else alarm
-    unit = alarm.metric_data_queries[0].metric_stat.unit if alarm.metric_data_queries else alarm.unit
-    wanted = sorted((d.name, d.value) for d in metric.dimensions)
-    oldest = now - timedelta(seconds=rule.period_s * (rule.evaluation_periods + EXTRA_PERIODS) + 60)
-    for datum in list(backend.metric_data):
-        if datum.name != metric.metric_name or datum.namespace != metric.namespace or (unit and datum.unit != unit):
-            continue
-        at = _aware(datum.timestamp)
-        if at < oldest or sorted((d.name, d.value) for d in datum.dimensions) != wanted:
-            continue
-        if isinstance(datum, MetricAggregatedDatum):
-            yield Sample(at, datum.sample_count, datum.sum, datum.min, datum.max)
-        else:
-            yield Sample(at, 1, datum.value, datum.value, datum.value)
-
-
-def _aware(timestamp: datetime) -> datetime:
-    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
-
-
-def _forget_old_data(backend: CloudWatchBackend, before: datetime) -> None:
-    if backend.metric_data and _aware(backend.metric_data[0].timestamp) < before:
-        backend.metric_data[:] = [d for d in backend.metric_data if _aware(d.timestamp) >= before]
+def _forget_old_data(backend: CloudWatchBackend, before: datetime) -> bool:
+    """Whether there was any."""
+    if not backend.metric_data or aware(backend.metric_data[0].timestamp) >= before:
+        return False
+    backend.metric_data[:] = [d for d in backend.metric_data if aware(d.timestamp) >= before]
+    return True
 
 
 def _reason_data(rule: Rule, outcome: Outcome, now: datetime) -> str:

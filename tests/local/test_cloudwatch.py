@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local_account.alarm_math import Expression
 from tests.local.queues import Queue
 
 NAMESPACE = "Foreign"
@@ -137,14 +138,65 @@ def test_alarms_that_nothing_here_evaluates_are_refused(account: Any) -> None:
         alarm(
             account, "cw-band", ComparisonOperator="LessThanLowerOrGreaterThanUpperThreshold", ThresholdMetricId="ad1"
         )
-    metric = {"Namespace": NAMESPACE, "MetricName": "cw-math"}
-    queries = [
-        {"Id": "m1", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}, "ReturnData": False},
-        {"Id": "e1", "Expression": "m1 * 2"},
+    for expression in ("ANOMALY_DETECTION_BAND(m1)", "RATE(m1)", "m1 +", "m1 / unknown", "[m1, m1]", "METRICS() / m1"):
+        with pytest.raises(ClientError, match=r"metric math|cannot be read|refers to|several"):
+            math_alarm(account, "cw-refused", {"m1": "Sum"}, expression)
+    with pytest.raises(ClientError, match="Exactly one query"):
+        math_alarm(account, "cw-refused", {"m1": "Sum"}, "m1", ReturnData=False)
+
+
+def math_alarm(account: Any, name: str, stats: dict[str, str], expression: str, **expressed: Any) -> None:
+    """An alarm on metrics ``<name>-<id>``."""
+    queries: list[dict[str, Any]] = [
+        {
+            "Id": key,
+            "MetricStat": {
+                "Metric": {"Namespace": NAMESPACE, "MetricName": f"{name}-{key}"},
+                "Period": 60,
+                "Stat": stat,
+            },
+            "ReturnData": False,
+        }
+        for key, stat in stats.items()
     ]
+    queries.append({"Id": "e1", "Expression": expression, **expressed})
     without = dict.fromkeys(("Namespace", "MetricName", "Statistic", "Period"))
-    with pytest.raises(ClientError, match="metric math"):
-        alarm(account, "cw-math", Metrics=queries, **without)
+    alarm(account, name, Metrics=queries, TreatMissingData="notBreaching", **{"Threshold": 0.05, **without})
+
+
+def test_metric_math_compares_a_rate(account: Any, topic: tuple[str, Queue]) -> None:
+    stats = {"errors": "Sum", "all": "Sum"}
+    math_alarm(account, "cw-rate", stats, "IF(all >= 10, FILL(errors, 0) / all, 0)")
+    put(account, "cw-rate-errors", 1)
+    put(account, "cw-rate-all", 5)
+    until(account, "cw-rate", "OK")
+    put(account, "cw-rate-all", 95)
+    put(account, "cw-rate-errors", 9)
+    found = until(account, "cw-rate", "ALARM")
+    assert "[0.1 (" in found["StateReason"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("a + b * 2", (5.0, None, 3.0)),
+        ("a / b", (0.5, None, None)),
+        ("100 * (a - 1) ^ 2", (0.0, 100.0, 400.0)),
+        ("FILL(b, 0)", (2.0, 0.0, 0.0)),
+        ("FILL(b, REPEAT) + FILL(a, 9)", (3.0, 4.0, 3.0)),
+        ("SUM([a, b])", (3.0, 2.0, 3.0)),
+        ("SUM(METRICS()) + 1", (4.0, 3.0, 4.0)),
+        ('AVG(METRICS("a"))', (1.0, 2.0, 3.0)),
+        ("AVG(a)", (2.0, 2.0, 2.0)),
+        ("IF(a > 1 AND a < 3, 7)", (None, 7.0, None)),
+        ("IF(b == 2 || a == 3, a, 0)", (1.0, None, 3.0)),
+        ("-MAX([a, b])", (-2.0, -2.0, -3.0)),
+    ],
+)
+def test_metric_math(expression: str, expected: tuple[float | None, ...]) -> None:
+    series = {"a": (1.0, 2.0, 3.0), "b": (2.0, None, 0.0)}
+    found = Expression(expression).over(series, ["a", "b"])
+    assert found == expected
 
 
 def test_alarms_survive_a_restart(fresh_account: Callable[..., Any]) -> None:
