@@ -68,6 +68,8 @@ def parse_parameters(given: list[str] | None) -> dict[str, str]:
             raise SconesError(f"--parameter {item!r} is not NAME=VALUE, for example AccuracyGate=0.9")
         if name in _SHARES and not _is_share(value):
             raise SconesError(f"--parameter {item!r}: {name} is a number from 0 to 1")
+        if name == "SourceUri" and not value.startswith("s3://"):
+            raise SconesError(f"--parameter {item!r}: expected s3://BUCKET/KEY; --data uploads what is on this machine")
         parameters[name] = _class_names(value) if name == "Classes" else value
     return parameters
 
@@ -91,14 +93,19 @@ def _is_share(text: str) -> bool:
 
 def start_training(
     connection: Connection,
-    source: data.Source,
+    source: data.Source | None,
     parameters: dict[str, str],
     algorithm: Algorithm = Algorithm.PYTORCH,
 ) -> str:
-    """Upload the images (once for each content) and start a training pipeline; answers the execution's ARN."""
-    source_uri = data.upload(connection.client("s3"), source, connection.names.source_uri)
-    origin = {"DataOrigin": sample_data.ORIGIN} if source.drawn else {}
-    given = {"SourceUri": source_uri, "GitCommit": git_commit(), **origin, **parameters}
+    """Upload the images (once for each content) and start a training pipeline; answers the execution's ARN.
+
+    No source: the images are in S3 already, where the parameter SourceUri says.
+    """
+    given = {"GitCommit": git_commit(), **parameters}
+    if source is not None:
+        given["SourceUri"] = data.upload(connection.client("s3"), source, connection.names.source_uri)
+    if source is not None and source.drawn:
+        given.setdefault("DataOrigin", sample_data.ORIGIN)
     if algorithm is Algorithm.BUILT_IN and "Classes" in parameters:
         # The algorithm wants their number, which no pipeline expression can count.
         given.setdefault("NumClasses", str(len(parameters["Classes"].split(","))))
@@ -152,12 +159,15 @@ def run(
     algorithm: AlgorithmOption = Algorithm.PYTORCH,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Watch the run until it ends.")] = True,
 ) -> None:
-    """Upload the images and start a training pipeline."""
+    """Upload the images, unless -p SourceUri=s3://... names some, and start a training pipeline."""
     parameters = parse_parameters(parameter)
     if recipe is not None:
         parameters["Recipe"] = checked_recipe(recipe, algorithm)
+    uploaded = "SourceUri" in parameters
+    if uploaded and (path or sample):
+        raise SconesError("-p SourceUri names images that are in S3 already: leave --data and --sample out")
     connection = connect_deployed(stage)
-    arn = start_training(connection, locate(path, sample), parameters, algorithm)
+    arn = start_training(connection, None if uploaded else locate(path, sample), parameters, algorithm)
     screen.say(f"started {arn}")
     if wait:
         with screen.pipeline_view("training pipeline") as show:

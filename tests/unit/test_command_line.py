@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -96,6 +98,51 @@ def test_a_truncated_archive_is_one_line(real_archive: Path, tmp_path: Path) -> 
     broken = tmp_path / "cifar-100-python.tar.gz"
     broken.write_bytes(real_archive.read_bytes()[:100_000])
     assert str(broken.name) in fails("data", "show", "--data", str(broken))
+
+
+class DeployedAccount(BaseHTTPRequestHandler):
+    """An account with a deployed stage, as far as starting a pipeline looks at it."""
+
+    started: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        call = self.headers.get("X-Amz-Target", "GetCallerIdentity").rpartition(".")[2]
+        arn = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/p/execution/e"
+        answer = json.dumps({"PipelineExecutionArn": arn})
+        if call == "GetCallerIdentity":
+            xml = "https://sts.amazonaws.com/doc/2011-06-15/"
+            result = "<GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult>"
+            answer = f'<GetCallerIdentityResponse xmlns="{xml}">{result}</GetCallerIdentityResponse>'
+        if call == "StartPipelineExecution":
+            self.started.append(json.loads(body))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_images_that_are_in_s3_already_are_neither_looked_for_nor_uploaded() -> None:
+    uri = "s3://a-bucket/sources/reviewed"
+    with ThreadingHTTPServer(("127.0.0.1", 0), DeployedAccount) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        surroundings = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}", "SCONES_DATA": "/not/there"}
+        answer = scones("pipeline", "run", "--no-wait", "-p", f"SourceUri={uri}", **surroundings)
+        server.shutdown()
+    assert answer.returncode == 0, answer.stderr
+    (request,) = DeployedAccount.started
+    given = {parameter["Name"]: parameter["Value"] for parameter in request["PipelineParameters"]}
+    assert given.keys() == {"SourceUri", "GitCommit"}
+    assert given["SourceUri"] == uri
+
+
+def test_images_come_from_one_place(tmp_path: Path) -> None:
+    message = fails("pipeline", "run", "-p", "SourceUri=s3://a-bucket/a", "--data", str(tmp_path))
+    assert "leave --data and --sample out" in message
+    assert "expected s3://BUCKET/KEY" in fails("pipeline", "run", "-p", f"SourceUri={tmp_path}")
 
 
 def test_data_show_counts_the_real_images_and_draws_a_contact_sheet(real_archive: Path, tmp_path: Path) -> None:
