@@ -32,7 +32,7 @@ class Checks(TypedDict):
     """What the filter job looked at and found; whatever is wrong stops it, so that nothing here is an error."""
 
     images: dict[str, int]
-    """Looked at, per split of the dataset before copies were left out."""
+    """In each split: those looked at without `copies_left_out`. The built-in algorithm's pipeline reads it."""
     sizes: dict[str, int]
     """Pictures per size in pixels, the five most frequent; all are scaled to 32x32."""
     modes: dict[str, int]

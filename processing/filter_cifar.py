@@ -109,7 +109,7 @@ def write_dataset(source: Source, output: Path, seed: int, validation_fraction: 
             seed=seed,
             validation_fraction=validation_fraction,
             digests=_write_splits(kept, source.classes, partial),
-            checks=_report(source, splits, copies),
+            checks=_report(source, kept, copies),
         )
         sheet = contact_sheet(source.classes, manifest["counts"], {s: _examples(kept[s], s, source) for s in SPLITS})
         (partial / SHEET_FILE).write_bytes(encode_drawing(np.asarray(sheet)))
@@ -139,9 +139,9 @@ def split_off(images: LabelledImages, fraction: float, seed: int) -> tuple[Label
     return images.select(~held_out), images.select(held_out)
 
 
-def _report(source: Source, splits: dict[str, LabelledImages], copies: list[Copy]) -> Checks:
+def _report(source: Source, kept: dict[str, LabelledImages], copies: list[Copy]) -> Checks:
     return Checks(
-        images={split: len(splits[split].rows) for split in SPLITS},
+        images={split: len(kept[split].rows) for split in SPLITS},
         sizes=source.sizes,
         modes=source.modes,
         copies_within_splits={split: sum(c.split == split == c.original_split for c in copies) for split in SPLITS},
