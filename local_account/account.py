@@ -50,6 +50,8 @@ class Account:
     """What stands for container images, by the repository's name."""
     time_scale: float = 1.0
     """How many times as fast as stated the waits of deployments pass."""
+    chaos: str = ""
+    """Which of ``chaos.KINDS`` the account allows itself."""
     emit_event: EmitEvent = _no_event_bus
     evaluate_alarms: Callable[[], None] = _no_alarms
     """Has every alarm look at the data that is there now; set by CloudWatch."""

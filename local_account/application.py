@@ -138,6 +138,8 @@ class Application:
                 "region": self._account.region,
                 "account_id": self._account.account_id,
                 "state_dir": str(self._account.state_dir),
+                "time_scale": self._account.time_scale,
+                "chaos": self._account.chaos,
                 "version": version("scones-mlops"),
             }
         ).encode()

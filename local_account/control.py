@@ -42,6 +42,8 @@ class Status:
     region: str
     account_id: str
     version: str
+    time_scale: float = 1.0
+    chaos: str = ""
     already_running: bool = False
 
     @property
@@ -59,15 +61,27 @@ def status(state_dir: Path) -> Status | None:
         return None
     if answer is None or Path(answer["state_dir"]) != state_dir:
         return None
-    return Status(
-        answer["pid"], int(note["port"]), state_dir, answer["region"], answer["account_id"], answer["version"]
-    )
+    return _status(answer, int(note["port"]), state_dir)
 
 
-def start(state_dir: Path, port: int, timeout_s: float = 30.0, images: Mapping[str, Any] | None = None) -> Status:
+def _status(answer: Mapping[str, Any], port: int, state_dir: Path) -> Status:
+    told = {key: answer[key] for key in ("pid", "region", "account_id", "version", "time_scale", "chaos")}
+    return Status(port=port, state_dir=state_dir, **told)
+
+
+def start(
+    state_dir: Path,
+    port: int,
+    timeout_s: float = 30.0,
+    images: Mapping[str, Any] | None = None,
+    *,
+    time_scale: float = 1.0,
+    chaos: str = "",
+) -> Status:
     """Start the account and wait until it answers; one that runs already is left as it is.
 
-    ``images`` says what stands for container images, see `local_account.images`.
+    ``images`` says what stands for container images, see `local_account.images`; ``time_scale`` how many times as fast
+    as stated the waits of deployments pass; ``chaos`` which faults the account allows itself (`local_account.chaos`).
     Raises AccountError with the server's last line when it does not come up.
     """
     state_dir = state_dir.resolve()
@@ -76,6 +90,8 @@ def start(state_dir: Path, port: int, timeout_s: float = 30.0, images: Mapping[s
             raise AccountError(
                 f"the account on {state_dir} already runs on port {running.port}, not {port}; stop it first"
             )
+        if chaos and running.chaos != chaos:
+            raise AccountError(f"the account on {state_dir} already runs without --chaos {chaos}; stop it first")
         return Status(**{**running.__dict__, "already_running": True})
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     log_path = state_dir / LOG_FILE
@@ -84,7 +100,7 @@ def start(state_dir: Path, port: int, timeout_s: float = 30.0, images: Mapping[s
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "local_account", "--port", str(port), "--state", str(state_dir)),
-                *("--images", json.dumps(images or {})),
+                *("--images", json.dumps(images or {}), "--time-scale", str(time_scale), "--chaos", chaos),
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -104,7 +120,7 @@ def start(state_dir: Path, port: int, timeout_s: float = 30.0, images: Mapping[s
         process.kill()
         process.wait()
         raise AccountError(f"the account did not answer on port {port} within {timeout_s:g} seconds; see {log_path}")
-    return Status(process.pid, port, state_dir, answer["region"], answer["account_id"], answer["version"])
+    return _status(answer, port, state_dir)
 
 
 def _await_health(process: subprocess.Popen[bytes], port: int, timeout_s: float) -> dict[str, Any] | None:

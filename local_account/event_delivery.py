@@ -75,8 +75,16 @@ class Deliverer:
             threading.Thread(target=self._work, name=f"delivery-{number}", daemon=True).start()
         threading.Thread(target=self._wait_for_retries, name="delivery-retries", daemon=True).start()
 
-    def deliver(self, delivery: Delivery) -> None:
-        self._ready.put(lambda: self._try(delivery))
+    def deliver(self, delivery: Delivery, delay_s: float = 0.0) -> None:
+        if delay_s > 0:
+            self._put_off(delivery, delay_s)
+        else:
+            self._ready.put(lambda: self._try(delivery))
+
+    def _put_off(self, delivery: Delivery, delay_s: float) -> None:
+        with self._changed:
+            heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._numbers), delivery))
+            self._changed.notify()
 
     def run(self, job: Callable[[], None]) -> None:
         """Run anything else off the caller's thread."""
@@ -121,9 +129,7 @@ class Deliverer:
         if exhausted or _is_permanent(failure):
             self._give_up(delivery, failure, exhausted)
             return
-        with self._changed:
-            heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._numbers), delivery))
-            self._changed.notify()
+        self._put_off(delivery, delay_s)
 
     def _give_up(self, delivery: Delivery, failure: Exception, exhausted: str | None) -> None:
         arn = delivery.target["Arn"]

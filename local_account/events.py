@@ -20,6 +20,7 @@ from moto.events.models import EventPattern, EventsBackend, Rule, events_backend
 from moto.events.responses import EventsHandler
 
 from local_account.account import Account
+from local_account.chaos import Duplicates
 from local_account.event_delivery import Deliverer, Delivery, UndeliverableError, service_of
 from local_account.event_inputs import target_input
 from local_account.event_patterns import PatternError, matches, parse_pattern
@@ -39,6 +40,7 @@ def deliverer_of(account: Account) -> Deliverer:
 def install(account: Account) -> None:
     """Set ``account.emit_event`` and replace what moto does with matched events."""
     deliverer = deliverer_of(account)
+    duplicates = Duplicates() if account.chaos == "duplicates" else None
     _install_patterns()
     _install_targets()
     _install_put_events()
@@ -54,7 +56,8 @@ def install(account: Account) -> None:
                 _archive(rule, original_event)
                 continue
             payload = target_input(target, event, rule.arn) if transform_input else json.dumps(event)
-            deliverer.deliver(Delivery(target, payload, rule.arn))
+            for delay_s in duplicates.delays_s() if duplicates else (0.0,):
+                deliverer.deliver(Delivery(target, payload, rule.arn), delay_s)
 
     Rule.send_to_targets = send_to_targets
     emitted: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()

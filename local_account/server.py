@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from local_account.account import Account
+from local_account.chaos import KINDS
 from local_account.errors import AccountError
 from local_account.images import parse_images
 
@@ -147,6 +148,7 @@ def main(argv: list[str] | None = None) -> None:
         default=1.0,
         help="how many times as fast as stated the waits of endpoint deployments pass (default: 1)",
     )
+    parser.add_argument("--chaos", default="", choices=["", *KINDS], help="faults that AWS allows itself")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("local_account").setLevel(logging.INFO)
@@ -160,7 +162,10 @@ def main(argv: list[str] | None = None) -> None:
         (state_dir / STARTED_FILE).write_text(note, encoding="utf-8")
         if arguments.time_scale < 1:
             raise AccountError(f"--time-scale must be at least 1, it is {arguments.time_scale:g}")
-        serve(Account(state_dir, arguments.port, images=images, time_scale=arguments.time_scale), listener)
+        account = Account(
+            state_dir, arguments.port, images=images, time_scale=arguments.time_scale, chaos=arguments.chaos
+        )
+        serve(account, listener)
     except AccountError as error:
         sys.exit(f"local_account: {error}")
     os.close(lock)

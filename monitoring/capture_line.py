@@ -1,8 +1,11 @@
 """One line of SageMaker data capture: what it says, or in which way it is malformed.
 
-Runs in the monitoring container and in tests. Values in, values out; it touches no files.
+Runs in the monitoring container and in tests. Values in, values out; it touches no files. This is what a line *means*;
+`monitoring.capture_tail` reads the usual ones faster and leaves every doubtful line to this module.
+
 The output may be a JSON string, CSV (with or without a charset), or either of them as BASE64: SageMaker writes BASE64
-for every content type that the endpoint's ``CaptureContentTypeHeader`` does not list.
+for every content type that the endpoint's ``CaptureContentTypeHeader`` does not list. JSON is the array of
+probabilities, or the verbose answer: an object with ``probabilities``, ``labels`` and ``model_version``.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import base64
 import csv
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import Message
@@ -18,10 +22,31 @@ from typing import Any
 
 # Two decimals per class are enough precision for a sum this far from 1; more means these are not probabilities.
 SUM_TOLERANCE = 0.02
+# Years that a record may name; a clock that is further off than this tells nothing about when.
+FIRST_YEAR, LAST_YEAR = 1970, 2200
+# What the serving container says of its model in each answer's custom attributes.
+PACKAGE_ATTRIBUTE = "model_package_arn="
 
 
 class MalformedLineError(Exception):
-    """A captured line that cannot be used; the message is the reason that the report quotes."""
+    """A captured line that cannot be used: its kind, which the report counts, and as message the reason in full."""
+
+    def __init__(self, kind: str, reason: str, time: datetime | None = None) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.time = time
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The model's classes, in the order of its probabilities. Where only their number is known, ``labels`` is empty."""
+
+    count: int
+    labels: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, labels: Sequence[str]) -> Classes:
+        return cls(len(labels), tuple(labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +56,18 @@ class Prediction:
     event_id: str
     inference_id: str | None
     probabilities: tuple[float, ...]
+    model_version: str | None = None
+
+
+def parse_line(line: bytes, classes: Classes) -> tuple[datetime, Prediction]:
+    """When the endpoint answered, and what. Raises MalformedLineError, with the time where that can be read."""
+    document = parse_document(line)
+    time = inference_time(document)
+    try:
+        return time, parse_prediction(document, classes)
+    except MalformedLineError as error:
+        error.time = time
+        raise
 
 
 def parse_document(line: bytes) -> dict[str, Any]:
@@ -38,9 +75,9 @@ def parse_document(line: bytes) -> dict[str, Any]:
     try:
         document = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise MalformedLineError(f"not JSON: {error}") from error
+        raise MalformedLineError("not JSON", f"not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise MalformedLineError(f"expected a JSON object, got {_kind(document)}")
+        raise MalformedLineError("not JSON", f"expected a JSON object, got {_kind(document)}")
     return document
 
 
@@ -55,21 +92,40 @@ def parse_time(text: str) -> datetime:
 
 def inference_time(document: dict[str, Any]) -> datetime:
     """When the endpoint answered. Raises MalformedLineError."""
+    text = _text(_object(document, "eventMetadata"), "inferenceTime", "eventMetadata.")
     try:
-        return parse_time(_text(_object(document, "eventMetadata"), "inferenceTime", "eventMetadata."))
+        time = parse_time(text)
     except ValueError as error:
-        raise MalformedLineError(f"eventMetadata.inferenceTime: {error}") from error
+        raise MalformedLineError("bad time", f"eventMetadata.inferenceTime: {error}") from error
+    if not FIRST_YEAR <= time.year < LAST_YEAR:
+        raise MalformedLineError(
+            "bad time", f"eventMetadata.inferenceTime: expected a year from 1970 to 2199, got {text!r}"
+        )
+    return time
 
 
-def parse_prediction(document: dict[str, Any], class_count: int) -> Prediction:
+def parse_prediction(document: dict[str, Any], classes: Classes) -> Prediction:
     """The answer of the endpoint. Raises MalformedLineError."""
     metadata = _object(document, "eventMetadata")
     event_id = _text(metadata, "eventId", "eventMetadata.")
     inference_id = metadata.get("inferenceId")
     if inference_id is not None:
         inference_id = _text(metadata, "inferenceId", "eventMetadata.")
-    output = _object(_object(document, "captureData"), "endpointOutput")
-    return Prediction(event_id, inference_id, _probabilities(_answer(output), class_count))
+    answer = _answer(_object(_object(document, "captureData"), "endpointOutput"))
+    version = package_version(metadata.get("customAttributes"))
+    if isinstance(answer, dict):
+        named = answer.get("model_version")
+        version = named if isinstance(named, str) and named.isascii() and named else version
+        answer = _in_order(answer, classes)
+    return Prediction(event_id, inference_id, _probabilities(answer, classes.count), version)
+
+
+def package_version(attributes: Any) -> str | None:
+    """The model package that the answer's custom attributes name, if they do."""
+    for attribute in attributes if isinstance(attributes, list) else ():
+        if isinstance(attribute, str) and attribute.isascii() and PACKAGE_ATTRIBUTE in attribute:
+            return attribute.partition(PACKAGE_ATTRIBUTE)[2].split(";")[0].strip() or None
+    return None
 
 
 def input_bytes(document: dict[str, Any]) -> bytes | None:
@@ -82,46 +138,83 @@ def input_bytes(document: dict[str, Any]) -> bytes | None:
         payload = _payload(record)
     except MalformedLineError:
         return None
-    if _media_type(record)[0] != "application/json":
+    if media_type(record.get("observedContentType"))[0] != "application/json":
         return payload
     return _base64_in_json(payload)
 
 
-def _answer(output: dict[str, Any]) -> list[Any]:
-    media_type, charset = _media_type(output)
+def media_type(header: Any) -> tuple[str, str]:
+    """The media type in lower case and the charset (utf-8 unless said) of ``observedContentType``."""
+    message = Message()
+    message["Content-Type"] = " ".join(str(header or "application/octet-stream").split())
+    return message.get_content_type(), str(message.get_param("charset", "utf-8"))
+
+
+def _answer(output: dict[str, Any]) -> list[Any] | dict[str, Any]:
+    kind, charset = media_type(output.get("observedContentType"))
     try:
         text = _payload(output).decode(charset)
     except (LookupError, ValueError) as error:
-        raise MalformedLineError(f"endpointOutput.data cannot be decoded as {charset}: {error}") from error
-    if media_type == "text/csv" or output.get("encoding") == "CSV":
-        return _single_row([row for row in csv.reader(text.splitlines()) if row])
+        raise _unreadable(f"endpointOutput.data cannot be decoded as {charset}: {error}") from error
+    if kind == "text/csv" or output.get("encoding") == "CSV":
+        try:
+            return _single_row([row for row in csv.reader(text.splitlines()) if row])
+        except csv.Error as error:
+            raise _unreadable(f"endpointOutput.data is not CSV: {error}") from error
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise MalformedLineError(f"endpointOutput.data is not JSON: {error}") from error
+        raise _unreadable(f"endpointOutput.data is not JSON: {error}") from error
+    if isinstance(answer, list) and answer and all(isinstance(row, list | dict) for row in answer):
+        answer = _single_row(answer)
+    if isinstance(answer, dict) and isinstance(answer.get("probabilities"), list):
+        return answer
     if not isinstance(answer, list):
-        raise MalformedLineError(f"endpointOutput.data: expected an array of probabilities, got {_kind(answer)}")
-    return _single_row(answer) if answer and all(isinstance(row, list) for row in answer) else answer
+        raise _unreadable(f"endpointOutput.data: expected an array of probabilities, got {_kind(answer)}")
+    return answer
 
 
-def _single_row(rows: list[list[Any]]) -> list[Any]:
+def _single_row(rows: list[Any]) -> Any:
     if len(rows) != 1:
-        raise MalformedLineError(f"endpointOutput.data: expected the answer for one image, got {len(rows)}")
+        raise MalformedLineError(
+            "several answers", f"endpointOutput.data: expected the answer for one image, got {len(rows)}"
+        )
     return rows[0]
+
+
+def _in_order(answer: dict[str, Any], classes: Classes) -> list[Any]:
+    """The probabilities of a verbose answer in the order of the model's classes."""
+    values: list[Any] = answer["probabilities"]
+    labels = answer.get("labels")
+    if labels is None or not classes.labels or labels == list(classes.labels):
+        return values
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise _unreadable("endpointOutput.data: expected labels as an array of text")
+    if unknown := [label for label in labels if label not in classes.labels]:
+        raise MalformedLineError(
+            "unknown class", f"the model answers with the class {unknown[0]!r}, expected {', '.join(classes.labels)}"
+        )
+    if len(labels) != len(values) or len(set(labels)) != len(labels) or len(labels) != classes.count:
+        raise MalformedLineError(
+            "class count", f"expected {classes.count} probabilities, got {len(values)} with {len(set(labels))} labels"
+        )
+    by_label = dict(zip(labels, values, strict=True))
+    return [by_label[label] for label in classes.labels]
 
 
 def _probabilities(answer: list[Any], class_count: int) -> tuple[float, ...]:
     if len(answer) != class_count:
-        raise MalformedLineError(f"expected {class_count} probabilities, got {len(answer)}")
+        raise MalformedLineError("class count", f"expected {class_count} probabilities, got {len(answer)}")
     try:
         values = tuple(math.nan if isinstance(value, bool) else float(value) for value in answer)
     except (TypeError, ValueError, OverflowError) as error:
-        raise MalformedLineError(f"a probability is not a number: {error}") from error
+        raise MalformedLineError("not a number", f"a probability is not a number: {error}") from error
     outside = [value for value in values if not 0.0 <= value <= 1.0]
     if outside:
-        raise MalformedLineError(f"a probability must lie between 0 and 1, got {outside[0]}")
+        kind = "NaN" if math.isnan(outside[0]) else "outside 0 to 1"
+        raise MalformedLineError(kind, f"a probability must lie between 0 and 1, got {outside[0]}")
     if abs(sum(values) - 1.0) > SUM_TOLERANCE:
-        raise MalformedLineError(f"the probabilities must sum to 1, got {sum(values):.4g}")
+        raise MalformedLineError("sum is not 1", f"the probabilities must sum to 1, got {sum(values):.4g}")
     return values
 
 
@@ -132,21 +225,14 @@ def _payload(record: dict[str, Any]) -> bytes:
         try:
             return base64.b64decode(data, validate=True)
         except ValueError as error:
-            raise MalformedLineError(f"data is not BASE64: {error}") from error
+            raise _unreadable(f"data is not BASE64: {error}") from error
     if encoding not in ("JSON", "CSV"):
-        raise MalformedLineError(f"expected the encoding JSON, CSV or BASE64, got {encoding!r}")
+        raise _unreadable(f"expected the encoding JSON, CSV or BASE64, got {encoding!r}")
     # SageMaker has decoded this text already; encode it as its content type says, so that one path reads both.
     try:
-        return data.encode(_media_type(record)[1])
+        return data.encode(media_type(record.get("observedContentType"))[1])
     except (LookupError, ValueError) as error:
-        raise MalformedLineError(f"data cannot be read in the charset of its content type: {error}") from error
-
-
-def _media_type(record: dict[str, Any]) -> tuple[str, str]:
-    """The media type in lower case and the charset (utf-8 unless said) of ``observedContentType``."""
-    header = Message()
-    header["Content-Type"] = " ".join(str(record.get("observedContentType") or "application/octet-stream").split())
-    return header.get_content_type(), str(header.get_param("charset", "utf-8"))
+        raise _unreadable(f"data cannot be read in the charset of its content type: {error}") from error
 
 
 def _base64_in_json(payload: bytes) -> bytes | None:
@@ -167,19 +253,25 @@ def _base64_in_json(payload: bytes) -> bytes | None:
 def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
     value = parent.get(key)
     if not isinstance(value, dict):
-        raise MalformedLineError(f"expected the object {key}, got {'nothing' if key not in parent else _kind(value)}")
+        got = "nothing" if key not in parent else _kind(value)
+        raise MalformedLineError("missing field", f"expected the object {key}, got {got}")
     return value
 
 
 def _text(parent: dict[str, Any], key: str, where: str) -> str:
     value = parent.get(key)
     if not isinstance(value, str) or not value:
-        raise MalformedLineError(f"expected text in {where}{key}, got {'nothing' if not value else _kind(value)}")
+        got = "nothing" if not value else _kind(value)
+        raise MalformedLineError("missing field", f"expected text in {where}{key}, got {got}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise MalformedLineError(f"{where}{key} is not valid Unicode: {error.reason}") from error
+        raise MalformedLineError("not Unicode", f"{where}{key} is not valid Unicode: {error.reason}") from error
     return value
+
+
+def _unreadable(reason: str) -> MalformedLineError:
+    return MalformedLineError("unreadable output", reason)
 
 
 def _kind(value: object) -> str:

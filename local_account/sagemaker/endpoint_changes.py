@@ -84,7 +84,7 @@ class EndpointChanges:
         """Update to the configuration in ``_pending``, or roll back."""
         pending = endpoint["_pending"]
         traffic = self.traffic[endpoint["EndpointName"]]
-        plan = plan_of(pending.get("deployment"), pending["source"]["variants"], endpoint["_source"]["variants"])
+        plan = plan_of(pending.get("deployment"), pending["source"], endpoint["_source"])
         new = self._fleet(endpoint, pending["config"], pending["source"], empty=plan.rolling)
         old = traffic.main
         rollout = Rollout(

@@ -1,7 +1,7 @@
 """Endpoint configurations: CreateEndpointConfig, Describe, List, Delete.
 
-Runs in the server process. What the stand-in account cannot serve (asynchronous inference, shadow variants, inference
-components) is refused here, before an endpoint promises it.
+Runs in the server process. What the stand-in account cannot serve (asynchronous inference, inference components) is
+refused here, before an endpoint promises it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from local_account.sagemaker.endpoint_archive import container_of
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
 from local_account.sagemaker.tags import drop_tags, set_tags
 
-_UNSUPPORTED = ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants", "CrossRegionTrafficConfig")
+_UNSUPPORTED = ("AsyncInferenceConfig", "ExplainerConfig", "CrossRegionTrafficConfig")
+
+KINDS = {"ProductionVariants", "ShadowProductionVariants"}
 
 
 class EndpointConfigs:
@@ -45,10 +47,11 @@ class EndpointConfigs:
             configs = self._sagemaker.table("endpoint-configs")
             if name in configs:
                 raise SageMakerError(f'Cannot create already existing endpoint configuration "{self._arn(name)}".')
-            for variant in request["ProductionVariants"]:
+            for variant in _variants(request):
                 container_of(self._sagemaker, variant["ModelName"])
             config = {key: value for key, value in request.items() if key != "Tags"}
-            config["ProductionVariants"] = [{"InitialVariantWeight": 1.0, **v} for v in request["ProductionVariants"]]
+            for key in KINDS & config.keys():
+                config[key] = [{"InitialVariantWeight": 1.0, **v} for v in request[key]]
             if "DataCaptureConfig" in config:
                 config["DataCaptureConfig"] = {"EnableCapture": False, **config["DataCaptureConfig"]}
             config |= {"EndpointConfigArn": self._arn(name), "CreationTime": now()}
@@ -88,10 +91,10 @@ def _check(request: dict[str, Any]) -> None:
     for key in _UNSUPPORTED:
         if key in request:
             raise SageMakerError(f"The stand-in account does not implement {key} of an endpoint configuration.")
-    names = [variant["VariantName"] for variant in request["ProductionVariants"]]
+    names = [variant["VariantName"] for variant in _variants(request)]
     if len(set(names)) < len(names):
         raise SageMakerError(f"Production variant names must be unique, they are {', '.join(names)}.")
-    for variant in request["ProductionVariants"]:
+    for variant in _variants(request):
         if "ModelName" not in variant:
             raise SageMakerError(
                 f"Production variant {variant['VariantName']} names no model: the stand-in account does not "
@@ -103,6 +106,37 @@ def _check(request: dict[str, Any]) -> None:
                 f"Production variant {variant['VariantName']} needs either InstanceType and InitialInstanceCount, "
                 "or ServerlessConfig."
             )
+    _check_shadows(request)
+    _check_serverless(request)
     capture = request.get("DataCaptureConfig")
     if capture and not capture["DestinationS3Uri"].startswith("s3://"):
         raise SageMakerError(f"DestinationS3Uri must be an s3:// URI, it is {capture['DestinationS3Uri']!r}.")
+
+
+def _variants(request: dict[str, Any]) -> list[Resource]:
+    return [variant for kind in sorted(KINDS) for variant in request.get(kind, [])]
+
+
+def _check_shadows(request: dict[str, Any]) -> None:
+    shadows = request.get("ShadowProductionVariants", [])
+    if shadows and (len(shadows) > 1 or len(request["ProductionVariants"]) > 1):
+        raise SageMakerError(
+            "With ShadowProductionVariants there can be only one variant in ProductionVariants and one in "
+            f"ShadowProductionVariants, there are {len(request['ProductionVariants'])} and {len(shadows)}."
+        )
+
+
+def _check_serverless(request: dict[str, Any]) -> None:
+    """What serverless inference excludes (Developer Guide, "Feature exclusions")."""
+    serverless = [variant for variant in _variants(request) if "ServerlessConfig" in variant]
+    if not serverless:
+        return
+    if len(_variants(request)) > 1:
+        raise SageMakerError("A serverless variant must be the only variant of its endpoint configuration.")
+    if "DataCaptureConfig" in request:
+        raise SageMakerError("Data capture is not supported for serverless variants: omit DataCaptureConfig.")
+    config = serverless[0]["ServerlessConfig"]
+    if config["MemorySizeInMB"] % 1024:
+        raise SageMakerError(f"MemorySizeInMB must be a multiple of 1024, it is {config['MemorySizeInMB']}.")
+    if config.get("ProvisionedConcurrency", 0) > config["MaxConcurrency"]:
+        raise SageMakerError("ProvisionedConcurrency must be less than or equal to MaxConcurrency.")

@@ -50,12 +50,23 @@ def retain_properties(endpoint: Resource, source: dict[str, Any], excluded: set[
         source["capture"] = endpoint["_source"]["capture"]
 
 
-def plan_of(deployment: dict[str, Any] | None, new: list[Resource], old: list[Resource]) -> Plan:
-    """The steps of a DeploymentConfig from the variants ``old`` to ``new``; SageMakerError for what AWS refuses."""
+def check_change(source: dict[str, Any], old: dict[str, Any]) -> None:
+    """Refuse to turn instances into a serverless variant (Developer Guide, serverless endpoint operations)."""
+    if _is_serverless(source) and not _is_serverless(old):
+        raise SageMakerError("A real-time endpoint cannot be updated to a serverless one: create another endpoint.")
+
+
+def _is_serverless(source: dict[str, Any]) -> bool:
+    return any("ServerlessConfig" in variant for variant in source["variants"])
+
+
+def plan_of(deployment: dict[str, Any] | None, source: dict[str, Any], old: dict[str, Any]) -> Plan:
+    """The steps of a DeploymentConfig from what was deployed to ``source``; SageMakerError for what AWS refuses."""
     if not deployment:
         return Plan()
     check_policies(deployment)
-    _check_variants(deployment, new, old)
+    _check_variants(deployment, source, old)
+    new = source["variants"]
     alarms = tuple(a["AlarmName"] for a in deployment.get("AutoRollbackConfiguration", {}).get("Alarms", []))
     if "RollingUpdatePolicy" in deployment:
         plan = _rolling(deployment["RollingUpdatePolicy"], new[0]["InitialInstanceCount"], alarms)
@@ -84,18 +95,18 @@ def check_policies(deployment: dict[str, Any]) -> None:
             raise SageMakerError(f"TrafficRoutingConfiguration of type {routing['Type']} {verb} {member}.")
 
 
-def _check_variants(deployment: dict[str, Any], new: list[Resource], old: list[Resource]) -> None:
-    names = [sorted(v["VariantName"] for v in variants) for variants in (new, old)]
+def _check_variants(deployment: dict[str, Any], source: dict[str, Any], old: dict[str, Any]) -> None:
+    names = [sorted(v["VariantName"] for v in fleet["variants"]) for fleet in (source, old)]
     if names[0] != names[1]:
         raise SageMakerError(
             "With a DeploymentConfig the new endpoint configuration must have the same variant names as the endpoint: "
             f"it has {', '.join(names[0])}, the endpoint {', '.join(names[1])}."
         )
-    if any("ServerlessConfig" in variant for variant in [*new, *old]):
+    if _is_serverless(source) or _is_serverless(old):
         raise SageMakerError(
             "A DeploymentConfig applies to real-time variants, not to serverless ones: update without it."
         )
-    if "RollingUpdatePolicy" in deployment and len(new) > 1:
+    if "RollingUpdatePolicy" in deployment and len([*source["variants"], *source.get("shadows", [])]) > 1:
         raise SageMakerError("A RollingUpdatePolicy does not apply to an endpoint with several variants.")
 
 

@@ -19,7 +19,7 @@ def describe(endpoint: Resource, counts: dict[str, int] | None) -> dict[str, Any
     serving = endpoint["EndpointStatus"] in SERVING
     source = endpoint["_source"]
     if serving:
-        answer["ProductionVariants"] = [_variant_summary(v, endpoint, counts) for v in source["variants"]]
+        answer |= _summaries(source, endpoint, counts)
     capture = source["capture"]
     if capture:
         answer["DataCaptureConfig"] = {
@@ -36,14 +36,15 @@ def describe(endpoint: Resource, counts: dict[str, int] | None) -> dict[str, Any
 
 def _pending_summary(endpoint: Resource) -> dict[str, Any]:
     pending = endpoint["_pending"]
-    variants = [_variant_summary(v, endpoint, pending.get("counts", {})) for v in pending["source"]["variants"]]
+    kinds = _summaries(pending["source"], endpoint, pending.get("counts", {}))
     if "status" in pending:
-        variants = [{**variant, "VariantStatus": [pending["status"]]} for variant in variants]
-    return {
-        "EndpointConfigName": pending["config"],
-        "StartTime": pending["start"],
-        "ProductionVariants": variants,
-    }
+        kinds = {kind: [{**v, "VariantStatus": [pending["status"]]} for v in found] for kind, found in kinds.items()}
+    return {"EndpointConfigName": pending["config"], "StartTime": pending["start"], **kinds}
+
+
+def _summaries(source: Resource, endpoint: Resource, counts: dict[str, int] | None) -> dict[str, list[dict[str, Any]]]:
+    kinds = {"ProductionVariants": source["variants"], "ShadowProductionVariants": source.get("shadows", [])}
+    return {kind: [_variant_summary(v, endpoint, counts) for v in found] for kind, found in kinds.items() if found}
 
 
 def _variant_summary(variant: Resource, endpoint: Resource, counts: dict[str, int] | None) -> dict[str, Any]:
@@ -67,18 +68,18 @@ def event_detail(description: dict[str, Any], endpoint: Resource) -> dict[str, A
     """An event's detail: statuses in capitals (IN_SERVICE), times in milliseconds, as SageMaker's examples show."""
     detail = {**description}
     detail["EndpointStatus"] = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", endpoint["EndpointStatus"]).upper()
-    detail["ProductionVariants"] = [_event_variant(v) for v in detail.get("ProductionVariants", [])]
+    detail = {"ProductionVariants": [], **_event_variants(detail)}
     if "PendingDeploymentSummary" in detail:
-        pending = detail["PendingDeploymentSummary"]
-        variants = [_event_variant(v) for v in pending["ProductionVariants"]]
-        detail["PendingDeploymentSummary"] = {
-            **pending,
-            "StartTime": int(pending["StartTime"] * 1000),
-            "ProductionVariants": variants,
-        }
+        pending = _event_variants(detail["PendingDeploymentSummary"])
+        detail["PendingDeploymentSummary"] = {**pending, "StartTime": int(pending["StartTime"] * 1000)}
     for key in ("CreationTime", "LastModifiedTime"):
         detail[key] = int(endpoint[key] * 1000)
     return detail | {"Tags": {}}
+
+
+def _event_variants(summary: dict[str, Any]) -> dict[str, Any]:
+    kinds = summary.keys() & {"ProductionVariants", "ShadowProductionVariants"}
+    return summary | {kind: [_event_variant(variant) for variant in summary[kind]] for kind in kinds}
 
 
 def _event_variant(variant: dict[str, Any]) -> dict[str, Any]:

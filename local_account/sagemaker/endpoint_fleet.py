@@ -1,92 +1,43 @@
-"""The instances behind an endpoint: those of a variant, and all variants of one deployed configuration.
+"""The fleets behind an endpoint: all variants of one deployed configuration, and which fleet answers.
 
-Runs in the server process. An instance is a process; a variant has as many as its instance count says. A request goes
-to the instance that answers the fewest; one that is taken away answers what it has before it ends.
+Runs in the server process.
 """
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 from local_account.account import Account
-from local_account.sagemaker.endpoint_archive import StartError
-from local_account.sagemaker.endpoint_instance import ANSWER_S, STARTUP_S, Instance
+from local_account.sagemaker.endpoint_instance import ANSWER_S
+from local_account.sagemaker.endpoint_variants import Variant, make_variant
 from local_account.sagemaker.service import Resource
 
 
-class InstanceVariant:
-    """The instances of one variant."""
+class Portion:
+    """Exactly a share of what is asked, not one drawn at random: at 10 %, the tenth of ten."""
 
-    def __init__(self, name: str, make: Callable[[], Instance], count: int) -> None:
-        self.name = name
-        self._make = make
-        self._wanted = count
-        self._instances: list[Instance] = []
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self._due = 0.0
         self._lock = threading.Lock()
 
-    @property
-    def count(self) -> int:
-        return len(self._instances)
-
-    def start(self) -> None:
-        self.scale(self._wanted)
-
-    def scale(self, count: int) -> None:
-        """Start or drain instances until there are ``count``; raises the StartError of one that does not come up."""
-        missing = count - self.count
-        if missing > 0:
-            self._add(missing)
+    def next(self) -> bool:
+        """Whether the next one belongs to the share."""
         with self._lock:
-            surplus, self._instances = self._instances[count:], self._instances[:count]
-        _end(surplus)
-
-    def _add(self, number: int) -> None:
-        made = [self._make() for _ in range(number)]
-        with ThreadPoolExecutor(number) as pool:
-            failures = [future.exception() for future in [pool.submit(instance.start) for instance in made]]
-        failure = next((f for f in failures if f is not None), None)
-        if failure is not None:
-            _end(made)
-            raise failure
-        with self._lock:
-            self._instances = [*self._instances, *made]
-
-    @contextmanager
-    def instance(self) -> Iterator[Instance]:
-        """The instance for one request."""
-        with self._lock:
-            # min() takes the first of equals: the next request meets it behind the others
-            able = [i for i in self._instances if i.healthy] or self._instances
-            if not able:
-                raise StartError(f"Variant {self.name} has no instance.")
-            chosen = min(able, key=lambda i: i.in_flight)
-            chosen.enter()
-            self._instances.remove(chosen)
-            self._instances.append(chosen)
-        try:
-            yield chosen
-        finally:
-            chosen.leave()
-
-    def stop(self) -> None:
-        _end(self._instances)
-
-
-def _end(instances: list[Instance]) -> None:
-    """Let the instances answer what they have, then end their processes."""
-    with ThreadPoolExecutor(max(1, len(instances))) as pool:
-        list(pool.map(Instance.end, instances))
+            self._due += self.share
+            if self._due < 1 - 1e-9:
+                return False
+            self._due -= 1
+            return True
 
 
 class Fleet:
     """All variants of one deployed configuration, with the weights that share traffic among them.
 
-    ``source`` is what the fleet was made from: its ``variants``, its ``capture`` configuration.
+    ``source`` is what the fleet was made from: its ``variants``, its ``shadows``, its ``capture`` configuration.
+    ``shadow`` gets a copy of ``copied`` of the requests.
     """
 
     def __init__(self, account: Account, endpoint: str, config: str, source: dict[str, Any], *, empty: bool) -> None:
@@ -94,8 +45,14 @@ class Fleet:
         self.config = config
         self.source = source
         self._variants = {
-            spec["VariantName"]: _variant(account, endpoint, spec, empty=empty) for spec in source["variants"]
+            spec["VariantName"]: make_variant(account, endpoint, spec, empty=empty) for spec in source["variants"]
         }
+        self.shadow: Variant | None = None
+        for spec in source.get("shadows", []):  # one at most
+            self.shadow = make_variant(account, endpoint, spec, empty=empty)
+            production = float(source["variants"][0]["InitialVariantWeight"])
+            weight = float(spec["InitialVariantWeight"])
+            self.copied = Portion(min(1.0, weight / production) if production else 0.0)
         self._in_flight = 0
         self._idle = threading.Condition()
 
@@ -105,16 +62,21 @@ class Fleet:
 
     @property
     def counts(self) -> dict[str, int]:
-        return {name: variant.count for name, variant in self._variants.items()}
+        return {variant.name: variant.count for variant in self._all}
+
+    @property
+    def _all(self) -> list[Variant]:
+        return [*self._variants.values(), *([self.shadow] if self.shadow else [])]
 
     def spec(self, variant: str) -> Resource:
-        found: Resource = next(v for v in self.source["variants"] if v["VariantName"] == variant)
+        specs = [*self.source["variants"], *self.source.get("shadows", [])]
+        found: Resource = next(v for v in specs if v["VariantName"] == variant)
         return found
 
     def start(self) -> None:
         """Start all variants; on the first failure stop them again and raise its StartError."""
         try:
-            for variant in self._variants.values():
+            for variant in self._all:
                 variant.start()
         except BaseException:
             self.stop(drain_s=0)
@@ -124,7 +86,7 @@ class Fleet:
         for name, count in counts.items():
             self._variants[name].scale(count)
 
-    def choose(self, target: str | None = None) -> InstanceVariant | None:
+    def choose(self, target: str | None = None) -> Variant | None:
         """The variant ``target``, or one by weight; None when there is no such variant."""
         if target is not None:
             return self._variants.get(target)
@@ -145,7 +107,7 @@ class Fleet:
         """Let the requests in flight finish, then end the processes."""
         with self._idle:
             self._idle.wait_for(lambda: self._in_flight == 0, drain_s)
-        for variant in self._variants.values():
+        for variant in self._all:
             variant.stop()
 
 
@@ -158,31 +120,14 @@ class Traffic:
     def __init__(self, main: Fleet) -> None:
         self.main = main
         self.new: Fleet | None = None
-        self.share = 0.0
-        self._due = 0.0
+        self._portion = Portion(0.0)
+
+    @property
+    def share(self) -> float:
+        return self._portion.share
 
     def shift(self, new: Fleet | None, share: float) -> None:
-        self.new, self.share, self._due = new, share, 0.0
+        self.new, self._portion = new, Portion(share)
 
     def choose(self) -> Fleet:
-        """Exactly the share, not one drawn at random: of ten requests at 10 % the tenth goes to the new fleet."""
-        if self.new is None:
-            return self.main
-        self._due += self.share
-        if self._due < 1 - 1e-9:
-            return self.main
-        self._due -= 1
-        return self.new
-
-
-def _variant(account: Account, endpoint: str, spec: Resource, *, empty: bool) -> InstanceVariant:
-    def make() -> Instance:
-        return Instance(
-            account,
-            endpoint,
-            spec["VariantName"],
-            spec["container"],
-            spec.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_S),
-        )
-
-    return InstanceVariant(spec["VariantName"], make, 0 if empty else spec["InitialInstanceCount"])
+        return self.new if self.new is not None and self._portion.next() else self.main

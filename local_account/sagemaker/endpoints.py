@@ -17,7 +17,7 @@ from local_account.sagemaker.capture import Capture
 from local_account.sagemaker.endpoint_archive import container_of
 from local_account.sagemaker.endpoint_changes import EndpointChanges
 from local_account.sagemaker.endpoint_configs import EndpointConfigs
-from local_account.sagemaker.endpoint_deployment import check_policies, plan_of, retain_properties
+from local_account.sagemaker.endpoint_deployment import check_change, check_policies, plan_of, retain_properties
 from local_account.sagemaker.endpoint_metrics import Metrics
 from local_account.sagemaker.endpoint_rollout import check_alarms
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
@@ -119,7 +119,8 @@ class Endpoints:
             if request.get("RetainAllVariantProperties"):
                 excluded = {p["VariantPropertyType"] for p in request.get("ExcludeRetainedVariantProperties", [])}
                 retain_properties(endpoint, source, excluded)
-            plan_of(deployment, source["variants"], endpoint["_source"]["variants"])
+            check_change(source, endpoint["_source"])
+            plan_of(deployment, source, endpoint["_source"])
             pending = {"config": request["EndpointConfigName"], "source": source, "start": now()}
             endpoint["_pending"] = {**pending, "deployment": deployment}
             if deployment:
@@ -213,12 +214,12 @@ class Endpoints:
 
     def _source(self, config_name: str) -> dict[str, Any]:
         config = self._configs.get(config_name)
-        _check_quota(config["ProductionVariants"])
-        variants = [
-            {**variant, "container": container_of(self._sagemaker, variant["ModelName"])}
-            for variant in config["ProductionVariants"]
-        ]
-        return {"variants": variants, "capture": config.get("DataCaptureConfig")}
+        variants, shadows = (
+            [{**v, "container": container_of(self._sagemaker, v["ModelName"])} for v in config.get(kind, [])]
+            for kind in ("ProductionVariants", "ShadowProductionVariants")
+        )
+        _check_quota([*variants, *shadows])
+        return {"variants": variants, "shadows": shadows, "capture": config.get("DataCaptureConfig")}
 
 
 def _check_quota(variants: list[Resource]) -> None:

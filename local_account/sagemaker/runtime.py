@@ -6,9 +6,12 @@ Runs in the server process, a WSGI application for ``POST /endpoints/<name>/invo
 from __future__ import annotations
 
 import json
+import logging
 import re
+import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -17,9 +20,14 @@ from local_account.sagemaker.endpoint_archive import StartError
 from local_account.sagemaker.endpoint_fleet import Fleet
 from local_account.sagemaker.endpoint_instance import Instance, ModelAnswer, NoAnswerError
 from local_account.sagemaker.endpoint_metrics import Invocation
+from local_account.sagemaker.endpoint_variants import ThrottledError
 from local_account.sagemaker.endpoints import endpoints_of
 from local_account.sagemaker.service import Resource, SageMaker
 
+log = logging.getLogger(__name__)
+
+COPIERS = 4
+MAX_COPIES = 64  # that wait for their shadow variant, or are answered by it
 MAX_BODY_BYTES = 6_291_456  # InvokeEndpoint's limit in SageMaker's service model
 MAX_SERVERLESS_BODY_BYTES = 4 * 2**20
 _PATH = re.compile(r"/endpoints/([^/]+)/(invocations|async-invocations|invocations-response-stream)")
@@ -37,10 +45,17 @@ class RuntimeServiceError(Exception):
         self.members = {"Message": message, **members}
 
 
-class _Target(NamedTuple):
+class _Request(NamedTuple):
+    """One invocation, as a model gets it and capture keeps it."""
+
     endpoint: str
     fleet: Fleet
-    instance: Instance
+    body: bytes
+    content_type: str
+    headers: dict[str, str]
+    inference_id: str | None
+    custom_attributes: str | None
+    started: float
 
 
 class Runtime:
@@ -49,6 +64,8 @@ class Runtime:
     def __init__(self, sagemaker: SageMaker) -> None:
         self._endpoints = endpoints_of(sagemaker)
         self._account = sagemaker.account
+        self._copiers = ThreadPoolExecutor(COPIERS, "shadow")
+        self._copying = threading.Semaphore(MAX_COPIES)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         started = time.perf_counter()
@@ -75,11 +92,15 @@ class Runtime:
                     f"Variant {target} of endpoint {name} not found: it has {', '.join(fleet.variants)}."
                 )
             _check_size(fleet.spec(variant.name), body)
+            request = _read(environ, name, fleet, body, started)
+            self._copy(request)
             try:
                 with variant.instance() as instance:
-                    return self._answer(environ, body, started, _Target(name, fleet, instance))
+                    return self._answer(request, instance)
             except StartError as error:
                 raise RuntimeServiceError(str(error), "ServiceUnavailable", 503) from error
+            except ThrottledError as error:
+                raise RuntimeServiceError(str(error), "ThrottlingException", 429) from error
 
     def _endpoint_name(self, environ: dict[str, Any]) -> str:
         match = _PATH.fullmatch(environ["PATH_INFO"])
@@ -96,47 +117,70 @@ class Runtime:
                 raise RuntimeServiceError(f"The stand-in account does not implement {header.replace('-', '')}.")
         return unquote(match.group(1))
 
-    def _answer(
-        self, environ: dict[str, Any], body: bytes, started: float, target: _Target
-    ) -> tuple[list[tuple[str, str]], bytes]:
-        endpoint, fleet, server = target
-        called = time.perf_counter()
-        answer: ModelAnswer | None = None
+    def _answer(self, request: _Request, instance: Instance) -> tuple[list[tuple[str, str]], bytes]:
         try:
-            answer = server.invoke(body, _model_headers(environ))
+            answer = self._ask(request, instance)
         except NoAnswerError as error:
-            raise self._model_error(server, 0, str(error)) from error
-        finally:
-            answered = time.perf_counter()
-            self._endpoints.metrics.record(
-                Invocation(
-                    endpoint,
-                    server.variant,
-                    fleet.config,
-                    answer.status if answer else 0,
-                    model_us=(answered - called) * 1e6,
-                    overhead_us=(called - started) * 1e6,
-                    instances=fleet.spec(server.variant).get("InitialInstanceCount", 1),
-                )
-            )
+            raise self._model_error(instance, 0, str(error)) from error
         if not 200 <= answer.status < 300:
-            raise self._model_error(server, answer.status, answer.body.decode(errors="replace"))
-        exchange = Exchange(
-            endpoint,
-            server.variant,
-            time.time(),
-            _header(environ, "Inference-Id"),
-            _header(environ, "Custom-Attributes"),
-            environ.get("CONTENT_TYPE") or _DEFAULT_TYPE,
-            body,
-            answer.content_type,
-            answer.body,
-        )
-        self._endpoints.capture.record(fleet.source["capture"], exchange)
-        headers = [("Content-Type", answer.content_type), ("x-Amzn-Invoked-Production-Variant", server.variant)]
+            raise self._model_error(instance, answer.status, answer.body.decode(errors="replace"))
+        headers = [("Content-Type", answer.content_type), ("x-Amzn-Invoked-Production-Variant", instance.variant)]
         if answer.custom_attributes:
             headers.append(("X-Amzn-SageMaker-Custom-Attributes", answer.custom_attributes))
         return headers, answer.body
+
+    def _ask(self, request: _Request, instance: Instance) -> ModelAnswer:
+        """Ask the model, count the invocation and capture it."""
+        called = time.perf_counter()
+        answer: ModelAnswer | None = None
+        try:
+            answer = instance.invoke(request.body, request.headers)
+        finally:
+            self._endpoints.metrics.record(
+                Invocation(
+                    request.endpoint,
+                    instance.variant,
+                    request.fleet.config,
+                    answer.status if answer else 0,
+                    model_us=(time.perf_counter() - called) * 1e6,
+                    overhead_us=(called - request.started) * 1e6,
+                    instances=request.fleet.spec(instance.variant).get("InitialInstanceCount", 1),
+                )
+            )
+        if 200 <= answer.status < 300:
+            exchange = Exchange(
+                request.endpoint,
+                instance.variant,
+                time.time(),
+                request.inference_id,
+                request.custom_attributes,
+                request.content_type,
+                request.body,
+                answer.content_type,
+                answer.body,
+            )
+            role = request.fleet.spec(instance.variant)["container"].get("role", "")
+            self._endpoints.capture.record(request.fleet.source["capture"], exchange, role)
+        return answer
+
+    def _copy(self, request: _Request) -> None:
+        """Send the shadow variant its copy; nobody waits for the answer, and too many at once are left out."""
+        fleet, shadow = request.fleet, request.fleet.shadow
+        if shadow is None or not fleet.copied.next() or not self._copying.acquire(blocking=False):
+            return
+
+        def ask() -> None:
+            try:
+                with shadow.instance() as instance:
+                    self._ask(request._replace(started=time.perf_counter()), instance)
+            except (StartError, NoAnswerError) as error:
+                log.warning("shadow variant %s of %s: %s", shadow.name, request.endpoint, error)
+            finally:
+                self._copying.release()
+                fleet.leave()
+
+        fleet.enter()
+        self._copiers.submit(ask)
 
     def _model_error(self, server: Instance, status: int, message: str) -> RuntimeServiceError:
         side = "client" if 400 <= status < 500 else "server"
@@ -165,6 +209,19 @@ def _check_size(variant: Resource, body: bytes) -> None:
             "1 validation error detected: Value at 'body' failed to satisfy constraint: "
             f"Member must have length less than or equal to {limit}"
         )
+
+
+def _read(environ: dict[str, Any], endpoint: str, fleet: Fleet, body: bytes, started: float) -> _Request:
+    return _Request(
+        endpoint,
+        fleet,
+        body,
+        environ.get("CONTENT_TYPE") or _DEFAULT_TYPE,
+        _model_headers(environ),
+        _header(environ, "Inference-Id"),
+        _header(environ, "Custom-Attributes"),
+        started,
+    )
 
 
 def _header(environ: dict[str, Any], name: str) -> str | None:

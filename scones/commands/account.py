@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
 
 from local_account import control
+from local_account.chaos import KINDS
 from local_account.errors import AccountError
 from scones import screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
 from scones.settings import PROJECT_ROOT, Settings, home
+
+# A bake of five minutes takes five seconds here.
+TIME_SCALE = 60.0
 
 app = typer.Typer(no_args_is_help=True, help="The stand-in AWS account on this machine.")
 
@@ -44,16 +48,26 @@ def images(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 @app.command()
-def start(stage: Stage = "local") -> None:
+def start(
+    stage: Stage = "local",
+    time_scale: Annotated[
+        float, typer.Option(min=1, help="How many times as fast as stated the waits of endpoint deployments pass.")
+    ] = TIME_SCALE,
+    chaos: Annotated[
+        str, typer.Option(help="Faults that AWS allows itself: duplicates (events twice, and out of order).")
+    ] = "",
+) -> None:
     """Start the account in the background; its state is kept in .scones/account (or below SCONES_HOME)."""
-    begin(Settings.load(stage))
+    if chaos and chaos not in KINDS:
+        raise SconesError(f"--chaos knows {', '.join(KINDS)}, not {chaos!r}")
+    begin(Settings.load(stage), time_scale, chaos)
     status(stage)
 
 
-def begin(settings: Settings) -> None:
+def begin(settings: Settings, time_scale: float = TIME_SCALE, chaos: str = "") -> None:
     """Start the account unless it runs; SconesError with what the server said when it does not come up."""
     try:
-        control.start(state_dir(), port(settings), images=images(settings))
+        control.start(state_dir(), port(settings), images=images(settings), time_scale=time_scale, chaos=chaos)
     except AccountError as error:
         raise SconesError(
             f"{error} (the port is that of AWS_ENDPOINT_URL, or of stages/{settings.stage}.toml)"
@@ -77,6 +91,8 @@ def status(stage: Stage = "local", as_json: Json = False) -> None:
         screen.out.print(
             f"running on {Settings.load(stage).endpoint_url} (pid {found.pid}), state and log in {state_dir()}"
         )
+        if found.chaos:
+            screen.out.print(f"chaos: {KINDS[found.chaos]}")
     else:
         screen.out.print("not running: start it with `scones account start`")
     if not found:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local_account.chaos import Duplicates
 from tests.local.foreign_models import MEAN, Deployer, archive
 from tests.local.queues import Queue
 
@@ -79,6 +80,10 @@ class Guarded(Deployer):
 
     def described(self, endpoint: str) -> dict[str, Any]:
         return dict(self.sagemaker.describe_endpoint(EndpointName=endpoint))
+
+    def processes(self, endpoint: str) -> int:
+        """How many model servers the endpoint's variant has."""
+        return len(list((self.account.state_dir / "endpoints" / endpoint).glob("AllTraffic-*")))
 
     def baking(self, endpoint: str, share: str) -> dict[str, Any]:
         """The description once the new fleet bakes on ``share`` (canary or full capacity)."""
@@ -146,6 +151,27 @@ def rolling(size: int = 50, *, wait_s: int = 20, alarms: tuple[str, ...] = ()) -
     if alarms:
         document["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in alarms]}
     return document
+
+
+@pytest.fixture(scope="module")
+def serverless(deployer: Guarded) -> str:
+    config = deployer.numbered("serverless", "8", ServerlessConfig={"MemorySizeInMB": 1024, "MaxConcurrency": 1})
+    name = deployer.endpoint("serverless", config)
+    (variant,) = deployer.settled(name)["ProductionVariants"]
+    assert variant["CurrentServerlessConfig"] == {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
+    assert deployer.processes(name) == 0
+    assert deployer.answer(name) == 8
+    return name
+
+
+def test_a_serverless_variant_answers_as_many_at_once_as_it_may(deployer: Guarded, serverless: str) -> None:
+    assert "4194304" in refused(lambda: deployer.invoke(serverless, b"x" * 4_194_305))
+    with ThreadPoolExecutor(2) as pool:  # two at once where one is allowed: the one that comes second is refused
+        asked = [pool.submit(deployer.invoke, serverless, b"sleep") for _ in range(2)]
+        errors = [future.exception() for future in asked]
+    (error,) = [e for e in errors if isinstance(e, ClientError)]
+    assert error.response["Error"]["Code"] == "ThrottlingException"
+    assert "applies to real-time variants" in refused(lambda: deployer.update(serverless, "gr-serverless", policy()))
 
 
 @pytest.fixture(scope="module")
@@ -310,3 +336,81 @@ def test_what_aws_refuses_is_refused(deployer: Guarded, endpoint: str, two: str)
     other = deployer.config("other", {"Other": "gr-two"})
     assert "same variant names" in update(policy(), other)
     assert deployer.described(endpoint)["EndpointStatus"] == "InService"
+
+
+def test_a_shadow_gets_a_copy_and_nobody_its_answer(deployer: Guarded) -> None:
+    production = deployer.model("lead", archive(weights="1"))
+    challenger = deployer.model("challenger", archive(weights="2"))
+    instances = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    capture = {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": f"s3://{deployer.bucket}/captured",
+        "CaptureOptions": [{"CaptureMode": "Output"}],
+        "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
+    }
+    shadow = {"VariantName": "Challenger", "ModelName": challenger, "InitialVariantWeight": 0.5, **instances}
+    deployer.sagemaker.create_endpoint_config(
+        EndpointConfigName="gr-shadow",
+        ProductionVariants=[{"VariantName": "AllTraffic", "ModelName": production, **instances}],
+        ShadowProductionVariants=[shadow],
+        DataCaptureConfig=capture,
+    )
+    endpoint = deployer.endpoint("shadow", "gr-shadow")
+    (described,) = deployer.settled(endpoint)["ShadowProductionVariants"]
+    assert (described["VariantName"], described["CurrentInstanceCount"]) == ("Challenger", 1)
+    assert {deployer.answer(endpoint) for _ in range(10)} == {1}
+
+    def captured() -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {"AllTraffic": [], "Challenger": []}
+        s3 = deployer.account.client("s3")
+        for entry in s3.list_objects_v2(Bucket=deployer.bucket, Prefix="captured/").get("Contents", []):
+            body = s3.get_object(Bucket=deployer.bucket, Key=entry["Key"])["Body"].read().decode()
+            for line in body.splitlines():
+                output = json.loads(line)["captureData"]["endpointOutput"]["data"]
+                found[entry["Key"].split("/")[2]].append(json.loads(output)["model"])
+        return found
+
+    until(lambda: sum(len(lines) for lines in captured().values()) == 15)
+    assert captured() == {"AllTraffic": [1.0] * 10, "Challenger": [2.0] * 5}
+    deployer.sagemaker.delete_endpoint(EndpointName=endpoint)
+    refusal = refused(
+        lambda: deployer.sagemaker.create_endpoint_config(
+            EndpointConfigName="gr-shadows",
+            ProductionVariants=[{"VariantName": "AllTraffic", "ModelName": production, **instances}],
+            ShadowProductionVariants=[shadow, {**shadow, "VariantName": "Other"}],
+        )
+    )
+    assert "only one variant" in refusal
+
+
+def test_chaos_delivers_events_twice_and_late(fresh_account: Callable[..., Any]) -> None:
+    account = fresh_account(None, None, "--chaos", "duplicates")
+    queue = Queue(account, "chaos")
+    events = account.client("events")
+    events.put_rule(Name="chaos", EventPattern='{"source": ["tests"]}')
+    events.put_targets(Rule="chaos", Targets=[{"Id": "1", "Arn": queue.arn}])
+    for number in range(20):
+        detail = json.dumps({"number": number})
+        events.put_events(Entries=[{"Source": "tests", "DetailType": "counted", "Detail": detail}])
+    draws = Duplicates()
+    expected = [len(draws.delays_s()) for _ in range(20)]
+    numbers = Counter(json.loads(m["Body"])["detail"]["number"] for m in queue.take(sum(expected)))
+    assert [numbers[number] for number in range(20)] == expected
+    assert set(expected) == {1, 2}
+
+
+def test_what_serverless_excludes_is_refused(deployer: Guarded, endpoint: str) -> None:
+    size = {"MemorySizeInMB": 1024, "MaxConcurrency": 2}
+    assert "multiple of 1024" in refused(
+        lambda: deployer.numbered("odd", "1", ServerlessConfig={**size, "MemorySizeInMB": 1500})
+    )
+    config = deployer.numbered("small", "1", ServerlessConfig=size)
+    assert "cannot be updated to a serverless one" in refused(lambda: deployer.update(endpoint, config))
+
+
+def test_a_serverless_variant_ends_when_idle_and_starts_with_a_request(deployer: Guarded, serverless: str) -> None:
+    until(lambda: deployer.processes(serverless) == 0)
+    assert deployer.answer(serverless) == 8
+    assert deployer.processes(serverless) == 1
+    deployer.sagemaker.delete_endpoint(EndpointName=serverless)

@@ -1,0 +1,264 @@
+"""Find capture files, and read them through one buffer whatever their number and size.
+
+Runs in the monitoring container. Reads ``<endpoint>/<variant>/yyyy/mm/dd/hh/*.jsonl`` (or ``.jsonl.gz``) below a folder;
+the upper levels may be missing when the folder is already an endpoint's or a variant's own. The buffer holds many
+files of one record as well as a part of a large one, so both cost what their bytes cost.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from monitoring import capture_tail
+from monitoring.capture_columns import Columns, Malformed, Segment, quote
+from monitoring.capture_line import Classes
+from monitoring.capture_time import HOUR_US, microseconds
+
+UNKNOWN = "unknown"
+SUFFIXES = (".jsonl", ".jsonl.gz")
+BUFFER_BYTES = 1 << 20
+# SageMaker takes requests of up to 25 MB; base64 makes 34 MB of them.
+MAX_LINE_BYTES = 64 << 20
+# The end of a file holds its last record's eventId and time: with the size, that tells whether it is still the same.
+TAIL_BYTES = 512
+
+_HOUR_FOLDER = re.compile(r"(?:^|/)(20\d\d)/(\d\d)/(\d\d)/(\d\d)$")
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureFile:
+    """A file as the folder lists it."""
+
+    name: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of capture files: its path below the captures' root, its hour if it is an hour's, and whose it is."""
+
+    path: str
+    hour: int | None
+    """Hours since 1970."""
+    endpoint: str
+    variant: str
+    files: tuple[CaptureFile, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    def file_path(self, file: CaptureFile) -> str:
+        return f"{self.path}/{file.name}" if self.path != "." else file.name
+
+
+def folders(root: Path) -> Iterator[Folder]:
+    """Every folder with capture files, in the order of their paths, so each variant's by time."""
+    for parent, below, _ in os.walk(root):
+        below.sort()
+        path = Path(parent).relative_to(root).as_posix()
+        with os.scandir(parent) as entries:
+            found = [entry for entry in entries if entry.name.endswith(SUFFIXES) and entry.is_file()]
+        if found:
+            endpoint, variant = _origin(path)
+            yield Folder(path, hour_of(path), endpoint, variant, _listed(found))
+
+
+def _listed(entries: list[os.DirEntry[str]]) -> tuple[CaptureFile, ...]:
+    listed = []
+    for entry in entries:
+        status = entry.stat()
+        listed.append(CaptureFile(entry.name, status.st_size, status.st_mtime_ns))
+    return tuple(sorted(listed, key=lambda file: file.name))
+
+
+def hour_of(path: str) -> int | None:
+    """Hours since 1970 of an hour's folder."""
+    match = _HOUR_FOLDER.search(path)
+    if match is None:
+        return None
+    try:
+        year, month, day, hour = map(int, match.groups())
+        return microseconds(datetime(year, month, day, hour, tzinfo=UTC)) // HOUR_US
+    except ValueError:
+        return None
+
+
+def _origin(path: str) -> tuple[str, str]:
+    """Endpoint and variant, as far as the path names them."""
+    above = [os.fsencode(part).decode("utf-8", "replace") for part in Path(path).parts[:-4]]
+    return (above[-2] if len(above) > 1 else UNKNOWN), (above[-1] if above else UNKNOWN)
+
+
+def tail_digest(path: Path, size: int) -> int:
+    """A checksum of a file's end."""
+    with path.open("rb") as source:
+        source.seek(max(0, size - TAIL_BYTES))
+        return zlib.crc32(source.read(TAIL_BYTES))
+
+
+@dataclass
+class Reader:
+    """Reads files one after the other; ``columns`` names each by its index in ``files``."""
+
+    root: Path
+    classes: Classes
+    files: list[str] = field(default_factory=list)
+    columns: Columns = field(default_factory=Columns)
+    _buffer: bytearray = field(default_factory=lambda: bytearray(BUFFER_BYTES))
+    _used: int = 0
+    _segments: list[Segment] = field(default_factory=list)
+
+    def read(self, path: str) -> tuple[int, int] | None:
+        """Read a file: its size and `tail_digest` as read, or None when it is gone meanwhile.
+
+        What was read is in ``columns`` only after `flush`.
+        """
+        try:
+            descriptor = os.open(self.root / path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        self.files.append(path)
+        try:
+            if path.endswith(".gz"):
+                return self._read_compressed(descriptor)
+            return self._read_plain(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def flush(self) -> None:
+        """Parse what the buffer holds."""
+        capture_tail.parse(self._buffer, self._segments, self.classes, self.columns)
+        self._segments = []
+        self._used = 0
+
+    def _read_plain(self, descriptor: int) -> tuple[int, int]:
+        source = _Source(len(self.files) - 1)
+        while True:
+            room = len(self._buffer) - self._used - 1  # one byte for a newline that the last line may lack
+            with memoryview(self._buffer) as view:
+                count = os.readv(descriptor, [view[self._used : self._used + room]])
+            self._take(source, count)
+            # A regular file is read in full unless it ends.
+            if count < room:
+                break
+        size = source.offset
+        self._finish(source)
+        return size, zlib.crc32(os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES)))
+
+    def _read_compressed(self, descriptor: int) -> tuple[int, int]:
+        source = _Source(len(self.files) - 1)
+        size = os.fstat(descriptor).st_size
+        with os.fdopen(os.dup(descriptor), "rb") as raw, gzip.GzipFile(fileobj=raw) as content:
+            try:
+                while data := content.read1(BUFFER_BYTES // 4):
+                    if len(data) >= len(self._buffer) - self._used - 1:
+                        self._make_room(source, len(data))
+                    self._buffer[self._used : self._used + len(data)] = data
+                    self._take(source, len(data))
+            except (EOFError, OSError, zlib.error) as error:
+                kind = "truncated" if isinstance(error, EOFError) else "not gzip"
+                reason = f"the compressed file cannot be read to its end: {error}"
+                self._malformed(source, source.line, source.start_offset, (kind, reason), b"")
+        self._finish(source)
+        return size, zlib.crc32(os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES)))
+
+    def _take(self, source: _Source, count: int) -> None:
+        """Note ``count`` new bytes in the buffer, and parse when it is full."""
+        if source.pending == 0:
+            source.start = self._used
+        source.pending += count
+        source.offset += count
+        self._used += count
+        if self._used >= len(self._buffer) - 1:
+            self._make_room(source, 1)
+
+    def _make_room(self, source: _Source, needed: int) -> None:
+        """Parse all whole lines and move the rest of the file's last line to the buffer's start."""
+        end = self._buffer.rfind(b"\n", source.start, source.start + source.pending) + 1 if source.pending else 0
+        self._close_segment(source, end)
+        rest = bytes(self._buffer[source.start : source.start + source.pending])
+        self.flush()
+        if len(rest) > MAX_LINE_BYTES or source.too_long:
+            rest = self._skip(source, rest)
+        if len(rest) + needed > len(self._buffer) // 2:
+            self._buffer = bytearray(2 * max(len(self._buffer), len(rest) + needed))
+        elif len(self._buffer) > BUFFER_BYTES and len(rest) + needed < BUFFER_BYTES // 2:
+            self._buffer = bytearray(BUFFER_BYTES)
+        self._buffer[: len(rest)] = rest
+        source.start, source.pending, self._used = 0, len(rest), len(rest)
+
+    def _close_segment(self, source: _Source, end: int, unterminated: bool = False) -> None:
+        """Hand over the file's lines up to ``end`` in the buffer; what a line too long left behind is dropped first."""
+        if source.too_long and end:
+            first = self._buffer.find(b"\n", source.start, end) + 1
+            source.pending -= first - source.start
+            source.start, source.too_long = first, False
+            source.line += 1
+        if end <= source.start:
+            return
+        segment = Segment(source.file, source.start, end, source.start_offset, source.line, unterminated)
+        self._segments.append(segment)
+        source.line += self._buffer.count(b"\n", source.start, end)
+        source.pending -= end - source.start
+        source.start = end
+
+    def _skip(self, source: _Source, rest: bytes) -> bytes:
+        """Drop the beginning of a line that is longer than any answer can be."""
+        if not source.too_long:
+            source.too_long = True
+            reason = f"the line is longer than {MAX_LINE_BYTES // (1 << 20)} MB"
+            offset = source.offset - len(rest)
+            self._malformed(source, source.line, offset, ("line too long", reason), rest[:1000])
+        return b""
+
+    def _finish(self, source: _Source) -> None:
+        if source.too_long:
+            self._close_segment(source, self._buffer.rfind(b"\n", source.start, source.start + source.pending) + 1)
+            if source.too_long:  # it is the last line
+                self._used -= source.pending
+                return
+        if not source.pending:
+            return
+        end = source.start + source.pending
+        unterminated = self._buffer[end - 1] != ord("\n")
+        if unterminated:
+            self._buffer[end] = ord("\n")
+            source.pending += 1
+            source.offset += 1
+            self._used += 1
+            end += 1
+        self._close_segment(source, end, unterminated)
+        if self._used >= len(self._buffer) * 3 // 4:
+            self.flush()
+
+    def _malformed(self, source: _Source, line: int, offset: int, why: tuple[str, str], text: bytes) -> None:
+        self.columns.lines += 1
+        self.columns.malformed.append(Malformed(source.file, line, offset, *why, quote(text), None))
+
+
+@dataclass
+class _Source:
+    """How far the reading of one file has come."""
+
+    file: int
+    offset: int = 0
+    """Bytes read of it."""
+    start: int = 0
+    """Where its bytes that are in no segment yet start in the buffer."""
+    pending: int = 0
+    """How many they are."""
+    line: int = 1
+    too_long: bool = False
+
+    @property
+    def start_offset(self) -> int:
+        return self.offset - self.pending

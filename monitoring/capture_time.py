@@ -1,0 +1,62 @@
+"""Times of captured records as microseconds since 1970, many at once.
+
+Runs in the monitoring container. Values in, values out.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+MICROSECOND = timedelta(microseconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HOUR_US = 3_600_000_000
+LAST_TIME_US = 7_258_118_400_000_000  # 2200-01-01, the first moment of capture_line.LAST_YEAR
+_TIME = "2026-01-31T12:00:00Z"
+_DIGITS = np.array([character.isdigit() for character in _TIME])
+_BETWEEN = np.frombuffer(b"--T::Z", np.uint8)
+# Columns: year, month, day, hour, minute, second; rows: the fourteen digits.
+_PLACE_VALUES = np.zeros((14, 6), np.int64)
+_PLACE_VALUES[:4, 0] = (1000, 100, 10, 1)
+for _unit in range(1, 6):
+    _PLACE_VALUES[2 + 2 * _unit : 4 + 2 * _unit, _unit] = (10, 1)
+
+
+def microseconds(time: datetime) -> int:
+    """Microseconds since 1970."""
+    return (time - EPOCH) // MICROSECOND
+
+
+def moment(time_us: int) -> datetime:
+    """The time in UTC."""
+    return EPOCH + time_us * MICROSECOND
+
+
+def times_us(texts: list[str]) -> npt.NDArray[np.int64]:
+    """Microseconds since 1970; -1 for what is no time."""
+    if not texts or set(map(len, texts)) != {len(_TIME)}:
+        return np.array([_time_us(text) for text in texts], np.int64)
+    try:
+        characters = np.frombuffer("".join(texts).encode("ascii"), np.uint8).reshape(-1, len(_TIME))
+    except UnicodeEncodeError:
+        return np.array([_time_us(text) for text in texts], np.int64)
+    digits = characters[:, _DIGITS] - np.uint8(ord("0"))  # what stands before "0" wraps to more than 9
+    if (digits > 9).any() or (characters[:, ~_DIGITS] != _BETWEEN).any():
+        return np.array([_time_us(text) for text in texts], np.int64)
+    year, month, day, hour, minute, second = (digits.astype(np.int64) @ _PLACE_VALUES).T
+    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    days = months.astype("datetime64[D]").astype(np.int64) + day - 1
+    following = (months + 1).astype("datetime64[D]").astype(np.int64)
+    right = (month >= 1) & (month <= 12) & (day >= 1) & (days < following) & (hour < 24) & (minute < 60) & (second < 60)
+    result = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000
+    return np.where(right & (year >= 1970), result, -1)
+
+
+def _time_us(text: str) -> int:
+    try:
+        time = datetime.fromisoformat(text)
+        return microseconds(time.replace(tzinfo=UTC) if time.tzinfo is None else time)
+    except (ValueError, OverflowError):
+        return -1
