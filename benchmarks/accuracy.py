@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=0, help="0: the recipe's own number")
     parser.add_argument("--classes", default="bicycle,motorcycle")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "cifar100", help="folder of the archive")
-    parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--checkpoints", type=Path, help="keep them here: a teacher is then trained once for two modes")
     arguments = parser.parse_args()
     options = ["--recipe", arguments.recipe, "--epochs", arguments.epochs, "--members", arguments.members]
@@ -65,8 +65,7 @@ def main() -> None:
         del row["logits"], row["labels"]
     report["summary"] = {part: summary(report[part]) for part in ("test", "cv") if report.get(part)}
     if arguments.json:
-        print(json.dumps(report, indent=2))
-        return
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for part, row in report["summary"].items():
         print(f"{part}: {text(row)}")
     for name, row in report.get("out_of_fold", {}).items():
@@ -124,9 +123,8 @@ def measure(name: str, dataset: Path, seed: int, options: list[Any], arguments: 
     row = {**scores(probabilities, labels), "temperature": record["temperature"]}
     row |= {"cpu_seconds": record["cpu_seconds"], "process_cpu_seconds": record["process_cpu_seconds"]}
     row |= {"logits": np.log(np.maximum(probabilities, 1e-30)) * record["temperature"], "labels": labels}
-    if not arguments.json:
-        processes = " + ".join(f"{seconds:.0f}" for seconds in row["process_cpu_seconds"])
-        print(f"{name}: {text(row)} (processes {processes}), T {row['temperature']:.2f}", flush=True)
+    processes = " + ".join(f"{seconds:.0f}" for seconds in row["process_cpu_seconds"])
+    print(f"{name}: {text(row)} (processes {processes}), T {row['temperature']:.2f}", flush=True)
     return row
 
 

@@ -13,13 +13,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from training.blend import Blend
 from training.calibration import fit_temperature
 from training.frozen import load_frozen
 from training.job import Result
 from training.loop import Epoch
 from training.member import TASKS
 from training.network import Ensemble, Network, Served
-from training.pretrained import EXPECTED_TEMPERATURE, FineTuned, load_fine_tuned
+from training.pretrained import FineTuned, load_fine_tuned
+from training.scratch import EXPECTED_TEMPERATURE
 from training.workers import Workers, read_results
 
 PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
@@ -54,15 +56,16 @@ def scratch(arguments: argparse.Namespace, workers: Workers, classes: int) -> Tr
     """Small networks, from random weights."""
     results = _run("scratch", arguments, workers)
     model = Ensemble([load_small(result["tensors"], classes) for result in results])
-    return Trained("scratch", model, results, fit_temperature)
+    return Trained("scratch", model, results, partial(fit_temperature, expected=EXPECTED_TEMPERATURE))
 
 
 def fine_tuned(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
-    """Pretrained networks, all weights trained further."""
+    """Pretrained networks whose weights were trained further, and the frozen one beside them."""
+    (still,) = read_results(workers.run("frozen", 1))
     results = _run("fine-tuned", arguments, workers)
-    model = FineTuned([load_fine_tuned(result["tensors"], classes) for result in results])
-    temperature = partial(fit_temperature, expected=EXPECTED_TEMPERATURE)
-    return Trained("pretrained fine-tuned", model, results, temperature)
+    networks = FineTuned([load_fine_tuned(result["tensors"], classes) for result in results])
+    model = Blend(networks, load_frozen(still["tensors"]))
+    return Trained("pretrained fine-tuned", model, results, fit_temperature, [still["cpu_seconds"]])
 
 
 def frozen(_arguments: argparse.Namespace, workers: Workers, _classes: int) -> Trained:
@@ -77,7 +80,7 @@ def frozen(_arguments: argparse.Namespace, workers: Workers, _classes: int) -> T
 
 
 def distilled(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
-    """Small networks that learn a fine-tuned network's answers; the arguments are those of the small ones."""
+    """A small network that learns a fine-tuned one's answers; the arguments are those of the small one."""
     teachers = workers.run("fine-tuned", TASKS["fine-tuned"].members)
     views = workers.run("views", TASKS["views"].members, inputs=teachers)
     members = arguments.members or TASKS["student"].members

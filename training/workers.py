@@ -18,7 +18,7 @@ from training.loop import TrainingError
 CODE_ROOT = Path(__file__).resolve().parent.parent
 POLL_SECONDS = 0.05
 # glibc hands large blocks back to the system and asks for them anew with every layer; keeping them spares the page
-# faults, a seventh of a pretrained network's CPU time at 128 pixels (measured 2026-11-21). Other C libraries ignore it.
+# faults. Other C libraries ignore it.
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "10000000000", "MALLOC_TOP_PAD_": "268435456"}
 
 

@@ -128,7 +128,7 @@ def test_a_foreign_or_broken_checkpoint_is_left_alone_and_named(
     assert "cannot be read" in capsys.readouterr().out.splitlines()[0]
 
 
-@pytest.mark.parametrize("mode", ["frozen", "distilled"])
+@pytest.mark.parametrize("mode", ["frozen", "fine-tuned", "distilled"])
 def test_a_pretrained_model_is_exported_with_its_history(dataset: Path, tmp_path: Path, mode: str) -> None:
     options = ["--recipe", "pretrained", "--pretrained-mode", mode, "--members", "1", "--epochs", "1"]
     assert main(dataset, tmp_path, *options) == 0
