@@ -1,20 +1,14 @@
 """The report's plots: confidence over time, histogram of confidence, distribution of the predicted classes.
 
-Runs in the monitoring container. Values in, bytes out; it touches no files. Each plot comes as PNG (light, to be
-passed on) and as SVG whose colours are CSS variables, so that the same drawing is right on light and on dark paper.
-Figures are made without pyplot: nothing global, nothing to close, and Agg is what ``Figure`` uses.
+Runs in the monitoring container. Values in, bytes out; it touches no files.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -25,50 +19,18 @@ from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-BLUE, RED = "#3a7ec2", "#d8493d"
-# After the two conventional ones: told apart in the common kinds of colour blindness, and mid-tones, so that each
-# stands out from white and from near-black paper alike.
-PALETTE = (BLUE, RED, "#b8860b", "#2a9d78", "#a35fb5", "#7a8b2a", "#b5653a", "#5f8aa0")
-CONVENTIONAL = {"bicycle": BLUE, "motorcycle": RED}
-OTHER = "#868c94"
-MARKERS = "os^Dv<P*"
+from imaging.figures import BLUE, CONVENTIONAL, DASHES, GREY, INK, PALETTE, new_figure, shorten, style, to_png, to_svg
 
-# Written by matplotlib, replaced by CSS variables in the SVG: no other element may use these three.
-INK, FAINT, PAPER = "#1d232b", "#d9dde2", "#fffffe"
-_CSS = {INK: "var(--ink)", FAINT: "var(--line)", PAPER: "var(--paper)"}
+OTHER = GREY
+MARKERS = "os^Dv<P*"
+LABEL_CHARACTERS = 24
 
 # More points than this are drawn as one bitmap inside the SVG: a browser slows down on tens of thousands of elements.
 VECTOR_POINTS = 3_000
 # Up to so many points: area and opacity of each, so that a crowd still shows where it is dense.
 POINT_STYLES = ((300, 26, 0.85), (VECTOR_POINTS, 10, 0.6), (20_000, 5, 0.35), (math.inf, 4, 0.2))
 WIDE, COLUMN = (9.4, 3.5), (4.8, 3.3)  # inches; text is laid out for these, so a phone gets the narrow one
-PNG_DPI = 144
-DASHES = (0, (5, 4))
 TEN_SECONDS = 10 / 86_400  # in days, as matplotlib counts; a narrower axis would repeat its labels
-
-_RC: dict[Any, Any] = {
-    "font.size": 10,
-    "font.family": "sans-serif",
-    "text.color": INK,
-    "text.parse_math": False,  # a label such as "$x" is text, not a formula
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.6,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.major.pad": 6,
-    "ytick.major.pad": 6,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-}
 
 
 @dataclass(frozen=True)
@@ -93,7 +55,7 @@ class Plot:
 
 def draw_plots(data: PlotData) -> dict[str, Plot]:
     """The three plots by name (also the stem of the PNG file)."""
-    with mpl.rc_context(_RC):
+    with style():
         return {
             "confidence_over_time": _plot("confidence_over_time", _over_time, data, WIDE),
             "confidence_histogram": _plot("confidence_histogram", _histogram, data, COLUMN),
@@ -110,15 +72,13 @@ def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
 
 def _plot(name: str, draw: Callable[[Axes, PlotData], None], data: PlotData, size: tuple[float, float]) -> Plot:
     figure = _figure(draw, data, size)
-    wide = _svg(figure, f"{name}-wide")
-    narrow = wide if size == COLUMN else _svg(_figure(draw, data, COLUMN), f"{name}-narrow")
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None})
-    return Plot(out.getvalue(), wide, narrow)
+    wide = to_svg(figure, f"{name}-wide")
+    narrow = wide if size == COLUMN else to_svg(_figure(draw, data, COLUMN), f"{name}-narrow")
+    return Plot(to_png(figure), wide, narrow)
 
 
 def _figure(draw: Callable[[Axes, PlotData], None], data: PlotData, size: tuple[float, float]) -> Figure:
-    figure = Figure(figsize=size, layout="constrained", facecolor="none")
+    figure = new_figure(size)
     draw(figure.add_subplot(), data)
     return figure
 
@@ -134,7 +94,7 @@ def _over_time(axes: Axes, data: PlotData) -> None:
         axes.scatter(
             x[chosen], data.confidence[chosen], s=size, color=colours[label], linewidths=0,
             marker=MARKERS[index % len(MARKERS)], alpha=alpha, zorder=2,
-            rasterized=len(x) > VECTOR_POINTS, label=_short(label) if index in named else None,
+            rasterized=len(x) > VECTOR_POINTS, label=shorten(label, LABEL_CHARACTERS) if index in named else None,
         )  # fmt: skip
     axes.plot(*binned_means(x, data.confidence), color=INK, linewidth=1.6, marker=".", markersize=5, label="mean")
     axes.axhline(data.threshold, color=INK, linewidth=1.2, linestyle=DASHES, label=f"threshold {data.threshold:g}")
@@ -194,7 +154,7 @@ def _histogram(axes: Axes, data: PlotData) -> None:
 
 def _distribution(axes: Axes, data: PlotData) -> None:
     shown = _bars(data)
-    labels, counts = [_short(label) for label, _, _ in shown], [count for _, count, _ in shown]
+    labels, counts = [shorten(label, LABEL_CHARACTERS) for label, _, _ in shown], [count for _, count, _ in shown]
     rows = np.arange(len(shown))
     axes.barh(rows, counts, color=[colour for _, _, colour in shown], height=0.62)
     texts = [f"{count:,} ({count / len(data.predicted):.0%})" for count in counts]
@@ -229,25 +189,3 @@ def _floor(data: PlotData) -> float:
     """The lower end of a confidence axis, a multiple of 0.05: the lowest value and the threshold stay visible."""
     lowest = min(float(data.confidence.min()), data.threshold)
     return max(0.0, math.floor((lowest - 0.02) * 20) / 20)
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= 24 else label[:23] + "…"
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element for a page: themed, scalable, its ids its own."""
-    out = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return _themed(out.getvalue(), name, _CSS)
-
-
-def _themed(text: str, name: str, colours: Mapping[str, str]) -> str:
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r'^<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg xmlns:xlink="http://www.w3.org/1999/xlink" \1>', text)
-    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
-    for written, variable in colours.items():
-        text = text.replace(f": {written}", f": {variable}")
-    return text

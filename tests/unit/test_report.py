@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from imaging.figures import BLUE, RED
 from monitoring.page import percent, thumbnail
-from monitoring.plots import BLUE, RED, class_colours
+from monitoring.plots import class_colours
 from monitoring.report import main
 
 ROOT = Path(__file__).parents[2]
