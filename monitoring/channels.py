@@ -51,7 +51,7 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.hour)
 
-    def at(self, rows: npt.NDArray[np.bool_] | slice) -> Predictions:
+    def at(self, rows: npt.NDArray[np.bool_] | Integers) -> Predictions:
         """Some of the rows."""
         return Predictions(
             self.hour[rows],
