@@ -146,25 +146,27 @@ def merged(aggregates: Iterable[Aggregate]) -> Aggregate:
     return functools.reduce(Aggregate.__add__, aggregates, Aggregate())
 
 
-def aggregate(
-    predicted: npt.NDArray[np.integer[Any]],
-    confidence: Floats,
-    times_us: Integers,
-    thresholds: Floats,
-    duplicates: int,
-    malformed: Mapping[str, int],
-) -> Aggregate:
-    """Of columns of one length; ``thresholds`` by class."""
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Predictions as columns of one length."""
+
+    predicted: npt.NDArray[np.integer[Any]]
+    confidence: Floats
+    times_us: Integers
+
+
+def aggregate(rows: Rows, thresholds: Floats, duplicates: int, malformed: Mapping[str, int]) -> Aggregate:
+    """Of an hour's predictions; ``thresholds`` by class."""
     classes = {}
-    for index in np.unique(predicted).tolist():
-        values = confidence[predicted == index]
+    for index in np.unique(rows.predicted).tolist():
+        values = rows.confidence[rows.predicted == index]
         classes[index] = ClassAggregate(Moments.of(values), int((values < thresholds[index]).sum()))
     return Aggregate(
         classes,
         duplicates,
         dict(sorted(malformed.items())),
-        int(times_us.min()) if len(times_us) else None,
-        int(times_us.max()) if len(times_us) else None,
+        int(rows.times_us.min()) if len(rows.times_us) else None,
+        int(rows.times_us.max()) if len(rows.times_us) else None,
     )
 
 

@@ -1,44 +1,40 @@
-"""Read captured endpoint traffic of a time window into one table.
+"""The captured traffic of a time window as one table.
 
-Runs in the monitoring container. Reads ``<endpoint>/<variant>/yyyy/mm/dd/hh/*.jsonl`` below a folder; the upper
-levels may be missing when the folder is already an endpoint's or a variant's own. Nothing is dropped silently: a
-malformed line is kept with its file, line number and reason, and duplicates and lines of other windows are counted.
-Images stay on disk until asked for.
+Runs in the monitoring container. Reads the store of captured predictions (`monitoring.store`) and, for the images, the
+capture files themselves. Nothing is dropped silently: a malformed line is kept with its file, line number and reason,
+and duplicates and lines of other windows are counted. Images stay on disk until asked for.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+import gzip
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
-from monitoring.capture_line import (
-    MalformedLineError,
-    inference_time,
-    input_bytes,
-    parse_document,
-    parse_prediction,
-)
+from monitoring import quarantine
+from monitoring.aggregates import Thresholds
+from monitoring.capture_files import UNKNOWN, Folder
+from monitoring.capture_line import Classes, MalformedLineError, input_bytes, parse_document
+from monitoring.capture_time import HOUR_US, MICROSECOND, microseconds, moment
+from monitoring.quarantine import Row as Quarantined
+from monitoring.store import Store, StoreError, Variant
+from monitoring.store_hours import empty_rows
+from monitoring.store_update import Update, update
 
 # A file is named after the moment it was opened or flushed, not after each record in it: a record may sit in the
 # folder of an hour before its own (a buffer opened earlier) and, more often, of a later one (delivery takes minutes).
 EARLY = timedelta(hours=1)
 LATE = timedelta(hours=2)
 HOUR = timedelta(hours=1)
-UNKNOWN = "unknown"
 
-_HOUR_FOLDER = re.compile(r"(?:^|/)(20\d\d)/(\d\d)/(\d\d)/(\d\d)$")
-
-
-class CaptureError(Exception):
-    """The folder of captures cannot be read, or the window is empty by construction."""
+CaptureError = StoreError
 
 
 @dataclass(frozen=True)
@@ -57,15 +53,17 @@ class Window:
     def __contains__(self, time: datetime) -> bool:
         return self.start <= time < self.end
 
+    @property
+    def hours(self) -> tuple[int, int]:
+        """The first and the last hour that it touches, counted from 1970."""
+        return microseconds(self.start) // HOUR_US, microseconds(self.end - MICROSECOND) // HOUR_US
 
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """A malformed line: where it stands, why it cannot be used, and at which byte it starts."""
-
-    file: str
-    line: int
-    reason: str
-    offset: int
+    def may_be_in(self, folder: Folder) -> bool:
+        """Whether a folder of capture files may hold records of the window."""
+        if folder.hour is None:
+            return True
+        hour = moment(folder.hour * HOUR_US)
+        return self.start - EARLY < hour + HOUR and hour < self.end + LATE
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,8 @@ class Captures:
 
     ``frame`` has one row per prediction, by time: ``event_id``, ``inference_id`` (None where none was sent), ``time``
     (UTC), ``endpoint``, ``variant``, ``probabilities`` (tuple of floats), ``predicted`` (class index), ``confidence``
-    (its probability), and ``file`` (index into ``files``) and ``offset`` (byte), from which the image is read.
+    (its probability), ``model_version`` (None where the line does not name it), and ``file`` (index into ``files``) and
+    ``offset`` (byte), from which the image is read.
     """
 
     folder: Path
@@ -84,24 +83,29 @@ class Captures:
     duplicates: int
     outside_window: int
 
+    @property
+    def malformed(self) -> int:
+        """How many lines cannot be used."""
+        return sum(row.lines for row in self.quarantined)
+
     def image(self, row: int) -> bytes | None:
-        """The captured request of ``frame``'s row at this position, or None where the input was not captured."""
+        """The captured request of ``frame``'s row at this position, or None where it was not captured or is gone."""
         place = self.frame.iloc[row]
-        return input_bytes(parse_document(self._line(self.files[int(place["file"])], int(place["offset"]))))
+        try:
+            line = _line(self.folder / self.files[int(place["file"])], int(place["offset"]))
+            return input_bytes(parse_document(line))
+        except (FileNotFoundError, MalformedLineError):
+            return None
 
     def write_quarantine(self, path: Path) -> None:
-        """Write every malformed line, whole, as JSON lines with ``file``, ``line``, ``reason`` and ``text``."""
-        with path.open("w", encoding="utf-8") as out:
-            for bad in self.quarantined:
-                text = self._line(bad.file, bad.offset).rstrip(b"\r\n").decode("utf-8", "backslashreplace")
-                out.write(
-                    json.dumps({"file": bad.file, "line": bad.line, "reason": bad.reason, "text": text}) + "\n",
-                )
+        """Write every malformed line as JSON lines, see `monitoring.quarantine`."""
+        path.write_bytes(quarantine.encode(self.quarantined))
 
-    def _line(self, file: str, offset: int) -> bytes:
-        with (self.folder / file).open("rb") as source:
-            source.seek(offset)
-            return source.readline()
+
+def _line(path: Path, offset: int) -> bytes:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as source:
+        source.seek(offset)
+        return source.readline()
 
 
 def read_captures(folder: Path, window: Window, class_count: int, endpoint: str | None = None) -> Captures:
@@ -110,122 +114,82 @@ def read_captures(folder: Path, window: Window, class_count: int, endpoint: str 
     A malformed line counts for this window when its own time says so or, where that cannot be read, when its hour
     folder overlaps the window; so successive windows of whole hours count it once. Raises CaptureError.
     """
-    if not folder.is_dir():
-        raise CaptureError(f"expected a folder of captured traffic at {folder}, found none")
-    reader = _Reader(window, class_count)
-    for file, hour in _files(folder, window):
-        file_endpoint, variant = _origin(file)
-        if endpoint is None or file_endpoint in (endpoint, UNKNOWN):
-            reader.read(folder, file, hour, (file_endpoint, variant))
-    return reader.captures(folder)
+    with tempfile.TemporaryDirectory(prefix="captures-") as state:
+        store = Store(Path(state), Classes(class_count))
+        done = update(store, folder, Thresholds(0.0), wanted=_wanted(window, endpoint))
+        return stored_captures(store, folder, window, endpoint, done)
 
 
-def _files(folder: Path, window: Window) -> Iterator[tuple[str, datetime | None]]:
-    """Paths relative to the folder of the files that may hold records of the window, with their folder's hour."""
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        relative = Path(parent).relative_to(folder).as_posix()
-        hour = _hour(relative)
-        if hour is not None and not (window.start - EARLY < hour + HOUR and hour < window.end + LATE):
+def _wanted(window: Window, endpoint: str | None) -> Callable[[Folder], bool]:
+    return lambda folder: window.may_be_in(folder) and (endpoint is None or folder.endpoint in (endpoint, UNKNOWN))
+
+
+def stored_captures(
+    store: Store, folder: Path, window: Window, endpoint: str | None = None, done: Update | None = None
+) -> Captures:
+    """The predictions in the window that the store has; ``folder`` is where the capture files of `image` are.
+
+    ``done``: the update that came before; lines that it read and that belong to other windows are counted.
+    """
+    parts: list[tuple[Variant, pa.Table]] = []
+    malformed: list[Quarantined] = []
+    for variant in store.variants():
+        if endpoint is not None and variant.endpoint not in (endpoint, UNKNOWN):
             continue
-        for name in sorted(names):
-            if name.endswith(".jsonl"):
-                yield (Path(relative) / name).as_posix(), hour
+        for _, path in store.hours(variant, *window.hours):
+            parts.append((variant, store.rows(path)))
+            malformed += _within(store.quarantined(path), window)
+        malformed += store.quarantined(store.unknown_hour(variant))
+    frame, files, duplicates = _frame(parts, window)
+    files = list(dict.fromkeys([*(done.files if done else ()), *files, *(row.file for row in malformed)]))
+    frame["file"] = frame["file"].map({name: at for at, name in enumerate(files)}).astype(np.int64)
+    in_window = len(frame) + duplicates + sum(row.lines for row in malformed)
+    return Captures(
+        folder=folder,
+        frame=frame,
+        files=tuple(files),
+        quarantined=tuple(malformed),
+        duplicates=duplicates,
+        outside_window=max(0, done.lines - in_window) if done else 0,
+    )
 
 
-def _hour(relative: str) -> datetime | None:
-    match = _HOUR_FOLDER.search(relative)
-    if match is None:
-        return None
-    try:
-        return datetime.strptime("/".join(match.groups()), "%Y/%m/%d/%H").replace(tzinfo=UTC)
-    except ValueError:
-        return None
+def _within(rows: list[Quarantined], window: Window) -> list[Quarantined]:
+    """The malformed lines of the window; one without a time of its own counts with its hour, which overlaps it."""
+    return [row for row in rows if row.time_us is None or moment(row.time_us) in window]
 
 
-def _origin(file: str) -> tuple[str, str]:
-    """Endpoint and variant, as far as the path names them."""
-    above = [os.fsencode(part).decode("utf-8", "replace") for part in Path(file).parts[:-5]]
-    return (above[-2] if len(above) > 1 else UNKNOWN), (above[-1] if above else UNKNOWN)
+def _frame(parts: list[tuple[Variant, pa.Table]], window: Window) -> tuple[pd.DataFrame, list[str], int]:
+    """The predictions of hours of variants that lie in the window, by time; their files; how many are duplicates."""
+    none = [(Variant(UNKNOWN, UNKNOWN), empty_rows(class_count=1))]
+    whole = pd.concat([_hour_frame(*part) for part in parts or none], ignore_index=True)
+    inside = whole[(whole["time"] >= window.start) & (whole["time"] < window.end)]
+    unique = inside[~inside["duplicate"]].drop(columns="duplicate")
+    unique = unique.sort_values("time", kind="stable", ignore_index=True)
+    for name in ("endpoint", "variant"):
+        unique[name] = pd.Categorical(unique[name])
+    return unique, list(unique["file"].unique()), len(inside) - len(unique)
 
 
-@dataclass
-class _Reader:
-    """Collects columns rather than rows: a million of small dictionaries would cost a gigabyte."""
-
-    window: Window
-    class_count: int
-    files: list[str] = field(default_factory=list)
-    quarantined: list[Quarantined] = field(default_factory=list)
-    duplicates: int = 0
-    outside_window: int = 0
-    places: list[tuple[int, int]] = field(default_factory=list)
-    origins: list[tuple[str, str]] = field(default_factory=list)
-    times: list[datetime] = field(default_factory=list)
-    inference_ids: list[str | None] = field(default_factory=list)
-    probabilities: list[tuple[float, ...]] = field(default_factory=list)
-    event_ids: dict[str, None] = field(default_factory=dict)
-
-    def read(self, folder: Path, file: str, hour: datetime | None, origin: tuple[str, str]) -> None:
-        self.files.append(file)
-        offset = 0
-        with (folder / file).open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    self._line(line, Quarantined(file, number, "", offset), hour, origin)
-                offset += len(line)
-
-    def _line(self, line: bytes, place: Quarantined, hour: datetime | None, origin: tuple[str, str]) -> None:
-        time = None
-        try:
-            document = parse_document(line)
-            time = inference_time(document)
-            if time not in self.window:
-                self.outside_window += 1
-                return
-            prediction = parse_prediction(document, self.class_count)
-        except MalformedLineError as error:
-            if time is None and hour is not None and not self._overlaps(hour):
-                self.outside_window += 1
-            else:
-                self.quarantined.append(Quarantined(place.file, place.line, str(error), place.offset))
-            return
-        if prediction.event_id in self.event_ids:
-            self.duplicates += 1
-            return
-        self.event_ids[prediction.event_id] = None
-        self.inference_ids.append(prediction.inference_id)
-        self.probabilities.append(prediction.probabilities)
-        self.times.append(time)
-        self.origins.append(origin)
-        self.places.append((len(self.files) - 1, place.offset))
-
-    def _overlaps(self, hour: datetime) -> bool:
-        return self.window.start < hour + HOUR and hour < self.window.end
-
-    def captures(self, folder: Path) -> Captures:
-        scores = np.array(self.probabilities, dtype=np.float64).reshape(-1, self.class_count)
-        places = np.array(self.places, dtype=np.int64).reshape(-1, 2)
-        times = np.array([time.replace(tzinfo=None) for time in self.times], dtype="datetime64[us]")
-        frame = pd.DataFrame(
-            {
-                "event_id": pd.Series(list(self.event_ids), dtype=object),
-                "inference_id": pd.Series(self.inference_ids, dtype=object),
-                "time": pd.DatetimeIndex(times).tz_localize("UTC"),
-                "endpoint": pd.Categorical([origin[0] for origin in self.origins]),
-                "variant": pd.Categorical([origin[1] for origin in self.origins]),
-                "probabilities": pd.Series(self.probabilities, dtype=object),
-                "predicted": scores.argmax(axis=1) if len(scores) else np.empty(0, dtype=np.int64),
-                "confidence": scores.max(axis=1, initial=0.0),
-                "file": places[:, 0],
-                "offset": places[:, 1],
-            }
-        )
-        return Captures(
-            folder=folder,
-            frame=frame.sort_values("time", kind="stable", ignore_index=True),
-            files=tuple(self.files),
-            quarantined=tuple(self.quarantined),
-            duplicates=self.duplicates,
-            outside_window=self.outside_window,
-        )
+def _hour_frame(variant: Variant, rows: pa.Table) -> pd.DataFrame:
+    texts = {
+        name: pd.Series(rows.column(name).to_pylist(), dtype=object)
+        for name in ("event_id", "inference_id", "model_version", "file")
+    }
+    scores = [tuple(each) for each in rows.column("probabilities").to_pylist()]
+    return pd.DataFrame(
+        {
+            "event_id": texts["event_id"],
+            "inference_id": texts["inference_id"],
+            "time": pd.DatetimeIndex(rows.column("time").to_numpy().astype("datetime64[us]")).tz_localize("UTC"),
+            "endpoint": variant.endpoint,
+            "variant": variant.name,
+            "probabilities": pd.Series(scores, dtype=object),
+            "predicted": rows.column("predicted").to_numpy().astype(np.int64),
+            "confidence": rows.column("confidence").to_numpy(),
+            "model_version": texts["model_version"],
+            "file": texts["file"],
+            "offset": rows.column("offset").to_numpy(),
+            "duplicate": rows.column("duplicate").to_numpy(),
+        }
+    )

@@ -18,6 +18,13 @@ from monitoring.capture_time import microseconds
 TEXT_CHARACTERS = 200
 
 
+@dataclass(slots=True)
+class Numbering:
+    """The number of a file's next line, which is known only when the lines before it have been read."""
+
+    next: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Lines of one file in a buffer: ``buffer[start:end]``, each closed by a newline."""
@@ -27,8 +34,7 @@ class Segment:
     end: int
     offset: int
     """Byte of the file at which ``start`` stands."""
-    line: int
-    """Number of the first line, from 1."""
+    numbering: Numbering
     unterminated: bool = False
     """The file ended without the last newline."""
 

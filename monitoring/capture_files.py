@@ -1,8 +1,8 @@
 """Find capture files, and read them through one buffer whatever their number and size.
 
-Runs in the monitoring container. Reads ``<endpoint>/<variant>/yyyy/mm/dd/hh/*.jsonl`` (or ``.jsonl.gz``) below a folder;
-the upper levels may be missing when the folder is already an endpoint's or a variant's own. The buffer holds many
-files of one record as well as a part of a large one, so both cost what their bytes cost.
+Runs in the monitoring container. Reads ``<endpoint>/<variant>/yyyy/mm/dd/hh/*.jsonl`` (or ``.jsonl.gz``) below a
+folder; the upper levels may be missing when the folder is already an endpoint's or a variant's own. The buffer holds
+many files of one record as well as a part of a large one, so both cost what their bytes cost.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from monitoring import capture_tail
-from monitoring.capture_columns import Columns, Malformed, Segment, quote
+from monitoring.capture_columns import Columns, Malformed, Numbering, Segment, quote
 from monitoring.capture_line import Classes
 from monitoring.capture_time import HOUR_US, microseconds
 
@@ -105,6 +105,10 @@ def tail_digest(path: Path, size: int) -> int:
         return zlib.crc32(source.read(TAIL_BYTES))
 
 
+def _digest(descriptor: int, size: int) -> int:
+    return zlib.crc32(os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES)))
+
+
 @dataclass
 class Reader:
     """Reads files one after the other; ``columns`` names each by its index in ``files``."""
@@ -152,7 +156,7 @@ class Reader:
                 break
         size = source.offset
         self._finish(source)
-        return size, zlib.crc32(os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES)))
+        return size, _digest(descriptor, size)
 
     def _read_compressed(self, descriptor: int) -> tuple[int, int]:
         source = _Source(len(self.files) - 1)
@@ -167,9 +171,12 @@ class Reader:
             except (EOFError, OSError, zlib.error) as error:
                 kind = "truncated" if isinstance(error, EOFError) else "not gzip"
                 reason = f"the compressed file cannot be read to its end: {error}"
-                self._malformed(source, source.line, source.start_offset, (kind, reason), b"")
+                self._finish(source)
+                self.flush()
+                self._malformed(source, source.offset, (kind, reason), b"")
+                return size, _digest(descriptor, size)
         self._finish(source)
-        return size, zlib.crc32(os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES)))
+        return size, _digest(descriptor, size)
 
     def _take(self, source: _Source, count: int) -> None:
         """Note ``count`` new bytes in the buffer, and parse when it is full."""
@@ -202,12 +209,11 @@ class Reader:
             first = self._buffer.find(b"\n", source.start, end) + 1
             source.pending -= first - source.start
             source.start, source.too_long = first, False
-            source.line += 1
+            source.numbering.next += 1
         if end <= source.start:
             return
-        segment = Segment(source.file, source.start, end, source.start_offset, source.line, unterminated)
+        segment = Segment(source.file, source.start, end, source.start_offset, source.numbering, unterminated)
         self._segments.append(segment)
-        source.line += self._buffer.count(b"\n", source.start, end)
         source.pending -= end - source.start
         source.start = end
 
@@ -217,7 +223,7 @@ class Reader:
             source.too_long = True
             reason = f"the line is longer than {MAX_LINE_BYTES // (1 << 20)} MB"
             offset = source.offset - len(rest)
-            self._malformed(source, source.line, offset, ("line too long", reason), rest[:1000])
+            self._malformed(source, offset, ("line too long", reason), rest[:1000])
         return b""
 
     def _finish(self, source: _Source) -> None:
@@ -240,9 +246,9 @@ class Reader:
         if self._used >= len(self._buffer) * 3 // 4:
             self.flush()
 
-    def _malformed(self, source: _Source, line: int, offset: int, why: tuple[str, str], text: bytes) -> None:
+    def _malformed(self, source: _Source, offset: int, why: tuple[str, str], text: bytes) -> None:
         self.columns.lines += 1
-        self.columns.malformed.append(Malformed(source.file, line, offset, *why, quote(text), None))
+        self.columns.malformed.append(Malformed(source.file, source.numbering.next, offset, *why, quote(text), None))
 
 
 @dataclass
@@ -256,7 +262,7 @@ class _Source:
     """Where its bytes that are in no segment yet start in the buffer."""
     pending: int = 0
     """How many they are."""
-    line: int = 1
+    numbering: Numbering = field(default_factory=Numbering)
     too_long: bool = False
 
     @property

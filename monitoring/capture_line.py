@@ -168,7 +168,7 @@ def _answer(output: dict[str, Any]) -> list[Any] | dict[str, Any]:
     if isinstance(answer, list) and answer and all(isinstance(row, list | dict) for row in answer):
         answer = _single_row(answer)
     if isinstance(answer, dict) and isinstance(answer.get("probabilities"), list):
-        return answer
+        return dict(answer)
     if not isinstance(answer, list):
         raise _unreadable(f"endpointOutput.data: expected an array of probabilities, got {_kind(answer)}")
     return answer

@@ -110,7 +110,7 @@ class _Batch:
         plain = buffer.find(b"\\", first, last) < 0
         find, count, newlines = buffer.find, self.classes.count, []
         for segment in segments:
-            position, end, number = segment.start, segment.end, segment.line
+            position, end, number = segment.start, segment.end, segment.numbering.next
             while position < end:
                 newline = find(b"\n", position, end)
                 newlines.append(newline)
@@ -141,6 +141,7 @@ class _Batch:
                     self.places.append(place)
                 position = newline + 1
                 number += 1
+            segment.numbering.next = number
         self.lines = len(newlines)
         self._check_text(buffer, first, newlines)
 

@@ -1,7 +1,8 @@
 """The quarantine: capture lines that cannot be used, as JSON lines that say where each stands and why.
 
 Runs in the monitoring container. A row has ``file``, ``line`` (from 1), ``offset`` (byte), ``kind`` (what the report
-counts), ``reason``, ``text`` (the line's first 200 characters) and ``lines`` (1, or how many lines of the file the row
+counts), ``reason``, ``text`` (the line's first 200 characters), ``time_us`` (when the endpoint answered, in
+microseconds since 1970, or null where that cannot be read) and ``lines`` (1, or how many lines of the file the row
 stands for: a file of nothing but malformed lines has the first `LISTED` of them listed and the others counted).
 """
 
@@ -26,6 +27,7 @@ class Row(msgspec.Struct, frozen=True):
     kind: str
     reason: str
     text: str
+    time_us: int | None = None
     lines: int = 1
 
 
@@ -44,7 +46,7 @@ def limited(rows: Iterable[Row]) -> Iterator[Row]:
     for kind, left in rest.items():
         first = left[0]
         reason = f"and {len(left)} more lines of this file, not listed, the first: {first.reason}"
-        yield Row(first.file, first.line, first.offset, kind, reason, first.text, len(left))
+        yield Row(first.file, first.line, first.offset, kind, reason, first.text, first.time_us, len(left))
 
 
 def counts(rows: Iterable[Row]) -> dict[str, int]:

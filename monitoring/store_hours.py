@@ -15,22 +15,22 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from monitoring import quarantine
-from monitoring.aggregates import Aggregate, Thresholds, aggregate
+from monitoring import quarantine, store_arrays
+from monitoring.aggregates import Aggregate, Floats, Rows, aggregate
 from monitoring.capture_columns import Columns
 from monitoring.capture_time import moment
 from monitoring.quarantine import Row
 
+Flags = npt.NDArray[np.bool_]
 METADATA_KEY = b"scones.hour"
-_TEXT_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+TIME = pa.timestamp("us", "UTC")
 
 
 class HourMetadata(msgspec.Struct, frozen=True):
@@ -46,12 +46,12 @@ def schema(class_count: int) -> pa.Schema:
         {
             "event_id": pa.string(),
             "inference_id": pa.string(),
-            "time": pa.timestamp("us", "UTC"),
+            "time": TIME,
             "probabilities": pa.list_(pa.float64(), class_count),
             "predicted": pa.int32(),
             "confidence": pa.float64(),
-            "model_version": _TEXT_DICTIONARY,
-            "file": _TEXT_DICTIONARY,
+            "model_version": store_arrays.DICTIONARY,
+            "file": store_arrays.DICTIONARY,
             "offset": pa.int64(),
         }
     )
@@ -59,19 +59,20 @@ def schema(class_count: int) -> pa.Schema:
 
 def table(columns: Columns, files: list[str], class_count: int) -> pa.Table:
     """The predictions in ``columns`` as rows."""
-    times = np.concatenate(columns.times_us) if columns.times_us else np.empty(0, np.int64)
-    scores = np.concatenate(columns.probabilities) if columns.probabilities else np.empty((0, class_count))
-    versions = pa.array(columns.versions, pa.string())
+    times = np.concatenate([np.empty(0, np.int64), *columns.times_us])
+    scores = np.concatenate([np.empty((0, class_count)), *columns.probabilities])
+    versions = sorted({version for version in columns.versions if version is not None})
+    place: dict[str | None, int] = {version: at for at, version in enumerate(versions)}
     arrays = [
-        pa.array(columns.event_ids, pa.string()),
-        pa.array(columns.inference_ids, pa.string()),
-        pa.array(times).cast(pa.timestamp("us", "UTC")),
-        pa.FixedSizeListArray.from_arrays(pa.array(scores.ravel()), class_count),
-        pa.array(scores.argmax(axis=1).astype(np.int32)),
-        pa.array(scores.max(axis=1, initial=0.0)),
-        versions.dictionary_encode(),
-        pa.DictionaryArray.from_arrays(pa.array(columns.files, pa.int32()), pa.array(files, pa.string())),
-        pa.array(columns.offsets, pa.int64()),
+        store_arrays.text(columns.event_ids),
+        store_arrays.text(columns.inference_ids),
+        store_arrays.numbers(times, TIME),
+        pa.FixedSizeListArray.from_arrays(store_arrays.numbers(scores.ravel(), pa.float64()), class_count),
+        store_arrays.numbers(scores.argmax(axis=1).astype(np.int32), pa.int32()),
+        store_arrays.numbers(scores.max(axis=1, initial=0.0), pa.float64()),
+        store_arrays.dictionary([place.get(version, -1) for version in columns.versions], versions),
+        store_arrays.dictionary(columns.files, files),
+        store_arrays.numbers(np.array(columns.offsets, np.int64), pa.int64()),
     ]
     return pa.Table.from_arrays(arrays, schema=schema(class_count))
 
@@ -90,18 +91,20 @@ def write_hour(
     rows: list[pa.Table],
     malformed: list[Row],
     read_files: Collection[str],
-    thresholds: np.ndarray[Any, Any],
+    thresholds: Floats,
 ) -> None:
     """Put rows and malformed lines in place of all that came from ``read_files`` before."""
     if path.exists():
-        rows = [_without(pq.read_table(path).drop_columns(["duplicate"]), read_files), *rows]
+        rows = [_without(read_rows(path).drop_columns(["duplicate"]), read_files), *rows]
         malformed = [row for row in quarantine.read(quarantine_file(path)) if row.file not in read_files] + malformed
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_quarantine(quarantine_file(path), malformed)
     whole = _in_order(pa.concat_tables(rows).unify_dictionaries()) if rows else schema(len(thresholds)).empty_table()
-    duplicate = _duplicates(whole.column("event_id"))
-    whole = whole.append_column("duplicate", pa.array(duplicate))
-    metadata = HourMetadata(_aggregate(whole, thresholds, quarantine.counts(malformed)), thresholds.tolist())
+    duplicate = _duplicates(whole.column("event_id").to_pylist())
+    metadata = HourMetadata(
+        _aggregate(whole, ~duplicate, thresholds, quarantine.counts(malformed)), thresholds.tolist()
+    )
+    whole = whole.append_column("duplicate", store_arrays.flags(duplicate))
     whole = whole.replace_schema_metadata({METADATA_KEY: msgspec.json.encode(metadata)})
     partial = path.with_suffix(".partial")
     pq.write_table(
@@ -111,22 +114,35 @@ def write_hour(
     partial.replace(path)
 
 
-def read_aggregate(path: Path, thresholds: np.ndarray[Any, Any]) -> Aggregate:
+def read_rows(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """The predictions of an hour."""
+    # `pyarrow.parquet.read_table` would import pandas too, see `monitoring.store_arrays`.
+    with pq.ParquetFile(path) as file:
+        return file.read(columns, use_threads=False)
+
+
+def empty_rows(class_count: int) -> pa.Table:
+    """An hour without predictions."""
+    return schema(class_count).append(pa.field("duplicate", pa.bool_())).empty_table()
+
+
+def read_aggregate(path: Path, thresholds: Floats) -> Aggregate:
     """What is kept of an hour, its share below the threshold counted anew where the thresholds have changed."""
     found = msgspec.json.decode(pq.read_metadata(path).metadata[METADATA_KEY], type=HourMetadata)
     if found.thresholds == thresholds.tolist():
         return found.aggregate
-    columns = pq.read_table(path, columns=["predicted", "confidence", "time", "duplicate"])
-    return _aggregate(columns, thresholds, found.aggregate.malformed)
-
-
-def passing(thresholds: Thresholds, labels: tuple[str, ...], count: int) -> np.ndarray[Any, Any]:
-    """The thresholds by class, as the functions above take them."""
-    return thresholds.by_index(labels, count)
+    columns = read_rows(path, ["predicted", "confidence", "time", "duplicate"])
+    unique = ~np.array(columns.column("duplicate").to_pylist(), bool)
+    return _aggregate(columns, unique, thresholds, found.aggregate.malformed)
 
 
 def _without(rows: pa.Table, files: Collection[str]) -> pa.Table:
-    return rows.filter(pc.invert(pc.is_in(rows.column("file").cast(pa.string()), pa.array(list(files), pa.string()))))
+    names = rows.column("file").to_pylist()
+    return _taken(rows, np.array([at for at, name in enumerate(names) if name not in files], np.int64))
+
+
+def _taken(rows: pa.Table, at: npt.NDArray[np.int64]) -> pa.Table:
+    return rows.take(store_arrays.numbers(at, pa.int64()))
 
 
 def _in_order(rows: pa.Table) -> pa.Table:
@@ -138,35 +154,31 @@ def _in_order(rows: pa.Table) -> pa.Table:
     names = files.dictionary.to_pylist()
     rank = np.empty(len(names), np.int64)
     rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
-    by_file = rank[files.indices.to_numpy()]
-    offsets = rows.column("offset").to_numpy()
+    by_file = rank[store_arrays.values(files.indices, np.int32)]
+    offsets = store_arrays.column(rows, "offset", np.int64)
     steps = np.diff(by_file)
     if ((steps > 0) | ((steps == 0) & (np.diff(offsets) > 0))).all():
         return rows
-    return rows.take(np.lexsort((offsets, by_file)))
+    return _taken(rows, np.lexsort((offsets, by_file)))
 
 
-def _duplicates(event_ids: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    """bool, true for every row whose eventId stands in an earlier one."""
-    count = len(event_ids)
-    if not count or pc.count_distinct(event_ids).as_py() == count:
-        return np.zeros(count, bool)
-    codes = event_ids.combine_chunks().dictionary_encode().indices.to_numpy()
-    duplicate = np.ones(count, bool)
-    duplicate[np.unique(codes, return_index=True)[1]] = False
+def _duplicates(event_ids: list[str]) -> Flags:
+    """True for every row whose eventId stands in an earlier one."""
+    if len(set(event_ids)) == len(event_ids):
+        return np.zeros(len(event_ids), bool)
+    first = dict(zip(reversed(event_ids), range(len(event_ids) - 1, -1, -1), strict=True))
+    duplicate = np.ones(len(event_ids), bool)
+    duplicate[list(first.values())] = False
     return duplicate
 
 
-def _aggregate(rows: pa.Table, thresholds: np.ndarray[Any, Any], malformed: dict[str, int]) -> Aggregate:
-    unique = ~rows.column("duplicate").to_numpy()
-    return aggregate(
-        rows.column("predicted").to_numpy()[unique],
-        rows.column("confidence").to_numpy()[unique],
-        rows.column("time").cast(pa.int64()).to_numpy()[unique],
-        thresholds,
-        int(len(unique) - unique.sum()),
-        malformed,
+def _aggregate(rows: pa.Table, unique: Flags, thresholds: Floats, malformed: dict[str, int]) -> Aggregate:
+    kept = Rows(
+        store_arrays.column(rows, "predicted", np.int32)[unique],
+        store_arrays.column(rows, "confidence", np.float64)[unique],
+        store_arrays.column(rows, "time", np.int64)[unique],
     )
+    return aggregate(kept, thresholds, int(len(unique) - unique.sum()), malformed)
 
 
 def _write_quarantine(path: Path, rows: list[Row]) -> None:

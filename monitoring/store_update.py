@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
-from monitoring import quarantine, store_hours
+from monitoring import quarantine, store_arrays, store_hours
 from monitoring.aggregates import Thresholds
 from monitoring.capture_columns import Columns, Malformed
 from monitoring.capture_files import CaptureFile, Folder, Reader, folders
@@ -31,8 +31,10 @@ from monitoring.capture_time import HOUR_US
 from monitoring.quarantine import Row
 from monitoring.store import Entry, Ledger, Store, StoreError, Variant, is_unchanged
 
-# Of so many records the columns take 15 MB; then they are written.
-ROUND_RECORDS = 30_000
+# A round ends after the folder in which it comes to so many records, so that few hours are written twice; or within a
+# folder when the columns take 15 MB.
+ROUND_RECORDS = 10_000
+MAX_ROUND_RECORDS = 30_000
 ROUND_FILES = 20_000
 # Below this, starting a second process takes longer than what it saves.
 BYTES_PER_PROCESS = 48 << 20
@@ -110,9 +112,12 @@ def ingest(task: Task) -> Update:
                 result.known_files += 1
                 continue
             current.read(folder, ledger, file, path)
-            if current.is_full:
+            if current.is_full(MAX_ROUND_RECORDS):
                 current.write()
                 current = _Round(task, result)
+        if current.is_full(ROUND_RECORDS):
+            current.write()
+            current = _Round(task, result)
     current.write()
     return result
 
@@ -135,9 +140,8 @@ class _Round:
         self.files: list[_ReadFile] = []
         self.ledgers: dict[str, tuple[Folder, Ledger]] = {}
 
-    @property
-    def is_full(self) -> bool:
-        return len(self.reader.columns) >= ROUND_RECORDS or len(self.files) >= ROUND_FILES
+    def is_full(self, limit: int) -> bool:
+        return len(self.reader.columns) >= limit or len(self.files) >= ROUND_FILES
 
     def read(self, folder: Folder, ledger: Ledger, file: CaptureFile, path: str) -> None:
         status = self.reader.read(path)
@@ -184,7 +188,7 @@ class _Round:
         for key in np.unique(keys).tolist():
             at = np.flatnonzero(keys == key)
             whole = at[-1] - at[0] + 1 == len(at)
-            part = rows.slice(at[0], len(at)) if whole else rows.take(pa.array(at))
+            part = rows.slice(at[0], len(at)) if whole else rows.take(store_arrays.numbers(at, pa.int64()))
             pieces[variants[key >> 24], key & 0xFFFFFF].rows.append(part)
 
     def _add_malformed(
@@ -197,7 +201,7 @@ class _Round:
         by_place: dict[tuple[int, int | None], list[Row]] = defaultdict(list)
         for bad in sorted(malformed, key=lambda bad: (bad.file, bad.line)):
             hour = self.files[bad.file].folder.hour if bad.time_us is None else bad.time_us // HOUR_US
-            row = Row(names[bad.file], bad.line, bad.offset, bad.kind, bad.reason, bad.text)
+            row = Row(names[bad.file], bad.line, bad.offset, bad.kind, bad.reason, bad.text, bad.time_us)
             by_place[bad.file, hour].append(row)
         for (file, hour), rows in by_place.items():
             folder = self.files[file].folder

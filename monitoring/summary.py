@@ -98,7 +98,7 @@ def summarize(
         "classes": list(classes),
         "counts": {
             "records": len(frame),
-            "malformed": len(captures.quarantined),
+            "malformed": captures.malformed,
             "duplicates": captures.duplicates,
             "outside_window": captures.outside_window,
             "files": len(captures.files),
