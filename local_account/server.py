@@ -77,7 +77,7 @@ def make_application(account: Account) -> Any:
     _leave_the_users_settings()
     os.environ.update(account.environment())
 
-    from local_account import cloudformation, codebuild, codepipeline, moto_state
+    from local_account import autoscaling, cloudformation, codebuild, codepipeline, moto_state
     from local_account.application import Application
     from local_account.codeconnections import CodeConnections
     from local_account.s3 import collect_garbage
@@ -89,6 +89,7 @@ def make_application(account: Account) -> Any:
     collect_garbage(account)
     control_plane, runtime = install_sagemaker(account)
     own = {
+        "application-autoscaling": autoscaling.install(account),
         "cloudformation": cloudformation.install(account),
         "codebuild": codebuild.install(account),
         "codeconnections": CodeConnections(account),

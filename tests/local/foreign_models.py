@@ -54,12 +54,14 @@ def archive(script: str | None = MEAN, weights: str = "1", **files: str) -> byte
 class Deployer:
     """Puts archives, models, configurations and endpoints into an account."""
 
-    def __init__(self, account: Any, prefix: str) -> None:
+    def __init__(self, account: Any, prefix: str, *, bucket: bool = True) -> None:
+        """``bucket``: make the bucket; without it, an account that was started again has it."""
         self.account = account
         self.sagemaker = account.client("sagemaker")
         self.prefix = prefix
         self.bucket = f"{prefix}-models"
-        account.client("s3").create_bucket(Bucket=self.bucket)
+        if bucket:
+            account.client("s3").create_bucket(Bucket=self.bucket)
 
     def model(self, name: str, content: bytes | None, **environment: str) -> str:
         name = f"{self.prefix}-{name}"

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local_account.autoscaling import Tracking
 from local_account.chaos import Duplicates
+from tests.local.conftest import start_account
 from tests.local.foreign_models import MEAN, Deployer, archive
 from tests.local.queues import Queue
 
@@ -154,8 +156,21 @@ def rolling(size: int = 50, *, wait_s: int = 20, alarms: tuple[str, ...] = ()) -
 
 
 @pytest.fixture(scope="module")
-def serverless(deployer: Guarded) -> str:
-    config = deployer.numbered("serverless", "8", ServerlessConfig={"MemorySizeInMB": 1024, "MaxConcurrency": 1})
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """While this file is missing, a request of the serverless endpoint that says wait is not answered."""
+    return tmp_path_factory.mktemp("serverless") / "open"
+
+
+@pytest.fixture(scope="module")
+def serverless(deployer: Guarded, gate: Path) -> str:
+    shut = f'bytes(data[:4]) == b"wait" and not os.path.exists({str(gate)!r})'
+    waits = f"while {shut}:\n        time.sleep(0.01)\n    if data"
+    config = deployer.numbered(
+        "serverless",
+        "8",
+        script=MEAN.replace("if data", waits, 1),
+        ServerlessConfig={"MemorySizeInMB": 1024, "MaxConcurrency": 1},
+    )
     name = deployer.endpoint("serverless", config)
     (variant,) = deployer.settled(name)["ProductionVariants"]
     assert variant["CurrentServerlessConfig"] == {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
@@ -164,13 +179,21 @@ def serverless(deployer: Guarded) -> str:
     return name
 
 
-def test_a_serverless_variant_answers_as_many_at_once_as_it_may(deployer: Guarded, serverless: str) -> None:
+def test_a_serverless_variant_answers_as_many_at_once_as_it_may(deployer: Guarded, serverless: str, gate: Path) -> None:
+    def throttled(body: bytes) -> bool:
+        try:
+            deployer.invoke(serverless, body)
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "ThrottlingException"
+            return True
+        return False
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: until(lambda: not throttled(b"wait")))
+        until(lambda: throttled(b"short"))
+        gate.touch()
+        waiting.result()
     assert "4194304" in refused(lambda: deployer.invoke(serverless, b"x" * 4_194_305))
-    with ThreadPoolExecutor(2) as pool:  # two at once where one is allowed: the one that comes second is refused
-        asked = [pool.submit(deployer.invoke, serverless, b"sleep") for _ in range(2)]
-        errors = [future.exception() for future in asked]
-    (error,) = [e for e in errors if isinstance(e, ClientError)]
-    assert error.response["Error"]["Code"] == "ThrottlingException"
     assert "applies to real-time variants" in refused(lambda: deployer.update(serverless, "gr-serverless", policy()))
 
 
@@ -212,7 +235,7 @@ def test_a_canary_takes_its_share_until_an_alarm_calls_it_back(deployer: Guarded
     routing = description["LastDeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
     assert routing["Type"] == "CANARY"
     assert {deployer.answer(endpoint) for _ in range(20)} == {1}
-    told = [json.loads(message["Body"]) for message in events.take(7)]
+    told = [json.loads(message["Body"]) for message in events.take(7, 60)]
     states = {e["detail"]["EndpointStatus"] for e in told if e["detail-type"] == "SageMaker Endpoint State Change"}
     assert states == {"UPDATING", "ROLLING_BACK", "IN_SERVICE"}
     steps = {
@@ -384,8 +407,96 @@ def test_a_shadow_gets_a_copy_and_nobody_its_answer(deployer: Guarded) -> None:
     assert "only one variant" in refusal
 
 
-def test_chaos_delivers_events_twice_and_late(fresh_account: Callable[..., Any]) -> None:
-    account = fresh_account(None, None, "--chaos", "duplicates")
+def test_a_target_is_scaled_with_its_traffic(deployer: Guarded) -> None:
+    endpoint = deployer.endpoint("scaled", deployer.numbered("scaled", "9", count=1))
+    deployer.settled(endpoint)
+    scaling = deployer.account.client("application-autoscaling")
+    target = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{endpoint}/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2)
+    (found,) = scaling.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[target["ResourceId"]])[
+        "ScalableTargets"
+    ]
+    assert (found["MinCapacity"], found["MaxCapacity"]) == (1, 2)
+    metric = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
+    policy_of = {"TargetValue": 4.0, "PredefinedMetricSpecification": metric, "ScaleOutCooldown": 0}
+    scaling.put_scaling_policy(
+        **target,
+        PolicyName="gr-scaled",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration=policy_of,
+    )
+    assert deployer.processes(endpoint) == 1
+    for _ in range(20):
+        deployer.answer(endpoint)
+    until(lambda: deployer.processes(endpoint) == 2 and deployer.described(endpoint)["EndpointStatus"] == "InService")
+    (variant,) = deployer.described(endpoint)["ProductionVariants"]
+    assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (2, 2)
+    (activity,) = scaling.describe_scaling_activities(ServiceNamespace="sagemaker", ResourceId=target["ResourceId"])[
+        "ScalingActivities"
+    ]
+    assert activity["Description"] == "Setting desired instance count to 2."
+    assert "scales by policies of type" in refused(
+        lambda: scaling.put_scaling_policy(**target, PolicyName="steps", PolicyType="StepScaling")
+    )
+    scaling.deregister_scalable_target(**target)
+    assert not scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
+    wish = [{"VariantName": "AllTraffic", "DesiredInstanceCount": 1}]
+    deployer.sagemaker.update_endpoint_weights_and_capacities(EndpointName=endpoint, DesiredWeightsAndCapacities=wish)
+    assert deployer.settled(endpoint)["ProductionVariants"][0]["CurrentInstanceCount"] == 1
+    assert deployer.processes(endpoint) == 1
+    deployer.sagemaker.delete_endpoint(EndpointName=endpoint)
+
+
+def test_target_tracking_waits_before_it_scales_in() -> None:
+    time_s = 0.0
+    tracking = Tracking(time_scale=1, clock=lambda: time_s)
+    config = {"TargetValue": 100.0}
+    assert tracking.wanted(config, (2, 4), current=1, per_minute=0) == 2
+    assert tracking.wanted(config, (1, 4), current=2, per_minute=350) == 2  # within the cooldown
+    time_s = 300
+    assert tracking.wanted(config, (1, 4), current=2, per_minute=350) == 4
+    assert tracking.wanted(config, (1, 3), current=2, per_minute=5000) == 2
+    time_s = 700
+    assert tracking.wanted(config, (1, 4), current=4, per_minute=90) == 4
+    time_s = 1599
+    assert tracking.wanted(config, (1, 4), current=4, per_minute=90) == 4
+    time_s = 1600
+    assert tracking.wanted({**config, "DisableScaleIn": True}, (1, 4), current=4, per_minute=90) == 4
+    assert tracking.wanted(config, (1, 4), current=4, per_minute=90) == 1
+
+
+@pytest.fixture(scope="module")
+def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """An account with chaos that was stopped in the middle of a canary, and started again."""
+    state = tmp_path_factory.mktemp("restarted") / "state"
+    options = ("--time-scale", "20", "--chaos", "duplicates")
+    first = Guarded(start_account(state, None, *options), "re")
+    endpoint = first.endpoint("main", first.numbered("one", "1"))
+    first.settled(endpoint)
+    first.update(endpoint, first.numbered("two", "2"), policy(wait_s=FOREVER_S, alarms=(first.alarm("restarted"),)))
+    first.baking(endpoint, "canary")
+    first.account.stop()
+    second = Guarded(start_account(state, None, *options), "re", bucket=False)
+    yield second
+    second.account.stop()
+
+
+def test_an_update_under_way_begins_again_after_a_restart(restarted: Guarded) -> None:
+    description = restarted.baking("re-main", "canary")
+    assert (description["EndpointStatus"], description["EndpointConfigName"]) == ("Updating", "re-one")
+    assert {restarted.answer("re-main") for _ in range(20)} == {1, 2}
+    restarted.trip("re-restarted")
+    description = restarted.settled("re-main")
+    assert description["EndpointConfigName"] == "re-one"
+    assert "re-restarted" in description["FailureReason"]
+
+
+def test_chaos_delivers_events_twice_and_late(restarted: Guarded) -> None:
+    account = restarted.account
     queue = Queue(account, "chaos")
     events = account.client("events")
     events.put_rule(Name="chaos", EventPattern='{"source": ["tests"]}')
@@ -395,7 +506,7 @@ def test_chaos_delivers_events_twice_and_late(fresh_account: Callable[..., Any])
         events.put_events(Entries=[{"Source": "tests", "DetailType": "counted", "Detail": detail}])
     draws = Duplicates()
     expected = [len(draws.delays_s()) for _ in range(20)]
-    numbers = Counter(json.loads(m["Body"])["detail"]["number"] for m in queue.take(sum(expected)))
+    numbers = Counter(json.loads(m["Body"])["detail"]["number"] for m in queue.take(sum(expected), 60))
     assert [numbers[number] for number in range(20)] == expected
     assert set(expected) == {1, 2}
 
