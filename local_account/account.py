@@ -119,9 +119,21 @@ class Account:
                 )
             return self._clients[service, role]
 
-    def put_log_lines(self, group: str, stream: str, lines: Iterable[str]) -> None:
-        """Append lines to a CloudWatch Logs stream; group and stream are made when they are missing."""
+    def may_log(self, role: str, group: str, stream: str) -> bool:
+        """Whether a role may write a stream of CloudWatch Logs."""
+        resource = self.arn("logs", f"log-group:{group}:log-stream:{stream}")
+        wanted = ("logs:CreateLogStream", "logs:PutLogEvents")
+        return all(self.authority.allows(role, action, resource) for action in wanted)
+
+    def put_log_lines(self, group: str, stream: str, lines: Iterable[str], role: str = "") -> None:
+        """Append lines to a CloudWatch Logs stream; group and stream are made when they are missing.
+
+        What runs as a role that may not write there leaves no log, as on AWS.
+        """
         from moto.logs.models import logs_backends  # heavy, and only needed once the server runs
+
+        if role and not self.may_log(role, group, stream):
+            return
 
         events = [{"timestamp": int(time.time() * 1000), "message": line} for line in lines]
         if not events:

@@ -67,10 +67,13 @@ def act(account: Account, alarm: Alarm, before: StateChange, after: StateChange)
 
 def _run(account: Account, alarm: Alarm, arn: str, data: dict[str, Any], message: dict[str, Any]) -> None:
     if ":sns:" in arn:
+        account.authority.demand_of_service("cloudwatch.amazonaws.com", "sns:Publish", arn, alarm.alarm_arn)
         region = account.region
         subject = f'{message["NewStateValue"]}: "{alarm.name}" in {region}'[:100]
         account.client("sns").publish(TopicArn=arn, Subject=subject, Message=json.dumps(message))
     elif ":lambda:" in arn:
+        service = "lambda.alarms.cloudwatch.amazonaws.com"
+        account.authority.demand_of_service(service, "lambda:InvokeFunction", arn, alarm.alarm_arn)
         payload = {
             "source": "aws.cloudwatch",
             "alarmArn": alarm.alarm_arn,

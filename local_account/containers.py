@@ -25,6 +25,7 @@ from pathlib import Path
 from local_account.account import Account
 from local_account.container_logs import LogPump
 from local_account.container_python import make_environment
+from local_account.iam_identity import session_environment
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +101,11 @@ def start_container(
     log_stream: str,
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
+    role: str = "",
 ) -> RunningContainer:
     """Start ``command`` with ``root`` as its ``/opt/ml``; ``on_line`` sees every line of its output.
 
+    With the ARN of a role the container has credentials of that role, and logs only what the role may.
     ``cwd`` may be given below ``/opt/ml`` or below ``root``; without it the process starts in an empty folder.
     Raises FileNotFoundError when the program does not exist.
     """
@@ -113,7 +116,8 @@ def start_container(
     scratch = Path(tempfile.mkdtemp(prefix=f"{name[:40]}-", dir=containers))
     try:
         folders = _Folders.make(scratch, root)
-        variables = {**_environment(account, folders, containers / "cache"), **environment}
+        own = session_environment(role, "SageMaker") if role else {}
+        variables = {**_environment(account, folders, containers / "cache"), **own, **environment}
         folder = _inside(cwd, root) if cwd else folders.work
         entered, variables = _enter(folders, command, variables, folder)
         process = account.children.start(
@@ -122,7 +126,7 @@ def start_container(
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
-    logs = LogPump(process, functools.partial(account.put_log_lines, log_group, log_stream), on_line)
+    logs = LogPump(process, functools.partial(account.put_log_lines, log_group, log_stream, role=role), on_line)
     return RunningContainer(account, process, logs, scratch)
 
 

@@ -177,7 +177,36 @@ def _json(payload: str) -> Any:
 
 def send(account: Account, delivery: Delivery) -> None:
     """Call the target's service once; raises ClientError, BotoCoreError or UndeliverableError."""
+    _demand(account, delivery)
     _SENDERS[service_of(delivery.target["Arn"])](account, delivery.target, delivery.payload)
+
+
+_ACTIONS = {
+    "lambda": "lambda:InvokeFunction",
+    "sqs": "sqs:SendMessage",
+    "sns": "sns:Publish",
+    "states": "states:StartExecution",
+    "sagemaker": "sagemaker:StartPipelineExecution",
+    "codepipeline": "codepipeline:StartPipelineExecution",
+    "events": "events:PutEvents",
+}
+
+
+def _demand(account: Account, delivery: Delivery) -> None:
+    """Require that the target's role, or without one the target's own policy, allows the delivery; AccessDeniedError.
+
+    As on AWS (EventBridge User Guide, "Using resource-based policies"). Policies of log groups are not looked at.
+    """
+    arn, role, authority = delivery.target["Arn"], delivery.target.get("RoleArn"), account.authority
+    action = _ACTIONS.get(service_of(arn))
+    service = "scheduler.amazonaws.com" if ":scheduler:" in delivery.source_arn else "events.amazonaws.com"
+    if role and action:
+        authority.demand_trust(role, service)
+        authority.demand(role, action, arn)
+    elif action in {"lambda:InvokeFunction", "sqs:SendMessage", "sns:Publish"}:
+        authority.demand_of_service(service, action, arn, delivery.source_arn)
+    elif action and service_of(arn) != "events":
+        raise UndeliverableError(f"The target {arn} needs a RoleArn that may {action}.")
 
 
 def _send_to_lambda(account: Account, target: Mapping[str, Any], payload: str) -> None:

@@ -7,6 +7,7 @@ through `Authority.demand`. The owner's calls are not checked.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from local_account.iam_keys import key_demands
 from local_account.iam_policies import Principal
 from local_account.iam_requests import asked
 from local_account.iam_resources import Demand, Place, demands
+
+log = logging.getLogger(__name__)
 
 NO_ROLE = Decision(False, "because the role does not exist")
 
@@ -87,21 +90,24 @@ class Authority:
         """Require that a resource's own policy lets a service (``events.amazonaws.com``) do this to it."""
         principal = Principal(service, self._place.account_id)
         own = {"aws:SourceArn": source_arn, "aws:SourceAccount": self._place.account_id}
-        # The owner of the resource in whose name the service calls; topics' default policies go by it.
-        own |= {"aws:SourceOwner": self._place.account_id, "aws:PrincipalIsAWSService": "true"}
-        context = self._common(resource).with_values(own)
-        document = self._documents.of_resource(resource)
-        decision = decide_for_service(principal, action, resource, context, document)
-        if not decision.allowed:
-            message = f"{service} is not authorized to perform: {action} on resource: {resource} {decision.reason}"
-            raise AccessDeniedError(message, action)
+        own["aws:PrincipalIsAWSService"] = "true"
+        if service == "cloudwatch.amazonaws.com":  # alone says for whom, so that a topic's default policy lets it in
+            own["aws:SourceOwner"] = self._place.account_id
+        first = Demand(action, resource)
+        for part in (first, *key_demands(self._documents, first)):
+            context = self._common(part.resource).with_values({**own, **part.context})
+            document = self._documents.of_resource(part.resource)
+            decision = decide_for_service(principal, part.action, part.resource, context, document)
+            if not decision.allowed:
+                what = f"perform: {part.action} on resource: {part.resource}"
+                raise AccessDeniedError(f"{service} is not authorized to {what} {decision.reason}", part.action)
 
     def may_be_assumed(self, role_arn: str, by: Principal, context: Mapping[str, Any] | None = None) -> bool:
         """Whether a role's trust policy names a service, or the account's owner."""
         role = self._documents.role(role_arn)
         if role is None:
             return False
-        known = self._common(role_arn).with_values(context or {})
+        known = self._common(role_arn).with_values({"aws:SourceAccount": self._place.account_id, **(context or {})})
         trust = role.assume_role_policy_document
         return decide_for_service(by, "sts:AssumeRole", role_arn, known, trust).allowed
 
@@ -147,7 +153,9 @@ class Authority:
                 decision = self.decide(session, part)
                 if not decision.allowed:
                     what = f"perform: {part.action} on resource: {part.resource}"
-                    return f"User: {session.arn} is not authorized to {what} {decision.reason}"
+                    refusal = f"User: {session.arn} is not authorized to {what} {decision.reason}"
+                    log.warning("%s", refusal)
+                    return refusal
         return None
 
     def _for_what_is_missing(self, service: str, wanted: list[Demand]) -> list[Demand]:
@@ -183,7 +191,8 @@ class Authority:
         )
 
     def _context(self, session: Session, role: Any, demand: Demand) -> Context:
-        tags = {f"aws:PrincipalTag/{name}": tag["Value"] for name, tag in (role.tags or {}).items()}
+        held = role.tags.values() if isinstance(role.tags, dict) else role.tags or []  # moto keeps either
+        tags = {f"aws:PrincipalTag/{tag['Key']}": tag["Value"] for tag in held}
         of_caller = {
             "aws:PrincipalArn": session.role_arn,
             "aws:PrincipalAccount": session.account_id,

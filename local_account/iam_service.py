@@ -1,4 +1,4 @@
-"""STS on moto: AssumeRole gives credentials that are checked, and GetCallerIdentity knows them.
+"""STS and SNS on moto: AssumeRole gives credentials that are checked, and topics deliver only where they may.
 
 Runs in the server process; ``install`` replaces moto's sessions, which nothing checks, by those of ``iam_identity``.
 The federated ways to a role (web identity, SAML) are refused: nothing here could check who comes.
@@ -6,16 +6,47 @@ The federated ways to a role (web identity, SAML) are refused: nothing here coul
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 from local_account.account import Account
+from local_account.iam_authority import AccessDeniedError
 from local_account.iam_identity import Session, find_session, new_session
+
+log = logging.getLogger(__name__)
+_DELIVERIES = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage"}
 
 
 def install(account: Account) -> None:
-    """Called once, before the first request. That the role may be assumed was checked before moto sees the request."""
+    """Called once, before the first request."""
+    _hook_sessions(account)
+    _hook_subscriptions(account)
+
+
+def _hook_subscriptions(account: Account) -> None:
+    """A queue's or a function's own policy decides what topics may send to it."""
+    from moto.sns.models import Subscription
+
+    original = Subscription.publish
+
+    def publish(subscription: Any, *message: Any, **more: Any) -> Any:
+        action = _DELIVERIES.get(subscription.protocol)
+        try:
+            if action:
+                source = subscription.topic.arn
+                account.authority.demand_of_service("sns.amazonaws.com", action, subscription.endpoint, source)
+        except AccessDeniedError as error:
+            log.warning("%s could not be delivered to: %s", subscription.arn, error.message)
+            return None
+        return original(subscription, *message, **more)
+
+    Subscription.publish = publish
+
+
+def _hook_sessions(account: Account) -> None:
+    """That a role may be assumed was checked before moto sees the request."""
     from moto.sts.exceptions import STSValidationError
     from moto.sts.models import STSBackend
 

@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from local_account.lambda_code import CodeError
-from local_account.lambda_errors import client_error
+from local_account.lambda_errors import FunctionError, client_error
 from local_account.lambda_functions import Functions
 from local_account.lambda_layers import foreign_account, published_layer
 
@@ -119,6 +119,10 @@ def _hook_code(functions: Functions) -> None:
         try:
             original_code(function, spec)
             functions.check_code(function)
+            functions.check_role(function.role)
+        except FunctionError as error:
+            vars(function).update(before)
+            raise client_error(error.code, str(error), error.status) from error
         except ValueError as error:  # moto's way to report a missing object, which would become a 500
             vars(function).update(before)
             raise client_error("InvalidParameterValueException", str(error.args[-1]), 400) from error

@@ -118,11 +118,11 @@ class EventQueue:
         record = _record(event, condition)
         text, service = json.dumps(record), target.split(":")[2]
         if service == "sqs":
-            self._account.client("sqs").send_message(QueueUrl=self._queue_url(target), MessageBody=text)
+            self._client("sqs", event).send_message(QueueUrl=self._queue_url(target), MessageBody=text)
         elif service == "sns":
-            self._account.client("sns").publish(TopicArn=target, Message=text)
+            self._client("sns", event).publish(TopicArn=target, Message=text)
         elif service == "lambda":
-            client = self._account.client("lambda")
+            client = self._client("lambda", event)
             client.invoke(FunctionName=target, InvocationType="Event", Payload=text.encode())
         elif service == "events":
             result = "Success" if which == "OnSuccess" else "Failure"
@@ -133,7 +133,7 @@ class EventQueue:
                 "EventBusName": target,
                 "Resources": [f"{event.function.function_arn}:{event.function.version}", target],
             }
-            self._account.client("events").put_events(Entries=[entry])
+            self._client("events", event).put_events(Entries=[entry])
         else:
             log.error("%s: a destination of the service %r is not supported (%s)", event.arn, service, target)
 
@@ -143,9 +143,14 @@ class EventQueue:
         body = event.body.decode("utf-8", "replace")
         if ":sqs:" in target:
             queue_url = self._queue_url(target)
-            self._account.client("sqs").send_message(QueueUrl=queue_url, MessageBody=body, MessageAttributes=attributes)
+            sqs = self._client("sqs", event)
+            sqs.send_message(QueueUrl=queue_url, MessageBody=body, MessageAttributes=attributes)
         else:
-            self._account.client("sns").publish(TopicArn=target, Message=body, MessageAttributes=attributes)
+            self._client("sns", event).publish(TopicArn=target, Message=body, MessageAttributes=attributes)
+
+    def _client(self, service: str, event: Event) -> Any:
+        """Failures and results are sent with the function's role."""
+        return self._account.client(service, event.function.role)
 
     def _queue_url(self, arn: str) -> str:
         url: str = self._account.client("sqs").get_queue_url(QueueName=arn.rsplit(":", 1)[1])["QueueUrl"]

@@ -3,8 +3,8 @@
 Runs in the server process; ``awslambda`` calls it for requests, ``lambda_events`` for asynchronous invocations. It
 reads moto's ``LambdaFunction`` and keeps all that lives (pools, counters) here, so that moto's objects stay plain data.
 Differences from AWS: at most ``WORKER_LIMIT`` workers a function, further calls wait for one (AWS would start more);
-extensions in layers are not started; a function's role grants or denies nothing. Lines in the embedded metric format
-become metrics, see ``embedded_metrics``.
+extensions in layers are not started. A function calls as its role; without the permission to write its log it has none.
+Lines in the embedded metric format become metrics, see ``embedded_metrics``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing import Any
 
 from local_account.account import Account
 from local_account.embedded_metrics import embedded_values
+from local_account.iam_authority import AccessDeniedError
+from local_account.iam_identity import session_environment
 from local_account.lambda_code import CodeError, CodeStore
 from local_account.lambda_errors import FunctionError, ThrottledError
 from local_account.lambda_layers import check_installed, published_layer
@@ -100,6 +102,14 @@ class Functions:
         if function.package_type == "Zip":
             self.code.unpack(function.code_digest, function.code_bytes)
 
+    def check_role(self, role: str, code: str = "InvalidParameterValueException", status: int = 400) -> None:
+        """Refuse a role that Lambda may not assume; FunctionError with the code."""
+        try:
+            self._account.authority.demand_trust(role, "lambda.amazonaws.com")
+        except AccessDeniedError as error:
+            message = f"The role defined for the function cannot be assumed by Lambda. ({error.message})"
+            raise FunctionError(code, message, status) from error
+
     @contextmanager
     def _concurrency(self, function: Any) -> Iterator[None]:
         name, reserved = function.function_name, function.reserved_concurrency
@@ -131,6 +141,7 @@ class Functions:
             function.timeout,
             tuple(sorted(function.environment_vars.items())),
             tuple(layer["Arn"] for layer in function.layers),
+            function.role,
         )
         pool = self._pools.get(key)
         if pool is not None and pool.fingerprint == fingerprint:
@@ -148,6 +159,7 @@ class Functions:
             what = f"runtime {runtime!r}" if function.package_type == "Zip" else f"package type {function.package_type}"
             message = f"The stand-in account runs zips with runtimes python3.x, not {what} of {function.function_name}"
             raise FunctionError("InvalidRuntimeException", message, 502)
+        self.check_role(function.role, "AccessDeniedException", 403)
         try:
             folder = self.code.unpack(function.code_digest, function.code_bytes)
             layers = [path for layer in function.layers for path in self._layer_paths(layer["Arn"])]
@@ -177,6 +189,7 @@ class Functions:
         return {
             **{name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
             **self._account.environment(),
+            **session_environment(function.role, function.function_name),
             "AWS_CONFIG_FILE": os.devnull,  # the files of the user who runs the account are not the function's
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             **{name: str(value) for name, value in function.environment_vars.items()},
@@ -204,7 +217,8 @@ class Functions:
             f"END RequestId: {request_id}",
             report,
         ]
-        self._telemetry.add_lines(f"/aws/lambda/{name}", outcome.log_stream, lines)
+        if self._account.may_log(function.role, f"/aws/lambda/{name}", outcome.log_stream):
+            self._telemetry.add_lines(f"/aws/lambda/{name}", outcome.log_stream, lines)
         dimensions = {"FunctionName": name}
         self._telemetry.add_metric("AWS/Lambda", "Invocations", 1, "Count", dimensions)
         self._telemetry.add_metric("AWS/Lambda", "Errors", 0 if outcome.error is None else 1, "Count", dimensions)

@@ -16,6 +16,7 @@ import re
 from typing import Any
 
 from local_account.account import Account
+from local_account.iam_authority import AccessDeniedError
 from local_account.stepfunctions_answers import hook_answers
 from local_account.stepfunctions_definition import problems
 from local_account.stepfunctions_executions import Executions, hook_executions
@@ -27,6 +28,11 @@ from local_account.stepfunctions_states import hook_states
 from local_account.stepfunctions_tasks import hook_tasks
 from local_account.telemetry import Telemetry
 
+# What a role needs for the log of its machine (Developer Guide, logging to CloudWatch Logs).
+LOG_DELIVERY = (
+    *("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery", "ListLogDeliveries"),
+    *("PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups"),
+)
 DIAGNOSTICS = 100  # what ValidateStateMachineDefinition answers at most
 _CODE = re.compile(r"[A-Z_]+: ")
 
@@ -53,7 +59,7 @@ def install(account: Account) -> None:
     hook_maps(map_runs)
     hook_map_answers(map_runs)
     hook_redrive(executions)
-    _hook_definitions()
+    _hook_definitions(account)
     _hook_validation()
     _hook_callbacks()
 
@@ -98,7 +104,7 @@ def _diagnostic(fault: str) -> dict[str, str]:
     return {**found, "location": f"/{location}"} if at else found
 
 
-def _hook_definitions() -> None:
+def _hook_definitions(account: Account) -> None:
     from moto.core.exceptions import AWSError
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
@@ -110,9 +116,30 @@ def _hook_definitions() -> None:
         if found := faults(definition, kind):
             raise AWSError(f"Invalid State Machine Definition: '{', '.join(found)}'", "InvalidDefinition")
 
+    def check_role(role: str, logs: Any) -> None:
+        """Step Functions has to be able to assume the role, and to deliver logs with it."""
+        authority = account.authority
+        try:
+            authority.demand_trust(role, "states.amazonaws.com")
+        except AccessDeniedError as error:
+            message = (
+                "Neither the global service principal states.amazonaws.com, nor the regional one is authorized to "
+                f"assume the provided role. ({error.message})"
+            )
+            raise AWSError(message, "AccessDeniedException") from error
+        if logs and logs.get("level", "OFF") != "OFF":
+            missing = [action for action in LOG_DELIVERY if not authority.allows(role, f"logs:{action}", "*")]
+            if missing:
+                message = (
+                    "The state machine IAM Role is not authorized to access the Log Destination (it lacks logs:"
+                    f"{', logs:'.join(missing)} on *)"
+                )
+                raise AWSError(message, "AccessDeniedException")
+
     def create(backend: Any, name: str, definition: str, roleArn: str, **options: Any) -> Any:  # noqa: N803  # moto's
         kind = options.get("sm_type") or "STANDARD"
         check(definition, kind)
+        check_role(roleArn, options.get("loggingConfiguration"))
         existing = backend._revision_by_name(name)
         if existing is not None and (existing.definition, existing.type) != (definition, kind):
             raise AWSError(f"State Machine Already Exists: '{existing.arn}'", "StateMachineAlreadyExists")

@@ -81,7 +81,7 @@ def _template(field: str, text: str, language: str) -> Any:
 
 def read_items(account: Account, fields: Fields) -> list[Any]:
     """All items, in their order."""
-    spec = fields.spec
+    spec, role = fields.spec, fields.env.aws_execution_details.role_arn
     reader = spec.state.get("ItemReader")
     if reader is None:
         return _given_items(fields)
@@ -90,9 +90,9 @@ def read_items(account: Account, fields: Fields) -> list[Any]:
     limit = fields.whole(config, "MaxItems", "ItemReader/ReaderConfig/MaxItems") or None
     try:
         if reader["Resource"].endswith(":listObjectsV2"):
-            items = _listed(account.client("s3"), arguments, limit)
+            items = _listed(account.client("s3", role), arguments, limit)
         else:
-            content = account.client("s3").get_object(**arguments)["Body"].read()
+            content = account.client("s3", role).get_object(**arguments)["Body"].read()
             items = _parsed(content, config)
     except (ClientError, BotoCoreError, ValueError, KeyError, csv.Error) as error:
         where = f"s3://{arguments.get('Bucket')}/{arguments.get('Key', arguments.get('Prefix', ''))}"

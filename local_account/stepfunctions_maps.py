@@ -14,6 +14,7 @@ from collections import deque
 from typing import Any
 
 from local_account.account import Account
+from local_account.iam_authority import AccessDeniedError
 from local_account.moto_state import PastWorker
 from local_account.stepfunctions_executions import now
 from local_account.stepfunctions_failures import failure
@@ -71,6 +72,7 @@ class MapRuns:
             details = {"mapRunArn": record.arn, "redriveCount": record.redrive_count}
             _event(env, "MapRunRedriven", {"mapRunRedrivenEventDetails": details})
         try:
+            self._may_start_children(fields)
             if first or not record.children:
                 items = read_items(self.account, fields)
                 record.children = [
@@ -90,6 +92,15 @@ class MapRuns:
         _event(env, "MapRunSucceeded", None)
         env.stack.append(result)
         env.event_manager.add_event(env.event_history_context, "MapStateSucceeded", update_source_event_id=False)
+
+    def _may_start_children(self, fields: Fields) -> None:
+        """The machine's role starts the children (Developer Guide, IAM policies for using Distributed Map)."""
+        env = fields.env
+        machine = env.states.context_object.context_object_data["StateMachine"]["Id"]
+        try:
+            self.account.authority.demand(env.aws_execution_details.role_arn, "states:StartExecution", machine)
+        except AccessDeniedError as error:
+            raise failure(env, "States.Permissions", error.message) from error
 
     def _new(self, state: Any, env: Any, fields: Fields) -> MapRun:
         context = env.states.context_object.context_object_data

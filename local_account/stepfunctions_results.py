@@ -75,7 +75,7 @@ def write_results(
     bucket = destination["Bucket"]
     folders = (str(destination.get("Prefix", "")).strip("/"), run.arn.rsplit(":", 1)[-1])
     prefix = "/".join(folder for folder in folders if folder)
-    s3 = account.client("s3")
+    s3 = account.client("s3", fields.env.aws_execution_details.role_arn)
     files: dict[str, list[dict[str, Any]]] = {}
     try:
         for name, statuses in FILES.items():

@@ -63,7 +63,8 @@ def _hook_clients(account: Account) -> None:
     original = boto_client.boto_client_for
 
     def client_for(region: str, service: str, state_credentials: Any = None) -> Any:  # noqa: ARG001  # moto's signature
-        return account.client(SERVICE_NAMES.get(service) or _botocore_names().get(service, service))
+        role = state_credentials.role_arn if state_credentials else ""
+        return account.client(SERVICE_NAMES.get(service) or _botocore_names().get(service, service), role)
 
     for name, module in list(sys.modules.items()):
         if name.startswith(PARSER) and getattr(module, "boto_client_for", None) is original:
@@ -87,12 +88,14 @@ def _invocation(version: str, payload: str) -> dict[str, Any]:
     return {"ExecutedVersion": version, "Payload": json.loads(payload) if payload else None, "StatusCode": 200}
 
 
-def _invoke_here(account: Account, name: str, payload: bytes, failed: Any) -> dict[str, Any]:
+def _invoke_here(account: Account, role: str, name: str, payload: bytes, failed: Any) -> dict[str, Any]:
     """Invoke in this process what a client would invoke through a socket, at a third of the cost."""
     from botocore.exceptions import ClientError
     from moto.awslambda.exceptions import LambdaClientError
     from moto.awslambda.models import lambda_backends
 
+    resource = name if name.startswith("arn:") else account.arn("lambda", f"function:{name}")
+    account.authority.demand(role, "lambda:InvokeFunction", resource)
     backend = lambda_backends[account.account_id][account.region]
     headers: dict[str, str] = {}
     try:
@@ -125,7 +128,8 @@ def _hook_lambda(account: Account) -> None:
     def invoke(env: Any, parameters: dict[str, Any], region: str, state_credentials: Any) -> None:
         unqualified = parameters["FunctionName"].count(":") in {0, 6}  # a name, or the ARN of one
         if unqualified and parameters.keys() == {"FunctionName", "Payload"}:
-            env.stack.append(_invoke_here(account, parameters["FunctionName"], parameters["Payload"], failed))
+            role, name = state_credentials.role_arn, parameters["FunctionName"]
+            env.stack.append(_invoke_here(account, role, name, parameters["Payload"], failed))
             return
         client = lambda_eval_utils.boto_client_for(region=region, service="lambda", state_credentials=state_credentials)
         answer = client.invoke(**parameters)
@@ -139,7 +143,9 @@ def _hook_lambda(account: Account) -> None:
             return _unknown_error(error.payload)
         if isinstance(error, ClientError):
             pair: tuple[str, str] = StateTaskServiceLambda._error_cause_from_client_error(error)
-            return pair
+            # The one refusal that Lambda's own list of errors does not name.
+            denied = error.response["Error"]["Code"] == "AccessDeniedException"
+            return ("Lambda.AWSLambdaException", pair[1]) if denied else pair
         if isinstance(error, BotoCoreError):
             return "Lambda.SdkClientException", str(error)
         return None

@@ -52,6 +52,7 @@ class _Object(NamedTuple):
     bucket: str
     key: str
     body: str
+    role: str = ""
 
 
 def encode(content_type: str, data: bytes, mode: str, headers: dict[str, list[str]]) -> dict[str, str]:
@@ -94,20 +95,20 @@ class Capture:
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._recorded: queue.SimpleQueue[tuple[dict[str, Any], Exchange]] = queue.SimpleQueue()
+        self._recorded: queue.SimpleQueue[tuple[dict[str, Any], Exchange, str]] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._open: dict[tuple[str, str], list[str]] = {}
+        self._open: dict[tuple[str, str, str], list[str]] = {}
         self._unsent: list[_Object] = []
         account.snapshots.register("data-capture", self._dump, self._load)
         threading.Thread(target=self._run, name="data-capture", daemon=True).start()
 
-    def record(self, config: dict[str, Any] | None, exchange: Exchange) -> None:
-        """Capture an exchange if the endpoint's DataCaptureConfig says so."""
+    def record(self, config: dict[str, Any] | None, exchange: Exchange, role: str) -> None:
+        """Capture an exchange if the endpoint's DataCaptureConfig says so; the model's role writes it."""
         if not config or not config.get("EnableCapture", False):
             return
         if random.random() * 100 >= config["InitialSamplingPercentage"]:  # noqa: S311 (a sample of the traffic)
             return
-        self._recorded.put((config, exchange))
+        self._recorded.put((config, exchange, role))
         self._account.snapshots.mark_dirty("data-capture")
 
     def _run(self) -> None:
@@ -126,10 +127,10 @@ class Capture:
             unsent = list(self._unsent)
         for item in unsent:
             try:
-                self._account.client("s3").put_object(
+                self._account.client("s3", item.role).put_object(
                     Bucket=item.bucket, Key=item.key, Body=item.body.encode(), ContentType="application/json"
                 )
-            except ClientError as error:  # no such bucket: trying again would not help
+            except ClientError as error:  # no such bucket, no permission: trying again would not help
                 log.warning("captured data could not be written to s3://%s/%s: %s", item.bucket, item.key, error)
             except BotoCoreError:  # the account is starting or stopping: try again
                 return
@@ -139,11 +140,11 @@ class Capture:
 
     def _gather(self) -> None:
         while not self._recorded.empty():
-            config, exchange = self._recorded.get()
+            config, exchange, role = self._recorded.get()
             hour = datetime.fromtimestamp(exchange.at, UTC).strftime("%Y/%m/%d/%H")
             address = urlsplit(config["DestinationS3Uri"])
             prefix = "/".join(filter(None, (address.path.strip("/"), exchange.endpoint, exchange.variant, hour)))
-            self._open.setdefault((address.netloc, prefix), []).append(capture_line(config, exchange))
+            self._open.setdefault((address.netloc, prefix, role), []).append(capture_line(config, exchange))
 
     def _dump(self) -> bytes:
         with self._lock:
@@ -154,16 +155,16 @@ class Capture:
 
     def _load(self, content: bytes) -> None:
         state = json.loads(content)
-        self._open = {(bucket, prefix): lines for bucket, prefix, lines in state["open"]}
+        self._open = {(bucket, prefix, *(role or [""])): lines for bucket, prefix, *role, lines in state["open"]}
         self._unsent = [_Object(*item) for item in state["unsent"]]
 
 
-def _objects(key: tuple[str, str], lines: list[str]) -> list[_Object]:
-    bucket, prefix = key
+def _objects(key: tuple[str, str, str], lines: list[str]) -> list[_Object]:
+    bucket, prefix, role = key
     objects = []
     for start in range(0, len(lines), FLUSH_LINES):
         name = f"{datetime.now(UTC).strftime('%M-%S-%f')[:-3]}-{uuid.uuid4()}.jsonl"
         objects.append(
-            _Object(bucket, f"{prefix}/{name}", "".join(f"{x}\n" for x in lines[start : start + FLUSH_LINES]))
+            _Object(bucket, f"{prefix}/{name}", "".join(f"{x}\n" for x in lines[start : start + FLUSH_LINES]), role)
         )
     return objects

@@ -28,6 +28,7 @@ class Container(TypedDict):
     model_data: str
     compressed: bool
     environment: dict[str, str]
+    role: str
 
 
 def container_of(sagemaker: SageMaker, model_name: str) -> Container:
@@ -50,6 +51,7 @@ def container_of(sagemaker: SageMaker, model_name: str) -> Container:
         model_data=source["S3Uri"] if source else definition.get("ModelDataUrl", ""),
         compressed=source is None or source["CompressionType"] == "Gzip",
         environment={**(image.serving_environment() if image else {}), **definition.get("Environment", {})},
+        role=model.get("ExecutionRoleArn", ""),
     )
 
 
@@ -79,7 +81,7 @@ def fetch_model_data(account: Account, container: Container, root: Path) -> Path
     if address.scheme != "s3":
         raise StartError(f"Model data must lie in S3, its location is {container['model_data']!r}.")
     key = address.path.lstrip("/")
-    client = account.client("s3")
+    client = account.client("s3", container.get("role", ""))  # state of an older version has none
     try:
         if not container["compressed"]:
             _fetch_folder(client, address.netloc, key, folder)

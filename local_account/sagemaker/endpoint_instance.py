@@ -122,6 +122,7 @@ class Instance:
             },
             log_group=self.log_group,
             log_stream=self.log_stream,
+            role=self._container.get("role", ""),
         )
         self._process = process
         try:

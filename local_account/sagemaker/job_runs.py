@@ -138,6 +138,7 @@ class JobRun:
             log_stream=f"{self.name}/algo-1-{int(time.time())}",
             cwd=folder,
             on_line=self.see_line,
+            role=self.role(),
         )
         exit_code = self._wait(container)
         if exit_code is None:

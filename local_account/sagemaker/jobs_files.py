@@ -44,10 +44,10 @@ class _Objects:
     not exist go through the API, so that errors are S3's own.
     """
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, role: str) -> None:
         from moto.s3.models import FakeKey, s3_backends  # heavy, and only needed once the server runs
 
-        self._account = account
+        self._account, self._role = account, role
         self._backend = s3_backends[account.account_id]["aws"]
         self._kind = FakeKey
 
@@ -55,26 +55,33 @@ class _Objects:
         if bucket in self._backend.buckets:
             found = self._backend.get_object(bucket, key)
             if isinstance(found, self._kind):
+                self._demand("s3:GetObject", bucket, key)
                 return bytes(found.value)
-        content: bytes = self._account.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        content: bytes = self._account.client("s3", self._role).get_object(Bucket=bucket, Key=key)["Body"].read()
         return content
 
     def write(self, bucket: str, key: str, content: bytes) -> None:
         if bucket not in self._backend.buckets:
-            self._account.client("s3").put_object(Bucket=bucket, Key=key, Body=content)
+            self._account.client("s3", self._role).put_object(Bucket=bucket, Key=key, Body=content)
             return
+        self._demand("s3:PutObject", bucket, key)
         made = self._backend.put_object(bucket, key, content, storage="STANDARD")
         made.set_metadata({"Content-Type": "binary/octet-stream"})
         made.set_acl(self._backend.get_bucket(bucket).acl)
         self._account.snapshots.mark_dirty("s3")
 
+    def _demand(self, action: str, bucket: str, key: str) -> None:
+        if self._role:
+            resource = f"arn:aws:s3:::{bucket}/{key}"
+            self._account.authority.demand(self._role, action, resource, session_name="SageMaker")
+
 
 class JobFiles:
-    """Downloads and uploads of one job; ``role`` only appears in messages."""
+    """Downloads and uploads of one job, in the name of ``role``."""
 
     def __init__(self, account: Account, role: str) -> None:
-        self._s3 = account.client("s3")
-        self._objects = _Objects(account)
+        self._s3 = account.client("s3", role)
+        self._objects = _Objects(account, role)
         self._region = account.region
         self._role = role
 

@@ -9,29 +9,39 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from local_account.iam_authority import AccessDeniedError
 from local_account.sagemaker.jobs_files import TransferError, split_uri
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, not_found, now
 from local_account.sagemaker.tags import drop_tags, set_tags
 
 
-def check_model_data(sagemaker: SageMaker, container: dict[str, Any]) -> None:
-    """Refuse a container whose model archive does not exist, as AWS does."""
+def check_model_data(sagemaker: SageMaker, container: dict[str, Any], role: str = "") -> None:
+    """Refuse a container whose model archive does not exist, or that the role may not read, as AWS does."""
     uri = container.get("ModelDataUrl")
     if uri is None or container.get("Mode") == "MultiModel":
         return
     try:
         bucket, key = split_uri(uri)
         sagemaker.account.client("s3").head_object(Bucket=bucket, Key=key)
+        if role:
+            sagemaker.account.authority.demand(role, "s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")
+    except AccessDeniedError as error:
+        raise SageMakerError(
+            f'Could not access model data at {uri}. Please ensure that the role "{role}" exists and that its trust '
+            'relationship policy allows the action "sts:AssumeRole" for the service principal '
+            '"sagemaker.amazonaws.com". Also ensure that the role has "s3:GetObject" permissions and that the object '
+            f"is located in {sagemaker.account.region}. ({error.message})"
+        ) from error
     except (TransferError, ClientError) as error:
         raise SageMakerError(f"Could not find model data at {uri}.") from error
 
 
-def _check_container(sagemaker: SageMaker, container: dict[str, Any]) -> None:
+def _check_container(sagemaker: SageMaker, container: dict[str, Any], role: str) -> None:
     arn = container.get("ModelPackageName")
     if arn is None:
         if "Image" not in container:
             raise SageMakerError("A container needs an Image or a ModelPackageName.")
-        check_model_data(sagemaker, container)
+        check_model_data(sagemaker, container, role)
         return
     package = sagemaker.table("model-packages").get(arn) or sagemaker.table("model-packages").get(
         sagemaker.arn(f"model-package/{arn}")
@@ -60,7 +70,7 @@ def install(sagemaker: SageMaker) -> None:
             raise SageMakerError("Expected either PrimaryContainer or Containers.")
         containers = request.get("Containers") or [request.get("PrimaryContainer", {})]
         for container in containers:
-            _check_container(sagemaker, container)
+            _check_container(sagemaker, container, request.get("ExecutionRoleArn", ""))
         arn = sagemaker.arn(f"model/{name}")
         with sagemaker.lock:
             if name in sagemaker.table(models):

@@ -40,6 +40,8 @@ class PipelineRun:
         self.definition = definition
         self.arn: str = record["PipelineExecutionArn"]
         self.stop = threading.Event()
+        pipelines = sagemaker.table("pipelines").values()
+        self._role = next((p["RoleArn"] for p in pipelines if p["PipelineArn"] == record["PipelineArn"]), "")
         self._properties: dict[str, dict[str, Any]] = {}
         self._skipped: set[str] = set()
         self._changed = threading.Condition()
@@ -155,6 +157,7 @@ class PipelineRun:
                 self._scope(step),
                 self.stop,
                 lambda metadata: self._step(step, Metadata=metadata),
+                self._role,
             )
             try:
                 return pipeline_steps.run(running, arguments)
@@ -216,7 +219,7 @@ class PipelineRun:
     def _json_object(self, uri: str) -> Any:
         try:
             bucket, key = split_uri(uri)
-            content = self.sagemaker.account.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+            content = self.sagemaker.account.client("s3", self._role).get_object(Bucket=bucket, Key=key)["Body"].read()
             return json.loads(content)
         except (ClientError, TransferError, ValueError) as error:
             raise ExpressionError(f"JsonGet cannot read {uri}: {error}") from error

@@ -60,9 +60,11 @@ class Running:
     scope: Scope
     stop: threading.Event
     note: Callable[[dict[str, Any]], None]
+    role: str
+    """The pipeline's, in whose name the step calls."""
 
     def client(self, service: str = "sagemaker") -> Any:
-        return self.sagemaker.account.client(service)
+        return self.sagemaker.account.client(service, self.role)
 
     def job_name(self) -> str:
         """``pipelines-<execution id>-<step>-<random>``, at most 63 characters, as AWS forms it."""

@@ -19,6 +19,7 @@ from typing import Any
 import botocore.session
 
 from local_account.account import Account
+from local_account.iam_authority import AccessDeniedError
 from local_account.sagemaker.validation import problems
 
 log = logging.getLogger(__name__)
@@ -82,11 +83,23 @@ class SageMaker:
         problem = problems(request, self._model.operation_model(name).input_shape)
         if problem:
             raise SageMakerError(problem)
+        self._check_role(request.get("RoleArn") or request.get("ExecutionRoleArn"))
         # Only reading holds the lock throughout: other actions may call this account's API themselves.
         with self.lock if name.startswith(("Describe", "List")) else contextlib.nullcontext():
             answer = action(request) or {}
         with self.lock:  # a running job may change the resource while it is sent
             return copy.deepcopy(answer)
+
+    def _check_role(self, role: str | None) -> None:
+        """A role that is handed over has to let SageMaker assume it."""
+        if role is not None:
+            try:
+                self.account.authority.demand_trust(role, "sagemaker.amazonaws.com")
+            except AccessDeniedError as error:
+                raise SageMakerError(
+                    f"Could not assume role {role}. Please ensure that the role exists and allows principal "
+                    "'sagemaker.amazonaws.com' to assume the role."
+                ) from error
 
     def emit(self, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:
         """Send an event to EventBridge; a rule that cannot be delivered to does not fail what caused the event."""

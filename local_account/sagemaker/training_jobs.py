@@ -176,7 +176,7 @@ class TrainingRun(JobRun):
                 self.record["FinalMetricDataList"] = self._metrics.last()
 
     def upload(self, succeeded: bool) -> None:
-        self._metrics.publish(self.account, self.name)
+        self._metrics.publish(self.account, self.name, self.role())
         self._save_checkpoints(last=True)
         results = self.root / "output" / "data"
         if results.is_dir() and any(results.iterdir()):

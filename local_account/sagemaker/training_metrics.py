@@ -41,8 +41,8 @@ class Metrics:
         last = {name: (value, at) for name, value, at in self._found}
         return [{"MetricName": name, "Value": value, "Timestamp": round(at, 3)} for name, (value, at) in last.items()]
 
-    def publish(self, account: Account, job: str) -> None:
-        """Send all values to CloudWatch."""
+    def publish(self, account: Account, job: str, role: str) -> None:
+        """Send all values to CloudWatch, as the job's role; without its permission there are none."""
         data = [
             {
                 "MetricName": name,
@@ -52,7 +52,7 @@ class Metrics:
             }
             for name, value, at in self._found
         ]
-        cloudwatch = account.client("cloudwatch")
+        cloudwatch = account.client("cloudwatch", role)
         for start in range(0, len(data), 500):
             try:
                 cloudwatch.put_metric_data(

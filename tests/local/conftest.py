@@ -18,6 +18,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from tests.local.roles import make_taken_for_granted
 from tests.local.workflow_stage import Photos, Shop, deploy, open_shop, photographs
 
 START_TIMEOUT_S = 60.0  # the machine may be busy with other tests
@@ -107,12 +108,14 @@ def start_account(state_dir: Path, port: int | None = None, *options: str) -> Ru
     while True:
         try:
             with urllib.request.urlopen(f"{running.endpoint_url}/_account/health", timeout=5):  # noqa: S310  # ours
-                return running
+                break
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
                 running.stop(signal.SIGKILL)
                 raise RuntimeError(f"the account did not start; its log:\n{running.log}") from None
             time.sleep(0.05)
+    make_taken_for_granted(running)
+    return running
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from tests.local.roles import make_role
+
 ROLE_NAME = "foreign"
 POLL_S = 0.01
 
@@ -34,7 +36,7 @@ class Workshop:
         try:
             self.role = iam.get_role(RoleName=ROLE_NAME)["Role"]["Arn"]
         except iam.exceptions.NoSuchEntityException:
-            self.role = iam.create_role(RoleName=ROLE_NAME, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+            self.role = make_role(self.account, ROLE_NAME)
 
     def function(self, code: str, **options: Any) -> str:
         """Deploy ``code`` as main.py with a function ``handler``; the function's name."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from tests.local.roles import allow, document
+
 
 class Queue:
     """An SQS queue to look into."""
@@ -15,6 +17,9 @@ class Queue:
         self.arn = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"][
             "QueueArn"
         ]
+        services = [f"{name}.amazonaws.com" for name in ("events", "sns")]
+        statement = allow("sqs:SendMessage", self.arn) | {"Principal": {"Service": services}}
+        self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": document(statement)})
 
     def take(self, count: int = 1, timeout_s: float = 10) -> list[dict[str, Any]]:
         """At least ``count`` messages, fewer when the time is over."""

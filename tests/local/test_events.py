@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from tests.local.foreign_models import Deployer
 from tests.local.queues import Queue
+from tests.local.roles import allow, document, make_role
 
 
 @pytest.fixture
@@ -92,13 +93,16 @@ def test_a_rule_keeps_its_targets_when_it_is_put_again(account: Any, queue: Queu
 def test_delivery_to_topics_logs_and_other_buses(account: Any, queue: Queue) -> None:
     sns, logs, events = account.client("sns"), account.client("logs"), account.client("events")
     topic = sns.create_topic(Name="ev-topic")["TopicArn"]
+    lets_events_in = allow("sns:Publish", topic) | {"Principal": {"Service": "events.amazonaws.com"}}
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=document(lets_events_in))
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn)
     logs.create_log_group(logGroupName="/aws/events/ev")
     bus = events.create_event_bus(Name="ev-bus")["EventBusArn"]
     events.put_rule(Name="ev-on-bus", EventBusName="ev-bus", EventPattern='{"source": ["test.fan"]}')
     events.put_targets(Rule="ev-on-bus", EventBusName="ev-bus", Targets=[{"Id": "1", "Arn": queue.arn}])
     group = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/events/ev"
-    rule(account, "ev-fan", {"source": ["test.fan"]}, {"Arn": topic}, {"Arn": group}, {"Arn": bus})
+    to_bus = {"Arn": bus, "RoleArn": make_role(account, "ev-bus-role")}
+    rule(account, "ev-fan", {"source": ["test.fan"]}, {"Arn": topic}, {"Arn": group}, to_bus)
     put(account, "test.fan", {"n": 5})
     bodies = [json.loads(m["Body"]) for m in queue.take(2)]
     assert any(json.loads(body.get("Message", "{}")).get("detail") == {"n": 5} for body in bodies)
@@ -114,7 +118,7 @@ def test_functions_and_state_machines_are_called(account: Any) -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("foreign.py", "def handler(event, context):\n    print('got', event['detail']['n'])\n")
-    role = account.client("iam").create_role(RoleName="ev-role", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    role = make_role(account, "ev-role")
     function = account.client("lambda").create_function(
         FunctionName="ev-function",
         Runtime="python3.11",
@@ -126,6 +130,13 @@ def test_functions_and_state_machines_are_called(account: Any) -> None:
     machine = account.client("stepfunctions").create_state_machine(
         name="ev-machine", definition=definition, roleArn=role
     )["stateMachineArn"]
+    account.client("lambda").add_permission(
+        FunctionName=function,
+        StatementId="rule",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+        SourceArn="arn:aws:events:us-east-1:123456789012:rule/ev-calls",
+    )
     rule(account, "ev-calls", {"source": ["test.calls"]}, {"Arn": function}, {"Arn": machine, "RoleArn": role})
     put(account, "test.calls", {"n": 42})
     states, logs = account.client("stepfunctions"), account.client("logs")

@@ -432,7 +432,15 @@ def test_a_topic_invokes_its_subscriber(shop: Workshop, tmp_path: Path) -> None:
     code = f"def handler(event, context):\n    open({str(got)!r}, 'w').write(event['Records'][0]['Sns']['Message'])\n"
     sns = shop.account.client("sns")
     topic = sns.create_topic(Name="foreign-topic")["TopicArn"]
-    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=shop.arn(shop.function(code)))
+    function = shop.function(code)
+    shop.account.client("lambda").add_permission(
+        FunctionName=function,
+        StatementId="topic",
+        Action="lambda:InvokeFunction",
+        Principal="sns.amazonaws.com",
+        SourceArn=topic,
+    )
+    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=shop.arn(function))
     sns.publish(TopicArn=topic, Message="hello")
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and not (got.exists() and got.read_text()):

@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local.conftest import RunningAccount
+from tests.local.roles import make_role
 from tests.local.sagemaker_requests import (
     IMAGE,
     ROLE,
@@ -447,7 +448,7 @@ def test_a_lambda_step_hands_its_outputs_on(account: RunningAccount) -> None:
     with zipfile.ZipFile(buffer, "w") as zipped:
         zipped.writestr("code.py", LAMBDA)
     name = f"double-{uuid.uuid4().hex[:8]}"
-    role = account.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    role = make_role(account, name)
     arn = account.client("lambda").create_function(
         FunctionName=name,
         Runtime="python3.11",
