@@ -19,9 +19,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account import codebuild_files as files
-from local_account.codebuild_buildspec import FORMATS, PHASES, Buildspec, BuildspecError, Phase, parse
+from local_account.codebuild_buildspec import FORMATS, PHASES, Buildspec, BuildspecError, Phase, Report, parse
 from local_account.codebuild_cache import Cache
 from local_account.codebuild_environment import check_python, environment, make_home
+from local_account.codebuild_events import emit_state
 from local_account.codebuild_files import FilesError
 from local_account.codebuild_reports import ReportError, Reports
 from local_account.codebuild_shell import Shell, ShellStoppedError
@@ -62,8 +63,8 @@ class BuildRun:
     def stop(self, status: str = "STOPPED") -> None:
         """End the build; returns at once."""
         self._ended_by = self._ended_by or status
-        if self._shell:
-            threading.Thread(target=self._shell.stop, daemon=True).start()
+        if shell := self._shell:
+            threading.Thread(target=shell.stop, daemon=True).start()
 
     def wait(self, timeout_s: float) -> bool:
         return self._over.wait(timeout_s)
@@ -74,7 +75,10 @@ class BuildRun:
         timer.start()
         try:
             if self._phase("DOWNLOAD_SOURCE", self._prepare):
-                self._commands()
+                try:
+                    self._commands()
+                finally:
+                    self._end_shell()  # its whole output is in the log now
                 if not self._ended_by:
                     self._phase("UPLOAD_ARTIFACTS", self._upload)
             self._phase("FINALIZING", self._finalize)
@@ -155,7 +159,9 @@ class BuildRun:
             raise ShellStoppedError
 
     def _client(self, service: str) -> Any:
-        return role_client(self._account, self.build["serviceRole"], "AWSCodeBuild-service", service)
+        return role_client(
+            self._account, self.build["serviceRole"], "AWSCodeBuild-service", service, by="codebuild.amazonaws.com"
+        )
 
     def _download(self, source: Resource, folder: Path, version: str) -> None:
         if source["type"] == "NO_SOURCE":
@@ -226,14 +232,22 @@ class BuildRun:
         spec = self._spec
         if spec is None:
             return
-        arns = []
+        failure: Exception | None = None
         for name, report in spec.reports.items():
-            contents = [path.read_bytes() for path, _ in files.select(self._source, report.files)]
-            kind = FORMATS[report.format]
-            arns.append(self._reports.add(name, self.build["arn"], self.build["projectName"], kind, contents))
-        with self._service.lock:
-            self.build["reportArns"] = arns
+            try:
+                self._report(name, report)
+            except (FilesError, ReportError) as error:  # the other reports and the artifacts are collected all the same
+                failure = PhaseError("CLIENT_ERROR", f"report {name}: {error}")
         self._upload_artifacts(spec)
+        if failure:
+            raise failure
+
+    def _report(self, name: str, report: Report) -> None:
+        contents = [path.read_bytes() for path, _ in files.select(self._source, report.files)]
+        kind = FORMATS[report.format]
+        arn = self._reports.add(name, self.build["arn"], self.build["projectName"], kind, contents)
+        with self._service.lock:
+            self.build["reportArns"].append(arn)
 
     def _upload_artifacts(self, spec: Buildspec) -> None:
         target = self._project["artifacts"]
@@ -257,29 +271,22 @@ class BuildRun:
         with self._service.lock:
             self.build["artifacts"] = {"location": f"arn:aws:s3:::{bucket}/{key}"}
 
-    def _finalize(self) -> None:
-        """Keep what is to be kept, and end the shell with everything that was left running."""
+    def _end_shell(self) -> None:
+        """Keep the variables that are exported; end the shell, with everything that was left running."""
         if self._shell is None:
             return
         try:
-            if not self._ended_by and self._spec:
-                values = self._shell.variables()
-                exported = [{"name": n, "value": values.get(n, "")} for n in self._spec.exported]
-                with self._service.lock:
-                    self.build["exportedEnvironmentVariables"] = exported
-                self._cache.save(self._spec.cache, self._source, self._home)
+            values = {} if self._ended_by else self._shell.variables()
+        except ShellStoppedError:
+            values = {}
         finally:
             self._shell.close()
+            self._shell = None
+        if self._spec and values:
+            exported = [{"name": name, "value": values.get(name, "")} for name in self._spec.exported]
+            with self._service.lock:
+                self.build["exportedEnvironmentVariables"] = exported
 
-
-def emit_state(service: JsonService, build: Resource) -> None:
-    """The event of a build that has begun or ended."""
-    details = {
-        "build-status": build["buildStatus"],
-        "project-name": build["projectName"],
-        "build-id": build["arn"],
-        "current-phase": build["currentPhase"],
-        "additional-information": {"initiator": build["initiator"], "build-complete": build["buildComplete"]},
-        "version": "1",
-    }
-    service.account.emit_event("aws.codebuild", "CodeBuild Build State Change", details, [build["arn"]])
+    def _finalize(self) -> None:
+        if self._spec and not self._ended_by:
+            self._cache.save(self._spec.cache, self._source, self._home)

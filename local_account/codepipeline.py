@@ -1,8 +1,8 @@
 """AWS CodePipeline in the stand-in account: pipelines whose executions really fetch, build, wait and go on.
 
 Runs in the server process. Actions: sources from S3 and from connections, builds of CodeBuild, approval by hand; any
-other is refused when the pipeline is made. Differs from AWS: an abandoned build is stopped (there it goes on), and
-triggers of connections do not fire, because nothing tells this machine of a push.
+other is refused when the pipeline is made. Differs from AWS: an abandoned build is stopped (there it goes on); no
+connection's trigger fires, because nothing tells this machine of a push.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from local_account import codepipeline_views as views
 from local_account.account import Account
-from local_account.codepipeline_definition import check, resolved_variables
+from local_account.codepipeline_definition import check, resolved_variables, source_overrides
 from local_account.codepipeline_executions import ExecutionRun, Gates
 from local_account.json_service import JsonService, Resource, ServiceError, now, page
 
@@ -64,7 +64,7 @@ class CodePipeline(JsonService):
             "DisableStageTransition": self.disable_transition,
             "TagResource": self.tag,
             "UntagResource": self.untag,
-            "ListTagsForResource": lambda request: {"tags": self._by_arn(request["resourceArn"])["tags"]},
+            "ListTagsForResource": lambda request: {"tags": self._pipeline(request["resourceArn"])["tags"]},
         }
 
     @property
@@ -172,7 +172,7 @@ class CodePipeline(JsonService):
                 "trigger": trigger,
                 "executionMode": pipeline["executionMode"],
                 "variables": resolved_variables(pipeline, request.get("variables", [])),
-                "overrides": {each["actionName"]: each for each in request.get("sourceRevisions", [])},
+                "overrides": source_overrides(request.get("sourceRevisions", [])),
                 "definition": copy.deepcopy(pipeline),
                 "attempt": 1.0,
                 "stage": "",
@@ -226,6 +226,7 @@ class CodePipeline(JsonService):
                 work = run.works.get(detail["actionName"]) if run else None
                 if work and detail.get("token") == request["token"] and not work.decided.is_set():
                     work.decision = dict(request["result"])
+                    work.note({"token": None})  # it waits no longer
                     work.decided.set()
                     return {"approvedAt": now()}
         raise ServiceError("No approval with this token waits.", "InvalidApprovalTokenException")
@@ -272,21 +273,19 @@ class CodePipeline(JsonService):
 
     def tag(self, request: dict[str, Any]) -> None:
         with self.lock:
-            found = self._by_arn(request["resourceArn"])
+            found = self._pipeline(request["resourceArn"])
             tags = {tag["key"]: tag["value"] for tag in [*found["tags"], *request["tags"]]}
             found["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
         self.changed()
 
     def untag(self, request: dict[str, Any]) -> None:
         with self.lock:
-            found = self._by_arn(request["resourceArn"])
+            found = self._pipeline(request["resourceArn"])
             found["tags"] = [tag for tag in found["tags"] if tag["key"] not in request["tagKeys"]]
         self.changed()
 
-    def _by_arn(self, arn: str) -> Resource:
-        return self._pipeline(arn.rpartition(":")[2])
-
     def _pipeline(self, name: str) -> Resource:
+        name = name.rpartition(":")[2]  # of an ARN
         if name not in self._pipelines:
             message = f"Account '{self.account.account_id}' does not have a pipeline with name '{name}'"
             raise ServiceError(message, "PipelineNotFoundException")

@@ -45,6 +45,7 @@ class Work:
     execution: Resource
     action: Resource
     configuration: dict[str, str]
+    role_arn: str
     client: Callable[[str], Any]
     note: Callable[[dict[str, Any]], None]
     abandoned: threading.Event
@@ -75,9 +76,11 @@ def from_s3(work: Work) -> None:
     """Source by S3: one version of a zip."""
     override: Resource = work.execution["overrides"].get(work.action["name"], {})
     bucket, key = work.configuration["S3Bucket"], work.configuration["S3ObjectKey"]
-    if override.get("revisionType") == "S3_OBJECT_KEY":
-        key = override["revisionValue"]
-    version = override["revisionValue"] if override.get("revisionType") == "S3_OBJECT_VERSION_ID" else None
+    if "S3_OBJECT_KEY" in override:
+        if work.configuration.get("AllowOverrideForS3ObjectKey") != "true":
+            raise ActionError("ConfigurationError", "another key needs AllowOverrideForS3ObjectKey")
+        key = override["S3_OBJECT_KEY"]
+    version = override.get("S3_OBJECT_VERSION_ID")
     s3 = work.client("s3")
     if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
         raise ActionError("ConfigurationError", f"bucket {bucket} must be versioned to be a source")
@@ -97,8 +100,10 @@ def from_s3(work: Work) -> None:
 def from_connection(work: Work) -> None:
     """Source by a connection: the last commit of a branch."""
     configuration = work.configuration
+    arn = configuration["ConnectionArn"]
+    work.account.authority.demand(work.role_arn, "codeconnections:UseConnection", arn)
     try:
-        found = archive(work.client("codeconnections"), configuration["ConnectionArn"], configuration["BranchName"])
+        found = archive(work.account.client("codeconnections"), arn, configuration["BranchName"])
     except UnreachableError as error:
         raise ActionError("ConfigurationError", str(error)) from error
     content, commit = found
@@ -123,7 +128,7 @@ def build(work: Work) -> None:
         if found[0]["buildComplete"]:
             break
         if work.abandoned.wait(LOOK_S):
-            codebuild.stop_build(id=started["id"])
+            work.account.client("codebuild").stop_build(id=started["id"])  # AWS would let it go on
             raise AbandonedError
         if work.account.stopping.is_set():
             raise ActionError("InternalError", "the stand-in account was stopped")
@@ -213,7 +218,7 @@ def approval(work: Work) -> None:
             raise ActionError("InternalError", "the stand-in account was stopped")
         if waited > APPROVAL_DAYS * 86_400:
             raise ActionError("TimeoutError", f"nobody approved within {APPROVAL_DAYS} days")
-    work.note({"summary": work.decision["summary"], "token": None})
+    work.note({"summary": work.decision["summary"]})
     if work.decision["status"] != "Approved":
         raise ActionError("ApprovalRejected", f"Rejected by a person: {work.decision['summary']}")
 

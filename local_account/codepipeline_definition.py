@@ -170,3 +170,11 @@ def resolved_variables(pipeline: Mapping[str, Any], given: list[Any]) -> list[di
         if value is None:
             raise ServiceError(f"The variable {name} has no value")
     return [{"name": name, "resolvedValue": value} for name, value in declared.items()]
+
+
+def source_overrides(given: list[Any]) -> dict[str, dict[str, str]]:
+    """By source action: the value of each type of revision."""
+    found: dict[str, dict[str, str]] = {}
+    for each in given:
+        found.setdefault(each["actionName"], {})[each["revisionType"]] = each["revisionValue"]
+    return found

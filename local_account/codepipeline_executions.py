@@ -207,9 +207,10 @@ class ExecutionRun:
         role = action.get("roleArn") or self._definition["roleArn"]
 
         def client(service: str) -> Any:
-            return role_client(self._account, role, self.record["pipelineExecutionId"], service)
+            execution = self.record["pipelineExecutionId"]
+            return role_client(self._account, role, execution, service, by="codepipeline.amazonaws.com")
 
-        work = Work(self._account, self.record, action, configuration, client, note, self._abandoned)
+        work = Work(self._account, self.record, action, configuration, role, client, note, self._abandoned)
         self.works[action["name"]] = work
         perform(work)
         note({"outputs": work.outputs, "outputVariables": work.variables})

@@ -177,7 +177,10 @@ _NAMINGS: dict[str, list[_Naming]] = {
     "cloudformation": [_Naming("stack", ("StackName",), lambda name, _: f"stack/{name}/*")],
     "kms": [_Naming("key", ("KeyId",), _below("key/"))],
     "ecr": [_Naming("repository", ("repositoryName",), _below("repository/"))],
-    "codebuild": [_Naming("project", ("projectName",), _below("project/"))],
+    "codebuild": [
+        _Naming("project", ("projectName",), _below("project/")),
+        _Naming("project", ("ids", "id"), lambda build, _: f"project/{build.partition(':')[0]}"),
+    ],
     "codepipeline": [
         _Naming("pipeline", ("pipelineName",), _plain),
         _Naming("pipeline", ("name",), _plain, True),

@@ -14,8 +14,12 @@ from local_account.account import Account
 from local_account.iam_identity import new_session
 
 
-def role_client(account: Account, role_arn: str, session_name: str, service: str) -> Any:
-    """A client of ``service`` with credentials of the role; raises ValueError for what is no role's ARN."""
+def role_client(account: Account, role_arn: str, session_name: str, service: str, *, by: str) -> Any:
+    """A client of ``service`` with the role's credentials.
+
+    Raises AccessDeniedError when the role does not trust the service ``by`` (``codebuild.amazonaws.com``).
+    """
+    account.authority.demand_trust(role_arn, by)
     session = new_session(role_arn, session_name)
     clients: Any = boto3.Session(
         aws_access_key_id=session.access_key,

@@ -5,6 +5,7 @@ Runs on a laptop or in CodeBuild. The only difference between AWS and the stand-
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,8 +46,11 @@ def make_client(session: Any, settings: Settings, service: str) -> Any:
 
 
 def make_session(settings: Settings) -> Any:
-    """Credentials of the environment on AWS; the stand-in account takes any, so no profile of the user's is needed."""
-    if settings.endpoint_url is None:
+    """Credentials of the environment on AWS and in a build; else those of the stand-in account's owner.
+
+    The stand-in account takes any, so no profile of the user's is needed; a build has those of its role.
+    """
+    if settings.endpoint_url is None or "CODEBUILD_BUILD_ID" in os.environ:
         return boto3.Session(region_name=settings.region)
     return boto3.Session(
         aws_access_key_id="local",

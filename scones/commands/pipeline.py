@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 from enum import StrEnum
 from pathlib import Path
@@ -49,7 +51,11 @@ _SHARES = ("AccuracyGate", "ChampionSignificance", "ConfidenceThreshold")
 
 
 def git_commit() -> str:
-    """The commit that is checked out, or ``unknown`` outside a repository."""
+    """The commit: what `git archive` noted in its zip, what a build was given, or what is checked out."""
+    archived = (PROJECT_ROOT / "scones" / "commit.txt").read_text(encoding="ascii").strip()
+    for found in (archived, os.environ.get("CODEBUILD_RESOLVED_SOURCE_VERSION", "")):
+        if re.fullmatch(r"[0-9a-f]{40}", found):
+            return found
     try:
         finished = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
@@ -157,7 +163,9 @@ def run(
     parameter: Parameter = None,
     recipe: RecipeOption = None,
     algorithm: AlgorithmOption = Algorithm.PYTORCH,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Watch the run until it ends.")] = True,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", envvar="SCONES_WAIT", help="Watch the run until it ends.")
+    ] = True,
 ) -> None:
     """Upload the images, unless -p SourceUri=s3://... names some, and start a training pipeline."""
     parameters = parse_parameters(parameter)

@@ -1,0 +1,64 @@
+"""Deploys the delivery pipeline: a stack of its own, because it spans the stages that it deploys.
+
+Runs on a laptop. Reads `templates/delivery.yaml`; changes the stack in the connection's account, which is AWS or the
+stand-in account.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from infrastructure.cloudformation import Agree, Progress, Stack, Wanted
+from infrastructure.removal import remove_stack
+from scones.connection import Connection
+
+TEMPLATE = Path(__file__).parent / "templates" / "delivery.yaml"
+
+
+def template_parameters(connection: Connection) -> dict[str, str]:
+    """A value for each parameter of the template that depends on the stage."""
+    settings = connection.settings
+    delivery = settings.delivery
+    staging, production = delivery.stages
+    return {
+        "Project": connection.names.project,
+        "StagingStage": staging,
+        "ProductionStage": production,
+        "Source": delivery.source,
+        "Repository": delivery.repository,
+        "Branch": delivery.branch,
+        "ConnectionArn": delivery.connection_arn,
+        "NotificationEmail": settings.notifications.email,
+        "ImagesPath": os.environ.get("SCONES_DATA", ""),
+    }
+
+
+def deploy(connection: Connection, progress: Progress, agree: Agree = lambda _: True) -> dict[str, str] | None:
+    """Bring the stack to the template; its outputs, or None when ``agree`` says no. Raises StackError."""
+    names = connection.names
+    stack = Stack(names.delivery, connection.client("cloudformation"))
+    tags = {"project": names.project}
+    wanted = Wanted(TEMPLATE.read_text(encoding="utf-8"), template_parameters(connection), tags)
+    return stack.outputs() if stack.apply(wanted, progress, agree) else None
+
+
+def outputs(connection: Connection) -> dict[str, str]:
+    """What the deployed stack says of itself. Raises StackError when there is none."""
+    return Stack(connection.names.delivery, connection.client("cloudformation")).outputs()
+
+
+def destroy(connection: Connection, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> list[str]:
+    """Remove the stack with its bucket; the stages it deployed stay. Returns what was removed, a line each."""
+    removed: list[str] = []
+
+    def say(what: str) -> None:
+        removed.append(what)
+        progress(f"removed {what}")
+
+    names = connection.names
+    stack = Stack(names.delivery, connection.client("cloudformation"), sleep)
+    remove_stack(stack, connection.client("s3"), names.delivery_bucket, say, progress)
+    return removed

@@ -1,0 +1,326 @@
+"""Delivery: the deployed template takes a zip through tests, staging, approval and production, for real.
+
+The zip is a small project with buildspecs of its own; the pipeline, the projects and the roles are those of the
+template, so that every call of a build or of the pipeline is checked against its role's policies.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from scones.cli import app
+from tests.local.conftest import RunningAccount, start_account
+
+TIMEOUT_S = 120.0  # the machine may be busy with other tests
+BUCKET = "scones-delivery-123456789012-us-east-1"
+STAGES = ["Source", "Build", "Staging", "Approval", "Production"]
+
+BUILDSPEC = """
+version: 0.2
+env:
+  variables: {TESTS: test_right.py}
+  exported-variables: [ANSWER]
+phases:
+  install:
+    runtime-versions: {python: "3.11"}
+    commands: [mkdir -p kept, ls kept]
+  build:
+    commands:
+      - case "$TESTS" in test_*) ;; *) TESTS=test_right.py ;; esac
+      - python3 -m pytest -q $TESTS --junitxml=reports/junit.xml --cov=answer --cov-report=xml:reports/coverage.xml
+    finally:
+      - echo "$CODEBUILD_INITIATOR ran $TESTS"
+  post_build:
+    commands:
+      - test "$CODEBUILD_BUILD_SUCCEEDING" = 1
+      - export ANSWER=$(python3 -c 'import answer; print(answer.of(6))')
+      - echo "the answer is $ANSWER" > answer.txt; date > kept/mark
+reports:
+  tests: {files: [junit.xml], base-directory: reports, file-format: JUNITXML}
+  coverage: {files: [coverage.xml], base-directory: reports, file-format: COBERTURAXML}
+artifacts: {files: [answer.txt, buildspec-deploy.yml, deploy.py]}
+cache: {paths: [kept/**/*]}
+"""
+DEPLOY = """
+version: 0.2
+phases:
+  build:
+    commands:
+      - ls
+      - python3 deploy.py
+"""
+DEPLOY_CODE = """
+import os
+import boto3
+
+bucket = "scones-%s-artifacts-123456789012-us-east-1"
+s3 = boto3.client("s3")
+s3.create_bucket(Bucket=bucket % os.environ["STAGE"])
+s3.upload_file("answer.txt", bucket % os.environ["STAGE"], "answer.txt")
+try:
+    s3.create_bucket(Bucket=bucket % "other")
+except s3.exceptions.ClientError as error:
+    print(error)
+else:
+    raise SystemExit("a stage's role could touch another stage")
+"""
+PROJECT = {
+    "buildspec.yml": BUILDSPEC,
+    "buildspec-deploy.yml": DEPLOY,
+    "deploy.py": DEPLOY_CODE,
+    "answer.py": "def of(number):\n    if number < 0:\n        return 0\n    return number * 7\n",
+    "test_right.py": "import answer\n\ndef test_answer():\n    assert answer.of(6) == 42\n",
+    "test_switch.py": (
+        "import answer\nfrom pathlib import Path\n\ndef test_switch():\n    assert Path(SWITCH).exists(), 'it is off'\n"
+    ),
+    "test_endless.py": (
+        "import os, time\nfrom pathlib import Path\n\n"
+        "def test_endless():\n    Path(SWITCH).write_text(str(os.getpid()))\n    time.sleep(600)\n"
+    ),
+}
+
+
+@dataclass
+class Delivery:
+    """The deployed delivery pipeline and the ways to drive it."""
+
+    account: RunningAccount
+    switch: Path
+    name: str = "scones-delivery"
+
+    @property
+    def client(self) -> Any:
+        return self.account.client("codepipeline")
+
+    def aws(self, *arguments: str) -> Any:
+        aws = Path(sys.executable).with_name("aws")
+        command = [sys.executable, str(aws), *arguments, "--output", "json"]
+        answer = subprocess.run(command, env=self.account.environment(), capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stderr
+        return json.loads(answer.stdout)
+
+    def start(self, **variables: str) -> str:
+        given = [f"name={name},value={value}" for name, value in variables.items()]
+        options = ["--variables", *given] if given else []
+        answer = self.aws("codepipeline", "start-pipeline-execution", "--name", self.name, *options)
+        return str(answer["pipelineExecutionId"])
+
+    def scones(self, *arguments: str) -> Result:
+        """A verb of the command line; in this process, where it is loaded already."""
+        environment = self.account.environment() | {"SCONES_HOME": str(self.switch.parent)}
+        return CliRunner().invoke(app, ["delivery", *arguments], env=environment)
+
+    def execution(self, execution_id: str) -> dict[str, Any]:
+        answer = self.client.get_pipeline_execution(pipelineName=self.name, pipelineExecutionId=execution_id)
+        found: dict[str, Any] = answer["pipelineExecution"]
+        return found
+
+    def actions(self, execution_id: str) -> list[tuple[str, str]]:
+        wanted = {"pipelineExecutionId": execution_id}
+        answer = self.client.list_action_executions(pipelineName=self.name, filter=wanted)
+        return [(each["stageName"], each["status"]) for each in reversed(answer["actionExecutionDetails"])]
+
+    def approval(self) -> dict[str, Any]:
+        state = self.client.get_pipeline_state(name=self.name)["stageStates"][STAGES.index("Approval")]
+        found: dict[str, Any] = state["actionStates"][0].get("latestExecution", {})
+        return found
+
+    def rest(self, execution_id: str) -> str:
+        """Wait until the execution has ended or waits for an approval; its status."""
+
+        def rests() -> str:
+            status: str = self.execution(execution_id)["status"]
+            if status not in ("InProgress", "Stopping"):
+                return status
+            return (
+                "waits"
+                if ("Approval", "InProgress") in self.actions(execution_id) and self.approval().get("token")
+                else ""
+            )
+
+        return until(rests)
+
+    def decide(self, status: str) -> None:
+        self.client.put_approval_result(
+            pipelineName=self.name,
+            stageName="Approval",
+            actionName="Approve",
+            result={"summary": "looked at it", "status": status},
+            token=self.approval()["token"],
+        )
+
+    def build(self, execution_id: str, stage: str = "Build") -> dict[str, Any]:
+        wanted = {"pipelineExecutionId": execution_id}
+        details = self.client.list_action_executions(pipelineName=self.name, filter=wanted)["actionExecutionDetails"]
+        ids = [d["output"]["executionResult"]["externalExecutionId"] for d in details if d["stageName"] == stage]
+        found: dict[str, Any] = self.account.client("codebuild").batch_get_builds(ids=ids[:1])["builds"][0]
+        return found
+
+    def log(self, build: dict[str, Any]) -> str:
+        place = {"logGroupName": build["logs"]["groupName"], "logStreamName": build["logs"]["streamName"]}
+        events = self.account.client("logs").get_log_events(**place, startFromHead=True)["events"]
+        return "\n".join(event["message"] for event in events)
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.1)
+    return found
+
+
+def source_zip(switch: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in PROJECT.items():
+            archive.writestr(name, text.replace("SWITCH", repr(str(switch))))
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def delivery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivery]:
+    folder = tmp_path_factory.mktemp("delivery")
+    account = start_account(folder / "account" / "state")
+    found = Delivery(account, folder / "switch")
+    try:
+        answer = found.scones("deploy")
+        assert answer.exit_code == 0, answer.output
+        yield found
+    finally:
+        account.stop()
+
+
+@pytest.fixture(scope="module")
+def delivered(delivery: Delivery) -> str:
+    """An execution that a new zip started, approved, to its end."""
+    first = until(
+        lambda: delivery.client.list_pipeline_executions(pipelineName=delivery.name)["pipelineExecutionSummaries"]
+    )
+    assert (
+        delivery.rest(first[0]["pipelineExecutionId"]) == "Failed"
+    )  # AWS starts one at once, and there is no source yet
+    delivery.account.client("s3").put_object(Bucket=BUCKET, Key="source/source.zip", Body=source_zip(delivery.switch))
+    listed = until(lambda: _newer(delivery, len(first)))
+    execution: str = listed[0]["pipelineExecutionId"]
+    assert delivery.rest(execution) == "waits", delivery.scones("status", "--execution", execution).output
+    answer = delivery.scones("approve", "--reason", "it works in staging")
+    assert answer.exit_code == 0, answer.output
+    assert delivery.rest(execution) == "Succeeded", delivery.scones("status", "--execution", execution).output
+    return execution
+
+
+def _newer(delivery: Delivery, count: int) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = delivery.client.list_pipeline_executions(pipelineName=delivery.name)[
+        "pipelineExecutionSummaries"
+    ]
+    return listed if len(listed) > count else []
+
+
+def test_a_new_zip_goes_through_tests_staging_and_approval_to_production(delivery: Delivery, delivered: str) -> None:
+    assert delivery.actions(delivered) == [(stage, "Succeeded") for stage in STAGES]
+    for stage in ("rehearsal", "local"):
+        bucket = f"scones-{stage}-artifacts-123456789012-us-east-1"
+        body = delivery.account.client("s3").get_object(Bucket=bucket, Key="answer.txt")["Body"].read()
+        assert body == b"the answer is 42\n"
+
+
+def test_a_deployment_sees_what_was_built_and_may_touch_its_own_stage_only(delivery: Delivery, delivered: str) -> None:
+    build = delivery.build(delivered, "Production")
+    log = delivery.log(build)
+    assert "answer.txt\nbuildspec-deploy.yml\ndeploy.py" in log
+    assert "AccessDenied" in log
+    assert build["serviceRole"].rpartition("/")[2].startswith("scones-delivery-ProductionRole")
+
+
+def test_a_build_tells_its_phases_variables_and_log(delivery: Delivery, delivered: str) -> None:
+    build = delivery.build(delivered)
+    phases = {phase["phaseType"]: phase.get("phaseStatus") for phase in build["phases"]}
+    assert list(phases)[:4] == ["SUBMITTED", "QUEUED", "PROVISIONING", "DOWNLOAD_SOURCE"]
+    assert all(status == "SUCCEEDED" for name, status in phases.items() if name != "COMPLETED")
+    assert build["exportedEnvironmentVariables"] == [{"name": "ANSWER", "value": "42"}]
+    assert build["initiator"] == "codepipeline/scones-delivery"
+    log = delivery.log(build)
+    assert "codepipeline/scones-delivery ran test_right.py" in log
+    assert "1 passed" in log
+    assert log.index("Entering phase BUILD") < log.index("1 passed") < log.index("Phase complete: UPLOAD_ARTIFACTS")
+    assert "1 passed" in delivery.scones("logs", "Build").stdout
+
+
+def test_results_and_coverage_become_reports(delivery: Delivery, delivered: str) -> None:
+    codebuild = delivery.account.client("codebuild")
+    arns = delivery.build(delivered)["reportArns"]
+    tests, coverage = codebuild.batch_get_reports(reportArns=arns)["reports"]
+    assert tests["reportGroupArn"].endswith("report-group/scones-delivery-build-tests")
+    assert (tests["status"], tests["testSummary"]["statusCounts"]["SUCCEEDED"]) == ("SUCCEEDED", 1)
+    summary = coverage["codeCoverageSummary"]
+    assert (summary["linesCovered"], summary["linesMissed"], summary["lineCoveragePercentage"]) == (3, 1, 75.0)
+    cases = codebuild.describe_test_cases(reportArn=tests["arn"])["testCases"]
+    assert [(case["name"], case["status"]) for case in cases] == [("test_answer", "SUCCEEDED")]
+
+
+def test_status_shows_stages_and_times(delivery: Delivery, delivered: str) -> None:
+    answer = delivery.scones("status", "--execution", delivered, "--json")
+    assert answer.exit_code == 0, answer.output
+    document = json.loads(answer.stdout)
+    assert [action["stage"] for action in document["actions"]] == STAGES
+    assert all(action["seconds"] >= 0 for action in document["actions"])
+    assert document["actions"][3]["message"] == "it works in staging"
+
+
+def test_a_failing_test_stops_the_pipeline_until_the_stage_is_retried(delivery: Delivery, delivered: str) -> None:
+    delivery.switch.unlink(missing_ok=True)
+    execution = delivery.start(TESTS="test_switch.py")
+    assert delivery.rest(execution) == "Failed"
+    assert delivery.actions(execution) == [("Source", "Succeeded"), ("Build", "Failed")]
+    build = delivery.build(execution)
+    assert "it is off" in delivery.log(build)
+    assert "mark" in delivery.log(build)  # what the cache kept of the build before
+    status = {phase["phaseType"]: phase.get("phaseStatus") for phase in build["phases"]}
+    assert (status["BUILD"], status["POST_BUILD"]) == ("FAILED", "FAILED")
+    report = delivery.account.client("codebuild").batch_get_reports(reportArns=build["reportArns"])["reports"][0]
+    assert report["status"] == "FAILED"
+    answer = delivery.scones("status", "--execution", execution)
+    assert "exit status 1" in str(answer.exception)
+
+    delivery.switch.touch()
+    stage = ["--pipeline-name", delivery.name, "--stage-name", "Build", "--pipeline-execution-id", execution]
+    delivery.aws("codepipeline", "retry-stage-execution", *stage, "--retry-mode", "FAILED_ACTIONS")
+    assert delivery.rest(execution) == "waits"
+    delivery.decide("Rejected")
+    assert delivery.rest(execution) == "Failed"
+    assert delivery.actions(execution)[-1] == ("Approval", "Failed")
+
+
+def test_stopping_ends_the_build_with_all_its_processes(delivery: Delivery, delivered: str) -> None:
+    delivery.switch.unlink(missing_ok=True)
+    execution = delivery.start(TESTS="test_endless.py")
+    pid = int(until(lambda: delivery.switch.is_file() and delivery.switch.read_text()))
+    delivery.client.stop_pipeline_execution(
+        pipelineName=delivery.name, pipelineExecutionId=execution, abandon=True, reason="enough"
+    )
+    assert delivery.rest(execution) == "Stopped"
+    assert delivery.actions(execution)[-1] == ("Build", "Abandoned")
+    until(lambda: not psutil.pid_exists(pid))
+    assert (
+        until(lambda: delivery.build(execution)["buildComplete"] and delivery.build(execution))["buildStatus"]
+        == "STOPPED"
+    )
+
+
+def test_deploying_delivery_again_changes_nothing(delivery: Delivery) -> None:
+    assert "up to date" in delivery.scones("deploy").stderr
