@@ -41,13 +41,7 @@ class PickledArray:
         self.pixels = pixels
 
 
-class _ByteType:
-    """Stands for numpy's dtype ``u1``, the only one there is here."""
-
-    __slots__ = ()
-
-
-_BYTE_TYPE = _ByteType()
+_BYTE_TYPE = object()  # stands for numpy's dtype ``u1``, the only one there is here
 
 
 def read_pickle(data: Buffer) -> Any:
@@ -71,7 +65,7 @@ def _array_kind(*_arguments: object) -> None:
     raise PickleError("it calls numpy.ndarray, which is not allowed")
 
 
-def _byte_type(code: object, *_flags: object) -> _ByteType:
+def _byte_type(code: object, *_flags: object) -> object:
     if code not in ("u1", b"u1"):
         raise PickleError("it holds an array of something else than bytes")
     return _BYTE_TYPE
@@ -194,6 +188,14 @@ class _Reader:
             raise PickleError("it appends to something that is not a list")
         self.stack[-1].extend(items)
 
+    def short_bytes(self) -> None:
+        """A file name, of which there are as many as images: in one step, in half of the time of `_counted`."""
+        start = self.at + 1
+        self.at = start + self.data[self.at]
+        if self.at > len(self.data):
+            raise PickleError("it ends in the middle of a value")
+        self.stack.append(bytes(self.data[start : self.at]))
+
     def small_numbers(self) -> None:
         """One number or, as in a list of labels, many in a row: at once, or they would take half of the time."""
         run = SMALL_NUMBERS.match(self.data, self.at - 1)
@@ -264,9 +266,9 @@ _HANDLERS: dict[int, Callable[[_Reader], None]] = {
         (pickle.BININT1, _Reader.small_numbers),
         (pickle.BININT2, _fixed(2, _unsigned)),
         (pickle.LONG1, _counted(1, _signed)),
-        (pickle.SHORT_BINSTRING, _counted(1, _bytes)),
+        (pickle.SHORT_BINSTRING, _Reader.short_bytes),
         (pickle.BINSTRING, _counted(4, _bytes)),
-        (pickle.SHORT_BINBYTES, _counted(1, _bytes)),
+        (pickle.SHORT_BINBYTES, _Reader.short_bytes),
         (pickle.BINBYTES, _counted(4, _bytes)),
         (pickle.BINBYTES8, _counted(8, _bytes)),
         (pickle.BYTEARRAY8, _counted(8, _bytes)),
