@@ -201,7 +201,7 @@ def _demand(account: Account, delivery: Delivery) -> None:
     action = _ACTIONS.get(service_of(arn))
     service = "scheduler.amazonaws.com" if ":scheduler:" in delivery.source_arn else "events.amazonaws.com"
     if role and action:
-        authority.demand_trust(role, service)
+        authority.demand_trust(role, service, delivery.source_arn)
         authority.demand(role, action, arn)
     elif action in {"lambda:InvokeFunction", "sqs:SendMessage", "sns:Publish"}:
         authority.demand_of_service(service, action, arn, delivery.source_arn)

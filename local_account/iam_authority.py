@@ -120,9 +120,11 @@ class Authority:
         """The role's unique id (AROA...)."""
         return str(getattr(self._documents.role(role_arn), "id", "AROA"))
 
-    def demand_trust(self, role_arn: str, service: str) -> None:
-        """Require that a service may assume a role; raises AccessDeniedError."""
-        if not self.may_be_assumed(role_arn, Principal(service, self._place.account_id)):
+    def demand_trust(self, role_arn: str, service: str, source_arn: str = "") -> None:
+        """Require that a service may assume a role, for the resource ``source_arn``; raises AccessDeniedError."""
+        account = self._place.account_id
+        context = {"aws:SourceAccount": account} | ({"aws:SourceArn": source_arn} if source_arn else {})
+        if not self.may_be_assumed(role_arn, Principal(service, account), context):
             message = (
                 f"{service} is not authorized to perform: sts:AssumeRole on resource: {role_arn}: the role has to "
                 f"exist, and its trust policy has to allow {service}"

@@ -119,7 +119,7 @@ def _hook_code(functions: Functions) -> None:
         try:
             original_code(function, spec)
             functions.check_code(function)
-            functions.check_role(function.role)
+            functions.check_role(function)
         except FunctionError as error:
             vars(function).update(before)
             raise client_error(error.code, str(error), error.status) from error

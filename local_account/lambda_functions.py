@@ -102,10 +102,11 @@ class Functions:
         if function.package_type == "Zip":
             self.code.unpack(function.code_digest, function.code_bytes)
 
-    def check_role(self, role: str, code: str = "InvalidParameterValueException", status: int = 400) -> None:
+    def check_role(self, function: Any, code: str = "InvalidParameterValueException", status: int = 400) -> None:
         """Refuse a role that Lambda may not assume; FunctionError with the code."""
+        role, arn = function.role, self._account.arn("lambda", f"function:{function.function_name}")
         try:
-            self._account.authority.demand_trust(role, "lambda.amazonaws.com")
+            self._account.authority.demand_trust(role, "lambda.amazonaws.com", arn)
         except AccessDeniedError as error:
             message = f"The role defined for the function cannot be assumed by Lambda. ({error.message})"
             raise FunctionError(code, message, status) from error
@@ -159,7 +160,7 @@ class Functions:
             what = f"runtime {runtime!r}" if function.package_type == "Zip" else f"package type {function.package_type}"
             message = f"The stand-in account runs zips with runtimes python3.x, not {what} of {function.function_name}"
             raise FunctionError("InvalidRuntimeException", message, 502)
-        self.check_role(function.role, "AccessDeniedException", 403)
+        self.check_role(function, "AccessDeniedException", 403)
         try:
             folder = self.code.unpack(function.code_digest, function.code_bytes)
             layers = [path for layer in function.layers for path in self._layer_paths(layer["Arn"])]

@@ -116,11 +116,11 @@ def _hook_definitions(account: Account) -> None:
         if found := faults(definition, kind):
             raise AWSError(f"Invalid State Machine Definition: '{', '.join(found)}'", "InvalidDefinition")
 
-    def check_role(role: str, logs: Any) -> None:
+    def check_role(name: str, role: str, logs: Any) -> None:
         """Step Functions has to be able to assume the role, and to deliver logs with it."""
         authority = account.authority
         try:
-            authority.demand_trust(role, "states.amazonaws.com")
+            authority.demand_trust(role, "states.amazonaws.com", account.arn("states", f"stateMachine:{name}"))
         except AccessDeniedError as error:
             message = (
                 "Neither the global service principal states.amazonaws.com, nor the regional one is authorized to "
@@ -139,7 +139,7 @@ def _hook_definitions(account: Account) -> None:
     def create(backend: Any, name: str, definition: str, roleArn: str, **options: Any) -> Any:  # noqa: N803  # moto's
         kind = options.get("sm_type") or "STANDARD"
         check(definition, kind)
-        check_role(roleArn, options.get("loggingConfiguration"))
+        check_role(name, roleArn, options.get("loggingConfiguration"))
         existing = backend._revision_by_name(name)
         if existing is not None and (existing.definition, existing.type) != (definition, kind):
             raise AWSError(f"State Machine Already Exists: '{existing.arn}'", "StateMachineAlreadyExists")

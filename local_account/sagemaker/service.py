@@ -94,7 +94,7 @@ class SageMaker:
         """A role that is handed over has to let SageMaker assume it."""
         if role is not None:
             try:
-                self.account.authority.demand_trust(role, "sagemaker.amazonaws.com")
+                self.account.authority.demand_trust(role, "sagemaker.amazonaws.com", self.arn("*"))
             except AccessDeniedError as error:
                 raise SageMakerError(
                     f"Could not assume role {role}. Please ensure that the role exists and allows principal "

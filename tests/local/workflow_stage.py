@@ -162,7 +162,7 @@ class Shop:
 
     def register(self, name: str, content: bytes, classes: Sequence[str] = CLASSES) -> str:
         """A version that waits for its approval."""
-        model = self.put(f"models/{name}/model.tar.gz", content)
+        model = self.put(f"pipeline-runs/{name}/model.tar.gz", content)  # where the endpoint's role may read
         environment = {"SCONES_CLASSES": ",".join(classes)}
         uri = f"s3://{BUCKET}/{model['s3_key']}"
         package = self.account.client("sagemaker").create_model_package(
