@@ -169,13 +169,12 @@ def endpoint(model: Path, folder: Path) -> Iterator[tuple[psutil.Process, int, s
     port = free_port()
     running = control.start(folder / "account", port)
     try:
+        role = make_role(client(running.endpoint_url, "iam"))
         client(running.endpoint_url, "s3").create_bucket(Bucket="benchmark")
         client(running.endpoint_url, "s3").upload_file(str(folder / "model.tar.gz"), "benchmark", "model.tar.gz")
         sagemaker: Any = client(running.endpoint_url, "sagemaker")
         container = {"Image": "pytorch", "ModelDataUrl": "s3://benchmark/model.tar.gz"}
-        sagemaker.create_model(
-            ModelName="model", ExecutionRoleArn="arn:aws:iam::123456789012:role/benchmark", PrimaryContainer=container
-        )
+        sagemaker.create_model(ModelName="model", ExecutionRoleArn=role, PrimaryContainer=container)
         variant = {"VariantName": "all", "ModelName": "model", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
         sagemaker.create_endpoint_config(EndpointConfigName="config", ProductionVariants=[variant])
         sagemaker.create_endpoint(EndpointName="endpoint", EndpointConfigName="config")
@@ -187,6 +186,20 @@ def endpoint(model: Path, folder: Path) -> Iterator[tuple[psutil.Process, int, s
         yield psutil.Process(running.pid), port, "endpoint"
     finally:
         control.stop(folder / "account")
+
+
+def make_role(iam: Any) -> str:
+    """A role that the endpoint can read the model with; its ARN."""
+    principal = {"Service": "sagemaker.amazonaws.com"}
+    trust = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+    reads = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "arn:aws:s3:::benchmark*"}
+    role = iam.create_role(RoleName="benchmark", AssumeRolePolicyDocument=policy(trust))["Role"]
+    iam.put_role_policy(RoleName="benchmark", PolicyName="own", PolicyDocument=policy(reads))
+    return str(role["Arn"])
+
+
+def policy(statement: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 def wait_for(ready: Callable[[], bool], failed: Callable[[], bool]) -> None:
