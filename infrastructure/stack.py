@@ -14,6 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infrastructure.cloudformation import Progress, Stack, StackError
+from infrastructure.deployment_parameters import deployment_parameters
 from infrastructure.removal import destroy
 from infrastructure.template import stage_template
 from scones import artifacts, threshold
@@ -88,7 +89,6 @@ def template_parameters(connection: Connection, built: Artifacts, layer: Artifac
         "FilterInferencesKey": built.functions["filter_inferences"].key,
         "ClassifyBatchKey": built.functions["classify_batch"].key,
         "SummarizeBatchKey": built.functions["summarize_batch"].key,
-        "DeployApprovedModelKey": built.functions["deploy_approved_model"].key,
         "ImageLayerKey": layer.key,
         "WorkflowKey": built.documents["inference-workflow"].key,
         "ExpressWorkflowKey": built.documents["inference-express"].key,
@@ -101,7 +101,6 @@ def template_parameters(connection: Connection, built: Artifacts, layer: Artifac
         "FilterInferencesName": names.function("filter_inferences"),
         "ClassifyBatchName": names.function("classify_batch"),
         "SummarizeBatchName": names.function("summarize_batch"),
-        "DeployApprovedModelName": names.function("deploy_approved_model"),
         "ImageLayerName": names.image_layer,
         "WorkflowName": names.workflow,
         "ExpressWorkflowName": names.express_workflow,
@@ -110,9 +109,7 @@ def template_parameters(connection: Connection, built: Artifacts, layer: Artifac
         "ReviewDeadLetterQueueName": names.review_dead_letter_queue,
         "ThresholdParameterName": names.threshold_parameter,
         "ModelPackageGroupName": names.model_package_group,
-        "EndpointName": names.endpoint,
-        "ApprovalRuleName": names.approval_rule,
-        "EndpointInstanceType": settings.pipeline.endpoint_instance_type,
+        **deployment_parameters(connection, built),
         "CaptureUri": names.capture_uri,
         "ConfidenceThreshold": str(settings.confidence_threshold),
         "ThresholdCacheSeconds": str(settings.workflow.threshold_cache_s),

@@ -158,6 +158,36 @@ class Names:
         return f"{self.prefix}-deployments"
 
     @property
+    def deployment_dead_letter_queue(self) -> str:
+        """SQS: what the deploying function failed to do in all its attempts."""
+        return f"{self.prefix}-deployment-dead-letters"
+
+    @property
+    def endpoint_rule(self) -> str:
+        return f"{self.prefix}-endpoint-changed"
+
+    @property
+    def reconcile_schedule(self) -> str:
+        return f"{self.prefix}-reconcile-endpoint"
+
+    @property
+    def idle_schedule(self) -> str:
+        return f"{self.prefix}-delete-idle-endpoint"
+
+    # The alarms that undo an update.
+    @property
+    def endpoint_errors_alarm(self) -> str:
+        return f"{self.prefix}-endpoint-5xx"
+
+    @property
+    def endpoint_latency_alarm(self) -> str:
+        return f"{self.prefix}-endpoint-latency-p99"
+
+    @property
+    def low_confidence_alarm(self) -> str:
+        return f"{self.prefix}-low-confidence-rate"
+
+    @property
     def notification_topic(self) -> str:
         """SNS: everything that somebody should hear of."""
         return f"{self.prefix}-notifications"

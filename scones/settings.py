@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from scones.endpoint_settings import EndpointSettings
+from scones.errors import SettingsError
+
+__all__ = ["EndpointSettings", "Settings", "SettingsError"]
+
 _Kind = TypeVar("_Kind")
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -27,10 +32,6 @@ PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
 def home() -> Path:
     """Where this machine's stand-in account keeps its state: ``SCONES_HOME``, else ``.scones`` in the project."""
     return Path(os.environ.get("SCONES_HOME") or PROJECT_ROOT / ".scones").resolve()
-
-
-class SettingsError(Exception):
-    """A stage that does not exist, or a stage file that holds an unknown key or a wrong value."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Settings:
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     workflow: WorkflowSettings = field(default_factory=WorkflowSettings)
     built_in: BuiltInSettings = field(default_factory=BuiltInSettings)
+    endpoint: EndpointSettings = field(default_factory=EndpointSettings)
     images: Mapping[str, ImageSettings] = field(default_factory=dict)
     """What the stand-in account runs for images that it cannot have, by the repository's name."""
 
@@ -157,6 +159,7 @@ class Settings:
         pipeline = _build(PipelineSettings, document.pop("pipeline", {}), f"{path} [pipeline]")
         workflow = _build(WorkflowSettings, document.pop("workflow", {}), f"{path} [workflow]")
         built_in = _build(BuiltInSettings, document.pop("built_in", {}), f"{path} [built_in]")
+        endpoint = _build(EndpointSettings, document.pop("endpoint", {}), f"{path} [endpoint]")
         images = {
             name: _build(ImageSettings, members, f"{path} [images.{name}]")
             for name, members in document.pop("images", {}).items()
@@ -165,6 +168,7 @@ class Settings:
             document["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL") or document["endpoint_url"]
             _check_url(document["endpoint_url"], f"{path}: endpoint_url (AWS_ENDPOINT_URL overrides it)")
         parts = {"pipeline": pipeline, "workflow": workflow, "built_in": built_in, "images": images}
+        parts["endpoint"] = endpoint
         return _build(cls, {**document, "stage": stage, **parts}, str(path))
 
 
@@ -190,6 +194,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "BuiltInSettings": (BuiltInSettings,),
     "Mapping[str, ImageSettings]": (dict,),
     "WorkflowSettings": (WorkflowSettings,),
+    "EndpointSettings": (EndpointSettings,),
 }
 
 

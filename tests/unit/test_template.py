@@ -93,7 +93,20 @@ def test_only_the_code_that_has_to_touches_sagemaker_or_s3(template: dict[str, A
         "FilterInferencesRole": {"logs", "ssm", "xray"},
         "ClassifyBatchRole": {"logs", "s3", "sagemaker", "sqs", "ssm", "xray"},
         "SummarizeBatchRole": {"logs", "s3", "xray"},
-        "DeployApprovedModelRole": {"logs", "sagemaker", "iam"},
+        "DeployApprovedModelRole": {
+            "application-autoscaling",
+            "cloudwatch",
+            "dynamodb",
+            "iam",
+            "kms",
+            "logs",
+            "s3",
+            "sagemaker",
+            "sns",
+            "sqs",
+        },
+        "DeleteIdleEndpointRole": {"cloudwatch", "dynamodb", "kms", "lambda", "logs", "sagemaker"},
+        "DeploymentSchedulesRole": {"lambda"},
         "WorkflowRole": {"lambda", "logs", "sqs", "xray"},
         "BatchWorkflowRole": {"lambda", "logs", "s3", "states", "xray"},
         "NotificationTopicPolicy": {"sns"},
@@ -196,7 +209,10 @@ def test_the_rule_sends_approvals_of_this_group_to_the_function(template: dict[s
     assert rule["EventPattern"] == {
         "source": ["aws.sagemaker"],
         "detail-type": ["SageMaker Model Package State Change"],
-        "detail": {"ModelPackageGroupName": [{"Ref": "ModelPackageGroupName"}], "ModelApprovalStatus": ["Approved"]},
+        "detail": {
+            "ModelPackageGroupName": [{"Ref": "ModelPackageGroupName"}],
+            "ModelApprovalStatus": ["Approved", "Rejected"],
+        },
     }
     permission = template["Resources"]["ApprovalRuleMayInvoke"]["Properties"]
     assert permission["Principal"] == "events.amazonaws.com"

@@ -1,0 +1,41 @@
+"""What the template's part about deployments (`templates/stage/deployment.yaml`) is filled with.
+
+Runs on a laptop or in CodeBuild; makes no AWS call.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from scones.artifacts import Artifacts
+from scones.connection import Connection
+
+# Of the settings, those that are the alarms', not the function's.
+_ALARM_SETTINGS = ("max_error_count", "max_latency_p99_ms", "max_low_confidence_rate")
+
+
+def deployment_parameters(connection: Connection, built: Artifacts) -> dict[str, str]:
+    names, settings = connection.names, connection.settings.endpoint
+    passed_on = {k: v for k, v in dataclasses.asdict(settings).items() if k not in _ALARM_SETTINGS}
+    return {
+        "DeployApprovedModelKey": built.functions["deploy_approved_model"].key,
+        "DeployApprovedModelName": names.function("deploy_approved_model"),
+        "DeleteIdleEndpointKey": built.functions["delete_idle_endpoint"].key,
+        "DeleteIdleEndpointName": names.function("delete_idle_endpoint"),
+        "DeploymentsTableName": names.deployments_table,
+        "DeploymentDeadLetterQueueName": names.deployment_dead_letter_queue,
+        "EndpointName": names.endpoint,
+        "ApprovalRuleName": names.approval_rule,
+        "EndpointRuleName": names.endpoint_rule,
+        "ReconcileScheduleName": names.reconcile_schedule,
+        "IdleScheduleName": names.idle_schedule,
+        "EndpointErrorsAlarmName": names.endpoint_errors_alarm,
+        "EndpointLatencyAlarmName": names.endpoint_latency_alarm,
+        "LowConfidenceAlarmName": names.low_confidence_alarm,
+        "EndpointInstanceType": connection.settings.pipeline.endpoint_instance_type,
+        "EndpointSettings": json.dumps(passed_on, sort_keys=True),
+        "MaxErrorCount": str(settings.max_error_count),
+        "MaxLatencyMicroseconds": str(settings.max_latency_p99_ms * 1000),
+        "MaxLowConfidenceRate": str(settings.max_low_confidence_rate),
+    }

@@ -1,0 +1,93 @@
+"""Brings the decisions in the table up to what the model registry says now.
+
+Runs in Lambda. An event is only a reason to look: what it says may be old by the time it comes. So the registry is
+asked for the approved versions, for those that were approved when it was asked last, and for the one that the event
+names.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from lambdas.deployment.ledger import Ledger
+from lambdas.deployment.wishes import APPROVED, REJECTED, Decision, text_of
+
+# `scones model approve --shadow` leaves it with the package.
+MODE_PROPERTY, SHADOW = "deployment_mode", "shadow"
+NEWEST = 20
+_BY = re.compile(r"\[by (?P<name>[^\]]+)\]\s*$")
+
+
+def read_decisions(sagemaker: Any, ledger: Ledger, group: str, named: str | None) -> dict[int, Decision]:
+    """The decisions after a look at the registry; ``named`` is the package of an event, if it names one."""
+    known = ledger.decisions()
+    arns = {decision.package_arn for decision in known.values() if decision.status == APPROVED}
+    arns |= set(_approved(sagemaker, group))
+    if named and f":model-package/{group}/" in named:
+        arns.add(named)
+    changed = False
+    for arn in sorted(arns):
+        found = _decision(sagemaker, arn, known)
+        before = known.get(found.version) if found else None
+        if found and not (before and before.same_as(found)):
+            changed |= ledger.decide(found)
+    return ledger.decisions() if changed else known
+
+
+def _approved(sagemaker: Any, group: str) -> list[str]:
+    answer = sagemaker.list_model_packages(
+        ModelPackageGroupName=group,
+        ModelApprovalStatus=APPROVED,
+        SortBy="CreationTime",
+        SortOrder="Descending",
+        MaxResults=NEWEST,
+    )
+    return [package["ModelPackageArn"] for package in answer["ModelPackageSummaryList"]]
+
+
+def _decision(sagemaker: Any, arn: str, known: dict[int, Decision]) -> Decision | None:
+    """What the registry says of a package; None while nobody has decided."""
+    try:
+        package = sagemaker.describe_model_package(ModelPackageName=arn)
+    except ClientError as error:
+        if "does not exist" not in error.response["Error"].get("Message", ""):
+            raise
+        return _removed(arn, known)
+    status = package["ModelApprovalStatus"]
+    version = package["ModelPackageVersion"]
+    if status != APPROVED and version not in known and status != REJECTED:
+        return None
+    description = package.get("ApprovalDescription", "")
+    return Decision(
+        version=version,
+        package_arn=package["ModelPackageArn"],
+        # Back to PendingManualApproval is no approval any more.
+        status=APPROVED if status == APPROVED else REJECTED,
+        at=text_of(package.get("LastModifiedTime") or package["CreationTime"]),
+        by=_who(package, description),
+        reason=description,
+        shadow=package.get("CustomerMetadataProperties", {}).get(MODE_PROPERTY) == SHADOW,
+    )
+
+
+def _removed(arn: str, known: dict[int, Decision]) -> Decision | None:
+    """A version that is gone from the registry cannot be deployed again."""
+    version = int(arn.rpartition("/")[2])
+    if version not in known:
+        return None
+    now = text_of(datetime.now(UTC))
+    return Decision(version, arn, REJECTED, now, "", "the version was removed from the registry")
+
+
+def _who(package: dict[str, Any], description: str) -> str:
+    """The caller whom the registry remembers, else whom the description names."""
+    identity = package.get("LastModifiedBy", {})
+    name = identity.get("UserProfileName") or identity.get("IamIdentity", {}).get("Arn")
+    if name:
+        return str(name)
+    found = _BY.search(description)
+    return found["name"] if found else "unknown"

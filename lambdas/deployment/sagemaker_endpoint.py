@@ -1,0 +1,170 @@
+"""The endpoint, its configurations and its models: what is asked of SageMaker, and how its answers read.
+
+Runs in Lambda. Every name derives from the version and the settings, so that making something twice makes it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from lambdas.deployment.target import Target
+
+VARIANT, SHADOW_VARIANT = "AllTraffic", "Shadow"
+PACKAGE_TAG = "scones:model-package-arn"
+# What the serving code reads of itself; the package's own variables stay beside these.
+VERSION_VARIABLE = "SCONES_MODEL_VERSION"
+PACKAGE_VARIABLE = "SCONES_MODEL_PACKAGE_ARN"
+IN_PROGRESS = {"Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting"}
+# API reference, BlueGreenUpdatePolicy: at least 600 s and more than all waits; starting instances takes minutes too.
+MIN_TIMEOUT_S, STARTING_S = 600, 1800
+
+
+class NameTaken(Exception):  # noqa: N818  # an error name in the function's log and metrics
+    """A model of the wanted name serves another package."""
+
+
+def model_name(where: Target, version: int) -> str:
+    return f"{where.endpoint}-v{version}"
+
+
+def config_settings(where: Target, version: int, shadow_version: int = 0) -> dict[str, Any]:
+    """CreateEndpointConfig without name and tags: one variant, all of its traffic captured, perhaps a shadow of it."""
+    settings: dict[str, Any] = {
+        "ProductionVariants": [_variant(where, VARIANT, version)],
+        "DataCaptureConfig": {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": 100,
+            "DestinationS3Uri": where.capture_uri,
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            # Without it the answers would be captured as base64.
+            "CaptureContentTypeHeader": {
+                "JsonContentTypes": ["application/json"],
+                "CsvContentTypes": ["text/csv"],
+            },
+        },
+    }
+    if shadow_version:
+        settings["ShadowProductionVariants"] = [_variant(where, SHADOW_VARIANT, shadow_version)]
+    return settings
+
+
+def _variant(where: Target, name: str, version: int) -> dict[str, Any]:
+    variant: dict[str, Any] = {
+        "VariantName": name,
+        "ModelName": model_name(where, version),
+        "InitialVariantWeight": 1.0,
+    }
+    if where.settings.serverless:
+        capacity = {
+            "MemorySizeInMB": where.settings.serverless_memory_mb,
+            "MaxConcurrency": where.settings.serverless_max_concurrency,
+        }
+        return {**variant, "ServerlessConfig": capacity}
+    count = where.settings.initial_instance_count if name == VARIANT else 1
+    return {**variant, "InitialInstanceCount": count, "InstanceType": where.instance_type}
+
+
+def config_name(where: Target, version: int, package_arn: str, shadow_version: int = 0) -> str:
+    document = {**config_settings(where, version, shadow_version), "ModelPackageArn": package_arn}
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{model_name(where, version)}-{digest}"
+
+
+def version_of(where: Target, config: str) -> int:
+    """The version that a configuration of ours serves; 0 for one of somebody else."""
+    found = re.fullmatch(re.escape(where.endpoint) + r"-v(\d+)-[0-9a-f]{8}", config)
+    return int(found[1]) if found else 0
+
+
+def update_options(where: Target, alarms: list[str], *, back: bool, keep_scale: bool) -> dict[str, Any]:
+    """UpdateEndpoint without names: a canary before the rest, undone by alarms. The way back is one step, at once."""
+    options: dict[str, Any] = {}
+    if keep_scale:
+        # Else autoscaling's instances would be given up with the old fleet.
+        options["RetainAllVariantProperties"] = True
+        options["ExcludeRetainedVariantProperties"] = [{"VariantPropertyType": "DataCaptureConfig"}]
+    settings = where.settings
+    if settings.serverless:
+        return options  # shifts at once: traffic is no matter of instances there
+    routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+    # TrafficRoutingConfig: a canary is at most half of the instances, so of one instance there is none.
+    if not back and settings.canary_percent and settings.initial_instance_count > 1:
+        size = {"Type": "CAPACITY_PERCENT", "Value": settings.canary_percent}
+        routing = {"Type": "CANARY", "WaitIntervalInSeconds": settings.canary_wait_s, "CanarySize": size}
+    bake_s = 0 if back else settings.bake_s
+    waits_s = routing["WaitIntervalInSeconds"] + bake_s
+    deployment: dict[str, Any] = {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": routing,
+            "TerminationWaitInSeconds": bake_s,
+            "MaximumExecutionTimeoutInSeconds": max(MIN_TIMEOUT_S, waits_s + STARTING_S),
+        }
+    }
+    if alarms and not back:
+        deployment["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in alarms]}
+    return {**options, "DeploymentConfig": deployment}
+
+
+def describe_endpoint(sagemaker: Any, name: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = sagemaker.describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if says(error, "could not find"):
+            return None
+        raise
+    return found
+
+
+def create_model(sagemaker: Any, where: Target, version: int, package_arn: str) -> None:
+    """The package's container, told what it serves, so that each of its answers can say so."""
+    name = model_name(where, version)
+    environment = {VERSION_VARIABLE: str(version), PACKAGE_VARIABLE: package_arn}
+    try:
+        sagemaker.create_model(
+            ModelName=name,
+            PrimaryContainer={"ModelPackageName": package_arn, "Environment": environment},
+            ExecutionRoleArn=where.role_arn,
+            Tags=tags(package_arn),
+        )
+    except ClientError as error:
+        if not says(error, "already exist"):
+            raise
+        found = sagemaker.describe_model(ModelName=name)
+        if found.get("PrimaryContainer", {}).get("ModelPackageName") != package_arn:
+            raise NameTaken(f"model {name} exists and serves another package than {package_arn}; delete it") from error
+
+
+def create_config(sagemaker: Any, where: Target, name: str, package_arn: str, versions: tuple[int, int]) -> None:
+    """The name carries a digest of the settings, so one that exists is the same."""
+    settings = config_settings(where, *versions)
+    try:
+        sagemaker.create_endpoint_config(EndpointConfigName=name, Tags=tags(package_arn), **settings)
+    except ClientError as error:
+        if not says(error, "already exist"):
+            raise
+
+
+def delete_made(sagemaker: Any, kind: str, name: str) -> None:
+    """Delete a model or a configuration, which may be gone already."""
+    try:
+        if kind == "model":
+            sagemaker.delete_model(ModelName=name)
+        else:
+            sagemaker.delete_endpoint_config(EndpointConfigName=name)
+    except ClientError as error:
+        if not says(error, "could not find"):
+            raise
+
+
+def tags(package_arn: str) -> list[dict[str, str]]:
+    return [{"Key": PACKAGE_TAG, "Value": package_arn}]
+
+
+def says(error: ClientError, words: str) -> bool:
+    """SageMaker answers ValidationException for many things, so only the message tells (`Could not find ...`)."""
+    return words in error.response["Error"].get("Message", "").lower()

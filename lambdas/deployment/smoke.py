@@ -1,0 +1,109 @@
+"""The smoke test: a few known images, and the answers that the version gave in its evaluation.
+
+Runs in Lambda. Reads ``smoke.json``, which the evaluation wrote beside the document that the model package names, and
+asks the endpoint. The requests carry an inference id by which reports leave them out.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+
+INFERENCE_ID = "smoke-test"  # `monitoring.capture_line` knows it
+FILE = "smoke.json"
+PACKAGE_ATTRIBUTE = "model_package_arn="
+# Between processors and versions of the runtime, answers differ in the fifth place; another model differs by far more.
+TOLERANCE = 0.05
+ATTEMPTS, PAUSE_S = 3, 1.0
+_ABSENT = {"NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403"}
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """``passed`` is None when there was nothing to test with; ``text`` says what came out."""
+
+    passed: bool | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Asker:
+    """The clients, and the endpoint that is asked."""
+
+    sagemaker: Any
+    s3: Any
+    runtime: Any
+    endpoint: str
+    sleep: Callable[[float], None] = time.sleep
+
+    def test(self, package_arn: str) -> Smoke:
+        """Ask for every image of the version's smoke test."""
+        document = self._document(package_arn)
+        if isinstance(document, str):
+            return Smoke(None, document)
+        images = document["images"]
+        faults = [fault for image in images if (fault := self._fault(image, package_arn))]
+        if faults:
+            return Smoke(False, f"{len(faults)} of {len(images)} known images failed: {faults[0]}")
+        return Smoke(True, f"{len(images)} of {len(images)} known images answered as in the evaluation")
+
+    def _document(self, package_arn: str) -> Any:
+        package = self.sagemaker.describe_model_package(ModelPackageName=package_arn)
+        quality = package.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
+        uri = quality.get("S3Uri", "")
+        if not uri:
+            return "not tested: the version was registered without an evaluation"
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        place = f"{key.rpartition('/')[0]}/{FILE}"
+        try:
+            return json.loads(self.s3.get_object(Bucket=bucket, Key=place)["Body"].read())
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _ABSENT:
+                raise
+            return f"not tested: there is no s3://{bucket}/{place}"
+
+    def _fault(self, image: dict[str, Any], package_arn: str) -> str:
+        """Why an image's answer will not do; empty when it will."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                answer = self.runtime.invoke_endpoint(
+                    EndpointName=self.endpoint,
+                    Body=base64.b64decode(image["data"]),
+                    ContentType=image["content_type"],
+                    Accept="application/json",
+                    InferenceId=f"{INFERENCE_ID}-{image['name'][-40:]}",
+                )
+                body = answer["Body"].read()
+            except (ClientError, ConnectionError, HTTPClientError) as error:
+                if attempt == ATTEMPTS:
+                    return f"{image['name']}: {error}"
+                self.sleep(PAUSE_S)
+                continue
+            return difference(image, body, answer.get("CustomAttributes", ""), package_arn)
+        raise AssertionError("every attempt returns or is the last")
+
+
+def difference(image: dict[str, Any], body: bytes, attributes: str, package_arn: str) -> str:
+    """How an answer differs from the evaluation's; empty when it does not."""
+    told = [part.strip().removeprefix(PACKAGE_ATTRIBUTE) for part in attributes.split(";") if PACKAGE_ATTRIBUTE in part]
+    if told and told[0] != package_arn:
+        return f"{image['name']}: {told[0]} answered instead of {package_arn}"
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return f"{image['name']}: the answer is no JSON: {body[:60]!r}"
+    expected = image["probabilities"]
+    numbers = isinstance(found, list) and all(type(value) in (int, float) and math.isfinite(value) for value in found)
+    if not numbers or len(found) != len(expected):
+        return f"{image['name']}: expected {len(expected)} probabilities, got {str(found)[:60]}"
+    if max(abs(a - b) for a, b in zip(found, expected, strict=True)) > TOLERANCE:
+        rounded = [[round(value, 3) for value in values] for values in (expected, found)]
+        return f"{image['name']}: expected {rounded[0]} as in the evaluation, got {rounded[1]}"
+    return ""
