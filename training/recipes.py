@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,7 +20,6 @@ from training.loop import Epoch
 from training.member import TASKS
 from training.network import Ensemble, Network, Served
 from training.pretrained import FineTuned, load_fine_tuned
-from training.scratch import EXPECTED_TEMPERATURE
 from training.workers import Workers, read_results
 
 PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
@@ -56,7 +54,7 @@ def scratch(arguments: argparse.Namespace, workers: Workers, classes: int) -> Tr
     """Small networks, from random weights."""
     results = _run("scratch", arguments, workers)
     model = Ensemble([load_small(result["tensors"], classes) for result in results])
-    return Trained("scratch", model, results, partial(fit_temperature, expected=EXPECTED_TEMPERATURE))
+    return Trained("scratch", model, results, fit_temperature)
 
 
 def fine_tuned(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
