@@ -41,8 +41,9 @@ def encode_pngs(images: Pixels) -> Pixels:
     for channel in range(channels):  # four times as fast as all at once when they come as planes, as CIFAR's do
         pixels[..., channel] = images[..., channel]
     files[:, end + 8 :] = np.frombuffer(_chunk(b"IEND", b""), dtype=np.uint8)
-    files[:, end : end + 4] = _big_endian([isal_zlib.adler32(file[len(before) : end]) for file in files])
-    files[:, end + 4 : end + 8] = _big_endian([isal_zlib.crc32(file[data_at : end + 4]) for file in files])
+    flat, starts = files.reshape(-1).data, range(0, files.size, files.shape[1])  # an array per file costs as much again
+    files[:, end : end + 4] = _big_endian([isal_zlib.adler32(flat[at + len(before) : at + end]) for at in starts])
+    files[:, end + 4 : end + 8] = _big_endian([isal_zlib.crc32(flat[at + data_at : at + end + 4]) for at in starts])
     return files
 
 

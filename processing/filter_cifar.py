@@ -182,14 +182,15 @@ def _write_adopted(split: str) -> str:
 
 def _write_split(images: LabelledImages, classes: list[str], folder: Path, split: str) -> str:
     (folder / split).mkdir()
-    names = [f"{classes[label]}_{row:05d}.png" for label, row in zip(images.labels, images.rows, strict=True)]
+    labels = images.labels.tolist()
+    names = [f"{classes[label]}_{row:05d}.png" for label, row in zip(labels, images.rows.tolist(), strict=True)]
     digests = []
     with _opened_folder(folder / split) as descriptor:
         for part in images.parts():
             for name, png in zip(names[part], encode_pngs(images.pixels(images.rows[part])), strict=True):
-                _write_new(name, descriptor, png)
-                digests.append(f"{hashlib.sha256(png).hexdigest()}  {name}\n")
-    (folder / f"{split}.lst").write_text(format_rows(zip(images.labels.tolist(), names, strict=True)), encoding="utf-8")
+                _write_new(name, descriptor, png.data)
+                digests.append(f"{hashlib.sha256(png.data).hexdigest()}  {name}\n")
+    (folder / f"{split}.lst").write_text(format_rows(zip(labels, names, strict=True)), encoding="utf-8")
     return hashlib.sha256("".join(sorted(digests, key=_name_of)).encode()).hexdigest()
 
 
@@ -206,11 +207,11 @@ def _opened_folder(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _write_new(name: str, folder: int, content: Pixels) -> None:
+def _write_new(name: str, folder: int, content: memoryview) -> None:
     """Write a file that is not there yet; without the objects of `open`, which cost more than the file."""
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
     try:
-        os.write(descriptor, content.data)
+        os.write(descriptor, content)
     finally:
         os.close(descriptor)
 
