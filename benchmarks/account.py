@@ -52,9 +52,7 @@ def measure(url: str, server: psutil.Process) -> None:
     print(f"memory after the start        {server.memory_info().rss / 2**20:8.0f} MiB")
     print(f"ssm get-parameter             {median_ms(lambda: ssm.get_parameter(Name='value'), 300):8.1f} ms")
     print(f"  from {CLIENTS} threads              {rate(lambda: ssm.get_parameter(Name='value'), CALLS):8.0f} calls/s")
-    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    client(url, "iam").create_role(RoleName="benchmark", AssumeRolePolicyDocument=policy)
+    make_role(url)
     functions = clients["lambda"]
     arn = functions.create_function(
         FunctionName="echo", Runtime="python3.12", Role=ROLE, Handler="echo.handler", Code={"ZipFile": zipped()}
@@ -111,6 +109,23 @@ def zipped() -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("echo.py", ECHO)
     return buffer.getvalue()
+
+
+def make_role(url: str) -> None:
+    """The role of everything that is measured; policies that are checked are part of what is measured."""
+    services = ["lambda.amazonaws.com", "states.amazonaws.com", "sagemaker.amazonaws.com"]
+    trust = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
+    actions = {
+        "arn:aws:lambda:us-east-1:123456789012:function:*": "lambda:InvokeFunction",
+        "arn:aws:logs:us-east-1:123456789012:log-group:/aws/*": ["logs:CreateLogStream", "logs:PutLogEvents"],
+        "arn:aws:states:us-east-1:123456789012:*": "states:*",
+        "arn:aws:s3:::*": "s3:*",
+    }
+    statements = [{"Effect": "Allow", "Action": action, "Resource": arn} for arn, action in actions.items()]
+    documents = [json.dumps({"Version": "2012-10-17", "Statement": found}) for found in ([trust], statements)]
+    iam = client(url, "iam")
+    iam.create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument=documents[0])
+    iam.put_role_policy(RoleName=ROLE.rpartition("/")[2], PolicyName="measured", PolicyDocument=documents[1])
 
 
 def client(url: str, service: str) -> Any:

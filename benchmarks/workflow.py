@@ -24,7 +24,7 @@ from typing import Any
 from unittest import mock
 
 import psutil
-from account import ROLE, client, zipped
+from account import ROLE, client, make_role, zipped
 from loop import free_port
 
 from local_account import control
@@ -106,9 +106,7 @@ class Bench:
         with mock.patch.dict(os.environ, AWS_DISABLE_HOST_PREFIX_INJECTION="true"):
             self.states, self.s3 = client(url, "stepfunctions"), client(url, "s3")
         self._names = iter(range(sys.maxsize))  # plain moto takes one unnamed execution a machine
-        trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-        client(url, "iam").create_role(RoleName="benchmark", AssumeRolePolicyDocument=policy)
+        make_role(url)
         self.function = client(url, "lambda").create_function(
             FunctionName="echo", Runtime="python3.12", Role=ROLE, Handler="echo.handler", Code={"ZipFile": zipped()}
         )["FunctionArn"]
