@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from monitoring import capture_tail
 from monitoring.capture_columns import Columns, Malformed, Numbering, Segment, quote
 from monitoring.capture_line import Classes
+from monitoring.capture_tail import Parser
 from monitoring.capture_time import HOUR_US, microseconds
 
 UNKNOWN = "unknown"
@@ -115,11 +115,17 @@ class Reader:
 
     root: Path
     classes: Classes
+    buffer_bytes: int = BUFFER_BYTES
     files: list[str] = field(default_factory=list)
     columns: Columns = field(default_factory=Columns)
-    _buffer: bytearray = field(default_factory=lambda: bytearray(BUFFER_BYTES))
+    _parser: Parser = field(init=False)
+    _buffer: bytearray = field(init=False)
     _used: int = 0
     _segments: list[Segment] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._parser = Parser(self.classes)
+        self._buffer = bytearray(self.buffer_bytes)
 
     def read(self, path: str) -> tuple[int, int] | None:
         """Read a file: its size and `tail_digest` as read, or None when it is gone meanwhile.
@@ -140,7 +146,7 @@ class Reader:
 
     def flush(self) -> None:
         """Parse what the buffer holds."""
-        capture_tail.parse(self._buffer, self._segments, self.classes, self.columns)
+        self._parser.parse(self._buffer, self._segments, self.columns)
         self._segments = []
         self._used = 0
 
@@ -163,7 +169,7 @@ class Reader:
         size = os.fstat(descriptor).st_size
         with os.fdopen(os.dup(descriptor), "rb") as raw, gzip.GzipFile(fileobj=raw) as content:
             try:
-                while data := content.read1(BUFFER_BYTES // 4):
+                while data := content.read1(self.buffer_bytes // 4):
                     if len(data) >= len(self._buffer) - self._used - 1:
                         self._make_room(source, len(data))
                     self._buffer[self._used : self._used + len(data)] = data
@@ -198,8 +204,8 @@ class Reader:
             rest = self._skip(source, rest)
         if len(rest) + needed > len(self._buffer) // 2:
             self._buffer = bytearray(2 * max(len(self._buffer), len(rest) + needed))
-        elif len(self._buffer) > BUFFER_BYTES and len(rest) + needed < BUFFER_BYTES // 2:
-            self._buffer = bytearray(BUFFER_BYTES)
+        elif len(self._buffer) > self.buffer_bytes and len(rest) + needed < self.buffer_bytes // 2:
+            self._buffer = bytearray(self.buffer_bytes)
         self._buffer[: len(rest)] = rest
         source.start, source.pending, self._used = 0, len(rest), len(rest)
 

@@ -146,7 +146,8 @@ def input_bytes(document: dict[str, Any]) -> bytes | None:
 def media_type(header: Any) -> tuple[str, str]:
     """The media type in lower case and the charset (utf-8 unless said) of ``observedContentType``."""
     message = Message()
-    message["Content-Type"] = " ".join(str(header or "application/octet-stream").split())
+    text = " ".join(str(header or "application/octet-stream").split())
+    message["Content-Type"] = text.encode("ascii", "backslashreplace").decode()
     return message.get_content_type(), str(message.get_param("charset", "utf-8"))
 
 
@@ -158,7 +159,8 @@ def _answer(output: dict[str, Any]) -> list[Any] | dict[str, Any]:
         raise _unreadable(f"endpointOutput.data cannot be decoded as {charset}: {error}") from error
     if kind == "text/csv" or output.get("encoding") == "CSV":
         try:
-            return _single_row([row for row in csv.reader(text.splitlines()) if row])
+            cells: list[str] = _single_row([row for row in csv.reader(text.splitlines()) if row])
+            return cells
         except csv.Error as error:
             raise _unreadable(f"endpointOutput.data is not CSV: {error}") from error
     try:
@@ -168,7 +170,7 @@ def _answer(output: dict[str, Any]) -> list[Any] | dict[str, Any]:
     if isinstance(answer, list) and answer and all(isinstance(row, list | dict) for row in answer):
         answer = _single_row(answer)
     if isinstance(answer, dict) and isinstance(answer.get("probabilities"), list):
-        return dict(answer)
+        return answer
     if not isinstance(answer, list):
         raise _unreadable(f"endpointOutput.data: expected an array of probabilities, got {_kind(answer)}")
     return answer

@@ -8,7 +8,8 @@ exact, not a guess: the text between holds no quote, no backslash, no control ch
 which is checked, so it is the inside of one JSON string whatever stands around it. All fields are typed and unknown
 ones refused, so nothing of the rest goes unread either. Whatever looks unusual in any way (another layout, another
 charset, values near the edge of what is allowed) is left to `monitoring.capture_line`, which reads the whole line.
-`benchmarks/capture_fuzz.py` compares the two on adversarial lines.
+`benchmarks/capture_fuzz.py` compares the two on adversarial lines. Lines of one layout, which is nearly all, do not
+even come here one by one: see `monitoring.capture_layout`.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ import base64
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.capture_columns import Columns, Place, Segment, read_slowly
+from monitoring.capture_columns import Columns, Floats, Integers, Lines, Part, Place, Segment, read_slowly
+from monitoring.capture_layout import Fields, Layout, Matched, learn
 from monitoring.capture_line import SUM_TOLERANCE, Classes, media_type, package_version
-from monitoring.capture_time import LAST_TIME_US, times_us
+from monitoring.capture_time import LAST_TIME_US, times_of_characters, times_us
 
 # The name of the first "data" stands within so many bytes of a line's start, where the content type is not very long.
 HEAD_BYTES = 512
@@ -82,68 +85,72 @@ _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_answer = msgspec.json.Decoder(list[float] | _Verbose).decode
 
 
-def parse(buffer: bytearray, segments: list[Segment], classes: Classes, columns: Columns) -> None:
-    """Add what the segments' lines say to ``columns``."""
-    batch = _Batch(classes)
-    if segments:
-        batch.scan(buffer, segments)
-    batch.finish(buffer, columns)
+@dataclass
+class Parser:
+    """Reads buffers of lines; remembers the layout of those before."""
 
+    classes: Classes
+    layout: Layout | None = None
 
-class _Batch:
-    """The lines of one buffer: those read fast, and the places of those in doubt."""
+    def parse(self, buffer: bytearray, segments: list[Segment], columns: Columns) -> None:
+        """Add what the segments' lines say to ``columns``."""
+        if not segments:
+            return
+        lines = Lines.of(buffer, segments)
+        rest = np.arange(len(lines.ends))
+        columns.lines += len(rest)
+        doubtful: list[Place] = []
+        # Strings of a layout hold no backslash, nor does an image's text; verbose answers do, and are read below.
+        plain = buffer.find(b"\\", segments[0].start, segments[-1].end) < 0
+        if plain and self.layout is None and len(rest):
+            self.layout = _learn(buffer, lines, 0, self.classes)
+        if plain and self.layout is not None:
+            matched = self.layout.match(buffer, lines)
+            times = times_of_characters(matched.times)
+            sure = _sure(matched.probabilities, times)
+            columns.add(_matched_part(lines, matched, times, sure))
+            doubtful += [lines.place(at) for at in matched.at[~sure].tolist()]
+            rest = np.setdiff1d(rest, matched.at, assume_unique=True)
+            if 2 * len(rest) > len(lines.ends):  # the next buffer will look like this one
+                self.layout = _learn(buffer, lines, int(rest[-1]), self.classes)
+        if len(rest):
+            doubtful += self._decode(buffer, lines, rest, columns)
+        read_slowly(buffer, doubtful, self.classes, columns)
 
-    def __init__(self, classes: Classes) -> None:
-        self.classes = classes
-        self.lines = 0
-        self.event_ids: list[str] = []
-        self.inference_ids: list[str | None] = []
-        self.versions: list[str | None] = []
-        self.times: list[str] = []
-        self.values: list[list[float]] = []
-        self.places: list[Place] = []
-        """Segment, start and end in the buffer, and number of the line; one for each of ``values``."""
-        self.doubtful: list[Place] = []
-
-    def scan(self, buffer: bytearray, segments: list[Segment]) -> None:
-        first, last = segments[0].start, segments[-1].end
-        plain = buffer.find(b"\\", first, last) < 0
-        find, count, newlines = buffer.find, self.classes.count, []
-        for segment in segments:
-            position, end, number = segment.start, segment.end, segment.numbering.next
-            while position < end:
-                newline = find(b"\n", position, end)
-                newlines.append(newline)
-                place = (segment, position, newline, number)
-                try:
-                    if newline - position > SHORT_LINE_BYTES:
-                        opened = find(_DATA, position, position + HEAD_BYTES) + len(_DATA)
-                        closed = find(b'"', opened, newline)
-                        if opened < len(_DATA) or closed < 0 or not (plain or find(b"\\", opened, closed) < 0):
-                            raise _DoubtError
-                        line = _decode_line(buffer[position:opened] + buffer[closed:newline])
-                        if not line.captureData.endpointOutput.data:  # it was the answer that was cut
-                            line = _decode_line(buffer[position:newline])
-                    else:
-                        line = _decode_line(buffer[position:newline])
-                    answer, version = self._answer(line)
-                    metadata = line.eventMetadata
-                    if len(answer) != count or not metadata.eventId or metadata.inferenceId == "":
-                        raise _DoubtError
-                except (msgspec.MsgspecError, _DoubtError, ValueError, RecursionError):
-                    self.doubtful.append(place)
-                else:
-                    self.event_ids.append(metadata.eventId)
-                    self.inference_ids.append(metadata.inferenceId)
-                    self.times.append(metadata.inferenceTime)
-                    self.values.append(answer)
-                    self.versions.append(version)
-                    self.places.append(place)
-                position = newline + 1
-                number += 1
-            segment.numbering.next = number
-        self.lines = len(newlines)
-        self._check_text(buffer, first, newlines)
+    def _decode(self, buffer: bytearray, lines: Lines, rest: Integers, columns: Columns) -> list[Place]:
+        """Decode lines one by one; answers those in doubt."""
+        found: list[tuple[int, _Metadata, list[float], str | None]] = []
+        doubtful = []
+        for at in rest.tolist():
+            try:
+                if not lines.sure[at]:
+                    raise _DoubtError
+                line, _, _ = _cut_and_decode(buffer, int(lines.starts[at]), int(lines.ends[at]))
+                answer, version = self._answer(line)
+                metadata = line.eventMetadata
+                if len(answer) != self.classes.count or not metadata.eventId or metadata.inferenceId == "":
+                    raise _DoubtError
+                found.append((at, metadata, answer, version))
+            except (msgspec.MsgspecError, _DoubtError, ValueError, RecursionError):
+                doubtful.append(lines.place(at))
+        times = times_us([metadata.inferenceTime for _, metadata, _, _ in found])
+        values = np.array([answer for _, _, answer, _ in found], np.float64).reshape(-1, self.classes.count)
+        sure = _sure(values, times)
+        doubtful += [lines.place(found[number][0]) for number in np.flatnonzero(~sure).tolist()]
+        found = list(itertools.compress(found, sure.tolist()))
+        at = np.array([each[0] for each in found], np.int64)
+        columns.add(
+            Part(
+                [metadata.eventId for _, metadata, _, _ in found],
+                [metadata.inferenceId for _, metadata, _, _ in found],
+                [version for _, _, _, version in found],
+                lines.files(at),
+                lines.offsets(at),
+                times[sure],
+                values[sure],
+            )
+        )
+        return doubtful
 
     def _answer(self, line: _Line) -> tuple[list[float], str | None]:
         """The probabilities, and the model version where the line names it."""
@@ -158,44 +165,56 @@ class _Batch:
             return answer.probabilities, version
         return answer, version
 
-    def _check_text(self, buffer: bytearray, first: int, newlines: list[int]) -> None:
-        """Doubt every line with a control character or anything but ASCII; they may stand in the text cut out."""
-        text = np.frombuffer(buffer, np.int8)
-        text[newlines] = ord(" ")
-        clean = not newlines or text[first : newlines[-1]].min(initial=127) >= ord(" ")
-        text[newlines] = ord("\n")
-        if clean:
-            return
-        self._keep([text[start:end].min() >= ord(" ") for _, start, end, _ in self.places])
 
-    def _keep(self, sure: Iterable[bool]) -> None:
-        """Move every other line to the doubtful ones."""
-        kept = list(sure)
-        self.doubtful += itertools.compress(self.places, (not each for each in kept))
-        for name in ("event_ids", "inference_ids", "versions", "times", "values", "places"):
-            setattr(self, name, list(itertools.compress(getattr(self, name), kept)))
+def _cut_and_decode(buffer: bytearray, start: int, end: int) -> tuple[_Line, int, int]:
+    """The line without the image, and where that text starts and ends (0 and 0 where nothing was cut)."""
+    if end - start <= SHORT_LINE_BYTES:
+        return _decode_line(buffer[start:end]), 0, 0
+    opened = buffer.find(_DATA, start, start + HEAD_BYTES) + len(_DATA)
+    closed = buffer.find(b'"', opened, end)
+    if opened < len(_DATA) or closed < 0 or buffer.find(b"\\", opened, closed) >= 0:
+        raise _DoubtError
+    line = _decode_line(buffer[start:opened] + buffer[closed:end])
+    if not line.captureData.endpointOutput.data:  # it was the answer that was cut
+        return _decode_line(buffer[start:end]), 0, 0
+    return line, opened, closed
 
-    def finish(self, buffer: bytearray, columns: Columns) -> None:
-        values, times = self._numbers()
-        # In this form NaN is not sure.
-        sure = (values >= 0).all(axis=1) & (values <= 1).all(axis=1) & (times >= 0) & (times < LAST_TIME_US)
-        sure &= abs(values.sum(axis=1) - 1.0) <= SURE_TOLERANCE
-        if not sure.all():
-            self._keep(sure.tolist())
-            values, times = values[sure], times[sure]
-        columns.lines += self.lines
-        columns.event_ids += self.event_ids
-        columns.inference_ids += self.inference_ids
-        columns.versions += self.versions
-        columns.files += [segment.file for segment, _, _, _ in self.places]
-        columns.offsets += [segment.offset + start - segment.start for segment, start, _, _ in self.places]
-        columns.times_us.append(times)
-        columns.probabilities.append(values)
-        for place in self.doubtful:
-            read_slowly(bytes(buffer[place[1] : place[2]]), place, self.classes, columns)
 
-    def _numbers(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        return np.array(self.values, np.float64).reshape(-1, self.classes.count), times_us(self.times)
+def _learn(buffer: bytearray, lines: Lines, at: int, classes: Classes) -> Layout | None:
+    """The layout of one of the lines, if that is the usual one."""
+    start, end = int(lines.starts[at]), int(lines.ends[at])
+    try:
+        line, opened, closed = _cut_and_decode(buffer, start, end)
+        output, metadata = line.captureData.endpointOutput, line.eventMetadata
+        if not opened or not lines.sure[at] or metadata.customAttributes or not metadata.eventId:
+            return None
+        if metadata.inferenceId == "" or _answer_reader(output.encoding, output.observedContentType) is not None:
+            return None
+        fields = Fields(output.data, metadata.eventId, metadata.inferenceId, metadata.inferenceTime)
+        return learn(bytes(buffer[start:end]), opened - start, closed - start, fields, classes.count)
+    except (msgspec.MsgspecError, _DoubtError, ValueError):
+        return None
+
+
+def _sure(values: Floats, times: Integers) -> npt.NDArray[np.bool_]:
+    """Which predictions need no second look; in this form NaN does."""
+    inside = (values >= 0).all(axis=1) & (values <= 1).all(axis=1) & (times >= 0) & (times < LAST_TIME_US)
+    sure: npt.NDArray[np.bool_] = inside & (abs(values.sum(axis=1) - 1.0) <= SURE_TOLERANCE)
+    return sure
+
+
+def _matched_part(lines: Lines, matched: Matched, times: Integers, sure: npt.NDArray[np.bool_]) -> Part:
+    at = matched.at[sure]
+    absent = [None] * len(at)
+    return Part(
+        matched.event_ids[sure],
+        absent if matched.inference_ids is None else matched.inference_ids[sure],
+        absent,
+        lines.files(at),
+        lines.offsets(at),
+        times[sure],
+        matched.probabilities[sure],
+    )
 
 
 class _DoubtError(Exception):

@@ -14,6 +14,7 @@ MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR_US = 3_600_000_000
 LAST_TIME_US = 7_258_118_400_000_000  # 2200-01-01, the first moment of capture_line.LAST_YEAR
+TIME_CHARACTERS = 20
 _TIME = "2026-01-31T12:00:00Z"
 _DIGITS = np.array([character.isdigit() for character in _TIME])
 _BETWEEN = np.frombuffer(b"--T::Z", np.uint8)
@@ -36,15 +37,18 @@ def moment(time_us: int) -> datetime:
 
 def times_us(texts: list[str]) -> npt.NDArray[np.int64]:
     """Microseconds since 1970; -1 for what is no time."""
-    if not texts or set(map(len, texts)) != {len(_TIME)}:
-        return np.array([_time_us(text) for text in texts], np.int64)
-    try:
-        characters = np.frombuffer("".join(texts).encode("ascii"), np.uint8).reshape(-1, len(_TIME))
-    except UnicodeEncodeError:
-        return np.array([_time_us(text) for text in texts], np.int64)
+    joined = "".join(texts)
+    if texts and joined.isascii() and set(map(len, texts)) == {TIME_CHARACTERS}:
+        return times_of_characters(np.frombuffer(joined.encode(), np.uint8).reshape(-1, TIME_CHARACTERS))
+    return np.array([_time_us(text) for text in texts], np.int64)
+
+
+def times_of_characters(characters: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """The same for uint8 [n, TIME_CHARACTERS]: ASCII text of the usual width."""
     digits = characters[:, _DIGITS] - np.uint8(ord("0"))  # what stands before "0" wraps to more than 9
-    if (digits > 9).any() or (characters[:, ~_DIGITS] != _BETWEEN).any():
-        return np.array([_time_us(text) for text in texts], np.int64)
+    usual = (digits <= 9).all(axis=1) & (characters[:, ~_DIGITS] == _BETWEEN).all(axis=1)
+    if not usual.all():
+        return np.array([_time_us(row.tobytes().decode("ascii")) for row in characters], np.int64)
     year, month, day, hour, minute, second = (digits.astype(np.int64) @ _PLACE_VALUES).T
     months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
     days = months.astype("datetime64[D]").astype(np.int64) + day - 1

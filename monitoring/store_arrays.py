@@ -6,6 +6,7 @@ they were given one of its objects; that costs 50 MB and a third of a second, mo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,24 +37,48 @@ def column(table: pa.Table, name: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]
     return np.concatenate([np.empty(0, dtype), *(values(chunk, dtype) for chunk in table.column(name).chunks)])
 
 
-def text(texts: Sequence[str | None]) -> pa.Array:
+def text(given: Sequence[str | None]) -> pa.Array:
     """Of text, with nulls."""
-    known = ["" if each is None else each for each in texts]
+    known = ["" if each is None else each for each in given]
     joined = "".join(known)
     lengths = map(len, known) if joined.isascii() else (len(each.encode()) for each in known)
     ends = np.cumsum(np.fromiter(lengths, np.int64, len(known)))
     offsets = np.concatenate([np.zeros(1, np.int64), ends]).astype(np.int32)
-    valid = None if None not in texts else _bits(np.array([each is not None for each in texts]))
+    valid = None if None not in given else _bits(np.array([each is not None for each in given]))
     buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(joined.encode())]
     return pa.Array.from_buffers(pa.string(), len(known), buffers)
 
 
-def dictionary(indices: Sequence[int], texts: Sequence[str]) -> pa.Array:
+def texts(parts: Sequence[npt.NDArray[np.uint8] | Sequence[str | None]]) -> pa.Array:
+    """Of text in parts, each a list or, where all are of one width in ASCII, uint8 [n, width]."""
+    arrays = [_of_width(part) if isinstance(part, np.ndarray) else text(part) for part in _joined(parts)]
+    return pa.concat_arrays(arrays) if len(arrays) != 1 else arrays[0]
+
+
+def _joined(parts: Sequence[npt.NDArray[np.uint8] | Sequence[str | None]]) -> list[Any]:
+    """The same in few parts."""
+    result: list[Any] = []
+    for _, group in itertools.groupby(parts, lambda part: part.shape[1] if isinstance(part, np.ndarray) else None):
+        found: list[Any] = list(group)
+        whole = (
+            np.concatenate(found) if isinstance(found[0], np.ndarray) else list(itertools.chain.from_iterable(found))
+        )
+        result.append(whole)
+    return result or [[]]
+
+
+def _of_width(characters: npt.NDArray[np.uint8]) -> pa.Array:
+    count, width = characters.shape
+    offsets = np.arange(count + 1, dtype=np.int32) * width
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(characters))]
+    return pa.Array.from_buffers(pa.string(), count, buffers)
+
+
+def dictionary(at: npt.NDArray[np.int32], values_: Sequence[str]) -> pa.Array:
     """Of text that is one of a few values; an index of -1 is null."""
-    at = np.array(indices, np.int32)
     valid = None if (at >= 0).all() else _bits(at >= 0)
     codes = pa.Array.from_buffers(pa.int32(), len(at), [valid, pa.py_buffer(np.maximum(at, 0))])
-    return pa.DictionaryArray.from_arrays(codes, text(texts))
+    return pa.DictionaryArray.from_arrays(codes, text(values_))
 
 
 def _bits(given: npt.NDArray[np.bool_]) -> pa.Buffer:

@@ -59,20 +59,22 @@ def schema(class_count: int) -> pa.Schema:
 
 def table(columns: Columns, files: list[str], class_count: int) -> pa.Table:
     """The predictions in ``columns`` as rows."""
-    times = np.concatenate([np.empty(0, np.int64), *columns.times_us])
-    scores = np.concatenate([np.empty((0, class_count)), *columns.probabilities])
-    versions = sorted({version for version in columns.versions if version is not None})
+    parts = columns.parts
+    scores = np.concatenate([np.empty((0, class_count)), *(part.probabilities for part in parts)])
+    offsets = np.concatenate([np.empty(0, np.int64), *(part.offsets for part in parts)])
+    all_versions = [version for part in parts for version in part.versions]
+    versions = sorted({version for version in all_versions if version is not None})
     place: dict[str | None, int] = {version: at for at, version in enumerate(versions)}
     arrays = [
-        store_arrays.text(columns.event_ids),
-        store_arrays.text(columns.inference_ids),
-        store_arrays.numbers(times, TIME),
+        store_arrays.texts([part.event_ids for part in parts]),
+        store_arrays.texts([part.inference_ids for part in parts]),
+        store_arrays.numbers(columns.times_us, TIME),
         pa.FixedSizeListArray.from_arrays(store_arrays.numbers(scores.ravel(), pa.float64()), class_count),
         store_arrays.numbers(scores.argmax(axis=1).astype(np.int32), pa.int32()),
         store_arrays.numbers(scores.max(axis=1, initial=0.0), pa.float64()),
-        store_arrays.dictionary([place.get(version, -1) for version in columns.versions], versions),
-        store_arrays.dictionary(columns.files, files),
-        store_arrays.numbers(np.array(columns.offsets, np.int64), pa.int64()),
+        store_arrays.dictionary(np.array([place.get(each, -1) for each in all_versions], np.int32), versions),
+        store_arrays.dictionary(columns.files.astype(np.int32), files),
+        store_arrays.numbers(offsets, pa.int64()),
     ]
     return pa.Table.from_arrays(arrays, schema=schema(class_count))
 

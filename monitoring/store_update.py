@@ -141,7 +141,7 @@ class _Round:
         self.ledgers: dict[str, tuple[Folder, Ledger]] = {}
 
     def is_full(self, limit: int) -> bool:
-        return len(self.reader.columns) >= limit or len(self.files) >= ROUND_FILES
+        return self.reader.columns.records >= limit or len(self.files) >= ROUND_FILES
 
     def read(self, folder: Folder, ledger: Ledger, file: CaptureFile, path: str) -> None:
         status = self.reader.read(path)
@@ -172,13 +172,13 @@ class _Round:
     def _add_rows(
         self, columns: Columns, names: list[str], pieces: dict[Hour, Piece], elsewhere: dict[int, set[int | None]]
     ) -> None:
-        if not len(columns):
+        if not columns.records:
             return
         rows = store_hours.table(columns, names, self.task.store.classes.count)
         variants = sorted({_variant(read.folder) for read in self.files})
         number = {variant: at for at, variant in enumerate(variants)}
-        files = np.array(columns.files)
-        hours = np.concatenate(columns.times_us) // HOUR_US
+        files = columns.files
+        hours = columns.times_us // HOUR_US
         own = np.array([-1 if read.folder.hour is None else read.folder.hour for read in self.files])
         away = np.flatnonzero(hours != own[files])
         for file, hour in set(zip(files[away].tolist(), hours[away].tolist(), strict=True)):
