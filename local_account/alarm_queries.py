@@ -6,6 +6,7 @@ Runs in the server process. Refuses, when an alarm is made, what the account wou
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from moto.cloudwatch.models import Alarm, CloudWatchBackend, MetricAggregatedDat
 from local_account.alarm_evaluation import COMPARISONS, EXTRA_PERIODS, Rule, Sample, statistics
 from local_account.alarm_math import Expression, MathError, Series
 
+_STATISTIC = re.compile(r"SampleCount|Sum|Average|Minimum|Maximum|p(\d{1,2}(\.\d+)?|100)")
 Dimensions = tuple[tuple[str, str], ...]
 Key = tuple[str, str, Dimensions]  # namespace, name, dimensions
 
@@ -99,8 +101,19 @@ def check(name: str, request: dict[str, Any]) -> None:
         raise ValidationError(f"Alarm {name} needs a Threshold.")
     if request.get("metric_data_queries"):
         _check_math(name, request["metric_data_queries"])
-    elif not (request.get("statistic") or request.get("extended_statistic")):
+        return
+    statistic = request.get("statistic") or request.get("extended_statistic")
+    if not statistic:
         raise ValidationError(f"Alarm {name} needs a Statistic or an ExtendedStatistic.")
+    _check_statistic(name, statistic)
+
+
+def _check_statistic(name: str, statistic: str) -> None:
+    if not _STATISTIC.fullmatch(statistic):
+        raise ValidationError(
+            f"The stand-in account does not evaluate the statistic {statistic} of alarm {name}: it knows SampleCount, "
+            "Sum, Average, Minimum, Maximum and percentiles such as p99."
+        )
 
 
 def _check_math(name: str, given: list[Any]) -> None:
@@ -114,6 +127,9 @@ def _check_math(name: str, given: list[Any]) -> None:
         raise ValidationError(f"Exactly one query of alarm {name} must have ReturnData true.")
     if all(q.expression for q in queries):
         raise ValidationError(f"The metric math of alarm {name} names no metric.")
+    for query in queries:
+        if query.expression is None:
+            _check_statistic(name, query.statistic)
     if len({q.period_s for q in queries if q.expression is None}) > 1:
         raise ValidationError(f"The stand-in account evaluates metrics of one period, alarm {name} has several.")
     known: set[str] = set()

@@ -236,11 +236,13 @@ class AutoScaling(JsonService):
         self.changed()
 
     def _current(self, resource: str, *, settled: bool = False) -> int | None:
-        """The variant's instances; with ``settled`` None while the endpoint changes."""
+        """The variant's instances; with ``settled`` None while the endpoint changes, or is gone."""
         endpoint, name = _names(resource)
         try:
             found = self.account.client("sagemaker").describe_endpoint(EndpointName=endpoint)
         except ClientError as error:
+            if settled and "Could not find" in str(error):
+                return None  # it was deleted, and may be made again
             raise ServiceError(f"SageMaker endpoint {endpoint} cannot be scaled: {error}") from error
         if settled and found["EndpointStatus"] != "InService":
             return None

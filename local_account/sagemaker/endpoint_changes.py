@@ -99,8 +99,14 @@ class EndpointChanges:
         )
         try:
             rollout.forward()
+        except InterruptedRolloutError:
+            raise
         except RollbackError as error:
             self._roll_back(endpoint, rollout, str(error)[:MAX_REASON])
+            return
+        except Exception as error:  # a fault of ours must not leave two fleets
+            log.exception("update of endpoint %s", endpoint["EndpointName"])
+            self._roll_back(endpoint, rollout, f"The stand-in account failed: {error!r}"[:MAX_REASON])
             return
         with self._sagemaker.lock:
             endpoint["EndpointConfigName"], endpoint["_source"] = pending["config"], pending["source"]

@@ -141,6 +141,8 @@ def test_alarms_that_nothing_here_evaluates_are_refused(account: Any) -> None:
     for expression in ("ANOMALY_DETECTION_BAND(m1)", "RATE(m1)", "m1 +", "m1 / unknown", "[m1, m1]", "METRICS() / m1"):
         with pytest.raises(ClientError, match=r"metric math|cannot be read|refers to|several"):
             math_alarm(account, "cw-refused", {"m1": "Sum"}, expression)
+    with pytest.raises(ClientError, match="the statistic tm99"):
+        math_alarm(account, "cw-refused", {"m1": "tm99"}, "m1")
     with pytest.raises(ClientError, match="Exactly one query"):
         math_alarm(account, "cw-refused", {"m1": "Sum"}, "m1", ReturnData=False)
 
