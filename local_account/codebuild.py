@@ -7,6 +7,7 @@ Docker, batches, secrets of Secrets Manager) is refused when the project is made
 from __future__ import annotations
 
 import shutil
+import threading
 import uuid
 from typing import Any
 
@@ -42,7 +43,9 @@ _KNOWN_OVERRIDES = {"projectName", "sourceVersion", "environmentVariablesOverrid
 def install(account: Account) -> JsonService:
     """Build the service; builds that ran when the account stopped have failed."""
     service = CodeBuild(account)
-    shutil.rmtree(account.state_dir / "builds", ignore_errors=True)
+    # Beside the start: what a build installed may be tens of thousands of files.
+    for left in (account.state_dir / "builds").glob("*"):
+        threading.Thread(target=shutil.rmtree, args=(left,), kwargs={"ignore_errors": True}, daemon=True).start()
     for build in service.table("builds").values():
         if not build["buildComplete"]:
             build |= {"buildStatus": "FAULT", "buildComplete": True, "endTime": now(), "currentPhase": "COMPLETED"}

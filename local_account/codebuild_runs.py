@@ -76,10 +76,10 @@ class BuildRun:
         try:
             if self._phase("DOWNLOAD_SOURCE", self._prepare):
                 try:
-                    self._commands()
+                    went_through = self._commands()
                 finally:
                     self._end_shell()  # its whole output is in the log now
-                if not self._ended_by:
+                if went_through and not self._ended_by:
                     self._phase("UPLOAD_ARTIFACTS", self._upload)
             self._phase("FINALIZING", self._finalize)
         except Exception:
@@ -87,8 +87,8 @@ class BuildRun:
             self._ended_by = "FAULT"
         finally:
             timer.cancel()
-            shutil.rmtree(self._folder, ignore_errors=True)
             self._complete()
+            shutil.rmtree(self._folder, ignore_errors=True)  # takes seconds where packages were installed
 
     def _complete(self) -> None:
         failed = any(phase.get("phaseStatus") not in (None, "SUCCEEDED") for phase in self.build["phases"])
@@ -196,8 +196,8 @@ class BuildRun:
                 raise PhaseError("CLIENT_ERROR", f"parameter {parameter} cannot be read: {error}") from error
         return found
 
-    def _commands(self) -> None:
-        """The phases of the buildspec."""
+    def _commands(self) -> bool:
+        """The phases of the buildspec; False when one ended the build before its end."""
         for name in PHASES:
             phase = self._spec.phases.get(name, Phase()) if self._spec else Phase()
             if self._phase(name.upper(), partial(self._run_phase, name, phase)):
@@ -205,8 +205,9 @@ class BuildRun:
             if self._shell and not self._ended_by:
                 self._shell.run("export CODEBUILD_BUILD_SUCCEEDING=0")
             on_failure = phase.on_failure or ("CONTINUE" if name == "build" else "ABORT")
-            if self._ended_by or on_failure == "ABORT":
-                return
+            if self._ended_by or (on_failure == "ABORT" and name != PHASES[-1]):
+                return False
+        return True
 
     def _run_phase(self, name: str, phase: Phase) -> None:
         if phase.commands:

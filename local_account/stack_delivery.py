@@ -99,7 +99,33 @@ class ReportGroup(Kind):
         call_gone(place, "codebuild", "DeleteReportGroup", {"Arn": physical_id, **reports})
 
 
+class ModelPackageGroup(Kind):
+    """AWS::SageMaker::ModelPackageGroup with the policy that says which other accounts may read it."""
+
+    name = "ModelPackageGroupName"
+    replaced_by = frozenset({"ModelPackageGroupDescription"})
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        name = properties.get("ModelPackageGroupName") or place.generated_name(63)
+        request = without(properties, "ModelPackageGroupPolicy") | {"ModelPackageGroupName": name}
+        arn = str(call(place, "sagemaker", "CreateModelPackageGroup", request)["ModelPackageGroupArn"])
+        return self.update(place, arn, {}, properties)
+
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        group = {"ModelPackageGroupName": physical_id.rpartition("/")[2]}
+        if policy := new.get("ModelPackageGroupPolicy"):
+            call(place, "sagemaker", "PutModelPackageGroupPolicy", group | {"ResourcePolicy": policy})
+        elif old.get("ModelPackageGroupPolicy"):
+            call_gone(place, "sagemaker", "DeleteModelPackageGroupPolicy", group)
+        return Made(physical_id, {"ModelPackageGroupArn": physical_id, **group})
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        group = {"ModelPackageGroupName": physical_id.rpartition("/")[2]}
+        call_gone(place, "sagemaker", "DeleteModelPackageGroup", group)
+
+
 DELIVERY: dict[str, Kind] = {
+    "AWS::SageMaker::ModelPackageGroup": ModelPackageGroup(),
     "AWS::CodeBuild::Project": BuildProject(),
     "AWS::CodeBuild::ReportGroup": ReportGroup(),
     "AWS::CodeConnections::Connection": ApiKind(

@@ -12,18 +12,19 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import Result
 from typer.testing import CliRunner
 
 from scones.cli import app
-from tests.local.conftest import RunningAccount, start_account
+from tests.local.conftest import RunningAccount
 
 TIMEOUT_S = 120.0  # the machine may be busy with other tests
 BUCKET = "scones-delivery-123456789012-us-east-1"
@@ -193,16 +194,11 @@ def source_zip(switch: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def delivery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivery]:
-    folder = tmp_path_factory.mktemp("delivery")
-    account = start_account(folder / "account" / "state")
-    found = Delivery(account, folder / "switch")
-    try:
-        answer = found.scones("deploy")
-        assert answer.exit_code == 0, answer.output
-        yield found
-    finally:
-        account.stop()
+def delivery(account: RunningAccount, tmp_path_factory: pytest.TempPathFactory) -> Delivery:
+    found = Delivery(account, tmp_path_factory.mktemp("delivery") / "switch")
+    answer = found.scones("deploy")
+    assert answer.exit_code == 0, answer.output
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -324,3 +320,84 @@ def test_stopping_ends_the_build_with_all_its_processes(delivery: Delivery, deli
 
 def test_deploying_delivery_again_changes_nothing(delivery: Delivery) -> None:
     assert "up to date" in delivery.scones("deploy").stderr
+
+
+def test_a_connection_reaches_the_repository_that_its_tag_names(account: RunningAccount, tmp_path: Path) -> None:
+    name, client = "of-a-connection", account.client("codepipeline")
+    connections = account.client("codeconnections")
+    arn = connections.create_connection(ConnectionName="mine", ProviderType="GitHub")["ConnectionArn"]
+    account.client("s3").create_bucket(Bucket=name)
+    client.create_pipeline(pipeline=_connected_pipeline(name, _role(account, name), arn))
+
+    def source() -> dict[str, Any]:
+        """How the last source action ended."""
+        details = client.list_action_executions(pipelineName=name)["actionExecutionDetails"]
+        sources = [detail for detail in details if detail["stageName"] == "Source"]
+        return sources[0] if sources and sources[0]["status"] != "InProgress" else {}
+
+    refused = until(source)
+    assert "is PENDING: say which repository" in refused["output"]["executionResult"]["errorDetails"]["message"]
+
+    (tmp_path / "note.txt").write_text("committed")
+    identity = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.com"]
+    for command in (["init", "-q", "-b", "work"], ["add", "."], [*identity, "commit", "-q", "-m", "Begin"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    connections.tag_resource(ResourceArn=arn, Tags=[{"Key": "local-account:repository", "Value": str(tmp_path)}])
+    client.start_pipeline_execution(name=name)
+    found = until(lambda: (last := source()).get("status") == "Succeeded" and last)
+    assert found["output"]["outputVariables"]["CommitId"] == head.stdout.strip()
+    place = found["output"]["outputArtifacts"][0]["s3location"]
+    content = account.client("s3").get_object(Bucket=place["bucket"], Key=place["key"])["Body"].read()
+    assert zipfile.ZipFile(io.BytesIO(content)).read("note.txt") == b"committed"
+
+
+def _role(account: RunningAccount, name: str) -> str:
+    def document(**statement: Any) -> str:
+        return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
+
+    iam = account.client("iam")
+    trust = document(Principal={"Service": "codepipeline.amazonaws.com"}, Action="sts:AssumeRole")
+    arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    policy = document(Action=["codeconnections:UseConnection", "s3:PutObject"], Resource="*")
+    iam.put_role_policy(RoleName=name, PolicyName="work", PolicyDocument=policy)
+    return arn
+
+
+def _connected_pipeline(name: str, role: str, connection: str) -> dict[str, Any]:
+    def action(name: str, category: str, provider: str, **members: Any) -> dict[str, Any]:
+        kind = {"category": category, "owner": "AWS", "provider": provider, "version": "1"}
+        return {"name": name, "actionTypeId": kind, **members}
+
+    configuration = {"ConnectionArn": connection, "FullRepositoryId": "me/mine", "BranchName": "work"}
+    outputs = [{"name": "source"}]
+    source = action(
+        "Source", "Source", "CodeStarSourceConnection", configuration=configuration, outputArtifacts=outputs
+    )
+    return {
+        "name": name,
+        "roleArn": role,
+        "artifactStore": {"type": "S3", "location": name},
+        "stages": [
+            {"name": "Source", "actions": [source]},
+            {"name": "Approval", "actions": [action("Approve", "Approval", "Manual")]},
+        ],
+    }
+
+
+def test_what_is_not_done_here_is_refused_when_it_is_asked_for(account: RunningAccount) -> None:
+    pipeline = _connected_pipeline("refused", "arn:aws:iam::123456789012:role/any", "arn:aws:x")
+    pipeline["stages"][1]["actions"][0]["actionTypeId"] |= {"category": "Deploy", "provider": "ECS"}
+    client = account.client("codepipeline")
+    with pytest.raises(ClientError, match="Deploy by ECS is not done in the stand-in account"):
+        client.create_pipeline(pipeline=pipeline)
+    codebuild = account.client("codebuild")
+    environment = {"type": "WINDOWS_CONTAINER", "image": "x", "computeType": "BUILD_GENERAL1_SMALL"}
+    with pytest.raises(ClientError, match="no Windows, no Docker"):
+        codebuild.create_project(
+            name="refused",
+            source={"type": "NO_SOURCE", "buildspec": "version: 0.2\n"},
+            artifacts={"type": "NO_ARTIFACTS"},
+            environment=environment,
+            serviceRole="arn:aws:iam::123456789012:role/any",
+        )
