@@ -1,4 +1,4 @@
-"""Brings one CloudFormation stack to a template, through a change set, and deletes it. Knows nothing of the template.
+"""Brings one CloudFormation stack to a template, through a change set that somebody may look at, and deletes it.
 
 Runs on a laptop or in CodeBuild. Reads and changes the stack; reports each resource as it changes.
 """
@@ -7,26 +7,56 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from infrastructure.change_set import Change, changes
 from scones.errors import SconesError
 
 Progress = Callable[[str], None]
+Agree = Callable[[Sequence[Change]], bool]
 
 # The waits between two looks grow from the first to the last: short for the stand-in account, polite to AWS.
 FIRST_WAIT_SECONDS = 0.1
 LAST_WAIT_SECONDS = 5.0
 MAX_WAIT_SECONDS = 3600.0
 
+_BUSY = {
+    "CREATE_IN_PROGRESS",
+    "ROLLBACK_IN_PROGRESS",
+    "UPDATE_IN_PROGRESS",
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+    "UPDATE_ROLLBACK_IN_PROGRESS",
+    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+}
 _NO_CHANGES = ("didn't contain changes", "no updates are to be performed", "no changes to deploy")
 
 
 class StackError(SconesError):
     """A stack that cannot be brought to the template; the message carries the failed resource's reason."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a stack is brought to. ``template`` is the text itself, or the address of an object in S3 that holds it."""
+
+    template: str
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+    role_arn: str = ""
+    """With which CloudFormation makes the resources; without one, with the permissions of whoever deploys."""
+
+    def request(self) -> dict[str, Any]:
+        return {
+            ("TemplateURL" if self.template.startswith("https://") else "TemplateBody"): self.template,
+            "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in self.parameters.items()],
+            "Capabilities": ["CAPABILITY_IAM"],
+            "Tags": [{"Key": k, "Value": v} for k, v in self.tags.items()],
+            **({"RoleARN": self.role_arn} if self.role_arn else {}),
+        }
 
 
 @dataclass(frozen=True)
@@ -37,19 +67,20 @@ class Stack:
     client: Any
     sleep: Callable[[float], None] = time.sleep
 
-    def apply(
-        self, template: str, parameters: Mapping[str, str], tags: Mapping[str, str], progress: Progress
-    ) -> dict[str, str]:
-        """Create or update the stack; returns its outputs. Raises StackError when that fails."""
+    def apply(self, wanted: Wanted, progress: Progress, agree: Agree = lambda _: True) -> bool:
+        """Create or update the stack; False when ``agree`` says no to the changes. Raises StackError on a failure."""
         status = self._prepare(progress)
-        change_set = self._create_change_set(template, parameters, tags, kind="UPDATE" if status else "CREATE")
+        change_set = self._create_change_set(wanted, kind="UPDATE" if status else "CREATE")
         if change_set is None:
             progress(f"stack {self.name} is up to date")
-        else:
-            seen = self._event_ids() if status else set()
-            self.client.execute_change_set(ChangeSetName=change_set, StackName=self.name)
-            self._follow(seen, progress, done={"CREATE_COMPLETE", "UPDATE_COMPLETE"})
-        return self.outputs()
+            return True
+        if not agree(changes(self.client, change_set)):
+            self._forget(change_set, new=status is None)
+            return False
+        seen = self._event_ids() if status else set()
+        self.client.execute_change_set(ChangeSetName=change_set, StackName=self.name)
+        self._follow(seen, progress, done={"CREATE_COMPLETE", "UPDATE_COMPLETE"})
+        return True
 
     def delete(self, progress: Progress) -> bool:
         """Delete the stack and wait; False when there is none."""
@@ -58,6 +89,9 @@ class Stack:
             return False
         # By id: a deleted stack can no longer be described by its name.
         stack = Stack(found["StackId"], self.client, self.sleep)
+        if found["StackStatus"] in _BUSY:
+            progress(f"stack {self.name} is changing ({found['StackStatus']}): waiting for its end")
+            stack._wait_for_rest()
         seen = stack._event_ids()
         self.client.delete_stack(StackName=self.name)
         stack._follow(seen, progress, done={"DELETE_COMPLETE"})
@@ -88,23 +122,29 @@ class Stack:
             progress(f"stack {self.name} is left over from a failed attempt ({status}): deleting it first")
             self.delete(progress)
             return None
+        if status == "UPDATE_ROLLBACK_FAILED":
+            raise StackError(
+                f"stack {self.name} could not go back after a failed update ({status}): see its events, put right what"
+                f" they name, run `aws cloudformation continue-update-rollback --stack-name {self.name}`, deploy again"
+            )
         if str(status).endswith("_IN_PROGRESS"):
             raise StackError(f"stack {self.name} is changing already ({status}): wait for it and try again")
         return str(status)
 
-    def _create_change_set(
-        self, template: str, parameters: Mapping[str, str], tags: Mapping[str, str], kind: str
-    ) -> str | None:
+    def _forget(self, change_set: str, new: bool) -> None:
+        """Leave nothing of a change set that nobody wants: its first one also makes a stack, of nothing."""
+        self.client.delete_change_set(ChangeSetName=change_set, StackName=self.name)
+        if new:
+            self.client.delete_stack(StackName=self.name)
+
+    def _create_change_set(self, wanted: Wanted, kind: str) -> str | None:
         """The id of a change set that is ready to execute; None when nothing would change."""
         try:
             identifier: str = self.client.create_change_set(
                 StackName=self.name,
                 ChangeSetName=f"deploy-{uuid.uuid4().hex}",
                 ChangeSetType=kind,
-                TemplateBody=template,
-                Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
-                Capabilities=["CAPABILITY_IAM"],
-                Tags=[{"Key": k, "Value": v} for k, v in tags.items()],
+                **wanted.request(),
             )["Id"]
         except ClientError as error:
             if self._unchanged(error.response["Error"].get("Message", "")):
@@ -113,7 +153,7 @@ class Stack:
         for _ in self._looks(f"the change set of stack {self.name}"):
             found = self.client.describe_change_set(ChangeSetName=identifier, StackName=self.name)
             if found["Status"] == "FAILED":
-                self.client.delete_change_set(ChangeSetName=identifier, StackName=self.name)
+                self._forget(identifier, new=kind == "CREATE")
                 if self._unchanged(found.get("StatusReason", "")):
                     return None
                 raise StackError(f"CloudFormation refused the change set: {found.get('StatusReason', 'no reason')}")
@@ -143,6 +183,11 @@ class Stack:
         raise StackError(
             f"stack {self.name} ended as {status}: {failures[0] if failures else 'see its events for the reason'}"
         )
+
+    def _wait_for_rest(self) -> None:
+        for _ in self._looks(f"stack {self.name}"):
+            if not self._status().endswith("_IN_PROGRESS"):
+                return
 
     def _status(self) -> str:
         try:

@@ -1,13 +1,15 @@
 """Removes everything of a stage that costs money or takes up a name: what the stack made, and what was made beside it.
 
-Runs on a laptop. Deletes, in this order: endpoint, endpoint configurations, models, pipelines, model packages, the
-contents of the data bucket, the stack, the artifact bucket. Each part may be gone already.
+Runs on a laptop. Deletes, in this order: pipelines with the logs of their jobs, endpoint, endpoint configurations,
+models, model packages, the contents of the data bucket, the stack, logs that nobody else deletes, the artifact bucket.
+Each part may be gone already, or be half there.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -20,27 +22,93 @@ LOOK_SECONDS = 2.0
 STACK_ATTEMPTS = 3
 # DeleteObjects takes at most a thousand.
 _BATCH = 1000
+_JOBS = ("ProcessingJob", "TrainingJob", "TransformJob")
 
 
-def destroy(connection: Connection, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> list[str]:
-    """Remove the stage; returns what was removed, a line each."""
+# What stays, costs nothing, and cannot be deleted or goes by itself.
+KEPT = (
+    ("the records of jobs and pipeline executions", "SageMaker does not delete them; they cost nothing"),
+    (
+        "metrics and traces",
+        "CloudWatch keeps metrics for 15 months and X-Ray traces for 30 days; neither can be deleted",
+    ),
+)
+
+
+@dataclass
+class Removal:
+    """What was removed, a line each, and what was kept with the reason."""
+
+    removed: list[str] = field(default_factory=list)
+    kept: list[tuple[str, str]] = field(default_factory=list)
+
+
+def destroy(connection: Connection, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> Removal:
+    """Remove the stage."""
     names = connection.names
-    sagemaker, s3 = connection.client("sagemaker"), connection.client("s3")
-    removed: list[str] = []
+    sagemaker, s3, logs = connection.client("sagemaker"), connection.client("s3"), connection.client("logs")
+    done = Removal()
 
     def say(what: str) -> None:
-        removed.append(what)
+        done.removed.append(what)
         progress(f"removed {what}")
 
+    key = key_behind(connection.client("kms"), names.key_alias)
     for name in (names.training_pipeline, names.built_in_pipeline, names.monitoring_pipeline):
-        remove_pipeline(sagemaker, name, say, sleep)
+        remove_pipeline(sagemaker, logs, name, say, sleep)
     remove_endpoint(sagemaker, names.endpoint, say, sleep)
     remove_model_packages(sagemaker, names.model_package_group, say)
     remove_stack(Stack(names.stack, connection.client("cloudformation"), sleep), s3, names.data_bucket, say, progress)
-    if empty_bucket(s3, names.artifact_bucket, say):
-        s3.delete_bucket(Bucket=names.artifact_bucket)
-        say(f"bucket {names.artifact_bucket}")
-    return removed
+    for prefix in (f"/aws/sagemaker/Endpoints/{names.endpoint}", f"/aws/lambda/{names.prefix}-"):
+        remove_log_groups(logs, prefix, say)
+    # The data bucket is the stack's, unless CloudFormation gave it up in a deployment that failed half-way.
+    for bucket in (names.data_bucket, names.artifact_bucket):
+        if empty_bucket(s3, bucket, say):
+            s3.delete_bucket(Bucket=bucket)
+            say(f"bucket {bucket}")
+    if key:
+        done.kept.append(
+            (f"key {key}", "KMS deletes it in seven days; until then it costs nothing and can be restored")
+        )
+    if done.removed:
+        done.kept.extend(KEPT)
+    return done
+
+
+def key_behind(kms: Any, alias: str) -> str | None:
+    """The ARN of the stage's key; None when the alias does not exist."""
+    try:
+        found = kms.describe_key(KeyId=alias)["KeyMetadata"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NotFoundException":
+            raise
+        return None
+    return str(found["Arn"])
+
+
+def remove_log_groups(logs: Any, prefix: str, say: Progress) -> None:
+    """What functions and containers that have just been removed may still have written."""
+    pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
+    for name in [group["logGroupName"] for page in pages for group in page["logGroups"]]:
+        logs.delete_log_group(logGroupName=name)
+        say(f"log group {name}")
+
+
+def remove_job_logs(logs: Any, jobs: list[tuple[str, str]], say: Progress) -> None:
+    """The streams of jobs (kind, name): the groups hold those of every job in the account."""
+    removed = 0
+    for kind, name in jobs:
+        group = f"/aws/sagemaker/{kind}s"
+        try:
+            pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, logStreamNamePrefix=name)
+            streams = [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
+        except logs.exceptions.ResourceNotFoundException:
+            continue
+        for stream in streams:
+            logs.delete_log_stream(logGroupName=group, logStreamName=stream)
+        removed += len(streams)
+    if removed:
+        say(f"{removed} log streams of jobs")
 
 
 def remove_stack(stack: Stack, s3: Any, bucket: str, say: Progress, progress: Progress) -> None:
@@ -56,17 +124,19 @@ def remove_stack(stack: Stack, s3: Any, bucket: str, say: Progress, progress: Pr
                 raise
 
 
-def remove_pipeline(sagemaker: Any, name: str, say: Progress, sleep: Callable[[float], None]) -> None:
-    """Stop what runs, then delete the pipeline."""
+def remove_pipeline(sagemaker: Any, logs: Any, name: str, say: Progress, sleep: Callable[[float], None]) -> None:
+    """Stop what runs, then delete what its steps left and the pipeline."""
     if not _exists(sagemaker.describe_pipeline, PipelineName=name):
         return
     for execution in list(_running(sagemaker, name)):
         sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution)
     _wait_until(lambda: not list(_running(sagemaker, name)), f"the executions of pipeline {name}", sleep)
-    for model in list(_models(sagemaker, name)):
+    made = list(_made_by_steps(sagemaker, name))
+    for model in (found for kind, found in made if kind == "Model"):
         if _exists(sagemaker.describe_model, ModelName=model):
             sagemaker.delete_model(ModelName=model)
             say(f"model {model}")
+    remove_job_logs(logs, [(kind, job) for kind, job in made if kind in _JOBS], say)
     sagemaker.delete_pipeline(PipelineName=name)
     say(f"pipeline {name}")
 
@@ -81,12 +151,12 @@ def remove_endpoint(sagemaker: Any, name: str, say: Progress, sleep: Callable[[f
         say(f"endpoint {name}")
     for page in list(sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=name)):
         for config in page["EndpointConfigs"]:
-            if config["EndpointConfigName"].startswith(f"{name}-v"):
+            if config["EndpointConfigName"].startswith(f"{name}-"):
                 sagemaker.delete_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
                 say(f"endpoint configuration {config['EndpointConfigName']}")
     for page in list(sagemaker.get_paginator("list_models").paginate(NameContains=name)):
         for model in page["Models"]:
-            if model["ModelName"].startswith(f"{name}-v"):
+            if model["ModelName"].startswith(f"{name}-"):
                 sagemaker.delete_model(ModelName=model["ModelName"])
                 say(f"model {model['ModelName']}")
 
@@ -130,16 +200,17 @@ def _running(sagemaker: Any, pipeline: str) -> Iterator[str]:
                 yield execution["PipelineExecutionArn"]
 
 
-def _models(sagemaker: Any, pipeline: str) -> Iterator[str]:
-    """What Model steps of the pipeline made: nothing else knows whose they are."""
+def _made_by_steps(sagemaker: Any, pipeline: str) -> Iterator[tuple[str, str]]:
+    """The jobs and models of the pipeline's executions, as (kind, name): nothing else knows whose they are."""
     for page in sagemaker.get_paginator("list_pipeline_executions").paginate(PipelineName=pipeline):
         for execution in page["PipelineExecutionSummaries"]:
             pages = sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
                 PipelineExecutionArn=execution["PipelineExecutionArn"]
             )
             for step in (step for found in pages for step in found["PipelineExecutionSteps"]):
-                if "Model" in step.get("Metadata", {}):
-                    yield step["Metadata"]["Model"]["Arn"].rpartition("/")[2]
+                for kind, found in step.get("Metadata", {}).items():
+                    if kind in {*_JOBS, "Model"} and "Arn" in found:
+                        yield kind, found["Arn"].rpartition("/")[2]
 
 
 def _is_changing(sagemaker: Any, endpoint: str) -> bool:

@@ -7,13 +7,14 @@ connection's account, which is AWS or the stand-in account.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infrastructure.cloudformation import Progress, Stack, StackError
+from infrastructure.cloudformation import Agree, Progress, Stack, StackError, Wanted
 from infrastructure.deployment_parameters import deployment_parameters
 from infrastructure.removal import destroy
 from infrastructure.template import stage_template
@@ -26,13 +27,23 @@ from scones.settings import WorkflowSettings
 __all__ = ["StackError", "StackOutputs", "deploy", "destroy", "outputs"]
 
 
+# CreateChangeSet, TemplateBody; an object in S3 may have a million.
+MAX_TEMPLATE_BYTES = 51_200
+
+
 @dataclass(frozen=True)
 class StackOutputs:
     """What a deployed stage consists of, as far as other code has to know."""
 
     data_bucket: str
-    job_role_arn: str
+    pipeline_role_arn: str
+    processing_role_arn: str
+    training_role_arn: str
+    evaluation_role_arn: str
+    transform_role_arn: str
+    monitoring_role_arn: str
     model_role_arn: str
+    data_key_arn: str
     workflow_arn: str
     express_workflow_arn: str
     batch_workflow_arn: str
@@ -40,25 +51,46 @@ class StackOutputs:
     threshold_parameter: str
 
 
-def deploy(connection: Connection, progress: Progress) -> StackOutputs:
-    """Bring the stage to the repository's state. Raises StackError with one line when that fails."""
+def deploy(
+    connection: Connection, progress: Progress, agree: Agree = lambda _: True, *, plan: bool = False
+) -> StackOutputs | None:
+    """Bring the stage to the repository's state; None when ``agree`` says no to the stack's changes, or for a plan.
+
+    Raises StackError with one line when that fails.
+    """
     names = connection.names
-    ensure_artifact_bucket(connection.client("s3"), names.artifact_bucket, connection.settings.region, progress)
+    ensure_artifact_bucket(
+        connection.client("s3"), names.artifact_bucket, connection.settings.region, names.tags, progress
+    )
     built = build_artifacts(connection.settings.workflow)
     layer = image_layer(connection.settings.workflow.image_layer)
     uploaded = artifacts.upload([*built.all(), layer], connection.client("s3"), names.artifact_bucket)
     for key in uploaded:
         progress(f"uploaded s3://{names.artifact_bucket}/{key}")
+    found = Stack(names.stack, connection.client("cloudformation"))
+    wanted = Wanted(
+        template_source(connection.client("s3"), names.artifact_bucket, connection.settings.region),
+        template_parameters(connection, built, layer),
+        names.tags,
+        os.environ.get("SCONES_EXECUTION_ROLE", ""),  # CodeBuild's deploying role may do little itself
+    )
     with threshold.kept(connection, progress):
-        found = Stack(names.stack, connection.client("cloudformation")).apply(
-            stage_template(),
-            template_parameters(connection, built, layer),
-            {"project": names.project, "stage": names.stage},
-            progress,
-        )
-    outputs = _outputs(found)
-    deploy_pipelines(connection, built, outputs.job_role_arn, progress)
+        agreed = found.apply(wanted, progress, agree)
+    if plan or not agreed:
+        return None
+    outputs = _outputs(found.outputs())
+    deploy_pipelines(connection, built, outputs, progress)
     return outputs
+
+
+def template_source(s3: Any, bucket: str, region: str) -> str:
+    """The template's text, or, when it is too long for a request, the address of a copy in the artifact bucket."""
+    text = stage_template()
+    if len(text.encode()) <= MAX_TEMPLATE_BYTES:
+        return text
+    template = artifacts.document("templates/stage-{}.yaml", text)
+    artifacts.upload([template], s3, bucket)
+    return f"https://{bucket}.s3.{region}.amazonaws.com/{template.key}"
 
 
 def outputs(connection: Connection) -> StackOutputs:
@@ -82,6 +114,9 @@ def template_parameters(connection: Connection, built: Artifacts, layer: Artifac
 
     names, settings = connection.names, connection.settings
     return {
+        "ProductionAccountId": settings.delivery.production_account_id,
+        "SubnetIds": ",".join(settings.network.subnet_ids),
+        "SecurityGroupIds": ",".join(settings.network.security_group_ids),
         "BuiltInAlgorithmsAccount": algorithm_image(settings.region).partition(".")[0],
         "ArtifactBucketName": names.artifact_bucket,
         "SerializeImageKey": built.functions["serialize_image"].key,
@@ -96,6 +131,9 @@ def template_parameters(connection: Connection, built: Artifacts, layer: Artifac
         "DataBucketName": names.data_bucket,
         "DataKeyAlias": names.key_alias,
         "NotificationTopicName": names.notification_topic,
+        "NotificationEmail": settings.notifications.email,
+        "MonthlyBudgetUsd": f"{settings.cost.monthly_budget_usd:g}",
+        "NamePrefix": names.prefix,
         "SerializeImageName": names.function("serialize_image"),
         "ClassifyImageName": names.function("classify_image"),
         "FilterInferencesName": names.function("filter_inferences"),
@@ -117,7 +155,7 @@ def template_parameters(connection: Connection, built: Artifacts, layer: Artifac
     }
 
 
-def ensure_artifact_bucket(s3: Any, bucket: str, region: str, progress: Progress) -> None:
+def ensure_artifact_bucket(s3: Any, bucket: str, region: str, tags: Mapping[str, str], progress: Progress) -> None:
     """The bucket that must exist before the stack: private, encrypted, reached through TLS only."""
     try:
         s3.head_bucket(Bucket=bucket)
@@ -138,7 +176,12 @@ def ensure_artifact_bucket(s3: Any, bucket: str, region: str, progress: Progress
         },
     )
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(tls_only_policy(bucket)))
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tag_list(tags)})
     progress(f"created bucket {bucket}")
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def tls_only_policy(bucket: str) -> dict[str, Any]:
@@ -157,17 +200,25 @@ def tls_only_policy(bucket: str) -> dict[str, Any]:
     }
 
 
-def deploy_pipelines(connection: Connection, built: Artifacts, role_arn: str, progress: Progress) -> None:
+def deploy_pipelines(connection: Connection, built: Artifacts, found: StackOutputs, progress: Progress) -> None:
     """Create or update the SageMaker pipelines."""
     # Here, because they import the SageMaker SDK, which takes seconds.
     from pipelines import built_in_pipeline, monitoring_pipeline, training_pipeline
-    from pipelines.container_jobs import Deployment
+    from pipelines.container_jobs import Deployment, Roles
 
     names = connection.names
     deployment = Deployment(
         names=names,
         settings=connection.settings,
-        role_arn=role_arn,
+        roles=Roles(
+            pipeline=found.pipeline_role_arn,
+            processing=found.processing_role_arn,
+            training=found.training_role_arn,
+            evaluation=found.evaluation_role_arn,
+            transform=found.transform_role_arn,
+            monitoring=found.monitoring_role_arn,
+        ),
+        data_key_arn=found.data_key_arn,
         source_archive_uri=built.source.uri(names.artifact_bucket),
         source_digest=built.source.sha256,
     )
@@ -177,18 +228,22 @@ def deploy_pipelines(connection: Connection, built: Artifacts, role_arn: str, pr
         names.monitoring_pipeline: monitoring_pipeline.definition(deployment),
     }
     for name, definition in definitions.items():
-        change = upsert_pipeline(connection.client("sagemaker"), name, definition, role_arn)
+        change = upsert_pipeline(
+            connection.client("sagemaker"), name, definition, found.pipeline_role_arn, connection.names.tags
+        )
         progress(f"pipeline {name} {change}")
 
 
-def upsert_pipeline(sagemaker: Any, name: str, definition: str, role_arn: str) -> str:
+def upsert_pipeline(sagemaker: Any, name: str, definition: str, role_arn: str, tags: Mapping[str, str]) -> str:
     """``created``, ``updated`` or ``is up to date``."""
     try:
         found = sagemaker.describe_pipeline(PipelineName=name)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFound":
             raise
-        sagemaker.create_pipeline(PipelineName=name, PipelineDefinition=definition, RoleArn=role_arn)
+        sagemaker.create_pipeline(
+            PipelineName=name, PipelineDefinition=definition, RoleArn=role_arn, Tags=tag_list(tags)
+        )
         return "created"
     if json.loads(found["PipelineDefinition"]) == json.loads(definition) and found["RoleArn"] == role_arn:
         return "is up to date"
@@ -200,8 +255,14 @@ def _outputs(found: Mapping[str, str]) -> StackOutputs:
     try:
         return StackOutputs(
             data_bucket=found["DataBucketName"],
-            job_role_arn=found["JobRoleArn"],
+            pipeline_role_arn=found["PipelineRoleArn"],
+            processing_role_arn=found["ProcessingRoleArn"],
+            training_role_arn=found["TrainingRoleArn"],
+            evaluation_role_arn=found["EvaluationRoleArn"],
+            transform_role_arn=found["TransformRoleArn"],
+            monitoring_role_arn=found["MonitoringRoleArn"],
             model_role_arn=found["ModelRoleArn"],
+            data_key_arn=found["DataKeyArn"],
             workflow_arn=found["WorkflowArn"],
             express_workflow_arn=found["ExpressWorkflowArn"],
             batch_workflow_arn=found["BatchWorkflowArn"],

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 # Signing name -> moto's module of that service.
 MOTO_MODULES = {
+    "budgets": "budgets",
     "dynamodb": "dynamodb",
     "events": "events",
     "iam": "iam",

@@ -1,4 +1,4 @@
-"""CloudWatch Logs of the account: moto's, with the stream prefix of FilterLogEvents, which moto ignores."""
+"""CloudWatch Logs of the account: moto's, with the stream prefix of FilterLogEvents and keys that change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from local_account.account import Account
 
 
 def install(_account: Account) -> None:
-    """Filter by the streams that the request asks for."""
+    """Filter by the streams that the request asks for, and let a group's key change."""
+    from moto.logs.exceptions import ResourceNotFoundException
     from moto.logs.responses import LogsResponse
 
     filter_by_names = LogsResponse.filter_log_events
@@ -28,4 +29,13 @@ def install(_account: Account) -> None:
         )
         return json.dumps({"events": events, "nextToken": next_token, "searchedLogStreams": searched})
 
+    def set_key(self: Any, key: str | None) -> str:
+        group = self.logs_backend.groups.get(self._get_param("logGroupName"))
+        if group is None:
+            raise ResourceNotFoundException()
+        group.kms_key_id = key
+        return "{}"
+
     LogsResponse.filter_log_events = filter_log_events
+    LogsResponse.associate_kms_key = lambda self: set_key(self, self._get_param("kmsKeyId"))
+    LogsResponse.disassociate_kms_key = lambda self: set_key(self, None)

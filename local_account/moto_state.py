@@ -34,6 +34,7 @@ BACKENDS = {
     "monitoring": ("moto.cloudwatch.models", "cloudwatch_backends"),
     "sqs": ("moto.sqs.models", "sqs_backends"),
     "sns": ("moto.sns.models", "sns_backends"),
+    "budgets": ("moto.budgets.models", "budgets_backends"),
     "kms": ("moto.kms.models", "kms_backends"),
     "dynamodb": ("moto.dynamodb.models", "dynamodb_backends"),
 }

@@ -40,6 +40,7 @@ HOOKS = (
     "awslambda",
     "stepfunctions",
     "dynamodb",
+    "budgets",
 )
 
 

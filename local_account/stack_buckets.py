@@ -11,6 +11,7 @@ from local_account.stack_resources import Kind, Made, Place, Properties, Resourc
 class Bucket(Kind):
     """AWS::S3::Bucket: one call makes it, one more for each setting."""
 
+    has_tags = True
     name = "BucketName"
     replaced_by = frozenset({"ObjectLockEnabled"})
 
@@ -80,19 +81,6 @@ def _encryption(value: Properties) -> dict[str, Any]:
 
 def _lifecycle(value: Properties) -> dict[str, Any]:
     return {"Rules": [_lifecycle_rule(rule) for rule in value["Rules"]]}
-
-
-# Properties of a rule that the API spells or nests in another way.
-_MOVED = (
-    "Id",
-    "Prefix",
-    "TagFilters",
-    "ExpirationInDays",
-    "ExpirationDate",
-    "ExpiredObjectDeleteMarker",
-    "Transitions",
-    "NoncurrentVersionExpirationInDays",
-)
 
 
 def _lifecycle_rule(rule: Properties) -> dict[str, Any]:

@@ -10,16 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 from local_account.stack_buckets import Bucket, BucketPolicy
+from local_account.stack_budgets import Budget
 from local_account.stack_functions import Function, LayerVersion, Permission, StateMachine
 from local_account.stack_identity import ManagedPolicy, Policy, Role
+from local_account.stack_keys import Alias, Key
 from local_account.stack_resources import (
-    ApiKind,
     Kind,
     Made,
     Place,
     Properties,
     ResourceError,
-    as_text,
     call,
     call_gone,
     only,
@@ -31,6 +31,7 @@ from local_account.stack_tables import Table
 class Rule(Kind):
     """AWS::Events::Rule with its targets."""
 
+    has_tags = True
     name = "Name"
     replaced_by = frozenset({"EventBusName"})
 
@@ -66,15 +67,20 @@ class Rule(Kind):
 class LogGroup(Kind):
     """AWS::Logs::LogGroup with its retention."""
 
+    has_tags = True
     name = "LogGroupName"
 
     def create(self, place: Place, properties: Properties) -> Made:
         name = properties.get("LogGroupName") or place.generated_name(512)
         call(place, "logs", "CreateLogGroup", without(properties, "RetentionInDays") | {"LogGroupName": name})
-        return self.update(place, name, {}, properties)
+        return self.update(place, name, only(properties, "KmsKeyId"), properties)
 
     def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
         request: dict[str, Any] = {"LogGroupName": physical_id}
+        if "KmsKeyId" in new and old.get("KmsKeyId") != new["KmsKeyId"]:
+            call(place, "logs", "AssociateKmsKey", request | only(new, "KmsKeyId"))
+        elif "KmsKeyId" in old and "KmsKeyId" not in new:
+            call(place, "logs", "DisassociateKmsKey", request)
         if "RetentionInDays" in new:
             call(place, "logs", "PutRetentionPolicy", request | only(new, "RetentionInDays"))
         elif "RetentionInDays" in old:
@@ -88,6 +94,7 @@ class LogGroup(Kind):
 class Parameter(Kind):
     """AWS::SSM::Parameter."""
 
+    has_tags = True
     name = "Name"
 
     def create(self, place: Place, properties: Properties) -> Made:
@@ -106,6 +113,7 @@ class Parameter(Kind):
 class Pipeline(Kind):
     """AWS::SageMaker::Pipeline."""
 
+    has_tags = True
     name = "PipelineName"
 
     def create(self, place: Place, properties: Properties) -> Made:
@@ -135,6 +143,7 @@ class Pipeline(Kind):
 class Topic(Kind):
     """AWS::SNS::Topic with the subscriptions that it lists itself."""
 
+    has_tags = True
     name = "TopicName"
     replaced_by = frozenset({"FifoTopic", "Subscription"})
 
@@ -161,6 +170,7 @@ class Topic(Kind):
 class Queue(Kind):
     """AWS::SQS::Queue."""
 
+    has_tags = True
     name = "QueueName"
     replaced_by = frozenset({"FifoQueue"})
 
@@ -217,41 +227,14 @@ class AttachedPolicy(Kind):
             send(place, self._service, self._operation, {self._key: target, **request})
 
 
-class Key(ApiKind):
-    """AWS::KMS::Key."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "kms",
-            "CreateKey",
-            "ScheduleKeyDeletion",
-            "KeyId",
-            physical_id=lambda answer, _properties: str(answer["KeyMetadata"]["KeyId"]),
-            attributes=lambda answer, _p, _a: {
-                "Arn": answer["KeyMetadata"]["Arn"],
-                "KeyId": answer["KeyMetadata"]["KeyId"],
-            },
-        )
-
-    def create(self, place: Place, properties: Properties) -> Made:
-        policy = {"Policy": properties["KeyPolicy"]} if "KeyPolicy" in properties else {}
-        known = without(properties, "KeyPolicy", "EnableKeyRotation", "PendingWindowInDays")
-        made = super().create(place, known | policy)
-        if as_text(properties.get("EnableKeyRotation", False)) == "true":
-            call(place, "kms", "EnableKeyRotation", {"KeyId": made.physical_id})
-        return made
-
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
-        request = {"KeyId": physical_id, **only(properties, "PendingWindowInDays")}
-        call_gone(place, "kms", "ScheduleKeyDeletion", request)
-
-
 COMPOUNDS: dict[str, Kind] = {
     "AWS::DynamoDB::Table": Table(),
+    "AWS::Budgets::Budget": Budget(),
     "AWS::Events::Rule": Rule(),
     "AWS::IAM::ManagedPolicy": ManagedPolicy(),
     "AWS::IAM::Policy": Policy(),
     "AWS::IAM::Role": Role(),
+    "AWS::KMS::Alias": Alias(),
     "AWS::KMS::Key": Key(),
     "AWS::Lambda::Function": Function(),
     "AWS::Lambda::LayerVersion": LayerVersion(),

@@ -27,6 +27,7 @@ from local_account.stack_resources import (
 class Function(Kind):
     """AWS::Lambda::Function; the code is a zip in S3 or the text of ``index.py``."""
 
+    has_tags = True
     name = "FunctionName"
     replaced_by = frozenset({"PackageType"})
 
@@ -105,6 +106,7 @@ class Permission(Kind):
 class StateMachine(Kind):
     """AWS::StepFunctions::StateMachine: the definition as text, as an object or in S3, with its substitutions."""
 
+    has_tags = True
     name = "StateMachineName"
     replaced_by = frozenset({"StateMachineType"})
     _DEFINITION = ("Definition", "DefinitionString", "DefinitionS3Location", "DefinitionSubstitutions")

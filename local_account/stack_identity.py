@@ -11,6 +11,7 @@ from local_account.stack_resources import Kind, Made, Place, Properties, call, c
 class Role(Kind):
     """AWS::IAM::Role with its inline and attached policies."""
 
+    has_tags = True
     name = "RoleName"
     replaced_by = frozenset({"Path"})
     _APART = ("Policies", "ManagedPolicyArns")

@@ -40,6 +40,7 @@ def _sagemaker(resource: str, update: str = "", made_by: type[ApiKind] = ApiKind
         name=name,
         update=update,
         longest_name=63,
+        has_tags=True,
         key_of=lambda physical_id: physical_id.rpartition("/")[2],
         physical_id=lambda answer, _properties: str(answer[arn]),
         attributes=lambda answer, properties, _account: {arn: answer[arn], name: properties[name]},
@@ -56,6 +57,7 @@ KINDS: dict[str, Kind] = {
         "AlarmNames",
         name="AlarmName",
         update="PutMetricAlarm",
+        has_tags=True,
         update_key="AlarmName",
         longest_name=255,
         attributes=lambda _a, p, account: {"Arn": account.arn("cloudwatch", f"alarm:{p['AlarmName']}")},
@@ -77,7 +79,6 @@ KINDS: dict[str, Kind] = {
         name="Name",
         attributes=lambda a, p, _: {"Arn": a["EventBusArn"], "Name": p["Name"]},
     ),
-    "AWS::KMS::Alias": ApiKind("kms", "CreateAlias", "DeleteAlias", "AliasName", name="AliasName"),
     "AWS::Lambda::EventSourceMapping": ApiKind(
         "lambda",
         "CreateEventSourceMapping",
@@ -115,7 +116,6 @@ KINDS: dict[str, Kind] = {
     "AWS::SageMaker::Endpoint": _sagemaker("Endpoint", update="UpdateEndpoint", made_by=_EndpointKind),
     "AWS::SageMaker::EndpointConfig": _sagemaker("EndpointConfig"),
     "AWS::SageMaker::Model": _sagemaker("Model"),
-    "AWS::SageMaker::ModelPackageGroup": _sagemaker("ModelPackageGroup"),
 }
 
 

@@ -139,6 +139,7 @@ class StackRecord:
             if properties != current["Properties"]:
                 replaced = kind_of(declared["Type"]).needs_replacement(current["Properties"], properties)
                 change |= {"PhysicalResourceId": current["PhysicalResourceId"], "Scope": ["Properties"]}
+                change["Details"] = _details(current["Properties"], properties)
                 found.append(change | {"Action": "Modify", "Replacement": "True" if replaced else "False"})
         for logical, resource in self.resources.items():
             if logical not in wanted:
@@ -161,3 +162,16 @@ class StackRecord:
                 entry["ExportName"] = str(scope.resolve(output["Export"]["Name"]))
             found.append(entry)
         return found
+
+
+def _details(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Which properties differ; whether one alone would need a new resource is not told."""
+    return [
+        {
+            "Target": {"Attribute": "Properties", "Name": name},
+            "Evaluation": "Static",
+            "ChangeSource": "DirectModification",
+        }
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]

@@ -60,6 +60,8 @@ class Kind:
 
     name: str = ""
     replaced_by: frozenset[str] = frozenset()
+    has_tags: bool = False
+    """Whether ``create`` takes ``Tags``."""
 
     def create(self, place: Place, properties: Properties) -> Made:
         raise NotImplementedError
@@ -72,6 +74,15 @@ class Kind:
 
     def wait(self, place: Place, properties: Properties) -> None:
         """Return once what was created or updated is ready for use; raises ResourceError when it failed."""
+
+    def tagged(self, properties: Properties, stack_tags: list[dict[str, str]]) -> Properties:
+        """The properties with the tags of the stack, which go to whatever can have tags; its own ones count more."""
+        if not self.has_tags or not stack_tags:
+            return properties
+        own = properties.get("Tags") or []
+        own = [{"Key": k, "Value": v} for k, v in own.items()] if isinstance(own, Mapping) else own
+        taken = {tag["Key"] for tag in own}
+        return {**properties, "Tags": [*own, *(tag for tag in stack_tags if tag["Key"] not in taken)]}
 
     def needs_replacement(self, old: Properties, new: Properties) -> bool:
         return any(old.get(name) != new.get(name) for name in self.replaced_by | ({self.name} if self.name else set()))
@@ -181,10 +192,11 @@ class ApiKind(Kind):
         longest_name: int = 64,
         key_of: Callable[[str], str] = str,
         scope: str = "",
+        has_tags: bool = False,
         physical_id: Callable[[dict[str, Any], Properties], str] | None = None,
         attributes: Callable[[dict[str, Any], Properties, Account], dict[str, Any]] | None = None,
     ) -> None:
-        self.service, self.name = service, name
+        self.service, self.name, self.has_tags = service, name, has_tags
         self._create, self._update, self._delete = create, update, delete
         self._key, self._update_key, self._longest_name = key, update_key or key, longest_name
         self._key_of = key_of  # from the physical id to what the service calls it

@@ -15,6 +15,7 @@ _APART = ("PointInTimeRecoverySpecification", "TimeToLiveSpecification", "SSESpe
 class Table(Kind):
     """Its name, keys and attributes cannot change in place here (on AWS, keys cannot either)."""
 
+    has_tags = True
     name = "TableName"
     replaced_by = frozenset({"KeySchema", "AttributeDefinitions"})
 

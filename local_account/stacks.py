@@ -127,7 +127,7 @@ class Stack(StackRecord):
 
         def step() -> None:
             kind, place = kind_of(kind_name), self._place(logical)
-            self._made(logical, kind.create(place, properties))
+            self._made(logical, kind.create(place, kind.tagged(properties, self.record["Tags"])))
             kind.wait(place, {**properties, **self.resources[logical]["Attributes"]})
 
         self._step(logical, "CREATE", step)

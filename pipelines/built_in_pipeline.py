@@ -35,6 +35,8 @@ from pipelines.container_jobs import (
     VOLUME_GB,
     Deployment,
     OfflineSession,
+    network_options,
+    vpc_config,
 )
 from pipelines.model_steps import (
     IMAGE_CONTENT_TYPES,
@@ -115,7 +117,7 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any, manife
     }
     estimator = Estimator(
         image_uri=algorithm_image(assembly.region),
-        role=deployment.role_arn,
+        role=deployment.roles.training,
         instance_count=1,
         instance_type=parameters.training_instance_type,
         volume_size=VOLUME_GB,
@@ -130,10 +132,12 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any, manife
             "checkpoint_frequency": 1,
         },
         output_path=assembly.run_folder("model"),
+        output_kms_key=deployment.data_key_arn,
         disable_profiler=True,
         debugger_hook_config=False,
         sagemaker_session=assembly.session,
         **assembly.spot_options(dataset, ALGORITHM, *values.values()),
+        **network_options(deployment.settings.network),
     )
     folder = output_of(dataset, "dataset")
     # With its slash: without one, `.../train` would also name `.../train.lst`.
@@ -159,7 +163,8 @@ def model_package(assembly: Assembly, parameters: Parameters, archive: Any) -> M
     return Model(
         image_uri=algorithm_image(assembly.region),
         model_data=archive,
-        role=assembly.deployment.role_arn,
+        role=assembly.deployment.roles.transform,
+        vpc_config=vpc_config(assembly.deployment.settings.network),
         env={MODEL_CLASSES_VARIABLE: parameters.classes},
         sagemaker_session=assembly.session,
     )
@@ -185,6 +190,7 @@ def classify_test_images(assembly: Assembly, parameters: Parameters, dataset: An
         max_payload=1,
         accept="application/json",
         output_path=assembly.run_folder("predictions"),
+        output_kms_key=assembly.deployment.data_key_arn,
         sagemaker_session=assembly.session,
     )
     request = transformer.transform(

@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 from sagemaker import image_uris
+from sagemaker.network import NetworkConfig
 from sagemaker.processing import ProcessingInput, ProcessingOutput, Processor
 from sagemaker.workflow.execution_variables import ExecutionVariables
 from sagemaker.workflow.functions import Join
@@ -26,7 +27,7 @@ from sagemaker.workflow.retry import (
 from sagemaker.workflow.steps import CacheConfig, ProcessingStep
 
 from scones.names import Names
-from scones.settings import Settings
+from scones.settings import NetworkSettings, Settings
 
 # The newest PyTorch containers that this SDK version knows (tests/unit/test_training_pipeline.py compares).
 TRAINING_FRAMEWORK_VERSION = "2.8.0"
@@ -67,12 +68,25 @@ _NO_TELEMETRY = {
 
 
 @dataclass(frozen=True)
+class Roles:
+    """The ARN of a role for each kind of work; ``transform`` is the candidate model's in a batch transform."""
+
+    pipeline: str
+    processing: str
+    training: str
+    evaluation: str
+    transform: str
+    monitoring: str
+
+
+@dataclass(frozen=True)
 class Deployment:
-    """Where a pipeline runs and from which code."""
+    """Where a pipeline runs and from which code; ``data_key_arn`` is the KMS key that encrypts what jobs write."""
 
     names: Names
     settings: Settings
-    role_arn: str
+    roles: Roles
+    data_key_arn: str
     source_archive_uri: str
     source_digest: str
 
@@ -133,29 +147,30 @@ class ContainerJob:
 
 def processing_step(
     job: ContainerJob,
+    deployment: Deployment,
     *,
     session: Any,
     role_arn: str,
-    image_uri: str,
     instance_type: Any,
-    source_archive_uri: str,
     cache: bool = True,
     property_files: Sequence[Any] = (),
 ) -> Any:
     """The pipeline step that runs ``job``."""
     processor = Processor(
         role=role_arn,
-        image_uri=image_uri,
+        image_uri=training_image(deployment.settings.region, deployment.settings.pipeline.processing_instance_type),
         entrypoint=entrypoint(job.module),
         instance_count=1,
         instance_type=instance_type,
         volume_size_in_gb=VOLUME_GB,
         max_runtime_in_seconds=MAX_JOB_SECONDS,
+        output_kms_key=deployment.data_key_arn,
+        network_config=_network_config(deployment.settings.network),
         sagemaker_session=session,
     )
     request = processor.run(
         inputs=[
-            ProcessingInput(source=source_archive_uri, destination=CODE_FOLDER, input_name="code"),
+            ProcessingInput(source=deployment.source_archive_uri, destination=CODE_FOLDER, input_name="code"),
             *(
                 ProcessingInput(source=source, destination=f"/opt/ml/processing/input/{name}", input_name=name)
                 for name, source in job.inputs.items()
@@ -175,6 +190,27 @@ def processing_step(
         retry_policies=JOB_RETRIES,
         property_files=list(property_files) or None,
     )
+
+
+def _network_config(network: NetworkSettings) -> Any:
+    """Not isolated: see infrastructure/templates/stage/network.yaml."""
+    if not network.subnet_ids:
+        return None
+    return NetworkConfig(subnets=list(network.subnet_ids), security_group_ids=list(network.security_group_ids))
+
+
+def network_options(network: NetworkSettings) -> dict[str, Any]:
+    """The stage's own network, as options of an estimator."""
+    if not network.subnet_ids:
+        return {}
+    return {"subnets": list(network.subnet_ids), "security_group_ids": list(network.security_group_ids)}
+
+
+def vpc_config(network: NetworkSettings) -> dict[str, Any] | None:
+    """The stage's own network, as a model takes it."""
+    if not network.subnet_ids:
+        return None
+    return {"Subnets": list(network.subnet_ids), "SecurityGroupIds": list(network.security_group_ids)}
 
 
 def entrypoint(module: str) -> list[str]:

@@ -28,7 +28,6 @@ from pipelines.container_jobs import (
     Deployment,
     processing_step,
     run_folder,
-    training_image,
 )
 from scones.settings import Settings
 
@@ -83,14 +82,13 @@ class Assembly:
     def run_folder(self, name: str) -> Any:
         return run_folder(self.deployment.names.pipeline_runs_uri, name)
 
-    def processing_step(self, job: ContainerJob, **options: Any) -> Any:
+    def processing_step(self, job: ContainerJob, role_arn: str, **options: Any) -> Any:
         return processing_step(
             job,
+            self.deployment,
             session=self.session,
-            role_arn=self.deployment.role_arn,
-            image_uri=training_image(self.region, self.deployment.settings.pipeline.processing_instance_type),
+            role_arn=role_arn,
             instance_type=self.parameters.processing_instance_type,
-            source_archive_uri=self.deployment.source_archive_uri,
             **options,
         )
 
@@ -139,7 +137,7 @@ def filter_classes(assembly: Assembly, **options: Any) -> Any:
         inputs={"source": parameters.source_uri},
         outputs={"dataset": assembly.run_folder("dataset")},
     )
-    return assembly.processing_step(job, **options)
+    return assembly.processing_step(job, assembly.deployment.roles.processing, **options)
 
 
 def evaluate_model(assembly: Assembly, dataset: Any, answers: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -166,7 +164,8 @@ def evaluate_model(assembly: Assembly, dataset: Any, answers: Mapping[str, Any])
         outputs={"evaluation": assembly.run_folder("evaluation")},
     )
     # Never cached: which model is the champion is no argument of the step.
-    return assembly.processing_step(job, cache=False, property_files=[report]), report
+    role_arn = assembly.deployment.roles.evaluation
+    return assembly.processing_step(job, role_arn, cache=False, property_files=[report]), report
 
 
 def check_accuracy(assembly: Assembly, evaluation: Any, report: Any, *, passed: Any) -> Any:

@@ -16,7 +16,7 @@ from sagemaker.workflow.parameters import ParameterFloat, ParameterString
 from sagemaker.workflow.pipeline import Pipeline
 
 from pipelines import offline_sdk
-from pipelines.container_jobs import ContainerJob, Deployment, OfflineSession, processing_step, training_image
+from pipelines.container_jobs import ContainerJob, Deployment, OfflineSession, processing_step
 from scones.names import Names
 from scones.settings import Settings
 
@@ -83,10 +83,9 @@ def report_traffic(deployment: Deployment, parameters: Parameters, session: Any)
     )
     return processing_step(
         job,
+        deployment,
         session=session,
-        role_arn=deployment.role_arn,
-        image_uri=training_image(deployment.settings.region, deployment.settings.pipeline.processing_instance_type),
+        role_arn=deployment.roles.monitoring,
         instance_type=parameters.processing_instance_type,
-        source_archive_uri=deployment.source_archive_uri,
         cache=False,
     )

@@ -26,6 +26,7 @@ from pipelines.container_jobs import (
     Deployment,
     OfflineSession,
     inference_image,
+    network_options,
     training_image,
 )
 from pipelines.model_steps import (
@@ -100,7 +101,7 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any) -> Any
     estimator = PyTorch(
         entry_point="training/train.py",
         source_dir=deployment.source_archive_uri,
-        role=deployment.role_arn,
+        role=deployment.roles.training,
         image_uri=training_image(assembly.region, deployment.settings.pipeline.training_instance_type),
         instance_count=1,
         instance_type=parameters.training_instance_type,
@@ -108,11 +109,13 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any) -> Any
         max_run=MAX_JOB_SECONDS,
         hyperparameters={**values, "seed": parameters.seed},
         output_path=assembly.run_folder("model"),
+        output_kms_key=deployment.data_key_arn,
         metric_definitions=METRIC_DEFINITIONS,
         disable_profiler=True,
         debugger_hook_config=False,
         sagemaker_session=assembly.session,
         **assembly.spot_options(dataset, *values.values()),
+        **network_options(deployment.settings.network),
     )
     with assembly.session.telemetry_refused():
         request = estimator.fit(inputs={"dataset": TrainingInput(s3_data=output_of(dataset, "dataset"))})
@@ -131,7 +134,8 @@ def register_model(assembly: Assembly, parameters: Parameters, dataset: Any, arc
     package = Model(
         image_uri=inference_image(assembly.region, deployment.settings.pipeline.endpoint_instance_type),
         model_data=archive,
-        role=deployment.role_arn,
+        # The SDK asks for one; a model package has none.
+        role=deployment.roles.training,
         env={
             # Where the serving container looks for model_fn and its relatives: training puts them into the archive.
             "SAGEMAKER_PROGRAM": "inference.py",

@@ -72,7 +72,7 @@ def build(workflows: Mapping[str, str], root: Path = PROJECT_ROOT) -> Artifacts:
     return Artifacts(
         source=source_archive(root),
         functions={handler: function_zip(handler, root) for handler in handlers(root)},
-        documents={name: _artifact(f"workflows/{name}-{{}}.json", text.encode()) for name, text in workflows.items()},
+        documents={name: document(f"workflows/{name}-{{}}.json", text) for name, text in workflows.items()},
     )
 
 
@@ -168,6 +168,11 @@ def _read(root: Path, names: Iterable[str]) -> dict[str, bytes]:
         return {name: (root / name).read_bytes() for name in names}
     except FileNotFoundError as error:
         raise ArtifactError(f"a file that has to be uploaded does not exist: {error.filename}") from error
+
+
+def document(key_pattern: str, text: str) -> Artifact:
+    """A text to upload; ``key_pattern`` has a place for the digest."""
+    return _artifact(key_pattern, text.encode())
 
 
 def _artifact(key_pattern: str, data: bytes) -> Artifact:

@@ -21,12 +21,13 @@ from infrastructure.template import stage_template
 from local_account.errors import AccountError
 from scones import artifacts, demo, endpoint, executions, registry, screen
 from scones.artifacts import ArtifactError
-from scones.commands import Json, Stage, account, data, model, monitor, pipeline, review, threshold, workflow
+from scones.commands import Json, Stage, account, data, delivery, model, monitor, pipeline, review, threshold, workflow
 from scones.commands import endpoint as endpoint_commands
 from scones.commands.batch import OnLowConfidence, run_batch
 from scones.commands.data import DataPath, Sample
 from scones.commands.pipeline import Parameter, parse_parameters
-from scones.connection import connect, connect_deployed
+from scones.commands.stage import deploy, destroy
+from scones.connection import connect_deployed
 from scones.errors import SconesError
 from scones.executions import Outcome
 from scones.settings import PROJECT_ROOT, SettingsError
@@ -43,9 +44,12 @@ app.add_typer(model.app, name="model")
 app.add_typer(endpoint_commands.app, name="endpoint")
 app.add_typer(workflow.app, name="workflow")
 app.add_typer(threshold.app, name="threshold")
+app.add_typer(delivery.app, name="delivery")
 app.add_typer(review.app, name="review")
 app.add_typer(monitor.app, name="monitor")
 app.command(name="batch")(run_batch)
+app.command()(deploy)
+app.command()(destroy)
 
 _EXPECTED = (SconesError, SettingsError, ArtifactError, AccountError, ClientError, BotoCoreError, Boto3Error)
 
@@ -67,22 +71,6 @@ def demo_command(  # noqa: PLR0917 - typer reads options from the signature
     """Run the whole loop on a fresh stand-in account, then say where to look."""
     plan = demo.Plan(path, sample, images, seed, parse_parameters(parameter), report_dir, keep)
     demo.main(plan, json_file, stop=stop)
-
-
-@app.command()
-def deploy(stage: Stage = "local") -> None:
-    """Deploy the stack, the functions, the workflow and the pipelines. Doing it twice changes nothing."""
-    connection = connect(stage)
-    stack.deploy(connection, screen.say)
-
-
-@app.command()
-def destroy(stage: Stage = "local", yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask.")) -> None:
-    """Remove everything that the stage holds, images and models included."""
-    connection = connect(stage)
-    if not yes:
-        typer.confirm(f"Delete everything of {connection.names.prefix} in {connection.names.account_id}?", abort=True)
-    stack.destroy(connection, screen.say)
 
 
 @app.command()

@@ -30,6 +30,21 @@ class Names:
         return f"{self.project}-{self.stage}"
 
     @property
+    def tags(self) -> dict[str, str]:
+        """On everything that can have tags: bills are told apart by them."""
+        return {"project": self.project, "stage": self.stage, "deployment": self.prefix}
+
+    # Delivery spans the project's stages.
+    @property
+    def delivery(self) -> str:
+        """The stack, the pipeline and the topic."""
+        return f"{self.project}-delivery"
+
+    @property
+    def delivery_bucket(self) -> str:
+        return f"{self.delivery}-{self.account_id}-{self.region}"
+
+    @property
     def stack(self) -> str:
         return self.prefix
 

@@ -83,6 +83,42 @@ class ImageSettings:
 
 
 @dataclass(frozen=True)
+class NetworkSettings:
+    """The network of the stage's jobs, models and functions; without one they run in AWS's own."""
+
+    subnet_ids: tuple[str, ...] = ()
+    security_group_ids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.subnet_ids) != bool(self.security_group_ids):
+            raise SettingsError("network needs both subnet_ids and security_group_ids, or neither")
+
+
+@dataclass(frozen=True)
+class NotificationSettings:
+    """Who hears of alarms, deployments and costs."""
+
+    email: str = ""
+    """Gets a message that asks to confirm the subscription; nobody without it."""
+
+    def __post_init__(self) -> None:
+        if self.email and "@" not in self.email:
+            raise SettingsError(f"notifications.email must be an address, got {self.email!r}")
+
+
+@dataclass(frozen=True)
+class CostSettings:
+    """What the stage may cost."""
+
+    monthly_budget_usd: float = 100.0
+    """Of all that carries the stage's tags; told at 80 % and 100 %, and when the forecast is above it."""
+
+    def __post_init__(self) -> None:
+        if self.monthly_budget_usd <= 0:
+            raise SettingsError(f"cost.monthly_budget_usd must be above 0, got {self.monthly_budget_usd}")
+
+
+@dataclass(frozen=True)
 class WorkflowSettings:
     """How the inference workflow is built: its query language, what becomes of low confidence, and its functions."""
 
@@ -106,6 +142,29 @@ class WorkflowSettings:
 
 
 @dataclass(frozen=True)
+class DeliverySettings:
+    """The delivery pipeline in this stage's account: where its source comes from, which stages it deploys."""
+
+    source: str = "connection"
+    """``connection``: a repository behind CodeConnections; ``s3``: zips that `scones delivery start` uploads."""
+    repository: str = ""
+    """Owner and name, such as ``somebody/scones``."""
+    branch: str = "main"
+    connection_arn: str = ""
+    """A connection that exists; without it the delivery stack makes one."""
+    stages: tuple[str, ...] = ("staging", "production")
+    """The one that is deployed first, and the one that is deployed after the approval."""
+    production_account_id: str = ""
+    """An account that may read this stage's models and registry, to promote them into its own; none without it."""
+
+    def __post_init__(self) -> None:
+        if self.source not in ("connection", "s3"):
+            raise SettingsError(f"delivery.source must be connection or s3, got {self.source!r}")
+        if len(self.stages) != 2 or self.stages[0] == self.stages[1]:
+            raise SettingsError(f"delivery.stages must name two different stages, got {list(self.stages)}")
+
+
+@dataclass(frozen=True)
 class Settings:
     """One stage. ``endpoint_url`` and ``account_id`` are None on AWS, where the credentials decide."""
 
@@ -120,6 +179,10 @@ class Settings:
     workflow: WorkflowSettings = field(default_factory=WorkflowSettings)
     built_in: BuiltInSettings = field(default_factory=BuiltInSettings)
     endpoint: EndpointSettings = field(default_factory=EndpointSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    notifications: NotificationSettings = field(default_factory=NotificationSettings)
+    cost: CostSettings = field(default_factory=CostSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
     images: Mapping[str, ImageSettings] = field(default_factory=dict)
     """What the stand-in account runs for images that it cannot have, by the repository's name."""
 
@@ -159,7 +222,11 @@ class Settings:
         pipeline = _build(PipelineSettings, document.pop("pipeline", {}), f"{path} [pipeline]")
         workflow = _build(WorkflowSettings, document.pop("workflow", {}), f"{path} [workflow]")
         built_in = _build(BuiltInSettings, document.pop("built_in", {}), f"{path} [built_in]")
+        network = _build(NetworkSettings, document.pop("network", {}), f"{path} [network]")
+        notifications = _build(NotificationSettings, document.pop("notifications", {}), f"{path} [notifications]")
+        cost = _build(CostSettings, document.pop("cost", {}), f"{path} [cost]")
         endpoint = _build(EndpointSettings, document.pop("endpoint", {}), f"{path} [endpoint]")
+        delivery = _build(DeliverySettings, document.pop("delivery", {}), f"{path} [delivery]")
         images = {
             name: _build(ImageSettings, members, f"{path} [images.{name}]")
             for name, members in document.pop("images", {}).items()
@@ -169,6 +236,7 @@ class Settings:
             _check_url(document["endpoint_url"], f"{path}: endpoint_url (AWS_ENDPOINT_URL overrides it)")
         parts = {"pipeline": pipeline, "workflow": workflow, "built_in": built_in, "images": images}
         parts["endpoint"] = endpoint
+        parts |= {"network": network, "notifications": notifications, "cost": cost, "delivery": delivery}
         return _build(cls, {**document, "stage": stage, **parts}, str(path))
 
 
@@ -195,6 +263,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "Mapping[str, ImageSettings]": (dict,),
     "WorkflowSettings": (WorkflowSettings,),
     "EndpointSettings": (EndpointSettings,),
+    "NetworkSettings": (NetworkSettings,),
+    "NotificationSettings": (NotificationSettings,),
+    "CostSettings": (CostSettings,),
+    "DeliverySettings": (DeliverySettings,),
 }
 
 

@@ -19,14 +19,15 @@ ACCOUNT = "123456789012"
 
 def a_deployment() -> Any:
     """A `Deployment` with made-up values."""
-    from pipelines.container_jobs import Deployment  # the SDK takes seconds to import
+    from pipelines.container_jobs import Deployment, Roles  # the SDK takes seconds to import
 
     settings = Settings.load("production")
     names = Names.of(settings, ACCOUNT)
     return Deployment(
         names=names,
         settings=settings,
-        role_arn=f"arn:aws:iam::{ACCOUNT}:role/jobs",
+        roles=Roles(**{kind: f"arn:aws:iam::{ACCOUNT}:role/{kind}" for kind in Roles.__annotations__}),
+        data_key_arn=f"arn:aws:kms:us-east-1:{ACCOUNT}:key/data",
         source_archive_uri=f"s3://{names.artifact_bucket}/source/{'0' * 16}/source.tar.gz",
         source_digest="0" * 64,
     )

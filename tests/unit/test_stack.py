@@ -12,11 +12,31 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from infrastructure import removal, stack
-from infrastructure.cloudformation import Stack, StackError
+from infrastructure.change_set import Change, summary
+from infrastructure.cloudformation import Stack, StackError, Wanted
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/shop/1"
 CHANGE_SET = "arn:aws:cloudformation:us-east-1:123456789012:changeSet/deploy/1"
+CHANGES = [
+    {"Type": "Resource", "ResourceChange": change}
+    for change in (
+        {"Action": "Add", "LogicalResourceId": "Topic", "ResourceType": "AWS::SNS::Topic"},
+        {
+            "Action": "Modify",
+            "LogicalResourceId": "Bucket",
+            "PhysicalResourceId": "shop-bucket",
+            "ResourceType": "AWS::S3::Bucket",
+            "Replacement": "True",
+            "Scope": ["Properties", "Tags"],
+            "Details": [
+                {"Target": {"Attribute": "Properties", "Name": "BucketName", "RequiresRecreation": "Always"}},
+                {"Target": {"Attribute": "Tags", "RequiresRecreation": "Never"}},
+            ],
+        },
+        {"Action": "Remove", "LogicalResourceId": "Queue", "ResourceType": "AWS::SQS::Queue"},
+    )
+]
 NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
 
 
@@ -67,6 +87,7 @@ class Account:
         status: str = "CREATE_COMPLETE",
         reason: str = "",
         old_events: tuple[str, str, str] | None = None,
+        agreed: bool = True,
     ) -> None:
         self.stub.add_response(
             "create_change_set",
@@ -83,15 +104,20 @@ class Account:
         )
         expected = {"ChangeSetName": CHANGE_SET, "StackName": "shop"}
         self.stub.add_response("describe_change_set", {"Status": status, "StatusReason": reason}, expected)
-        if status == "FAILED":
+        if status != "FAILED":
+            self.stub.add_response("describe_change_set", {"Changes": CHANGES}, {"ChangeSetName": CHANGE_SET})
+        if status == "FAILED" or not agreed:
             self.stub.add_response("delete_change_set", {}, expected)
+            if kind == "CREATE":
+                self.stub.add_response("delete_stack", {}, {"StackName": "shop"})
         else:
             if old_events:
                 self.events(old_events)
             self.stub.add_response("execute_change_set", {}, expected)
 
-    def apply(self) -> dict[str, str]:
-        return self.stack().apply("template", {"Size": "3"}, {"stage": "test"}, self.said.append)
+    def apply(self, *, agreed: bool = True, template: str = "template") -> bool:
+        wanted = Wanted(template, {"Size": "3"}, {"stage": "test"})
+        return self.stack().apply(wanted, self.said.append, lambda _: agreed)
 
 
 @pytest.fixture
@@ -118,17 +144,45 @@ def test_a_stack_is_created_and_its_events_are_told_once(cloudformation: Account
     cloudformation.events(started)
     cloudformation.describe("CREATE_COMPLETE")
     cloudformation.events(started, ("Bucket", "CREATE_COMPLETE", ""))
-    cloudformation.describe("CREATE_COMPLETE")
-    assert cloudformation.apply() == {"WorkflowArn": "arn"}
+    assert cloudformation.apply()
     assert cloudformation.said == ["CREATE_IN_PROGRESS Bucket", "CREATE_COMPLETE Bucket"]
 
 
 def test_a_change_set_without_changes_changes_nothing(cloudformation: Account) -> None:
     cloudformation.describe("UPDATE_COMPLETE")
     cloudformation.change_set("UPDATE", "FAILED", NO_CHANGES)
-    cloudformation.describe("UPDATE_COMPLETE")
-    assert cloudformation.apply() == {"WorkflowArn": "arn"}
+    assert cloudformation.apply()
     assert cloudformation.said == ["stack shop is up to date"]
+
+
+@pytest.mark.parametrize("status", [None, "UPDATE_COMPLETE"])
+def test_changes_that_nobody_agrees_to_leave_nothing_behind(cloudformation: Account, status: str | None) -> None:
+    if status:
+        cloudformation.describe(status)
+    else:
+        cloudformation.no_stack()
+    cloudformation.change_set("UPDATE" if status else "CREATE", agreed=False)
+    assert not cloudformation.apply(agreed=False)
+
+
+def test_a_change_says_what_becomes_of_the_resource() -> None:
+    found = [Change.of(change["ResourceChange"]) for change in CHANGES]
+    assert [(c.action, c.logical_id, c.properties) for c in found] == [
+        ("add", "Topic", ()),
+        ("replace", "Bucket", ("BucketName", "Tags")),
+        ("remove", "Queue", ()),
+    ]
+    assert summary(found) == "1 to add, 1 to replace, 1 to remove"
+
+
+def test_a_template_in_s3_goes_by_its_address() -> None:
+    assert "TemplateURL" in Wanted("https://code.s3.us-east-1.amazonaws.com/t.yaml", {}, {}).request()
+
+
+def test_a_rollback_that_failed_says_how_to_go_on(cloudformation: Account) -> None:
+    cloudformation.describe("UPDATE_ROLLBACK_FAILED")
+    with pytest.raises(StackError, match="continue-update-rollback --stack-name shop"):
+        cloudformation.apply()
 
 
 def test_a_failure_names_the_first_resource_and_its_reason(cloudformation: Account) -> None:
@@ -174,6 +228,7 @@ def test_deleting_waits_and_deleting_nothing_is_said(cloudformation: Account) ->
     assert not cloudformation.stack().delete(cloudformation.said.append)
 
 
+TAGS = [{"Key": "stage", "Value": "test"}]
 PIPELINE = {
     "PipelineName": "train",
     "PipelineDefinition": '{"Steps": []}',
@@ -196,12 +251,14 @@ def test_a_pipeline_is_written_only_when_it_differs(
     arn = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/train"
     if held is None:
         sagemaker.stub.add_client_error("describe_pipeline", "ResourceNotFound")
-        sagemaker.stub.add_response("create_pipeline", {"PipelineArn": arn}, PIPELINE)
+        sagemaker.stub.add_response("create_pipeline", {"PipelineArn": arn}, {**PIPELINE, "Tags": TAGS})
     else:
         sagemaker.stub.add_response("describe_pipeline", held, {"PipelineName": "train"})
         if outcome == "updated":
             sagemaker.stub.add_response("update_pipeline", {"PipelineArn": arn}, PIPELINE)
-    found = stack.upsert_pipeline(sagemaker.client, "train", PIPELINE["PipelineDefinition"], PIPELINE["RoleArn"])
+    found = stack.upsert_pipeline(
+        sagemaker.client, "train", PIPELINE["PipelineDefinition"], PIPELINE["RoleArn"], {"stage": "test"}
+    )
     assert found == outcome
 
 
@@ -270,8 +327,11 @@ def test_the_artifact_bucket_is_private(region: str, place: dict[str, Any]) -> N
     account.stub.add_response(
         "put_bucket_policy", {}, {"Bucket": "code", "Policy": json.dumps(stack.tls_only_policy("code"))}
     )
+    account.stub.add_response(
+        "put_bucket_tagging", {}, {"Bucket": "code", "Tagging": {"TagSet": [{"Key": "stage", "Value": "test"}]}}
+    )
     with account.stub:
-        stack.ensure_artifact_bucket(account.client, "code", region, account.said.append)
+        stack.ensure_artifact_bucket(account.client, "code", region, {"stage": "test"}, account.said.append)
         account.stub.assert_no_pending_responses()
     assert account.said == ["created bucket code"]
 
@@ -280,4 +340,4 @@ def test_a_bucket_of_somebody_else_is_named() -> None:
     account = Account("s3")
     account.stub.add_client_error("head_bucket", "403", "Forbidden")
     with account.stub, pytest.raises(StackError, match="bucket code cannot be used: Forbidden"):
-        stack.ensure_artifact_bucket(account.client, "code", "us-east-1", account.said.append)
+        stack.ensure_artifact_bucket(account.client, "code", "us-east-1", {}, account.said.append)
