@@ -43,6 +43,12 @@ REPLACED = [
     ),
     ("moto.cloudwatch.models", "CloudWatchBackend.put_metric_data", ["self", "namespace", "metric_data"]),
     (
+        "moto.cloudwatch.models",
+        "CloudWatchBackend.get_metric_statistics",
+        ["self", "namespace", "metric_name", "start_time", "end_time", "period", "stats", "dimensions", "unit"],
+    ),
+    ("moto.cloudwatch.models", "CloudWatchBackend.get_all_metrics", ["self"]),
+    (
         "moto.stepfunctions.parser.asl.utils.boto_client",
         "boto_client_for",
         ["region", "service", "state_credentials"],
