@@ -7,7 +7,6 @@ and duplicates and lines of other windows are counted. Images stay on disk until
 
 from __future__ import annotations
 
-import gzip
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
 from monitoring import quarantine
 from monitoring.aggregates import Thresholds
-from monitoring.capture_files import UNKNOWN, Folder
+from monitoring.capture_files import UNKNOWN, Folder, line_at
 from monitoring.capture_line import Classes, MalformedLineError, input_bytes, parse_document
 from monitoring.capture_time import HOUR_US, MICROSECOND, microseconds, moment
 from monitoring.quarantine import Row as Quarantined
@@ -92,7 +91,7 @@ class Captures:
         """The captured request of ``frame``'s row at this position, or None where it was not captured or is gone."""
         place = self.frame.iloc[row]
         try:
-            line = _line(self.folder / self.files[int(place["file"])], int(place["offset"]))
+            line = line_at(self.folder / self.files[int(place["file"])], int(place["offset"]))
             return input_bytes(parse_document(line))
         except (FileNotFoundError, MalformedLineError):
             return None
@@ -100,12 +99,6 @@ class Captures:
     def write_quarantine(self, path: Path) -> None:
         """Write every malformed line as JSON lines, see `monitoring.quarantine`."""
         path.write_bytes(quarantine.encode(self.quarantined))
-
-
-def _line(path: Path, offset: int) -> bytes:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as source:
-        source.seek(offset)
-        return source.readline()
 
 
 def read_captures(folder: Path, window: Window, class_count: int, endpoint: str | None = None) -> Captures:

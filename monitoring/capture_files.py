@@ -105,6 +105,13 @@ def tail_digest(path: Path, size: int) -> int:
         return zlib.crc32(source.read(TAIL_BYTES))
 
 
+def line_at(path: Path, offset: int) -> bytes:
+    """The line at a byte of a capture file. Raises OSError."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as source:
+        source.seek(offset)
+        return source.readline()
+
+
 def _digest(descriptor: int, size: int) -> int:
     return zlib.crc32(os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES)))
 

@@ -6,7 +6,7 @@ of models with other classes mean something else:
 
 - ``classes-<digest>/classes.json``
 - ``classes-<digest>/hours/<endpoint>/<variant>/yyyy/mm/dd/hh.parquet``, see `monitoring.store_hours`; malformed lines
-  whose hour nobody knows belong to ``unknown.parquet``
+  whose hour nobody knows belong to ``unknown.parquet``; ``hh.images.parquet``, see `monitoring.capture_images`
 - ``classes-<digest>/files/<folder of capture files>/files.json``: what was read, see `Ledger`
 
 Every file is put in place by a rename, an hour before the ledger of the files it was read from. A job killed at any

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import math
 import os
 import random
 import signal
@@ -16,10 +18,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from monitoring.aggregates import BINS, Aggregate, Moments, Thresholds, bin_of, merged
 from monitoring.capture import Window, stored_captures
 from monitoring.capture_files import Reader
+from monitoring.capture_images import hourly_image_statistics
 from monitoring.capture_line import Classes
 from monitoring.store import Store, Variant
 from monitoring.store_update import Update, update
@@ -325,6 +329,30 @@ def test_two_processes_and_one_killed_halfway_end_in_the_same_store(tmp_path: Pa
     add(store_of(tmp_path, "killed"), captures)
     assert content(store_of(tmp_path, "killed")) == expected
     assert not list((tmp_path / "killed").rglob("*.partial"))
+
+
+def png(brightness: int, alpha: int | None = None) -> bytes:
+    colour = (brightness,) * 3 if alpha is None else (brightness, brightness, brightness, alpha)
+    out = io.BytesIO()
+    Image.new("RGB" if alpha is None else "RGBA", (32, 32), colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_a_sample_of_the_images_of_an_hour_is_described_once(tmp_path: Path) -> None:
+    captures, store = tmp_path / "captures", store_of(tmp_path)
+    images = {"dark": png(20), "light": png(200), "clear": png(0, alpha=0), "broken": b"no image", "none": None}
+    file = write(captures, *(line(name, image=image) for name, image in images.items()))
+    add(store, captures)
+    (found,) = hourly_image_statistics(store, MINE, DAY.hours, captures).values()
+    brightness = dict(zip(found.column("event_id").to_pylist(), found.column("brightness").to_pylist(), strict=True))
+    assert all(math.isnan(brightness.pop(name)) for name in ("broken", "none"))
+    assert brightness == pytest.approx({"dark": 20, "light": 200, "clear": 255})
+    (three,) = hourly_image_statistics(store, MINE, DAY.hours, captures, sample=3).values()
+    assert three.column("event_id").to_pylist() == found.column("event_id").to_pylist()[:3]
+    file.unlink()  # what is known needs no file
+    (again,) = hourly_image_statistics(store, MINE, DAY.hours, captures).values()
+    assert again.column("event_id").to_pylist() == found.column("event_id").to_pylist()
+    assert np.array_equal(again.column("brightness").to_numpy(), found.column("brightness").to_numpy(), equal_nan=True)
 
 
 def test_the_store_needs_no_pandas(tmp_path: Path) -> None:
