@@ -39,7 +39,7 @@ PREFIXES = {"sagemaker-runtime": "sagemaker"}
 # What a role may do although no line calls it: an action -> one of these has to be called, or a feature be used.
 IMPLIED = {
     "kms:Decrypt": {"s3:GetObject", "s3:PutObject", "sns:Publish", "dynamodb:GetItem"},
-    "kms:GenerateDataKey": {"s3:PutObject", "sns:Publish"},
+    "kms:GenerateDataKey": {"s3:PutObject", "sns:Publish", "dynamodb:PutItem"},
     "s3:AbortMultipartUpload": {"s3:PutObject"},  # of a large file's upload that fails
     "s3:ListBucket": {"s3:GetObject"},  # else S3 answers "forbidden" for what does not exist
     "sagemaker:AddTags": {"sagemaker:CreateModel", "sagemaker:CreateEndpointConfig", "sagemaker:CreateEndpoint"},
