@@ -75,6 +75,8 @@ class EndpointChanges:
                     break
             if self._account.stopping.wait(0.1):
                 return
+        for variant in endpoint["_source"]["variants"]:
+            variant.pop("_status", None)
         if endpoint.get("_pending", {}).get("rolled_back"):
             del endpoint["_pending"]
         if self.bring_up(endpoint, settle="_pending" not in endpoint) and "_pending" in endpoint:
@@ -128,8 +130,7 @@ class EndpointChanges:
         fleet = self.traffic[endpoint["EndpointName"]].main
         before = fleet.counts
         wanted = {v["VariantName"]: v["InitialInstanceCount"] for v in fleet.source["variants"] if _has_instances(v)}
-        if wanted != {name: before[name] for name in wanted}:
-            self._emit_deployment(endpoint)
+        self._tell_scaling(endpoint, before)
         try:
             fleet.scale(wanted)
         except StartError as error:
@@ -141,7 +142,24 @@ class EndpointChanges:
                     if _has_instances(variant):
                         variant["InitialInstanceCount"] = before[variant["VariantName"]]
             fleet.scale({name: before[name] for name in wanted})
+        with self._sagemaker.lock:
+            for variant in fleet.source["variants"]:
+                variant.pop("_status", None)
         self.set(endpoint, "InService")
+
+    def _tell_scaling(self, endpoint: Resource, before: dict[str, int]) -> None:
+        with self._sagemaker.lock:
+            changed = [
+                variant
+                for variant in endpoint["_source"]["variants"]
+                if _has_instances(variant) and variant["InitialInstanceCount"] != before[variant["VariantName"]]
+            ]
+            for variant in changed:
+                wanted = variant["InitialInstanceCount"]
+                way = "out" if wanted > before[variant["VariantName"]] else "in"
+                variant["_status"] = _status("Updating", f"Scaling {way} desired instance count to {wanted}.")
+        if changed:
+            self._emit_deployment(endpoint)
 
     def remove(self, endpoint: Resource) -> None:
         with self._sagemaker.lock:
@@ -176,7 +194,7 @@ class EndpointChanges:
         with self._sagemaker.lock:
             endpoint["_pending"] |= {
                 "counts": new.counts,
-                "status": {"Status": status, "StatusMessage": message, "StartTime": now()},
+                "status": _status(status, message),
             }
         self._emit_deployment(endpoint)
 
@@ -193,6 +211,10 @@ class EndpointChanges:
 
     def _fleet(self, endpoint: Resource, config: str, source: dict[str, Any], *, empty: bool = False) -> Fleet:
         return Fleet(self._account, endpoint["EndpointName"], config, source, empty=empty)
+
+
+def _status(status: str, message: str) -> dict[str, Any]:
+    return {"Status": status, "StatusMessage": message, "StartTime": now()}
 
 
 def _has_instances(variant: Resource) -> bool:

@@ -54,6 +54,8 @@ def _variant_summary(variant: Resource, endpoint: Resource, counts: dict[str, in
         "CurrentWeight": variant["InitialVariantWeight"],
         "DesiredWeight": variant["InitialVariantWeight"],
     }
+    if "_status" in variant:
+        summary["VariantStatus"] = [variant["_status"]]
     if image:
         deployed = {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": endpoint["CreationTime"]}
         summary["DeployedImages"] = [deployed]

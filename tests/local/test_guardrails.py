@@ -91,6 +91,15 @@ class Guarded(Deployer):
     def described(self, endpoint: str) -> dict[str, Any]:
         return dict(self.sagemaker.describe_endpoint(EndpointName=endpoint))
 
+    def events(self, endpoint: str) -> Queue:
+        """A queue that gets the endpoint's events from now on."""
+        name = f"{endpoint}-events"
+        queue, client = Queue(self.account, name), self.account.client("events")
+        pattern = {"source": ["aws.sagemaker"], "detail": {"EndpointName": [endpoint]}}
+        client.put_rule(Name=name, EventPattern=json.dumps(pattern))
+        client.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": queue.arn}])
+        return queue
+
     def processes(self, endpoint: str) -> int:
         """How many model servers the endpoint's variant has."""
         return len(list((self.account.state_dir / "endpoints" / endpoint).glob("AllTraffic-*")))
@@ -221,11 +230,7 @@ def two(deployer: Guarded) -> str:
 
 def test_a_canary_takes_its_share_until_an_alarm_calls_it_back(deployer: Guarded, endpoint: str, two: str) -> None:
     alarm = deployer.alarm("canary")
-    events = Queue(deployer.account, "gr-events")
-    pattern = {"source": ["aws.sagemaker"], "detail": {"EndpointName": [endpoint]}}
-    deployer.account.client("events").put_rule(Name="gr-events", EventPattern=json.dumps(pattern))
-    deployer.account.client("events").put_targets(Rule="gr-events", Targets=[{"Id": "1", "Arn": events.arn}])
-
+    events = deployer.events(endpoint)
     with deployer.traffic(endpoint) as seen:
         deployer.update(endpoint, two, policy(wait_s=FOREVER_S, alarms=(alarm,)))
         description = deployer.baking(endpoint, "canary capacity of 1 instance(s)")
@@ -439,6 +444,7 @@ def test_a_target_is_scaled_with_its_traffic(deployer: Guarded) -> None:
         TargetTrackingScalingPolicyConfiguration=policy_of,
     )
     assert deployer.processes(endpoint) == 1
+    events = deployer.events(endpoint)
     for _ in range(20):
         deployer.answer(endpoint)
     until(lambda: deployer.processes(endpoint) == 2 and deployer.described(endpoint)["EndpointStatus"] == "InService")
@@ -448,6 +454,11 @@ def test_a_target_is_scaled_with_its_traffic(deployer: Guarded) -> None:
         "ScalingActivities"
     ]
     assert activity["Description"] == "Setting desired instance count to 2."
+    told = [json.loads(message["Body"]) for message in events.take(3, 60)]
+    (scaling_out,) = [e["detail"] for e in told if e["detail-type"] == "SageMaker Endpoint Deployment State Change"]
+    status = scaling_out["ProductionVariants"][0]["VariantStatus"][0]
+    assert (status["Status"], status["StatusMessage"]) == ("Updating", "Scaling out desired instance count to 2.")
+    assert "VariantStatus" not in variant
     assert "scales by policies of type" in refused(
         lambda: scaling.put_scaling_policy(**target, PolicyName="steps", PolicyType="StepScaling")
     )
