@@ -51,6 +51,11 @@ class Piece:
     read_files: set[str] = field(default_factory=set)
 
 
+Pieces = dict[Hour, Piece]
+Elsewhere = dict[int, set[int | None]]
+"""The hours where a file's lines went, other than its folder's own, by index of the file."""
+
+
 @dataclass
 class Update:
     """What an update did. ``files`` were read, the others were known; ``left`` is another process's to write."""
@@ -155,8 +160,8 @@ class _Round:
             return
         self.reader.flush()
         columns, names = self.reader.columns, [printable(path) for path in self.reader.files]
-        pieces: dict[Hour, Piece] = defaultdict(Piece)
-        elsewhere: dict[int, set[int | None]] = defaultdict(set)
+        pieces: Pieces = defaultdict(Piece)
+        elsewhere: Elsewhere = defaultdict(set)
         self._add_rows(columns, names, pieces, elsewhere)
         self._add_malformed(columns.malformed, names, pieces, elsewhere)
         for read in self.files:
@@ -169,9 +174,7 @@ class _Round:
         self.result.lines += columns.lines
         self.result.malformed += len(columns.malformed)
 
-    def _add_rows(
-        self, columns: Columns, names: list[str], pieces: dict[Hour, Piece], elsewhere: dict[int, set[int | None]]
-    ) -> None:
+    def _add_rows(self, columns: Columns, names: list[str], pieces: Pieces, elsewhere: Elsewhere) -> None:
         if not columns.records:
             return
         rows = store_hours.table(columns, names, self.task.store.classes.count)
@@ -192,11 +195,7 @@ class _Round:
             pieces[variants[key >> 24], key & 0xFFFFFF].rows.append(part)
 
     def _add_malformed(
-        self,
-        malformed: list[Malformed],
-        names: list[str],
-        pieces: dict[Hour, Piece],
-        elsewhere: dict[int, set[int | None]],
+        self, malformed: list[Malformed], names: list[str], pieces: Pieces, elsewhere: Elsewhere
     ) -> None:
         by_place: dict[tuple[int, int | None], list[Row]] = defaultdict(list)
         for bad in sorted(malformed, key=lambda bad: (bad.file, bad.line)):
@@ -209,7 +208,7 @@ class _Round:
             if hour != folder.hour:
                 elsewhere[file].add(hour)
 
-    def _write_hours(self, pieces: dict[Hour, Piece], names: set[str]) -> None:
+    def _write_hours(self, pieces: Pieces, names: set[str]) -> None:
         task = self.task
         for hour, piece in pieces.items():
             piece.read_files = names
@@ -219,7 +218,7 @@ class _Round:
             else:
                 self.result.left.append((hour, piece))
 
-    def _write_ledgers(self, elsewhere: dict[int, set[int | None]]) -> None:
+    def _write_ledgers(self, elsewhere: Elsewhere) -> None:
         for number, read in enumerate(self.files):
             hours = sorted(elsewhere.get(number, ()), key=lambda hour: -1 if hour is None else hour)
             entry = Entry(read.size, read.file.mtime_ns, read.digest, hours)

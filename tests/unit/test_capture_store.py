@@ -347,12 +347,12 @@ def test_a_sample_of_the_images_of_an_hour_is_described_once(tmp_path: Path) -> 
     brightness = dict(zip(found.column("event_id").to_pylist(), found.column("brightness").to_pylist(), strict=True))
     assert all(math.isnan(brightness.pop(name)) for name in ("broken", "none"))
     assert brightness == pytest.approx({"dark": 20, "light": 200, "clear": 255})
-    (three,) = hourly_image_statistics(store, MINE, DAY.hours, captures, sample=3).values()
-    assert three.column("event_id").to_pylist() == found.column("event_id").to_pylist()[:3]
     file.unlink()  # what is known needs no file
     (again,) = hourly_image_statistics(store, MINE, DAY.hours, captures).values()
     assert again.column("event_id").to_pylist() == found.column("event_id").to_pylist()
     assert np.array_equal(again.column("brightness").to_numpy(), found.column("brightness").to_numpy(), equal_nan=True)
+    (three,) = hourly_image_statistics(store, MINE, DAY.hours, captures, sample=3).values()
+    assert three.column("event_id").to_pylist() == found.column("event_id").to_pylist()[:3]
 
 
 def test_the_store_needs_no_pandas(tmp_path: Path) -> None:
