@@ -140,7 +140,7 @@ class Reader:
         What was read is in ``columns`` only after `flush`.
         """
         try:
-            descriptor = os.open(self.root / path, os.O_RDONLY)
+            descriptor = os.open(f"{self.root}/{path}", os.O_RDONLY)  # a Path of each takes longer than its line
         except FileNotFoundError:
             return None
         self.files.append(path)
@@ -168,8 +168,10 @@ class Reader:
             if count < room:
                 break
         size = source.offset
+        whole = source.pending == size
+        digest = zlib.crc32(self._buffer[max(source.start, self._used - TAIL_BYTES) : self._used]) if whole else None
         self._finish(source)
-        return size, _digest(descriptor, size)
+        return size, _digest(descriptor, size) if digest is None else digest
 
     def _read_compressed(self, descriptor: int) -> tuple[int, int]:
         source = _Source(len(self.files) - 1)

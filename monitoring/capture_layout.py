@@ -144,7 +144,9 @@ def _windows(text: Bytes, starts: Integers, width: int) -> Bytes:
 
 
 def _same(text: Bytes, starts: Integers, expected: Bytes) -> npt.NDArray[np.bool_]:
-    same: npt.NDArray[np.bool_] = (_windows(text, starts, len(expected)) == expected).all(axis=1)
+    # As one item of raw bytes each row is compared by memcmp.
+    kind = np.dtype((np.void, len(expected)))
+    same: npt.NDArray[np.bool_] = _windows(text, starts, len(expected)).view(kind)[:, 0] == expected.view(kind)[0]
     return same
 
 

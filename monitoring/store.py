@@ -140,8 +140,8 @@ class Store:
         partial.replace(path)
 
 
-def is_unchanged(entry: Entry | None, file: CaptureFile, path: Path) -> bool:
+def is_unchanged(entry: Entry | None, file: CaptureFile, path: str) -> bool:
     """Whether the file is the one that was read."""
     if entry is None or entry.size != file.size:
         return False
-    return entry.mtime_ns == file.mtime_ns or entry.digest == tail_digest(path, file.size)
+    return entry.mtime_ns == file.mtime_ns or entry.digest == tail_digest(Path(path), file.size)

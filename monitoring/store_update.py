@@ -113,7 +113,7 @@ def ingest(task: Task) -> Update:
         ledger = task.store.ledger(folder)
         for file in folder.files:
             path = folder.file_path(file)
-            if is_unchanged(ledger.get(file.name), file, task.captures / path):
+            if is_unchanged(ledger.get(file.name), file, f"{task.captures}/{path}"):
                 result.known_files += 1
                 continue
             current.read(folder, ledger, file, path)
