@@ -7,6 +7,8 @@ names.
 from __future__ import annotations
 
 import io
+import os
+import re
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -59,22 +61,33 @@ def select(folder: Path, files: Files) -> list[tuple[Path, str]]:
         raise FilesError(f"base-directory {files.base!r} leads out of the source")
     if not base.is_dir():
         raise FilesError(f"no such base-directory: {files.base}")
-    excluded = {path for pattern in files.excluded for path in matching(base, pattern)}
-    found = sorted({path for pattern in files.patterns for path in matching(base, pattern)} - excluded)
+    hidden = tuple(pattern.removesuffix("/**/*") for pattern in files.excluded if pattern.endswith("/**/*"))
+    excluded = {path for pattern in files.excluded if not pattern.endswith("/**/*") for path in matching(base, pattern)}
+    found = sorted({path for pattern in files.patterns for path in matching(base, pattern, hidden)} - excluded)
     if not found:
         raise FilesError(f"no matching artifact paths found for {', '.join(files.patterns)}")
     return [(path, path.name if files.flat else path.relative_to(base).as_posix()) for path in found]
 
 
-def matching(base: Path, pattern: str) -> Iterator[Path]:
-    relative = PurePosixPath(pattern)
-    if relative.is_absolute() or ".." in relative.parts:
+def matching(base: Path, pattern: str, hidden: tuple[str, ...] = ()) -> Iterator[Path]:
+    """The files below ``base`` that a pattern names, without links and without the folders ``hidden``."""
+    if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
         raise FilesError(f"the pattern {pattern!r} leads out of the build's folder")
-    # In CodeBuild `**/*` means every file below; Python's `**` alone would be folders only.
-    wanted = pattern + "/*" if pattern.endswith("**") else pattern
-    for path in base.glob(wanted):
-        if path.is_file() and path.resolve().is_relative_to(base.resolve()):
-            yield path
+    named = re.compile(_expression(pattern))
+    for folder, folders, names in os.walk(base):
+        inside = Path(folder).relative_to(base)
+        # Not even looked at: there may be tens of thousands of files.
+        folders[:] = [name for name in folders if (inside / name).as_posix() not in hidden]
+        for name in names:
+            path = Path(folder, name)
+            if named.fullmatch((inside / name).as_posix()) and not path.is_symlink():
+                yield path
+
+
+def _expression(pattern: str) -> str:
+    """A pattern of CodeBuild as a regular expression: ``**/`` is any folders or none, ``*`` and ``?`` stay in one."""
+    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return "".join(words.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*\*|\*|\?)", pattern))
 
 
 def zip_files(chosen: list[tuple[Path, str]]) -> bytes:
