@@ -20,9 +20,9 @@ def test_every_stage_file_loads(name: str) -> None:
     assert Settings.load(name).stage == name
 
 
-def test_only_the_local_stage_has_an_endpoint_url() -> None:
-    with_url = [p.stem for p in STAGES_DIR.glob("*.toml") if Settings.load(p.stem).endpoint_url]
-    assert with_url == ["local"]
+def test_only_the_stages_of_the_stand_in_account_have_an_endpoint_url() -> None:
+    with_url = {p.stem for p in STAGES_DIR.glob("*.toml") if Settings.load(p.stem).endpoint_url}
+    assert with_url == {"local", "rehearsal"}
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_mistake_in_a_stage_file_is_named(tmp_path: Path, text: str, message: 
 
 
 def test_an_unknown_stage_lists_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="no stage 'prod'; stages are: local, production, staging"):
+    with pytest.raises(SettingsError, match="no stage 'prod'; stages are: local, production, rehearsal, staging"):
         Settings.load("prod")
 
 
