@@ -20,7 +20,7 @@ from training.network import Ensemble, Network, normalise
 # The batch, the rate and the epochs were first chosen with the test images in view, among others: expect slightly less
 # on other images. `python benchmarks/accuracy.py --recipe scratch --cv` measures them on the training images alone.
 BATCH = 32
-EPOCHS = 40
+EPOCHS = 24
 LEARNING_RATE = 0.04
 MEMBERS = 2
 WARM_UP_SHARE = 0.2
