@@ -99,6 +99,7 @@ def write_hour(
     if path.exists():
         rows = [_without(read_rows(path).drop_columns(["duplicate"]), read_files), *rows]
         malformed = [row for row in quarantine.read(quarantine_file(path)) if row.file not in read_files] + malformed
+    rows = [_with_own_files(part) for part in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_quarantine(quarantine_file(path), malformed)
     whole = _in_order(pa.concat_tables(rows).unify_dictionaries()) if rows else schema(len(thresholds)).empty_table()
@@ -141,6 +142,16 @@ def read_aggregate(path: Path, thresholds: Floats) -> Aggregate:
 def _without(rows: pa.Table, files: Collection[str]) -> pa.Table:
     names = rows.column("file").to_pylist()
     return _taken(rows, np.array([at for at, name in enumerate(names) if name not in files], np.int64))
+
+
+def _with_own_files(rows: pa.Table) -> pa.Table:
+    """The rows with the names of no other files than theirs; they may be a part of many hours read together."""
+    at = rows.schema.get_field_index("file")
+    files = rows.column(at).combine_chunks()
+    files = files.chunk(0) if isinstance(files, pa.ChunkedArray) else files
+    used, codes = np.unique(store_arrays.values(files.indices, np.int32), return_inverse=True)
+    names = [files.dictionary[each].as_py() for each in used.tolist()]
+    return rows.set_column(at, rows.schema.field(at), store_arrays.dictionary(codes.astype(np.int32), names))
 
 
 def _taken(rows: pa.Table, at: npt.NDArray[np.int64]) -> pa.Table:
