@@ -56,6 +56,7 @@ def destroy(connection: Connection, progress: Progress, sleep: Callable[[float],
     key = key_behind(connection.client("kms"), names.key_alias)
     for name in (names.training_pipeline, names.built_in_pipeline, names.monitoring_pipeline):
         remove_pipeline(sagemaker, logs, name, say, sleep)
+    remove_scaling(connection.client("application-autoscaling"), names.endpoint, say)
     remove_endpoint(sagemaker, names.endpoint, say, sleep)
     remove_model_packages(sagemaker, names.model_package_group, say)
     remove_stack(Stack(names.stack, connection.client("cloudformation"), sleep), s3, names.data_bucket, say, progress)
@@ -139,6 +140,19 @@ def remove_pipeline(sagemaker: Any, logs: Any, name: str, say: Progress, sleep: 
     remove_job_logs(logs, [(kind, job) for kind, job in made if kind in _JOBS], say)
     sagemaker.delete_pipeline(PipelineName=name)
     say(f"pipeline {name}")
+
+
+def remove_scaling(autoscaling: Any, endpoint: str, say: Progress) -> None:
+    """Else the alarms that scale the endpoint stay (Application Auto Scaling, DeregisterScalableTarget)."""
+    pages = autoscaling.get_paginator("describe_scalable_targets").paginate(ServiceNamespace="sagemaker")
+    for target in [target for page in pages for target in page["ScalableTargets"]]:
+        if target["ResourceId"].startswith(f"endpoint/{endpoint}/"):
+            autoscaling.deregister_scalable_target(
+                ServiceNamespace="sagemaker",
+                ResourceId=target["ResourceId"],
+                ScalableDimension=target["ScalableDimension"],
+            )
+            say(f"scaling of {target['ResourceId']}")
 
 
 def remove_endpoint(sagemaker: Any, name: str, say: Progress, sleep: Callable[[float], None]) -> None:
