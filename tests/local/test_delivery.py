@@ -327,7 +327,8 @@ def test_a_connection_reaches_the_repository_that_its_tag_names(account: Running
     connections = account.client("codeconnections")
     arn = connections.create_connection(ConnectionName="mine", ProviderType="GitHub")["ConnectionArn"]
     account.client("s3").create_bucket(Bucket=name)
-    client.create_pipeline(pipeline=_connected_pipeline(name, _role(account, name), arn))
+    role = _role(account, name, "codepipeline", ["codeconnections:UseConnection", "s3:PutObject"])
+    client.create_pipeline(pipeline=_connected_pipeline(name, role, arn))
 
     def source() -> dict[str, Any]:
         """How the last source action ended."""
@@ -352,15 +353,14 @@ def test_a_connection_reaches_the_repository_that_its_tag_names(account: Running
     assert zipfile.ZipFile(io.BytesIO(content)).read("note.txt") == b"committed"
 
 
-def _role(account: RunningAccount, name: str) -> str:
+def _role(account: RunningAccount, name: str, service: str, actions: list[str]) -> str:
     def document(**statement: Any) -> str:
         return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
 
     iam = account.client("iam")
-    trust = document(Principal={"Service": "codepipeline.amazonaws.com"}, Action="sts:AssumeRole")
+    trust = document(Principal={"Service": f"{service}.amazonaws.com"}, Action="sts:AssumeRole")
     arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    policy = document(Action=["codeconnections:UseConnection", "s3:PutObject"], Resource="*")
-    iam.put_role_policy(RoleName=name, PolicyName="work", PolicyDocument=policy)
+    iam.put_role_policy(RoleName=name, PolicyName="work", PolicyDocument=document(Action=actions, Resource="*"))
     return arn
 
 
@@ -401,3 +401,59 @@ def test_what_is_not_done_here_is_refused_when_it_is_asked_for(account: RunningA
             environment=environment,
             serviceRole="arn:aws:iam::123456789012:role/any",
         )
+
+
+INLINE = """
+version: 0.2
+env: {parameter-store: {SECRET: /of/a/build}, variables: {WHERE: buildspec}}
+phases:
+  install: {on-failure: CONTINUE, commands: [export KEPT=1; cd /, exit 3], finally: ["echo last $KEPT"]}
+  pre_build: {commands: ['echo "$SECRET $WHERE $KEPT"']}
+  build: {on-failure: ABORT, commands: ["false"]}
+  post_build: {commands: [echo never]}
+"""
+
+
+def test_a_build_without_a_source_follows_its_phases(account: RunningAccount) -> None:
+    codebuild = account.client("codebuild")
+    account.client("ssm").put_parameter(Name="/of/a/build", Value="whispered", Type="SecureString")
+    role = _role(account, "of-a-build", "codebuild", ["ssm:GetParameter", "kms:Decrypt"])
+    codebuild.create_project(
+        name="of-a-build",
+        source={"type": "NO_SOURCE", "buildspec": INLINE},
+        artifacts={"type": "NO_ARTIFACTS"},
+        environment={"type": "LINUX_CONTAINER", "image": "x", "computeType": "BUILD_GENERAL1_SMALL"},
+        serviceRole=role,
+    )
+    where = [{"name": "WHERE", "value": "call"}]
+    build_id = codebuild.start_build(projectName="of-a-build", environmentVariablesOverride=where)["build"]["id"]
+    build = until(lambda: (found := codebuild.batch_get_builds(ids=[build_id])["builds"][0])["buildComplete"] and found)
+    states = {phase["phaseType"]: phase.get("phaseStatus") for phase in build["phases"]}
+    assert build["buildStatus"] == "FAILED"
+    assert (states["INSTALL"], states["PRE_BUILD"], states["BUILD"]) == ("FAILED", "SUCCEEDED", "FAILED")
+    assert "POST_BUILD" not in states
+    place = {"logGroupName": build["logs"]["groupName"], "logStreamName": build["logs"]["streamName"]}
+    lines = [event["message"] for event in account.client("logs").get_log_events(**place)["events"]]
+    assert "last 1" in lines
+    assert "whispered call 1" in lines
+
+
+def test_a_model_package_group_says_who_may_read_it(account: RunningAccount) -> None:
+    policy = {"Version": "2012-10-17", "Statement": [{"Sid": "ReadTheGroup", "Effect": "Allow"}]}
+    properties = {"ModelPackageGroupName": "to-be-promoted", "ModelPackageGroupPolicy": policy}
+    group = {"Type": "AWS::SageMaker::ModelPackageGroup", "Properties": properties}
+    stacks, sagemaker = account.client("cloudformation"), account.client("sagemaker")
+    stacks.create_stack(StackName="to-be-promoted", TemplateBody=json.dumps({"Resources": {"Group": group}}))
+    until(lambda: stacks.describe_stacks(StackName="to-be-promoted")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE")
+    found = sagemaker.get_model_package_group_policy(ModelPackageGroupName="to-be-promoted")["ResourcePolicy"]
+    assert json.loads(found) == policy
+
+
+def test_destroying_delivery_leaves_nothing_of_it(delivery: Delivery) -> None:
+    answer = delivery.scones("destroy", "--yes")
+    assert answer.exit_code == 0, answer.output
+    buckets = [bucket["Name"] for bucket in delivery.account.client("s3").list_buckets()["Buckets"]]
+    assert BUCKET not in buckets
+    assert delivery.name not in [pipeline["name"] for pipeline in delivery.client.list_pipelines()["pipelines"]]
+    again = delivery.scones("status")
+    assert "there is no delivery pipeline: run `scones delivery deploy` first" in str(again.exception)
