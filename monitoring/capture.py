@@ -8,7 +8,7 @@ and duplicates and lines of other windows are counted. Images stay on disk until
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -118,16 +118,22 @@ def _wanted(window: Window, endpoint: str | None) -> Callable[[Folder], bool]:
 
 
 def stored_captures(
-    store: Store, folder: Path, window: Window, endpoint: str | None = None, done: Update | None = None
+    store: Store,
+    folder: Path,
+    window: Window,
+    endpoint: str | None = None,
+    done: Update | None = None,
+    without: Collection[str] = (),
 ) -> Captures:
     """The predictions in the window that the store has; ``folder`` is where the capture files of `image` are.
 
     ``done``: the update that came before; lines that it read and that belong to other windows are counted.
+    ``without``: variants that are left out, since nobody gets their answers.
     """
     parts: list[tuple[Variant, pa.Table]] = []
     malformed: list[Quarantined] = []
     for variant in store.variants():
-        if endpoint is not None and variant.endpoint not in (endpoint, UNKNOWN):
+        if variant.name in without or (endpoint is not None and variant.endpoint not in (endpoint, UNKNOWN)):
             continue
         for _, path in store.hours(variant, *window.hours):
             parts.append((variant, store.rows(path)))

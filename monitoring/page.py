@@ -1,4 +1,4 @@
-"""The page ``report.html``: one self-contained file from the numbers, the plots and the least confident images.
+"""The page ``report.html``: one self-contained file from the numbers, the plots and the images.
 
 Runs in the monitoring container. Values in, text out; it reads only its own template, ``report.html`` beside it.
 Whatever comes from captured traffic is HTML-escaped; images are decoded and encoded anew, never passed through.
@@ -6,98 +6,100 @@ Whatever comes from captured traffic is HTML-escaped; images are decoded and enc
 
 from __future__ import annotations
 
-import base64
-import io
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
-from monitoring.capture_line import parse_time
+from monitoring import page_sections
+from monitoring.options import PHOTOGRAPHS
 from monitoring.plots import Plot
-from monitoring.summary import Summary
+from monitoring.wording import between, clock, count, duration, percent, table
 
 TEMPLATE = Path(__file__).with_name("report.html")
-THUMBNAIL_PIXELS = 128
-IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
-# A captured request holds at most 6 MB; a small file that decodes to more pixels than this is an attack or a mistake.
-IMAGE_PIXELS = 25_000_000
 ROWS_SHOWN = 20
-
-PHOTOGRAPHS = "photographs"
-
 CAPTIONS = {
     "confidence_over_time": ("Confidence over time", "Each point is one prediction; the line is the mean of a bin."),
     "confidence_histogram": ("Confidence", "How many predictions fall below the threshold, and how far."),
     "class_distribution": ("Predicted classes", "What the endpoint answered, by number of predictions."),
+    "coverage": ("Coverage", "The share of predictions that pass, and how many there were."),
+    "latency": ("Latency", "What the endpoint measured of the model, by hour."),
+    "drift_evidence": (
+        "Evidence of drift",
+        "How much speaks against the baseline, hour by hour, each family of channels on its own. At 1 it alarms, and "
+        "begins anew.",
+    ),
+    "confidence_by_truth": ("Confidence by true label", "Circled predictions are wrong."),
+    "calibration": ("Calibration", "Of predictions with this confidence, so many are right."),
+}
+_FIRST = ("confidence_over_time", "confidence_histogram", "class_distribution", "coverage", "latency")
+_MOVED = {
+    "predictions": "the predictions have moved",
+    "images": "the images look different",
+    "capture": "the capture is not complete",
 }
 
 
-def verdict(summary: Summary) -> str:
+def verdict(document: Mapping[str, Any]) -> str:
     """The report in one sentence, as plain text."""
-    counts, mean = summary["counts"], summary["confidence"]["mean"]
-    malformed = _count(counts["malformed"], "malformed line")
-    if summary["data_origin"] != PHOTOGRAPHS:
-        malformed += f"; the model was trained on {summary['data_origin']}"
-    if mean is None or summary["first"] is None or summary["last"] is None:
-        window = summary["window"]
-        return f"No predictions between {_clock(window['start'])} and {_clock(window['end'])} UTC; {malformed}"
-    records, passed = counts["records"], counts["records"] - summary["below_threshold"]
-    return (
-        f"{_count(records, 'prediction')} between {_between(summary['first'], summary['last'])} UTC; "
-        f"{passed:,} ({percent(passed, records)}) at or above the threshold {summary['threshold']:g}; "
-        f"mean confidence {mean:.2f}; {malformed}"
-    )
+    drift, facts = document["drift"], _facts(document)
+    if drift is None:
+        return facts
+    alarms = [family for family in drift["families"] if family["alarm"]]
+    if not alarms:
+        return f"Nothing has moved away from the baseline: {facts}"
+    moved = [
+        f"{_MOVED[family['family']]} since {clock(family['since'])[:-3]} UTC ({', '.join(page_sections.moved(family))})"
+        for family in alarms
+    ]
+    return f"ALARM, {'; '.join(moved)}: {facts}"
 
 
-def render_page(summary: Summary, plots: Mapping[str, Plot], images: Sequence[bytes | None]) -> str:
-    """The whole page; ``images`` belong to ``summary["least_confident"]``, in its order."""
-    title = "Captured predictions" + (f" of {summary['endpoint']}" if summary["endpoint"] else "")
-    window = summary["window"]
+def render_page(document: Mapping[str, Any], plots: Mapping[str, Plot], images: Mapping[int, bytes | None]) -> str:
+    """The whole page; ``images`` by the ``row`` of the predictions that are shown."""
+    title = "Captured predictions" + (f" of {document['endpoint']}" if document["endpoint"] else "")
+    window = document["window"]
+    drawn = {name: _figure(name, plot) for name, plot in plots.items()}
+    alarm = bool(document["drift"]) and any(family["alarm"] for family in document["drift"]["families"])
+    sections = [
+        page_sections.drift(document, drawn.get("drift_evidence", "")),
+        page_sections.quality(
+            document, "".join(drawn.get(name, "") for name in ("confidence_by_truth", "calibration"))
+        ),
+        page_sections.pictures(document, images),
+        _tables(document) if document["counts"]["records"] else "",
+        _deployments(document),
+        f"<section><h2>Completeness of the data</h2>{_completeness(document)}</section>",
+    ]
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title),
-        window=escape(f"{_clock(window['start'])} to {_clock(window['end'])} UTC"),
-        verdict=escape(verdict(summary)) + ".",
-        plots="".join(_figure(name, plot) for name, plot in plots.items()),
-        tables=_tables(summary) if summary["counts"]["records"] else "",
-        least_confident=_least_confident(summary, images),
-        quality=_quality(summary),
+        window=escape(f"{clock(window['start'])} to {clock(window['end'])} UTC"),
+        kind="verdict alarm" if alarm else "verdict",
+        verdict=escape(verdict(document)) + ".",
+        notes="".join(f'<p class="note">{escape(note)}.</p>' for note in document["notes"]),
+        plots="".join(drawn.get(name, "") for name in _FIRST),
+        sections="".join(sections),
     )
 
 
-def percent(part: int, whole: int) -> str:
-    """``70 %``; with a decimal where whole percents would be wrong, and never 0 or 100 where that is not so."""
-    value = 100 * part / whole
-    if part in (0, whole) or value == round(value):
-        return f"{value:.0f} %"
-    if value < 0.05:
-        return "< 0.1 %"
-    return "> 99.9 %" if value >= 99.95 else f"{value:.1f} %"
-
-
-def thumbnail(data: bytes | None) -> str | None:
-    """A data URI of the picture, at most 128 pixels wide and high, or None where the bytes are not a picture."""
-    if data is None:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
-                if image.width * image.height > IMAGE_PIXELS:
-                    return None
-                image.draft("RGB", (2 * THUMBNAIL_PIXELS, 2 * THUMBNAIL_PIXELS))
-                picture = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, Warning, Image.DecompressionBombError):
-        return None
-    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    out = io.BytesIO()
-    picture.save(out, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+def _facts(document: Mapping[str, Any]) -> str:
+    counts, mean = document["counts"], document["confidence"]["mean"]
+    rest = count(counts["malformed"], "malformed line")
+    if document["drift"] is None:
+        rest += f"; {document['no_drift_because']}, so drift was not looked for"
+    if document["data_origin"] != PHOTOGRAPHS:
+        rest += f"; the model was trained on {document['data_origin']}"
+    if mean is None:
+        window = document["window"]
+        return f"No predictions between {clock(window['start'])} and {clock(window['end'])} UTC; {rest}"
+    records, passed = counts["records"], counts["records"] - document["below_threshold"]
+    own = document["class_thresholds"]
+    line = "their class's threshold" if own else f"the threshold {document['threshold']:g}"
+    return (
+        f"{count(records, 'prediction')} between {between(document['first'], document['last'])} UTC; "
+        f"{passed:,} ({percent(passed, records)}) at or above {line}; mean confidence {mean:.2f}; {rest}"
+    )
 
 
 def _figure(name: str, plot: Plot) -> str:
@@ -107,119 +109,72 @@ def _figure(name: str, plot: Plot) -> str:
     return f'<figure class="{name}"><h2>{title}</h2><p class="note">{text}</p>{drawings}</figure>'
 
 
-def _tables(summary: Summary) -> str:
+def _tables(document: Mapping[str, Any]) -> str:
     headers = ["predictions", "mean confidence", "below threshold"]
-    records = summary["counts"]["records"]
-    by_class = [[label, *_cells(figures, records)] for label, figures in summary["per_class"].items()]
-    by_variant = [[row["endpoint"], row["variant"], *_cells(row, records)] for row in summary["per_variant"]]
+    records = document["counts"]["records"]
+    by_class = [[label, *_cells(figures, records)] for label, figures in document["per_class"].items()]
+    by_variant = [[row["endpoint"], row["variant"], *_cells(row, records)] for row in document["per_variant"]]
     return (
-        f"<section><h2>By predicted class</h2>{_table(['class', *headers], by_class, text_columns=1)}</section>"
-        f"<section><h2>By variant</h2>{_table(['endpoint', 'variant', *headers], by_variant, text_columns=2)}</section>"
-        f"<section><h2>Distribution of confidence</h2>{_confidence_table(summary)}</section>"
+        f"<section><h2>By predicted class</h2>{table(['class', *headers], by_class, text_columns=1)}</section>"
+        f"<section><h2>By variant</h2>{table(['endpoint', 'variant', *headers], by_variant, text_columns=2)}</section>"
+        f"<section><h2>Distribution of confidence</h2>{_confidence_table(document)}</section>"
     )
 
 
 def _cells(figures: Mapping[str, Any], records: int) -> list[str]:
-    count, mean, below = figures["count"], figures["mean_confidence"], figures["below_threshold"]
+    number, mean, below = figures["count"], figures["mean_confidence"], figures["below_threshold"]
     return [
-        f"{count:,} ({percent(count, records)})",
+        f"{number:,} ({percent(number, records)})",
         "-" if mean is None else f"{mean:.3f}",
-        f"{below:,} ({percent(below, count)})" if count else "-",
+        f"{below:,} ({percent(below, number)})" if number else "-",
     ]
 
 
-def _confidence_table(summary: Summary) -> str:
+def _confidence_table(document: Mapping[str, Any]) -> str:
     order = ["min", "p5", "p25", "median", "p75", "p95", "max", "mean"]
     names = {"p5": "5 %", "p25": "25 %", "p75": "75 %", "p95": "95 %"}
-    row = [f"{summary['confidence'][key]:.3f}" for key in order]
-    return _table([names.get(key, key) for key in order], [row], text_columns=0)
+    row = [f"{document['confidence'][key]:.3f}" for key in order]
+    return table([names.get(key, key) for key in order], [row], text_columns=0)
 
 
-def _least_confident(summary: Summary, images: Sequence[bytes | None]) -> str:
-    cards = []
-    for row, data in zip(summary["least_confident"], images, strict=True):
-        source = thumbnail(data)
-        missing = "no captured input" if data is None else "input is not an image"
-        picture = f'<img src="{source}" alt="">' if source else f'<div class="missing">{missing}</div>'
-        passed = row["confidence"] >= summary["threshold"]
-        identity = row["inference_id"] or row["event_id"]
-        cards.append(
-            f"<li>{picture}<p><strong>{escape(row['predicted'])}</strong> {row['confidence']:.3f}"
-            f'{" ✓" if passed else ""}<br>{_clock(row["time"])}</p><p class="id">{escape(identity)}</p></li>'
-        )
-    if not cards:
+def _deployments(document: Mapping[str, Any]) -> str:
+    if not document["deployments"]:
         return ""
-    note = "Lowest confidence first; ✓ passes the threshold. Below each: the inference id, or else the event id."
-    return (
-        f'<section><h2>Least confident predictions</h2><p class="note">{note}</p>'
-        f'<ul class="cards">{"".join(cards)}</ul></section>'
-    )
+    newest = document["deployments"][-ROWS_SHOWN:][::-1]
+    rows = [[clock(each["at"]), each["version"], each["outcome"]] for each in newest]
+    return f"<section><h2>Deployments</h2>{table(['at (UTC)', 'version', 'outcome'], rows, text_columns=3)}</section>"
 
 
-def _quality(summary: Summary) -> str:
-    counts = summary["counts"]
+def _completeness(document: Mapping[str, Any]) -> str:
+    counts, gap = document["counts"], document["capture_gap"]
     facts = (
-        f"{_count(counts['files'], 'file')} read; {_count(counts['malformed'], 'malformed line')}; "
-        f"{_count(counts['duplicates'], 'duplicate')} left out; "
-        f"{_count(counts['outside_window'], 'line')} of other windows left out."
+        f"{count(counts['files'], 'file')} read; {count(counts['malformed'], 'malformed line')}; "
+        f"{count(counts['duplicates'], 'duplicate')} left out; "
+        f"{count(counts['outside_window'], 'line')} of other windows left out."
     )
-    return f"<p>{facts}</p>{_gaps(summary)}{_malformed(summary)}"
+    missed = "" if gap is None else f"<p>{gap:.1%} of the endpoint's requests in whole hours were not captured.</p>"
+    return f"<p>{facts}</p>{missed}{_gaps(document)}{_malformed(document)}"
 
 
-def _gaps(summary: Summary) -> str:
-    gaps = sorted(summary["gaps"], key=lambda gap: -gap["seconds"])
+def _gaps(document: Mapping[str, Any]) -> str:
+    gaps = sorted(document["gaps"], key=lambda gap: -gap["seconds"])
     if not gaps:
         return "<p>No stretch of an hour or more without a prediction.</p>"
-    rows = [[_clock(gap["start"]), _clock(gap["end"]), _duration(gap["seconds"])] for gap in gaps[:ROWS_SHOWN]]
-    table = _table(["no prediction from (UTC)", "to", "for"], rows, text_columns=2)
-    return f"<h3>Gaps of an hour or more</h3>{table}{_left_out(len(gaps), 'longest gaps', 'report.json')}"
+    rows = [[clock(gap["start"]), clock(gap["end"]), duration(gap["seconds"])] for gap in gaps[:ROWS_SHOWN]]
+    listed = table(["no prediction from (UTC)", "to", "for"], rows, text_columns=2)
+    return f"<h3>Gaps of an hour or more</h3>{listed}{_left_out(gaps, len(gaps), 'longest gaps', 'report.json')}"
 
 
-def _malformed(summary: Summary) -> str:
-    listed = summary["malformed"]["listed"]
+def _malformed(document: Mapping[str, Any]) -> str:
+    listed = document["malformed"]["listed"]
     if not listed:
         return ""
     rows = [[f"{bad['file']}:{bad['line']}", bad["reason"]] for bad in listed[:ROWS_SHOWN]]
-    left_out = _left_out(summary["counts"]["malformed"], "malformed lines", "quarantine.jsonl")
-    return f"<h3>Malformed lines</h3>{_table(['file and line', 'reason'], rows, text_columns=2)}{left_out}"
+    left_out = _left_out(rows, document["counts"]["malformed"], "malformed lines", "quarantine.jsonl")
+    return f"<h3>Malformed lines</h3>{table(['file and line', 'reason'], rows, text_columns=2)}{left_out}"
 
 
-def _left_out(count: int, what: str, where: str) -> str:
-    if count <= ROWS_SHOWN:
+def _left_out(listed: Sequence[Any], number: int, what: str, where: str) -> str:
+    if number <= min(len(listed), ROWS_SHOWN):
         return ""
-    return f'<p class="note">The first {ROWS_SHOWN} of {count:,} {what}; all stand in {where}.</p>'
-
-
-def _table(headers: Iterable[str], rows: Iterable[Sequence[str]], text_columns: int) -> str:
-    """A table of plain texts, escaped here; the columns after the first ``text_columns`` hold numbers."""
-    head = "".join(f'<th scope="col"{_align(at, text_columns)}>{escape(name)}</th>' for at, name in enumerate(headers))
-    body = "".join(
-        "<tr>" + "".join(f"<td{_align(at, text_columns)}>{escape(cell)}</td>" for at, cell in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _align(column: int, text_columns: int) -> str:
-    return "" if column < text_columns else ' class="number"'
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _clock(text: str) -> str:
-    return parse_time(text).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _between(first: str, last: str) -> str:
-    """Both times; the date of the second only where it differs."""
-    start, end = _clock(first), _clock(last)
-    return f"{start} and {end[11:] if start[:10] == end[:10] else end}"
-
-
-def _duration(seconds: float) -> str:
-    whole = timedelta(seconds=round(seconds))
-    hours, minutes = divmod(whole.seconds // 60, 60)
-    days = f"{whole.days} d " if whole.days else ""
-    return f"{days}{hours} h {minutes} min"
+    return f'<p class="note">The first {min(len(listed), ROWS_SHOWN)} of {number:,} {what}; all stand in {where}.</p>'

@@ -1,4 +1,4 @@
-"""The report's plots: confidence over time, histogram of confidence, distribution of the predicted classes.
+"""The report's plots of what was answered: confidence over time, its histogram, the classes, the coverage.
 
 Runs in the monitoring container. Values in, bytes out; it touches no files.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +17,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection
-from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
+from matplotlib.dates import AutoDateLocator, DateFormatter, date2num, num2date
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from imaging.figures import BLUE, CONVENTIONAL, DASHES, GREY, INK, PALETTE, new_figure, shorten, style, to_png, to_svg
+from imaging.figures import (
+    BLUE,
+    CONVENTIONAL,
+    DASHES,
+    GREEN,
+    GREY,
+    INK,
+    OCHRE,
+    PALETTE,
+    new_figure,
+    shorten,
+    style,
+    to_png,
+    to_svg,
+)
+from monitoring.aggregates import Thresholds
+
+Data = TypeVar("Data")
 
 OTHER = GREY
 MARKERS = "os^Dv<P*"
@@ -34,6 +53,14 @@ TEN_SECONDS = 10 / 86_400  # in days, as matplotlib counts; a narrower axis woul
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A moment to be marked, such as a deployment."""
+
+    at: datetime
+    label: str
+
+
+@dataclass(frozen=True)
 class PlotData:
     """What the plots show: one entry per prediction, by time."""
 
@@ -41,7 +68,18 @@ class PlotData:
     confidence: npt.NDArray[np.float64]
     predicted: npt.NDArray[np.int64]
     classes: tuple[str, ...]
-    threshold: float
+    thresholds: Thresholds
+    below: npt.NDArray[np.bool_]
+    """Which do not pass, each by the threshold of its class."""
+    marks: tuple[Mark, ...] = ()
+
+    def lines(self) -> list[tuple[str, float, str]]:
+        """Label, height and colour of each threshold."""
+        colours, own = class_colours(self.classes), self.thresholds.classes
+        return [
+            (f"threshold {self.thresholds.default:g}", self.thresholds.default, GREEN),
+            *((f"{shorten(name, 12)} {own[name]:g}", own[name], colours[name]) for name in self.classes if name in own),
+        ]
 
 
 @dataclass(frozen=True)
@@ -54,12 +92,13 @@ class Plot:
 
 
 def draw_plots(data: PlotData) -> dict[str, Plot]:
-    """The three plots by name (also the stem of the PNG file)."""
+    """The plots by name (also the stem of the PNG file)."""
     with style():
         return {
-            "confidence_over_time": _plot("confidence_over_time", _over_time, data, WIDE),
-            "confidence_histogram": _plot("confidence_histogram", _histogram, data, COLUMN),
-            "class_distribution": _plot("class_distribution", _distribution, data, COLUMN),
+            "confidence_over_time": plot("confidence_over_time", _over_time, data, WIDE),
+            "confidence_histogram": plot("confidence_histogram", _histogram, data, COLUMN),
+            "class_distribution": plot("class_distribution", _distribution, data, COLUMN),
+            "coverage": plot("coverage", _coverage, data, WIDE),
         }
 
 
@@ -70,17 +109,23 @@ def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
     return {label: CONVENTIONAL.get(label) or next(free, OTHER) for label in classes}
 
 
-def _plot(name: str, draw: Callable[[Axes, PlotData], None], data: PlotData, size: tuple[float, float]) -> Plot:
-    figure = _figure(draw, data, size)
-    wide = to_svg(figure, f"{name}-wide")
-    narrow = wide if size == COLUMN else to_svg(_figure(draw, data, COLUMN), f"{name}-narrow")
-    return Plot(to_png(figure), wide, narrow)
+def plot(name: str, draw: Callable[[Axes, Data], None], data: Data, size: tuple[float, float]) -> Plot:
+    """A plot of one pair of axes, drawn in its own size and, if that is wide, in a column's."""
+
+    def figure(of_size: tuple[float, float]) -> Figure:
+        drawn = new_figure(of_size)
+        draw(drawn.add_subplot(), data)
+        return drawn
+
+    return plot_of(name, figure, size)
 
 
-def _figure(draw: Callable[[Axes, PlotData], None], data: PlotData, size: tuple[float, float]) -> Figure:
-    figure = new_figure(size)
-    draw(figure.add_subplot(), data)
-    return figure
+def plot_of(name: str, figure: Callable[[tuple[float, float]], Figure], size: tuple[float, float]) -> Plot:
+    """A plot from what makes a figure of a size."""
+    drawn = figure(size)
+    wide = to_svg(drawn, f"{name}-wide")
+    narrow = wide if size == COLUMN else to_svg(figure((COLUMN[0], size[1])), f"{name}-narrow")
+    return Plot(to_png(drawn), wide, narrow)
 
 
 def _over_time(axes: Axes, data: PlotData) -> None:
@@ -97,10 +142,12 @@ def _over_time(axes: Axes, data: PlotData) -> None:
             rasterized=len(x) > VECTOR_POINTS, label=shorten(label, LABEL_CHARACTERS) if index in named else None,
         )  # fmt: skip
     axes.plot(*binned_means(x, data.confidence), color=INK, linewidth=1.6, marker=".", markersize=5, label="mean")
-    axes.axhline(data.threshold, color=INK, linewidth=1.2, linestyle=DASHES, label=f"threshold {data.threshold:g}")
+    for label, height, colour in data.lines():
+        axes.axhline(height, color=colour, linewidth=1.4, linestyle=DASHES, label=label)
     axes.set_ylim(_floor(data), 1.01)
     axes.set_ylabel("confidence")
-    _time_axis(axes, x, data.times)
+    time_axis(axes, x)
+    draw_marks(axes, data.marks)
     legend = axes.figure.legend(loc="outside upper left", ncols=4, handletextpad=0.5, columnspacing=1.2)
     for handle in legend.legend_handles:
         if isinstance(handle, PathCollection):
@@ -108,7 +155,8 @@ def _over_time(axes: Axes, data: PlotData) -> None:
             handle.set_alpha(1.0)
 
 
-def _time_axis(axes: Axes, x: npt.NDArray[np.float64], times: pd.DatetimeIndex) -> None:
+def time_axis(axes: Axes, x: npt.NDArray[np.float64]) -> None:
+    """For moments in days since 1970, as matplotlib counts."""
     span = float(np.ptp(x))
     margin = max(span * 0.02, (TEN_SECONDS - span) / 2)
     axes.set_xlim(x.min() - margin, x.max() + margin)
@@ -116,9 +164,48 @@ def _time_axis(axes: Axes, x: npt.NDArray[np.float64], times: pd.DatetimeIndex) 
     pattern = "%H:%M:%S" if span < 5 / 1440 else "%H:%M" if span < 0.9 else "%H:%M\n%d %b" if span < 4 else "%d %b"
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(DateFormatter(pattern))  # type: ignore[no-untyped-call]  # as above
-    first, last = times[0].strftime("%Y-%m-%d"), times[-1].strftime("%Y-%m-%d")
+    first, last = (f"{num2date(end):%Y-%m-%d}" for end in (x.min(), x.max()))  # type: ignore[no-untyped-call]  # as above
     axes.set_xlabel(f"time (UTC), {first if first == last else f'{first} to {last}'}")
     axes.grid(visible=False, axis="x")
+
+
+def draw_marks(axes: Axes, marks: tuple[Mark, ...]) -> None:
+    """Those within the axes, as lines from top to bottom."""
+    low, high = axes.get_xlim()
+    for mark in marks:
+        x = date2num(mark.at.replace(tzinfo=None))  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
+        if low <= x <= high:
+            axes.axvline(x, color=OCHRE, linewidth=1.0)
+            axes.annotate(
+                shorten(mark.label, 20), (x, 0.02), (3, 0), xycoords=("data", "axes fraction"),
+                textcoords="offset points", rotation=90, va="bottom", fontsize=8, color=OCHRE,
+            )  # fmt: skip
+
+
+def _coverage(axes: Axes, data: PlotData) -> None:
+    """The share that passes, and as bars the number of predictions, in bins of time."""
+    x = date2num(data.times.tz_localize(None).to_numpy())  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
+    bins = int(np.clip(len(x) // 5, 4, 48))
+    edges = np.linspace(x.min(), x.max() if np.ptp(x) else x.min() + TEN_SECONDS, bins + 1)
+    which = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, bins - 1)
+    count = np.bincount(which, minlength=bins)
+    passing = np.bincount(which, ~data.below, minlength=bins)
+    filled = np.flatnonzero(count)
+    middle = (edges[:-1] + edges[1:]) / 2
+    axes.bar(edges[:-1], count, np.diff(edges) * 0.9, align="edge", color=GREY, alpha=0.35, label="predictions")
+    axes.set_ylabel("predictions")
+    _count_axis(axes.yaxis)
+    shares = axes.twinx()
+    shares.plot(
+        middle[filled], passing[filled] / count[filled], color=BLUE, linewidth=1.6, marker=".", markersize=5,
+        label="share that passes",
+    )  # fmt: skip
+    shares.set_ylim(-0.02, 1.02)
+    shares.yaxis.set_major_formatter(PercentFormatter(1.0))
+    shares.grid(visible=False)
+    time_axis(axes, x)
+    draw_marks(axes, data.marks)
+    axes.figure.legend(loc="outside upper left", ncols=2, handletextpad=0.5, columnspacing=1.2)
 
 
 def binned_means(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[list[float], list[float]]:
@@ -133,7 +220,7 @@ def binned_means(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tupl
 def _histogram(axes: Axes, data: PlotData) -> None:
     low = _floor(data)
     edges = np.linspace(low, 1.0, 26)
-    below = data.confidence < data.threshold
+    below = data.below
     bottom = np.zeros(len(edges) - 1)
     for chosen, alpha, label in ((below, 0.5, "below"), (~below, 1.0, "at or above")):
         # Binned by hand: a value above the last edge by rounding must not fall out of the picture.
@@ -143,7 +230,8 @@ def _histogram(axes: Axes, data: PlotData) -> None:
             color=BLUE, alpha=alpha, label=label,
         )  # fmt: skip
         bottom += heights
-    axes.axvline(data.threshold, color=INK, linewidth=1.2, linestyle=DASHES, label=f"threshold {data.threshold:g}")
+    for label, height, colour in data.lines():
+        axes.axvline(height, color=colour, linewidth=1.4, linestyle=DASHES, label=label)
     axes.set_xlim(low, 1.005)
     axes.set_xlabel("confidence")
     axes.set_ylabel("predictions")
@@ -187,5 +275,5 @@ def _bars(data: PlotData, limit: int = 12) -> list[tuple[str, int, str]]:
 
 def _floor(data: PlotData) -> float:
     """The lower end of a confidence axis, a multiple of 0.05: the lowest value and the threshold stay visible."""
-    lowest = min(float(data.confidence.min()), data.threshold)
+    lowest = min([float(data.confidence.min()), *(height for _, height, _ in data.lines())])
     return max(0.0, math.floor((lowest - 0.02) * 20) / 20)

@@ -14,7 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from monitoring.capture import Captures, Window
+from monitoring.aggregates import Thresholds
+from monitoring.capture import LATE, Captures, Window
+from monitoring.capture_files import hour_of
+from monitoring.capture_time import HOUR_US
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,19 +28,21 @@ MALFORMED_LISTED = 100
 
 
 class Summary(TypedDict):
-    """The document ``report.json``, where `monitoring.report` puts its one-sentence ``verdict`` in front.
+    """The counts and shares of ``report.json``; `monitoring.report` puts what it concludes from them around these.
 
     Times are ISO 8601 in UTC, shares lie between 0 and 1.
 
-    - ``version``: of this layout, 1.
+    - ``version``: of this layout, 2.
     - ``data_origin``: what the images were that the model was trained on, usually ``photographs``.
     - ``endpoint``: the endpoint asked for, or null for all below the folder.
     - ``window``: ``start`` (included) and ``end`` (excluded).
-    - ``threshold``: a prediction passes when its confidence is at or above it.
+    - ``threshold``: a prediction passes when its confidence is at or above it; ``class_thresholds``: classes that have
+      another, by label.
     - ``classes``: the labels, in the order of the probabilities.
     - ``counts``: ``records`` (predictions in the window, all figures below are about these), ``malformed`` (lines that
       could not be used, see ``malformed``), ``duplicates`` (lines whose eventId had come before), ``outside_window``
-      (lines of another window in the files read), ``files`` (files read).
+      (lines of another window in the files read), ``files`` (files with records of the window), ``misplaced``
+      (predictions whose time is hours away from that of the file they stand in: a clock is wrong).
     - ``first``, ``last``: times of the first and the last prediction, or null.
     - ``below_threshold``, ``share_below_threshold``: number and share of the predictions that do not pass.
     - ``confidence``: ``mean``, ``median``, ``min``, ``max`` and the percentiles ``p5 p10 p25 p75 p90 p95`` (linear
@@ -50,7 +55,8 @@ class Summary(TypedDict):
       ``min_confidence``, ``below_threshold``, ``share_below_threshold`` and ``per_class`` (predictions by label).
     - ``gaps``: stretches of the window of an hour or more without a prediction: ``start``, ``end``, ``seconds``.
     - ``least_confident``: the predictions with the lowest confidence, lowest first: ``event_id``, ``inference_id``
-      (null where none was sent), ``time``, ``endpoint``, ``variant``, ``predicted`` (label), ``confidence``.
+      (null where none was sent), ``time``, ``endpoint``, ``variant``, ``predicted`` (label), ``confidence``, ``passes``,
+      ``row`` (position by time).
     - ``malformed``: ``listed`` (the first 100: ``file``, ``line``, ``reason``) and ``reasons`` (how often each reason
       occurred, most frequent first, at most 100); all of them stand in ``quarantine.jsonl``.
     """
@@ -60,6 +66,7 @@ class Summary(TypedDict):
     endpoint: str | None
     window: dict[str, str]
     threshold: float
+    class_thresholds: dict[str, float]
     classes: list[str]
     counts: dict[str, int]
     first: str | None
@@ -79,22 +86,26 @@ def summarize(
     captures: Captures,
     window: Window,
     classes: tuple[str, ...],
-    threshold: float,
+    thresholds: Thresholds,
     *,
     endpoint: str | None,
     least_confident: npt.NDArray[np.int64],
 ) -> Summary:
-    """All figures of the report; ``least_confident`` are positions in the table, see `least_confident_rows`."""
+    """The figures of a window whose table has the column ``below`` (`below_threshold`) too.
+
+    ``least_confident`` are positions in the table, see `least_confident_rows`.
+    """
     frame = captures.frame
     confidence = frame["confidence"].to_numpy(np.float64)
-    overall = _figures(confidence, threshold)
+    overall = _figures(frame)
     ends = _first_and_last(frame)
     return {
-        "version": 1,
+        "version": 2,
         "data_origin": "photographs",
         "endpoint": endpoint,
         "window": {"start": iso(window.start), "end": iso(window.end)},
-        "threshold": threshold,
+        "threshold": thresholds.default,
+        "class_thresholds": {name: value for name, value in thresholds.classes.items() if name in classes},
         "classes": list(classes),
         "counts": {
             "records": len(frame),
@@ -102,17 +113,18 @@ def summarize(
             "duplicates": captures.duplicates,
             "outside_window": captures.outside_window,
             "files": len(captures.files),
+            "misplaced": _misplaced(captures),
         },
         "first": ends["first"],
         "last": ends["last"],
         "below_threshold": overall["below_threshold"],
         "share_below_threshold": overall["share_below_threshold"],
         "confidence": _distribution(confidence),
-        "per_class": _per_class(frame, classes, threshold),
-        "per_variant": _per_variant(frame, threshold),
-        "per_hour": _per_hour(frame, classes, threshold),
+        "per_class": _per_class(frame, classes),
+        "per_variant": _per_variant(frame),
+        "per_hour": _per_hour(frame, classes),
         "gaps": _gaps(frame["time"], window),
-        "least_confident": [_prediction(frame, int(row), classes) for row in least_confident],
+        "least_confident": [prediction(frame, int(row), classes) for row in least_confident],
         "malformed": _malformed(captures),
     }
 
@@ -127,8 +139,15 @@ def iso(time: datetime) -> str:
     return time.isoformat().replace("+00:00", "Z")
 
 
-def _figures(confidence: Floats, threshold: float) -> dict[str, Any]:
-    below = int((confidence < threshold).sum())
+def below_threshold(frame: pd.DataFrame, classes: tuple[str, ...], thresholds: Thresholds) -> npt.NDArray[np.bool_]:
+    """Which predictions do not pass, each by the threshold of its class."""
+    needed = thresholds.by_index(classes, len(classes))[frame["predicted"].to_numpy(np.int64)]
+    below: npt.NDArray[np.bool_] = frame["confidence"].to_numpy(np.float64) < needed
+    return below
+
+
+def _figures(rows: pd.DataFrame) -> dict[str, Any]:
+    confidence, below = rows["confidence"].to_numpy(np.float64), int(rows["below"].sum())
     return {
         "count": len(confidence),
         "mean_confidence": float(confidence.mean()) if len(confidence) else None,
@@ -152,28 +171,27 @@ def _first_and_last(frame: pd.DataFrame) -> dict[str, str | None]:
     return {"first": iso(frame["time"].iloc[0]), "last": iso(frame["time"].iloc[-1])}
 
 
-def _per_class(frame: pd.DataFrame, classes: tuple[str, ...], threshold: float) -> dict[str, dict[str, Any]]:
-    confidence, predicted = frame["confidence"].to_numpy(np.float64), frame["predicted"].to_numpy()
+def _per_class(frame: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     result = {}
     for index, label in enumerate(classes):
-        figures = _figures(confidence[predicted == index], threshold)
+        figures = _figures(frame[frame["predicted"] == index])
         result[label] = {**figures, "share": figures["count"] / len(frame) if len(frame) else None}
     return result
 
 
-def _per_variant(frame: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
+def _per_variant(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "endpoint": str(endpoint),
             "variant": str(variant),
-            **_figures(rows["confidence"].to_numpy(np.float64), threshold),
+            **_figures(rows),
             **_first_and_last(rows),
         }
         for (endpoint, variant), rows in frame.groupby(["endpoint", "variant"], observed=True)
     ]
 
 
-def _per_hour(frame: pd.DataFrame, classes: tuple[str, ...], threshold: float) -> list[dict[str, Any]]:
+def _per_hour(frame: pd.DataFrame, classes: tuple[str, ...]) -> list[dict[str, Any]]:
     result = []
     for hour, rows in frame.groupby(frame["time"].dt.floor("h")):
         confidence = rows["confidence"].to_numpy(np.float64)
@@ -181,12 +199,24 @@ def _per_hour(frame: pd.DataFrame, classes: tuple[str, ...], threshold: float) -
         result.append(
             {
                 "hour": iso(pd.Timestamp(str(hour)).to_pydatetime()),
-                **_figures(confidence, threshold),
+                **_figures(rows),
                 "min_confidence": float(confidence.min()),
                 "per_class": {label: int(count) for label, count in zip(classes, by_class, strict=True)},
             }
         )
     return result
+
+
+def _misplaced(captures: Captures) -> int:
+    """A file's folder is the hour it was opened or delivered in, so up to LATE after its records."""
+    hours = np.array([-1 if (hour := hour_of(name.rpartition("/")[0])) is None else hour for name in captures.files])
+    if captures.frame.empty:
+        return 0
+    folder = hours[captures.frame["file"].to_numpy(np.int64)]
+    # Microseconds whatever unit pandas keeps its times in.
+    own = captures.frame["time"].dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64) // HOUR_US
+    away = int(LATE / timedelta(hours=1))
+    return int(((folder >= 0) & (np.abs(folder - own) > away)).sum())
 
 
 def _gaps(times: pd.Series[pd.Timestamp], window: Window) -> list[dict[str, Any]]:
@@ -206,9 +236,11 @@ def _naive(time: datetime) -> datetime:
     return time.replace(tzinfo=None)
 
 
-def _prediction(frame: pd.DataFrame, row: int, classes: tuple[str, ...]) -> dict[str, Any]:
+def prediction(frame: pd.DataFrame, row: int, classes: tuple[str, ...]) -> dict[str, Any]:
+    """One row of the table, which has the column ``below`` too, as `Summary` lists them."""
     place = frame.iloc[row]
     return {
+        "row": row,
         "event_id": place["event_id"],
         "inference_id": place["inference_id"],
         "time": iso(place["time"]),
@@ -216,6 +248,7 @@ def _prediction(frame: pd.DataFrame, row: int, classes: tuple[str, ...]) -> dict
         "variant": str(place["variant"]),
         "predicted": classes[int(place["predicted"])],
         "confidence": float(place["confidence"]),
+        "passes": not place["below"],
     }
 
 

@@ -1,0 +1,157 @@
+"""Everything a report is about, from the places the job was told of: captures, state, baseline, labels, context.
+
+Runs in the monitoring container, as the first half of `monitoring.report`. Brings the state up to date with the
+captures; a state that cannot be read is built again from them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
+
+from monitoring import baseline as baselines
+from monitoring import places
+from monitoring.aggregates import Thresholds
+from monitoring.baseline import Baseline
+from monitoring.capture import Captures, Window, stored_captures
+from monitoring.capture_files import UNKNOWN, Folder
+from monitoring.capture_line import Classes
+from monitoring.context import Context, read_context
+from monitoring.detector import Floats
+from monitoring.ground_truth import GroundTruth, read_ground_truth
+from monitoring.inputs import CaptureFiles, State, labels_folder
+from monitoring.options import Options
+from monitoring.store import Store
+from monitoring.store_update import update
+from monitoring.traffic import Source
+from monitoring.unusual import statistics_of
+from monitoring.watch import Watched, spans, watch
+from processing.job import JobError
+
+PROCESSES = 2
+# What reading a file of the state may raise that is not what was written.
+_DAMAGED = (pa.ArrowException, msgspec.MsgspecError, KeyError, OSError)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What captures and state say."""
+
+    captures: Captures
+    source: Source
+    watched: Watched | None
+    image_statistics: dict[str, Floats]
+    """Of the window's predictions, NaN where the image was not sampled."""
+    capture_gap: float | None
+    """The share of requests in the whole hours of the window that were not captured; None where nobody counted."""
+
+
+@dataclass
+class Gathered:
+    """What the report is made of."""
+
+    classes: tuple[str, ...]
+    thresholds: Thresholds
+    collected: Collected
+    files: CaptureFiles
+    state: State
+    baseline: Baseline | None
+    truth: GroundTruth
+    context: Context
+    notes: list[str] = field(default_factory=list)
+    """What the reader has to know of the report itself."""
+
+    def bring_images(self, rows: list[int]) -> None:
+        """Copy the files that hold the requests of predictions."""
+        captures = self.collected.captures
+        self.files.ensure(captures.files[int(file)] for file in captures.frame["file"].iloc[rows].unique())
+
+
+def gather(options: Options, scratch: Path) -> Gathered:
+    """Read it all. Raises JobError, BaselineError and StoreError, whose messages are one line each."""
+    baseline = _baseline(options, scratch)
+    classes = options.classes or (baseline.classes if baseline else ())
+    # One of both is there, see `read_options`.
+    thresholds = options.thresholds or Thresholds(float(baseline.document["threshold"]) if baseline else 0.0)
+    context = read_context(options.context)
+    looked_at = [options.window, *(span for span in _watched_spans(options, baseline) if span)]
+    state = State(places.place(options.state or str(scratch / "state")), scratch)
+    state.load(looked_at)
+    files = CaptureFiles(places.place(options.captures), scratch)
+    store = Store(state.folder, Classes.of(classes))
+
+    def collect() -> Collected:
+        for span in looked_at:
+            files.bring(store, options.endpoint, span)
+        return _collect(options, store, files, looked_at, thresholds, baseline, context)
+
+    notes = []
+    try:
+        collected = collect()
+    except _DAMAGED as error:
+        state.clear()
+        collected = collect()
+        notes.append(
+            f"What was kept of earlier captures was damaged ({type(error).__name__}) and was built again from the "
+            f"captures that are still there"
+        )
+    truth = GroundTruth()
+    if options.ground_truth:
+        folder = labels_folder(places.place(options.ground_truth), scratch, options.window)
+        truth = read_ground_truth(folder, classes)
+    return Gathered(classes, thresholds, collected, files, state, baseline, truth, context, notes)
+
+
+def _collect(
+    options: Options,
+    store: Store,
+    files: CaptureFiles,
+    looked_at: list[Window],
+    thresholds: Thresholds,
+    baseline: Baseline | None,
+    context: Context,
+) -> Collected:
+    def wanted(folder: Folder) -> bool:
+        ours = options.endpoint is None or folder.endpoint in (options.endpoint, UNKNOWN)
+        return ours and any(span.may_be_in(folder) for span in looked_at)
+
+    done = update(store, files.folder, thresholds, min(PROCESSES, os.cpu_count() or 1), wanted)
+    shadow = [options.shadow] if options.shadow else []
+    captures = stored_captures(store, files.folder, options.window, options.endpoint, done, shadow)
+    ours = {options.endpoint, UNKNOWN} if options.endpoint else None
+    variants = [v for v in store.variants() if v.name not in shadow and (ours is None or v.endpoint in ours)]
+    source = Source(store, tuple(variants), thresholds, files.folder)
+    requests = context.requests
+    watched = watch(source, options.window, options.deployed_at, baseline, requests) if baseline else None
+    images = statistics_of(captures.frame, source, options.window.hours)
+    return Collected(captures, source, watched, images, _capture_gap(source, options.window, requests))
+
+
+def _capture_gap(source: Source, window: Window, requests: dict[int, int] | None) -> float | None:
+    traffic = source.traffic(window, requests)
+    if traffic.requests is None or not traffic.requests.sum():
+        return None
+    return float((traffic.requests - traffic.lines).clip(0).sum() / traffic.requests.sum())
+
+
+def _baseline(options: Options, scratch: Path) -> Baseline | None:
+    """BaselineError when it is none, or one of other classes."""
+    if not options.baseline:
+        return None
+    data = places.read(options.baseline)
+    if data is None:
+        raise JobError(f"there is no baseline at {options.baseline}: run the training pipeline, which builds one")
+    copy = scratch / baselines.BASELINE_FILE
+    copy.write_bytes(data)
+    try:
+        return baselines.read_baseline(copy, options.classes)
+    except baselines.BaselineError as error:
+        raise JobError(str(error).replace(str(copy), options.baseline)) from error
+
+
+def _watched_spans(options: Options, baseline: Baseline | None) -> tuple[Window | None, Window | None]:
+    return spans(options.window, options.deployed_at) if baseline else (None, None)

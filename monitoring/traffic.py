@@ -1,0 +1,105 @@
+"""Captured traffic as the detectors take it, from the hours of the store.
+
+Runs in the monitoring container. Reads the store and, for the images, the capture files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
+
+from imaging.statistics import STATISTICS
+from monitoring import store_arrays
+from monitoring.aggregates import Thresholds
+from monitoring.capture import Window
+from monitoring.capture_images import hourly_image_statistics
+from monitoring.capture_time import HOUR_US, microseconds
+from monitoring.channels import Predictions
+from monitoring.detector import Floats, Integers
+from monitoring.drift import Traffic
+from monitoring.store import Store, Variant
+
+
+@dataclass(frozen=True)
+class Source:
+    """The store's predictions of some variants, and how they pass."""
+
+    store: Store
+    variants: tuple[Variant, ...]
+    thresholds: Thresholds
+    captures: Path
+
+    def first_hour(self, first: int, last: int) -> int | None:
+        """The first hour of a span with captured lines."""
+        return min(
+            (hour for variant in self.variants for hour, _ in self.store.hours(variant, first, last)), default=None
+        )
+
+    def images(self, hours: tuple[int, int]) -> Iterator[dict[str, list[Any]]]:
+        """The statistics of each hour's sampled images, as lists by column."""
+        for variant in self.variants:
+            for table in hourly_image_statistics(self.store, variant, hours, self.captures).values():
+                yield table.to_pydict()
+
+    def traffic(self, span: Window, requests: Mapping[int, int] | None) -> Traffic:
+        """All hours of a time span. ``requests`` by hour; an hour that is not in it had none.
+
+        Nothing is missing yet of an hour that goes on after the span.
+        """
+        first, last = span.hours
+        hours = np.arange(first, last + 1, dtype=np.int64)
+        lines, malformed = np.zeros(len(hours), np.int64), np.zeros(len(hours), np.int64)
+        parts: list[Predictions] = []
+        passing = self.thresholds.by_index(self.store.classes.labels, self.store.classes.count)
+        for variant in self.variants:
+            images = hourly_image_statistics(self.store, variant, (first, last), self.captures)
+            for hour, found in self.store.aggregates(variant, first, last, self.thresholds).items():
+                bad = sum(found.malformed.values())
+                lines[hour - first] += found.records + found.duplicates + bad
+                malformed[hour - first] += bad
+            for hour, path in self.store.hours(variant, first, last):
+                parts.append(_predictions(self.store.rows(path), images[hour], hour, passing, span))
+        counts = None
+        if requests is not None:
+            ended = microseconds(span.end) // HOUR_US
+            counts = np.array([requests.get(hour, 0) if hour < ended else 0 for hour in hours.tolist()], np.int64)
+        return Traffic(hours, _joined(parts), lines, malformed, counts)
+
+
+def _predictions(rows: pa.Table, images: pa.Table, hour: int, passing: Floats, span: Window) -> Predictions:
+    unique = ~np.array(rows.column("duplicate").to_pylist(), bool)
+    times = store_arrays.column(rows, "time", np.int64)
+    unique &= (times >= microseconds(span.start)) & (times < microseconds(span.end))
+    predicted = store_arrays.column(rows, "predicted", np.int32).astype(np.int64)
+    confidence = store_arrays.column(rows, "confidence", np.float64)
+    row_of = {event: row for row, event in enumerate(rows.column("event_id").to_pylist()) if unique[row]}
+    at = np.array([row_of[event] for event in images.column("event_id").to_pylist() if event in row_of], np.int64)
+    known = [row for row, event in enumerate(images.column("event_id").to_pylist()) if event in row_of]
+    statistics = {}
+    for name in STATISTICS:
+        values = np.full(len(unique), np.nan)
+        values[at] = store_arrays.column(images, name, np.float64)[known]
+        statistics[name] = values
+    found = Predictions(np.full(len(unique), hour), confidence, predicted, confidence >= passing[predicted], statistics)
+    return found.at(unique)
+
+
+def _joined(parts: list[Predictions]) -> Predictions:
+    none = np.empty(0)
+    order = np.argsort(np.concatenate([none.astype(np.int64), *(part.hour for part in parts)]), kind="stable")
+
+    def column(name: str, empty: Integers | Floats) -> Floats:
+        return np.concatenate([empty, *(getattr(part, name) for part in parts)])[order]
+
+    return Predictions(
+        column("hour", none.astype(np.int64)).astype(np.int64),
+        column("confidence", none),
+        column("predicted", none.astype(np.int64)).astype(np.int64),
+        column("passes", none.astype(bool)).astype(bool),
+        {name: np.concatenate([none, *(part.statistics[name] for part in parts)])[order] for name in STATISTICS},
+    )
