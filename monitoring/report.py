@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from monitoring import earlier, metrics, model_monitor
-from monitoring.capture import CaptureError, Captures
+from monitoring.capture import CaptureError, Captures, Window
 from monitoring.conclusions import Concluded, conclude
 from monitoring.gather import Gathered, gather
 from monitoring.options import Options, read_options
@@ -68,7 +68,7 @@ def make_report(options: Options, scratch: Path) -> str:
     frame = captures.frame.assign(below=below_threshold(captures.frame, gathered.classes, gathered.thresholds))
     concluded = conclude(gathered, options, frame)
     document = concluded.document = {"verdict": verdict(concluded.document), **concluded.document}
-    write(options.output, captures, concluded, draw(gathered, concluded, frame), _images(gathered, concluded))
+    write(options.output, captures, concluded, draw(gathered, concluded, frame, options.window), _images(gathered, concluded))
     if options.publish:
         when = document["window"]["end"]
         metrics.write_lines(document["metrics"], options.metrics_folder, when, options.endpoint, options.schedule)
@@ -78,7 +78,7 @@ def make_report(options: Options, scratch: Path) -> str:
     return str(document["verdict"])
 
 
-def draw(gathered: Gathered, concluded: Concluded, frame: pd.DataFrame) -> dict[str, Plot]:
+def draw(gathered: Gathered, concluded: Concluded, frame: pd.DataFrame, window: Window) -> dict[str, Plot]:
     """Every plot that there is something to draw for."""
     context, drift = gathered.context, concluded.document["drift"]
     marks = tuple(Mark(each.at, f"{each.version} {each.outcome}") for each in context.deployments)
@@ -98,7 +98,8 @@ def draw(gathered: Gathered, concluded: Concluded, frame: pd.DataFrame) -> dict[
         plots |= draw_drift(drift, marks)
     expected = gathered.baseline.document.get("calibration", {}).get("bins", []) if gathered.baseline else []
     plots |= draw_quality(concluded.labelled, concluded.document["quality"]["reliability"], expected)
-    return plots | draw_latency(context.latency, marks)
+    first, last = window.hours
+    return plots | draw_latency([each for each in context.latency if first <= each.hour <= last], marks)
 
 
 def write(

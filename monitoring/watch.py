@@ -16,6 +16,7 @@ from monitoring.capture_time import HOUR_US, moment
 from monitoring.channels import Predictions, Reference, reference
 from monitoring.detector import HOURS_PER_MONTH
 from monitoring.drift import RATE_PER_MONTH, Finding, look
+from monitoring.drift import describe as distances_of
 from monitoring.summary import iso
 from monitoring.traffic import Source
 
@@ -33,6 +34,7 @@ class Watched:
     """``drift`` of report.json: see `describe`."""
     findings: list[Finding]
     predictions: Predictions
+    """Those of the window's hours."""
     reference: Reference
 
 
@@ -72,8 +74,11 @@ def watch(
     learned = rhythm is not None and len(rhythm) >= ENOUGH_PREDICTIONS
     known = reference(baseline.predictions(thresholds), baseline.classes, rhythm=rhythm if learned else None)
     findings = look(traffic, known)
-    document = describe(findings, traffic.hours.tolist())
-    document |= {
+    first, last = window.hours
+    predictions = traffic.predictions
+    seen = predictions.at((predictions.hour >= first) & (predictions.hour <= last))
+    document = {
+        **describe(findings, traffic.hours.tolist(), distances_of(seen, known)),
         "start": iso(whole.start),
         "end": iso(whole.end),
         "since_deployment": deployed_at is not None,
@@ -85,14 +90,17 @@ def watch(
             for name in ("origin", "count", "mean_confidence", "share_below_threshold", "class_shares", "accuracy")
         },
     }
-    return Watched(document, findings, traffic.predictions, known)
+    return Watched(document, findings, seen, known)
 
 
-def describe(findings: list[Finding], hours: list[int]) -> dict[str, Any]:
+def describe(
+    findings: list[Finding], hours: list[int], distances: Mapping[str, dict[str, float | None]]
+) -> dict[str, Any]:
     """Findings with their times in words and their evidence as levels: evidence / threshold, both as powers of ten.
 
     ``families`` lists ``family``, ``alarm``, ``since``, ``alarms`` (times), ``level`` (now), ``levels`` (of each of the
-    ``hours``) and ``channels``: for each ``moved``, ``level``, ``levels`` and ``distances``. A level of 1 is an alarm.
+    ``hours``) and ``channels``: for each ``moved``, ``level``, ``levels`` and ``distances``, those of the window's predictions. A level
+    of 1 is an alarm.
     """
     return {
         "rate_per_month": RATE_PER_MONTH,
@@ -109,7 +117,7 @@ def describe(findings: list[Finding], hours: list[int]) -> dict[str, Any]:
                     name: {
                         "moved": state["moved"],
                         **_levels(state["evidence"], finding["threshold"]),
-                        "distances": state["distances"],
+                        "distances": distances.get(name, {}),
                     }
                     for name, state in finding["channels"].items()
                 },

@@ -1,6 +1,7 @@
 """The training pipeline with SageMaker's built-in image classification instead of our own network.
 
-    FilterClasses -> TrainModel -> CreateModel -> ClassifyTestImages -> EvaluateModel -> CheckAccuracy
+    FilterClasses -> TrainModel -> CreateModel -> ClassifyTestImages -+-> EvaluateModel -> CheckAccuracy
+                                                                      +-> BuildBaseline (for monitoring)
         CheckAccuracy -+-> RegisterModel  (accurate, not worse than before)
                        +-> GateMissed     (fails the execution)
 
@@ -42,6 +43,8 @@ from pipelines.model_steps import (
     IMAGE_CONTENT_TYPES,
     MODEL_CLASSES_VARIABLE,
     Assembly,
+    Lineage,
+    build_baseline,
     check_accuracy,
     evaluate_model,
     filter_classes,
@@ -93,15 +96,16 @@ def assemble(deployment: Deployment) -> Any:
     package = model_package(assembly, parameters, training.properties.ModelArtifacts.S3ModelArtifacts)
     model = create_model(package, deployment.settings.built_in.transform_instance_type)
     answers = classify_test_images(assembly, parameters, dataset, model)
-    evaluation, report = evaluate_model(
-        assembly, dataset, {"predictions": answers.properties.TransformOutput.S3OutputPath}
-    )
+    predictions = {"predictions": answers.properties.TransformOutput.S3OutputPath}
+    evaluation, report = evaluate_model(assembly, dataset, predictions)
+    baseline = build_baseline(assembly, dataset, predictions)
+    lineage = Lineage(dataset, evaluation, baseline)
     registration = model_steps.register_model(
-        assembly, package, dataset, evaluation, content_types=IMAGE_CONTENT_TYPES, algorithm=ALGORITHM
+        assembly, package, lineage, content_types=IMAGE_CONTENT_TYPES, algorithm=ALGORITHM
     )
     check = check_accuracy(assembly, evaluation, report, passed=registration)
 
-    steps = [dataset, training, model, answers, evaluation, check]
+    steps = [dataset, training, model, answers, evaluation, baseline, check]
     return assembly.pipeline(deployment.names.built_in_pipeline, steps)
 
 

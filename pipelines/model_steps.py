@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sagemaker.drift_check_baselines import DriftCheckBaselines
 from sagemaker.model import Model
 from sagemaker.model_metrics import MetricsSource, ModelMetrics
 from sagemaker.workflow.condition_step import ConditionStep
@@ -168,6 +169,27 @@ def evaluate_model(assembly: Assembly, dataset: Any, answers: Mapping[str, Any])
     return assembly.processing_step(job, role_arn, cache=False, property_files=[report]), report
 
 
+def build_baseline(assembly: Assembly, dataset: Any, answers: Mapping[str, Any]) -> Any:
+    """What monitoring holds the version's traffic against: its own answers to images it was not trained on.
+
+    ``answers`` as for `evaluate_model`: with a model, validation images go through the code that serves it.
+    """
+    job = ContainerJob(
+        step_name="BuildBaseline",
+        description="Note what the model answers when all is well, for the monitoring of the version.",
+        module="monitoring.baseline",
+        arguments={
+            **{f"--{name}": f"/opt/ml/processing/input/{name}" for name in answers},
+            "--dataset": "/opt/ml/processing/input/dataset",
+            "--output": "/opt/ml/processing/output/baseline",
+            "--threshold": assembly.parameters.confidence_threshold.to_string(),
+        },
+        inputs={**answers, "dataset": output_of(dataset, "dataset")},
+        outputs={"baseline": assembly.run_folder("baseline")},
+    )
+    return assembly.processing_step(job, assembly.deployment.roles.evaluation)
+
+
 def check_accuracy(assembly: Assembly, evaluation: Any, report: Any, *, passed: Any) -> Any:
     """The gate: accurate enough, and not worse than the model that is approved now."""
     parameters = assembly.parameters
@@ -205,12 +227,24 @@ def gate_missed(parameters: Parameters, accuracy: Any, p_value: Any) -> Any:
     )
 
 
+@dataclass(frozen=True)
+class Lineage:
+    """The steps that a version comes from."""
+
+    dataset: Any
+    evaluation: Any
+    baseline: Any
+
+    def file(self, step: str, name: str) -> MetricsSource:
+        uri = Join(on="/", values=[output_of(getattr(self, step), step), name])
+        return MetricsSource(content_type="application/json", s3_uri=uri)
+
+
 def register_model(
-    assembly: Assembly, package: Model, dataset: Any, evaluation: Any, *, content_types: list[str], **metadata: Any
+    assembly: Assembly, package: Model, lineage: Lineage, *, content_types: list[str], **metadata: Any
 ) -> Any:
-    """A new version in the model package group, with its evaluation and where it came from."""
+    """A new version in the model package group, with its evaluation, its baseline and where it came from."""
     deployment, parameters = assembly.deployment, assembly.parameters
-    evaluation_uri = Join(on="/", values=[output_of(evaluation, "evaluation"), "evaluation.json"])
     request = package.register(
         model_package_group_name=deployment.names.model_package_group,
         content_types=content_types,
@@ -218,13 +252,16 @@ def register_model(
         inference_instances=[deployment.settings.pipeline.endpoint_instance_type],
         approval_status=parameters.approval_status,
         description=Join(on=" ", values=["Image classifier for", parameters.classes]),
-        model_metrics=ModelMetrics(
-            model_statistics=MetricsSource(content_type="application/json", s3_uri=evaluation_uri)
+        model_metrics=ModelMetrics(model_statistics=lineage.file("evaluation", "evaluation.json")),
+        # baseline.json stands beside them, which the registry has no place for.
+        drift_check_baselines=DriftCheckBaselines(
+            model_data_statistics=lineage.file("baseline", "statistics.json"),
+            model_data_constraints=lineage.file("baseline", "constraints.json"),
         ),
         customer_metadata_properties={
             "confidence_threshold": parameters.confidence_threshold.to_string(),
             "source_s3_uri": parameters.source_uri,
-            "dataset_s3_uri": output_of(dataset, "dataset"),
+            "dataset_s3_uri": output_of(lineage.dataset, "dataset"),
             "code_digest": deployment.source_digest,
             "git_commit": parameters.git_commit,
             "data_origin": parameters.data_origin,

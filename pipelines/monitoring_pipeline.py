@@ -1,6 +1,7 @@
 """The monitoring pipeline: from captured endpoint traffic of a time range to a report.
 
-    ReportTraffic: captures in [Start, End) -> <ReportUri>/<id of the pipeline execution>/report.html and its relatives
+    ReportTraffic: captures in [Start, End), held against the live version's baseline
+        -> <ReportUri>/<id of the pipeline execution>/report.html and its relatives
 
 Runs on a laptop or in CodeBuild and makes no AWS call. `definition` returns the pipeline definition JSON, which
 `infrastructure` uploads; the step runs in a SageMaker container from the source archive.
@@ -8,6 +9,7 @@ Runs on a laptop or in CodeBuild and makes no AWS call. `definition` returns the
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from sagemaker.workflow.execution_variables import ExecutionVariables
@@ -22,17 +24,29 @@ from scones.settings import Settings
 
 
 class Parameters:
-    """What may be chosen for each execution. `Start` and `End` are ISO 8601 times, in UTC, and have no default."""
+    """What may be chosen for each execution. `Start` and `End` are ISO 8601 times, in UTC, and have no default.
+
+    What has to be known of the live version is empty by default: there may be none.
+    """
 
     def __init__(self, names: Names, settings: Settings) -> None:
         self.capture_uri = ParameterString("CaptureUri", default_value=names.capture_uri)
         self.report_uri = ParameterString("ReportUri", default_value=names.reports_uri)
+        self.state_uri = ParameterString("StateUri", default_value=names.monitoring_state_uri)
+        self.ground_truth_uri = ParameterString("GroundTruthUri", default_value=names.ground_truth_uri)
         self.start = ParameterString("Start")
         self.end = ParameterString("End")
         self.endpoint = ParameterString("EndpointName", default_value=names.endpoint)
         self.classes = ParameterString("Classes", default_value=",".join(settings.pipeline.classes))
-        self.confidence_threshold = ParameterFloat("ConfidenceThreshold", default_value=settings.confidence_threshold)
+        # The document of the threshold parameter: a class may have a threshold of its own.
+        self.thresholds = ParameterString(
+            "Thresholds", default_value=json.dumps({"default": settings.confidence_threshold})
+        )
         self.data_origin = ParameterString("DataOrigin", default_value="photographs")
+        self.baseline_uri = ParameterString("BaselineUri", default_value="")
+        self.deployed_at = ParameterString("DeployedAt", default_value="")
+        self.context_uri = ParameterString("ContextUri", default_value="")
+        self.when_empty = ParameterString("WhenEmpty", default_value="report", enum_values=["report", "refuse"])
         self.processing_instance_type = ParameterString(
             "ProcessingInstanceType", default_value=settings.pipeline.processing_instance_type
         )
@@ -63,23 +77,35 @@ def assemble(deployment: Deployment) -> Any:
 
 
 def report_traffic(deployment: Deployment, parameters: Parameters, session: Any) -> Any:
-    """Captured lines -> report.json, report.html and the plots. Never cached: captures keep arriving."""
+    """Captured lines -> the report. Never cached: captures keep arriving.
+
+    The job itself copies from S3 what it needs, which is less than what is there, and may be nothing: a processing
+    input is a whole prefix and must not be empty.
+    """
+    report_uri = Join(on="/", values=[parameters.report_uri, ExecutionVariables.PIPELINE_EXECUTION_ID])
     job = ContainerJob(
         step_name="ReportTraffic",
-        description="Read the captured lines of the time range and write the report.",
+        description="Hold the captured lines of the time range against the baseline and write the report.",
         module="monitoring.report",
         arguments={
-            "--captures": "/opt/ml/processing/input/captures",
+            "--captures": parameters.capture_uri,
             "--output": "/opt/ml/processing/output/report",
             "--start": parameters.start,
             "--end": parameters.end,
-            "--threshold": parameters.confidence_threshold.to_string(),
+            "--threshold": parameters.thresholds,
             "--classes": parameters.classes,
             "--endpoint": parameters.endpoint,
             "--data-origin": parameters.data_origin,
+            "--state": parameters.state_uri,
+            "--baseline": parameters.baseline_uri,
+            "--deployed-at": parameters.deployed_at,
+            "--ground-truth": parameters.ground_truth_uri,
+            "--context": parameters.context_uri,
+            "--report-uri": report_uri,
+            "--when-empty": parameters.when_empty,
         },
-        inputs={"captures": parameters.capture_uri},
-        outputs={"report": Join(on="/", values=[parameters.report_uri, ExecutionVariables.PIPELINE_EXECUTION_ID])},
+        inputs={},
+        outputs={"report": report_uri},
     )
     return processing_step(
         job,

@@ -1,7 +1,7 @@
 """The training pipeline: from the image archive to a model package that waits for approval.
 
-    FilterClasses -> TrainModel -> EvaluateModel -> CheckAccuracy -+-> RegisterModel  (accurate, not worse than before)
-                                                                   +-> GateMissed     (fails the execution)
+    FilterClasses -> TrainModel -+-> EvaluateModel -> CheckAccuracy -+-> RegisterModel  (accurate, not worse than before)
+                                 +-> BuildBaseline (for monitoring)  +-> GateMissed     (fails the execution)
 
 Runs on a laptop or in CodeBuild and makes no AWS call. `definition` returns the pipeline definition JSON, which
 `infrastructure` uploads; the steps run in SageMaker containers from the source archive.
@@ -33,6 +33,8 @@ from pipelines.model_steps import (
     IMAGE_CONTENT_TYPES,
     MODEL_CLASSES_VARIABLE,
     Assembly,
+    Lineage,
+    build_baseline,
     check_accuracy,
     evaluate_model,
     filter_classes,
@@ -83,10 +85,11 @@ def assemble(deployment: Deployment) -> Any:
     model = train_model(assembly, parameters, dataset)
     archive = model.properties.ModelArtifacts.S3ModelArtifacts
     evaluation, report = evaluate_model(assembly, dataset, {"model": archive})
-    registration = register_model(assembly, parameters, dataset, archive, evaluation)
+    baseline = build_baseline(assembly, dataset, {"model": archive})
+    registration = register_model(assembly, parameters, archive, Lineage(dataset, evaluation, baseline))
     check = check_accuracy(assembly, evaluation, report, passed=registration)
 
-    return assembly.pipeline(deployment.names.training_pipeline, [dataset, model, evaluation, check])
+    return assembly.pipeline(deployment.names.training_pipeline, [dataset, model, evaluation, baseline, check])
 
 
 def train_model(assembly: Assembly, parameters: Parameters, dataset: Any) -> Any:
@@ -128,7 +131,7 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any) -> Any
     )
 
 
-def register_model(assembly: Assembly, parameters: Parameters, dataset: Any, archive: Any, evaluation: Any) -> Any:
+def register_model(assembly: Assembly, parameters: Parameters, archive: Any, lineage: Lineage) -> Any:
     """The version that PyTorch's container serves."""
     deployment = assembly.deployment
     package = Model(
@@ -148,8 +151,7 @@ def register_model(assembly: Assembly, parameters: Parameters, dataset: Any, arc
     return model_steps.register_model(
         assembly,
         package,
-        dataset,
-        evaluation,
+        lineage,
         content_types=[*IMAGE_CONTENT_TYPES, "application/json"],
         algorithm="pytorch",
         recipe=parameters.recipe,

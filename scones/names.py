@@ -83,6 +83,16 @@ class Names:
         return f"s3://{self.data_bucket}/reports"
 
     @property
+    def monitoring_state_uri(self) -> str:
+        """What the monitoring job keeps between two runs."""
+        return f"{self.reports_uri}/state"
+
+    @property
+    def monitoring_context_uri(self) -> str:
+        """What monitoring jobs are told of the endpoint: ``<this>/<id>/{deployments,traffic}.json``."""
+        return f"{self.reports_uri}/context"
+
+    @property
     def incoming_prefix(self) -> str:
         """Key prefix in the data bucket for images sent by `scones classify`."""
         return "incoming"

@@ -33,6 +33,7 @@ class ModelVersion:
     description: str
     evaluation_uri: str
     classes: list[str]
+    baseline_uri: str = ""
 
 
 def versions(connection: Connection) -> list[ModelVersion]:
@@ -57,7 +58,15 @@ def describe(connection: Connection, arn: str) -> ModelVersion:
         answer.get("ApprovalDescription", ""),
         statistics.get("S3Uri", ""),
         _classes(answer),
+        _baseline_uri(answer),
     )
+
+
+def _baseline_uri(package: dict[str, Any]) -> str:
+    """The registry has no place for baseline.json, which stands beside the statistics."""
+    data = package.get("DriftCheckBaselines", {}).get("ModelDataQuality", {})
+    statistics = data.get("Statistics", {}).get("S3Uri", "")
+    return f"{statistics.rpartition('/')[0]}/baseline.json" if statistics else ""
 
 
 def _classes(package: dict[str, Any]) -> list[str]:

@@ -37,6 +37,7 @@ def test_it_has_the_steps_of_the_diagram(steps: dict[str, dict[str, Any]]) -> No
         "Candidate-CreateModel": "Model",
         "ClassifyTestImages": "Transform",
         "EvaluateModel": "Processing",
+        "BuildBaseline": "Processing",
         "CheckAccuracy": "Condition",
         "VehicleClassifier-RegisterModel": "RegisterModel",
         "GateMissed": "Fail",
@@ -51,6 +52,7 @@ def test_it_has_the_steps_of_the_diagram(steps: dict[str, dict[str, Any]]) -> No
         ("Candidate-CreateModel", "CreateModel", {"ModelName": "model"}),
         ("ClassifyTestImages", "CreateTransformJob", {"TransformJobName": "job"}),
         ("EvaluateModel", "CreateProcessingJob", {"ProcessingJobName": "job"}),
+        ("BuildBaseline", "CreateProcessingJob", {"ProcessingJobName": "job"}),
         ("VehicleClassifier-RegisterModel", "CreateModelPackage", {}),
     ],
 )

@@ -46,10 +46,10 @@ def test_the_service_accepts_the_arguments(arguments: dict[str, Any]) -> None:
     assert_valid_request("CreateProcessingJob", {"ProcessingJobName": "job", **arguments})
 
 
-def test_the_job_reads_the_captures_and_writes_a_folder_of_its_own(arguments: dict[str, Any]) -> None:
+def test_the_job_is_given_its_code_and_writes_a_folder_of_its_own(arguments: dict[str, Any]) -> None:
     names = a_deployment().names
     inputs = {item["InputName"]: item["S3Input"]["S3Uri"] for item in arguments["ProcessingInputs"]}
-    assert inputs == {"code": a_deployment().source_archive_uri, "captures": names.capture_uri}
+    assert inputs == {"code": a_deployment().source_archive_uri}
     (output,) = arguments["ProcessingOutputConfig"]["Outputs"]
     assert output["S3Output"]["S3Uri"] == f"{names.reports_uri}/abcdef123456"
 
@@ -61,14 +61,21 @@ def test_the_job_starts_the_report_with_its_options(arguments: dict[str, Any]) -
     assert (ROOT / "monitoring/report.py").is_file() and (ROOT / "monitoring/requirements.txt").is_file()
     words = application["ContainerArguments"]
     assert dict(zip(words[::2], words[1::2], strict=True)) == {
-        "--captures": "/opt/ml/processing/input/captures",
+        "--captures": a_deployment().names.capture_uri,
         "--output": "/opt/ml/processing/output/report",
         "--start": "2026-11-21T00:00:00Z",
         "--end": "2026-11-22T00:00:00Z",
-        "--threshold": "0.93",
+        "--threshold": '{"default": 0.93}',
         "--classes": "bicycle,motorcycle",
         "--endpoint": "scones-production-vehicle-classifier",
         "--data-origin": "photographs",
+        "--state": a_deployment().names.monitoring_state_uri,
+        "--baseline": "",
+        "--deployed-at": "",
+        "--ground-truth": a_deployment().names.ground_truth_uri,
+        "--context": "",
+        "--report-uri": f"{a_deployment().names.reports_uri}/abcdef123456",
+        "--when-empty": "report",
     }
 
 

@@ -63,6 +63,7 @@ def test_it_has_the_steps_of_the_diagram(definition: dict[str, Any]) -> None:
         "FilterClasses": "Processing",
         "TrainModel": "Training",
         "EvaluateModel": "Processing",
+        "BuildBaseline": "Processing",
         "CheckAccuracy": "Condition",
         "VehicleClassifier-RegisterModel": "RegisterModel",
         "GateMissed": "Fail",
@@ -78,6 +79,7 @@ def test_only_the_images_have_no_default(definition: dict[str, Any]) -> None:
     [
         ("FilterClasses", "CreateProcessingJob", {"ProcessingJobName": "job"}),
         ("EvaluateModel", "CreateProcessingJob", {"ProcessingJobName": "job"}),
+        ("BuildBaseline", "CreateProcessingJob", {"ProcessingJobName": "job"}),
         ("TrainModel", "CreateTrainingJob", {"TrainingJobName": "job"}),
         ("VehicleClassifier-RegisterModel", "CreateModelPackage", {}),
     ],
@@ -135,7 +137,7 @@ def test_training_is_cached_a_week_and_the_comparison_with_the_champion_never(de
 
 def test_every_aws_step_retries(definition: dict[str, Any]) -> None:
     steps = every_step(definition["Steps"])
-    for name in ("FilterClasses", "TrainModel", "EvaluateModel", "VehicleClassifier-RegisterModel"):
+    for name in ("FilterClasses", "TrainModel", "EvaluateModel", "BuildBaseline", "VehicleClassifier-RegisterModel"):
         covered = {kind for policy in steps[name]["RetryPolicies"] for kind in policy["ExceptionType"]}
         assert {"Step.SERVICE_FAULT", "Step.THROTTLING"} <= covered
 
@@ -184,23 +186,28 @@ def test_a_step_writes_only_into_its_runs_folder(definition: dict[str, Any], par
     steps = every_step(definition["Steps"])
     written = [
         output["S3Output"]["S3Uri"]
-        for name in ("FilterClasses", "EvaluateModel")
+        for name in ("FilterClasses", "EvaluateModel", "BuildBaseline")
         for output in steps[name]["Arguments"]["ProcessingOutputConfig"]["Outputs"]
     ]
     written.append(steps["TrainModel"]["Arguments"]["OutputDataConfig"]["S3OutputPath"])
     assert {resolve(uri, parameters) for uri in written} == {
-        f"{names.pipeline_runs_uri}/abcdef123456/{part}" for part in ("dataset", "model", "evaluation")
+        f"{names.pipeline_runs_uri}/abcdef123456/{part}" for part in ("dataset", "model", "evaluation", "baseline")
     }
 
 
 def test_a_job_starts_a_module_of_the_source_archive(definition: dict[str, Any]) -> None:
-    for name, module in (("FilterClasses", "processing.filter_cifar"), ("EvaluateModel", "processing.evaluate")):
+    modules = {
+        "FilterClasses": "processing.filter_cifar",
+        "EvaluateModel": "processing.evaluate",
+        "BuildBaseline": "monitoring.baseline",
+    }
+    for name, module in modules.items():
         application = every_step(definition["Steps"])[name]["Arguments"]["AppSpecification"]
         shell, flag, script, package = application["ContainerEntrypoint"]
-        assert (shell, flag, package) == ("/bin/bash", "-ec", "processing")
+        assert (shell, flag, package) == ("/bin/bash", "-ec", module.partition(".")[0])
         assert script.endswith(f'exec python3 -m {module} "$@"')
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
-        assert (ROOT / "processing/requirements.txt").is_file()
+        assert (ROOT / package / "requirements.txt").is_file()
     hyperparameters = every_step(definition["Steps"])["TrainModel"]["Arguments"]["HyperParameters"]
     assert (ROOT / json.loads(hyperparameters["sagemaker_program"])).is_file()
     assert json.loads(hyperparameters["sagemaker_submit_directory"]) == a_deployment().source_archive_uri
@@ -215,6 +222,14 @@ def test_trainings_log_lines_become_metrics(definition: dict[str, Any]) -> None:
         assert match is not None
         found[metric["Name"]] = float(match[1])
     assert found == {"epoch": 3, "epochs": 24, "train:loss": 0.41, "validation:loss": 0.38, "validation:accuracy": 0.91}
+
+
+def test_the_package_names_its_baseline(definition: dict[str, Any], parameters: dict[str, Any]) -> None:
+    arguments = resolve(every_step(definition["Steps"])["VehicleClassifier-RegisterModel"]["Arguments"], parameters)
+    baselines = arguments["DriftCheckBaselines"]["ModelDataQuality"]
+    assert baselines["Statistics"]["S3Uri"].endswith("/statistics.json")
+    assert baselines["Constraints"]["S3Uri"].endswith("/constraints.json")
+    assert '"Steps.BuildBaseline.' in json.dumps(every_step(definition["Steps"])["VehicleClassifier-RegisterModel"])
 
 
 def test_the_package_says_where_it_comes_from_and_how_it_is_served(
