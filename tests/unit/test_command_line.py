@@ -29,6 +29,7 @@ def scones(*arguments: str, cwd: Path | None = None, **environment: str) -> subp
 
 VERBS = [
     ("demo",),
+    ("cost",),
     ("deploy",),
     ("destroy",),
     ("build",),
