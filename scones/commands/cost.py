@@ -40,22 +40,23 @@ def cost(
 
     Needs neither an account nor credentials. Free tiers and discounts are left out: a bill is lower rather than higher.
     """
-    case = _case(Settings.load(stage), Assumptions().changed(assume or []), images, runs)
-    found = estimate(case)
+    case, found = estimated(Settings.load(stage), Assumptions().changed(assume or []), images, runs)
     if as_json:
         screen.print_json(_document(case, found))
     else:
         _show(case, found)
 
 
-def _case(settings: Settings, assumptions: Assumptions, images: int, runs: int) -> Case:
+def estimated(settings: Settings, assumptions: Assumptions, images: int, runs: int) -> tuple[Case, Estimate]:
+    """Of the template and the state machines that would be deployed."""
     # Here, because they import two SDKs, which takes seconds.
     from inference_workflow.definitions import BATCH, IMAGE, definitions
     from inference_workflow.faults import LOW_CONFIDENCE
 
     machines = definitions(settings.workflow.query_language, settings.workflow.on_low_confidence)
     steps = transitions(json.loads(machines[IMAGE]), json.loads(machines[BATCH]), LOW_CONFIDENCE)
-    return Case(settings, facts(parse(stage_template())), steps, Prices.load(), assumptions, images, runs)
+    case = Case(settings, facts(parse(stage_template())), steps, Prices.load(), assumptions, images, runs)
+    return case, estimate(case)
 
 
 def _show(case: Case, found: Estimate) -> None:
