@@ -43,6 +43,8 @@ setup(
         "isal>=1.7,<2",  # inflates the image archive in half of zlib's time
         "numpy>=1.26,<3",  # arrays
         "pandas>=2.2.2,<4",  # tables of captured traffic
+        "pyarrow>=17,<27",  # those tables as parquet files
+        "msgspec>=0.19,<1",  # decodes captured lines into typed structs
         "pillow>=10.4,<14",  # decode and encode images
         "onnx>=1.17,<2",  # write the model
         "onnxruntime>=1.20,<2",  # serve the model: ten times smaller than torch, twice as fast

@@ -39,9 +39,9 @@ class Change:
         )
 
 
-def changes(client: Any, change_set: str) -> list[Change]:
+def changes(client: Any, stack: str, change_set: str) -> list[Change]:
     """Every change of a change set that is ready, in its order."""
-    pages = client.get_paginator("describe_change_set").paginate(ChangeSetName=change_set)
+    pages = client.get_paginator("describe_change_set").paginate(StackName=stack, ChangeSetName=change_set)
     return [Change.of(each["ResourceChange"]) for page in pages for each in page.get("Changes", [])]
 
 

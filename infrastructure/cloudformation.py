@@ -74,7 +74,7 @@ class Stack:
         if change_set is None:
             progress(f"stack {self.name} is up to date")
             return True
-        if not agree(changes(self.client, change_set)):
+        if not agree(changes(self.client, self.name, change_set)):
             self._forget(change_set, new=status is None)
             return False
         seen = self._event_ids() if status else set()

@@ -29,6 +29,10 @@ _JOBS = ("ProcessingJob", "TrainingJob", "TransformJob")
 KEPT = (
     ("the records of jobs and pipeline executions", "SageMaker does not delete them; they cost nothing"),
     (
+        "the log groups /aws/sagemaker/*Jobs",
+        "every project of the account writes there; the streams of this stage are gone",
+    ),
+    (
         "metrics and traces",
         "CloudWatch keeps metrics for 15 months and X-Ray traces for 30 days; neither can be deleted",
     ),

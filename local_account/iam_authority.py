@@ -20,9 +20,10 @@ from local_account.iam_documents import Documents
 from local_account.iam_evaluation import Decision, Policies, decide, decide_for_service
 from local_account.iam_identity import Session
 from local_account.iam_keys import key_demands
+from local_account.iam_names import Place
 from local_account.iam_policies import Principal
 from local_account.iam_requests import asked
-from local_account.iam_resources import Demand, Place, demands
+from local_account.iam_resources import Demand, demands
 
 log = logging.getLogger(__name__)
 

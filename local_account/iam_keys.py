@@ -30,8 +30,20 @@ def key_demands(documents: Documents, demand: Demand) -> Iterator[Demand]:
     for action, key in reader(documents, demand):
         arn = documents.key_arn(key) if key else None
         if arn is not None:
-            via = f"{service}.{documents.region}.amazonaws.com"
-            yield Demand(action, arn, {"kms:ViaService": via, "aws:ViaAWSService": "true"})
+            context = {"kms:ViaService": f"{service}.{documents.region}.amazonaws.com", "aws:ViaAWSService": "true"}
+            if service == "s3":
+                context["kms:EncryptionContext:aws:s3:arn"] = _encryption_context(documents, demand.resource)
+            yield Demand(action, arn, context)
+
+
+def _encryption_context(documents: Documents, object_arn: str) -> str:
+    """The object's ARN, or its bucket's where the bucket has a key (S3 User Guide, S3 Bucket Keys)."""
+    from moto.s3.models import s3_backends
+
+    bucket_arn = object_arn.partition("/")[0]
+    bucket = s3_backends[documents.account_id]["aws"].buckets.get(bucket_arn.removeprefix("arn:aws:s3:::"))
+    rule = bucket.encryption["Rule"] if bucket is not None and bucket.encryption else {}
+    return bucket_arn if str(rule.get("BucketKeyEnabled")).lower() == "true" else object_arn
 
 
 def _of_s3(documents: Documents, demand: Demand) -> Iterator[tuple[str, str | None]]:

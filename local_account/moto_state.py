@@ -88,6 +88,8 @@ def _load(account: Account, name: str, module: str, attribute: str, content: byt
         backend = backends[owner][region]
         _keep_factories(attributes, backend.__dict__)
         backend.__dict__.update(attributes)
+        for topic in attributes["topics"].values() if name == "sns" else ():
+            topic.sns_backend = backend  # the one that was kept with it is a copy, made before it was whole
     for extra, value in loaded["extra"].items():
         setattr(backends, extra, value)
     if name == "states":

@@ -41,6 +41,7 @@ HOOKS = (
     "stepfunctions",
     "dynamodb",
     "budgets",
+    "queue_metrics",
 )
 
 

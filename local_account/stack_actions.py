@@ -16,6 +16,7 @@ from local_account.stack_template import parameter_values, parse
 from local_account.stacks import Stack
 
 FINISH_S = 2.0
+MAX_BODY_BYTES = 51_200  # a longer template has to lie in S3 (API reference, CreateStack)
 _UPDATABLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 
 Request = dict[str, Any]
@@ -238,15 +239,21 @@ class StackActions:
 
     def _template(self, request: Request, stack: Stack | None) -> str:
         if "TemplateBody" in request:
-            return str(request["TemplateBody"])
+            body = str(request["TemplateBody"])
+            if len(body.encode()) > MAX_BODY_BYTES:
+                raise StackActionError(
+                    "1 validation error detected: Value at 'templateBody' failed to satisfy constraint: "
+                    f"Member must have length less than or equal to {MAX_BODY_BYTES}"
+                )
+            return body
         if "TemplateURL" in request:
             path = unquote(urlsplit(request["TemplateURL"]).path).lstrip("/")
             host = urlsplit(request["TemplateURL"]).netloc
             bucket, _, key = path.partition("/")
             if ".s3" in host and not host.startswith("s3"):
                 bucket, key = host.split(".s3")[0], path
-            body: bytes = self.account.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-            return body.decode()
+            template: bytes = self.account.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+            return template.decode()
         if request.get("UsePreviousTemplate") and stack:
             return str(stack.record["Template"])
         raise StackActionError("Either Template URL or Template Body must be specified.")

@@ -8,7 +8,7 @@ and duplicates and lines of other windows are counted. Images stay on disk until
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,6 +32,8 @@ from monitoring.store_update import Update, update
 EARLY = timedelta(hours=1)
 LATE = timedelta(hours=2)
 HOUR = timedelta(hours=1)
+# No traffic of anybody's: with what a deployment tests the endpoint (by inference id), and the copies of a challenger.
+SMOKE_TEST, SHADOW = "smoke-test", "Shadow"
 
 CaptureError = StoreError
 
@@ -118,31 +120,25 @@ def _wanted(window: Window, endpoint: str | None) -> Callable[[Folder], bool]:
 
 
 def stored_captures(
-    store: Store,
-    folder: Path,
-    window: Window,
-    endpoint: str | None = None,
-    done: Update | None = None,
-    without: Collection[str] = (),
+    store: Store, folder: Path, window: Window, endpoint: str | None = None, done: Update | None = None
 ) -> Captures:
     """The predictions in the window that the store has; ``folder`` is where the capture files of `image` are.
 
     ``done``: the update that came before; lines that it read and that belong to other windows are counted.
-    ``without``: variants that are left out, since nobody gets their answers.
     """
     parts: list[tuple[Variant, pa.Table]] = []
     malformed: list[Quarantined] = []
     for variant in store.variants():
-        if variant.name in without or (endpoint is not None and variant.endpoint not in (endpoint, UNKNOWN)):
+        if (endpoint is not None and variant.endpoint not in (endpoint, UNKNOWN)) or variant.name == SHADOW:
             continue
         for _, path in store.hours(variant, *window.hours):
             parts.append((variant, store.rows(path)))
             malformed += _within(store.quarantined(path), window)
         malformed += store.quarantined(store.unknown_hour(variant))
-    frame, files, duplicates = _frame(parts, window)
+    frame, files, duplicates, tested = _frame(parts, window)
     files = list(dict.fromkeys([*(done.files if done else ()), *files, *(row.file for row in malformed)]))
     frame["file"] = frame["file"].map({name: at for at, name in enumerate(files)}).astype(np.int64)
-    in_window = len(frame) + duplicates + sum(row.lines for row in malformed)
+    in_window = len(frame) + duplicates + tested + sum(row.lines for row in malformed)
     return Captures(
         folder=folder,
         frame=frame,
@@ -158,16 +154,18 @@ def _within(rows: list[Quarantined], window: Window) -> list[Quarantined]:
     return [row for row in rows if row.time_us is None or moment(row.time_us) in window]
 
 
-def _frame(parts: list[tuple[Variant, pa.Table]], window: Window) -> tuple[pd.DataFrame, list[str], int]:
-    """The predictions of hours of variants that lie in the window, by time; their files; how many are duplicates."""
+def _frame(parts: list[tuple[Variant, pa.Table]], window: Window) -> tuple[pd.DataFrame, list[str], int, int]:
+    """The window's predictions by time; their files; how many more are duplicates, and how many of smoke tests."""
     none = [(Variant(UNKNOWN, UNKNOWN), empty_rows(class_count=1))]
     whole = pd.concat([_hour_frame(*part) for part in parts or none], ignore_index=True)
     inside = whole[(whole["time"] >= window.start) & (whole["time"] < window.end)]
+    of_tests = np.array([str(identity).startswith(SMOKE_TEST) for identity in inside["inference_id"]], dtype=bool)
+    tested, inside = int(of_tests.sum()), inside[~of_tests]
     unique = inside[~inside["duplicate"]].drop(columns="duplicate")
     unique = unique.sort_values("time", kind="stable", ignore_index=True)
     for name in ("endpoint", "variant"):
         unique[name] = pd.Categorical(unique[name])
-    return unique, list(unique["file"].unique()), len(inside) - len(unique)
+    return unique, list(unique["file"].unique()), len(inside) - len(unique), tested
 
 
 def _hour_frame(variant: Variant, rows: pa.Table) -> pd.DataFrame:

@@ -1,9 +1,9 @@
 """Statistics of a sample of each hour's captured images: the lens changes before the model's answers do.
 
 Runs in the monitoring container. Reads hours of the store and, in the capture files, the lines of the sampled records;
-writes ``hh.images.parquet`` beside the hour. Decoding an image takes some forty times as long as reading a record
-(`benchmarks/captures.py`), so only a sample of the hour is decoded: the `SAMPLE` records whose eventIds have the
-smallest checksums, hence the same ones whenever the hour is looked at, and spread like its traffic.
+writes ``hh.images.parquet`` beside the hour. Decoding an image takes many times as long as reading a record, so only
+a sample of the hour is decoded: the `SAMPLE` records whose eventIds have the smallest checksums, hence the same ones
+whenever the hour is looked at, and spread like its traffic.
 
 Columns: ``event_id``, ``time``, and those of `imaging.statistics.STATISTICS`, NaN where no image was captured or it
 cannot be decoded.

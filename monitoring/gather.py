@@ -17,7 +17,7 @@ from monitoring import baseline as baselines
 from monitoring import places
 from monitoring.aggregates import Thresholds
 from monitoring.baseline import Baseline
-from monitoring.capture import Captures, Window, stored_captures
+from monitoring.capture import SHADOW, Captures, Window, stored_captures
 from monitoring.capture_files import UNKNOWN, Folder
 from monitoring.capture_line import Classes
 from monitoring.context import Context, read_context
@@ -120,10 +120,9 @@ def _collect(
         return ours and any(span.may_be_in(folder) for span in looked_at)
 
     done = update(store, files.folder, thresholds, min(PROCESSES, os.cpu_count() or 1), wanted)
-    shadow = [options.shadow] if options.shadow else []
-    captures = stored_captures(store, files.folder, options.window, options.endpoint, done, shadow)
+    captures = stored_captures(store, files.folder, options.window, options.endpoint, done)
     ours = {options.endpoint, UNKNOWN} if options.endpoint else None
-    variants = [v for v in store.variants() if v.name not in shadow and (ours is None or v.endpoint in ours)]
+    variants = [v for v in store.variants() if v.name != SHADOW and (ours is None or v.endpoint in ours)]
     source = Source(store, tuple(variants), thresholds, files.folder)
     requests = context.requests
     watched = watch(source, options.window, options.deployed_at, baseline, requests) if baseline else None

@@ -21,7 +21,6 @@ from monitoring.capture_line import parse_time
 from processing.job import MESSAGE_FILE
 
 PHOTOGRAPHS = "photographs"
-SHADOW_VARIANT = "Shadow"
 METRICS_FOLDER = Path("/opt/ml/output/metrics/cloudwatch")
 
 
@@ -36,7 +35,6 @@ class Options:
     thresholds: Thresholds | None
     endpoint: str | None
     schedule: str
-    shadow: str
     state: str
     baseline: str
     deployed_at: datetime | None
@@ -85,7 +83,6 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     option(
         "--schedule", default=told("sagemaker_monitoring_schedule_name", ""), help="the schedule's name, for metrics"
     )
-    option("--shadow", default=SHADOW_VARIANT, help="the variant whose answers nobody gets; it is left out")
     option("--state", default="", help="folder or s3://: what is kept between two runs (default: nothing is)")
     option("--baseline", default=_beside(told("baseline_statistics", "")), help="baseline.json, a file or s3://")
     option("--deployed-at", type=_time_or_none, help="when the live version began to serve")

@@ -94,7 +94,7 @@ def assemble(deployment: Deployment) -> Any:
     dataset = filter_classes(assembly, property_files=[manifest])
     training = train_model(assembly, parameters, dataset, manifest)
     package = model_package(assembly, parameters, training.properties.ModelArtifacts.S3ModelArtifacts)
-    model = create_model(package, deployment.settings.built_in.transform_instance_type)
+    model = create_model(package, deployment)
     answers = classify_test_images(assembly, parameters, dataset, model)
     predictions = {"predictions": answers.properties.TransformOutput.S3OutputPath}
     evaluation, report = evaluate_model(assembly, dataset, predictions)
@@ -137,6 +137,7 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any, manife
         },
         output_path=assembly.run_folder("model"),
         output_kms_key=deployment.data_key_arn,
+        tags=deployment.tags,
         disable_profiler=True,
         debugger_hook_config=False,
         sagemaker_session=assembly.session,
@@ -174,12 +175,14 @@ def model_package(assembly: Assembly, parameters: Parameters, archive: Any) -> M
     )
 
 
-def create_model(package: Model, instance_type: str) -> Any:
+def create_model(package: Model, deployment: Deployment) -> Any:
     """The model that the batch transform starts. The SDK appends "-CreateModel" to the name."""
     return ModelStep(
         name="Candidate",
         description="Make the trained model known, so that the test images can be sent through it.",
-        step_args=package.create(instance_type=instance_type),
+        step_args=package.create(
+            instance_type=deployment.settings.built_in.transform_instance_type, tags=deployment.tags
+        ),
         retry_policies=SERVICE_RETRIES,
     )
 
@@ -195,6 +198,7 @@ def classify_test_images(assembly: Assembly, parameters: Parameters, dataset: An
         accept="application/json",
         output_path=assembly.run_folder("predictions"),
         output_kms_key=assembly.deployment.data_key_arn,
+        tags=assembly.deployment.tags,
         sagemaker_session=assembly.session,
     )
     request = transformer.transform(

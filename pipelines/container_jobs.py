@@ -90,6 +90,11 @@ class Deployment:
     source_archive_uri: str
     source_digest: str
 
+    @property
+    def tags(self) -> list[dict[str, str]]:
+        """What the pipelines start carries the stage's tags, because those of the stack do not reach it."""
+        return [{"Key": key, "Value": value} for key, value in self.names.tags.items()]
+
 
 class OfflineSession(PipelineSession):  # type: ignore[misc]  # the SDK has no types
     """An SDK session that records requests instead of sending them, and takes its bucket's existence on trust."""
@@ -165,6 +170,7 @@ def processing_step(
         volume_size_in_gb=VOLUME_GB,
         max_runtime_in_seconds=MAX_JOB_SECONDS,
         output_kms_key=deployment.data_key_arn,
+        tags=deployment.tags,
         network_config=_network_config(deployment.settings.network),
         sagemaker_session=session,
     )

@@ -113,6 +113,7 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any) -> Any
         hyperparameters={**values, "seed": parameters.seed},
         output_path=assembly.run_folder("model"),
         output_kms_key=deployment.data_key_arn,
+        tags=deployment.tags,
         metric_definitions=METRIC_DEFINITIONS,
         disable_profiler=True,
         debugger_hook_config=False,

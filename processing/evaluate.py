@@ -3,7 +3,7 @@
 Runs in a SageMaker processing container. Reads the dataset folder and ``model.tar.gz`` (or, with ``--predictions``,
 a batch transform's outputs) and, with ``--champion-group``, the approved model from the registry. Writes
 ``evaluation.json`` (SageMaker's ``multiclass_classification_metrics`` and sections of our own), ``evaluation.html``,
-the plots as PNG files and ``predictions.csv``.
+the plots as PNG files, ``predictions.csv`` and ``smoke.json``, with which a deployment of the model is tested.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from processing.scores import (
     top_answers,
     wilson_interval,
 )
+from processing.smoke_images import smoke_document
 from serving.inference import ModelError
 
 THRESHOLDS = (0.73, 0.93, 0.94)  # always reported, so that evaluations stay comparable when the threshold moves
@@ -115,6 +116,8 @@ def _write(arguments: argparse.Namespace, measured: Evaluated, document: dict[st
         (output / f"{name}.png").write_bytes(plot.png)
     (output / "evaluation.html").write_text(page, encoding="utf-8")
     _write_predictions(output / "predictions.csv", measured, arguments.dataset)
+    smoke = smoke_document(measured, arguments.dataset)
+    (output / "smoke.json").write_text(json.dumps(smoke, indent=2) + "\n", encoding="utf-8")
     # Last, and at once: whoever finds it finds the others too.
     partial = output / "evaluation.json.partial"
     partial.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")

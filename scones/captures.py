@@ -17,6 +17,7 @@ from scones import endpoint, pipeline_runs, registry, threshold
 from scones.connection import Connection, list_keys, split_uri
 from scones.errors import SconesError
 from scones.pipeline_runs import Run
+from scones.shadow_report import SERVES, SMOKE_TEST
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,10 @@ def count(connection: Connection) -> int:
     """How many predictions of the endpoint were captured in all."""
     s3 = connection.client("s3")
     bucket, _ = split_uri(connection.names.capture_uri)
-    keys = list_keys(s3, f"{connection.names.capture_uri}/{connection.names.endpoint}/")
-    return sum(s3.get_object(Bucket=bucket, Key=key)["Body"].read().count(b'"captureData"') for key in keys)
+    keys = list_keys(s3, f"{connection.names.capture_uri}/{connection.names.endpoint}/{SERVES}/")
+    lines = [line for key in keys for line in s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()]
+    identities = [json.loads(line)["eventMetadata"].get("inferenceId") or "" for line in lines]
+    return sum(not identity.startswith(SMOKE_TEST) for identity in identities)
 
 
 def write_report(

@@ -24,6 +24,7 @@ from scones.artifacts import ArtifactError
 from scones.commands import Json, Stage, account, data, delivery, model, monitor, pipeline, review, threshold, workflow
 from scones.commands import endpoint as endpoint_commands
 from scones.commands.batch import OnLowConfidence, run_batch
+from scones.commands.cost import cost
 from scones.commands.data import DataPath, Sample
 from scones.commands.pipeline import Parameter, parse_parameters
 from scones.commands.stage import deploy, destroy
@@ -48,6 +49,7 @@ app.add_typer(delivery.app, name="delivery")
 app.add_typer(review.app, name="review")
 app.add_typer(monitor.app, name="monitor")
 app.command(name="batch")(run_batch)
+app.command()(cost)
 app.command()(deploy)
 app.command()(destroy)
 

@@ -1,18 +1,25 @@
-"""The endpoint: what it serves, waiting for a version to be live, deleting it.
+"""The endpoint: what it serves, waiting for a version to be deployed, going back, deleting it.
 
 Runs on a laptop or in CodeBuild.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from scones import deployments
 from scones.connection import Connection
 from scones.errors import SconesError
+
+_IDLE_PERIOD_S = 3600
+
+
+def _nobody(_line: str) -> None:
+    """Nobody is told of the progress."""
 
 
 @dataclass(frozen=True)
@@ -60,38 +67,77 @@ def live(connection: Connection) -> EndpointStatus:
     return found
 
 
-def wait_for(connection: Connection, model_package_arn: str, timeout_s: float) -> EndpointStatus:
-    """Wait until the endpoint serves exactly this version.
+def wait_for(
+    connection: Connection,
+    model_package_arn: str,
+    timeout_s: float,
+    since: str = "",
+    progress: deployments.Progress = _nobody,
+) -> EndpointStatus:
+    """Wait until a version that was approved at ``since`` is deployed and tested. SconesError when it was not."""
+    version = int(model_package_arn.rpartition("/")[2])
 
-    An endpoint that is InService may have been rolled back, so the version behind it is compared, not the status alone.
-    """
-    deadline = time.monotonic() + timeout_s
-    found: EndpointStatus | None = None
-    while time.monotonic() < deadline:
-        found = status(connection)
-        if found and found.model_package_arn == model_package_arn:
-            if found.status == "InService":
-                return found
-            if found.status in ("Failed", "UpdateRollbackFailed"):
-                raise SconesError(f"endpoint {found.name} ended {found.status}: {found.failure}")
-        time.sleep(connection.settings.poll_interval_s)
-    seen = f"it is {found.status} with {found.model_package_arn or 'no version'}" if found else "it does not exist"
-    raise SconesError(
-        f"endpoint {connection.names.endpoint} does not serve {model_package_arn} after {timeout_s:.0f} s: {seen}; look"
-        f" at the log group /aws/lambda/{connection.names.function('deploy_approved_model')}"
+    def done(found: deployments.State) -> str | None:
+        outcome = deployments.outcome_of(found, since, version)
+        known = found.decisions.get(version, {})
+        serves = found.live is not None and version in (int(found.live["version"]), int(found.live["shadow_version"]))
+        if outcome is None and found.quiet and serves and known.get("at", "") >= since:
+            return "deployed"  # it was before
+        newer = [d for d in found.decisions.values() if d["at"] > since and int(d["version"]) != version]
+        if outcome is None and since and found.quiet and newer and not serves:
+            latest = max(newer, key=lambda d: str(d["at"]))
+            raise SconesError(
+                f"version {version} is not deployed: version {latest['version']} was {latest['status'].lower()} later"
+            )
+        return outcome
+
+    deployments.follow(connection, done, f"the deployment of version {version}", timeout_s, progress)
+    return live(connection)
+
+
+def newest_before(found: deployments.State, version: int) -> int:
+    """The newest other version that is still approved and did not fail; SconesError when there is none."""
+    usable = [
+        d
+        for number, d in found.decisions.items()
+        if d["status"] == "Approved" and not d["failed"] and not d["shadow"] and number != version
+    ]
+    if not usable:
+        raise SconesError("there is no other approved version to go back to: approve one with `scones model approve`")
+    return int(max(usable, key=lambda d: str(d["at"]))["version"])
+
+
+def idle_deletion(connection: Connection) -> datetime | None:
+    """When an endpoint that nobody asks from now on is deleted; None for never."""
+    hours = connection.settings.endpoint.idle_hours
+    if not hours:
+        return None
+    now = datetime.now(UTC)
+    found = connection.client("sagemaker").describe_endpoint(EndpointName=connection.names.endpoint)
+    answer = connection.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/SageMaker",
+        MetricName="Invocations",
+        Dimensions=[
+            {"Name": "EndpointName", "Value": connection.names.endpoint},
+            {"Name": "VariantName", "Value": "AllTraffic"},
+        ],
+        StartTime=now - timedelta(hours=hours),
+        EndTime=now,
+        Period=_IDLE_PERIOD_S,
+        Statistics=["Sum"],
     )
+    asked = [point["Timestamp"] for point in answer["Datapoints"] if point["Sum"]]
+    last: datetime = max([found["LastModifiedTime"], *asked])
+    return last + timedelta(hours=hours)
 
 
-def delete(connection: Connection) -> list[str]:
-    """Delete the endpoint with its configuration and its model; answers what was deleted."""
-    sagemaker = connection.client("sagemaker")
-    found = status(connection)
-    if found is None:
+def delete(connection: Connection, reason: str, timeout_s: float, progress: deployments.Progress) -> str:
+    """Have the endpoint deleted with its configurations and models, and wait; what became of it."""
+    if status(connection) is None:
         raise SconesError(f"endpoint {connection.names.endpoint} does not exist: there is nothing to delete")
-    config = sagemaker.describe_endpoint_config(EndpointConfigName=found.config)
-    sagemaker.delete_endpoint(EndpointName=found.name)
-    sagemaker.delete_endpoint_config(EndpointConfigName=found.config)
-    models = [variant["ModelName"] for variant in config["ProductionVariants"]]
-    for model in models:
-        sagemaker.delete_model(ModelName=model)
-    return [found.name, found.config, *models]
+    at = deployments.order(connection, deployments.DELETE, 0, 0, reason)
+
+    def done(found: deployments.State) -> str | None:
+        return deployments.ended_order(found, at) if not found.status else None
+
+    return deployments.follow(connection, done, "the end of the endpoint", timeout_s, progress)

@@ -1,4 +1,4 @@
-"""The one error that commands raise for what a user can put right: it is printed as one line, exit code 1."""
+"""The errors that a user can put right: each is printed as one line, exit code 1."""
 
 
 class SettingsError(Exception):

@@ -12,9 +12,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from scones import deployments
 from scones.connection import Connection, object_exists, split_uri
 from scones.errors import SconesError
 
+MODE_PROPERTY = "deployment_mode"  # `lambdas.deployment.registry` reads it
+_DESCRIPTION_CHARACTERS = 1024  # UpdateModelPackage, ApprovalDescription
 _CLASSES_VARIABLE = "SCONES_CLASSES"  # `pipelines.training_pipeline` registers it
 
 
@@ -93,11 +96,22 @@ def find(connection: Connection, version: int | None) -> ModelVersion:
     raise SconesError(f"there is no version {version}; versions are: {', '.join(str(v.version) for v in known)}")
 
 
-def set_approval(connection: Connection, version: ModelVersion, status: str, reason: str) -> None:
-    """Approve or reject a version; the reason is kept with it."""
-    connection.client("sagemaker").update_model_package(
-        ModelPackageArn=version.arn, ModelApprovalStatus=status, ApprovalDescription=reason
-    )
+def set_approval(
+    connection: Connection, version: ModelVersion, status: str, reason: str, *, shadow: bool = False
+) -> str:
+    """Approve or reject a version; the reason is kept with it, and whose it is. Answers when, as deployments tell it.
+
+    ``shadow``: it shall get copies of the traffic before it serves any.
+    """
+    said = " ".join(f"{reason} [by {deployments.caller(connection)}]".split())[-_DESCRIPTION_CHARACTERS:]
+    request: dict[str, Any] = {"ModelApprovalStatus": status, "ApprovalDescription": said}
+    if shadow or MODE_PROPERTY in version.metadata:
+        request["CustomerMetadataProperties"] = {MODE_PROPERTY: "shadow" if shadow else "live"}
+    sagemaker = connection.client("sagemaker")
+    sagemaker.update_model_package(ModelPackageArn=version.arn, **request)
+    deployments.nudge(connection, version.arn)
+    changed = sagemaker.describe_model_package(ModelPackageName=version.arn)
+    return deployments.text_of(changed["LastModifiedTime"])
 
 
 def evaluation(connection: Connection, version: ModelVersion) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def step(at: Workplace) -> Step:
 def _deleted(at: Workplace, order: Order | None, live: Live) -> Step:
     """The endpoint is gone: as ordered, or by somebody's hand, which is taken for an order."""
     ordered = order is not None and order.action == DELETE
-    word = Word(DELETE, order.by, order.reason) if order and ordered else at.deleted_elsewhere()
+    word = Word(DELETE, order.by, order.reason) if order and ordered else at.deleted_elsewhere(live.since)
     at.note(at.record(word, "deleted", "", live))
     at.ledger.forget_live()
     return Step("the endpoint is gone", more=True)

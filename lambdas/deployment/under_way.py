@@ -42,7 +42,7 @@ def go_on(at: Workplace, seen: Situation, current: Deployment) -> Step:
     if current.phase == PLANNED:
         return _ask(at, seen, current)
     if seen.endpoint is None:
-        word = at.deleted_elsewhere()
+        word = at.deleted_elsewhere(current.started)
         at.end(current, "deleted", word.reason, seen.live)
         return Step(word.reason, more=True)
     reason = seen.endpoint.get("FailureReason", "SageMaker gives no reason")

@@ -124,10 +124,13 @@ class Workplace:
             config=live.config,
         )
 
-    def deleted_elsewhere(self) -> Word:
-        """An endpoint that somebody deleted by hand stays away until the next word."""
+    def deleted_elsewhere(self, since: str) -> Word:
+        """An endpoint that somebody deleted by hand stays away until the next word.
+
+        Nobody knows when that was, so whatever was said after ``since``, when it came, counts as said later.
+        """
         word = Word(DELETE, "unknown", "the endpoint was deleted elsewhere")
-        self.ledger.give(Order(DELETE, 0, 0, self.now(), word.by, word.reason))
+        self.ledger.give(Order(DELETE, 0, 0, since, word.by, word.reason))
         return word
 
     def without_scaling(self, live: Live | None) -> Live | None:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from scones import endpoint, evaluation_facts, outputs, registry, screen
+from scones import deployments, endpoint, evaluation_facts, outputs, registry, screen
 from scones.commands import Json, Stage
 from scones.connection import Connection, connect_deployed, split_uri
+from scones.deployments import State
 from scones.errors import SconesError
 from scones.registry import ModelVersion
 
@@ -83,30 +84,78 @@ def save_page(connection: Connection, version: ModelVersion, uri: str | None, ta
     screen.say(f"wrote {target}")
 
 
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the endpoint has followed.")]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for the endpoint.")]
+
+
 @app.command()
 def approve(
     version: VersionArgument = None,
+    *,
     stage: Stage = "local",
     reason: Reason = "approved on the command line",
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the endpoint serves it.")] = True,
-    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait for the endpoint.")] = 1200,
+    shadow: Annotated[bool, typer.Option(help="Copies of the traffic first: see `scones endpoint shadow`.")] = False,
+    wait: Wait = True,
+    timeout_s: Timeout = 1800,
+    as_json: Json = False,
 ) -> None:
-    """Approve a version: the approval event puts it behind the endpoint."""
+    """Approve a version: the approval event puts it behind the endpoint, and known images test it there."""
     connection = connect_deployed(stage)
     found = registry.find(connection, version)
-    set_approval(connection, found, "Approved", reason)
+    if shadow:
+        endpoint.live(connection)  # there has to be traffic to copy
+    at = set_approval(connection, found, "Approved", reason, shadow=shadow)
+    outcome = "approved"
     if wait:
-        live = endpoint.wait_for(connection, found.arn, timeout_s)
-        screen.say(f"endpoint {live.name} serves version {found.version}")
+        live = endpoint.wait_for(connection, found.arn, timeout_s, at, screen.say)
+        serves = live.model_package_arn == found.arn
+        outcome = "deployed" if serves else "shadowing"
+        screen.say(f"endpoint {live.name} {'serves' if serves else 'copies its traffic to'} version {found.version}")
+    if as_json:
+        screen.print_json({"version": found.version, "model_package_arn": found.arn, "outcome": outcome})
 
 
 @app.command()
-def reject(version: VersionArgument = None, stage: Stage = "local", reason: Reason = "") -> None:
-    """Reject a version. What serves now goes on serving."""
+def reject(
+    version: VersionArgument = None,
+    *,
+    stage: Stage = "local",
+    reason: Reason = "rejected on the command line",
+    wait: Wait = True,
+    timeout_s: Timeout = 1800,
+    as_json: Json = False,
+) -> None:
+    """Reject a version. When it serves, the newest version that is still approved takes its place."""
     connection = connect_deployed(stage)
-    set_approval(connection, registry.find(connection, version), "Rejected", reason or "rejected on the command line")
+    found = registry.find(connection, version)
+    at = set_approval(connection, found, "Rejected", reason)
+    outcome = "rejected"
+    if wait and endpoint.status(connection):
+        outcome = after_rejection(connection, found.version, at, timeout_s)
+    if as_json:
+        screen.print_json({"version": found.version, "model_package_arn": found.arn, "outcome": outcome})
 
 
-def set_approval(connection: Connection, version: ModelVersion, status: str, reason: str) -> None:
-    registry.set_approval(connection, version, status, reason)
+def after_rejection(connection: Connection, version: int, at: str, timeout_s: float) -> str:
+    """Wait until the endpoint serves something else, or is known to have nothing else."""
+
+    def done(found: State) -> str | None:
+        if not found.quiet or found.decisions.get(version, {}).get("at", at) < at:
+            return None
+        live = found.live or {"version": 0, "shadow_version": 0, "unwanted": ""}
+        if live["unwanted"]:
+            return f"version {live['version']} serves on, because no other version is approved"
+        serves = version in (int(live["version"]), int(live["shadow_version"]))
+        return None if serves else f"version {live['version']} serves"
+
+    outcome = deployments.follow(connection, done, f"the end of version {version}", timeout_s, screen.say)
+    screen.say(outcome)
+    return outcome
+
+
+def set_approval(
+    connection: Connection, version: ModelVersion, status: str, reason: str, *, shadow: bool = False
+) -> str:
+    at = registry.set_approval(connection, version, status, reason, shadow=shadow)
     screen.say(f"version {version.version} is {status}")
+    return at

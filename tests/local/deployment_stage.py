@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from boto3.dynamodb.types import TypeDeserializer
 
 from tests.local.foreign_models import IMAGE, archive
+from tests.local.queues import Queue
 
 if TYPE_CHECKING:  # the fixtures in conftest use this module
     from tests.local.conftest import RunningAccount
@@ -31,21 +36,32 @@ TABLE = f"{PREFIX}-deployments"
 CLASSES = ["bicycle", "motorcycle"]
 PATIENCE_S = 120.0
 
-# `weights.txt` holds the probability of the first class; a word instead of it is an order.
+# `weights.txt` holds the probability of the first class; a word instead of it is an order, as is a file to wait for
+# when the model is loaded, or before each answer.
 MODEL = """
-import json, os
+import json, os, time
+
+def wait_for(path):
+    while not os.path.exists(path):
+        time.sleep(0.02)
 
 def model_fn(folder):
     with open(os.path.join(folder, "weights.txt")) as stream:
         said = stream.read()
     if said == "unhealthy":
         raise RuntimeError("this model cannot be loaded")
-    return said
+    said, _, order = said.partition(" ")
+    if order.startswith("loads after "):
+        wait_for(order.removeprefix("loads after "))
+    return said, order
 
 def input_fn(body, content_type):
     return body
 
-def predict_fn(body, said):
+def predict_fn(body, model):
+    said, order = model
+    if order.startswith("answers after "):
+        wait_for(order.removeprefix("answers after "))
     if said == "faulty":
         raise RuntimeError("out of order")
     return [float(said), 1 - float(said)]
@@ -63,6 +79,7 @@ class Stage:
     images: list[bytes]
     """Real ones, for the smoke tests."""
     _deserializer: Any = field(default_factory=TypeDeserializer)
+    _heard: Any = None
 
     @property
     def sagemaker(self) -> Any:
@@ -73,8 +90,9 @@ class Stage:
         run = f"pipeline-runs/{uuid.uuid4().hex}"
         self._put(f"{run}/model.tar.gz", archive(MODEL, weights) if content is None else content)
         self._put(f"{run}/evaluation/evaluation.json", json.dumps(_evaluation()).encode())
-        if expected is not None or _is_number(weights):
-            self._put(f"{run}/evaluation/smoke.json", self._smoke(float(weights) if expected is None else expected))
+        said = weights.partition(" ")[0]
+        if expected is not None or said.replace(".", "", 1).isdecimal():
+            self._put(f"{run}/evaluation/smoke.json", self._smoke(float(said) if expected is None else expected))
         container = {
             "Image": IMAGE,
             "ModelDataUrl": f"s3://{BUCKET}/{run}/model.tar.gz",
@@ -120,12 +138,16 @@ class Stage:
     def reject(self, package: str, reason: str = "a test [by tester]") -> None:
         self.decide(package, "Rejected", reason)
 
-    def look(self) -> list[str]:
-        """What the schedule does: have the function look."""
-        answer = self.account.client("lambda").invoke(FunctionName=FUNCTION, Payload=b"{}")
+    def look(self, event: dict[str, Any] | None = None) -> list[str]:
+        """What the schedule does, and what an event does: have the function look."""
+        return list(self.run_function(FUNCTION, event))
+
+    def run_function(self, name: str, event: dict[str, Any] | None = None) -> Any:
+        payload = json.dumps(event or {}).encode()
+        answer = self.account.client("lambda").invoke(FunctionName=name, Payload=payload)
         content = json.loads(answer["Payload"].read())
         assert "FunctionError" not in answer, content
-        return list(content)
+        return content
 
     def items(self, kind: str) -> list[dict[str, Any]]:
         """The table's items of a kind, sorted by their key."""
@@ -203,22 +225,53 @@ class Stage:
         status = self.sagemaker.describe_model_package(ModelPackageName=package)["ModelApprovalStatus"]
         assert status == "Approved"
 
-    def messages(self, queue: str) -> list[dict[str, Any]]:
-        """All messages that the topic has sent to a queue since it was asked last."""
-        sqs, found = self.account.client("sqs"), []
-        while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-            for message in messages:
-                found.append(json.loads(message["Body"]))
-                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        return found
+    def listen(self) -> None:
+        """Hear from now on what the topic tells."""
+        self._heard = Queue(self.account, "heard")
+        topic = f"arn:aws:sns:us-east-1:123456789012:{PREFIX}-notifications"
+        self.account.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=self._heard.arn)
 
-    def set_endpoint(self, **settings: Any) -> None:
+    def told(self, version: int) -> dict[str, Any]:
+        """What the deploying function told of a version."""
+        while messages := self._heard.take(timeout_s=PATIENCE_S):
+            for message in messages:
+                found: dict[str, Any] = json.loads(message["Body"])
+                attributes = found.get("MessageAttributes", {})  # an alarm's message has none
+                if attributes.get("version", {}).get("Value") == str(version):
+                    return found
+        raise AssertionError(f"nobody was told of version {version}")
+
+    def scones(self, *arguments: str) -> Any:
+        """What a verb prints with --json."""
+        answer = self._run(*arguments)
+        assert answer.returncode == 0, answer.stderr
+        return json.loads(answer.stdout)
+
+    def refused(self, *arguments: str) -> str:
+        """The line in which a verb says why not."""
+        answer = self._run(*arguments)
+        assert answer.returncode == 1, answer.stderr
+        return answer.stderr.strip().splitlines()[-1]
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = self.account.environment() | {"SCONES_HOME": str(self.account.state_dir.parent)}
+        command = [str(Path(sys.executable).with_name("scones")), *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+    def kill_function(self) -> None:
+        """End the process of the deploying function, as a crash of it would."""
+        workers = [p for p in psutil.Process(self.account.process.pid).children(recursive=True) if _works(p)]
+        assert workers
+        for worker in workers:
+            worker.kill()
+
+    def set_endpoint(self, function: str = FUNCTION, **settings: Any) -> None:
         """Other settings of [endpoint] than the stage file's, as a deployment of the stack would set them."""
         client = self.account.client("lambda")
-        variables = client.get_function_configuration(FunctionName=FUNCTION)["Environment"]["Variables"]
+        variables = client.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
         changed = {**json.loads(variables["ENDPOINT_SETTINGS"]), **settings}
         client.update_function_configuration(
-            FunctionName=FUNCTION,
+            FunctionName=function,
             Environment={"Variables": {**variables, "ENDPOINT_SETTINGS": json.dumps(changed, sort_keys=True)}},
         )
 
@@ -246,8 +299,12 @@ class Stage:
                 thread.join()
 
 
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isdecimal()
+def _works(process: psutil.Process) -> bool:
+    """Whether a process runs the deploying function; one may end while it is looked at."""
+    try:
+        return process.environ().get("AWS_LAMBDA_FUNCTION_NAME") == FUNCTION
+    except psutil.Error:
+        return False
 
 
 def _evaluation() -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
+from unittest import mock
 
 SERVICES = ["lambda", "states", "sagemaker", "events", "scheduler"]
 # Names that requests of the tests take for granted, with their paths.
@@ -39,7 +41,11 @@ def make_role(account: Any, name: str, *statements: Mapping[str, Any], path: str
 
 def make_taken_for_granted(account: Any) -> None:
     """The roles that requests of the tests name without making them."""
-    existing = {role["RoleName"] for role in account.client("iam").list_roles()["Roles"]}
+    with mock.patch.dict(os.environ):  # a test may have set the user's profile, which is the server's matter
+        for variable in [variable for variable in os.environ if variable.startswith("AWS_")]:
+            del os.environ[variable]
+        iam = account.client("iam")
+    existing = {role["RoleName"] for role in iam.list_roles()["Roles"]}
     for name, path in TAKEN_FOR_GRANTED.items():
         if name not in existing:
             make_role(account, name, path=path)

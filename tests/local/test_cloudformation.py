@@ -48,10 +48,15 @@ Resources:
     Properties:
       AssumeRolePolicyDocument:
         Version: 2012-10-17
-        Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: sts:AssumeRole}]
+        Statement:
+          - Effect: Allow
+            Principal: {Service: [lambda.amazonaws.com, states.amazonaws.com, scheduler.amazonaws.com]}
+            Action: sts:AssumeRole
       Policies:
         - PolicyName: any
-          PolicyDocument: {Version: 2012-10-17, Statement: [{Effect: Allow, Action: "s3:*", Resource: "*"}]}
+          PolicyDocument:
+            Version: 2012-10-17
+            Statement: [{Effect: Allow, Action: ["s3:*", "lambda:InvokeFunction"], Resource: "*"}]
   Machine:
     Type: AWS::StepFunctions::StateMachine
     Properties:
@@ -265,16 +270,94 @@ def test_an_unknown_type_fails_the_stack_and_rolls_it_back(stacks: Stacks) -> No
     template = {
         "Resources": {
             "Good": parameter("v", Name=name),
-            "Bad": {"Type": "AWS::CodePipeline::Pipeline", "DependsOn": "Good", "Properties": {}},
+            "Bad": {"Type": "AWS::Cognito::UserPool", "DependsOn": "Good", "Properties": {}},
         }
     }
     stacks.client.create_stack(**stacks.arguments(template))
     with pytest.raises(WaiterError):
         stacks.wait("stack_create_complete")
     assert stacks.settle() == "ROLLBACK_COMPLETE"
-    assert "does not implement the resource type AWS::CodePipeline::Pipeline" in stacks.reason("Bad")
+    assert "does not implement the resource type AWS::Cognito::UserPool" in stacks.reason("Bad")
     with pytest.raises(ClientError, match="ParameterNotFound"):
         stacks.account.client("ssm").get_parameter(Name=name)
+
+
+SAFE = """
+Parameters: {Limit: {Type: Number}, Rotation: {Type: String}}
+Resources:
+  Key:
+    Type: AWS::KMS::Key
+    Properties:
+      Description: !Sub "limit ${Limit}"
+      EnableKeyRotation: !Ref Rotation
+      KeyPolicy:
+        Statement: [{Effect: Allow, Principal: {AWS: !Ref AWS::AccountId}, Action: "kms:*", Resource: "*"}]
+  Name: {Type: AWS::KMS::Alias, Properties: {AliasName: !Sub "alias/${AWS::StackName}", TargetKeyId: !Ref Key}}
+  Logs: {Type: AWS::Logs::LogGroup, Properties: {KmsKeyId: !GetAtt Key.Arn, RetentionInDays: 7}}
+  Budget:
+    Type: AWS::Budgets::Budget
+    Properties:
+      Budget: {BudgetType: COST, TimeUnit: MONTHLY, BudgetLimit: {Amount: !Ref Limit, Unit: USD}}
+  Board: {Type: AWS::CloudWatch::Dashboard, Properties: {DashboardBody: '{"widgets": []}'}}
+  Queue: {Type: AWS::SQS::Queue, Properties: {Tags: [{Key: stage, Value: mine}], VisibilityTimeout: !Ref Limit}}
+Outputs: {Key: {Value: !Ref Key}, Logs: {Value: !Ref Logs}, Budget: {Value: !Ref Budget}, Queue: {Value: !Ref Queue}}
+"""
+
+
+def test_keys_and_budgets_change_in_place_and_tags_of_the_stack_go_everywhere(stacks: Stacks) -> None:
+    kms, budgets, account = stacks.account.client("kms"), stacks.account.client("budgets"), "123456789012"
+    tags = [{"Key": "stage", "Value": "test"}, {"Key": "project", "Value": "shop"}]
+    arguments = stacks.arguments(SAFE, Limit="30", Rotation="true")
+    stacks.client.create_stack(**arguments, Tags=tags)
+    stacks.wait("stack_create_complete")
+    made = stacks.outputs()
+    encrypted = kms.encrypt(KeyId=f"alias/{stacks.name}", Plaintext=b"text")["CiphertextBlob"]
+    assert kms.get_key_rotation_status(KeyId=made["Key"])["KeyRotationEnabled"] is True
+    found = kms.list_resource_tags(KeyId=made["Key"])["Tags"]
+    assert {tag["TagKey"]: tag["TagValue"] for tag in found} == {"stage": "test", "project": "shop"}
+    queue_tags = stacks.account.client("sqs").list_queue_tags(QueueUrl=made["Queue"])["Tags"]
+    assert queue_tags == {"stage": "mine", "project": "shop"}
+
+    stacks.client.create_change_set(ChangeSetName="c", **stacks.arguments(SAFE, Limit="40", Rotation="false"))
+    shown = stacks.client.describe_change_set(ChangeSetName="c", StackName=stacks.name)["Changes"]
+    changes = {c["ResourceChange"]["LogicalResourceId"]: c["ResourceChange"] for c in shown}
+    assert {c["Replacement"] for c in changes.values()} == {"False"}
+    names = {detail["Target"]["Name"] for detail in changes["Key"]["Details"]}
+    assert names == {"Description", "EnableKeyRotation"}
+    assert stacks.update(SAFE, Limit="40", Rotation="false") == made
+    assert kms.describe_key(KeyId=made["Key"])["KeyMetadata"]["Description"] == "limit 40"
+    assert kms.get_key_rotation_status(KeyId=made["Key"])["KeyRotationEnabled"] is False
+    assert kms.decrypt(CiphertextBlob=encrypted)["Plaintext"] == b"text"
+    budget = budgets.describe_budget(AccountId=account, BudgetName=made["Budget"])["Budget"]
+    assert budget["BudgetLimit"] == {"Amount": "40", "Unit": "USD"}
+    logs = stacks.account.client("logs")
+    (group,) = logs.describe_log_groups(logGroupNamePrefix=made["Logs"])["logGroups"]
+    assert group["kmsKeyId"].endswith(made["Key"])
+
+    stacks.update(SAFE.replace("KmsKeyId: !GetAtt Key.Arn, ", ""), Limit="40", Rotation="false")
+    (group,) = logs.describe_log_groups(logGroupNamePrefix=made["Logs"])["logGroups"]
+    assert "kmsKeyId" not in group
+    stacks.delete()
+    assert kms.describe_key(KeyId=made["Key"])["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    with pytest.raises(ClientError, match="Unable to get budget"):
+        budgets.describe_budget(AccountId=account, BudgetName=made["Budget"])
+
+
+def test_a_template_may_lie_in_s3_and_be_longer_than_a_request_may(stacks: Stacks, code_bucket: str) -> None:
+    names = [f"A{number}" for number in range(3)]
+    text = json.dumps({"Resources": {name: parameter("v" * 4000, Description="d" * 900) for name in names}}, indent=2)
+    text += " " * 51_200
+    stacks.account.client("s3").put_object(Bucket=code_bucket, Key="templates/long.json", Body=text.encode())
+    arguments = stacks.arguments("") | {
+        "TemplateURL": f"https://{code_bucket}.s3.us-east-1.amazonaws.com/templates/long.json"
+    }
+    del arguments["TemplateBody"]
+    with pytest.raises(ClientError, match="51200"):
+        stacks.client.create_stack(**stacks.arguments(text))
+    stacks.client.create_change_set(ChangeSetName="c", ChangeSetType="CREATE", **arguments)
+    stacks.client.execute_change_set(ChangeSetName="c", StackName=stacks.name)
+    stacks.wait("stack_create_complete")
+    assert len(stacks.client.describe_stack_resources(StackName=stacks.name)["StackResources"]) == 3
 
 
 def test_an_unknown_property_fails_the_resource_by_name(stacks: Stacks) -> None:

@@ -154,6 +154,7 @@ def test_rules_schedules_alarms_topics_queues_and_logs_are_kept(restarted: Any) 
     assert account.client("scheduler").get_schedule(Name="kept")["ScheduleExpression"] == "rate(1 day)"
     assert account.client("cloudwatch").describe_alarms(AlarmNames=["kept"])["MetricAlarms"]
     assert made["topic"] in [t["TopicArn"] for t in account.client("sns").list_topics()["Topics"]]
+    assert account.client("sns").publish(TopicArn=made["topic"], Message="is it still there?")["MessageId"]
     assert account.client("sqs").receive_message(QueueUrl=made["queue"])["Messages"][0]["Body"] == "waiting"
     events = account.client("logs").get_log_events(logGroupName="/kept", logStreamName="s")["events"]
     assert [event["message"] for event in events] == ["a line"]

@@ -15,6 +15,7 @@ from local_account.account import Account
 from local_account.sagemaker import jobs, models, pipelines, registry, tags
 from local_account.sagemaker.service import SageMaker
 from tests.local.conftest import RunningAccount
+from tests.local.queues import Queue
 from tests.local.sagemaker_requests import (
     IMAGE,
     ROLE,
@@ -124,8 +125,8 @@ def test_creation_and_approval_send_events(account: RunningAccount, group: str, 
 
 def _queue_of_events(account: RunningAccount, group: str) -> tuple[Any, str]:
     sqs, events = account.client("sqs"), account.client("events")
-    url = sqs.create_queue(QueueName=group)["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    queue = Queue(account, group)
+    url, arn = queue.url, queue.arn
     pattern = {
         "source": ["aws.sagemaker"],
         "detail-type": ["SageMaker Model Package State Change"],

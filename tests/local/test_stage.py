@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,28 @@ def test_everything_carries_the_stage_s_tags(shop: Shop) -> None:
 def queue_url(sqs: Any) -> str:
     url: str = sqs.get_queue_url(QueueName=f"{PREFIX}-review")["QueueUrl"]
     return url
+
+
+def test_a_failure_and_a_message_put_aside_raise_their_alarms(shop: Shop) -> None:
+    missing = {"s3_bucket": BUCKET, "s3_key": "incoming/no-such-image.png"}
+    assert shop.run(f"{PREFIX}-inference-workflow", missing)["status"] == "FAILED"
+    sqs = shop.account.client("sqs")
+    dead_letters = sqs.get_queue_url(QueueName=f"{PREFIX}-review-dead-letters")["QueueUrl"]
+    sqs.send_message(QueueUrl=dead_letters, MessageBody="put aside")
+    wait_until(lambda: {"workflow-failures", "function-errors", "review-dead-letters"} <= alarming(shop), 90)
+    sqs.purge_queue(QueueUrl=dead_letters)
+
+
+def alarming(shop: Shop) -> set[str]:
+    found = shop.account.client("cloudwatch").describe_alarms(AlarmNamePrefix=PREFIX, StateValue="ALARM")
+    return {alarm["AlarmName"].removeprefix(f"{PREFIX}-") for alarm in found["MetricAlarms"]}
+
+
+def wait_until(true: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.2)
 
 
 def test_each_step_of_the_pipelines_runs_with_a_role_of_its_own(shop: Shop) -> None:

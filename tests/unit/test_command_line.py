@@ -29,6 +29,7 @@ def scones(*arguments: str, cwd: Path | None = None, **environment: str) -> subp
 
 VERBS = [
     ("demo",),
+    ("cost",),
     ("deploy",),
     ("destroy",),
     ("build",),
@@ -39,7 +40,7 @@ VERBS = [
     *[("data", verb) for verb in ("fetch", "show")],
     *[("pipeline", verb) for verb in ("definition", "run", "status", "logs")],
     *[("model", verb) for verb in ("list", "show", "approve", "reject")],
-    *[("endpoint", verb) for verb in ("status", "delete")],
+    *[("endpoint", verb) for verb in ("status", "history", "rollback", "deploy", "shadow", "delete")],
     *[("threshold", verb) for verb in ("show", "set")],
     *[("review", verb) for verb in ("list", "label", "export")],
     *[("workflow", verb) for verb in ("definition", "show")],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from local_account.codebuild_buildspec import Buildspec, BuildspecError, parse
 from scones.cli import app
 from scones.commands.pipeline import git_commit
 from scones.connection import Connection
+from scones.delivery_runs import source_zip
+from scones.errors import SconesError
 from scones.names import Names
 from scones.settings import Settings
 
@@ -154,8 +158,22 @@ def test_the_buildspecs_report_cache_and_end_with_the_training_pipeline() -> Non
     assert deploy.variables == {"SCONES_WAIT": "0"}
 
 
+in_a_repository = pytest.mark.skipif(
+    not (ROOT / ".git").exists(), reason="these files are of a zip, not of a repository"
+)
+
+
+@in_a_repository
+def test_the_zip_of_a_commit_knows_the_commit() -> None:
+    commit, content = source_zip("HEAD")
+    archived = zipfile.ZipFile(io.BytesIO(content)).read("scones/commit.txt").decode().strip()
+    assert archived == commit
+    with pytest.raises(SconesError, match="there is no such commit"):
+        source_zip("no-such-branch")
+
+
+@in_a_repository
 def test_a_build_knows_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (ROOT / "scones" / "commit.txt").read_text(encoding="ascii").strip() == "$Format:%H$"
     monkeypatch.setenv("CODEBUILD_RESOLVED_SOURCE_VERSION", "a" * 40)
     assert git_commit() == "a" * 40
     monkeypatch.setenv("CODEBUILD_RESOLVED_SOURCE_VERSION", "some-version-of-a-zip")

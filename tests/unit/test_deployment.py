@@ -225,6 +225,16 @@ def test_an_endpoint_deleted_by_hand_stays_away_until_the_next_word(shop: Accoun
     assert shop.sagemaker.live == 2
 
 
+def test_an_approval_after_a_deletion_by_hand_counts_though_nobody_saw_the_deletion(shop: Account) -> None:
+    approve(shop)
+    shop.run()
+    shop.sagemaker.endpoint = None
+    approve(shop)
+    shop.run()
+    assert shop.sagemaker.live == 2
+    assert [r[2] for r in shop.records()] == ["deployed", "deleted", "deployed"]
+
+
 def test_an_order_to_delete_and_one_to_come_back(shop: Account) -> None:
     approve(shop)
     shop.run()

@@ -105,7 +105,7 @@ class Account:
         expected = {"ChangeSetName": CHANGE_SET, "StackName": "shop"}
         self.stub.add_response("describe_change_set", {"Status": status, "StatusReason": reason}, expected)
         if status != "FAILED":
-            self.stub.add_response("describe_change_set", {"Changes": CHANGES}, {"ChangeSetName": CHANGE_SET})
+            self.stub.add_response("describe_change_set", {"Changes": CHANGES}, expected)
         if status == "FAILED" or not agreed:
             self.stub.add_response("delete_change_set", {}, expected)
             if kind == "CREATE":
