@@ -30,12 +30,12 @@ from tests.local.sagemaker_requests import job_log, processing_arguments, wait_f
 @pytest.mark.parametrize(
     ("service", "operation", "arguments"),
     [
-        ("dynamodb", "list_tables", {}),  # JSON
+        ("kinesis", "list_streams", {}),  # JSON
         ("elbv2", "describe_load_balancers", {}),  # query
         ("ec2", "describe_instances", {}),  # EC2's own
         ("batch", "describe_job_queues", {}),  # REST with JSON
         ("route53", "list_hosted_zones", {}),  # REST with XML
-        ("codebuild", "list_projects", {}),  # CBOR
+        ("cloudwatch", "list_metric_streams", {}),  # CBOR
         ("ssm", "list_associations", {}),
         ("iam", "get_access_key_last_used", {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE"}),
         ("lambda", "list_code_signing_configs", {}),

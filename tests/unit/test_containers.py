@@ -20,8 +20,8 @@ class RecordingAccount(Account):
 
     lines: list[str]
 
-    def put_log_lines(self, group: str, stream: str, lines: Iterable[str]) -> None:
-        assert (group, stream) == ("/jobs", "one")
+    def put_log_lines(self, group: str, stream: str, lines: Iterable[str], role: str = "") -> None:
+        assert (group, stream, role) == ("/jobs", "one", "")
         self.lines.extend(lines)
 
 

@@ -1,0 +1,67 @@
+"""The policies of docs/policies, tried: `scones` deploys a stage with them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from infrastructure import stack
+from scones.connection import Connection
+from scones.names import Names
+from scones.settings import PROJECT_ROOT, Settings
+from tests.local.conftest import RunningAccount
+from tests.local.roles import make_role, trust
+
+ACCOUNT_ID, REGION = "123456789012", "us-east-1"
+
+
+@pytest.fixture
+def deployer(account: RunningAccount) -> Iterator[Connection]:
+    """Whoever has the two policies that are not CloudFormation's, for a stage of a project of its own."""
+    settings = replace(Settings.load("local"), project="by-policy", endpoint_url=account.endpoint_url)
+    names = Names.of(settings, ACCOUNT_ID)
+    role = make_role(account, "deployer", trusted=trust(AWS=f"arn:aws:iam::{ACCOUNT_ID}:root"))
+    account.client("iam").delete_role_policy(RoleName="deployer", PolicyName="own")
+    filling = {
+        "PREFIX": names.prefix,
+        "PROJECT": "by-policy",
+        "STAGE": "local",
+        "REGION": REGION,
+        "ACCOUNT": ACCOUNT_ID,
+    }
+    for name in ("deploy", "operate"):
+        text = (PROJECT_ROOT / "docs" / "policies" / f"{name}.json").read_text(encoding="utf-8")
+        for placeholder, value in filling.items():
+            text = text.replace(placeholder, value)
+        account.client("iam").put_role_policy(RoleName="deployer", PolicyName=name, PolicyDocument=text)
+    given = account.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+    session = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region_name=REGION)
+    connection = Connection(settings, names, session)
+    yield connection
+    for client in connection._clients.values():
+        client.close()
+
+
+def test_a_stage_is_deployed_with_the_documented_policies(deployer: Connection, account: RunningAccount) -> None:
+    told: list[str] = []
+    outputs = stack.deploy(deployer, told.append)
+    assert outputs is not None and outputs.data_bucket == deployer.names.data_bucket
+    s3 = deployer.client("s3")
+    s3.put_object(Bucket=outputs.data_bucket, Key="source/image.png", Body=b"encrypted with the stage's key")
+    assert s3.get_object(Bucket=outputs.data_bucket, Key="source/image.png")["Body"].read().startswith(b"encrypted")
+    # Neither another bucket nor a permission of its own.
+    account.client("s3").create_bucket(Bucket="of-somebody-else")
+    for service, call, arguments in (
+        ("s3", "put_object", {"Bucket": "of-somebody-else", "Key": "x", "Body": b""}),
+        ("iam", "put_role_policy", {"RoleName": "deployer", "PolicyName": "more", "PolicyDocument": "{}"}),
+    ):
+        with pytest.raises(ClientError, match="is not authorized to perform"):
+            getattr(deployer.client(service), call)(**arguments)
+    # As the owner: the stand-in account takes a key's alias, which removal asks for, for a key without a policy.
+    owner = boto3.Session("local", "local", region_name=REGION)
+    stack.destroy(replace(deployer, session=owner, _clients={}), told.append)
+    assert f"removed stack {deployer.names.stack}" in told
