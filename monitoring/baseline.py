@@ -105,15 +105,20 @@ def write(arguments: argparse.Namespace) -> None:
     )
     document = describe(seen, classes, f"{split} split", arguments.threshold) | _quality(labels, probabilities)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    documents = {
-        model_monitor.STATISTICS_FILE: model_monitor.statistics(seen, classes),
-        model_monitor.CONSTRAINTS_FILE: model_monitor.constraints(seen, classes, RATE_PER_MONTH),
+    for name, text in files(seen, document).items():
+        partial = arguments.output / f"{name}.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(arguments.output / name)
+
+
+def files(seen: Predictions, document: Mapping[str, Any]) -> dict[str, str]:
+    """The three files by name, ``baseline.json`` last; ``document`` is what `describe` says of the predictions."""
+    contents = {
+        model_monitor.STATISTICS_FILE: model_monitor.statistics(seen, document["classes"]),
+        model_monitor.CONSTRAINTS_FILE: model_monitor.constraints(seen, document["classes"], RATE_PER_MONTH),
         BASELINE_FILE: document,
     }
-    for name, content in documents.items():
-        partial = arguments.output / f"{name}.partial"
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(arguments.output / name)
+    return {name: json.dumps(content, indent=1, allow_nan=False) + "\n" for name, content in contents.items()}
 
 
 def describe(seen: Predictions, classes: Sequence[str], origin: str, threshold: float) -> dict[str, Any]:

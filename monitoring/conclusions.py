@@ -42,7 +42,7 @@ def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concl
     - ``mistakes``, ``most_unusual``: predictions as in ``least_confident``, with ``true_label``; with ``statistic``,
       ``value``, ``usual``, ``deviations``.
     - ``deployments`` (``at``, ``version``, ``outcome``), ``capture_gap`` (share of requests), ``violations`` (those of
-      constraint_violations.json), ``metrics`` (see `monitoring.metrics`), ``notes`` (sentences about the report itself).
+      constraint_violations.json), ``metrics`` (see `monitoring.metrics`), ``notes`` (sentences about the report).
 
     ``frame`` is the table of the captures with its column ``below``.
     """

@@ -1,8 +1,8 @@
 """What the job is told of the endpoint besides its captures: deployments, requests and latency by hour.
 
 Runs in the monitoring container. Reads ``deployments.json`` (a list of ``{at, version, outcome}``) and ``traffic.json``
-(a list of ``{hour, requests, latency_ms, latency_p99_ms}``, the last two optional, times ISO 8601 in UTC), each of which
-may be missing; a file that is something else is refused.
+(a list of ``{hour, requests, latency_ms, latency_p99_ms}``, the last two optional, times ISO 8601 in UTC), each of
+which may be missing; a file that is something else is refused.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def read_context(where: str) -> Context:
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise JobError(
-            f"{where} is not what is known of an endpoint ({error!r}): expected {DEPLOYMENTS_FILE} with at, version and "
-            f"outcome, and {TRAFFIC_FILE} with hour and requests"
+            f"{where} is not what is known of an endpoint ({error!r}): expected {DEPLOYMENTS_FILE} with at, version "
+            f"and outcome, and {TRAFFIC_FILE} with hour and requests"
         ) from error
     known = [row for row in latency if row.median_ms is not None or row.p99_ms is not None]
     return Context(sorted(found, key=lambda each: each.at), requests, known)

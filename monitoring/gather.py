@@ -77,24 +77,18 @@ def gather(options: Options, scratch: Path) -> Gathered:
     classes = options.classes or (baseline.classes if baseline else ())
     # One of both is there, see `read_options`.
     thresholds = options.thresholds or Thresholds(float(baseline.document["threshold"]) if baseline else 0.0)
-    context = read_context(options.context)
-    looked_at = [options.window, *(span for span in _watched_spans(options, baseline) if span)]
+    known = _Known(options, thresholds, baseline, read_context(options.context))
     state = State(places.place(options.state or str(scratch / "state")), scratch)
-    state.load(looked_at)
+    state.load(known.looked_at)
     files = CaptureFiles(places.place(options.captures), scratch)
     store = Store(state.folder, Classes.of(classes))
 
-    def collect() -> Collected:
-        for span in looked_at:
-            files.bring(store, options.endpoint, span)
-        return _collect(options, store, files, looked_at, thresholds, baseline, context)
-
     notes = []
     try:
-        collected = collect()
+        collected = _collect(known, store, files)
     except _DAMAGED as error:
         state.clear()
-        collected = collect()
+        collected = _collect(known, store, files)
         notes.append(
             f"What was kept of earlier captures was damaged ({type(error).__name__}) and was built again from the "
             f"captures that are still there"
@@ -103,28 +97,38 @@ def gather(options: Options, scratch: Path) -> Gathered:
     if options.ground_truth:
         folder = labels_folder(places.place(options.ground_truth), scratch, options.window)
         truth = read_ground_truth(folder, classes)
-    return Gathered(classes, thresholds, collected, files, state, baseline, truth, context, notes)
+    return Gathered(classes, thresholds, collected, files, state, baseline, truth, known.context, notes)
 
 
-def _collect(
-    options: Options,
-    store: Store,
-    files: CaptureFiles,
-    looked_at: list[Window],
-    thresholds: Thresholds,
-    baseline: Baseline | None,
-    context: Context,
-) -> Collected:
-    def wanted(folder: Folder) -> bool:
-        ours = options.endpoint is None or folder.endpoint in (options.endpoint, UNKNOWN)
-        return ours and any(span.may_be_in(folder) for span in looked_at)
+@dataclass(frozen=True)
+class _Known:
+    """What is known before the captures are read."""
 
-    done = update(store, files.folder, thresholds, min(PROCESSES, os.cpu_count() or 1), wanted)
+    options: Options
+    thresholds: Thresholds
+    baseline: Baseline | None
+    context: Context
+
+    @property
+    def looked_at(self) -> list[Window]:
+        """The report's window, and what drift is looked for in and learned from."""
+        watched = spans(self.options.window, self.options.deployed_at) if self.baseline else ()
+        return [self.options.window, *(span for span in watched if span)]
+
+    def wanted(self, folder: Folder) -> bool:
+        ours = self.options.endpoint is None or folder.endpoint in (self.options.endpoint, UNKNOWN)
+        return ours and any(span.may_be_in(folder) for span in self.looked_at)
+
+
+def _collect(known: _Known, store: Store, files: CaptureFiles) -> Collected:
+    options, thresholds, baseline, requests = known.options, known.thresholds, known.baseline, known.context.requests
+    for span in known.looked_at:
+        files.bring(store, options.endpoint, span)
+    done = update(store, files.folder, thresholds, min(PROCESSES, os.cpu_count() or 1), known.wanted)
     captures = stored_captures(store, files.folder, options.window, options.endpoint, done)
     ours = {options.endpoint, UNKNOWN} if options.endpoint else None
     variants = [v for v in store.variants() if v.name != SHADOW and (ours is None or v.endpoint in ours)]
     source = Source(store, tuple(variants), thresholds, files.folder)
-    requests = context.requests
     watched = watch(source, options.window, options.deployed_at, baseline, requests) if baseline else None
     images = statistics_of(captures.frame, source, options.window.hours)
     return Collected(captures, source, watched, images, _capture_gap(source, options.window, requests))
@@ -150,7 +154,3 @@ def _baseline(options: Options, scratch: Path) -> Baseline | None:
         return baselines.read_baseline(copy, options.classes)
     except baselines.BaselineError as error:
         raise JobError(str(error).replace(str(copy), options.baseline)) from error
-
-
-def _watched_spans(options: Options, baseline: Baseline | None) -> tuple[Window | None, Window | None]:
-    return spans(options.window, options.deployed_at) if baseline else (None, None)

@@ -58,7 +58,7 @@ class CaptureFiles:
         for name in endpoints:
             for variant in place.folders(f"{name}/"):
                 for day in _days(span):
-                    for found in place.list(f"{name}/{variant}/{day}/"):
+                    for found in place.objects(f"{name}/{variant}/{day}/"):
                         hour = hour_of(found.name.rpartition("/")[0])
                         if found.name.endswith(SUFFIXES) and hour is not None and _may_be_in(span, hour):
                             yield found
@@ -76,7 +76,7 @@ class State:
         """Copy what is known of time spans."""
         if isinstance(self.place, Prefix):
             self.folder.mkdir(parents=True, exist_ok=True)
-            wanted = [found for found in self.place.list() if _is_of(spans, found.name)]
+            wanted = [found for found in self.place.objects() if _is_of(spans, found.name)]
             self.place.fetch(wanted, self.folder)
             self._before = self._files()
 
@@ -109,7 +109,7 @@ def labels_folder(place: Place, scratch: Path, span: Window) -> Path:
         return place
     folder = scratch / "ground-truth"
     folder.mkdir(parents=True, exist_ok=True)
-    place.fetch(place.list(after=f"{span.start:%Y/%m/%d/%H}"), folder)
+    place.fetch(place.objects(after=f"{span.start:%Y/%m/%d/%H}"), folder)
     return folder
 
 

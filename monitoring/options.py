@@ -41,6 +41,7 @@ class Options:
     ground_truth: str
     context: str
     report_uri: str
+    new_baseline: str
     data_origin: str
     least_confident: int
     refuse_empty: bool
@@ -89,6 +90,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     option("--ground-truth", default="", help="folder or s3:// of Model Monitor's ground-truth lines")
     option("--context", default="", help="folder or s3:// that may have deployments.json and traffic.json")
     option("--report-uri", default="", help="s3:// where this report will stand; the reports beside it are listed")
+    option("--new-baseline", default="", help="s3:// for a baseline made of the window's traffic, known to be healthy")
     option("--data-origin", default=PHOTOGRAPHS, help="what the model's training images were")
     option("--least-confident", type=_number, default=12, metavar="N", help="images to show of a kind (default: 12)")
     option("--when-empty", choices=["refuse", "report"], default="report" if models else "refuse",

@@ -27,8 +27,8 @@ def drift(document: Mapping[str, Any], figure: str) -> str:
     since = "since the version was deployed, " if found["since_deployment"] else ""
     text = (
         f"From {clock(found['start'])} to {clock(found['end'])} UTC ({since}{count(found['predictions'], 'prediction')}"
-        f"), against {count(baseline['count'], 'prediction')} of the {baseline['origin']}. On healthy traffic, fewer than "
-        f"{found['rate_per_month']:.1%} of months have an alarm."
+        f"), against {count(baseline['count'], 'prediction')} of the {baseline['origin']}. On healthy traffic, fewer "
+        f"than {found['rate_per_month']:.1%} of months have an alarm."
     )
     learning = (
         ""
@@ -44,8 +44,8 @@ def drift(document: Mapping[str, Any], figure: str) -> str:
         if family["channels"]
     )
     note = (
-        '<p class="note">Only the evidence decides. The distances describe, and are large on few predictions of healthy '
-        "traffic too; Wasserstein is in the channel's own unit.</p>"
+        '<p class="note">Only the evidence decides. The distances describe, and are large on few predictions of '
+        "healthy traffic too; Wasserstein is in the channel's own unit.</p>"
     )
     return (
         f'<section><h2>Drift</h2><p class="note">{escape(text)}</p>{learning}{figure}{tables}{note}'
@@ -138,7 +138,7 @@ def pictures(document: Mapping[str, Any], images: Mapping[int, bytes | None]) ->
         ("Surest mistakes", "Labelled predictions that are wrong, the most confident first.", document["mistakes"]),
         (
             "Most unusual images",
-            "Of the images that were looked at, those least like the usual ones; in standard deviations from the median.",
+            "Of the images that were looked at, those least like the usual ones, and how far from the median.",
             document["most_unusual"],
         ),
     ]

@@ -38,7 +38,7 @@ class Prefix:
         self.bucket, _, self.key = self.uri.removeprefix("s3://").partition("/")
         self._s3: Any = boto3.client("s3", config=Config(max_pool_connections=CONNECTIONS))
 
-    def list(self, below: str = "", after: str = "") -> Iterator[Found]:
+    def objects(self, below: str = "", after: str = "") -> Iterator[Found]:
         """Objects whose names start with ``below`` and come after ``after``, in the order of their names."""
         start = {"StartAfter": f"{self.key}/{after}"} if after else {}
         for page in self._pages(Prefix=f"{self.key}/{below}", **start):

@@ -22,17 +22,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from monitoring import earlier, metrics, model_monitor
+from monitoring import baseline, earlier, metrics, model_monitor
 from monitoring.capture import CaptureError, Captures, Window
 from monitoring.conclusions import Concluded, conclude
 from monitoring.gather import Gathered, gather
 from monitoring.options import Options, read_options
 from monitoring.page import CAPTIONS, render_page, verdict
+from monitoring.places import Prefix
 from monitoring.plots import Mark, Plot, PlotData, draw_plots
 from monitoring.plots_drift import draw_drift, draw_latency, draw_quality
 from monitoring.summary import below_threshold
 from processing.job import JobError, run_job
 
+# As many as the validation split has; the bounds of fewer hide every change.
+FEWEST_FOR_A_BASELINE = 100
 OUTPUTS = (
     "quarantine.jsonl",
     *(f"{name}.png" for name in CAPTIONS),
@@ -68,11 +71,19 @@ def make_report(options: Options, scratch: Path) -> str:
     frame = captures.frame.assign(below=below_threshold(captures.frame, gathered.classes, gathered.thresholds))
     concluded = conclude(gathered, options, frame)
     document = concluded.document = {"verdict": verdict(concluded.document), **concluded.document}
-    write(options.output, captures, concluded, draw(gathered, concluded, frame, options.window), _images(gathered, concluded))
+    write(
+        options.output,
+        captures,
+        concluded,
+        draw(gathered, concluded, frame, options.window),
+        _images(gathered, concluded),
+    )
     if options.publish:
         when = document["window"]["end"]
         metrics.write_lines(document["metrics"], options.metrics_folder, when, options.endpoint, options.schedule)
     gathered.state.save()
+    if options.new_baseline:
+        write_baseline(gathered, options)
     if options.report_uri:
         earlier.note_report(options.report_uri, document)
     return str(document["verdict"])
@@ -100,6 +111,21 @@ def draw(gathered: Gathered, concluded: Concluded, frame: pd.DataFrame, window: 
     plots |= draw_quality(concluded.labelled, concluded.document["quality"]["reliability"], expected)
     first, last = window.hours
     return plots | draw_latency([each for each in context.latency if first <= each.hour <= last], marks)
+
+
+def write_baseline(gathered: Gathered, options: Options) -> None:
+    """Make a baseline of the window's traffic, which somebody knows to be healthy. Raises JobError."""
+    window = options.window
+    seen = gathered.collected.source.traffic(window, None).predictions
+    if len(seen) < FEWEST_FOR_A_BASELINE:
+        raise JobError(
+            f"expected at least {FEWEST_FOR_A_BASELINE} predictions for a baseline, got {len(seen)} from "
+            f"{window.start.isoformat()} to {window.end.isoformat()}: take a longer time"
+        )
+    origin = f"traffic from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC"
+    document = baseline.describe(seen, gathered.classes, origin, gathered.thresholds.default)
+    for name, text in baseline.files(seen, document).items():
+        Prefix(options.new_baseline).write(name, text.encode(), "application/json")
 
 
 def write(

@@ -55,8 +55,8 @@ class Summary(TypedDict):
       ``min_confidence``, ``below_threshold``, ``share_below_threshold`` and ``per_class`` (predictions by label).
     - ``gaps``: stretches of the window of an hour or more without a prediction: ``start``, ``end``, ``seconds``.
     - ``least_confident``: the predictions with the lowest confidence, lowest first: ``event_id``, ``inference_id``
-      (null where none was sent), ``time``, ``endpoint``, ``variant``, ``predicted`` (label), ``confidence``, ``passes``,
-      ``row`` (position by time).
+      (null where none was sent), ``time``, ``endpoint``, ``variant``, ``predicted`` (label), ``confidence``, ``passes``
+      and ``row`` (position by time).
     - ``malformed``: ``listed`` (the first 100: ``file``, ``line``, ``reason``) and ``reasons`` (how often each reason
       occurred, most frequent first, at most 100); all of them stand in ``quarantine.jsonl``.
     """

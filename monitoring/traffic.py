@@ -16,7 +16,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 from imaging.statistics import STATISTICS
 from monitoring import store_arrays
 from monitoring.aggregates import Thresholds
-from monitoring.capture import Window
+from monitoring.capture import SMOKE_TEST, Window
 from monitoring.capture_images import hourly_image_statistics
 from monitoring.capture_time import HOUR_US, microseconds
 from monitoring.channels import Predictions
@@ -74,7 +74,8 @@ class Source:
 def _predictions(rows: pa.Table, images: pa.Table, hour: int, passing: Floats, span: Window) -> Predictions:
     unique = ~np.array(rows.column("duplicate").to_pylist(), bool)
     times = store_arrays.column(rows, "time", np.int64)
-    unique &= (times >= microseconds(span.start)) & (times < microseconds(span.end))
+    tested = [each == SMOKE_TEST for each in rows.column("inference_id").to_pylist()]
+    unique &= ~np.array(tested, bool) & (times >= microseconds(span.start)) & (times < microseconds(span.end))
     predicted = store_arrays.column(rows, "predicted", np.int32).astype(np.int64)
     confidence = store_arrays.column(rows, "confidence", np.float64)
     row_of = {event: row for row, event in enumerate(rows.column("event_id").to_pylist()) if unique[row]}

@@ -99,8 +99,8 @@ def describe(
     """Findings with their times in words and their evidence as levels: evidence / threshold, both as powers of ten.
 
     ``families`` lists ``family``, ``alarm``, ``since``, ``alarms`` (times), ``level`` (now), ``levels`` (of each of the
-    ``hours``) and ``channels``: for each ``moved``, ``level``, ``levels`` and ``distances``, those of the window's predictions. A level
-    of 1 is an alarm.
+    ``hours``) and ``channels``: for each ``moved``, ``level``, ``levels`` and ``distances``, those of the window's
+    predictions. A level of 1 is an alarm.
     """
     return {
         "rate_per_month": RATE_PER_MONTH,

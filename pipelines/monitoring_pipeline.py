@@ -14,7 +14,7 @@ from typing import Any
 
 from sagemaker.workflow.execution_variables import ExecutionVariables
 from sagemaker.workflow.functions import Join
-from sagemaker.workflow.parameters import ParameterFloat, ParameterString
+from sagemaker.workflow.parameters import ParameterString
 from sagemaker.workflow.pipeline import Pipeline
 
 from pipelines import offline_sdk
@@ -46,6 +46,7 @@ class Parameters:
         self.baseline_uri = ParameterString("BaselineUri", default_value="")
         self.deployed_at = ParameterString("DeployedAt", default_value="")
         self.context_uri = ParameterString("ContextUri", default_value="")
+        self.new_baseline_uri = ParameterString("NewBaselineUri", default_value="")
         self.when_empty = ParameterString("WhenEmpty", default_value="report", enum_values=["report", "refuse"])
         self.processing_instance_type = ParameterString(
             "ProcessingInstanceType", default_value=settings.pipeline.processing_instance_type
@@ -102,6 +103,7 @@ def report_traffic(deployment: Deployment, parameters: Parameters, session: Any)
             "--ground-truth": parameters.ground_truth_uri,
             "--context": parameters.context_uri,
             "--report-uri": report_uri,
+            "--new-baseline": parameters.new_baseline_uri,
             "--when-empty": parameters.when_empty,
         },
         inputs={},

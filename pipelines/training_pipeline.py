@@ -1,6 +1,6 @@
 """The training pipeline: from the image archive to a model package that waits for approval.
 
-    FilterClasses -> TrainModel -+-> EvaluateModel -> CheckAccuracy -+-> RegisterModel  (accurate, not worse than before)
+    FilterClasses -> TrainModel -+-> EvaluateModel -> CheckAccuracy -+-> RegisterModel  (accurate, no worse than before)
                                  +-> BuildBaseline (for monitoring)  +-> GateMissed     (fails the execution)
 
 Runs on a laptop or in CodeBuild and makes no AWS call. `definition` returns the pipeline definition JSON, which

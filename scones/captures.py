@@ -7,13 +7,13 @@ stand-in account alike; here it is started, awaited and downloaded.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from scones import endpoint, pipeline_runs, registry, threshold
+from scones import live_version, pipeline_runs
 from scones.connection import Connection, list_keys, split_uri
 from scones.errors import SconesError
 from scones.pipeline_runs import Run
@@ -64,18 +64,24 @@ def count(connection: Connection) -> int:
 
 
 def write_report(
-    connection: Connection, chosen: Window, target: Path, show: Callable[[Run], None] | None = None
+    connection: Connection,
+    chosen: Window,
+    target: Path,
+    show: Callable[[Run], None] | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Run the monitoring pipeline over a time range and download what it wrote into ``target``.
 
     Answers report.json. SconesError when nothing was captured in the range or the job failed.
     """
-    names = connection.names
-    parameters = {"Start": f"{chosen.start:%Y-%m-%dT%H:%M:%S.%fZ}", "End": f"{chosen.end:%Y-%m-%dT%H:%M:%S.%fZ}"}
-    # The pipeline's default is the stage file's, from which `scones threshold set` may have moved on.
-    parameters["ConfidenceThreshold"] = str(threshold.current(connection).default)
-    parameters.update(live_model(connection))
-    arn = pipeline_runs.start(connection, names.monitoring_pipeline, parameters)
+    parameters = {
+        "Start": f"{chosen.start:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "End": f"{chosen.end:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "WhenEmpty": "refuse",
+        **live_version.parameters(connection, chosen.end),
+        **(more or {}),
+    }
+    arn = pipeline_runs.start(connection, connection.names.monitoring_pipeline, parameters)
     run = pipeline_runs.wait(connection, arn, show)
     if not run.succeeded:
         raise SconesError(run.explain())
@@ -83,19 +89,6 @@ def write_report(
     download(connection, uri, target)
     report: dict[str, Any] = json.loads((target / "report.json").read_text(encoding="utf-8"))
     return report
-
-
-def live_model(connection: Connection) -> dict[str, str]:
-    """What the report has to know of the version that serves, as pipeline parameters; empty when none serves.
-
-    The monitoring pipeline's defaults know the classes of the stage file only, not those of a run with others.
-    """
-    found = endpoint.status(connection)
-    if found is None or not found.model_package_arn:
-        return {}
-    version = registry.describe(connection, found.model_package_arn)
-    known = {"Classes": ",".join(version.classes), "DataOrigin": version.metadata.get("data_origin", "")}
-    return {name: value for name, value in known.items() if value}
 
 
 def download(connection: Connection, uri: str, target: Path) -> None:

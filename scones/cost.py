@@ -213,7 +213,7 @@ def _pipeline(case: Case) -> list[Item]:
         Item(
             "processing jobs",
             f"2 on {pipeline.processing_instance_type}",
-            run=2 * _job(case, pipeline.processing_instance_type, a.processing_minutes),
+            run=3 * _job(case, pipeline.processing_instance_type, a.processing_minutes),
         ),
         Item(
             "training job",

@@ -46,7 +46,7 @@ class Assumptions:
     """As long as the bucket's rule keeps captures."""
     kms_requests_per_image: float = 1
     processing_minutes: float = 5
-    """Billed time of a job, the same for those below; the pipeline has two processing jobs."""
+    """Billed time of a job, the same for those below; the pipeline has three processing jobs."""
     training_minutes: float = 20
     monitoring_minutes: float = 5
     spot_saving: float = 0.6

@@ -92,6 +92,10 @@ class Names:
         """What monitoring jobs are told of the endpoint: ``<this>/<id>/{deployments,traffic}.json``."""
         return f"{self.reports_uri}/context"
 
+    def traffic_baseline_uri(self, version: int) -> str:
+        """Where a version's baseline stands when it was made anew from traffic."""
+        return f"{self.reports_uri}/baselines/version-{version}"
+
     @property
     def incoming_prefix(self) -> str:
         """Key prefix in the data bucket for images sent by `scones classify`."""

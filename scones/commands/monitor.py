@@ -1,15 +1,17 @@
-"""``scones monitor``: reports on captured traffic."""
+"""``scones monitor``: reports on captured traffic, and what it is held against."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scones import captures, outputs, screen, threshold
+from scones import captures, live_version, outputs, screen
 from scones.commands import Json, Stage
 from scones.connection import connect_deployed
+from scones.errors import SconesError
 
 app = typer.Typer(no_args_is_help=True, help="Reports on captured traffic.")
 
@@ -35,11 +37,40 @@ def report(
     connection = connect_deployed(stage)
     with screen.pipeline_view("monitoring pipeline") as show:
         document = captures.write_report(connection, chosen, out, show)
-    if own := threshold.current(connection).classes:
-        named = ", ".join(f"{name} {value:g}" for name, value in sorted(own.items()))
-        screen.say(f"the report draws one line for all classes; these have a threshold of their own: {named}")
     if as_json:
         screen.print_json(document)
     else:
         screen.out.print(document["verdict"], markup=False)
         screen.out.print(f"report: {out / 'report.html'}", markup=False)
+
+
+@app.command()
+def baseline(
+    stage: Stage = "local",
+    from_traffic: Annotated[
+        str | None, typer.Option(help="Make it anew from traffic known to be healthy, since 7d, 24h ago, or ISO 8601.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what the live version's traffic is held against, or make it anew from traffic."""
+    connection = connect_deployed(stage)
+    if from_traffic is not None:
+        version = live_version.live(connection)
+        if version is None:
+            raise SconesError("no version serves: approve one with `scones model approve`")
+        more = {"NewBaselineUri": connection.names.traffic_baseline_uri(version.version)}
+        with screen.pipeline_view("monitoring pipeline") as show, tempfile.TemporaryDirectory() as folder:
+            captures.write_report(connection, captures.window(from_traffic), Path(folder), show, more)
+    found = live_version.baseline(connection)
+    document = {name: value for name, value in found.document.items() if name != "records"}
+    if as_json:
+        screen.print_json({"uri": found.uri, **document})
+        return
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in document["class_shares"].items())
+    screen.out.print(
+        f"{document['count']:,} predictions of the {document['origin']}: mean confidence "
+        f"{document['mean_confidence']:.3f}, {document['share_below_threshold']:.1%} below the threshold "
+        f"{document['threshold']:g}; {shares}",
+        markup=False,
+    )
+    screen.out.print(f"baseline: {found.uri}", markup=False)

@@ -83,9 +83,9 @@ def test_instances_follow_the_traffic_up_to_the_limit() -> None:
     assert instance_count(EndpointSettings(), 10**9, 10) == 1
 
 
-def test_a_pipeline_run_costs_its_three_jobs() -> None:
+def test_a_pipeline_run_costs_its_four_jobs() -> None:
     found = items(case(volume_gb=0, processing_minutes=6, training_minutes=30, spot_saving=0.5))
-    assert found["processing jobs"].run == pytest.approx(2 * 0.115 / 10)
+    assert found["processing jobs"].run == pytest.approx(3 * 0.115 / 10)
     assert found["training job"].run == pytest.approx(0.204 / 2 / 2)  # ml.c5.xlarge, half an hour, half off
     on_demand = case(volume_gb=0, training_minutes=30)
     on_demand = replace(
@@ -97,7 +97,7 @@ def test_a_pipeline_run_costs_its_three_jobs() -> None:
 def test_the_pipeline_has_as_many_jobs_as_are_priced() -> None:
     document = json.loads((SAMPLES / "training_pipeline.json").read_text(encoding="utf-8"))
     kinds = [step["Type"] for step in document["Steps"]]
-    assert (kinds.count("Processing"), kinds.count("Training")) == (2, 1)
+    assert (kinds.count("Processing"), kinds.count("Training")) == (3, 1)
 
 
 def test_a_thousand_images_cost_their_transitions_or_a_fraction_of_it() -> None:

@@ -16,13 +16,14 @@ import pytest
 from PIL import Image
 
 from imaging.figures import BLUE, RED
-from monitoring.page import percent, thumbnail
 from monitoring.plots import class_colours
 from monitoring.report import main
+from monitoring.thumbnails import thumbnail
+from monitoring.wording import percent
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "samples" / "capture.jsonl"
-PLOTS = {"confidence_over_time.png", "confidence_histogram.png", "class_distribution.png"}
+PLOTS = {"confidence_over_time.png", "confidence_histogram.png", "class_distribution.png", "coverage.png"}
 
 # time, variant, probability of a bicycle; the confidences are 0.95 0.75 0.5 0.93 | 0.99 0.88
 TRAFFIC = [
@@ -108,7 +109,14 @@ def test_every_number_is_the_one_computed_by_hand(traffic: Path) -> None:
     report = numbers(traffic)
     assert report["window"] == {"start": "2026-03-01T10:00:00Z", "end": "2026-03-01T14:00:00Z"}
     assert (report["endpoint"], report["threshold"]) == ("vehicles", 0.93)
-    assert report["counts"] == {"records": 6, "malformed": 1, "duplicates": 1, "outside_window": 1, "files": 3}
+    assert report["counts"] == {
+        "records": 6,
+        "malformed": 1,
+        "duplicates": 1,
+        "outside_window": 1,
+        "files": 3,
+        "misplaced": 0,
+    }
     assert (report["first"], report["last"]) == ("2026-03-01T10:00:00Z", "2026-03-01T12:30:00Z")
     assert (report["below_threshold"], report["share_below_threshold"]) == (3, 0.5)
     assert report["confidence"] == pytest.approx(
@@ -160,13 +168,13 @@ def test_the_page_starts_with_the_verdict_and_shows_plots_images_and_malformed_l
     assert run(traffic) == 0
     sentence = (
         "6 predictions between 2026-03-01 10:00:00 and 12:30:00 UTC; 3 (50 %) at or above the threshold 0.93; "
-        "mean confidence 0.83; 1 malformed line"
+        "mean confidence 0.83; 1 malformed line; no baseline, so drift was not looked for"
     )
     assert capsys.readouterr().out.splitlines() == [sentence, str(traffic / "report" / "report.html")]
     html = page(traffic)
     assert f'<p class="verdict">{sentence}.</p>' in html
-    assert html.count("<figure") == 3
-    assert html.count('<img src="data:image/png;base64,') == 6
+    assert html.count("<figure") == 4
+    assert html.count('<img src="data:image/png;base64,') == 12
     assert "vehicles/blue/2026/03/01/10/a.jsonl:5" in html
     assert {path.name for path in (traffic / "report").iterdir()} == {
         *PLOTS, "report.html", "report.json", "quarantine.jsonl",
@@ -246,14 +254,14 @@ def test_an_empty_window_is_one_line_exit_1_and_writes_nothing(
     assert printed.out == ""
     assert printed.err.count("\n") == 1
     assert "no predictions from 2027-01-01T00:00:00+00:00 to 2027-01-02T00:00:00+00:00" in printed.err
-    assert "--allow-empty" in printed.err
+    assert "--when-empty report" in printed.err
     assert not (traffic / "report").exists()
     assert (traffic / "message").read_text() == printed.err.strip()
 
 
-def test_an_empty_window_with_allow_empty_says_so_and_leaves_no_plots_of_an_earlier_report(traffic: Path) -> None:
+def test_an_empty_window_that_is_to_be_reported_says_so_and_leaves_no_plots_of_an_earlier_report(traffic: Path) -> None:
     assert run(traffic) == 0
-    assert run(traffic, "--allow-empty", start="2027-01-01T00:00:00Z", end="2027-01-02T00:00:00Z") == 0
+    assert run(traffic, "--when-empty", "report", start="2027-01-01T00:00:00Z", end="2027-01-02T00:00:00Z") == 0
     assert {path.name for path in (traffic / "report").iterdir()} == {"report.html", "report.json"}
     report = numbers(traffic)
     assert report["counts"]["records"] == 0
@@ -262,14 +270,14 @@ def test_an_empty_window_with_allow_empty_says_so_and_leaves_no_plots_of_an_earl
         "count": 0, "mean_confidence": None, "below_threshold": 0, "share_below_threshold": None, "share": None,
     }  # fmt: skip
     assert report["gaps"][0]["seconds"] == 86_400.0
-    assert "No predictions between 2027-01-01 00:00:00 and 2027-01-02 00:00:00 UTC; 0 malformed lines." in page(traffic)
+    assert "No predictions between 2027-01-01 00:00:00 and 2027-01-02 00:00:00 UTC; 0 malformed lines;" in page(traffic)
 
 
 def test_only_malformed_lines_are_named_in_the_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capture(tmp_path / "captures", TRAFFIC[0][0], "{")
     assert run(tmp_path) == 1
     assert "1 malformed, the first at vehicles/blue/2026/03/01/10/a.jsonl:1: not JSON" in capsys.readouterr().err
-    assert run(tmp_path, "--allow-empty") == 0
+    assert run(tmp_path, "--when-empty", "report") == 0
     quarantined = json.loads((tmp_path / "report" / "quarantine.jsonl").read_text())
     assert (quarantined["line"], quarantined["text"]) == (1, "{")
 
@@ -303,8 +311,8 @@ def test_no_temporary_folder_remains_when_a_file_cannot_be_put_in_place(traffic:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--threshold", "1.5", "expected a number from 0 to 1, got '1.5'"),
-        ("--threshold", "nan", "expected a number from 0 to 1, got 'nan'"),
+        ("--threshold", "1.5", "expected a number from 0 to 1, or"),
+        ("--threshold", "nan", "expected a number from 0 to 1, or"),
         ("--start", "soon", "expected an ISO 8601 time"),
         ("--classes", "bicycle", "expected different labels"),
         ("--classes", "a,a", "expected different labels"),
@@ -342,7 +350,7 @@ def test_the_sample_of_the_contract_makes_a_report_as_the_container_starts_it(tm
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("4 predictions between 2026-03-01 10:00:00 and 10:45:00 UTC; 2 (50 %) at or above")
-    assert page(tmp_path).count('<img src="data:image/png;base64,') == 3
+    assert page(tmp_path).count('<img src="data:image/png;base64,') == 6
     assert page(tmp_path).count("no captured input") == 1
 
 
