@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
-from monitoring import quarantine
+from monitoring import quarantine, store_arrays
 from monitoring.aggregates import Thresholds
 from monitoring.capture_files import UNKNOWN, Folder, line_at
 from monitoring.capture_line import Classes, MalformedLineError, input_bytes, parse_document
 from monitoring.capture_time import HOUR_US, MICROSECOND, microseconds, moment
+from monitoring.quarantine import SMOKE_TEST
 from monitoring.quarantine import Row as Quarantined
 from monitoring.store import Store, StoreError, Variant
 from monitoring.store_hours import empty_rows
@@ -32,8 +33,10 @@ from monitoring.store_update import Update, update
 EARLY = timedelta(hours=1)
 LATE = timedelta(hours=2)
 HOUR = timedelta(hours=1)
-# No traffic of anybody's: with what a deployment tests the endpoint (by inference id), and the copies of a challenger.
-SMOKE_TEST, SHADOW = "smoke-test", "Shadow"
+# A challenger answers copies of the traffic.
+SHADOW = "Shadow"
+# What a model with other classes answers.
+_OF_OTHER_CLASSES = frozenset({"class count", "unknown class"})
 
 CaptureError = StoreError
 
@@ -68,6 +71,38 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Live:
+    """The version whose answers are looked at; its model package and when it began to serve, where these are known."""
+
+    package: str = ""
+    deployed_at: datetime | None = None
+
+    def answered(self, package: str | None) -> bool:
+        """Whether an answer that names a model package may be its own. A verbose answer may name something else."""
+        return not (self.package and package and package.startswith("arn:") and package != self.package)
+
+    def counts(self, row: Quarantined) -> bool:
+        """Whether a malformed line is one; another version's answer is well-formed with the classes of that version."""
+        if row.kind not in _OF_OTHER_CLASSES:
+            return True
+        if row.package and self.package:
+            return self.answered(row.package)
+        return self.deployed_at is None or row.time_us is None or moment(row.time_us) >= self.deployed_at
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Lines of the window that are no traffic of the version's."""
+
+    smoke_tests: int = 0
+    """With what a deployment tests the endpoint."""
+    shadow: int = 0
+    """Copies that a challenger answered."""
+    other_versions: int = 0
+    """Answers of versions with other classes."""
+
+
+@dataclass(frozen=True)
 class Captures:
     """The captured traffic of one window.
 
@@ -83,11 +118,12 @@ class Captures:
     quarantined: tuple[Quarantined, ...]
     duplicates: int
     outside_window: int
+    left_out: LeftOut = LeftOut()
 
     @property
     def malformed(self) -> int:
         """How many lines cannot be used."""
-        return sum(row.lines for row in self.quarantined)
+        return _lines(list(self.quarantined))
 
     def image(self, row: int) -> bytes | None:
         """The captured request of ``frame``'s row at this position, or None where it was not captured or is gone."""
@@ -112,7 +148,7 @@ def read_captures(folder: Path, window: Window, class_count: int, endpoint: str 
     with tempfile.TemporaryDirectory(prefix="captures-") as state:
         store = Store(Path(state), Classes(class_count))
         done = update(store, folder, Thresholds(0.0), wanted=_wanted(window, endpoint))
-        return stored_captures(store, folder, window, endpoint, done)
+        return stored_captures(store, folder, window, endpoint, done=done)
 
 
 def _wanted(window: Window, endpoint: str | None) -> Callable[[Folder], bool]:
@@ -120,25 +156,39 @@ def _wanted(window: Window, endpoint: str | None) -> Callable[[Folder], bool]:
 
 
 def stored_captures(
-    store: Store, folder: Path, window: Window, endpoint: str | None = None, done: Update | None = None
+    store: Store,
+    folder: Path,
+    window: Window,
+    endpoint: str | None = None,
+    *,
+    done: Update | None = None,
+    live: Live | None = None,
 ) -> Captures:
     """The predictions in the window that the store has; ``folder`` is where the capture files of `image` are.
 
     ``done``: the update that came before; lines that it read and that belong to other windows are counted.
     """
     parts: list[tuple[Variant, pa.Table]] = []
-    malformed: list[Quarantined] = []
+    bad: list[Quarantined] = []
+    shadow = 0
     for variant in store.variants():
-        if (endpoint is not None and variant.endpoint not in (endpoint, UNKNOWN)) or variant.name == SHADOW:
+        if endpoint is not None and variant.endpoint not in (endpoint, UNKNOWN):
             continue
         for _, path in store.hours(variant, *window.hours):
-            parts.append((variant, store.rows(path)))
-            malformed += _within(store.quarantined(path), window)
-        malformed += store.quarantined(store.unknown_hour(variant))
+            rows = store.rows(path)
+            if variant.name == SHADOW:
+                shadow += _inside(rows, window)
+                continue
+            parts.append((variant, rows))
+            bad += _within(store.quarantined(path), window)
+        if variant.name != SHADOW:
+            bad += store.quarantined(store.unknown_hour(variant))
     frame, files, duplicates, tested = _frame(parts, window)
+    malformed = [row for row in bad if not row.of_smoke_test and (live or Live()).counts(row)]
+    tests = [row for row in bad if row.of_smoke_test]
     files = list(dict.fromkeys([*(done.files if done else ()), *files, *(row.file for row in malformed)]))
     frame["file"] = frame["file"].map({name: at for at, name in enumerate(files)}).astype(np.int64)
-    in_window = len(frame) + duplicates + tested + sum(row.lines for row in malformed)
+    in_window = len(frame) + duplicates + tested + shadow + _lines(bad)
     return Captures(
         folder=folder,
         frame=frame,
@@ -146,7 +196,17 @@ def stored_captures(
         quarantined=tuple(malformed),
         duplicates=duplicates,
         outside_window=max(0, done.lines - in_window) if done else 0,
+        left_out=LeftOut(tested + _lines(tests), shadow, _lines(bad) - _lines(malformed) - _lines(tests)),
     )
+
+
+def _lines(rows: list[Quarantined]) -> int:
+    return sum(row.lines for row in rows)
+
+
+def _inside(rows: pa.Table, window: Window) -> int:
+    times = store_arrays.column(rows, "time", np.int64)
+    return int(((times >= microseconds(window.start)) & (times < microseconds(window.end))).sum())
 
 
 def _within(rows: list[Quarantined], window: Window) -> list[Quarantined]:

@@ -55,6 +55,8 @@ class Malformed:
     reason: str
     text: str
     time_us: int | None
+    inference_id: str | None = None
+    package: str | None = None
 
 
 # The segment of a line, its start and end in the buffer, and its number in the file.
@@ -191,7 +193,8 @@ def read_slowly(buffer: bytearray, places: list[Place], classes: Classes, column
                 kind, reason = "truncated", f"the file ends in the middle of the line: {reason}"
             us = None if error.time is None else microseconds(error.time)
             reason = reason.encode("utf-8", "backslashreplace").decode()
-            columns.malformed.append(Malformed(segment.file, number, offset, kind, reason, quote(line), us))
+            whose = error.inference_id, error.package
+            columns.malformed.append(Malformed(segment.file, number, offset, kind, reason, quote(line), us, *whose))
     if found:
         files, offsets, times, predictions = zip(*found, strict=True)
         columns.add(

@@ -35,6 +35,9 @@ class MalformedLineError(Exception):
         super().__init__(reason)
         self.kind = kind
         self.time = time
+        self.inference_id: str | None = None
+        """Of a line whose answer alone cannot be used, as ``package``, the version that gave it."""
+        self.package: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,11 @@ def parse_line(line: bytes, classes: Classes) -> tuple[datetime, Prediction]:
     try:
         return time, parse_prediction(document, classes)
     except MalformedLineError as error:
-        error.time = time
+        metadata = _object(document, "eventMetadata")
+        identity = metadata.get("inferenceId")
+        error.time, error.package = time, package_version(metadata.get("customAttributes"))
+        # Text that is not Unicode cannot be written down again.
+        error.inference_id = identity if isinstance(identity, str) and identity.isascii() else None
         raise
 
 

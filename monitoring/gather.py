@@ -17,7 +17,7 @@ from monitoring import baseline as baselines
 from monitoring import places
 from monitoring.aggregates import Thresholds
 from monitoring.baseline import Baseline
-from monitoring.capture import SHADOW, Captures, Window, stored_captures
+from monitoring.capture import SHADOW, Captures, Live, Window, stored_captures
 from monitoring.capture_files import UNKNOWN, Folder
 from monitoring.capture_line import Classes
 from monitoring.context import Context, read_context
@@ -125,10 +125,11 @@ def _collect(known: _Known, store: Store, files: CaptureFiles) -> Collected:
     for span in known.looked_at:
         files.bring(store, options.endpoint, span)
     done = update(store, files.folder, thresholds, min(PROCESSES, os.cpu_count() or 1), known.wanted)
-    captures = stored_captures(store, files.folder, options.window, options.endpoint, done)
+    live = Live(options.model_package, options.deployed_at)
+    captures = stored_captures(store, files.folder, options.window, options.endpoint, done=done, live=live)
     ours = {options.endpoint, UNKNOWN} if options.endpoint else None
     variants = [v for v in store.variants() if v.name != SHADOW and (ours is None or v.endpoint in ours)]
-    source = Source(store, tuple(variants), thresholds, files.folder)
+    source = Source(store, tuple(variants), thresholds, files.folder, live)
     watched = watch(source, options.window, options.deployed_at, baseline, requests) if baseline else None
     images = statistics_of(captures.frame, source, options.window.hours)
     return Collected(captures, source, watched, images, _capture_gap(source, options.window, requests))

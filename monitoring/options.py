@@ -38,6 +38,7 @@ class Options:
     state: str
     baseline: str
     deployed_at: datetime | None
+    model_package: str
     ground_truth: str
     context: str
     report_uri: str
@@ -87,6 +88,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     option("--state", default="", help="folder or s3://: what is kept between two runs (default: nothing is)")
     option("--baseline", default=_beside(told("baseline_statistics", "")), help="baseline.json, a file or s3://")
     option("--deployed-at", type=_time_or_none, help="when the live version began to serve")
+    option("--model-package", default="", help="ARN of the live version, which its answers name")
     option("--ground-truth", default="", help="folder or s3:// of Model Monitor's ground-truth lines")
     option("--context", default="", help="folder or s3:// that may have deployments.json and traffic.json")
     option("--report-uri", default="", help="s3:// where this report will stand; the reports beside it are listed")

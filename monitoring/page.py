@@ -152,8 +152,15 @@ def _completeness(document: Mapping[str, Any]) -> str:
         f"{count(counts['duplicates'], 'duplicate')} left out; "
         f"{count(counts['outside_window'], 'line')} of other windows left out."
     )
+    reasons = {
+        "smoke_tests": "of smoke tests",
+        "shadow": "of the shadow variant",
+        "other_versions": "of versions with other classes",
+    }
+    apart = ", ".join(f"{counts[name]:,} {what}" for name, what in reasons.items() if counts[name])
+    left_out = f"<p>No traffic of this version's, and left out: {apart}.</p>" if apart else ""
     missed = "" if gap is None else f"<p>{gap:.1%} of the endpoint's requests in whole hours were not captured.</p>"
-    return f"<p>{facts}</p>{missed}{_gaps(document)}{_malformed(document)}"
+    return f"<p>{facts}</p>{left_out}{missed}{_gaps(document)}{_malformed(document)}"
 
 
 def _gaps(document: Mapping[str, Any]) -> str:

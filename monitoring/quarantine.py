@@ -2,8 +2,9 @@
 
 Runs in the monitoring container. A row has ``file``, ``line`` (from 1), ``offset`` (byte), ``kind`` (what the report
 counts), ``reason``, ``text`` (the line's first 200 characters), ``time_us`` (when the endpoint answered, in
-microseconds since 1970, or null where that cannot be read) and ``lines`` (1, or how many lines of the file the row
-stands for: a file of nothing but malformed lines has the first `LISTED` of them listed and the others counted).
+microseconds since 1970, or null where that cannot be read), ``lines`` (1, or how many lines of the file the row
+stands for: a file of nothing but malformed lines has the first `LISTED` of them listed and the others counted), and
+where only the answer cannot be used, ``inference_id`` and ``package`` (the model package that gave it), or null.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import msgspec
 
 LISTED = 1000
 """Malformed lines of one file that are listed one by one."""
+SMOKE_TEST = "smoke-test"
+"""So begin the inference ids of what a deployment tests the endpoint with."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -29,6 +32,12 @@ class Row(msgspec.Struct, frozen=True):
     text: str
     time_us: int | None = None
     lines: int = 1
+    inference_id: str | None = None
+    package: str | None = None
+
+    @property
+    def of_smoke_test(self) -> bool:
+        return (self.inference_id or "").startswith(SMOKE_TEST)
 
 
 _encode = msgspec.json.Encoder().encode
@@ -36,17 +45,16 @@ _decode = msgspec.json.Decoder(Row).decode
 
 
 def limited(rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows of one file, at most `LISTED` of them and a row for each kind of the rest."""
-    rest: dict[str, list[Row]] = {}
+    """The rows of one file, at most `LISTED` of them and a row for each kind and origin of the rest."""
+    rest: dict[tuple[str, bool, str | None], list[Row]] = {}
     for number, row in enumerate(rows):
         if number < LISTED:
             yield row
         else:
-            rest.setdefault(row.kind, []).append(row)
-    for kind, left in rest.items():
-        first = left[0]
-        reason = f"and {len(left)} more lines of this file, not listed, the first: {first.reason}"
-        yield Row(first.file, first.line, first.offset, kind, reason, first.text, first.time_us, len(left))
+            rest.setdefault((row.kind, row.of_smoke_test, row.package), []).append(row)
+    for left in rest.values():
+        reason = f"and {len(left)} more lines of this file, not listed, the first: {left[0].reason}"
+        yield msgspec.structs.replace(left[0], reason=reason, lines=len(left))
 
 
 def counts(rows: Iterable[Row]) -> dict[str, int]:

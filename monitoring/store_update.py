@@ -200,7 +200,8 @@ class _Round:
         by_place: dict[tuple[int, int | None], list[Row]] = defaultdict(list)
         for bad in sorted(malformed, key=lambda bad: (bad.file, bad.line)):
             hour = self.files[bad.file].folder.hour if bad.time_us is None else bad.time_us // HOUR_US
-            row = Row(names[bad.file], bad.line, bad.offset, bad.kind, bad.reason, bad.text, bad.time_us)
+            place = names[bad.file], bad.line, bad.offset
+            row = Row(*place, bad.kind, bad.reason, bad.text, bad.time_us, 1, bad.inference_id, bad.package)
             by_place[bad.file, hour].append(row)
         for (file, hour), rows in by_place.items():
             folder = self.files[file].folder

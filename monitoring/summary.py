@@ -6,6 +6,7 @@ a figure that does not exist (the mean of no predictions) is null.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
@@ -42,7 +43,8 @@ class Summary(TypedDict):
     - ``counts``: ``records`` (predictions in the window, all figures below are about these), ``malformed`` (lines that
       could not be used, see ``malformed``), ``duplicates`` (lines whose eventId had come before), ``outside_window``
       (lines of another window in the files read), ``files`` (files with records of the window), ``misplaced``
-      (predictions whose time is hours away from that of the file they stand in: a clock is wrong).
+      (predictions whose time is hours away from that of the file they stand in: a clock is wrong), and
+      `monitoring.capture.LeftOut`: ``smoke_tests``, ``shadow``, ``other_versions``.
     - ``first``, ``last``: times of the first and the last prediction, or null.
     - ``below_threshold``, ``share_below_threshold``: number and share of the predictions that do not pass.
     - ``confidence``: ``mean``, ``median``, ``min``, ``max`` and the percentiles ``p5 p10 p25 p75 p90 p95`` (linear
@@ -113,6 +115,7 @@ def summarize(
             "duplicates": captures.duplicates,
             "outside_window": captures.outside_window,
             "files": len(captures.files),
+            **dataclasses.asdict(captures.left_out),
             "misplaced": _misplaced(captures),
         },
         "first": ends["first"],

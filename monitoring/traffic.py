@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
 from imaging.statistics import STATISTICS
 from monitoring import store_arrays
 from monitoring.aggregates import Thresholds
-from monitoring.capture import SMOKE_TEST, Window
+from monitoring.capture import Live, Window
 from monitoring.capture_images import hourly_image_statistics
 from monitoring.capture_time import HOUR_US, microseconds
 from monitoring.channels import Predictions
 from monitoring.detector import Floats, Integers
 from monitoring.drift import Traffic
+from monitoring.quarantine import SMOKE_TEST
 from monitoring.store import Store, Variant
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Source:
     variants: tuple[Variant, ...]
     thresholds: Thresholds
     captures: Path
+    live: Live
 
     def first_hour(self, first: int, last: int) -> int | None:
         """The first hour of a span with captured lines."""
@@ -59,23 +64,32 @@ class Source:
         for variant in self.variants:
             images = hourly_image_statistics(self.store, variant, (first, last), self.captures)
             for hour, found in self.store.aggregates(variant, first, last, self.thresholds).items():
-                bad = sum(found.malformed.values())
-                lines[hour - first] += found.records + found.duplicates + bad
-                malformed[hour - first] += bad
+                lines[hour - first] += found.records + found.duplicates + sum(found.malformed.values())
             for hour, path in self.store.hours(variant, first, last):
-                parts.append(_predictions(self.store.rows(path), images[hour], hour, passing, span))
+                rows = self.store.rows(path)
+                chosen = self._is_counted(rows, span)
+                parts.append(_predictions(rows, chosen, images[hour], hour, passing))
+                malformed[hour - first] += sum(
+                    row.lines for row in self.store.quarantined(path) if not row.of_smoke_test and self.live.counts(row)
+                )
         counts = None
         if requests is not None:
             ended = microseconds(span.end) // HOUR_US
             counts = np.array([requests.get(hour, 0) if hour < ended else 0 for hour in hours.tolist()], np.int64)
         return Traffic(hours, _joined(parts), lines, malformed, counts)
 
+    def _is_counted(self, rows: pa.Table, span: Window) -> Flags:
+        """Which rows are the version's answers to somebody, each once, within the time span."""
+        times = store_arrays.column(rows, "time", np.int64)
+        counted: Flags = (times >= microseconds(span.start)) & (times < microseconds(span.end))
+        counted &= ~np.array(rows.column("duplicate").to_pylist(), bool)
+        tested = [(each or "").startswith(SMOKE_TEST) for each in rows.column("inference_id").to_pylist()]
+        answered = [self.live.answered(each) for each in rows.column("model_version").to_pylist()]
+        counted &= ~np.array(tested, bool) & np.array(answered, bool)
+        return counted
 
-def _predictions(rows: pa.Table, images: pa.Table, hour: int, passing: Floats, span: Window) -> Predictions:
-    unique = ~np.array(rows.column("duplicate").to_pylist(), bool)
-    times = store_arrays.column(rows, "time", np.int64)
-    tested = [each == SMOKE_TEST for each in rows.column("inference_id").to_pylist()]
-    unique &= ~np.array(tested, bool) & (times >= microseconds(span.start)) & (times < microseconds(span.end))
+
+def _predictions(rows: pa.Table, unique: Flags, images: pa.Table, hour: int, passing: Floats) -> Predictions:
     predicted = store_arrays.column(rows, "predicted", np.int32).astype(np.int64)
     confidence = store_arrays.column(rows, "confidence", np.float64)
     row_of = {event: row for row, event in enumerate(rows.column("event_id").to_pylist()) if unique[row]}

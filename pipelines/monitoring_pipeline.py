@@ -45,6 +45,7 @@ class Parameters:
         self.data_origin = ParameterString("DataOrigin", default_value="photographs")
         self.baseline_uri = ParameterString("BaselineUri", default_value="")
         self.deployed_at = ParameterString("DeployedAt", default_value="")
+        self.model_package_arn = ParameterString("ModelPackageArn", default_value="")
         self.context_uri = ParameterString("ContextUri", default_value="")
         self.new_baseline_uri = ParameterString("NewBaselineUri", default_value="")
         self.when_empty = ParameterString("WhenEmpty", default_value="report", enum_values=["report", "refuse"])
@@ -100,6 +101,7 @@ def report_traffic(deployment: Deployment, parameters: Parameters, session: Any)
             "--state": parameters.state_uri,
             "--baseline": parameters.baseline_uri,
             "--deployed-at": parameters.deployed_at,
+            "--model-package": parameters.model_package_arn,
             "--ground-truth": parameters.ground_truth_uri,
             "--context": parameters.context_uri,
             "--report-uri": report_uri,

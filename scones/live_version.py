@@ -48,6 +48,7 @@ def parameters(connection: Connection, until: datetime) -> dict[str, str]:
         "DataOrigin": version.metadata.get("data_origin", ""),
         "BaselineUri": baseline_uri(connection, version),
         "DeployedAt": deployed_at(records, version.version),
+        "ModelPackageArn": version.arn,
         "ContextUri": _upload_context(connection, records, until),
     }
     return {name: value for name, value in known.items() if value}

@@ -72,6 +72,7 @@ def test_the_job_starts_the_report_with_its_options(arguments: dict[str, Any]) -
         "--state": a_deployment().names.monitoring_state_uri,
         "--baseline": "",
         "--deployed-at": "",
+        "--model-package": "",
         "--ground-truth": a_deployment().names.ground_truth_uri,
         "--context": "",
         "--report-uri": f"{a_deployment().names.reports_uri}/abcdef123456",
