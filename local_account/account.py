@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import boto3
 from botocore.config import Config
 
 from local_account.children import Children
+from local_account.clock import CLOCK
 from local_account.iam_authority import Authority
 from local_account.iam_identity import new_session
 from local_account.images import Image
@@ -59,7 +61,12 @@ class Account:
     snapshots: Snapshots = field(init=False)
     authority: Authority = field(init=False)
     """Asked before anything is done in the name of a role or of a service."""
+    before_clock_moves: list[Callable[[], None]] = field(default_factory=list)
+    """Each writes what it has gathered, at the time at which it was."""
+    after_clock_moved: list[Callable[[], None]] = field(default_factory=list)
+    """Each does what has become due; in this order."""
     stopping: threading.Event = field(default_factory=threading.Event)
+    _moving: threading.Lock = field(default_factory=threading.Lock)
     _clients: dict[tuple[str, str], Any] = field(default_factory=dict)
     _clients_lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -75,6 +82,18 @@ class Account:
     def python(self) -> str:
         """The interpreter that containers and functions run with."""
         return sys.executable
+
+    def advance_clock(self, by: timedelta) -> None:
+        """Move the account's time forward. What falls due several times meanwhile is done once, as after a sleep.
+
+        Raises ValueError for a clock that cannot be moved, or not by this.
+        """
+        with self._moving:
+            for write in self.before_clock_moves:
+                write()
+            CLOCK.advance(by)
+            for catch_up in self.after_clock_moved:
+                catch_up()
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account_id}:{resource}"

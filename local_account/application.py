@@ -14,12 +14,14 @@ import re
 import threading
 import traceback
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qs
 
 from local_account import moto_requests, s3
 from local_account.account import Account
+from local_account.clock import CLOCK
 from local_account.errors import ErrorAnswer, aws_error, not_implemented
 from local_account.fast_answers import FastAnswers
 from local_account.iam_front import refusal
@@ -45,6 +47,7 @@ MOTO_MODULES = {
     "sts": "sts",
 }
 HEALTH_PATH = "/_account/health"
+CLOCK_PATH = "/_account/clock"
 _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([^/,\s]+)/aws4_request")
 _READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 _READING_ACTIONS = re.compile(
@@ -74,8 +77,8 @@ class Application:
             service = "sagemaker-runtime"  # signed with the same name
         if refused := _from_a_browser(environ, service) or refusal(self._account.authority, service, environ):
             return _send(refused, start_response)
-        if environ["PATH_INFO"] == HEALTH_PATH:
-            return self._health(start_response)
+        if environ["PATH_INFO"] in {HEALTH_PATH, CLOCK_PATH}:
+            return self._health(environ, start_response)
         if service in self._own:
             answer: Iterable[bytes] = self._own[service](environ, start_response)
             return answer
@@ -131,7 +134,15 @@ class Application:
         start_response(status, headers)
         return [body]
 
-    def _health(self, start_response: Any) -> list[bytes]:
+    def _health(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        """What the account is, after its clock was moved by ``{"advance_s": 3600}``, where that is asked."""
+        if environ["PATH_INFO"] == CLOCK_PATH:
+            try:
+                by = timedelta(seconds=float(json.loads(environ["wsgi.input"].read())["advance_s"]))
+                self._account.advance_clock(by)
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
+                start_response("400 Bad Request", [("Content-Type", "application/json")])
+                return [json.dumps({"message": str(error)}).encode()]
         body = json.dumps(
             {
                 "status": "running",
@@ -141,6 +152,7 @@ class Application:
                 "state_dir": str(self._account.state_dir),
                 "time_scale": self._account.time_scale,
                 "chaos": self._account.chaos,
+                "clock": {"now": CLOCK.now().isoformat(), "speed": CLOCK.speed, "movable": CLOCK.movable},
                 "version": version("scones-mlops"),
             }
         ).encode()

@@ -253,7 +253,7 @@ class AutoScaling(JsonService):
 
     def _invocations(self, resource: str) -> float:
         endpoint, variant = _names(resource)
-        end = datetime.now(UTC) + timedelta(seconds=1)
+        end = datetime.fromtimestamp(now(), UTC) + timedelta(seconds=1)
         points = self.account.client("cloudwatch").get_metric_statistics(
             Namespace="AWS/SageMaker",
             MetricName="Invocations",

@@ -11,12 +11,14 @@ import json
 import logging
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from moto.cloudwatch import models
 from moto.cloudwatch.models import Alarm, CloudWatchBackend, cloudwatch_backends
 
+from local_account import clock, cloudwatch_percentiles
 from local_account.account import Account
 from local_account.alarm_actions import StateChange, act
 from local_account.alarm_evaluation import Outcome, Rule, compare
@@ -36,7 +38,10 @@ def install(account: Account) -> None:
     _install_alarms(watch)
     _install_data(watch)
     _install_exact_dimensions()
-    account.evaluate_alarms = lambda: watch.evaluate_all(datetime.now(UTC))
+    cloudwatch_percentiles.install()
+    account.evaluate_alarms = lambda: watch.evaluate_all(clock.now())
+    account.after_clock_moved.append(account.evaluate_alarms)
+    models.utcnow = lambda: clock.now().replace(tzinfo=None)  # of alarms' changes, and of data that names no time
     threading.Thread(target=watch.run, name="alarms", daemon=True).start()
 
 
@@ -58,7 +63,7 @@ class AlarmWatch:
             self._wake.wait(EVALUATE_EVERY_S)
             self._wake.clear()
             try:
-                self.evaluate_all(datetime.now(UTC))
+                self.evaluate_all(clock.now())
             except Exception:
                 log.exception("alarms were not evaluated")
             self._account.stopping.wait(0.2)  # data comes in bursts: look at it once

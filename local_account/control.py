@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Status:
     version: str
     time_scale: float = 1.0
     chaos: str = ""
+    clock: dict[str, Any] = field(default_factory=dict, compare=False)
+    """``now``, ``speed`` and ``movable``."""
     already_running: bool = False
 
     @property
@@ -65,7 +67,7 @@ def status(state_dir: Path) -> Status | None:
 
 
 def _status(answer: Mapping[str, Any], port: int, state_dir: Path) -> Status:
-    told = {key: answer[key] for key in ("pid", "region", "account_id", "version", "time_scale", "chaos")}
+    told = {key: answer[key] for key in ("pid", "region", "account_id", "version", "time_scale", "chaos", "clock")}
     return Status(port=port, state_dir=state_dir, **told)
 
 
@@ -77,12 +79,14 @@ def start(
     *,
     time_scale: float = 1.0,
     chaos: str = "",
+    clock: str = "",
 ) -> Status:
     """Start the account and wait until it answers; one that runs already is left as it is.
 
     ``images`` says what stands for container images, see `local_account.images`; ``time_scale`` how many times as fast
-    as stated the waits of deployments pass; ``chaos`` which faults the account allows itself (`local_account.chaos`).
-    Raises AccountError with the server's last line when it does not come up.
+    as stated the waits of deployments pass; ``chaos`` which faults the account allows itself (`local_account.chaos`);
+    ``clock`` where its time starts and how fast it passes (`local_account.clock`). Raises AccountError with the
+    server's last line when it does not come up.
     """
     state_dir = state_dir.resolve()
     if running := status(state_dir):
@@ -92,6 +96,8 @@ def start(
             )
         if chaos and running.chaos != chaos:
             raise AccountError(f"the account on {state_dir} already runs without --chaos {chaos}; stop it first")
+        if clock and not running.clock["movable"]:
+            raise AccountError(f"the account on {state_dir} already runs in this machine's time; stop it first")
         return Status(**{**running.__dict__, "already_running": True})
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     log_path = state_dir / LOG_FILE
@@ -100,7 +106,16 @@ def start(
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "local_account", "--port", str(port), "--state", str(state_dir)),
-                *("--images", json.dumps(images or {}), "--time-scale", str(time_scale), "--chaos", chaos),
+                *(
+                    "--images",
+                    json.dumps(images or {}),
+                    "--time-scale",
+                    str(time_scale),
+                    "--chaos",
+                    chaos,
+                    "--clock",
+                    clock,
+                ),
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -132,6 +147,28 @@ def _await_health(process: subprocess.Popen[bytes], port: int, timeout_s: float)
             return answer
         time.sleep(0.05)
     return None
+
+
+def advance_clock(state_dir: Path, seconds: float) -> Status:
+    """Move the account's time forward, and do what falls due; AccountError where it is this machine's."""
+    running = status(state_dir)
+    if running is None:
+        raise AccountError("no stand-in account runs")
+    return _status(advance_clock_at(running.port, seconds), running.port, running.state_dir)
+
+
+def advance_clock_at(port: int, seconds: float) -> dict[str, Any]:
+    """The same for the account on a port; what it says of itself then."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    try:
+        connection.request("POST", "/_account/clock", json.dumps({"advance_s": seconds}))
+        answer = connection.getresponse()
+        told: dict[str, Any] = json.loads(answer.read())
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise AccountError(told["message"])
+    return told
 
 
 def stop(state_dir: Path, timeout_s: float = 30.0) -> bool:

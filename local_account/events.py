@@ -19,6 +19,7 @@ from moto.events.exceptions import InvalidEventPatternException, ValidationExcep
 from moto.events.models import EventPattern, EventsBackend, Rule, events_backends
 from moto.events.responses import EventsHandler
 
+from local_account import clock
 from local_account.account import Account
 from local_account.chaos import Duplicates
 from local_account.event_delivery import Deliverer, Delivery, UndeliverableError, service_of
@@ -104,7 +105,7 @@ def _archive(rule: Rule, event: Mapping[str, Any]) -> None:
 def _publish(backend: EventsBackend, entry: dict[str, Any]) -> str:
     """Match one event with the rules of its bus; returns its id."""
     bus = backend.describe_event_bus((entry.get("EventBusName") or "default").rpartition("/")[2])
-    now = datetime.now(UTC).timestamp()
+    now = clock.time()
     event = {
         "version": "0",
         "id": str(uuid.uuid4()),

@@ -12,6 +12,8 @@ from typing import Any
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 
+from local_account import clock
+
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 2**31  # S3 takes at most 5 GiB at once; a body is held in memory here
@@ -87,6 +89,10 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carrie
         if not head and code not in ("204", "304"):
             self.wfile.write(content)
         self.wfile.flush()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """For the header ``Date``, by which a client can learn the account's time."""
+        return str(super().date_time_string(clock.time() if timestamp is None else timestamp))
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """No line for each request."""

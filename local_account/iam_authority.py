@@ -8,13 +8,12 @@ through `Authority.demand`. The owner's calls are not checked.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from local_account import clock
 from local_account.iam_conditions import Context
 from local_account.iam_documents import Documents
 from local_account.iam_evaluation import Decision, Policies, decide, decide_for_service
@@ -184,8 +183,8 @@ class Authority:
             {
                 "aws:SecureTransport": "true",
                 "aws:SourceIp": "127.0.0.1",
-                "aws:CurrentTime": lambda: datetime.now(UTC).isoformat(),
-                "aws:EpochTime": lambda: str(int(time.time())),
+                "aws:CurrentTime": lambda: clock.now().isoformat(),
+                "aws:EpochTime": lambda: str(int(clock.time())),
                 "aws:RequestedRegion": self._place.region,
                 "aws:ResourceAccount": parts[4] if len(parts) > 4 and parts[4] else self._place.account_id,
                 "aws:PrincipalIsAWSService": "false",

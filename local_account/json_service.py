@@ -12,12 +12,12 @@ import json
 import logging
 import re
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import botocore.session
 
+from local_account import clock
 from local_account.account import Account
 from local_account.errors import aws_error, not_implemented
 from local_account.sagemaker.validation import problems
@@ -135,4 +135,4 @@ def page(items: list[Any], request: dict[str, Any], key: str, size: int = 100) -
 
 def now() -> float:
     """Epoch seconds, to the millisecond, as AWS answers times."""
-    return round(time.time(), 3)
+    return round(clock.time(), 3)

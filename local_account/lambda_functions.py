@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_account.account import Account
+from local_account.clock import CLOCK
 from local_account.embedded_metrics import embedded_values
 from local_account.iam_authority import AccessDeniedError
 from local_account.iam_identity import session_environment
@@ -190,6 +191,7 @@ class Functions:
         return {
             **{name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
             **self._account.environment(),
+            **CLOCK.environment(),
             **session_environment(function.role, function.function_name),
             "AWS_CONFIG_FILE": os.devnull,  # the files of the user who runs the account are not the function's
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

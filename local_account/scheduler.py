@@ -21,6 +21,7 @@ from moto.events.models import EventsBackend, Rule, events_backends
 from moto.scheduler.exceptions import ValidationException
 from moto.scheduler.models import EventBridgeSchedulerBackend, Schedule, scheduler_backends
 
+from local_account import clock as account_clock
 from local_account.account import Account
 from local_account.event_delivery import Deliverer, Delivery, UndeliverableError, service_of
 from local_account.event_inputs import fill, target_input
@@ -36,6 +37,7 @@ def install(account: Account) -> None:
     """Check schedules when they are made and start the thread that fires them."""
     _install_checks()
     clock = Clock(account, deliverer_of(account))
+    account.after_clock_moved.append(lambda: clock.tick(account_clock.now()))
     threading.Thread(target=clock.run, name="scheduler", daemon=True).start()
 
 
@@ -53,18 +55,23 @@ class Clock:
     def __init__(self, account: Account, deliverer: Deliverer) -> None:
         self._account = account
         self._deliverer = deliverer
-        self._started = datetime.now(UTC)
+        self._started = account_clock.now()
         self._due: dict[str, _Due] = {}
+        self._ticking = threading.Lock()
 
     def run(self) -> None:
         while not self._account.stopping.wait(TICK_S):
             try:
-                self.tick(datetime.now(UTC))
+                self.tick(account_clock.now())
             except Exception:
                 log.exception("schedules were not looked at")
 
     def tick(self, now: datetime) -> None:
         """Fire everything that has become due."""
+        with self._ticking:
+            self._tick(now)
+
+    def _tick(self, now: datetime) -> None:
         seen = set()
         for arn, item in self._items():
             seen.add(arn)
@@ -163,16 +170,17 @@ def _install_checks() -> None:
         _check(request)
         if (request["group_name"] or "default") not in backend.schedule_groups:
             backend.get_schedule_group(request["group_name"])  # raises what moto's create_schedule forgets
-        return create(backend, **request)
+        return _stamped(create(backend, **request), "creation_date", "last_modified_date")
 
     def update_schedule(backend: EventBridgeSchedulerBackend, **request: Any) -> Schedule:
         _check(request)
-        return update(backend, **{**request, "state": request["state"] or "ENABLED"})
+        changed = update(backend, **{**request, "state": request["state"] or "ENABLED"})
+        return _stamped(changed, "last_modified_date")
 
     def put_checked_rule(backend: EventsBackend, name: str, **request: Any) -> Rule:
         if request.get("scheduled_expression"):
             try:
-                parse(request["scheduled_expression"], start=datetime.now(UTC), allow_at=False)
+                parse(request["scheduled_expression"], start=account_clock.now(), allow_at=False)
             except ExpressionError as error:
                 raise RuleValidationException("Parameter ScheduleExpression is not valid.") from error
         return put_rule(backend, name, **request)
@@ -183,10 +191,16 @@ def _install_checks() -> None:
     EventsBackend.put_rule = put_checked_rule
 
 
+def _stamped(schedule: Schedule, *members: str) -> Schedule:
+    for member in members:
+        setattr(schedule, member, account_clock.time())
+    return schedule
+
+
 def _check(request: dict[str, Any]) -> None:
     zone = request["schedule_expression_timezone"] or "UTC"
     try:
-        parse(request["schedule_expression"] or "", zone=zone, start=datetime.now(UTC))
+        parse(request["schedule_expression"] or "", zone=zone, start=account_clock.now())
         service = service_of(request["target"]["Arn"])
     except ExpressionError as error:
         raise ValidationException(str(error)) from error

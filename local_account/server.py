@@ -16,11 +16,15 @@ import signal
 import socket
 import sys
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from local_account.account import Account
 from local_account.chaos import KINDS
+from local_account.clock import CLOCK
+from local_account.clock import FILE as CLOCK_FILE
+from local_account.clock import parse as parse_clock
 from local_account.errors import AccountError
 from local_account.images import parse_images
 
@@ -140,6 +144,13 @@ def serve(account: Account, listener: socket.socket) -> None:
     log.info("stopped")
 
 
+def _clock(text: str) -> tuple[datetime | None, float]:
+    try:
+        return parse_clock(text)
+    except ValueError as error:
+        raise AccountError(f"--clock: {error}") from error
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m local_account", description=__doc__)
     parser.add_argument("--port", type=int, default=5055)
@@ -150,6 +161,9 @@ def main(argv: list[str] | None = None) -> None:
         type=float,
         default=1.0,
         help="how many times as fast as stated the waits of endpoint deployments pass (default: 1)",
+    )
+    parser.add_argument(
+        "--clock", default="", help="let time start elsewhere, pass faster and be moved: now, 2026-11-01T00:00Z@x60"
     )
     parser.add_argument("--chaos", default="", choices=["", *KINDS], help="faults that AWS allows itself")
     arguments = parser.parse_args(argv)
@@ -165,6 +179,8 @@ def main(argv: list[str] | None = None) -> None:
         (state_dir / STARTED_FILE).write_text(note, encoding="utf-8")
         if arguments.time_scale < 1:
             raise AccountError(f"--time-scale must be at least 1, it is {arguments.time_scale:g}")
+        if arguments.clock:
+            CLOCK.make_movable(state_dir / CLOCK_FILE, *_clock(arguments.clock))
         account = Account(
             state_dir, arguments.port, images=images, time_scale=arguments.time_scale, chaos=arguments.chaos
         )

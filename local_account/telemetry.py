@@ -6,13 +6,13 @@ seconds to a minute).
 
 from __future__ import annotations
 
-import datetime
 import logging
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from local_account import clock
 from local_account.account import Account
 
 INTERVAL_S = 0.25
@@ -30,6 +30,7 @@ class Telemetry:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
+        self.account.before_clock_moves.append(self.write)
         threading.Thread(target=self._run, name="telemetry", daemon=True).start()
 
     def add_lines(self, group: str, stream: str, lines: Iterable[str]) -> None:
@@ -41,7 +42,7 @@ class Telemetry:
             "MetricName": name,
             "Value": value,
             "Unit": unit,
-            "Timestamp": datetime.datetime.now(datetime.UTC).replace(tzinfo=None),  # moto compares naive UTC times
+            "Timestamp": clock.now().replace(tzinfo=None),  # moto compares naive UTC times
             "Dimensions": [{"Name": key, "Value": text} for key, text in dimensions.items()],
         }
         with self._lock:

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_account import clock
 from local_account.account import Account
 
 log = logging.getLogger(__name__)
@@ -97,8 +98,10 @@ class Capture:
         self._account = account
         self._recorded: queue.SimpleQueue[tuple[dict[str, Any], Exchange, str]] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._flushing = threading.Lock()
         self._open: dict[tuple[str, str, str], list[str]] = {}
         self._unsent: list[_Object] = []
+        account.before_clock_moves.append(self._flush)
         account.snapshots.register("data-capture", self._dump, self._load)
         threading.Thread(target=self._run, name="data-capture", daemon=True).start()
 
@@ -120,6 +123,10 @@ class Capture:
             self._flush()
 
     def _flush(self) -> None:
+        with self._flushing:
+            self._write()
+
+    def _write(self) -> None:
         with self._lock:
             self._gather()
             self._unsent += [item for key, lines in self._open.items() for item in _objects(key, lines)]
@@ -163,7 +170,7 @@ def _objects(key: tuple[str, str, str], lines: list[str]) -> list[_Object]:
     bucket, prefix, role = key
     objects = []
     for start in range(0, len(lines), FLUSH_LINES):
-        name = f"{datetime.now(UTC).strftime('%M-%S-%f')[:-3]}-{uuid.uuid4()}.jsonl"
+        name = f"{clock.now().strftime('%M-%S-%f')[:-3]}-{uuid.uuid4()}.jsonl"
         objects.append(
             _Object(bucket, f"{prefix}/{name}", "".join(f"{x}\n" for x in lines[start : start + FLUSH_LINES]), role)
         )

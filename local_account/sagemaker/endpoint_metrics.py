@@ -12,11 +12,11 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_account import clock
 from local_account.account import Account
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Metrics:
         self._account = account
         self._waiting: queue.SimpleQueue[Invocation] = queue.SimpleQueue()
         self._flushing = threading.Lock()
+        account.before_clock_moves.append(self.flush)
 
     def record(self, invocation: Invocation) -> None:
         self._waiting.put(invocation)
@@ -70,7 +71,7 @@ class Metrics:
                     groups.setdefault(key, []).append(invocation)
             for key, invocations in groups.items():
                 dimensions = [{"Name": name, "Value": value} for name, value in key]
-                now = datetime.now(UTC)
+                now = clock.now()
                 data = [{"Dimensions": dimensions, "Timestamp": now, **datum} for datum in _data(invocations)]
                 self._account.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=data)
 

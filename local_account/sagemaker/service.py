@@ -12,12 +12,12 @@ import json
 import logging
 import re
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import botocore.session
 
+from local_account import clock
 from local_account.account import Account
 from local_account.iam_authority import AccessDeniedError
 from local_account.sagemaker.validation import problems
@@ -184,4 +184,4 @@ def epoch(value: float | str) -> float:
 
 def now() -> float:
     """Epoch seconds, to the millisecond, as SageMaker answers times."""
-    return round(time.time(), 3)
+    return round(clock.time(), 3)

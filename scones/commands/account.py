@@ -12,9 +12,11 @@ import typer
 
 from local_account import control
 from local_account.chaos import KINDS
+from local_account.clock import parse as parse_clock
 from local_account.errors import AccountError
 from scones import screen
 from scones.commands import Json, Stage
+from scones.durations import duration
 from scones.errors import SconesError
 from scones.settings import PROJECT_ROOT, Settings, home
 
@@ -56,22 +58,59 @@ def start(
     chaos: Annotated[
         str, typer.Option(help="Faults that AWS allows itself: duplicates (events twice, and out of order).")
     ] = "",
+    clock: Annotated[
+        str,
+        typer.Option(help="Let its time start elsewhere, pass faster and be moved: now, x60, 2026-11-01T00:00Z@x60."),
+    ] = "",
 ) -> None:
     """Start the account in the background; its state is kept in .scones/account (or below SCONES_HOME)."""
     if chaos and chaos not in KINDS:
         raise SconesError(f"--chaos knows {', '.join(KINDS)}, not {chaos!r}")
-    begin(Settings.load(stage), time_scale, chaos)
+    if clock:
+        try:
+            parse_clock(clock)
+        except ValueError as error:
+            raise SconesError(f"--clock: {error}") from error
+    begin(Settings.load(stage), time_scale, chaos, clock)
     status(stage)
 
 
-def begin(settings: Settings, time_scale: float = TIME_SCALE, chaos: str = "") -> None:
+def begin(settings: Settings, time_scale: float = TIME_SCALE, chaos: str = "", clock: str = "") -> None:
     """Start the account unless it runs; SconesError with what the server said when it does not come up."""
     try:
-        control.start(state_dir(), port(settings), images=images(settings), time_scale=time_scale, chaos=chaos)
+        control.start(
+            state_dir(), port(settings), images=images(settings), time_scale=time_scale, chaos=chaos, clock=clock
+        )
     except AccountError as error:
         raise SconesError(
             f"{error} (the port is that of AWS_ENDPOINT_URL, or of stages/{settings.stage}.toml)"
         ) from error
+
+
+@app.command()
+def clock(
+    stage: Stage = "local",
+    advance: Annotated[str, typer.Option(help="Move it forward: 30m, 1h, 2d.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Show the account's time, or move it; what falls due meanwhile is done once. AWS has no such thing."""
+    port(Settings.load(stage))
+    try:
+        found = control.advance_clock(state_dir(), duration(advance).total_seconds()) if advance else _running()
+    except AccountError as error:
+        raise SconesError(str(error)) from error
+    if as_json:
+        screen.print_json(found.clock)
+    else:
+        speed = f", {found.clock['speed']:g} times as fast as this machine's" if found.clock["movable"] else ""
+        screen.out.print(f"{found.clock['now']}{speed}", markup=False)
+
+
+def _running() -> control.Status:
+    found = control.status(state_dir())
+    if found is None:
+        raise SconesError("no stand-in account runs: start it with `scones account start`")
+    return found
 
 
 @app.command()
