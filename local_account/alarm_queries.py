@@ -165,7 +165,7 @@ class AlarmData:
         for datum in new:
             found = self._found.get((datum.namespace, datum.name, _dimensions(datum.dimensions)))
             if found is not None:
-                found.append((datum.unit, _sample(datum)))
+                found.append((datum.unit, sample_of(datum)))
 
     def values(self, alarm: Alarm, rule: Rule, now: datetime) -> list[float | None]:
         """What the alarm compares, for each of its periods, newest first."""
@@ -186,7 +186,7 @@ class AlarmData:
         return [s for unit, s in self._found[query.key] if s.at >= oldest and query.unit in (None, unit)]
 
 
-def _sample(datum: Any) -> Sample:
+def sample_of(datum: Any) -> Sample:
     at = aware(datum.timestamp)
     if isinstance(datum, MetricAggregatedDatum):
         return Sample(at, datum.sample_count, datum.sum, datum.min, datum.max)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -97,6 +97,15 @@ def test_a_percentile_alarm(account: Any) -> None:
     alarm(account, "cw-p90", Statistic=None, ExtendedStatistic="p90", Threshold=89)
     put(account, "cw-p90", *range(1, 101))
     until(account, "cw-p90", "ALARM")
+    now = datetime.now(UTC)
+    metric = {"Namespace": NAMESPACE, "MetricName": "cw-p90"}
+    queries = [
+        {"Id": name, "MetricStat": {"Metric": metric, "Period": 3600, "Stat": name}} for name in ("p50", "p90", "p99.9")
+    ]
+    found = account.client("cloudwatch").get_metric_data(
+        MetricDataQueries=queries, StartTime=now - timedelta(minutes=30), EndTime=now + timedelta(minutes=29)
+    )["MetricDataResults"]
+    assert {each["Id"]: each["Values"] for each in found} == {"p50": [50], "p90": [90], "p99.9": [100]}
 
 
 def test_treat_missing_data(account: Any) -> None:
