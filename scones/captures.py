@@ -28,9 +28,9 @@ class Window:
     end: datetime
 
 
-def window(since: str, until: str | None = None) -> Window:
+def window(since: str, until: str | None = None, now: datetime | None = None) -> Window:
     """``24h``, ``30m``, ``7d`` before now, or ISO 8601 times; SconesError for anything else."""
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     end = _time(until, now) if until else now
     start = _time(since, now)
     if start >= end:
@@ -38,6 +38,13 @@ def window(since: str, until: str | None = None) -> Window:
             f"the time range is empty: it starts at {start:%Y-%m-%dT%H:%M:%SZ} and ends {end:%Y-%m-%dT%H:%M:%SZ}"
         )
     return Window(start, end)
+
+
+def check(*texts: str | None) -> None:
+    """SconesError unless `window` takes them."""
+    for text in texts:
+        if text:
+            _time(text, datetime.now(UTC))
 
 
 def _time(text: str, now: datetime) -> datetime:
@@ -74,21 +81,32 @@ def write_report(
 
     Answers report.json. SconesError when nothing was captured in the range or the job failed.
     """
-    parameters = {
-        "Start": f"{chosen.start:%Y-%m-%dT%H:%M:%S.%fZ}",
-        "End": f"{chosen.end:%Y-%m-%dT%H:%M:%S.%fZ}",
-        "WhenEmpty": "refuse",
-        **live_version.parameters(connection, chosen.end),
-        **(more or {}),
-    }
-    arn = pipeline_runs.start(connection, connection.names.monitoring_pipeline, parameters)
-    run = pipeline_runs.wait(connection, arn, show)
-    if not run.succeeded:
-        raise SconesError(run.explain())
+    run = run_monitoring(connection, chosen, show, {"WhenEmpty": "refuse", **(more or {})})
     uri = pipeline_runs.processing_output(connection, run, "report")
     download(connection, uri, target)
     report: dict[str, Any] = json.loads((target / "report.json").read_text(encoding="utf-8"))
     return report
+
+
+def run_monitoring(
+    connection: Connection, chosen: Window, show: Callable[[Run], None] | None, more: Mapping[str, str]
+) -> Run:
+    """Run the monitoring pipeline over a time range, and stop it when it is left; SconesError when it fails."""
+    parameters = {
+        "Start": f"{chosen.start:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "End": f"{chosen.end:%Y-%m-%dT%H:%M:%S.%fZ}",
+        **live_version.parameters(connection, chosen.end),
+        **more,
+    }
+    arn = pipeline_runs.start(connection, connection.names.monitoring_pipeline, parameters)
+    try:
+        run = pipeline_runs.wait(connection, arn, show)
+    except KeyboardInterrupt:
+        pipeline_runs.stop(connection, arn)
+        raise
+    if not run.succeeded:
+        raise SconesError(run.explain())
+    return run
 
 
 def download(connection: Connection, uri: str, target: Path) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import boto3
@@ -18,6 +20,8 @@ from scones.errors import SconesError
 from scones.names import Names
 from scones.settings import Settings
 
+_SAME_TIME = timedelta(minutes=5)
+
 
 @dataclass(frozen=True)
 class Connection:
@@ -27,6 +31,16 @@ class Connection:
     names: Names
     session: Any
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def now(self) -> datetime:
+        """The account's time, which is this machine's but for a stand-in account with a clock of its own.
+
+        The header `Date` tells whole seconds, and comes late: a difference of minutes is none.
+        """
+        here = datetime.now(UTC)
+        headers = self.client("sts").get_caller_identity()["ResponseMetadata"]["HTTPHeaders"]
+        told = parsedate_to_datetime(headers["date"])
+        return here if abs(told - here) < _SAME_TIME else told + timedelta(seconds=1)
 
     def client(self, service: str) -> Any:
         """The stage's boto3 client of a service, made once."""

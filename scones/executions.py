@@ -54,17 +54,23 @@ class Outcome:
         return {**answer, "error": self.error} if self.error else answer
 
 
-def pick_test_images(connection: Connection, dataset_uri: str, count: int, seed: int | None) -> list[Image]:
-    """``count`` random images of the dataset's held-out test split, as many of each class as possible."""
-    s3 = connection.client("s3")
+def test_images(connection: Connection, dataset_uri: str) -> list[Image]:
+    """The dataset's held-out test split."""
     bucket, prefix = split_uri(dataset_uri)
     classes = read_json(connection, f"{dataset_uri}/dataset.json")["classes"]
-    by_label: dict[str, list[Image]] = {name: [] for name in classes}
-    for line in _read(s3, bucket, f"{prefix}/test.lst").splitlines():
+    images = []
+    for line in _read(connection.client("s3"), bucket, f"{prefix}/test.lst").splitlines():
         _, label, path = line.split("\t")
         key = f"{prefix}/{path}" if path.startswith("test/") else f"{prefix}/test/{path}"
-        name = classes[int(float(label))]
-        by_label[name].append(Image(bucket, key, name))
+        images.append(Image(bucket, key, classes[int(float(label))]))
+    return images
+
+
+def pick_test_images(connection: Connection, dataset_uri: str, count: int, seed: int | None) -> list[Image]:
+    """``count`` random images of the test split, as many of each class as possible."""
+    by_label: dict[str | None, list[Image]] = {}
+    for image in test_images(connection, dataset_uri):
+        by_label.setdefault(image.true_label, []).append(image)
     chooser = random.Random(seed)  # noqa: S311 - a sample of images, not a secret
     for images in by_label.values():
         chooser.shuffle(images)
