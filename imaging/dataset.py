@@ -40,6 +40,8 @@ class Checks(TypedDict):
     """Images with exactly the pixels of another one in their split; they stay."""
     copies_left_out: dict[str, list[str]]
     """Images that another split holds as well, and were taken out of this one."""
+    reviews: dict[str, int]
+    """How many reviewed images were ``added`` to the training split, and for other reasons not."""
 
 
 class Manifest(TypedDict):

@@ -16,9 +16,10 @@ from botocore.exceptions import ClientError
 
 from infrastructure.cloudformation import Agree, Progress, Stack, StackError, Wanted
 from infrastructure.deployment_parameters import deployment_parameters
+from infrastructure.monitoring_parameters import monitoring_parameters
 from infrastructure.removal import destroy
 from infrastructure.template import stage_template
-from scones import artifacts, threshold
+from scones import artifacts, schedule, threshold
 from scones.artifacts import Artifact, Artifacts
 from scones.connection import Connection
 from scones.layers import image_layer
@@ -74,7 +75,7 @@ def deploy(
         names.tags,
         os.environ.get("SCONES_EXECUTION_ROLE", ""),  # CodeBuild's deploying role may do little itself
     )
-    with threshold.kept(connection, progress):
+    with threshold.kept(connection, progress), schedule.kept(connection, progress):
         agreed = found.apply(wanted, progress, agree)
     if plan or not agreed:
         return None
@@ -148,6 +149,7 @@ def template_parameters(connection: Connection, built: Artifacts, layer: Artifac
         "ThresholdParameterName": names.threshold_parameter,
         "ModelPackageGroupName": names.model_package_group,
         **deployment_parameters(connection, built),
+        **monitoring_parameters(connection, built),
         "CaptureUri": names.capture_uri,
         "ConfidenceThreshold": str(settings.confidence_threshold),
         "ThresholdCacheSeconds": str(settings.workflow.threshold_cache_s),

@@ -27,7 +27,8 @@ def note_report(report_uri: str, document: Mapping[str, Any]) -> None:
     parent, _, name = report_uri.rstrip("/").rpartition("/")
     prefix = Prefix(parent)
     alarms = [family["family"] for family in (document["drift"] or {"families": []})["families"] if family["alarm"]]
-    entry = {"name": name, "verdict": document["verdict"], "alarms": alarms, **document["window"]}
+    records = document["counts"]["records"]
+    entry = {"name": name, "verdict": document["verdict"], "alarms": alarms, "records": records, **document["window"]}
     known = [each for each in _known(prefix) if each["name"] != name]
     listed = sorted([entry, *known], key=lambda each: (each["end"], each["start"]), reverse=True)[:LISTED]
     prefix.write("index.json", json.dumps(listed, indent=1).encode(), "application/json")

@@ -1,7 +1,8 @@
 """The figures of a report that alarms and dashboards watch: ``metrics`` of report.json, and CloudWatch lines.
 
-Runs in the monitoring container. Model Monitor publishes the lines of /opt/ml/output/metrics/cloudwatch/*.jsonl
-(Amazon SageMaker developer guide, "CloudWatch Metrics for Bring Your Own Containers"); elsewhere `metrics` is read.
+Runs in the monitoring container. A scheduled report of our own pipeline puts them into CloudWatch; Model Monitor
+publishes the lines of /opt/ml/output/metrics/cloudwatch/*.jsonl (Amazon SageMaker developer guide, "CloudWatch Metrics
+for Bring Your Own Containers").
 """
 
 from __future__ import annotations
@@ -11,8 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from processing.job import JobError
+
 FILE = "scones.jsonl"
 _CONFIDENCE = ("mean", "p5", "p10", "p25", "median", "p75", "p90", "p95")
+
+# What the stack's alarms and its dashboard show; each metric costs something.
+WATCHED = (
+    *("records", "parse_errors", "low_confidence_share", "capture_gap"),
+    *("confidence_p10", "confidence_median", "confidence_p90"),
+    *("drift_predictions", "drift_images", "drift_capture"),
+)
 
 
 def metrics(summary: Mapping[str, Any], drift: Mapping[str, Any] | None, gap: float | None) -> dict[str, float]:
@@ -29,6 +39,23 @@ def metrics(summary: Mapping[str, Any], drift: Mapping[str, Any] | None, gap: fl
         # The evidence is spent by an alarm, which lasts.
         found[f"drift_{family['family']}"] = max(1.0, family["level"]) if family["alarm"] else family["level"]
     return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def put(found: Mapping[str, float], namespace: str, endpoint: str) -> None:
+    """What is watched, in CloudWatch, as of now: alarms look at the last minutes, and the window ended before."""
+    import boto3  # only a scheduled job needs it
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    dimensions = [{"Name": "Endpoint", "Value": endpoint}]
+    data = [
+        {"MetricName": name, "Dimensions": dimensions, "Value": value}
+        for name, value in found.items()
+        if name in WATCHED
+    ]
+    try:
+        boto3.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=data)
+    except (ClientError, BotoCoreError) as error:
+        raise JobError(f"the metrics cannot be published in {namespace}: {error}") from error
 
 
 def write_lines(found: Mapping[str, float], folder: Path, time: str, endpoint: str | None, schedule: str) -> None:

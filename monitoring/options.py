@@ -47,6 +47,7 @@ class Options:
     least_confident: int
     refuse_empty: bool
     publish: bool
+    metrics_namespace: str
     message_file: Path
     metrics_folder: Path
 
@@ -61,6 +62,8 @@ def read_options(argv: Sequence[str] | None, environment: Mapping[str, str]) -> 
     if not given["baseline"] and (not given["classes"] or given["thresholds"] is None):
         parser.error("expected --classes and --threshold, or a --baseline that has them")
     given["refuse_empty"] = given.pop("when_empty") == "refuse"
+    if given["metrics_namespace"] and not given["endpoint"]:
+        parser.error("--metrics-namespace needs --endpoint, by which the metrics are told apart")
     try:
         return Options(window=Window(start, end), **given)
     except CaptureError as error:
@@ -99,6 +102,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
            help="what to do when nothing was captured in the window")  # fmt: skip
     option("--publish", type=_enabled, default=told("publish_cloudwatch_metrics", "Disabled"), metavar="Enabled",
            help="write the metrics for CloudWatch too")  # fmt: skip
+    option("--metrics-namespace", default="", help="CloudWatch namespace to put the metrics into (default: none)")
     option("--message-file", type=Path, default=MESSAGE_FILE, help=argparse.SUPPRESS)
     option("--metrics-folder", type=Path, default=METRICS_FOLDER, help=argparse.SUPPRESS)
     return parser

@@ -86,6 +86,8 @@ def make_report(options: Options, scratch: Path) -> str:
         write_baseline(gathered, options)
     if options.report_uri:
         earlier.note_report(options.report_uri, document)
+    if options.metrics_namespace:  # last, because an alarm has people look at the report
+        metrics.put(document["metrics"], options.metrics_namespace, options.endpoint or "")
     return str(document["verdict"])
 
 

@@ -42,11 +42,15 @@ MAX_WAIT_SECONDS = 2 * MAX_JOB_SECONDS
 
 
 class Parameters:
-    """What may be chosen for each execution. `SourceUri` has no default: it names the uploaded image archive."""
+    """What may be chosen for each execution. `SourceUri` has no default: it names the uploaded image archive.
+
+    `ReviewedUntil` adds the images that people labelled up to then, in ISO 8601, to those of the training split.
+    """
 
     def __init__(self, settings: Settings, training_instance_type: str) -> None:
         defaults = settings.pipeline
         self.source_uri = ParameterString("SourceUri")
+        self.reviewed_until = ParameterString("ReviewedUntil", default_value="never")
         self.classes = ParameterString("Classes", default_value=",".join(defaults.classes))
         self.accuracy_gate = ParameterFloat("AccuracyGate", default_value=defaults.accuracy_gate)
         self.champion_significance = ParameterFloat(
@@ -134,6 +138,9 @@ def filter_classes(assembly: Assembly, **options: Any) -> Any:
             "--output": "/opt/ml/processing/output/dataset",
             "--classes": parameters.classes,
             "--seed": parameters.seed.to_string(),
+            # Copied by the job itself: there may be none, and an input must not be empty.
+            "--reviewed": assembly.deployment.names.reviews_uri,
+            "--reviewed-until": parameters.reviewed_until,
         },
         inputs={"source": parameters.source_uri},
         outputs={"dataset": assembly.run_folder("dataset")},
@@ -261,6 +268,7 @@ def register_model(
         customer_metadata_properties={
             "confidence_threshold": parameters.confidence_threshold.to_string(),
             "source_s3_uri": parameters.source_uri,
+            "reviewed_until": parameters.reviewed_until,
             "dataset_s3_uri": output_of(lineage.dataset, "dataset"),
             "code_digest": deployment.source_digest,
             "git_commit": parameters.git_commit,

@@ -48,6 +48,7 @@ class Parameters:
         self.model_package_arn = ParameterString("ModelPackageArn", default_value="")
         self.context_uri = ParameterString("ContextUri", default_value="")
         self.new_baseline_uri = ParameterString("NewBaselineUri", default_value="")
+        self.metrics_namespace = ParameterString("MetricsNamespace", default_value="")
         self.when_empty = ParameterString("WhenEmpty", default_value="report", enum_values=["report", "refuse"])
         self.processing_instance_type = ParameterString(
             "ProcessingInstanceType", default_value=settings.pipeline.processing_instance_type
@@ -106,6 +107,7 @@ def report_traffic(deployment: Deployment, parameters: Parameters, session: Any)
             "--context": parameters.context_uri,
             "--report-uri": report_uri,
             "--new-baseline": parameters.new_baseline_uri,
+            "--metrics-namespace": parameters.metrics_namespace,
             "--when-empty": parameters.when_empty,
         },
         inputs={},

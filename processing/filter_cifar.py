@@ -1,8 +1,8 @@
 """Filter CIFAR-100 to the chosen classes and write the dataset folder.
 
 Runs in a SageMaker processing container. Reads the source folder (``cifar-100-python.tar.gz``, the layout it unpacks
-to, or ``<split>/<class>/*`` pictures); writes PNG files in ``train/ validation/ test/``, one ``.lst`` per split, and
-``dataset.json``.
+to, or ``<split>/<class>/*`` pictures) and the images that people labelled; writes PNG files in ``train/ validation/
+test/``, one ``.lst`` per split, and ``dataset.json``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from processing.cifar_source import find_archive, find_batches, read_archive, re
 from processing.dataset_checks import Copy, check_counts, counts, find_copies, leave_out_copies, refuse_copies
 from processing.folder_source import is_image_folder, read_image_folder
 from processing.job import MESSAGE_FILE, JobError, run_job
+from processing.reviewed_images import NEVER, Reviewed, join, read_reviewed
 from processing.source import LabelledImages, Source
 
 ARCHIVE = "cifar-100-python.tar.gz"
@@ -46,7 +47,10 @@ def main(argv: list[str] | None = None) -> int:
     def work() -> None:
         wanted = parse_classes(arguments.classes)
         source = read_source(arguments.source, wanted)
-        manifest = write_dataset(source, arguments.output, arguments.seed, arguments.validation_fraction)
+        reviewed = read_reviewed(arguments.reviewed, arguments.reviewed_until, source.classes)
+        manifest = write_dataset(source, arguments.output, arguments.seed, arguments.validation_fraction, reviewed)
+        if any(manifest["checks"]["reviews"].values()):
+            print(f"reviewed images: {json.dumps(manifest['checks']['reviews'])}", flush=True)
         total = sum(sum(split.values()) for split in manifest["counts"].values())
         for split, left_out in manifest["checks"]["copies_left_out"].items():
             if left_out:
@@ -63,6 +67,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--classes", default="bicycle,motorcycle", help="names or CIFAR-100 fine label numbers")
     parser.add_argument("--seed", type=int, default=0, help="chooses the validation images")
     parser.add_argument("--validation-fraction", type=float, default=0.1, help="share of the training images")
+    parser.add_argument("--reviewed", default="/opt/ml/processing/input/reviewed", help="folder or s3:// of reviews")
+    parser.add_argument("--reviewed-until", default=NEVER, help="take the images labelled up to then (ISO 8601)")
     parser.add_argument("--message-file", type=Path, default=MESSAGE_FILE)
     return parser.parse_args(argv)
 
@@ -90,14 +96,19 @@ def read_source(source: Path, wanted: list[str]) -> Source:
     )
 
 
-def write_dataset(source: Source, output: Path, seed: int, validation_fraction: float) -> Manifest:
+def write_dataset(source: Source, output: Path, seed: int, validation_fraction: float, reviewed: Reviewed) -> Manifest:
     """Split, check, write, move into place; ``dataset.json`` comes last, so a folder that has it is complete."""
     _check_arguments(source.classes, validation_fraction)
     check_counts(source)
     splits = dict(source.splits)
     if "validation" not in splits:
         splits["train"], splits["validation"] = split_off(splits["train"], validation_fraction, seed)
+    own = len(splits["train"].rows)
+    splits["train"] = join(splits["train"], reviewed)
     copies = find_copies(splits)
+    known = [copy.position for copy in copies if copy.split == "train" and copy.position >= own]
+    splits["train"] = splits["train"].select(~np.isin(np.arange(len(splits["train"].rows)), known))
+    copies = [copy for copy in copies if copy.split != "train" or copy.position < own]
     if source.editable:
         refuse_copies(copies, set(source.splits))
     kept = leave_out_copies(splits, copies, source.classes)
@@ -109,7 +120,7 @@ def write_dataset(source: Source, output: Path, seed: int, validation_fraction: 
             seed=seed,
             validation_fraction=validation_fraction,
             digests=_write_splits(kept, source.classes, partial),
-            checks=_report(source, kept, copies),
+            checks=_report(source, kept, copies, _reviews(reviewed, known)),
         )
         sheet = contact_sheet(source.classes, manifest["counts"], {s: _examples(kept[s], s, source) for s in SPLITS})
         (partial / SHEET_FILE).write_bytes(encode_drawing(np.asarray(sheet)))
@@ -139,12 +150,18 @@ def split_off(images: LabelledImages, fraction: float, seed: int) -> tuple[Label
     return images.select(~held_out), images.select(held_out)
 
 
-def _report(source: Source, kept: dict[str, LabelledImages], copies: list[Copy]) -> Checks:
+def _reviews(reviewed: Reviewed, known: list[int]) -> dict[str, int]:
+    left_out = {"in the dataset already": len(known), **dict(sorted(reviewed.left_out.items()))}
+    return {"added": len(reviewed.labels) - len(known), **{why: count for why, count in left_out.items() if count}}
+
+
+def _report(source: Source, kept: dict[str, LabelledImages], copies: list[Copy], reviews: dict[str, int]) -> Checks:
     return Checks(
         images={split: len(kept[split].rows) for split in SPLITS},
         sizes=source.sizes,
         modes=source.modes,
         copies_within_splits={split: sum(c.split == split == c.original_split for c in copies) for split in SPLITS},
+        reviews=reviews,
         copies_left_out={split: [str(c) for c in copies if c.split == split != c.original_split] for split in SPLITS},
     )
 

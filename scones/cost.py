@@ -150,7 +150,7 @@ def _watching(case: Case) -> list[Item]:
         Item("dashboards", f"{dashboards}", month=of("dashboard", dashboards)),
         Item(
             "custom metrics",
-            f"{facts.custom_metrics} that the functions write",
+            f"{facts.custom_metrics} that functions and jobs publish",
             month=of("custom_metric", facts.custom_metrics),
         ),
         Item(

@@ -19,6 +19,8 @@ _MONTH_MINUTES = 730 * 60
 _WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 # Pricing examples of Step Functions count the step into the first state.
 _START = 1
+# Functions each of whose scheduled calls starts a pipeline.
+_STARTS_A_PIPELINE = {"start_monitoring"}
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,13 @@ class Transitions:
     """Of a batch, beside one for each child."""
 
 
-def facts(template: Mapping[str, Any]) -> Facts:
-    """Read from a parsed template."""
+def facts(template: Mapping[str, Any], given: Mapping[str, str] | None = None) -> Facts:
+    """Read from a parsed template; parameters are ``given`` or have defaults."""
+    values = {name: p["Default"] for name, p in template["Parameters"].items() if "Default" in p} | dict(given or {})
+
+    def value(found: Any) -> Any:
+        return values.get(found["Ref"], "") if isinstance(found, Mapping) and "Ref" in found else found
+
     resources: Mapping[str, Mapping[str, Any]] = template["Resources"]
 
     def of(kind: str) -> list[Mapping[str, Any]]:
@@ -64,12 +71,14 @@ def facts(template: Mapping[str, Any]) -> Facts:
     scheduled: dict[str, float] = {}
     pipelines = 0.0
     for schedule in of("AWS::Scheduler::Schedule"):
-        calls = calls_per_month(schedule["ScheduleExpression"])
+        if value(schedule.get("State")) == "DISABLED":
+            continue
+        calls = calls_per_month(value(schedule["ScheduleExpression"]))
         called = schedule["Target"]["Arn"]
         function = called.get("Fn::GetAtt", [""])[0] if isinstance(called, Mapping) else ""
         if function in handlers:
             scheduled[handlers[function]] = scheduled.get(handlers[function], 0.0) + calls
-        else:
+        if function not in handlers or handlers[function] in _STARTS_A_PIPELINE:
             pipelines += calls
     return Facts(
         types=Counter(str(resource["Type"]) for resource in resources.values()),
@@ -115,7 +124,7 @@ def _metrics(alarm: Mapping[str, Any]) -> int:
 
 
 def _custom_metrics(alarms: list[Mapping[str, Any]], dashboards: list[Mapping[str, Any]]) -> set[str]:
-    """Metrics outside of AWS's namespaces that are watched; the functions write no others."""
+    """Metrics outside of AWS's namespaces that are watched; functions and jobs publish no others."""
     found = {
         alarm["MetricName"] for alarm in alarms if not str(alarm.get("Namespace", "AWS/")).startswith(("AWS/", "/aws/"))
     }

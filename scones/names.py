@@ -120,6 +120,10 @@ class Names:
         """Key prefix in the data bucket for reviewed images, with who labelled them and when."""
         return "reviews"
 
+    @property
+    def reviews_uri(self) -> str:
+        return f"s3://{self.data_bucket}/{self.reviews_prefix}"
+
     # SageMaker.
     @property
     def training_pipeline(self) -> str:
@@ -202,6 +206,16 @@ class Names:
     @property
     def idle_schedule(self) -> str:
         return f"{self.prefix}-delete-idle-endpoint"
+
+    # Monitoring.
+    @property
+    def monitoring_schedule(self) -> str:
+        """EventBridge Scheduler: the reports on schedule."""
+        return f"{self.prefix}-monitoring"
+
+    @property
+    def missing_reports_alarm(self) -> str:
+        return f"{self.prefix}-missing-reports"
 
     # The alarms that undo an update.
     @property

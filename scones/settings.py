@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 from scones.endpoint_settings import EndpointSettings
 from scones.errors import SettingsError
+from scones.monitoring_settings import MonitoringSettings
 
-__all__ = ["EndpointSettings", "Settings", "SettingsError"]
+__all__ = ["EndpointSettings", "MonitoringSettings", "Settings", "SettingsError"]
 
 _Kind = TypeVar("_Kind")
 
@@ -183,6 +184,7 @@ class Settings:
     notifications: NotificationSettings = field(default_factory=NotificationSettings)
     cost: CostSettings = field(default_factory=CostSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     images: Mapping[str, ImageSettings] = field(default_factory=dict)
     """What the stand-in account runs for images that it cannot have, by the repository's name."""
 
@@ -227,6 +229,7 @@ class Settings:
         cost = _build(CostSettings, document.pop("cost", {}), f"{path} [cost]")
         endpoint = _build(EndpointSettings, document.pop("endpoint", {}), f"{path} [endpoint]")
         delivery = _build(DeliverySettings, document.pop("delivery", {}), f"{path} [delivery]")
+        monitoring = _build(MonitoringSettings, document.pop("monitoring", {}), f"{path} [monitoring]")
         images = {
             name: _build(ImageSettings, members, f"{path} [images.{name}]")
             for name, members in document.pop("images", {}).items()
@@ -235,7 +238,7 @@ class Settings:
             document["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL") or document["endpoint_url"]
             _check_url(document["endpoint_url"], f"{path}: endpoint_url (AWS_ENDPOINT_URL overrides it)")
         parts = {"pipeline": pipeline, "workflow": workflow, "built_in": built_in, "images": images}
-        parts["endpoint"] = endpoint
+        parts |= {"endpoint": endpoint, "monitoring": monitoring}
         parts |= {"network": network, "notifications": notifications, "cost": cost, "delivery": delivery}
         return _build(cls, {**document, "stage": stage, **parts}, str(path))
 
@@ -267,6 +270,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "NotificationSettings": (NotificationSettings,),
     "CostSettings": (CostSettings,),
     "DeliverySettings": (DeliverySettings,),
+    "MonitoringSettings": (MonitoringSettings,),
 }
 
 

@@ -16,6 +16,7 @@ from scones.cost import Case, Estimate, estimate
 from scones.cost_assumptions import Assumptions
 from scones.cost_facts import facts, transitions
 from scones.cost_prices import Prices
+from scones.monitoring_settings import template_schedule
 from scones.settings import Settings
 
 _COLUMNS = ("month", "run", "standard", "express", "batch")
@@ -55,7 +56,8 @@ def estimated(settings: Settings, assumptions: Assumptions, images: int, runs: i
 
     machines = definitions(settings.workflow.query_language, settings.workflow.on_low_confidence)
     steps = transitions(json.loads(machines[IMAGE]), json.loads(machines[BATCH]), LOW_CONFIDENCE)
-    case = Case(settings, facts(parse(stage_template())), steps, Prices.load(), assumptions, images, runs)
+    given = template_schedule(settings.monitoring.every)
+    case = Case(settings, facts(parse(stage_template()), given), steps, Prices.load(), assumptions, images, runs)
     return case, estimate(case)
 
 

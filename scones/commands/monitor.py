@@ -10,10 +10,12 @@ import typer
 
 from scones import captures, live_version, outputs, screen
 from scones.commands import Json, Stage
+from scones.commands.schedule import set_schedule
 from scones.connection import connect_deployed
 from scones.errors import SconesError
 
 app = typer.Typer(no_args_is_help=True, help="Reports on captured traffic.")
+app.command(name="schedule")(set_schedule)
 
 
 @app.callback()

@@ -77,6 +77,7 @@ def test_the_job_starts_the_report_with_its_options(arguments: dict[str, Any]) -
         "--context": "",
         "--report-uri": f"{a_deployment().names.reports_uri}/abcdef123456",
         "--new-baseline": "",
+        "--metrics-namespace": "",
         "--when-empty": "report",
     }
 

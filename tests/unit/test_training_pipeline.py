@@ -246,6 +246,7 @@ def test_the_package_says_where_it_comes_from_and_how_it_is_served(
         "members",
         "pretrained_mode",
         "recipe",
+        "reviewed_until",
         "seed",
         "source_s3_uri",
     }

@@ -1,0 +1,171 @@
+"""What a report has to know of the version that serves: its classes, thresholds, baseline, deployment and requests.
+
+Runs in Lambda. Answers parameters of the monitoring pipeline; the endpoint's history and its requests by hour go to S3,
+whence the job reads them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from boto3.dynamodb.conditions import Key
+from botocore.exceptions import ClientError
+
+from lambdas.deployment.ledger import Ledger
+from lambdas.deployment.sagemaker_endpoint import VARIANT, describe_endpoint
+from lambdas.deployment.wishes import text_of
+
+# As far back as the job looks for drift, and the first week of a month-old version.
+LOOK_BACK = timedelta(days=31)
+CLASSES_VARIABLE = "SCONES_CLASSES"  # `pipelines.model_steps` registers it
+_HOUR_S = 3600
+_MISSING = {"404", "NoSuchKey", "NotFound"}
+
+Parameters = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """``clients`` answers a boto3 client for a service's name; ``table`` is the one of the deployments."""
+
+    clients: Callable[[str], Any]
+    table: Any
+    endpoint: str
+    threshold_parameter: str
+    baselines_uri: str
+    """Where baselines stand that were made of traffic: ``<this>/version-<number>/baseline.json``."""
+    context_uri: str
+
+
+def parameters(around: Surroundings, until: datetime) -> Parameters:
+    """Of the monitoring pipeline, as of a time; what is unknown is absent, for there may be no version that serves."""
+    value = json.loads(around.clients("ssm").get_parameter(Name=around.threshold_parameter)["Parameter"]["Value"])
+    known = {"Thresholds": json.dumps({"default": value["default"], "classes": value.get("classes", {})})}
+    live = Ledger(around.table).live()
+    if live is not None:
+        package = around.clients("sagemaker").describe_model_package(ModelPackageName=live.package_arn)
+        records = _records(around.table)
+        known |= {
+            "Classes": classes_of(package),
+            "DataOrigin": package.get("CustomerMetadataProperties", {}).get("data_origin", ""),
+            "BaselineUri": _baseline_uri(around, package),
+            "DeployedAt": deployed_at(records, live.version),
+            "ModelPackageArn": live.package_arn,
+            "ContextUri": _upload_context(around, records, until),
+        }
+    return {name: value for name, value in known.items() if value}
+
+
+def classes_of(package: dict[str, Any]) -> str:
+    """Separated by commas, in the order of the model's probabilities."""
+    containers = package.get("InferenceSpecification", {}).get("Containers", [{}])
+    return str(containers[0].get("Environment", {}).get(CLASSES_VARIABLE, ""))
+
+
+def deployed_at(records: list[dict[str, Any]], version: int) -> str:
+    """When the version began to serve without another in between; "" when no record says."""
+    found = ""
+    for record in reversed(records):
+        if record["outcome"] == "deployed":
+            if int(record["version"]) != version:
+                break
+            found = record["ended"]
+    return found
+
+
+def _records(table: Any) -> list[dict[str, Any]]:
+    """The endpoint's history, the oldest first."""
+    request: dict[str, Any] = {"KeyConditionExpression": Key("kind").eq("record"), "ConsistentRead": True}
+    records: list[dict[str, Any]] = []
+    while True:
+        answer = table.query(**request)
+        records += answer["Items"]
+        if "LastEvaluatedKey" not in answer:
+            return records
+        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _baseline_uri(around: Surroundings, package: dict[str, Any]) -> str:
+    """The baseline that was made of the version's traffic, else the one that was registered with it, else ""."""
+    data = package.get("DriftCheckBaselines", {}).get("ModelDataQuality", {})
+    # The registry has no place for baseline.json, which stands beside the statistics.
+    folders = [
+        f"{around.baselines_uri}/version-{package['ModelPackageVersion']}",
+        data.get("Statistics", {}).get("S3Uri", "").rpartition("/")[0],
+    ]
+    s3 = around.clients("s3")
+    return next((f"{f}/baseline.json" for f in folders if f and _exists(s3, f"{f}/baseline.json")), "")
+
+
+def _exists(s3: Any, uri: str) -> bool:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    try:
+        s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _MISSING:
+            raise
+        return False
+    return True
+
+
+def _upload_context(around: Surroundings, records: list[dict[str, Any]], until: datetime) -> str:
+    uri = f"{around.context_uri}/{until:%Y-%m-%dT%H%M%S}"
+    since = until - LOOK_BACK
+    marks = [
+        {"at": record["ended"], "version": f"version {record['version']}", "outcome": record["outcome"]}
+        for record in records
+        if record["ended"] >= text_of(since)
+    ]
+    documents = {"deployments.json": marks, "traffic.json": _traffic(around, since, until)}
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    for name, document in documents.items():
+        # An empty list of hours would say that nobody asked, and a missing one that nobody counted.
+        if document is not None:
+            body = json.dumps(document).encode()
+            around.clients("s3").put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=body)
+    return uri
+
+
+def _traffic(around: Surroundings, since: datetime, until: datetime) -> list[dict[str, Any]] | None:
+    """Requests and model latency by hour, as CloudWatch counted them; None where not all requests are captured."""
+    if not _captures_everything(around):
+        return None
+    queries = [
+        _query("requests", around.endpoint, "Invocations", "Sum"),
+        _query("latency_ms", around.endpoint, "ModelLatency", "p50"),
+        _query("latency_p99_ms", around.endpoint, "ModelLatency", "p99"),
+    ]
+    hours: dict[str, dict[str, Any]] = {}
+    pages = (
+        around.clients("cloudwatch")
+        .get_paginator("get_metric_data")
+        .paginate(MetricDataQueries=queries, StartTime=whole_hour(since), EndTime=until)
+    )
+    for page in pages:
+        for series in page["MetricDataResults"]:
+            for time, value in zip(series["Timestamps"], series["Values"], strict=True):
+                hour = whole_hour(time).isoformat()
+                row = hours.setdefault(hour, {"hour": hour, "requests": 0})
+                # ModelLatency is in microseconds.
+                row[series["Id"]] = int(value) if series["Id"] == "requests" else value / 1000.0
+    return [hours[hour] for hour in sorted(hours)]
+
+
+def _query(name: str, endpoint: str, metric: str, statistic: str) -> dict[str, Any]:
+    dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": VARIANT}]
+    found = {"Namespace": "AWS/SageMaker", "MetricName": metric, "Dimensions": dimensions}
+    return {"Id": name, "MetricStat": {"Metric": found, "Period": _HOUR_S, "Stat": statistic}}
+
+
+def _captures_everything(around: Surroundings) -> bool:
+    capture = (describe_endpoint(around.clients("sagemaker"), around.endpoint) or {}).get("DataCaptureConfig", {})
+    return int(capture.get("CurrentSamplingPercentage", 0)) == 100 and capture.get("CaptureStatus") == "Started"
+
+
+def whole_hour(time: datetime) -> datetime:
+    """The hour that a time lies in, in UTC."""
+    return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
