@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 
 from scones import captures, live_version, outputs, screen
-from scones.commands import Json, Stage
+from scones.commands import Json, Stage, traffic
 from scones.commands.schedule import set_schedule
 from scones.connection import connect_deployed
 from scones.errors import SconesError
 
 app = typer.Typer(no_args_is_help=True, help="Reports on captured traffic.")
 app.command(name="schedule")(set_schedule)
+app.command()(traffic.simulate)
+app.command()(traffic.backfill)
 
 
 @app.callback()
@@ -34,9 +36,10 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write report.html, report.json and plots about a time range of captured traffic."""
-    chosen = captures.window(since, until)
+    captures.check(since, until)
     outputs.check_folder(out)
     connection = connect_deployed(stage)
+    chosen = captures.window(since, until, connection.now())
     with screen.pipeline_view("monitoring pipeline") as show:
         document = captures.write_report(connection, chosen, out, show)
     if as_json:
@@ -62,7 +65,8 @@ def baseline(
             raise SconesError("no version serves: approve one with `scones model approve`")
         more = {"NewBaselineUri": connection.names.traffic_baseline_uri(version.version)}
         with screen.pipeline_view("monitoring pipeline") as show, tempfile.TemporaryDirectory() as folder:
-            captures.write_report(connection, captures.window(from_traffic), Path(folder), show, more)
+            healthy = captures.window(from_traffic, None, connection.now())
+            captures.write_report(connection, healthy, Path(folder), show, more)
     found = live_version.baseline(connection)
     document = {name: value for name, value in found.document.items() if name != "records"}
     if as_json:
