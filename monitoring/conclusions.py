@@ -113,7 +113,7 @@ def _notes(summary: Summary) -> list[str]:
     misplaced = summary["counts"]["misplaced"]
     if not misplaced:
         return []
-    return [f"{misplaced:,} predictions say another hour than the file they stand in: a clock is wrong"]
+    return [f"Predictions that say another hour than the file they stand in, since a clock is wrong: {misplaced:,}"]
 
 
 def _labelled(answers: Answers, gathered: Gathered) -> tuple[Labelled, npt.NDArray[np.int64]]:

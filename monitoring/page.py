@@ -14,13 +14,17 @@ from typing import Any
 
 from monitoring import page_sections
 from monitoring.options import PHOTOGRAPHS
-from monitoring.plots import Plot
+from monitoring.plots import MOST_POINTS, Plot
 from monitoring.wording import between, clock, count, duration, percent, table
 
 TEMPLATE = Path(__file__).with_name("report.html")
 ROWS_SHOWN = 20
 CAPTIONS = {
-    "confidence_over_time": ("Confidence over time", "Each point is one prediction; the line is the mean of a bin."),
+    "confidence_over_time": (
+        "Confidence over time",
+        "Each point is one prediction; the line is the mean of a bin. "
+        f"Of more than {MOST_POINTS:,} predictions so many are drawn, evenly chosen.",
+    ),
     "confidence_histogram": ("Confidence", "How many predictions fall below the threshold, and how far."),
     "class_distribution": ("Predicted classes", "What the endpoint answered, by number of predictions."),
     "coverage": ("Coverage", "The share of predictions that pass, and how many there were."),

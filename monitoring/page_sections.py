@@ -68,10 +68,10 @@ def _channels(family: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _violations(document: Mapping[str, Any]) -> str:
-    rows = [[v["feature_name"], v["constraint_check_type"], v["description"]] for v in document["violations"]]
+    rows = [[v["feature_name"], v["description"]] for v in document["violations"]]
     if not rows:
         return ""
-    return f"<h3>Violations</h3>{table(['feature', 'check', 'what was found'], rows, text_columns=3)}"
+    return f"<h3>Violations</h3>{table(['feature', 'what was found'], rows, text_columns=2)}"
 
 
 def quality(document: Mapping[str, Any], figures: str) -> str:

@@ -40,18 +40,18 @@ class Prefix:
 
     def objects(self, below: str = "", after: str = "") -> Iterator[Found]:
         """Objects whose names start with ``below`` and come after ``after``, in the order of their names."""
-        start = {"StartAfter": f"{self.key}/{after}"} if after else {}
-        for page in self._pages(Prefix=f"{self.key}/{below}", **start):
+        start = {"StartAfter": self._key(after)} if after else {}
+        for page in self._pages(Prefix=self._key(below), **start):
             for item in page.get("Contents", []):
-                name = item["Key"].removeprefix(f"{self.key}/")
+                name = item["Key"].removeprefix(self._key(""))
                 if name and not name.endswith("/"):
                     yield Found(name, item["Size"], int(item["LastModified"].timestamp()) * 1_000_000_000)
 
     def folders(self, below: str = "") -> list[str]:
         """Names of the folders directly in one, which is "" or ends with a slash."""
-        pages = self._pages(Prefix=f"{self.key}/{below}", Delimiter="/")
+        pages = self._pages(Prefix=self._key(below), Delimiter="/")
         prefixes = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", [])]
-        return [prefix.removeprefix(f"{self.key}/{below}").rstrip("/") for prefix in prefixes]
+        return [prefix.removeprefix(self._key(below)).rstrip("/") for prefix in prefixes]
 
     def fetch(self, objects: Iterable[Found], folder: Path) -> None:
         """Copy objects into a folder, as old as they are. A name that would leave the folder is refused."""
@@ -66,7 +66,7 @@ class Prefix:
         from botocore.exceptions import ClientError
 
         try:
-            answer = self._s3.get_object(Bucket=self.bucket, Key=f"{self.key}/{name}")
+            answer = self._s3.get_object(Bucket=self.bucket, Key=self._key(name))
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
                 return None
@@ -75,8 +75,10 @@ class Prefix:
         return data
 
     def write(self, name: str, data: bytes, content_type: str = "binary/octet-stream") -> None:
-        key = f"{self.key}/{name}" if self.key else name
-        self._s3.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type)
+        self._s3.put_object(Bucket=self.bucket, Key=self._key(name), Body=data, ContentType=content_type)
+
+    def _key(self, name: str) -> str:
+        return f"{self.key}/{name}" if self.key else name
 
     def _fetch(self, found: Found, folder: Path) -> None:
         target = folder / found.name
@@ -84,7 +86,7 @@ class Prefix:
             raise JobError(f"{self.uri}/{found.name} is not a name for a file below the prefix: remove the object")
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f"{target.name}.partial")
-        self._s3.download_file(self.bucket, f"{self.key}/{found.name}", str(partial))
+        self._s3.download_file(self.bucket, self._key(found.name), str(partial))
         os.utime(partial, ns=(found.modified_ns, found.modified_ns))
         partial.replace(target)
 

@@ -46,8 +46,10 @@ LABEL_CHARACTERS = 24
 
 # More points than this are drawn as one bitmap inside the SVG: a browser slows down on tens of thousands of elements.
 VECTOR_POINTS = 3_000
+# Of more predictions so many are drawn, evenly chosen: the bitmap of all would make the page twice as long.
+MOST_POINTS = 20_000
 # Up to so many points: area and opacity of each, so that a crowd still shows where it is dense.
-POINT_STYLES = ((300, 26, 0.85), (VECTOR_POINTS, 10, 0.6), (20_000, 5, 0.35), (math.inf, 4, 0.2))
+POINT_STYLES = ((300, 26, 0.85), (VECTOR_POINTS, 10, 0.6), (math.inf, 5, 0.35))
 WIDE, COLUMN = (9.4, 3.5), (4.8, 3.3)  # inches; text is laid out for these, so a phone gets the narrow one
 TEN_SECONDS = 10 / 86_400  # in days, as matplotlib counts; a narrower axis would repeat its labels
 
@@ -134,8 +136,10 @@ def _over_time(axes: Axes, data: PlotData) -> None:
     counts = np.bincount(data.predicted, minlength=len(data.classes))
     named = set(np.argsort(-counts, kind="stable")[: len(MARKERS)])
     size, alpha = next((size, alpha) for most, size, alpha in POINT_STYLES if len(x) <= most)
+    drawn = np.zeros(len(x), bool)
+    drawn[np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).astype(np.int64)] = True
     for index in np.flatnonzero(counts):
-        chosen, label = data.predicted == index, data.classes[index]
+        chosen, label = drawn & (data.predicted == index), data.classes[index]
         axes.scatter(
             x[chosen], data.confidence[chosen], s=size, color=colours[label], linewidths=0,
             marker=MARKERS[index % len(MARKERS)], alpha=alpha, zorder=2,

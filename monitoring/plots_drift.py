@@ -25,6 +25,7 @@ from monitoring.plots import (
     COLUMN,
     LABEL_CHARACTERS,
     MARKERS,
+    VECTOR_POINTS,
     WIDE,
     Mark,
     Plot,
@@ -98,7 +99,13 @@ def _evidence(axes: Axes, x: Floats, family: dict[str, Any], narrow: bool) -> No
     channels = sorted(family["channels"].items(), key=lambda item: -max(item[1]["levels"], default=0.0))
     for (name, state), colour in zip(channels[:CHANNELS_DRAWN], PALETTE, strict=False):
         axes.plot(
-            x, state["levels"], color=colour, linewidth=1.0, alpha=0.8, label=name, marker="." if len(x) < 3 else None
+            x,
+            state["levels"],
+            color=colour,
+            linewidth=1.0,
+            alpha=0.8,
+            label=name.replace("_", " "),
+            marker="." if len(x) < 3 else None,
         )
     axes.plot(x, family["levels"], color=INK, linewidth=1.8, label="together", marker="." if len(x) < 3 else None)
     axes.axhline(1.0, color=RED, linewidth=1.2, linestyle=DASHES)
@@ -124,6 +131,7 @@ def _by_truth(axes: Axes, data: Labelled) -> None:
         axes.scatter(
             index + spread[chosen], data.confidence[chosen], s=12, alpha=0.6, linewidths=0,
             color=colours[name], marker=MARKERS[index % len(MARKERS)],
+            rasterized=len(data.confidence) > VECTOR_POINTS // 3,
         )  # fmt: skip
         axes.scatter(
             (index + spread[chosen])[wrong], data.confidence[chosen][wrong], s=46, linewidths=1.1,

@@ -12,6 +12,8 @@ import warnings
 from PIL import Image, UnidentifiedImageError
 
 THUMBNAIL_PIXELS = 128
+# As PNG, a photograph of this size is a few kilobytes; larger ones would make up half of the page.
+LOSSLESS_PIXELS = 64
 IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 # A captured request holds at most 6 MB; a small file that decodes to more pixels than this is an attack or a mistake.
 IMAGE_PIXELS = 25_000_000
@@ -32,6 +34,7 @@ def thumbnail(data: bytes | None) -> str | None:
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, Warning, Image.DecompressionBombError):
         return None
     picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    kind = "PNG" if max(picture.size) <= LOSSLESS_PIXELS else "WEBP"
     out = io.BytesIO()
-    picture.save(out, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+    picture.save(out, kind)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(out.getvalue()).decode()}"
