@@ -5,6 +5,7 @@ Runs in the monitoring container. Values in, bytes out; it touches no files.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ LABEL_CHARACTERS = 24
 VECTOR_POINTS = 3_000
 # Of more predictions so many are drawn, evenly chosen: the bitmap of all would make the page twice as long.
 MOST_POINTS = 20_000
+TURNS = 10
 # Up to so many points: area and opacity of each, so that a crowd still shows where it is dense.
 POINT_STYLES = ((300, 26, 0.85), (VECTOR_POINTS, 10, 0.6), (math.inf, 5, 0.35))
 WIDE, COLUMN = (9.4, 3.5), (4.8, 3.3)  # inches; text is laid out for these, so a phone gets the narrow one
@@ -138,12 +140,16 @@ def _over_time(axes: Axes, data: PlotData) -> None:
     size, alpha = next((size, alpha) for most, size, alpha in POINT_STYLES if len(x) <= most)
     drawn = np.zeros(len(x), bool)
     drawn[np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).astype(np.int64)] = True
-    for index in np.flatnonzero(counts):
-        chosen, label = drawn & (data.predicted == index), data.classes[index]
+    # In turns, so that in a crowd no class lies on top of all others.
+    turns = np.arange(len(x)) * TURNS // len(x) if len(x) > VECTOR_POINTS else np.zeros(len(x), np.int64)
+    turns = np.random.default_rng(0).permutation(turns)
+    for turn, index in itertools.product(np.unique(turns), np.flatnonzero(counts)):
+        chosen, label = drawn & (data.predicted == index) & (turns == turn), data.classes[index]
         axes.scatter(
             x[chosen], data.confidence[chosen], s=size, color=colours[label], linewidths=0,
             marker=MARKERS[index % len(MARKERS)], alpha=alpha, zorder=2,
-            rasterized=len(x) > VECTOR_POINTS, label=shorten(label, LABEL_CHARACTERS) if index in named else None,
+            rasterized=len(x) > VECTOR_POINTS,
+            label=shorten(label, LABEL_CHARACTERS) if index in named and turn == 0 else None,
         )  # fmt: skip
     axes.plot(*binned_means(x, data.confidence), color=INK, linewidth=1.6, marker=".", markersize=5, label="mean")
     for label, height, colour in data.lines():
