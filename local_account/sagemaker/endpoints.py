@@ -112,10 +112,11 @@ class Endpoints:
     def update(self, request: dict[str, Any]) -> dict[str, Any]:
         deployment = self._deployment(request)
         alarms = deployment.get("AutoRollbackConfiguration", {}).get("Alarms", [])
-        check_alarms(self._account, [alarm["AlarmName"] for alarm in alarms])
+        with self._sagemaker.lock:
+            source = self._source(request["EndpointConfigName"])
+        check_alarms(self._account, source, [alarm["AlarmName"] for alarm in alarms])  # a call: not under the lock
         with self._sagemaker.lock:
             endpoint = self._settled(request["EndpointName"])
-            source = self._source(request["EndpointConfigName"])
             if request.get("RetainAllVariantProperties"):
                 excluded = {p["VariantPropertyType"] for p in request.get("ExcludeRetainedVariantProperties", [])}
                 retain_properties(endpoint, source, excluded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -25,6 +26,8 @@ from local_account.sagemaker.endpoint_rollout import RollbackError, Rollout
 from tests.local.conftest import start_account
 from tests.local.foreign_models import MEAN, Deployer, archive
 from tests.local.queues import Queue
+from tests.local.roles import allow, make_role, trust
+from tests.local.roles import document as statements
 
 FOREVER_S = 3600  # minutes at the account's pace: longer than any test, unless what the test does ends it
 FAILS = """
@@ -268,6 +271,30 @@ def test_an_alarm_that_was_in_alarm_before_stops_the_update(deployer: Guarded, e
     description = deployer.settled(endpoint)
     assert description["EndpointConfigName"] == "gr-one"
     assert alarm in description["FailureReason"]
+
+
+def test_a_role_that_may_not_read_the_alarms_stops_the_update(deployer: Guarded, endpoint: str, two: str) -> None:
+    alarm = deployer.alarm("unread")
+    reading = allow("s3:GetObject", f"arn:aws:s3:::{deployer.bucket}/*")
+    watching = allow("cloudwatch:DescribeAlarms", f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{alarm}")
+    role = make_role(deployer.account, "gr-blind", reading, trusted=trust("sagemaker"))
+    (container,) = [deployer.sagemaker.describe_model(ModelName="gr-two")["PrimaryContainer"]]
+    deployer.sagemaker.create_model(ModelName="gr-blind", PrimaryContainer=container, ExecutionRoleArn=role)
+    variant = {"VariantName": "AllTraffic", "ModelName": "gr-blind"}
+    sized = {**variant, "InstanceType": "ml.m5.large", "InitialInstanceCount": 2}
+    deployer.sagemaker.create_endpoint_config(EndpointConfigName="gr-blind", ProductionVariants=[sized])
+    deployment = policy(wait_s=FOREVER_S, alarms=(alarm,))
+    refusal = "role/gr-blind/.* is not authorized to perform: cloudwatch:DescribeAlarms"
+    assert re.search(refusal, refused(lambda: deployer.update(endpoint, "gr-blind", deployment)))
+    put = {"RoleName": "gr-blind", "PolicyName": "own"}
+    iam = deployer.account.client("iam")
+    iam.put_role_policy(**put, PolicyDocument=statements(reading, watching))
+    deployer.update(endpoint, "gr-blind", deployment)
+    deployer.baking(endpoint, "canary")
+    iam.put_role_policy(**put, PolicyDocument=statements(reading))
+    description = deployer.settled(endpoint)
+    assert description["EndpointConfigName"] == "gr-one"
+    assert re.search(refusal, description["FailureReason"])
 
 
 def test_errors_of_the_new_fleet_alone_call_it_back(deployer: Guarded, endpoint: str) -> None:
