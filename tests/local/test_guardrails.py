@@ -560,7 +560,8 @@ def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 def test_an_update_under_way_begins_again_after_a_restart(restarted: Guarded) -> None:
     description = restarted.baking("re-main", "canary")
     assert (description["EndpointStatus"], description["EndpointConfigName"]) == ("Updating", "re-one")
-    assert {restarted.answer("re-main") for _ in range(20)} == {1, 2}
+    until(lambda: restarted.answer("re-main") == 2)  # a tenth of the requests
+    until(lambda: restarted.answer("re-main") == 1)
     restarted.trip("re-restarted")
     description = restarted.settled("re-main")
     assert description["EndpointConfigName"] == "re-one"
