@@ -24,7 +24,7 @@ from local_account.sagemaker.endpoint_deployment import Plan
 from local_account.sagemaker.endpoint_fleet import Fleet, Traffic
 from local_account.sagemaker.endpoint_rollout import RollbackError, Rollout
 from tests.local.conftest import start_account
-from tests.local.foreign_models import MEAN, Deployer, archive
+from tests.local.foreign_models import MEAN, ROLE, Deployer, archive
 from tests.local.queues import Queue
 from tests.local.roles import allow, make_role, trust
 from tests.local.roles import document as statements
@@ -592,6 +592,26 @@ def test_what_serverless_excludes_is_refused(deployer: Guarded, endpoint: str) -
     assert "multiple of 1024" in refused(
         lambda: deployer.numbered("odd", "1", ServerlessConfig={**size, "MemorySizeInMB": 1500})
     )
+    variant = {"VariantName": "AllTraffic", "ModelName": deployer.model("open", archive()), "ServerlessConfig": size}
+
+    def config_of(**more: Any) -> None:
+        deployer.sagemaker.create_endpoint_config(
+            EndpointConfigName="gr-odd", **{"ProductionVariants": [variant], **more}
+        )
+
+    capture = {
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": f"s3://{deployer.bucket}/captures",
+        "CaptureOptions": [{"CaptureMode": "Input"}],
+    }
+    assert "Data capture is not supported" in refused(lambda: config_of(DataCaptureConfig=capture))
+    container = deployer.sagemaker.describe_model(ModelName="gr-open")["PrimaryContainer"]
+    vpc = {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+    deployer.sagemaker.create_model(
+        ModelName="gr-inside", PrimaryContainer=container, ExecutionRoleArn=ROLE, VpcConfig=vpc
+    )
+    inside = {**variant, "ModelName": "gr-inside"}
+    assert "which has a VpcConfig" in refused(lambda: config_of(ProductionVariants=[inside]))
     config = deployer.numbered("small", "1", ServerlessConfig=size)
     assert "cannot be updated to a serverless one" in refused(lambda: deployer.update(endpoint, config))
 
