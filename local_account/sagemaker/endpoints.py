@@ -200,6 +200,9 @@ class Endpoints:
                 self._changes.remove(endpoint)
             elif status != "Failed":
                 endpoint["EndpointStatus"] = "Creating" if status == "Creating" else "Updating"
+                pending = endpoint.get("_pending", {}).get("source", {})
+                for variant in [*endpoint["_source"]["variants"], *pending.get("variants", [])]:
+                    variant.pop("_status", None)  # no instance is there yet
                 self._changes.run(endpoint, self._changes.resume)
 
     def _settled(self, name: str, *, deleting: bool = False) -> Resource:
