@@ -131,6 +131,7 @@ def layout(chance: random.Random) -> dict[str, Any]:
         "image_bytes": chance.choice([300, 700, 2_000]),
         "attributes": chance.random() < 0.1,
         "fraction": chance.choice(["", "", "", ".250", ".123456", ".123456789"]),
+        "hour": chance.choice([None, chance.randrange(1, 4_000_000_000)]),  # of all lines, as in an hour's file
         "separators": chance.choice([(",", ":"), (",", ":"), (",", ":"), (", ", ": ")]),
         "order": chance.random() < 0.1,
     }
@@ -148,8 +149,9 @@ def usual_line(form: dict[str, Any], chance: random.Random) -> tuple[bytes, Trut
             **capture,
         }
     second = chance.randrange(4_000_000_000)
-    text = f"{second // 86_400 % 28 + 1:02d}T{second // 3_600 % 24:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
-    time = f"20{second % 90 + 10}-{second % 12 + 1:02d}-{text}{form['fraction']}Z"
+    hour = form["hour"] or second
+    text = f"{hour // 86_400 % 28 + 1:02d}T{hour // 3_600 % 24:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
+    time = f"20{hour % 90 + 10}-{hour % 12 + 1:02d}-{text}{form['fraction']}Z"
     metadata: dict[str, Any] = {"eventId": str(uuid.UUID(int=chance.getrandbits(128)))}
     if form["attributes"]:
         metadata["customAttributes"] = ["model_package_arn=arn:aws:sagemaker:eu-west-1:1:model-package/a/1"]

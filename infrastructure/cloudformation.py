@@ -32,6 +32,7 @@ _BUSY = {
     "UPDATE_ROLLBACK_IN_PROGRESS",
     "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
 }
+_UPDATABLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 _NO_CHANGES = ("didn't contain changes", "no updates are to be performed", "no changes to deploy")
 
 
@@ -70,16 +71,38 @@ class Stack:
     def apply(self, wanted: Wanted, progress: Progress, agree: Agree = lambda _: True) -> bool:
         """Create or update the stack; False when ``agree`` says no to the changes. Raises StackError on a failure."""
         status = self._prepare(progress)
-        change_set = self._create_change_set(wanted, kind="UPDATE" if status else "CREATE")
+        change_set = self._create_change_set(wanted.request(), kind="UPDATE" if status else "CREATE")
         if change_set is None:
             progress(f"stack {self.name} is up to date")
             return True
         if not agree(changes(self.client, self.name, change_set)):
             self._forget(change_set, new=status is None)
             return False
-        seen = self._event_ids() if status else set()
-        self.client.execute_change_set(ChangeSetName=change_set, StackName=self.name)
-        self._follow(seen, progress, done={"CREATE_COMPLETE", "UPDATE_COMPLETE"})
+        self._execute(change_set, self._event_ids() if status else set(), progress)
+        return True
+
+    def change(self, parameter: str, value: str, progress: Progress) -> bool:
+        """Give one parameter another value; False when the stack's state allows no update, or it has no such parameter.
+
+        Raises StackError when the update fails.
+        """
+        found = self._describe()
+        if found and found["StackStatus"] in _BUSY:
+            progress(f"stack {self.name} is changing ({found['StackStatus']}): waiting for its end")
+            self._wait_for_rest()
+            found = self._describe()
+        known = [p["ParameterKey"] for p in found.get("Parameters", [])] if found else []
+        if found is None or found["StackStatus"] not in _UPDATABLE or parameter not in known:
+            return False
+        kept = [{"ParameterKey": name, "UsePreviousValue": True} for name in known if name != parameter]
+        request = {
+            "UsePreviousTemplate": True,
+            "Parameters": [*kept, {"ParameterKey": parameter, "ParameterValue": value}],
+            "Capabilities": ["CAPABILITY_IAM"],
+        }
+        change_set = self._create_change_set(request, kind="UPDATE")
+        if change_set:
+            self._execute(change_set, self._event_ids(), progress)
         return True
 
     def delete(self, progress: Progress) -> bool:
@@ -137,14 +160,18 @@ class Stack:
         if new:
             self.client.delete_stack(StackName=self.name)
 
-    def _create_change_set(self, wanted: Wanted, kind: str) -> str | None:
+    def _execute(self, change_set: str, seen: set[str], progress: Progress) -> None:
+        self.client.execute_change_set(ChangeSetName=change_set, StackName=self.name)
+        self._follow(seen, progress, done={"CREATE_COMPLETE", "UPDATE_COMPLETE"})
+
+    def _create_change_set(self, request: Mapping[str, Any], kind: str) -> str | None:
         """The id of a change set that is ready to execute; None when nothing would change."""
         try:
             identifier: str = self.client.create_change_set(
                 StackName=self.name,
                 ChangeSetName=f"deploy-{uuid.uuid4().hex}",
                 ChangeSetType=kind,
-                **wanted.request(),
+                **request,
             )["Id"]
         except ClientError as error:
             if self._unchanged(error.response["Error"].get("Message", "")):

@@ -1,8 +1,9 @@
 """Removes everything of a stage that costs money or takes up a name: what the stack made, and what was made beside it.
 
-Runs on a laptop. Deletes, in this order: pipelines with the logs of their jobs, endpoint, endpoint configurations,
-models, model packages, the contents of the data bucket, the stack, logs that nobody else deletes, the artifact bucket.
-Each part may be gone already, or be half there.
+Runs on a laptop. First has the stack disable its rules and schedules, because what these start would make again what
+has just been removed. Deletes, in this order: pipelines with the logs of their jobs, endpoint, endpoint configurations,
+models, model packages, the contents of the data bucket, the stack, what an invocation of its function made until then,
+logs that nobody else deletes, the artifact bucket. Each part may be gone already, or be half there.
 """
 
 from __future__ import annotations
@@ -57,13 +58,17 @@ def destroy(connection: Connection, progress: Progress, sleep: Callable[[float],
         done.removed.append(what)
         progress(f"removed {what}")
 
+    stack = Stack(names.stack, connection.client("cloudformation"), sleep)
+    stop_triggers(stack, say, progress)
     key = key_behind(connection.client("kms"), names.key_alias)
     for name in (names.training_pipeline, names.built_in_pipeline, names.monitoring_pipeline):
         remove_pipeline(sagemaker, logs, name, say, sleep)
     remove_scaling(connection.client("application-autoscaling"), names.endpoint, say)
     remove_endpoint(sagemaker, names.endpoint, say, sleep)
     remove_model_packages(sagemaker, names.model_package_group, say)
-    remove_stack(Stack(names.stack, connection.client("cloudformation"), sleep), s3, names.data_bucket, say, progress)
+    remove_stack(stack, s3, names.data_bucket, say, progress)
+    # Of an invocation that had begun before: now that its function is gone, there are no more.
+    remove_endpoint(sagemaker, names.endpoint, say, sleep)
     for prefix in (f"/aws/sagemaker/Endpoints/{names.endpoint}", f"/aws/lambda/{names.prefix}-"):
         remove_log_groups(logs, prefix, say)
     # The data bucket is the stack's, unless CloudFormation gave it up in a deployment that failed half-way.
@@ -78,6 +83,15 @@ def destroy(connection: Connection, progress: Progress, sleep: Callable[[float],
     if done.removed:
         done.kept.extend(KEPT)
     return done
+
+
+def stop_triggers(stack: Stack, say: Progress, progress: Progress) -> None:
+    """By an update of the stack, so that `scones deploy` enables them again if the removal does not get to its end."""
+    try:
+        if stack.change("Triggers", "DISABLED", progress):
+            say(f"the rules and schedules of stack {stack.name}, until it goes itself")
+    except StackError as error:
+        progress(f"rules and schedules go on until the stack goes: {error}")
 
 
 def key_behind(kms: Any, alias: str) -> str | None:

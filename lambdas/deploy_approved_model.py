@@ -3,8 +3,9 @@
 Runs in Lambda, invoked by EventBridge (a model package's approval or rejection, a change of the endpoint's state), by a
 schedule, in case that an event or an invocation was lost, and by `scones`. What the event says is only a reason to
 look: `lambdas.deployment.reconcile` compares what is wanted with what is there and takes the next step.
-Environment: ENDPOINT_NAME, MODEL_PACKAGE_GROUP, INSTANCE_TYPE, EXECUTION_ROLE_ARN, CAPTURE_URI, ENDPOINT_SETTINGS (the
-stage file's [endpoint] as JSON), ALARM_NAMES (separated by commas), DEPLOYMENTS_TABLE, NOTIFICATION_TOPIC_ARN.
+Environment: ENDPOINT_NAME, MODEL_PACKAGE_GROUP, INSTANCE_TYPE, EXECUTION_ROLE_ARN, CAPTURE_URI, DATA_KEY_ARN,
+SUBNET_IDS and SECURITY_GROUP_IDS (empty without a network of the stage's own), ENDPOINT_SETTINGS (the stage file's
+[endpoint] as JSON), ALARM_NAMES, DEPLOYMENTS_TABLE, NOTIFICATION_TOPIC_ARN. Commas separate ids and names.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from botocore.config import Config
 
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.reconcile import reconcile
-from lambdas.deployment.target import EndpointSettings, Target
+from lambdas.deployment.target import EndpointSettings, Network, Target
 from lambdas.deployment.workplace import Workplace
 
 # Longer than the function may run, so that nobody else begins before it has ended.
@@ -38,16 +39,23 @@ def _workplace() -> Workplace:
 
 
 def _target() -> Target:
+    subnets = _listed(os.environ["SUBNET_IDS"])
     return Target(
         endpoint=os.environ["ENDPOINT_NAME"],
         model_package_group=os.environ["MODEL_PACKAGE_GROUP"],
         instance_type=os.environ["INSTANCE_TYPE"],
         role_arn=os.environ["EXECUTION_ROLE_ARN"],
         capture_uri=os.environ["CAPTURE_URI"],
+        data_key_arn=os.environ["DATA_KEY_ARN"],
+        network=Network(subnets, _listed(os.environ["SECURITY_GROUP_IDS"])) if subnets else None,
         settings=EndpointSettings(**json.loads(os.environ["ENDPOINT_SETTINGS"])),
-        alarms=tuple(name for name in os.environ["ALARM_NAMES"].split(",") if name),
+        alarms=_listed(os.environ["ALARM_NAMES"]),
         topic_arn=os.environ["NOTIFICATION_TOPIC_ARN"],
     )
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(name for name in names.split(",") if name)
 
 
 def handler(event: dict[str, Any], context: Any) -> list[str]:

@@ -26,6 +26,8 @@ from local_account.iam_resources import Demand, demands
 
 log = logging.getLogger(__name__)
 
+# Of these, moto says by itself that the bucket is missing.
+_OBJECT_ACTIONS = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"}
 NO_ROLE = Decision(False, "because the role does not exist")
 
 
@@ -52,6 +54,8 @@ class Authority:
         if request is None:
             return None  # no operation of the service looks like that, and the service itself says so
         wanted = demands(request, self._place)
+        if service == "s3" and self._bucket_is_missing(wanted):
+            return None  # S3 says NoSuchBucket whoever asks: there is no owner whose permission could be asked for
         wanted += self._for_what_is_missing(service, wanted)
         return self._first_refusal(session, wanted)
 
@@ -164,13 +168,24 @@ class Authority:
         """Who may not list a bucket is not told that an object is missing (S3 API Reference, GetObject)."""
         if service != "s3" or len(wanted) != 1 or wanted[0].action != "s3:GetObject":
             return []
-        from moto.s3.models import s3_backends
-
-        bucket, _, key = wanted[0].resource.removeprefix("arn:aws:s3:::").partition("/")
-        kept = s3_backends[self._place.account_id]["aws"].buckets.get(bucket)
+        bucket, key = _bucket_and_key(wanted[0].resource)
+        kept = self._buckets().get(bucket)
         if kept is None or key in kept.keys:
             return []
         return [Demand("s3:ListBucket", f"arn:aws:s3:::{bucket}")]
+
+    def _bucket_is_missing(self, wanted: list[Demand]) -> bool:
+        """Whether the bucket of an object that is read or written is not there."""
+        return any(
+            demand.action in _OBJECT_ACTIONS and _bucket_and_key(demand.resource)[0] not in self._buckets()
+            for demand in wanted
+        )
+
+    def _buckets(self) -> Mapping[str, Any]:
+        from moto.s3.models import s3_backends
+
+        found: Mapping[str, Any] = s3_backends[self._place.account_id]["aws"].buckets
+        return found
 
     def _trust(self, role_arn: str) -> str | None:
         role = self._documents.role(role_arn)
@@ -203,3 +218,8 @@ class Authority:
             **tags,
         }
         return self._common(demand.resource).with_values({**of_caller, **demand.context})
+
+
+def _bucket_and_key(resource: str) -> tuple[str, str]:
+    bucket, _, key = resource.removeprefix("arn:aws:s3:::").partition("/")
+    return bucket, key

@@ -19,7 +19,8 @@ class Place:
     region: str
 
     def arn(self, service: str, resource: str) -> str:
-        return f"arn:aws:{service}:{self.region}:{self.account_id}:{resource}"
+        everywhere = service == "iam" or resource.startswith("dashboard/")
+        return f"arn:aws:{service}:{'' if everywhere else self.region}:{self.account_id}:{resource}"
 
 
 def resources(prefix: str, operation: str, parameters: Mapping[str, Any], place: Place) -> list[tuple[str, str]]:
@@ -104,6 +105,7 @@ _NAMINGS: dict[str, list[_Naming]] = {
     "lambda": [
         _Naming("function", ("FunctionName",), _function),
         _Naming("layer", ("LayerName",), _below("layer:"), True),
+        _Naming("layerVersion", ("LayerName",), lambda n, p: f"layer:{n}:{p.get('VersionNumber')}", True),
     ],
     "states": [
         _Naming("statemachine", ("stateMachineArn",), _plain),
@@ -119,6 +121,8 @@ _NAMINGS: dict[str, list[_Naming]] = {
     "sns": [
         _Naming("topic", ("TopicArn", "TargetArn"), _plain),
         _Naming("topic", ("Name",), _plain, True),
+        # A subscription's ARN is its topic's and a part more.
+        _Naming("topic", ("SubscriptionArn",), _plain, True),
     ],
     "ssm": [_Naming("parameter", ("Name", "Names", "Path"), lambda n, _: f"parameter/{n.lstrip('/')}", True)],
     "dynamodb": [
@@ -151,11 +155,12 @@ _NAMINGS: dict[str, list[_Naming]] = {
     ],
     "cloudwatch": [
         _Naming("alarm", ("AlarmName", "AlarmNames"), _below("alarm:")),
-        _Naming("dashboard", ("DashboardName",), _below("dashboard/"), True),
+        _Naming("dashboard", ("DashboardName", "DashboardNames"), _below("dashboard/"), True),
     ],
     "iam": [
         _Naming("role", ("RoleName",), _below("role/")),
         _Naming("policy", ("PolicyArn",), _plain, True),
+        _Naming("policy", ("PolicyName",), _below("policy/"), True),
     ],
     "sts": [_Naming("role", ("RoleArn",), _plain)],
 }
@@ -189,9 +194,10 @@ _TYPES: dict[str, dict[str, frozenset[str]]] = {
             "DeleteProvisionedConcurrencyConfig",
         ),
         **_only("layer", "PublishLayerVersion"),
+        **_only("layerVersion", "DeleteLayerVersion", "GetLayerVersion"),
     },
     "states": _only("statemachine", "CreateStateMachine"),
-    "sns": _only("topic", "CreateTopic"),
+    "sns": _only("topic", "CreateTopic", "Unsubscribe"),
     "ssm": _only(
         "parameter",
         *("GetParameter", "GetParameters", "GetParametersByPath", "GetParameterHistory", "PutParameter"),
@@ -218,8 +224,14 @@ _TYPES: dict[str, dict[str, frozenset[str]]] = {
     "logs": _only("", "DeleteIndexPolicy", "PutIndexPolicy", "DescribeQueries", "ListSyslogConfigurations"),
     "cloudformation": _only("", "CreateGeneratedTemplate"),
     "kms": _only("", "ListAliases"),
+    "iam": _only(
+        "policy",
+        *("CreatePolicy", "DeletePolicy", "GetPolicy", "ListEntitiesForPolicy", "ListPolicyTags"),
+        *("CreatePolicyVersion", "DeletePolicyVersion", "GetPolicyVersion", "ListPolicyVersions"),
+        *("SetDefaultPolicyVersion", "TagPolicy", "UntagPolicy"),
+    ),
     "cloudwatch": {
-        **_only("dashboard", "PutDashboard", "GetDashboard"),
+        **_only("dashboard", "PutDashboard", "GetDashboard", "DeleteDashboards"),
         **_only("", "PutMetricData", "GetMetricData", "GetMetricStatistics", "ListMetrics", "ListAlarmMuteRules"),
     },
 }

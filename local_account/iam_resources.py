@@ -16,7 +16,13 @@ from local_account.iam_s3 import s3_demands
 
 # Signing name -> prefix of the actions.
 PREFIXES = {"monitoring": "cloudwatch", "sagemaker-runtime": "sagemaker"}
-ACTION_NAMES = {("lambda", "Invoke"): "InvokeFunction"}
+ACTION_NAMES = {
+    ("lambda", "Invoke"): "InvokeFunction",
+    # Amazon SQS Developer Guide, "Amazon SQS API permissions": a batch needs what its single operation needs.
+    ("sqs", "SendMessageBatch"): "SendMessage",
+    ("sqs", "DeleteMessageBatch"): "DeleteMessage",
+    ("sqs", "ChangeMessageVisibilityBatch"): "ChangeMessageVisibility",
+}
 # Need no permission: STS API Reference, GetCallerIdentity.
 FREE = {("sts", "GetCallerIdentity")}
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from local_account.account import Account
 from local_account.stack_record import now
 from local_account.stack_template import parameter_values, parse
-from local_account.stacks import Stack
+from local_account.stacks import Stack, named_role
 
 FINISH_S = 2.0
 MAX_BODY_BYTES = 51_200  # a longer template has to lie in S3 (API reference, CreateStack)
@@ -77,6 +77,7 @@ class StackActions:
         stack = self.find(request["StackName"])
         if stack:
             self.refuse_while_busy(stack)
+            stack.record |= named_role(self.account, request)
             self.operate(stack, "DELETE_IN_PROGRESS", stack.delete)
         return {}
 
@@ -235,6 +236,7 @@ class StackActions:
             "Tags": request.get("Tags", stack.record["Tags"] if stack else []),
             "Capabilities": capabilities,
             "OnFailure": "DO_NOTHING" if request.get("DisableRollback") else request.get("OnFailure", "ROLLBACK"),
+            **named_role(self.account, request),
         }
 
     def _template(self, request: Request, stack: Stack | None) -> str:

@@ -2,7 +2,8 @@
 
 Runs in the server process. Properties are fitted to the call's input as botocore describes it: "30" becomes 30, a
 policy document becomes text, a list of tags a map where the service wants one. A property that the call does not know
-fails the resource; nothing is left out silently.
+fails the resource; nothing is left out silently. A stack's role (RoleARN) makes the calls, and may lack a permission;
+AWS's handlers make more of them, to look at what they made.
 """
 
 from __future__ import annotations
@@ -25,20 +26,26 @@ _GONE = re.compile(r"NotFound|NoSuch|NonExistent|DoesNotExist|ResourceNotFoundEx
 _GONE_MESSAGE = re.compile(r"could not find|does not exist|not found", re.IGNORECASE)
 
 
+# The account decides nothing by the tags of keys, which policies for new keys go by, and does not know which action an
+# operation on budgets needs: of a stack with a role, these calls are the owner's all the same.
+OWNERS = {"budgets", "kms"}
+
+
 class ResourceError(Exception):
     """A resource that cannot be made as the template asks; the message is the reason in the stack's events."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a resource stands: its account, stack and logical name."""
+    """Where a resource stands: its account, stack and logical name; ``role`` is the stack's, or empty for the owner."""
 
     account: Account
     stack_name: str
     logical_id: str
+    role: str = ""
 
     def client(self, service: str) -> Any:
-        return self.account.client(service)
+        return self.account.client(service, "" if service in OWNERS else self.role)
 
     def generated_name(self, longest: int = 64, lower: bool = False) -> str:
         """A name as CloudFormation makes one: stack, logical name, twelve random characters."""

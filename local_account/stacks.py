@@ -12,6 +12,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_account.account import Account
+from local_account.iam_authority import AccessDeniedError
 from local_account.stack_kinds import kind_of
 from local_account.stack_record import StackRecord, now
 from local_account.stack_resources import Made, Place, ResourceError
@@ -67,7 +69,8 @@ class Stack(StackRecord):
         self.set_status("DELETE_FAILED" if failure else "DELETE_COMPLETE", failure)
 
     def _take(self, request: dict[str, Any]) -> None:
-        self.record |= {name: request[name] for name in ("Template", "Parameters", "Tags", "Capabilities")}
+        taken = ("Template", "Parameters", "Tags", "Capabilities", "RoleARN")
+        self.record |= {name: request[name] for name in taken if name in request}
 
     def _attempt(self, step: Any) -> str | None:
         """Run a step; the reason why it failed, or None."""
@@ -160,7 +163,7 @@ class Stack(StackRecord):
         self.resources[logical] |= {"PhysicalResourceId": made.physical_id, "Attributes": made.attributes}
 
     def _place(self, logical: str) -> Place:
-        return Place(self.account, self.record["StackName"], logical)
+        return Place(self.account, self.record["StackName"], logical, self.record.get("RoleARN", ""))
 
     def _clean_up(self) -> None:
         """After an update: remove what was replaced and what the template left out; a failure does not undo it."""
@@ -197,6 +200,18 @@ class Stack(StackRecord):
                 self.mark(logical, "DELETE_SKIPPED")
             del self.resources[logical]
         return "; ".join(failures) or None
+
+
+def named_role(account: Account, request: dict[str, Any]) -> dict[str, str]:
+    """The role for this and all later operations, when one is named (API reference, UpdateStack, RoleARN)."""
+    if "RoleARN" not in request:
+        return {}
+    role: str = request["RoleARN"]
+    try:
+        account.authority.demand_trust(role, "cloudformation.amazonaws.com")
+    except AccessDeniedError as error:
+        raise TemplateError(f"Role {role} is invalid or cannot be assumed") from error
+    return {"RoleARN": role}
 
 
 def settle(record: dict[str, Any]) -> None:

@@ -19,7 +19,8 @@ import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
 from monitoring import quarantine, store_arrays
 from monitoring.aggregates import Thresholds
-from monitoring.capture_files import UNKNOWN, Folder, line_at
+from monitoring.capture_files import line_at
+from monitoring.capture_folders import UNKNOWN, Folder
 from monitoring.capture_line import Classes, MalformedLineError, input_bytes, parse_document
 from monitoring.capture_time import HOUR_US, MICROSECOND, microseconds, moment
 from monitoring.quarantine import SMOKE_TEST

@@ -6,9 +6,11 @@ a gigabyte.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -16,23 +18,20 @@ from monitoring.capture_line import Classes, MalformedLineError, parse_line
 from monitoring.capture_time import microseconds
 
 TEXT_CHARACTERS = 200
-NEWLINE = ord("\n")
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.uint8] | Sequence[str | None]
 
 
-@dataclass(slots=True)
-class Numbering:
+class Numbering(msgspec.Struct):
     """The number of a file's next line, which is known only when the lines before it have been read."""
 
     next: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Lines of one file in a buffer: ``buffer[start:end]``, each closed by a newline."""
+class Segment(msgspec.Struct, frozen=True):
+    """Lines of one file in a buffer: ``buffer[start:end]``, each closed by a newline. One for each file, so cheap."""
 
     file: int
     start: int
@@ -74,13 +73,11 @@ class Lines:
     """Index into ``segments``."""
     numbers: Integers
     """Number of the line in its file, from 1."""
-    sure: npt.NDArray[np.bool_]
-    """Nothing but printable ASCII."""
 
     @classmethod
     def of(cls, buffer: bytearray, segments: list[Segment]) -> Lines:
         """All lines of the segments; moves the numbering of their files on."""
-        ends = np.array([end for stretch in _stretches(segments) for end in _newlines(buffer, *stretch)], np.int64)
+        ends = _newlines(buffer, _stretches(segments))
         firsts = np.array([segment.start for segment in segments], np.int64)
         owner = np.searchsorted(firsts, ends, side="right") - 1
         counts = np.bincount(owner, minlength=len(segments))
@@ -93,7 +90,11 @@ class Lines:
             before.append(segment.numbering.next)
             segment.numbering.next += count
         numbers = np.arange(len(ends)) - heads[owner] + np.array(before, np.int64)[owner]
-        return cls(starts, ends, segments, owner, numbers, _printable(buffer, starts, ends))
+        return cls(starts, ends, segments, owner, numbers)
+
+    def printable(self, buffer: bytearray, at: Integers) -> npt.NDArray[np.bool_]:
+        """Which of the lines (their indices, ascending) hold nothing but printable ASCII, and something."""
+        return least_bytes(buffer, self.starts[at], self.ends[at]) >= ord(" ")
 
     def place(self, at: int) -> Place:
         start, end = int(self.starts[at]), int(self.ends[at])
@@ -109,11 +110,15 @@ class Lines:
         return self.starts[at] + shifts[self.segment[at]]
 
 
-def _newlines(buffer: bytearray, start: int, end: int) -> Iterator[int]:
+def _newlines(buffer: bytearray, stretches: list[tuple[int, int]]) -> Integers:
     # Four times faster than comparing all bytes with numpy.
-    find, at = buffer.find, start - 1
-    while (at := find(b"\n", at + 1, end)) >= 0:
-        yield at
+    found: list[int] = []
+    find, add = buffer.find, found.append
+    for start, end in stretches:
+        at = start - 1
+        while (at := find(b"\n", at + 1, end)) >= 0:
+            add(at)
+    return np.array(found, np.int64)
 
 
 def _stretches(segments: list[Segment]) -> list[tuple[int, int]]:
@@ -127,19 +132,16 @@ def _stretches(segments: list[Segment]) -> list[tuple[int, int]]:
     return result
 
 
-def _printable(buffer: bytearray, starts: Integers, ends: Integers) -> npt.NDArray[np.bool_]:
-    """Which lines hold nothing but printable ASCII."""
-    text = np.frombuffer(buffer, np.int8)
-    if not len(ends):
-        return np.zeros(0, bool)
-    # As int8, what is not ASCII is below 0. Newlines are put aside, so that one look at all lines mostly does.
-    text[ends] = ord(" ")
-    clean = text[starts[0] : ends[-1]].min(initial=127) >= ord(" ")
-    text[ends] = NEWLINE
-    if clean:
-        return np.ones(len(ends), bool)
-    pairs = zip(starts.tolist(), ends.tolist(), strict=True)
-    return np.array([text[start:end].min(initial=127) >= ord(" ") for start, end in pairs], bool)
+def least_bytes(buffer: bytearray, starts: Integers, ends: Integers) -> npt.NDArray[np.int8]:
+    """The least byte of each stretch as int8, so below 0 where one is not ASCII.
+
+    Stretches ascend and do not overlap. Of an empty one it is the byte at which it stands.
+    """
+    if not len(starts):
+        return np.empty(0, np.int8)
+    text = np.frombuffer(buffer, np.int8, ends[-1] + 1)
+    least: npt.NDArray[np.int8] = np.minimum.reduceat(text, np.column_stack((starts, ends)).ravel())[::2]
+    return least
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +150,28 @@ class Part:
 
     event_ids: Texts
     inference_ids: Texts
-    versions: Sequence[str | None]
+    versions: Sequence[str | None] | str | None
+    """One for each, or the same for all."""
     files: Integers
     offsets: Integers
     times_us: Integers
     probabilities: Floats
+
+    def taken(self, at: Integers) -> Part:
+        """Those of the predictions."""
+        return Part(
+            _taken(self.event_ids, at),
+            _taken(self.inference_ids, at),
+            self.versions if self.versions is None or isinstance(self.versions, str) else _taken(self.versions, at),
+            self.files[at],
+            self.offsets[at],
+            self.times_us[at],
+            self.probabilities[at],
+        )
+
+
+def _taken(texts: Any, at: Integers) -> Any:
+    return texts[at] if isinstance(texts, np.ndarray) else [texts[each] for each in at.tolist()]
 
 
 @dataclass

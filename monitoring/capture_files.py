@@ -1,101 +1,27 @@
-"""Find capture files, and read them through one buffer whatever their number and size.
+"""Read capture files through one buffer whatever their number and size.
 
-Runs in the monitoring container. Reads ``<endpoint>/<variant>/yyyy/mm/dd/hh/*.jsonl`` (or ``.jsonl.gz``) below a
-folder; the upper levels may be missing when the folder is already an endpoint's or a variant's own. The buffer holds
-many files of one record as well as a part of a large one, so both cost what their bytes cost.
+Runs in the monitoring container. Reads the files that `monitoring.capture_folders` finds. The buffer holds many
+files of one record as well as a part of a large one, so both cost what their bytes cost.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
-import re
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from monitoring.capture_columns import Columns, Malformed, Numbering, Segment, quote
 from monitoring.capture_line import Classes
 from monitoring.capture_tail import Parser
-from monitoring.capture_time import HOUR_US, microseconds
 
-UNKNOWN = "unknown"
-SUFFIXES = (".jsonl", ".jsonl.gz")
-BUFFER_BYTES = 1 << 20
+NEWLINE = ord("\n")
+BUFFER_BYTES = 2 << 20
 # SageMaker takes requests of up to 25 MB; base64 makes 34 MB of them.
 MAX_LINE_BYTES = 64 << 20
 # The end of a file holds its last record's eventId and time: with the size, that tells whether it is still the same.
 TAIL_BYTES = 512
-
-_HOUR_FOLDER = re.compile(r"(?:^|/)(20\d\d)/(\d\d)/(\d\d)/(\d\d)$")
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureFile:
-    """A file as the folder lists it."""
-
-    name: str
-    size: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A folder of capture files: its path below the captures' root, its hour if it is an hour's, and whose it is."""
-
-    path: str
-    hour: int | None
-    """Hours since 1970."""
-    endpoint: str
-    variant: str
-    files: tuple[CaptureFile, ...]
-
-    @property
-    def size(self) -> int:
-        return sum(file.size for file in self.files)
-
-    def file_path(self, file: CaptureFile) -> str:
-        return f"{self.path}/{file.name}" if self.path != "." else file.name
-
-
-def folders(root: Path) -> Iterator[Folder]:
-    """Every folder with capture files, in the order of their paths, so each variant's by time."""
-    for parent, below, _ in os.walk(root):
-        below.sort()
-        path = Path(parent).relative_to(root).as_posix()
-        with os.scandir(parent) as entries:
-            found = [entry for entry in entries if entry.name.endswith(SUFFIXES) and entry.is_file()]
-        if found:
-            endpoint, variant = _origin(path)
-            yield Folder(path, hour_of(path), endpoint, variant, _listed(found))
-
-
-def _listed(entries: list[os.DirEntry[str]]) -> tuple[CaptureFile, ...]:
-    listed = []
-    for entry in entries:
-        status = entry.stat()
-        listed.append(CaptureFile(entry.name, status.st_size, status.st_mtime_ns))
-    return tuple(sorted(listed, key=lambda file: file.name))
-
-
-def hour_of(path: str) -> int | None:
-    """Hours since 1970 of an hour's folder."""
-    match = _HOUR_FOLDER.search(path)
-    if match is None:
-        return None
-    try:
-        year, month, day, hour = map(int, match.groups())
-        return microseconds(datetime(year, month, day, hour, tzinfo=UTC)) // HOUR_US
-    except ValueError:
-        return None
-
-
-def _origin(path: str) -> tuple[str, str]:
-    """Endpoint and variant, as far as the path names them."""
-    above = [os.fsencode(part).decode("utf-8", "replace") for part in Path(path).parts[:-4]]
-    return (above[-2] if len(above) > 1 else UNKNOWN), (above[-1] if above else UNKNOWN)
 
 
 def tail_digest(path: Path, size: int) -> int:
@@ -114,6 +40,13 @@ def line_at(path: Path, offset: int) -> bytes:
 
 def _digest(descriptor: int, size: int) -> int:
     return zlib.crc32(os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES)))
+
+
+def printable(path: str) -> str:
+    """The path as tables and reports name it; the same unless its bytes are not UTF-8."""
+    if path.isascii():
+        return path
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 @dataclass
@@ -157,12 +90,17 @@ class Reader:
         self._segments = []
         self._used = 0
 
+    def begin(self) -> None:
+        """Forget what was read, but not what the lines look like. After `flush`."""
+        self.files, self.columns = [], Columns()
+
     def _read_plain(self, descriptor: int) -> tuple[int, int]:
         source = _Source(len(self.files) - 1)
         while True:
             room = len(self._buffer) - self._used - 1  # one byte for a newline that the last line may lack
-            with memoryview(self._buffer) as view:
-                count = os.readv(descriptor, [view[self._used : self._used + room]])
+            count = os.readv(descriptor, [memoryview(self._buffer)[self._used : self._used + room]])
+            if count < room and source.offset == 0:
+                return self._take_whole(count)
             self._take(source, count)
             # A regular file is read in full unless it ends.
             if count < room:
@@ -192,6 +130,21 @@ class Reader:
                 return size, _digest(descriptor, size)
         self._finish(source)
         return size, _digest(descriptor, size)
+
+    def _take_whole(self, count: int) -> tuple[int, int]:
+        """Note a file that has come into the buffer at once: its size and `tail_digest`. Many have but one line."""
+        start, end = self._used, self._used + count
+        digest = zlib.crc32(self._buffer[max(start, end - TAIL_BYTES) : end])
+        if count:
+            unterminated = self._buffer[end - 1] != NEWLINE
+            if unterminated:
+                self._buffer[end] = NEWLINE
+                end += 1
+            self._segments.append(Segment(len(self.files) - 1, start, end, 0, Numbering(), unterminated))
+            self._used = end
+            if end >= len(self._buffer) * 3 // 4:
+                self.flush()
+        return count, digest
 
     def _take(self, source: _Source, count: int) -> None:
         """Note ``count`` new bytes in the buffer, and parse when it is full."""
@@ -250,9 +203,9 @@ class Reader:
         if not source.pending:
             return
         end = source.start + source.pending
-        unterminated = self._buffer[end - 1] != ord("\n")
+        unterminated = self._buffer[end - 1] != NEWLINE
         if unterminated:
-            self._buffer[end] = ord("\n")
+            self._buffer[end] = NEWLINE
             source.pending += 1
             source.offset += 1
             self._used += 1

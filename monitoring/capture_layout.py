@@ -16,16 +16,18 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.capture_columns import Lines
+from monitoring.capture_columns import Lines, least_bytes
 from monitoring.capture_time import TIME_CHARACTERS
 
-QUOTE = ord('"')
+QUOTE, SPACE, COMMA = ord('"'), ord(" "), ord(",")
+IN_NUMBERS = np.isin(np.arange(256), np.frombuffer(b"0123456789.eE+-, ", np.uint8))
 # JSON takes up to 25 characters for a number between 0 and 1, with its comma and space.
 ANSWER_BYTES_PER_CLASS = 25
 
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
-_decode_answers = msgspec.json.Decoder(list[list[float]]).decode
+Flags = npt.NDArray[np.bool_]
+_decode_answers = msgspec.json.Decoder(list[float]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,47 +58,38 @@ class Layout:
     head: Bytes
     middle: Bytes
     end: Bytes
-    fixed: npt.NDArray[np.bool_]
-    """Which of ``end``'s bytes are part of the layout."""
-    event_id: slice
-    inference_id: slice | None
-    time: slice
+    places: list[slice]
+    """Where eventId, time and, if one was sent, inferenceId stand in ``end``."""
     class_count: int
 
     def match(self, buffer: bytearray, lines: Lines) -> Matched:
-        """Those of the lines that have this layout, and certainly."""
+        """Those of the lines that have this layout, and certainly. The buffer holds no backslash."""
         width = ANSWER_BYTES_PER_CLASS * self.class_count + 4
-        tail = width + len(self.end)
-        at = np.flatnonzero(lines.sure & (lines.ends - lines.starts >= len(self.head) + len(self.middle) + tail))
-        text = np.frombuffer(buffer, np.uint8)
-        at = at[_same(text, lines.starts[at], self.head)]
-        ends = _windows(text, lines.ends[at] - len(self.end), len(self.end))
-        kept = ((ends == self.end) | ~self.fixed).all(axis=1) & ~((ends == QUOTE) & ~self.fixed).any(axis=1)
-        at, ends = at[kept], ends[kept]
-        answers = _windows(text, lines.ends[at] - tail, width)
-        quotes = answers == QUOTE
-        # The answer is what follows the last quote; where there is none, the comparison below fails.
-        opened = lines.ends[at] - tail + width - np.argmax(quotes[:, ::-1], axis=1)
-        inside = np.arange(width) >= (opened - lines.ends[at] + tail)[:, None]
-        kept = quotes.any(axis=1) & (answers[:, -1] == ord("]")) & (text[opened] == ord("["))
-        kept &= (((answers == ord("[")) | (answers == ord("]"))) & inside).sum(axis=1) == 2
-        kept &= _same(text, opened - len(self.middle), self.middle)
-        at, ends, opened = at[kept], ends[kept], opened[kept]
-        images = lines.starts[at] + len(self.head)
-        closed = opened - len(self.middle)
-        kept = np.array(
-            [buffer.find(b'"', a, b + 1) == b for a, b in zip(images.tolist(), closed.tolist(), strict=True)], bool
-        )
-        at, ends, opened = at[kept], ends[kept], opened[kept]
+        least = len(self.head) + len(self.middle) + width + len(self.end)
+        at = np.flatnonzero(lines.ends - lines.starts >= least)
+        kept = _alike(_windows(buffer, lines.starts[at], len(self.head)), self.head)
         closing = lines.ends[at] - len(self.end)
-        values = _values(buffer, opened.tolist(), closing.tolist(), self.class_count)
-        if values is None:
-            return self._matched(at[:0], ends[:0], np.empty((0, self.class_count)))
-        return self._matched(at, ends, values)
-
-    def _matched(self, at: Integers, ends: Bytes, values: npt.NDArray[np.float64]) -> Matched:
-        inference_ids = None if self.inference_id is None else ends[:, self.inference_id]
-        return Matched(at, ends[:, self.event_id], inference_ids, ends[:, self.time], values)
+        ends = _windows(buffer, closing, len(self.end))
+        fields = [ends[:, place].copy() for place in self.places]
+        for place, texts in zip(self.places, fields, strict=True):
+            kept &= _at_least(texts, QUOTE + 1)
+            ends[:, place] = self.end[place]
+        kept &= _alike(ends, self.end)
+        answers = _windows(buffer, closing - width, width)
+        # The answer is what follows the last quote; where there is none, the middle is not found either.
+        length = np.argmax((answers == QUOTE)[:, ::-1], axis=1)
+        opened = closing - length
+        kept &= _alike(_windows(buffer, opened - len(self.middle), len(self.middle)), self.middle)
+        # An image's text holds neither quotes nor what is no character, both of which are below the letters.
+        images = lines.starts[at] + len(self.head)
+        kept &= least_bytes(buffer, images, opened - len(self.middle)) > QUOTE
+        answers[np.tri(width + 1, width, -1, bool)[width - length]] = SPACE
+        kept &= _at_least(answers, SPACE)
+        sure, values = _values(answers, length, kept, self.class_count)
+        if not sure.all():
+            at, fields = at[sure], [texts[sure] for texts in fields]
+        event_ids, times, *inference_ids = fields
+        return Matched(at, event_ids, inference_ids[0] if inference_ids else None, times, values)
 
 
 def learn(line: bytes, opened: int, closed: int, fields: Fields, class_count: int) -> Layout | None:
@@ -115,17 +108,11 @@ def learn(line: bytes, opened: int, closed: int, fields: Fields, class_count: in
     found = [place for place in places if place is not None]
     if len(found) != len(places):
         return None
-    fixed = np.ones(len(end), bool)
-    for place in found:
-        fixed[place] = False
     return Layout(
         head=np.frombuffer(line[:opened], np.uint8),
         middle=np.frombuffer(middle, np.uint8),
         end=np.frombuffer(end, np.uint8),
-        fixed=fixed,
-        event_id=found[0],
-        time=found[1],
-        inference_id=found[2] if fields.inference_id else None,
+        places=found,
         class_count=class_count,
     )
 
@@ -135,28 +122,46 @@ def _place(end: bytes, value: str) -> slice | None:
     return slice(start, start + len(value)) if start else None
 
 
-def _windows(text: Bytes, starts: Integers, width: int) -> Bytes:
+def _windows(buffer: bytearray, starts: Integers, width: int) -> Bytes:
     """uint8 [n, width]: the bytes from each start."""
-    if not len(starts):
-        return np.empty((0, width), np.uint8)
-    view = np.lib.stride_tricks.as_strided(text, (len(text) - width + 1, width), (1, 1), writeable=False)
-    return view[starts]
+    # As one item of raw bytes each row is copied at once.
+    items = np.ndarray((max(0, len(buffer) - width + 1),), np.dtype((np.void, width)), buffer, strides=(1,))
+    return items[starts].view(np.uint8).reshape(-1, width)
 
 
-def _same(text: Bytes, starts: Integers, expected: Bytes) -> npt.NDArray[np.bool_]:
-    # As one item of raw bytes each row is compared by memcmp.
-    kind = np.dtype((np.void, len(expected)))
-    same: npt.NDArray[np.bool_] = _windows(text, starts, len(expected)).view(kind)[:, 0] == expected.view(kind)[0]
-    return same
+def _alike(rows: Bytes, expected: Bytes) -> Flags:
+    """Which rows are as expected."""
+    # Mostly all, which one comparison of everything tells many times faster.
+    if rows.tobytes() == expected.tobytes() * len(rows):
+        return np.ones(len(rows), bool)
+    return np.array((rows == expected).all(axis=1), bool)
 
 
-def _values(buffer: bytearray, starts: list[int], ends: list[int], class_count: int) -> npt.NDArray[np.float64] | None:
-    """The answers between brackets as float64 [n, classes], or None when one of them is not that."""
-    answers = b",".join([buffer[start:end] for start, end in zip(starts, ends, strict=True)])
-    try:
-        values = np.array(_decode_answers(b"[" + answers + b"]"), np.float64)
-    except (msgspec.MsgspecError, ValueError):  # or not all of one length
-        return None
-    if values.shape != (len(starts), class_count):
-        return np.empty((0, class_count)) if not starts else None
-    return values
+def _at_least(rows: Bytes, least: int) -> Flags:
+    """Which rows hold ASCII from ``least`` on and nothing else."""
+    text = rows.view(np.int8)
+    if text.min(initial=127) >= least:
+        return np.ones(len(rows), bool)
+    return np.array((text >= least).all(axis=1), bool)
+
+
+def _values(answers: Bytes, length: Integers, kept: Flags, class_count: int) -> tuple[Flags, npt.NDArray[np.float64]]:
+    """Which answers are arrays of as many numbers as there are classes, and those as float64 [n, classes].
+
+    ``answers``: uint8 [n, width], each at the end of its row after spaces; their brackets are taken away. Those that
+    are not ``kept`` are not looked at.
+    """
+    rows, width = len(answers), answers.shape[1]
+    first = np.arange(rows), np.minimum(width - length, width - 1)
+    kept = kept & (length >= 2) & (answers[first] == ord("[")) & (answers[:, -1] == ord("]"))
+    kept &= np.bincount(np.flatnonzero(answers == COMMA) // width, minlength=rows) == class_count - 1
+    # Rows of as many commas, each closed by one more, are one array: a value too many or too few is none anywhere.
+    answers[first], answers[:, -1] = SPACE, COMMA
+    for _ in range(2):
+        try:
+            numbers = answers if kept.all() else answers[kept]
+            values = _decode_answers(b"[" + numbers.tobytes()[:-1] + b"]")
+            return kept, np.array(values, np.float64).reshape(-1, class_count)
+        except msgspec.MsgspecError:
+            kept &= IN_NUMBERS[answers].all(axis=1)
+    return np.zeros(rows, bool), np.empty((0, class_count))

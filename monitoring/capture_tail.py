@@ -24,10 +24,9 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from monitoring.capture_columns import Columns, Floats, Integers, Lines, Part, Place, Segment, read_slowly
-from monitoring.capture_layout import Fields, Layout, Matched, learn
+from monitoring.capture_columns import Columns, Floats, Integers, Lines, Part, Place, Segment, Texts, read_slowly
+from monitoring.capture_layout import Fields, Flags, Layout, Matched, learn
 from monitoring.capture_line import SUM_TOLERANCE, Classes, media_type, package_version
 from monitoring.capture_time import LAST_TIME_US, times_of_characters, times_us
 
@@ -110,7 +109,7 @@ class Parser:
             sure = _sure(matched.probabilities, times)
             columns.add(_matched_part(lines, matched, times, sure))
             doubtful += [lines.place(at) for at in matched.at[~sure].tolist()]
-            rest = np.setdiff1d(rest, matched.at, assume_unique=True)
+            rest = np.delete(rest, matched.at)
             if 2 * len(rest) > len(lines.ends):  # the next buffer will look like this one
                 self.layout = _learn(buffer, lines, int(rest[-1]), self.classes)
         if len(rest):
@@ -121,9 +120,9 @@ class Parser:
         """Decode lines one by one; answers those in doubt."""
         found: list[tuple[int, _Metadata, list[float], str | None]] = []
         doubtful = []
-        for at in rest.tolist():
+        for at, printable in zip(rest.tolist(), lines.printable(buffer, rest).tolist(), strict=True):
             try:
-                if not lines.sure[at]:
+                if not printable:
                     raise _DoubtError
                 line, _, _ = _cut_and_decode(buffer, int(lines.starts[at]), int(lines.ends[at]))
                 answer, version = self._answer(line)
@@ -186,7 +185,12 @@ def _learn(buffer: bytearray, lines: Lines, at: int, classes: Classes) -> Layout
     try:
         line, opened, closed = _cut_and_decode(buffer, start, end)
         output, metadata = line.captureData.endpointOutput, line.eventMetadata
-        if not opened or not lines.sure[at] or metadata.customAttributes or not metadata.eventId:
+        if (
+            not opened
+            or not lines.printable(buffer, np.array([at])).all()
+            or metadata.customAttributes
+            or not metadata.eventId
+        ):
             return None
         if metadata.inferenceId == "" or _answer_reader(output.encoding, output.observedContentType) is not None:
             return None
@@ -196,25 +200,26 @@ def _learn(buffer: bytearray, lines: Lines, at: int, classes: Classes) -> Layout
         return None
 
 
-def _sure(values: Floats, times: Integers) -> npt.NDArray[np.bool_]:
+def _sure(values: Floats, times: Integers) -> Flags:
     """Which predictions need no second look; in this form NaN does."""
-    inside = (values >= 0).all(axis=1) & (values <= 1).all(axis=1) & (times >= 0) & (times < LAST_TIME_US)
-    sure: npt.NDArray[np.bool_] = inside & (abs(values.sum(axis=1) - 1.0) <= SURE_TOLERANCE)
+    sure: Flags = (times >= 0) & (times < LAST_TIME_US) & (abs(values.sum(axis=1) - 1.0) <= SURE_TOLERANCE)
+    if not (values.min(initial=0) >= 0 and values.max(initial=1) <= 1):
+        sure &= ((values >= 0) & (values <= 1)).all(axis=1)
     return sure
 
 
-def _matched_part(lines: Lines, matched: Matched, times: Integers, sure: npt.NDArray[np.bool_]) -> Part:
-    at = matched.at[sure]
-    absent = [None] * len(at)
-    return Part(
-        matched.event_ids[sure],
-        absent if matched.inference_ids is None else matched.inference_ids[sure],
-        absent,
-        lines.files(at),
-        lines.offsets(at),
-        times[sure],
-        matched.probabilities[sure],
+def _matched_part(lines: Lines, matched: Matched, times: Integers, sure: Flags) -> Part:
+    inference_ids: Texts = [None] * len(matched.at) if matched.inference_ids is None else matched.inference_ids
+    part = Part(
+        matched.event_ids,
+        inference_ids,
+        None,
+        lines.files(matched.at),
+        lines.offsets(matched.at),
+        times,
+        matched.probabilities,
     )
+    return part if sure.all() else part.taken(np.flatnonzero(sure))
 
 
 class _DoubtError(Exception):

@@ -18,7 +18,7 @@ from monitoring import places
 from monitoring.aggregates import Thresholds
 from monitoring.baseline import Baseline
 from monitoring.capture import SHADOW, Captures, Live, Window, stored_captures
-from monitoring.capture_files import UNKNOWN, Folder
+from monitoring.capture_folders import UNKNOWN, Folder
 from monitoring.capture_line import Classes
 from monitoring.context import Context, read_context
 from monitoring.detector import Floats

@@ -15,6 +15,7 @@ point leaves a store that can be read, and the next one reads again what the led
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
 from monitoring import quarantine, store_hours
 from monitoring.aggregates import Aggregate, Thresholds
-from monitoring.capture_files import CaptureFile, Folder, hour_of, tail_digest
+from monitoring.capture_files import tail_digest
+from monitoring.capture_folders import CaptureFile, Folder, hour_of
 from monitoring.capture_line import Classes
 from monitoring.quarantine import Row
 
@@ -67,7 +69,7 @@ class Store:
     state: Path
     classes: Classes
 
-    @property
+    @functools.cached_property
     def root(self) -> Path:
         named = json.dumps([self.classes.count, *self.classes.labels])
         return self.state / f"classes-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
@@ -140,8 +142,8 @@ class Store:
         partial.replace(path)
 
 
-def is_unchanged(entry: Entry | None, file: CaptureFile, path: str) -> bool:
+def is_unchanged(entry: Entry, file: CaptureFile, path: str) -> bool:
     """Whether the file is the one that was read."""
-    if entry is None or entry.size != file.size:
+    if entry.size != file.size:
         return False
     return entry.mtime_ns == file.mtime_ns or entry.digest == tail_digest(Path(path), file.size)

@@ -13,8 +13,9 @@ Columns: ``event_id``, ``inference_id`` (null where none was sent), ``time`` (UT
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,12 +25,20 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from monitoring import quarantine, store_arrays
 from monitoring.aggregates import Aggregate, Floats, Rows, aggregate
-from monitoring.capture_columns import Columns
+from monitoring.capture_columns import Columns, Part
 from monitoring.capture_time import moment
 from monitoring.quarantine import Row
 
 Flags = npt.NDArray[np.bool_]
 METADATA_KEY = b"scones.hour"
+FORMAT: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "use_dictionary": ["file", "model_version"],
+    "write_statistics": False,
+}
+# Odd numbers of 64 bits without a pattern, as many as an eventId such as SageMaker makes has words of 4 bytes.
+FACTORS = np.array([pow(0x9E3779B97F4A7C15, power, 1 << 64) for power in range(1, 10)], np.uint64)
 TIME = pa.timestamp("us", "UTC")
 
 
@@ -62,9 +71,6 @@ def table(columns: Columns, files: list[str], class_count: int) -> pa.Table:
     parts = columns.parts
     scores = np.concatenate([np.empty((0, class_count)), *(part.probabilities for part in parts)])
     offsets = np.concatenate([np.empty(0, np.int64), *(part.offsets for part in parts)])
-    all_versions = [version for part in parts for version in part.versions]
-    versions = sorted({version for version in all_versions if version is not None})
-    place: dict[str | None, int] = {version: at for at, version in enumerate(versions)}
     arrays = [
         store_arrays.texts([part.event_ids for part in parts]),
         store_arrays.texts([part.inference_ids for part in parts]),
@@ -72,11 +78,24 @@ def table(columns: Columns, files: list[str], class_count: int) -> pa.Table:
         pa.FixedSizeListArray.from_arrays(store_arrays.numbers(scores.ravel(), pa.float64()), class_count),
         store_arrays.numbers(scores.argmax(axis=1).astype(np.int32), pa.int32()),
         store_arrays.numbers(scores.max(axis=1, initial=0.0), pa.float64()),
-        store_arrays.dictionary(np.array([place.get(each, -1) for each in all_versions], np.int32), versions),
+        _versions(parts),
         store_arrays.dictionary(columns.files.astype(np.int32), files),
         store_arrays.numbers(offsets, pa.int64()),
     ]
     return pa.Table.from_arrays(arrays, schema=schema(class_count))
+
+
+def _versions(parts: Sequence[Part]) -> pa.Array:
+    given = [
+        [part.versions] if part.versions is None or isinstance(part.versions, str) else part.versions for part in parts
+    ]
+    names = sorted({version for versions in given for version in versions if version is not None})
+    place: dict[str | None, int] = {version: at for at, version in enumerate(names)}
+    codes = [
+        np.broadcast_to(np.array([place.get(each, -1) for each in versions], np.int32), len(part.files))
+        for part, versions in zip(parts, given, strict=True)
+    ]
+    return store_arrays.dictionary(np.concatenate([np.empty(0, np.int32), *codes]), names)
 
 
 def hour_file(variant_folder: Path, hour: int) -> Path:
@@ -103,17 +122,16 @@ def write_hour(
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_quarantine(quarantine_file(path), malformed)
     whole = _in_order(pa.concat_tables(rows).unify_dictionaries()) if rows else schema(len(thresholds)).empty_table()
-    duplicate = _duplicates(whole.column("event_id").to_pylist())
+    duplicate = _duplicates(whole.column("event_id"))
     metadata = HourMetadata(
         _aggregate(whole, ~duplicate, thresholds, quarantine.counts(malformed)), thresholds.tolist()
     )
     whole = whole.append_column("duplicate", store_arrays.flags(duplicate))
     whole = whole.replace_schema_metadata({METADATA_KEY: msgspec.json.encode(metadata)})
     partial = path.with_suffix(".partial")
-    pq.write_table(
-        whole, partial, compression="zstd", compression_level=1, use_dictionary=["file", "model_version"],
-        write_statistics=False,
-    )  # fmt: skip
+    # `pyarrow.parquet.write_table` looks for the file system of the path first.
+    with pa.OSFile(str(partial), "wb") as target, pq.ParquetWriter(target, whole.schema, **FORMAT) as writer:
+        writer.write_table(whole)
     partial.replace(path)
 
 
@@ -175,14 +193,33 @@ def _in_order(rows: pa.Table) -> pa.Table:
     return _taken(rows, np.lexsort((offsets, by_file)))
 
 
-def _duplicates(event_ids: list[str]) -> Flags:
+def _duplicates(column: pa.ChunkedArray) -> Flags:
     """True for every row whose eventId stands in an earlier one."""
+    if _certainly_unique(column):
+        return np.zeros(len(column), bool)
+    event_ids: list[str] = column.to_pylist()
     if len(set(event_ids)) == len(event_ids):
         return np.zeros(len(event_ids), bool)
     first = dict(zip(reversed(event_ids), range(len(event_ids) - 1, -1, -1), strict=True))
     duplicate = np.ones(len(event_ids), bool)
     duplicate[list(first.values())] = False
     return duplicate
+
+
+def _certainly_unique(column: pa.ChunkedArray) -> bool:
+    """Whether no two texts are alike; False where that takes a closer look."""
+    if len(column.chunks) != 1:
+        return False
+    (array,) = column.chunks
+    _, ends, data = array.buffers()
+    offsets = np.frombuffer(ends, np.int32)[array.offset : array.offset + len(array) + 1]
+    width = int(offsets[1] - offsets[0]) if len(array) else 0
+    if width == 0 or width % 4 or (np.diff(offsets) != width).any():
+        return False
+    words = np.frombuffer(data, np.uint32, len(array) * width // 4, int(offsets[0])).reshape(len(array), -1)
+    # Equal texts have equal products, whose order tells; two others may have, but hardly ever do.
+    products = np.sort(words.astype(np.uint64) @ FACTORS[: width // 4]) if width // 4 <= len(FACTORS) else words[:0, 0]
+    return bool(len(products)) and bool((products[1:] != products[:-1]).all())
 
 
 def _aggregate(rows: pa.Table, unique: Flags, thresholds: Floats, malformed: dict[str, int]) -> Aggregate:

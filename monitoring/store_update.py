@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
 from monitoring import quarantine, store_arrays, store_hours
 from monitoring.aggregates import Thresholds
 from monitoring.capture_columns import Columns, Malformed
-from monitoring.capture_files import CaptureFile, Folder, Reader, folders
+from monitoring.capture_files import Reader, printable
+from monitoring.capture_folders import CaptureFile, Folder, folders, shared
 from monitoring.capture_line import Classes
 from monitoring.capture_time import HOUR_US
 from monitoring.quarantine import Row
@@ -92,12 +91,16 @@ def update(
         raise StoreError(f"expected a folder of captured traffic at {captures}, found none")
     store.prepare()
     found = [folder for folder in folders(captures) if wanted(folder)]
-    parts = _shared(found, min(processes, 1 + sum(folder.size for folder in found) // BYTES_PER_PROCESS))
+    parts = shared(found, min(processes, 1 + sum(folder.size for folder in found) // BYTES_PER_PROCESS))
     if len(parts) == 1:
         return ingest(Task(store, captures, thresholds, found))
     tasks = [
         Task(store, captures, thresholds, part, {(_variant(folder), folder.hour) for folder in part}) for part in parts
     ]
+    # Imported here, since an hourly job needs neither.
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     # Forked, since a fresh interpreter takes as long to start as 100,000 records take to read.
     with ProcessPoolExecutor(len(tasks) - 1, multiprocessing.get_context("fork")) as pool:
         others = [pool.submit(ingest, task) for task in tasks[1:]]
@@ -108,27 +111,28 @@ def update(
 def ingest(task: Task) -> Update:
     """Read what is new in a task's folders, in rounds of a bounded number of records."""
     result = Update()
-    current = _Round(task, result)
+    reader = Reader(task.captures, task.store.classes)
+    current = _Round(task, result, reader)
     for folder in task.folders:
         ledger = task.store.ledger(folder)
         for file in folder.files:
             path = folder.file_path(file)
-            if is_unchanged(ledger.get(file.name), file, f"{task.captures}/{path}"):
+            entry = ledger.get(file.name)
+            if entry is not None and is_unchanged(entry, file, f"{task.captures}/{path}"):
                 result.known_files += 1
                 continue
             current.read(folder, ledger, file, path)
             if current.is_full(MAX_ROUND_RECORDS):
                 current.write()
-                current = _Round(task, result)
+                current = _Round(task, result, reader)
         if current.is_full(ROUND_RECORDS):
             current.write()
-            current = _Round(task, result)
+            current = _Round(task, result, reader)
     current.write()
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class _ReadFile:
+class _ReadFile(msgspec.Struct):
     folder: Folder
     file: CaptureFile
     size: int
@@ -139,9 +143,9 @@ class _ReadFile:
 class _Round:
     """Files that are read together and then written."""
 
-    def __init__(self, task: Task, result: Update) -> None:
-        self.task, self.result = task, result
-        self.reader = Reader(task.captures, task.store.classes)
+    def __init__(self, task: Task, result: Update, reader: Reader) -> None:
+        self.task, self.result, self.reader = task, result, reader
+        reader.begin()
         self.files: list[_ReadFile] = []
         self.ledgers: dict[str, tuple[Folder, Ledger]] = {}
 
@@ -178,7 +182,8 @@ class _Round:
         if not columns.records:
             return
         rows = store_hours.table(columns, names, self.task.store.classes.count)
-        variants = sorted({_variant(read.folder) for read in self.files})
+        own_variant = {path: _variant(folder) for path, (folder, _) in self.ledgers.items()}
+        variants = sorted(set(own_variant.values()))
         number = {variant: at for at, variant in enumerate(variants)}
         files = columns.files
         hours = columns.times_us // HOUR_US
@@ -187,7 +192,7 @@ class _Round:
         for file, hour in set(zip(files[away].tolist(), hours[away].tolist(), strict=True)):
             elsewhere[file].add(hour)
         # Hours since 1970 are below 2 ** 24 until the year 3883.
-        keys = (np.array([number[_variant(read.folder)] for read in self.files])[files] << 24) + hours
+        keys = (np.array([number[own_variant[read.folder.path]] for read in self.files])[files] << 24) + hours
         for key in np.unique(keys).tolist():
             at = np.flatnonzero(keys == key)
             whole = at[-1] - at[0] + 1 == len(at)
@@ -221,7 +226,8 @@ class _Round:
 
     def _write_ledgers(self, elsewhere: Elsewhere) -> None:
         for number, read in enumerate(self.files):
-            hours = sorted(elsewhere.get(number, ()), key=lambda hour: -1 if hour is None else hour)
+            away = elsewhere.get(number, ())
+            hours = sorted(away, key=lambda hour: -1 if hour is None else hour) if away else []
             entry = Entry(read.size, read.file.mtime_ns, read.digest, hours)
             self.ledgers[read.folder.path][1][read.file.name] = entry
         # Nothing is noted as read that another process has yet to write.
@@ -238,11 +244,6 @@ def write_piece(store: Store, hour: Hour, piece: Piece, thresholds: Thresholds) 
     store_hours.write_hour(store.hour_path(*hour), piece.rows, piece.malformed, piece.read_files, passing)
 
 
-def printable(path: str) -> str:
-    """The path as tables and reports name it; the same unless its bytes are not UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def _together(store: Store, updates: list[Update], thresholds: Thresholds) -> Update:
     """Write what the processes left for each other, and add up what they did."""
     result = Update()
@@ -257,17 +258,6 @@ def _together(store: Store, updates: list[Update], thresholds: Thresholds) -> Up
         result.malformed += update_.malformed
         result.hours += update_.hours
     return result
-
-
-def _shared(found: list[Folder], processes: int) -> list[list[Folder]]:
-    """Stretches of about the same number of bytes."""
-    whole = sum(folder.size for folder in found)
-    parts: list[list[Folder]] = [[] for _ in range(max(1, processes))]
-    before = 0
-    for folder in found:
-        parts[min(len(parts) - 1, before * len(parts) // max(1, whole))].append(folder)
-        before += folder.size
-    return [part for part in parts if part] or [[]]
 
 
 def _variant(folder: Folder) -> Variant:

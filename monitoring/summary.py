@@ -17,7 +17,7 @@ import pandas as pd
 
 from monitoring.aggregates import Thresholds
 from monitoring.capture import LATE, Captures, Window
-from monitoring.capture_files import hour_of
+from monitoring.capture_folders import hour_of
 from monitoring.capture_time import HOUR_US
 
 Floats = npt.NDArray[np.float64]

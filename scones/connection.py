@@ -1,6 +1,7 @@
 """The AWS account of a stage: its settings, its names and its boto3 clients.
 
-Runs on a laptop or in CodeBuild. The only difference between AWS and the stand-in account is the endpoint URL.
+Runs on a laptop or in CodeBuild. The only difference between AWS and the stand-in account is the endpoint URL, which
+the stage's settings give, never the environment or a profile behind their back.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def make_client(session: Any, settings: Settings, service: str) -> Any:
         read_timeout=900,
         # botocore would call StartSyncExecution at `sync-127.0.0.1`.
         inject_host_prefix=settings.endpoint_url is None,
+        # AWS_ENDPOINT_URL moves the stand-in account (scones.settings); boto3 would send an AWS stage's calls there.
+        ignore_configured_endpoint_urls=True,
     )
     return session.client(service, endpoint_url=settings.endpoint_url, config=config)
 

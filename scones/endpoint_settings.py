@@ -17,7 +17,9 @@ class EndpointSettings:
     """Waits are in seconds; AWS's own limits are checked here, so that a stage file fails before anything is made."""
 
     variant: str = "instance"
-    """``instance``, or ``serverless``: no cost while nobody asks, but a slow first answer."""
+    """``instance``, or ``serverless``: no cost while nobody asks, but a slow first answer, and what SageMaker excludes
+    there: captured traffic (so there are no monitoring reports), canaries, alarms that undo an update, copied traffic,
+    a network of the stage's own. An endpoint with instances cannot become a serverless one: delete it first."""
     initial_instance_count: int = 1
     """A canary takes whole instances, and at most half of them: there is one from 2 instances on."""
     serverless_memory_mb: int = 2048

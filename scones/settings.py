@@ -197,6 +197,11 @@ class Settings:
         for name, value in checks.items():
             if not 0.0 <= value <= 1.0:
                 raise SettingsError(f"{name} must lie between 0 and 1, got {value}")
+        if self.endpoint.variant == "serverless" and self.network.subnet_ids:
+            raise SettingsError(
+                "a serverless endpoint cannot stand in a network of the stage's own (SageMaker developer guide,"
+                " serverless inference): set endpoint.variant to instance, or leave out [network]"
+            )
         if len(self.pipeline.classes) < 2:
             raise SettingsError(f"pipeline.classes needs at least two classes, got {list(self.pipeline.classes)}")
         for name in ("epochs", "members"):

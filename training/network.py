@@ -94,7 +94,8 @@ class Served(nn.Module):
 class Ensemble(Served):
     """The small networks: the mean over members, or of a single one over both views; as few passes as are worth it.
 
-    Both views of two members would cost twice the time and gain nothing that shows in cross-validation.
+    Both views of two members would cost twice the time for what is lost in the noise of cross-validation: 89.8 %
+    against 89.6 % over 5 folds (`python benchmarks/accuracy.py --recipe scratch --cv`).
     """
 
     def __init__(self, members: list[Network], temperature: float = 1.0) -> None:

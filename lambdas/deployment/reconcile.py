@@ -189,12 +189,14 @@ def _steady(at: Workplace, chosen: Decision, shadow: Decision | None, config: st
 
 def _clean(at: Workplace, live: Live | None, text: str) -> Step:
     """Delete the models and configurations that neither serve nor are the way back."""
-    keep: set[tuple[str, str]] = set()
-    if live:
-        keep |= {("config", live.config), ("config", live.previous_config)}
-        versions = (live.version, live.shadow_version, live.previous_version)
-        keep |= {("model", model_name(at.where, version)) for version in versions}
-    gone = sorted(at.ledger.made() - keep)
+    configs = {live.config, live.previous_config} if live else set()
+    versions = {live.version, live.shadow_version, live.previous_version} if live else set()
+
+    def kept(kind: str, name: str) -> bool:
+        # Also a version's model in a network of before: the endpoint may stand there still.
+        return name in configs if kind == "config" else version_of(at.where, name) in versions
+
+    gone = sorted(made for made in at.ledger.made() if not kept(*made))
     for kind, name in gone:
         delete_made(at.sagemaker, kind, name)
         at.ledger.forget(kind, name)

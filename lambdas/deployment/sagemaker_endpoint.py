@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import asdict
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.target import Target
+from lambdas.deployment.target import Network, Target
 
 VARIANT, SHADOW_VARIANT = "AllTraffic", "Shadow"
 PACKAGE_TAG = "scones:model-package-arn"
@@ -29,28 +30,34 @@ class NameTaken(Exception):  # noqa: N818  # an error name in the function's log
 
 
 def model_name(where: Target, version: int) -> str:
-    return f"{where.endpoint}-v{version}"
+    """A model cannot be changed, so it has another name in another network."""
+    name = f"{where.endpoint}-v{version}"
+    return f"{name}-{_digest(asdict(where.network))}" if where.network else name
 
 
 def config_settings(where: Target, version: int, shadow_version: int = 0) -> dict[str, Any]:
     """CreateEndpointConfig without name and tags: one variant, all of its traffic captured, perhaps a shadow of it."""
-    settings: dict[str, Any] = {
-        "ProductionVariants": [_variant(where, VARIANT, version)],
-        "DataCaptureConfig": {
-            "EnableCapture": True,
-            "InitialSamplingPercentage": 100,
-            "DestinationS3Uri": where.capture_uri,
-            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
-            # Without it the answers would be captured as base64.
-            "CaptureContentTypeHeader": {
-                "JsonContentTypes": ["application/json"],
-                "CsvContentTypes": ["text/csv"],
-            },
-        },
-    }
+    settings: dict[str, Any] = {"ProductionVariants": [_variant(where, VARIANT, version)]}
+    if not where.settings.serverless:  # SageMaker captures nothing there (developer guide, serverless inference)
+        settings["DataCaptureConfig"] = _capture(where)
     if shadow_version:
         settings["ShadowProductionVariants"] = [_variant(where, SHADOW_VARIANT, shadow_version)]
     return settings
+
+
+def _capture(where: Target) -> dict[str, Any]:
+    return {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": where.capture_uri,
+        "KmsKeyId": where.data_key_arn,
+        "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+        # Without it the answers would be captured as base64.
+        "CaptureContentTypeHeader": {
+            "JsonContentTypes": ["application/json"],
+            "CsvContentTypes": ["text/csv"],
+        },
+    }
 
 
 def _variant(where: Target, name: str, version: int) -> dict[str, Any]:
@@ -71,14 +78,17 @@ def _variant(where: Target, name: str, version: int) -> dict[str, Any]:
 
 def config_name(where: Target, version: int, package_arn: str, shadow_version: int = 0) -> str:
     document = {**config_settings(where, version, shadow_version), "ModelPackageArn": package_arn}
-    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{model_name(where, version)}-{digest}"
+    return f"{where.endpoint}-v{version}-{_digest(document)}"
 
 
-def version_of(where: Target, config: str) -> int:
-    """The version that a configuration of ours serves; 0 for one of somebody else."""
-    found = re.fullmatch(re.escape(where.endpoint) + r"-v(\d+)-[0-9a-f]{8}", config)
+def version_of(where: Target, name: str) -> int:
+    """The version that a configuration or a model of ours serves; 0 for one of somebody else."""
+    found = re.fullmatch(re.escape(where.endpoint) + r"-v(\d+)(-[0-9a-f]{8})?", name)
     return int(found[1]) if found else 0
+
+
+def _digest(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def update_options(where: Target, alarms: list[str], *, back: bool, keep_scale: bool) -> dict[str, Any]:
@@ -130,6 +140,7 @@ def create_model(sagemaker: Any, where: Target, version: int, package_arn: str) 
             PrimaryContainer={"ModelPackageName": package_arn, "Environment": environment},
             ExecutionRoleArn=where.role_arn,
             Tags=tags(package_arn),
+            **_place(where.network),
         )
     except ClientError as error:
         if not says(error, "already exist"):
@@ -137,6 +148,12 @@ def create_model(sagemaker: Any, where: Target, version: int, package_arn: str) 
         found = sagemaker.describe_model(ModelName=name)
         if found.get("PrimaryContainer", {}).get("ModelPackageName") != package_arn:
             raise NameTaken(f"model {name} exists and serves another package than {package_arn}; delete it") from error
+
+
+def _place(network: Network | None) -> dict[str, Any]:
+    if network is None:
+        return {}
+    return {"VpcConfig": {"Subnets": list(network.subnet_ids), "SecurityGroupIds": list(network.security_group_ids)}}
 
 
 def create_config(sagemaker: Any, where: Target, name: str, package_arn: str, versions: tuple[int, int]) -> None:

@@ -34,6 +34,14 @@ class EndpointSettings:
 
 
 @dataclass(frozen=True)
+class Network:
+    """The stage's own network, in which the model's container stands."""
+
+    subnet_ids: tuple[str, ...]
+    security_group_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Target:
     """The endpoint, and all that its changes need to know."""
 
@@ -42,6 +50,8 @@ class Target:
     instance_type: str
     role_arn: str
     capture_uri: str
+    data_key_arn: str
+    network: Network | None
     settings: EndpointSettings
     alarms: tuple[str, ...]
     topic_arn: str

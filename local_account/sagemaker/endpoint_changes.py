@@ -75,8 +75,6 @@ class EndpointChanges:
                     break
             if self._account.stopping.wait(0.1):
                 return
-        for variant in endpoint["_source"]["variants"]:
-            variant.pop("_status", None)
         if endpoint.get("_pending", {}).get("rolled_back"):
             del endpoint["_pending"]
         if self.bring_up(endpoint, settle="_pending" not in endpoint) and "_pending" in endpoint:

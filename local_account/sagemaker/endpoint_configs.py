@@ -49,6 +49,7 @@ class EndpointConfigs:
                 raise SageMakerError(f'Cannot create already existing endpoint configuration "{self._arn(name)}".')
             for variant in _variants(request):
                 container_of(self._sagemaker, variant["ModelName"])
+                self._check_place(variant)
             config = {key: value for key, value in request.items() if key != "Tags"}
             for key in KINDS & config.keys():
                 config[key] = [{"InitialVariantWeight": 1.0, **v} for v in request[key]]
@@ -60,6 +61,15 @@ class EndpointConfigs:
         self._sagemaker.changed()
         self._emit(config)
         return {"EndpointConfigArn": config["EndpointConfigArn"]}
+
+    def _check_place(self, variant: Resource) -> None:
+        """Serverless inference excludes networks of the account's own (Developer Guide, "Feature exclusions")."""
+        model = self._sagemaker.table("models")[variant["ModelName"]]
+        if "ServerlessConfig" in variant and ("VpcConfig" in model or model["EnableNetworkIsolation"]):
+            raise SageMakerError(
+                f"Serverless variant {variant['VariantName']} cannot serve model {variant['ModelName']}, which has a "
+                "VpcConfig or network isolation."
+            )
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
         return self.get(request["EndpointConfigName"])

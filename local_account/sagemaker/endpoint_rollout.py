@@ -4,7 +4,9 @@ Runs in the server process, in the thread of the update. An alarm of the deploym
 one that was before the update began, a new fleet that does not come up, and the end of the execution time make all
 traffic go back to the old fleet. AWS's pages do not say what becomes of an alarm that is in ALARM before the start;
 rolling back is the cautious reading of "if any alarms are tripped during a deployment". Waits pass ``time_scale`` times
-as fast as they are stated; the execution time counts what they state, and everything else as long as it takes.
+as fast as they are stated; the execution time counts what they state, and everything else as long as it takes. The
+alarms are read as the execution role of the new fleet's model: the developer guide's page on auto-rollback demands that
+it may call DescribeAlarms, and not what becomes of an update whose role may not; here it is refused or rolled back.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from local_account.account import Account
 from local_account.sagemaker.endpoint_archive import StartError
@@ -120,8 +124,10 @@ class Rollout:
             )
         if not self.plan.alarms:
             return
-        answer = self.account.client("cloudwatch").describe_alarms(AlarmNames=list(self.plan.alarms))
-        found = [*answer["MetricAlarms"], *answer["CompositeAlarms"]]
+        try:
+            found = _described(self.account, self.new.source, self.plan.alarms)
+        except ClientError as error:
+            raise RollbackError(f"The alarms of the deployment could not be read: {error}") from error
         tripped = [f"{a['AlarmName']} ({a['StateReason']})" for a in found if a["StateValue"] == "ALARM"]
         if tripped:
             raise RollbackError(
@@ -145,11 +151,20 @@ def _instances(fleet: Fleet) -> int:
     return sum(v.get("InitialInstanceCount", 0) for v in fleet.source["variants"])
 
 
-def check_alarms(account: Account, names: Sequence[str]) -> None:
-    """Refuse alarms that do not exist: they would watch nothing."""
+def check_alarms(account: Account, source: dict[str, Any], names: Sequence[str]) -> None:
+    """Refuse alarms that would watch nothing: missing ones, and those that the model's role may not read."""
     if not names:
         return
-    answer = account.client("cloudwatch").describe_alarms(AlarmNames=list(names))
-    missing = set(names) - {a["AlarmName"] for a in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]}
+    try:
+        found = _described(account, source, names)
+    except ClientError as error:
+        raise SageMakerError(f"The CloudWatch alarms of the deployment could not be read: {error}") from error
+    missing = set(names) - {alarm["AlarmName"] for alarm in found}
     if missing:
         raise SageMakerError(f"Could not find the CloudWatch alarms of the deployment: {', '.join(sorted(missing))}.")
+
+
+def _described(account: Account, source: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    role = source["variants"][0]["container"].get("role", "")  # state of an older version has none
+    answer = account.client("cloudwatch", role).describe_alarms(AlarmNames=list(names))
+    return [*answer["MetricAlarms"], *answer["CompositeAlarms"]]

@@ -112,10 +112,11 @@ class Endpoints:
     def update(self, request: dict[str, Any]) -> dict[str, Any]:
         deployment = self._deployment(request)
         alarms = deployment.get("AutoRollbackConfiguration", {}).get("Alarms", [])
-        check_alarms(self._account, [alarm["AlarmName"] for alarm in alarms])
+        with self._sagemaker.lock:
+            source = self._source(request["EndpointConfigName"])
+        check_alarms(self._account, source, [alarm["AlarmName"] for alarm in alarms])  # a call: not under the lock
         with self._sagemaker.lock:
             endpoint = self._settled(request["EndpointName"])
-            source = self._source(request["EndpointConfigName"])
             if request.get("RetainAllVariantProperties"):
                 excluded = {p["VariantPropertyType"] for p in request.get("ExcludeRetainedVariantProperties", [])}
                 retain_properties(endpoint, source, excluded)
@@ -199,6 +200,9 @@ class Endpoints:
                 self._changes.remove(endpoint)
             elif status != "Failed":
                 endpoint["EndpointStatus"] = "Creating" if status == "Creating" else "Updating"
+                pending = endpoint.get("_pending", {}).get("source", {})
+                for variant in [*endpoint["_source"]["variants"], *pending.get("variants", [])]:
+                    variant.pop("_status", None)  # no instance is there yet
                 self._changes.run(endpoint, self._changes.resume)
 
     def _settled(self, name: str, *, deleting: bool = False) -> Resource:

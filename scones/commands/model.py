@@ -102,6 +102,8 @@ def approve(
     """Approve a version: the approval event puts it behind the endpoint, and known images test it there."""
     connection = connect_deployed(stage)
     found = registry.find(connection, version)
+    if shadow and connection.settings.endpoint.variant == "serverless":
+        raise SconesError("SageMaker copies no traffic to or from serverless variants: approve without --shadow")
     if shadow:
         endpoint.live(connection)  # there has to be traffic to copy
     at = set_approval(connection, found, "Approved", reason, shadow=shadow)

@@ -44,6 +44,8 @@ def deploy(
         return not plan and (yes or connection.settings.endpoint_url is not None or _asked(connection))
 
     found = stack.deploy(connection, screen.say, agree, plan=plan)
+    if found and connection.settings.endpoint.variant == "serverless":
+        screen.say("the endpoint is serverless: SageMaker captures none of its traffic, so there is nothing to monitor")
     if as_json:
         document = {
             "stage": stage,

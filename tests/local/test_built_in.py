@@ -13,6 +13,7 @@ import pytest
 from local_account import control
 from local_account.errors import AccountError
 from tests.local.conftest import RunningAccount, free_port
+from tests.local.roles import make_taken_for_granted
 from tests.local.sagemaker_requests import ROLE, bucket, channel, wait_for_job
 
 REGISTRY = "811284229777.dkr.ecr.us-east-1.amazonaws.com"
@@ -49,7 +50,9 @@ def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAccoun
     state = folder / "account"
     found = control.start(state, free_port(), images={"counter": image})
     # Whoever started it stops it: the process is not this fixture's.
-    yield RunningAccount(state, found.port, process=None)  # type: ignore[arg-type]
+    running = RunningAccount(state, found.port, process=None)  # type: ignore[arg-type]
+    make_taken_for_granted(running)
+    yield running
     control.stop(state)
 
 

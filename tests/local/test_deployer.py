@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from infrastructure import stack
+from infrastructure.delivery import TEMPLATE
+from local_account.stack_template import parse
 from scones.connection import Connection
 from scones.names import Names
 from scones.settings import PROJECT_ROOT, Settings
 from tests.local.conftest import RunningAccount
-from tests.local.roles import make_role, trust
+from tests.local.roles import allow, document, make_role, trust
 
 ACCOUNT_ID, REGION = "123456789012", "us-east-1"
 
@@ -46,10 +50,45 @@ def deployer(account: RunningAccount) -> Iterator[Connection]:
         client.close()
 
 
-def test_a_stage_is_deployed_with_the_documented_policies(deployer: Connection, account: RunningAccount) -> None:
+@pytest.fixture
+def stack_role(account: RunningAccount, deployer: Connection) -> str:
+    """CloudFormation's role as delivery makes it for a stage, which the deployer may hand over."""
+    role = make_role(account, "stack", trusted=trust("cloudformation"))
+    iam = account.client("iam")
+    iam.tag_role(RoleName="stack", Tags=[{"Key": "stage", "Value": "local"}])
+    iam.delete_role_policy(RoleName="stack", PolicyName="own")
+    values = {"AWS::Partition": "aws", "AWS::AccountId": ACCOUNT_ID, "AWS::Region": REGION, "Project": "by-policy"}
+    resources = parse(TEMPLATE.read_text(encoding="utf-8"))["Resources"]
+    for name in ("StackDataPolicy", "StackCodePolicy"):
+        policy = substituted(resources[name]["Properties"]["PolicyDocument"], values)
+        iam.put_role_policy(RoleName="stack", PolicyName=name, PolicyDocument=json.dumps(policy))
+    handing = allow("iam:PassRole", role, StringEquals={"iam:PassedToService": "cloudformation.amazonaws.com"})
+    iam.put_role_policy(RoleName="deployer", PolicyName="hand-over", PolicyDocument=document(handing))
+    return role
+
+
+def substituted(value: Any, values: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [substituted(item, values) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) != {"Fn::Sub"}:
+        return {name: substituted(item, values) for name, item in value.items()}
+    text: str = value["Fn::Sub"]
+    for name, known in values.items():
+        text = text.replace(f"${{{name}}}", known)
+    return text.replace("${!", "${")
+
+
+def test_a_stage_is_deployed_with_the_documented_policies(
+    deployer: Connection, account: RunningAccount, stack_role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCONES_EXECUTION_ROLE", stack_role)
     told: list[str] = []
     outputs = stack.deploy(deployer, told.append)
     assert outputs is not None and outputs.data_bucket == deployer.names.data_bucket
+    (found,) = deployer.client("cloudformation").describe_stacks(StackName=deployer.names.stack)["Stacks"]
+    assert found["RoleARN"] == stack_role
     s3 = deployer.client("s3")
     s3.put_object(Bucket=outputs.data_bucket, Key="source/image.png", Body=b"encrypted with the stage's key")
     assert s3.get_object(Bucket=outputs.data_bucket, Key="source/image.png")["Body"].read().startswith(b"encrypted")
@@ -63,5 +102,26 @@ def test_a_stage_is_deployed_with_the_documented_policies(deployer: Connection, 
             getattr(deployer.client(service), call)(**arguments)
     # As the owner: the stand-in account takes a key's alias, which removal asks for, for a key without a policy.
     owner = boto3.Session("local", "local", region_name=REGION)
-    stack.destroy(replace(deployer, session=owner, _clients={}), told.append)
+    connection = replace(deployer, session=owner, _clients={})
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if line.startswith("removed pipeline"):
+            for state in trigger_states(connection):
+                assert state == "DISABLED", "whatever a rule or a schedule starts makes again what was removed"
+        if line == "DELETE_COMPLETE DeployApprovedModel":  # what an invocation did that had begun before
+            late = f"{deployer.names.endpoint}-v1"
+            container = {"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/late:1"}
+            connection.client("sagemaker").create_model(ModelName=late, PrimaryContainer=container)
+
+    stack.destroy(connection, tell)
     assert f"removed stack {deployer.names.stack}" in told
+    assert f"removed model {deployer.names.endpoint}-v1" in told
+
+
+def trigger_states(connection: Connection) -> Iterator[str]:
+    names = connection.names
+    for rule in (names.approval_rule, names.endpoint_rule):
+        yield connection.client("events").describe_rule(Name=rule)["State"]
+    for schedule in (names.reconcile_schedule, names.idle_schedule):
+        yield connection.client("scheduler").get_schedule(Name=schedule)["State"]

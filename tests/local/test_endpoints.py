@@ -169,21 +169,20 @@ def escaping() -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("missing", None, "Could not find model data at s3://"),
-        ("damaged", archive()[:100], "Failed to extract model data archive"),
-        ("no-tar", b"this is no archive", "Failed to extract model data archive"),
-        ("escaping", escaping(), "Failed to extract model data archive"),
-        ("no-code", archive(None), "has no code/inference.py"),
-        ("raises", archive("raise OSError('the weights are gone')"), "the weights are gone"),
-        ("no-model-fn", archive("def input_fn(b, t): return b"), "Please provide a model_fn implementation"),
-    ],
-)
-def test_a_model_that_cannot_start_fails_the_endpoint(
-    deployer: Deployer, name: str, content: bytes | None, expected: str
-) -> None:
+UNSTARTABLE = {
+    "missing": (None, "Could not find model data at s3://"),
+    "damaged": (archive()[:100], "Failed to extract model data archive"),
+    "no-tar": (b"this is no archive", "Failed to extract model data archive"),
+    "escaping": (escaping(), "Failed to extract model data archive"),
+    "no-code": (archive(None), "has no code/inference.py"),
+    "raises": (archive("raise OSError('the weights are gone')"), "the weights are gone"),
+    "no-model-fn": (archive("def input_fn(b, t): return b"), "Please provide a model_fn implementation"),
+}
+
+
+@pytest.mark.parametrize("name", UNSTARTABLE)
+def test_a_model_that_cannot_start_fails_the_endpoint(deployer: Deployer, name: str) -> None:
+    content, expected = UNSTARTABLE[name]
     endpoint = deployer.endpoint(name, deployer.config(name, {"AllTraffic": deployer.model(name, content)}))
     description = deployer.settled(endpoint)
     assert description["EndpointStatus"] == "Failed"

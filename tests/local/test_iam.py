@@ -122,8 +122,8 @@ ENDPOINT = f"arn:aws:sagemaker:{HERE}:endpoint/e"
 METRIC = {"Namespace": "N", "MetricData": [{"MetricName": "m", "Value": 1}]}
 # Service, call, its arguments, action, resource; the code where it is not AccessDeniedException.
 REFUSED = [
-    ("s3", "put_object", {"Bucket": "b", "Key": "k"}, "s3:PutObject", "arn:aws:s3:::b/k", "AccessDenied"),
-    ("s3", "list_objects_v2", {"Bucket": "b"}, "s3:ListBucket", "arn:aws:s3:::b", "AccessDenied"),
+    ("s3", "put_object", {"Bucket": "refusing", "Key": "k"}, "s3:PutObject", "arn:aws:s3:::refusing/k", "AccessDenied"),
+    ("s3", "list_objects_v2", {"Bucket": "refusing"}, "s3:ListBucket", "arn:aws:s3:::refusing", "AccessDenied"),
     ("sns", "publish", {"TopicArn": TOPIC, "Message": "m"}, "sns:Publish", TOPIC, "AuthorizationError"),
     ("sqs", "list_queues", {}, "sqs:ListQueues", "*", "AccessDenied"),
     ("cloudwatch", "put_metric_data", METRIC, "cloudwatch:PutMetricData", "*", "AccessDenied"),
@@ -136,7 +136,10 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=[f"{case[0]}-{case[1]}" for case in REFUSED])
-def test_each_protocol_refuses_in_its_own_shape(assume: Callable[..., Assumed], case: tuple[Any, ...]) -> None:
+def test_each_protocol_refuses_in_its_own_shape(
+    account: RunningAccount, assume: Callable[..., Assumed], case: tuple[Any, ...]
+) -> None:
+    account.client("s3").create_bucket(Bucket="refusing")  # does nothing where it exists
     service, call, arguments, action, resource, *code = case
     client = assume(allow("sts:Nothing", "*")).client(service)
     found, message = refusal(getattr(client, call), **arguments, **({"Body": b""} if "invoke_" in call else {}))
@@ -217,6 +220,13 @@ def test_a_key_has_to_be_usable_too(account: RunningAccount, assume: Callable[..
     via = {"kms:ViaService": "sqs.us-east-1.amazonaws.com"}
     set_policy(account, one.role, sending, allow(["kms:GenerateDataKey", "kms:Decrypt"], key, StringEquals=via))
     sqs.send_message(QueueUrl=queue.url, MessageBody="m")
+    entries = [{"Id": str(n), "MessageBody": "m"} for n in range(2)]  # a batch has no action of its own
+    assert len(sqs.send_message_batch(QueueUrl=queue.url, Entries=entries)["Successful"]) == 2
+
+
+def test_a_bucket_that_is_missing_is_said_to_be_missing(assume: Callable[..., Assumed]) -> None:
+    s3 = assume(allow("s3:GetObject", "arn:aws:s3:::another/*")).client("s3")
+    assert refusal(s3.get_object, Bucket=name("nowhere"), Key="x")[0] == "NoSuchBucket"
 
 
 def test_a_function_calls_as_its_role(account: RunningAccount, bucket: str) -> None:

@@ -21,7 +21,7 @@ from moto import mock_aws
 
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.reconcile import reconcile
-from lambdas.deployment.target import EndpointSettings, Target
+from lambdas.deployment.target import EndpointSettings, Network, Target
 from lambdas.deployment.workplace import Workplace
 from tests.unit.fake_table import FakeTable
 
@@ -60,6 +60,7 @@ class FakeSageMaker:
 
     packages: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
+    networks: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     endpoint: dict[str, Any] | None = None
     breaks: dict[int, str] = field(default_factory=dict)
@@ -133,6 +134,7 @@ class FakeSageMaker:
         if self.breaks.get(int(package.rpartition("/")[2])) == "archive":
             raise _invalid("Could not access model data")
         self.models[request["ModelName"]] = package
+        self.networks[request["ModelName"]] = request.get("VpcConfig")
 
     def describe_model(self, **request: Any) -> dict[str, Any]:
         return {"PrimaryContainer": {"ModelPackageName": self.models[request["ModelName"]]}}
@@ -225,6 +227,7 @@ class Account:
     calls: int = 0
     crash_after: int = 0
     settings: EndpointSettings = SETTINGS
+    network: Network | None = None
     alarms: tuple[str, ...] = ()
 
     def count(self) -> None:
@@ -247,6 +250,8 @@ class Account:
             instance_type="ml.m5.large",
             role_arn="arn:aws:iam::123456789012:role/model",
             capture_uri="s3://data/captures",
+            data_key_arn="arn:aws:kms:us-east-1:123456789012:key/data",
+            network=self.network,
             settings=self.settings,
             alarms=self.alarms,
             topic_arn=self.topic_arn,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
+from infrastructure.delivery import TEMPLATE
 from infrastructure.template import stage_template
 from local_account.stack_template import parse
 from scones.settings import PROJECT_ROOT
@@ -158,6 +159,30 @@ def test_a_policy_names_its_resources_and_is_short_enough(name: str) -> None:
     for placeholder, longest in {"PREFIX": "x" * 24, "ACCOUNT": "1" * 12, "REGION": "ap-southeast-2"}.items():
         text = text.replace(placeholder, longest)
     assert len(text) <= POLICY_CHARACTERS
+
+
+def test_delivery_gives_cloudformation_the_same_policies() -> None:
+    """They differ in how a stage is named: there by a tag of the role."""
+    prefix = "${Project}-${!aws:PrincipalTag/stage}"
+    names = {
+        "PROJECT/STAGE": "${Project}/${!aws:PrincipalTag/stage}",
+        "PREFIX": prefix,
+        "arn:aws:": "arn:${AWS::Partition}:",
+    }
+    names |= {"ACCOUNT": "${AWS::AccountId}", "REGION": "${AWS::Region}"}
+    template = parse(TEMPLATE.read_text(encoding="utf-8"))
+    for name, resource in zip(OF_THE_STACK, ("StackDataPolicy", "StackCodePolicy"), strict=True):
+        expected = json.dumps(policy(name)["Statement"])
+        for placeholder, known in names.items():
+            expected = expected.replace(placeholder, known)
+        found = template["Resources"][resource]["Properties"]["PolicyDocument"]["Statement"]
+        assert _without_subs(found) == json.loads(expected)
+
+
+def _without_subs(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value["Fn::Sub"] if set(value) == {"Fn::Sub"} else {k: _without_subs(v) for k, v in value.items()}
+    return [_without_subs(item) for item in value] if isinstance(value, list) else value
 
 
 def test_every_policy_stands_in_the_docs() -> None:

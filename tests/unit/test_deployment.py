@@ -11,6 +11,7 @@ import pytest
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.sagemaker_endpoint import config_settings, update_options
 from lambdas.deployment.smoke import difference
+from lambdas.deployment.target import Network
 from lambdas.deployment.wishes import DELETE, DEPLOY, ROLLBACK, Decision, Order, wish
 from tests.unit.deployment_account import SETTINGS, Account, Crash, account, quick_account
 
@@ -101,7 +102,9 @@ def test_one_instance_has_no_canary_and_serverless_no_instances(shop: Account) -
     shop.settings = dataclasses.replace(SETTINGS, variant="serverless")
     where = shop.workplace().where
     assert update_options(where, ["a"], back=False, keep_scale=False) == {}
-    variant = config_settings(where, 1)["ProductionVariants"][0]
+    settings = config_settings(where, 1)
+    assert set(settings) == {"ProductionVariants"}, "SageMaker captures no traffic of serverless variants"
+    variant = settings["ProductionVariants"][0]
     assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
     assert "InstanceType" not in variant
 
@@ -274,6 +277,29 @@ def test_other_settings_come_to_the_same_version_and_blame_it_for_nothing(shop: 
     assert shop.records()[-1] == (1, "settings", "rolled back")
     assert len(shop.records()) == 3
     nothing_left_over(shop)
+
+
+def test_captured_traffic_is_encrypted_with_the_stages_key(shop: Account) -> None:
+    capture = config_settings(shop.workplace().where, 1)["DataCaptureConfig"]
+    assert capture["KmsKeyId"] == shop.workplace().where.data_key_arn
+
+
+def test_the_model_stands_in_the_stages_network_and_moves_with_it(shop: Account) -> None:
+    approve(shop)
+    shop.run()
+    assert shop.sagemaker.networks == {"shop-v1": None}
+    shop.network = Network(("subnet-1", "subnet-2"), ("sg-1",))
+    shop.run()
+    assert shop.records()[-1] == (1, "settings", "deployed")
+    assert shop.sagemaker.endpoint is not None
+    (variant,) = shop.sagemaker.configs[shop.sagemaker.endpoint["EndpointConfigName"]]["ProductionVariants"]
+    vpc = {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
+    assert shop.sagemaker.networks[variant["ModelName"]] == vpc
+    for version in (2, 3):
+        approve(shop)
+        shop.run()
+        assert shop.sagemaker.live == version
+    assert len(shop.sagemaker.models) == 2, "those of version 1 are gone, in whichever network they stood"
 
 
 def test_a_challenger_takes_copied_traffic_and_is_promoted(shop: Account) -> None:

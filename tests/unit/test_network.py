@@ -48,6 +48,20 @@ def test_every_function_can_stand_in_it_and_its_role_may() -> None:
             assert {"Fn::If": chosen} in role["ManagedPolicyArns"], name
 
 
+def test_the_deploying_function_hears_of_it(tmp_path: Path) -> None:
+    template = cfn_yaml.loads(stage_template())
+    variables = template["Resources"]["DeployApprovedModel"]["Properties"]["Environment"]["Variables"]
+    assert variables["SUBNET_IDS"] == {"Fn::Join": [",", {"Ref": "SubnetIds"}]}
+    assert variables["SECURITY_GROUP_IDS"] == {"Fn::Join": [",", {"Ref": "SecurityGroupIds"}]}
+
+
+def test_a_serverless_endpoint_cannot_stand_in_it(tmp_path: Path) -> None:
+    text = "[network]\nsubnet_ids = ['subnet-1']\nsecurity_group_ids = ['sg-1']\n[endpoint]\nvariant = 'serverless'\n"
+    (tmp_path / "trial.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match="a serverless endpoint cannot stand in a network"):
+        Settings.load("trial", tmp_path)
+
+
 def test_subnets_without_security_groups_are_refused(tmp_path: Path) -> None:
     (tmp_path / "trial.toml").write_text("[network]\nsubnet_ids = ['subnet-1']\n", encoding="utf-8")
     with pytest.raises(SettingsError, match="both subnet_ids and security_group_ids"):

@@ -50,6 +50,16 @@ IMPLIED = {
     "iam:CreateServiceLinkedRole": {"application-autoscaling:RegisterScalableTarget"},
     # Updating an endpoint with alarms that undo it (SageMaker AI developer guide, auto-rollback configuration).
     "cloudwatch:DescribeAlarms": {"sagemaker:UpdateEndpoint"},
+    # The same for what scaling does to an endpoint (SageMaker AI developer guide, auto scaling prerequisites).
+    "sagemaker:DescribeEndpointConfig": {"application-autoscaling:RegisterScalableTarget"},
+    "sagemaker:UpdateEndpointWeightsAndCapacities": {"application-autoscaling:RegisterScalableTarget"},
+}
+SCALING = {
+    "sagemaker:DescribeEndpointConfig",
+    "sagemaker:UpdateEndpointWeightsAndCapacities",
+    "cloudwatch:PutMetricAlarm",
+    "cloudwatch:DeleteAlarms",
+    "iam:CreateServiceLinkedRole",
 }
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 TRACES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
@@ -163,6 +173,25 @@ def test_a_function_may_do_what_it_calls_and_nothing_else(template: dict[str, An
     unused = {a for a in may - used - features if not IMPLIED.get(a, set()) & used}
     assert not unused, f"{handler} may do what it never calls: {sorted(unused)}"
     assert features <= may | {"sqs:SendMessage"}
+
+
+def test_whoever_scales_an_endpoint_may_what_scaling_does(template: dict[str, Any]) -> None:
+    assert allowed(template, "DeployApprovedModelRole") >= SCALING | {"application-autoscaling:PutScalingPolicy"}
+
+
+def test_the_model_may_read_the_alarms_that_undo_an_update(template: dict[str, Any]) -> None:
+    """An update reads them as the model's role (SageMaker AI developer guide, auto-rollback configuration)."""
+    watched = {
+        str(resource)
+        for name, statement in statements(template)
+        if name == "ModelRole" and "cloudwatch:DescribeAlarms" in as_list(statement["Action"])
+        for resource in statement["Resource"]
+    }
+    variables = template["Resources"]["DeployApprovedModel"]["Properties"]["Environment"]["Variables"]
+    alarms = [template["Resources"][alarm["Ref"]] for alarm in variables["ALARM_NAMES"]["Fn::Join"][1]]
+    assert len(alarms) == len(watched) == 3
+    for alarm in alarms:
+        assert any(f"alarm:${{{alarm['Properties']['AlarmName']['Ref']}}}" in resource for resource in watched)
 
 
 @pytest.mark.parametrize(("role", "module"), JOB_ROLES.items())

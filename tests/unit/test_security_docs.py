@@ -1,4 +1,4 @@
-"""docs/security.md and docs/aws.md against what they speak of: the templates' roles, tests, verbs and costs.
+"""docs/security.md, aws.md and deployments.md against what they speak of: the templates' roles, tests, verbs and costs.
 
 ``python -m tests.unit.test_security_docs`` writes the tables of roles anew.
 """
@@ -24,7 +24,7 @@ from scones.commands.cost import estimated
 from scones.cost_assumptions import Assumptions
 from scones.settings import PROJECT_ROOT, Settings
 
-DOCS = {name: PROJECT_ROOT / "docs" / name for name in ("aws.md", "security.md")}
+DOCS = {name: PROJECT_ROOT / "docs" / name for name in ("aws.md", "deployments.md", "security.md")}
 TEMPLATES = {"stage": stage_template, "delivery": lambda: TEMPLATE.read_text(encoding="utf-8")}
 
 

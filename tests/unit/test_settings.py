@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import boto3
 import pytest
 
+from scones.connection import make_client
 from scones.names import Names
 from scones.settings import STAGES_DIR, Settings, SettingsError
 
@@ -53,8 +55,15 @@ def test_an_unknown_stage_lists_the_known_ones() -> None:
 
 def test_the_environment_moves_the_stand_in_account_but_never_an_aws_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9999")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9998")
     assert Settings.load("local").endpoint_url == "http://127.0.0.1:9999"
-    assert Settings.load("production").endpoint_url is None
+    called = {}
+    for name in ("local", "production"):
+        settings = Settings.load(name)
+        client = make_client(boto3.Session("id", "secret", region_name=settings.region), settings, "sts")
+        called[name] = client.meta.endpoint_url
+        client.close()
+    assert called == {"local": "http://127.0.0.1:9999", "production": "https://sts.us-east-1.amazonaws.com"}
 
 
 def test_names_of_two_stages_never_meet() -> None:

@@ -142,6 +142,13 @@ def test_the_rule_sends_approvals_of_this_group_to_the_function(template: dict[s
     assert permission["SourceArn"] == {"Fn::GetAtt": ["ApprovalRule", "Arn"]}
 
 
+def test_whatever_starts_something_by_itself_can_be_stopped_at_once(template: dict[str, Any]) -> None:
+    """`scones destroy` does so first: what a rule or a schedule starts would make again what was just removed."""
+    starting = {"AWS::Events::Rule", "AWS::Scheduler::Schedule"}
+    found = {n: r["Properties"].get("State") for n, r in template["Resources"].items() if r["Type"] in starting}
+    assert found and set(map(str, found.values())) == {"{'Ref': 'Triggers'}"}, found
+
+
 @pytest.mark.parametrize("stage", ["local", "staging", "production"])
 def test_every_parameter_gets_a_value(template: dict[str, Any], stage: str) -> None:
     settings = Settings.load(stage)
