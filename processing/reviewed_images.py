@@ -98,9 +98,11 @@ def join(images: LabelledImages, reviewed: Reviewed) -> LabelledImages:
         return images
     first = int(images.rows.max()) + 1
     added = np.stack(reviewed.pixels)
+    # In memory as the source's are: fingerprints of images are taken in the order in which their bytes lie.
+    example = images.pixels(images.rows[:1])
 
     def pixels(rows: Labels) -> Pixels:
-        chosen = np.empty((len(rows), IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+        chosen = np.empty_like(example, shape=(len(rows), IMAGE_SIZE, IMAGE_SIZE, 3))
         ours = rows >= first
         chosen[ours] = added[rows[ours] - first]
         if not ours.all():

@@ -179,8 +179,8 @@ def _too_little(rules: Rules, report: Report, reviewed: int) -> str:
         return f"the report is about {report.records} predictions, fewer than {rules.min_records}"
     if reviewed < rules.min_reviewed_images:
         return (
-            f"{reviewed} reviewed images are new to the version that serves, fewer than {rules.min_reviewed_images}: "
-            f"see `scones review label`"
+            f"of at least {rules.min_reviewed_images} reviewed images that the version that serves does not know there "
+            f"are {reviewed}: see `scones review label`"
         )
     return ""
 

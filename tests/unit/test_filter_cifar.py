@@ -248,3 +248,65 @@ def test_an_archive_with_a_link_or_too_much_content_is_refused(tmp_path: Path) -
 def test_a_message_longer_than_sagemaker_shows_is_cut_on_a_character(tmp_path: Path) -> None:
     assert run(cifar_archive(), tmp_path / "out", "--classes", "é" * 3000 + ",bicycle") == 1
     assert len((tmp_path / "ml" / "message").read_bytes()) <= 1024
+
+
+def review(folder: Path, name: str, label: str, image: np.ndarray | bytes | None, at: str) -> None:
+    """What `scones review label` keeps."""
+    (folder / name).mkdir(parents=True)
+    document = {"label": label, "at": at, "image": None if image is None else f"reviews/{name}/image.png"}
+    (folder / name / "label.json").write_text(json.dumps(document))
+    if isinstance(image, bytes):
+        (folder / name / "image.png").write_bytes(image)
+    elif image is not None:
+        Image.fromarray(image).save(folder / name / "image.png")
+
+
+def test_reviewed_images_join_the_training_images_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(cifar_archive(), tmp_path / "plain") == 0
+    before = contents(tmp_path / "plain")
+    tests, _ = load_split(tmp_path / "plain", "test")
+    new = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    early, late = "2026-11-20T10:00:00+00:00", "2026-11-21T10:00:00+00:00"
+    reviews = tmp_path / "reviews"
+    review(reviews, "new", "motorcycle", new, early)
+    review(reviews, "test-image", "bicycle", tests[0], early)
+    review(reviews, "again", "motorcycle", new, early)
+    review(reviews, "other", "tank", new, early)
+    review(reviews, "none", "none", new, early)
+    review(reviews, "gone", "bicycle", None, early)
+    review(reviews, "damaged", "bicycle", b"no picture", early)
+    review(reviews, "late", "bicycle", 255 - new, late)
+    more = ("--reviewed", str(reviews), "--reviewed-until", "2026-11-20T12:00:00Z")
+    assert run(cifar_archive(), tmp_path / "more", *more) == 0
+    manifest = read_manifest(tmp_path / "more")
+    assert manifest["checks"]["reviews"] == {
+        "added": 1,
+        "in the dataset already": 2,
+        "of none of the classes": 2,
+        "that cannot be read": 1,
+        "without a copy of the image": 1,
+    }
+    after = contents(tmp_path / "more")
+    added = {name for name in after if name not in before}
+    assert len(added) == 1 and added.pop().startswith("train/motorcycle_")
+    assert {n: d for n, d in after.items() if n.startswith(("test", "validation"))} == {
+        n: d for n, d in before.items() if n.startswith(("test", "validation"))
+    }
+    images, labels = load_split(tmp_path / "more", "train")
+    (at,) = [i for i, image in enumerate(images) if np.array_equal(image, new)]
+    assert labels[at] == 1
+    assert 'reviewed images: {"added": 1' in capsys.readouterr().out
+
+
+def test_a_review_that_is_none_and_a_time_that_is_none_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "reviews" / "odd").mkdir(parents=True)
+    (tmp_path / "reviews" / "odd" / "label.json").write_text("{}")
+    where = ("--reviewed", str(tmp_path / "reviews"), "--reviewed-until")
+    output = tmp_path / "dataset"
+    assert_fails(
+        capsys, output, cifar_archive(), "is not what `scones review label` writes", *where, "2026-11-20T12:00Z"
+    )
+    assert_fails(capsys, output, cifar_archive(), "expected a time such as", *where, "tomorrow")
+    assert_fails(capsys, output, cifar_archive(), "expected a time with its zone", *where, "2026-11-20T12:00")
