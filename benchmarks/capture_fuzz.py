@@ -37,7 +37,8 @@ PIECES = [
     b"\xef\xbb\xbf",
 ]  # fmt: skip
 
-Truth = tuple[str, str | None, int, tuple[float, ...]]
+Truth = tuple[str, str | None, int, tuple[float, ...], str | None]
+PACKAGE = "arn:aws:sagemaker:eu-west-1:1:model-package/a/1"
 
 
 def main() -> None:
@@ -108,7 +109,14 @@ def fast(offset: int, number: int, good: dict[int, Any], bad: dict[int, Any]) ->
     row = good.get(offset)
     if row is None:
         return ("missing",)
-    return "read", row["event_id"], row["inference_id"], microseconds(row["time"]), tuple(row["probabilities"])
+    return (
+        "read",
+        row["event_id"],
+        row["inference_id"],
+        microseconds(row["time"]),
+        tuple(row["probabilities"]),
+        row["model_version"],
+    )
 
 
 def reference(line: bytes) -> tuple[Any, ...]:
@@ -117,7 +125,14 @@ def reference(line: bytes) -> tuple[Any, ...]:
         time, prediction = parse_line(line, CLASSES)
     except MalformedLineError as error:
         return "malformed", error.kind
-    return "read", prediction.event_id, prediction.inference_id, microseconds(time), prediction.probabilities
+    return (
+        "read",
+        prediction.event_id,
+        prediction.inference_id,
+        microseconds(time),
+        prediction.probabilities,
+        prediction.model_version,
+    )
 
 
 def layout(chance: random.Random) -> dict[str, Any]:
@@ -129,7 +144,7 @@ def layout(chance: random.Random) -> dict[str, Any]:
         "inference_id": chance.random() < 0.6,
         "input": chance.random() < 0.8,
         "image_bytes": chance.choice([300, 700, 2_000]),
-        "attributes": chance.random() < 0.1,
+        "attributes": chance.random() < 0.3,
         "fraction": chance.choice(["", "", "", ".250", ".123456", ".123456789"]),
         "hour": chance.choice([None, chance.randrange(1, 4_000_000_000)]),  # of all lines, as in an hour's file
         "separators": chance.choice([(",", ":"), (",", ":"), (",", ":"), (", ", ": ")]),
@@ -154,14 +169,16 @@ def usual_line(form: dict[str, Any], chance: random.Random) -> tuple[bytes, Trut
     time = f"20{hour % 90 + 10}-{hour % 12 + 1:02d}-{text}{form['fraction']}Z"
     metadata: dict[str, Any] = {"eventId": str(uuid.UUID(int=chance.getrandbits(128)))}
     if form["attributes"]:
-        metadata["customAttributes"] = ["model_package_arn=arn:aws:sagemaker:eu-west-1:1:model-package/a/1"]
+        metadata["customAttributes"] = [f"model_package_arn={PACKAGE}"]
     if form["inference_id"]:
         metadata["inferenceId"] = f"execution-{chance.randrange(10, 99)}"
     metadata["inferenceTime"] = time
     document: dict[str, Any] = {"captureData": capture, "eventMetadata": metadata, "eventVersion": "0"}
     if form["order"]:
         document = dict(reversed(document.items()))
-    truth = (metadata["eventId"], metadata.get("inferenceId"), microseconds(datetime.fromisoformat(time)), values)
+    version = "3" if form["answer"] == "verbose" else PACKAGE if form["attributes"] else None
+    at = microseconds(datetime.fromisoformat(time))
+    truth = (metadata["eventId"], metadata.get("inferenceId"), at, values, version)
     return json.dumps(document, separators=form["separators"]).encode(), truth
 
 

@@ -3,9 +3,10 @@
 Runs in the monitoring container. Values in, values out.
 
 A layout is learned from a line that was decoded in full: every byte of it but the image, the answer, the two ids and
-the time. Another line has this layout when those bytes are the same at the same places and none of what differs holds
-a quote, a backslash, a control character or anything but ASCII: then it is the same JSON with other text in the same
-strings, and means the same. That holds for any line that passes, whoever wrote it.
+the time; so custom attributes, which name the model, are part of it. Another line has this layout when those bytes are
+the same at the same places and none of what differs holds a quote, a backslash, a control character or anything but
+ASCII: then it is the same JSON with other text in the same strings, and means the same. That holds for any line that
+passes, whoever wrote it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Fields:
     event_id: str
     inference_id: str | None
     time: str
+    version: str | None
+    """Of the model, as the custom attributes name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Layout:
     end: Bytes
     places: list[slice]
     """Where eventId, time and, if one was sent, inferenceId stand in ``end``."""
+    version: str | None
     class_count: int
 
     def match(self, buffer: bytearray, lines: Lines) -> Matched:
@@ -113,6 +117,7 @@ def learn(line: bytes, opened: int, closed: int, fields: Fields, class_count: in
         middle=np.frombuffer(middle, np.uint8),
         end=np.frombuffer(end, np.uint8),
         places=found,
+        version=fields.version,
         class_count=class_count,
     )
 

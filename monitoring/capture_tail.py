@@ -107,7 +107,7 @@ class Parser:
             matched = self.layout.match(buffer, lines)
             times = times_of_characters(matched.times)
             sure = _sure(matched.probabilities, times)
-            columns.add(_matched_part(lines, matched, times, sure))
+            columns.add(_matched_part(lines, matched, self.layout.version, times, sure))
             doubtful += [lines.place(at) for at in matched.at[~sure].tolist()]
             rest = np.delete(rest, matched.at)
             if 2 * len(rest) > len(lines.ends):  # the next buffer will look like this one
@@ -185,16 +185,12 @@ def _learn(buffer: bytearray, lines: Lines, at: int, classes: Classes) -> Layout
     try:
         line, opened, closed = _cut_and_decode(buffer, start, end)
         output, metadata = line.captureData.endpointOutput, line.eventMetadata
-        if (
-            not opened
-            or not lines.printable(buffer, np.array([at])).all()
-            or metadata.customAttributes
-            or not metadata.eventId
-        ):
+        if not opened or not lines.printable(buffer, np.array([at])).all() or not metadata.eventId:
             return None
         if metadata.inferenceId == "" or _answer_reader(output.encoding, output.observedContentType) is not None:
             return None
-        fields = Fields(output.data, metadata.eventId, metadata.inferenceId, metadata.inferenceTime)
+        version = package_version(metadata.customAttributes)
+        fields = Fields(output.data, metadata.eventId, metadata.inferenceId, metadata.inferenceTime, version)
         return learn(bytes(buffer[start:end]), opened - start, closed - start, fields, classes.count)
     except (msgspec.MsgspecError, _DoubtError, ValueError):
         return None
@@ -208,12 +204,12 @@ def _sure(values: Floats, times: Integers) -> Flags:
     return sure
 
 
-def _matched_part(lines: Lines, matched: Matched, times: Integers, sure: Flags) -> Part:
+def _matched_part(lines: Lines, matched: Matched, version: str | None, times: Integers, sure: Flags) -> Part:
     inference_ids: Texts = [None] * len(matched.at) if matched.inference_ids is None else matched.inference_ids
     part = Part(
         matched.event_ids,
         inference_ids,
-        None,
+        version,
         lines.files(matched.at),
         lines.offsets(matched.at),
         times,

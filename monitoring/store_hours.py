@@ -167,7 +167,9 @@ def _with_own_files(rows: pa.Table) -> pa.Table:
     at = rows.schema.get_field_index("file")
     files = rows.column(at).combine_chunks()
     files = files.chunk(0) if isinstance(files, pa.ChunkedArray) else files
-    used, codes = np.unique(store_arrays.values(files.indices, np.int32), return_inverse=True)
+    given = store_arrays.values(files.indices, np.int32)
+    present = np.bincount(given, minlength=len(files.dictionary)) > 0
+    used, codes = np.flatnonzero(present), (np.cumsum(present) - 1)[given]
     names = [files.dictionary[each].as_py() for each in used.tolist()]
     return rows.set_column(at, rows.schema.field(at), store_arrays.dictionary(codes.astype(np.int32), names))
 
