@@ -101,7 +101,7 @@ def update(
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    # Forked, since a fresh interpreter takes as long to start as 100,000 records take to read.
+    # Forked, since a fresh interpreter takes as long to start as 50,000 records take to read.
     with ProcessPoolExecutor(len(tasks) - 1, multiprocessing.get_context("fork")) as pool:
         others = [pool.submit(ingest, task) for task in tasks[1:]]
         updates = [ingest(tasks[0]), *(other.result() for other in others)]
