@@ -51,13 +51,8 @@ class Transitions:
     """Of a batch, beside one for each child."""
 
 
-def facts(template: Mapping[str, Any], given: Mapping[str, str] | None = None) -> Facts:
-    """Read from a parsed template; parameters are ``given`` or have defaults."""
-    values = {name: p["Default"] for name, p in template["Parameters"].items() if "Default" in p} | dict(given or {})
-
-    def value(found: Any) -> Any:
-        return values.get(found["Ref"], "") if isinstance(found, Mapping) and "Ref" in found else found
-
+def facts(template: Mapping[str, Any], schedule: Mapping[str, str]) -> Facts:
+    """Read from a parsed template; ``schedule`` has its parameters about the reports' schedule."""
     resources: Mapping[str, Mapping[str, Any]] = template["Resources"]
 
     def of(kind: str) -> list[Mapping[str, Any]]:
@@ -70,11 +65,14 @@ def facts(template: Mapping[str, Any], given: Mapping[str, str] | None = None) -
     }
     scheduled: dict[str, float] = {}
     pipelines = 0.0
-    for schedule in of("AWS::Scheduler::Schedule"):
-        if value(schedule.get("State")) == "DISABLED":
-            continue
-        calls = calls_per_month(value(schedule["ScheduleExpression"]))
-        called = schedule["Target"]["Arn"]
+    for found in of("AWS::Scheduler::Schedule"):
+        expression = found["ScheduleExpression"]
+        if isinstance(expression, Mapping):
+            if schedule["MonitoringState"] == "DISABLED":
+                continue
+            expression = schedule[expression["Ref"]]
+        calls = calls_per_month(expression)
+        called = found["Target"]["Arn"]
         function = called.get("Fn::GetAtt", [""])[0] if isinstance(called, Mapping) else ""
         if function in handlers:
             scheduled[handlers[function]] = scheduled.get(handlers[function], 0.0) + calls

@@ -84,7 +84,9 @@ def _of_the_stack(connection: Connection) -> dict[str, Any]:
     """What the last deployment set."""
     (stack,) = connection.client("cloudformation").describe_stacks(StackName=connection.names.stack)["Stacks"]
     given = {p["ParameterKey"]: p["ParameterValue"] for p in stack["Parameters"]}
-    return {"ScheduleExpression": given["MonitoringExpression"], "State": given["MonitoringState"]}
+    # A removal that was not finished has switched off whatever starts something.
+    on = given["Triggers"] == given["MonitoringState"] == "ENABLED"
+    return {"ScheduleExpression": given["MonitoringExpression"], "State": "ENABLED" if on else "DISABLED"}
 
 
 def _decides(found: dict[str, Any]) -> dict[str, Any]:

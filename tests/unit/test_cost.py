@@ -20,6 +20,7 @@ from scones.cost import Case, Item, endpoint_hours, estimate, instance_count
 from scones.cost_assumptions import Assumptions
 from scones.cost_facts import Facts, Transitions, calls_per_month, facts, transitions
 from scones.cost_prices import CostError, Prices
+from scones.monitoring_settings import template_schedule
 from scones.settings import STAGES_DIR, EndpointSettings, PipelineSettings, Settings
 
 PRICES = Prices.load()
@@ -167,12 +168,15 @@ def test_every_price_says_where_it_is_from() -> None:
 
 
 def test_the_facts_are_those_of_the_template(template: dict[str, Any]) -> None:
-    found = facts(template)
+    found = facts(template, template_schedule("1h"))
     assert set(found.memory_mb) >= {"serialize_image", "classify_image", "filter_inferences", "classify_batch"}
     assert all(memory >= 128 for memory in found.memory_mb.values())
     assert found.alarm_metrics >= found.types["AWS::CloudWatch::Alarm"]
     assert found.custom_metrics >= 2
     assert found.scheduled["delete_idle_endpoint"] == 2920  # every quarter of an hour
+    assert found.scheduled["start_monitoring"] == found.scheduled_pipelines == 730
+    assert facts(template, template_schedule("6h")).scheduled_pipelines == pytest.approx(730 / 6)
+    assert facts(template, template_schedule("off")).scheduled_pipelines == 0
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -186,7 +190,9 @@ def test_every_stage_has_an_estimate(stage: str, template: dict[str, Any]) -> No
         settings.built_in.transform_instance_type,
     ):
         assert PRICES.hour(instance_type) > 0
-    found = estimate(replace(case(), settings=settings, facts=facts(template)))
+    found = estimate(
+        replace(case(), settings=settings, facts=facts(template, template_schedule(settings.monitoring.every)))
+    )
     assert found.total() > 0
 
 

@@ -86,7 +86,7 @@ def test_a_role_touches_the_stage_of_its_tag_only(template: dict[str, Any]) -> N
 
 def test_roles_are_passed_to_named_services_only(template: dict[str, Any]) -> None:
     passing = [statement for _, statement in statements(template) if "iam:PassRole" in as_list(statement["Action"])]
-    assert len(passing) == 4
+    assert len(passing) == 5
     assert all("iam:PassedToService" in statement["Condition"]["StringEquals"] for statement in passing)
 
 

@@ -22,7 +22,7 @@ from scones.settings import Settings
 
 ROLE = "arn:aws:iam::123456789012:role/schedule"
 TARGET = {"Arn": "arn:aws:lambda:us-east-1:123456789012:function:start", "RoleArn": ROLE, "Input": "{}"}
-PARAMETERS = {"MonitoringExpression": {"Type": "String"}, "MonitoringState": {"Type": "String"}}
+GIVEN = {"MonitoringExpression": "rate(1 hour)", "MonitoringState": "ENABLED", "Triggers": "ENABLED"}
 
 
 @pytest.fixture
@@ -39,11 +39,10 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Any:
             AlarmName=names.missing_reports_alarm, ComparisonOperator="LessThanThreshold", EvaluationPeriods=1
         )
         resources = {"Topic": {"Type": "AWS::SNS::Topic"}}
-        given = {"MonitoringExpression": "rate(1 hour)", "MonitoringState": "ENABLED"}
         found.client("cloudformation").create_stack(
             StackName=names.stack,
-            TemplateBody=json.dumps({"Parameters": PARAMETERS, "Resources": resources}),
-            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()],
+            TemplateBody=json.dumps({"Parameters": {key: {"Type": "String"} for key in GIVEN}, "Resources": resources}),
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in GIVEN.items()],
         )
         found.client("scheduler").create_schedule(
             Name=names.monitoring_schedule,
@@ -93,6 +92,18 @@ def test_a_deployment_that_leaves_the_schedule_alone_says_nothing(connection: An
     with schedule.kept(connection, said.append):
         pass
     assert (schedule.current(connection).every, said) == ("6h", [])
+
+
+def test_a_deployment_after_a_removal_that_was_not_finished_switches_the_schedule_on(connection: Any) -> None:
+    parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in (GIVEN | {"Triggers": "DISABLED"}).items()]
+    connection.client("cloudformation").update_stack(
+        StackName=connection.names.stack, UsePreviousTemplate=True, Parameters=parameters
+    )
+    schedule.change(connection, "off")  # as the removal did
+    said: list[str] = []
+    with schedule.kept(connection, said.append):
+        deploys(connection, "rate(1 hour)")
+    assert (schedule.current(connection).every, said) == ("1h", [])
 
 
 def test_the_first_deployment_has_nothing_to_keep(connection: Any) -> None:

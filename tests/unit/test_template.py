@@ -146,6 +146,8 @@ def test_whatever_starts_something_by_itself_can_be_stopped_at_once(template: di
     """`scones destroy` does so first: what a rule or a schedule starts would make again what was just removed."""
     starting = {"AWS::Events::Rule", "AWS::Scheduler::Schedule"}
     found = {n: r["Properties"].get("State") for n, r in template["Resources"].items() if r["Type"] in starting}
+    reports = found.pop("MonitoringSchedule")
+    assert reports == {"Fn::If": ["ReportsOnSchedule", {"Ref": "Triggers"}, "DISABLED"]}
     assert found and set(map(str, found.values())) == {"{'Ref': 'Triggers'}"}, found
 
 
