@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := imaging inference_workflow infrastructure lambdas local_account monitoring pipelines processing scones serving training
 
-.PHONY: run test check build clean help
+.PHONY: run test check build scan clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -25,6 +25,13 @@ check: $(STAMP) ## format, lint, types, import rules
 
 build: $(STAMP) ## the artefacts that go to AWS, into build/artifacts
 	@$(BIN)/scones build
+
+scan: build build/checkov/bin/checkov ## what checkov finds in the stack's template; it is a large tool, with a .venv of its own
+	@build/checkov/bin/checkov --framework cloudformation --compact --quiet --skip-download -f build/artifacts/stack.yaml
+
+build/checkov/bin/checkov:
+	@$(PYTHON) -m venv build/checkov
+	@build/checkov/bin/pip install --quiet --disable-pip-version-check checkov==3.3.30
 
 clean: ## remove everything that was built; data and the stand-in account's state stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage $(VENV)
