@@ -116,7 +116,9 @@ def test_every_number_is_the_one_computed_by_hand(traffic: Path) -> None:
         "outside_window": 1,
         "files": 3,
         "misplaced": 0,
-        "smoke_tests": 0, "shadow": 0, "other_versions": 0,
+        "smoke_tests": 0,
+        "shadow": 0,
+        "other_versions": 0,
     }
     assert (report["first"], report["last"]) == ("2026-03-01T10:00:00Z", "2026-03-01T12:30:00Z")
     assert (report["below_threshold"], report["share_below_threshold"]) == (3, 0.5)
