@@ -45,7 +45,7 @@ class MovedTime:
     ``move`` moves it by some seconds and answers what it says then; ``at_rest`` waits, and is told that time.
     """
 
-    step = timedelta(minutes=15)
+    step = timedelta(minutes=30)
 
     def __init__(self, move: Callable[[float], datetime], at_rest: Callable[[datetime], None]) -> None:
         self._move, self._at_rest = move, at_rest
