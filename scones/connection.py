@@ -36,12 +36,12 @@ class Connection:
     def now(self) -> datetime:
         """The account's time, which is this machine's but for a stand-in account with a clock of its own.
 
-        The header `Date` tells whole seconds, and comes late: a difference of minutes is none.
+        The header `Date` tells whole seconds that have begun, and comes late: a difference of minutes is none.
         """
         here = datetime.now(UTC)
         headers = self.client("sts").get_caller_identity()["ResponseMetadata"]["HTTPHeaders"]
         told = parsedate_to_datetime(headers["date"])
-        return here if abs(told - here) < _SAME_TIME else told + timedelta(seconds=1)
+        return here if abs(told - here) < _SAME_TIME else told
 
     def client(self, service: str) -> Any:
         """The stage's boto3 client of a service, made once."""

@@ -68,7 +68,7 @@ def history(connection: Connection) -> list[Item]:
 
 def order(connection: Connection, action: str, version: int, left: int, reason: str) -> str:
     """Write an order and have it carried out; the time by which its record is found."""
-    at = text_of(datetime.now(UTC))
+    at = text_of(connection.now())
     item = {
         "kind": "order",
         "key": ENDPOINT,

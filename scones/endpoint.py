@@ -6,7 +6,7 @@ Runs on a laptop or in CodeBuild.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -112,7 +112,7 @@ def idle_deletion(connection: Connection) -> datetime | None:
     hours = connection.settings.endpoint.idle_hours
     if not hours:
         return None
-    now = datetime.now(UTC)
+    now = connection.now()
     found = connection.client("sagemaker").describe_endpoint(EndpointName=connection.names.endpoint)
     answer = connection.client("cloudwatch").get_metric_statistics(
         Namespace="AWS/SageMaker",

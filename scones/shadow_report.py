@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from statistics import mean
 from typing import Any
 
@@ -102,6 +102,7 @@ def _probabilities(output: dict[str, str]) -> list[float] | None:
 
 
 def _latency(connection: Connection, variant: str, start: datetime) -> dict[str, float | None]:
+    now = connection.now()
     answer = connection.client("cloudwatch").get_metric_statistics(
         Namespace="AWS/SageMaker",
         MetricName="ModelLatency",
@@ -111,8 +112,8 @@ def _latency(connection: Connection, variant: str, start: datetime) -> dict[str,
         ],
         # CloudWatch's points begin at full minutes.
         StartTime=start.replace(second=0, microsecond=0),
-        EndTime=datetime.now(UTC) + timedelta(minutes=1),
-        Period=_period_s(datetime.now(UTC) - start),
+        EndTime=now + timedelta(minutes=1),
+        Period=_period_s(now - start),
         Statistics=["Sum", "SampleCount"],
     )
     count = sum(point["SampleCount"] for point in answer["Datapoints"])

@@ -12,15 +12,14 @@ import io
 import itertools
 import math
 import random
-import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from PIL import Image, UnidentifiedImageError
@@ -31,6 +30,7 @@ from scones.corruptions import CORRUPTIONS, new_vehicle
 from scones.endpoint import live
 from scones.errors import SconesError
 from scones.executions import Image as StoredImage
+from scones.pace import Pace
 
 UNKNOWN = "unknown"
 DRAWN = "drawn"
@@ -91,59 +91,6 @@ class Sent:
             "true_labels": dict(sorted(self.true_labels.items())),
             "corrupted": dict(sorted(self.corrupted.items())),
         }
-
-
-class Pace(Protocol):
-    """How time passes: `step` at once, then all wait until its end."""
-
-    step: timedelta
-
-    def now(self) -> datetime: ...
-
-    def pass_until(self, moment: datetime) -> None: ...
-
-
-class RealTime:
-    """An hour takes an hour."""
-
-    step = timedelta(minutes=1)
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def pass_until(self, moment: datetime) -> None:
-        time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
-
-
-class MovedTime:
-    """Moves the account's clock to the end of each step; time stands still while a monitoring report is written.
-
-    ``move`` moves it by some seconds and answers what it says then; ``at_rest`` waits.
-    """
-
-    step = timedelta(minutes=15)
-
-    def __init__(self, move: Callable[[float], datetime], at_rest: Callable[[], None]) -> None:
-        self._move, self._at_rest = move, at_rest
-
-    def now(self) -> datetime:
-        return self._move(0.0)
-
-    def pass_until(self, moment: datetime) -> None:
-        self._move(max(0.0, (moment - self.now()).total_seconds()))
-        self._at_rest()
-
-
-def await_reports(connection: Connection) -> None:
-    """Wait until no execution of the monitoring pipeline runs."""
-    sagemaker = connection.client("sagemaker")
-    while any(
-        each["PipelineExecutionStatus"] == "Executing"
-        for each in sagemaker.list_pipeline_executions(
-            PipelineName=connection.names.monitoring_pipeline, SortOrder="Descending", MaxResults=10
-        )["PipelineExecutionSummaries"]
-    ):
-        time.sleep(connection.settings.poll_interval_s)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from scones.commands.account import state_dir
 from scones.connection import Connection, connect_deployed
 from scones.durations import duration
 from scones.errors import SconesError
+from scones.pace import MovedTime, Pace, RealTime, await_reports
 
 INTERRUPTED = 130  # as the shell has it: 128 + SIGINT
 
@@ -70,7 +71,7 @@ def simulate(  # noqa: PLR0917 - typer reads options from the signature
     )
     connection = connect_deployed(stage)
     traffic, pace = simulation.load(connection, plan), _pace(connection)
-    how = "in real time" if isinstance(pace, simulation.RealTime) else "in the account's time, which is moved"
+    how = "in real time" if isinstance(pace, RealTime) else "in the account's time, which is moved"
     screen.say(f"{plan.per_hour:g} images an hour for {length}, {how}; Ctrl-C ends it")
     sent = None
     interrupted = False
@@ -146,13 +147,13 @@ def _shares(given: list[str], option: str, otherwise: float | None = None) -> Ma
     return shares
 
 
-def _pace(connection: Connection) -> simulation.Pace:
+def _pace(connection: Connection) -> Pace:
     running = control.status(state_dir()) if connection.settings.endpoint_url else None
     if running is None or running.endpoint_url != connection.settings.endpoint_url or not running.clock["movable"]:
-        return simulation.RealTime()
+        return RealTime()
 
     def move(seconds: float) -> datetime:
         told = control.advance_clock_at(running.port, seconds)["clock"]["now"]
         return datetime.fromisoformat(told).astimezone(UTC)
 
-    return simulation.MovedTime(move, lambda: simulation.await_reports(connection))
+    return MovedTime(move, lambda now: await_reports(connection, now))

@@ -75,7 +75,7 @@ def test_who_has_to_know_is_told(shop: Shop) -> None:
     cloudwatch = shop.account.client("cloudwatch")
     alarms = cloudwatch.describe_alarms(AlarmNamePrefix=PREFIX)["MetricAlarms"]
     assert {alarm["AlarmName"].removeprefix(f"{PREFIX}-") for alarm in alarms} >= ALARMS
-    assert {tuple(alarm["AlarmActions"]) for alarm in alarms} == {(topic,)}
+    assert {tuple(alarm["AlarmActions"] or alarm["InsufficientDataActions"]) for alarm in alarms} == {(topic,)}
     body = json.loads(cloudwatch.get_dashboard(DashboardName=PREFIX)["DashboardBody"])
     titles = [widget["properties"]["title"] for widget in body["widgets"]]
     assert {"Traffic", "Errors", "Confidence", "Review queue", "Alarms"} <= set(titles)
