@@ -8,7 +8,9 @@ PACKAGES = [
     "inference_workflow",
     "infrastructure",
     "lambdas",
+    "lambdas.deployment",
     "lambdas.inference",
+    "lambdas.monitoring",
     "local_account",
     "local_account.sagemaker",
     "monitoring",
@@ -29,8 +31,12 @@ setup(
     packages=PACKAGES,
     package_data={
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
-        "monitoring": ["report.html"],
-        "processing": ["evaluation.html"],
+        "lambdas": ["image_layer.txt"],
+        "monitoring": ["index.html", "report.html", "requirements.txt"],
+        "processing": ["evaluation.html", "requirements.txt"],
+        "scones": ["commit.txt", "prices.toml"],
+        "serving": ["requirements.txt"],
+        "training": ["requirements.txt"],
     },
     install_requires=[
         "boto3>=1.43,<2",  # AWS

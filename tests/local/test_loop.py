@@ -139,7 +139,14 @@ def test_what_was_captured_is_what_was_reported(demo: dict[str, Any]) -> None:
     assert "<html" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     plots = sorted(p.name for p in Path(demo["report"]).parent.glob("*.png"))
-    assert plots == ["class_distribution.png", "confidence_histogram.png", "confidence_over_time.png"]
+    assert plots == [
+        "class_distribution.png",
+        "confidence_histogram.png",
+        "confidence_over_time.png",
+        "coverage.png",
+        "drift_evidence.png",
+        "latency.png",
+    ]
 
 
 def test_the_endpoint_serves_exactly_the_approved_version(shop: Shop, demo: dict[str, Any]) -> None:
