@@ -43,7 +43,7 @@ def window(since: str, until: str | None = None, now: datetime | None = None) ->
 def check(*texts: str | None) -> None:
     """SconesError unless `window` takes them."""
     for text in texts:
-        if text:
+        if text is not None:
             _time(text, datetime.now(UTC))
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Life:
     home: Path
     port: int
     archive: Path
+    _clients: dict[str, Any] = field(default_factory=dict)
 
     def scones(self, *arguments: str) -> str:
         answer = subprocess.run(
@@ -48,9 +49,13 @@ class Life:
         return answer.stdout
 
     def client(self, service: str) -> Any:
-        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
-        config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
-        return session.client(service, endpoint_url=f"http://127.0.0.1:{self.port}", config=config)
+        """Made once: making one takes longer than most calls."""
+        if service not in self._clients:
+            session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
+            config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
+            url = f"http://127.0.0.1:{self.port}"
+            self._clients[service] = session.client(service, endpoint_url=url, config=config)
+        return self._clients[service]
 
     def begin(self, every: str) -> None:
         """An account, a stage, a model that serves, and a report every so often."""
@@ -112,10 +117,12 @@ class Life:
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < deadline, f"no {what}: {self.alarms()} {self.trainings()} {self.reports()[:3]}"
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def end(self) -> None:
         self.scones("account", "stop")
+        for client in self._clients.values():
+            client.close()
 
     def _environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "SCONES_"))}
