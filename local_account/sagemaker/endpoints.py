@@ -200,9 +200,7 @@ class Endpoints:
                 self._changes.remove(endpoint)
             elif status != "Failed":
                 endpoint["EndpointStatus"] = "Creating" if status == "Creating" else "Updating"
-                pending = endpoint.get("_pending", {}).get("source", {})
-                for variant in [*endpoint["_source"]["variants"], *pending.get("variants", [])]:
-                    variant.pop("_status", None)  # no instance is there yet
+                _forget_instances(endpoint)
                 self._changes.run(endpoint, self._changes.resume)
 
     def _settled(self, name: str, *, deleting: bool = False) -> Resource:
@@ -234,3 +232,11 @@ def _check_quota(variants: list[Resource]) -> None:
             f"process of this machine), a request delta of {wanted} Instances exceeds it.",
             "ResourceLimitExceeded",
         )
+
+
+def _forget_instances(endpoint: Resource) -> None:
+    """Nothing of what an earlier run of the account started is there any more."""
+    for variant in endpoint["_source"]["variants"]:
+        variant.pop("_status", None)
+    for shown in ("status", "counts"):
+        endpoint.get("_pending", {}).pop(shown, None)

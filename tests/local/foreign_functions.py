@@ -92,11 +92,11 @@ class Workshop:
         assert execution["status"] == "SUCCEEDED", execution
         return json.loads(execution["output"])
 
-    def log_of(self, group: str, text: str, timeout_s: float = 5.0) -> list[str]:
-        """The messages of a log group, once one of them holds ``text``."""
+    def log_of(self, group: str, text: str, timeout_s: float = 60.0, times: int = 1) -> list[str]:
+        """The messages of a log group, once as many of them hold ``text``."""
         deadline = time.monotonic() + timeout_s
         messages: list[str] = []
-        while time.monotonic() < deadline and not any(text in message for message in messages):
+        while time.monotonic() < deadline and sum(text in message for message in messages) < times:
             time.sleep(0.05)
             try:
                 events = self.account.client("logs").filter_log_events(logGroupName=group)["events"]

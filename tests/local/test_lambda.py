@@ -129,7 +129,8 @@ def test_the_layer_of_powertools_holds_it_and_its_metrics_reach_cloudwatch(shop:
     _, answer = shop.invoke(name, {"values": [2, 3.5]}, LogType="Tail")
     assert "FunctionError" not in answer, base64.b64decode(answer["LogResult"]).decode()
     shop.invoke(name, {"values": [4]})
-    logged = [json.loads(line) for line in shop.log_of(f"/aws/lambda/{name}", "counted") if '"counted"' in line]
+    lines = shop.log_of(f"/aws/lambda/{name}", '"counted"', times=2)
+    logged = [json.loads(line) for line in lines if '"counted"' in line]
     assert [line["till"] for line in logged] == [name, name]
     assert metric_sum(shop, "Takings", {"service": "till"}, namespace="Shop") == 9.5
     configuration = shop.account.client("lambda").get_function_configuration(FunctionName=name)

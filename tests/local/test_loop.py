@@ -39,7 +39,7 @@ class Shop:
     port: int
     archive: Path
 
-    def scones(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+    def scones(self, *arguments: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments),
             env=self.environment(),
@@ -402,7 +402,7 @@ def test_an_interruption_while_the_account_starts_leaves_no_server(
     try:
         wait_until(lambda: any("local_account" in line for line in processes_of(shop)))
         demo.send_signal(number)
-        _, said = demo.communicate(timeout=60)
+        _, said = demo.communicate(timeout=300)
     finally:
         demo.kill()
         demo.wait()

@@ -13,7 +13,7 @@ import pytest
 
 from local_account import control
 from tests.local.conftest import start_account
-from tests.local.deployment_stage import BUCKET, PATIENCE_S, PREFIX, Stage
+from tests.local.deployment_stage import BUCKET, ENDPOINT, PATIENCE_S, PREFIX, Stage
 from tests.local.queues import Queue
 from tests.local.workflow_stage import Photos, deploy
 
@@ -67,6 +67,23 @@ class Monitored:
             assert time.monotonic() < deadline, (words, self.messages)
             self.messages += [json.loads(m["Body"])["Message"] for m in self.heard.take(timeout_s=5)]
 
+    def requests(self) -> float:
+        """What CloudWatch counted so far."""
+        now = datetime.now(UTC)
+        answer = self.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName="Invocations",
+            Dimensions=[
+                {"Name": "EndpointName", "Value": ENDPOINT},
+                {"Name": "VariantName", "Value": "AllTraffic"},
+            ],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(hours=1),
+            Period=3600,
+            Statistics=["Sum"],
+        )
+        return float(sum(point["Sum"] for point in answer["Datapoints"]))
+
     def alarm(self, family: str, *, state: str = "ALARM") -> None:
         self.client("cloudwatch").set_alarm_state(
             AlarmName=f"{PREFIX}-drift-{family}", StateValue=state, StateReason="a test"
@@ -95,7 +112,9 @@ def monitored(tmp_path_factory: pytest.TempPathFactory, photos: Photos) -> Itera
         stage.until_outcome(package, "deployed")
         for _ in range(ASKED):
             stage.ask()
-        yield Monitored(stage, heard)
+        made = Monitored(stage, heard)
+        stage.until(lambda: made.requests() >= ASKED, "CloudWatch counts the requests")
+        yield made
     finally:
         running.stop()
 
