@@ -5,17 +5,20 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := imaging inference_workflow infrastructure lambdas local_account monitoring pipelines processing scones serving training
 
-.PHONY: run test check build scan clean help
+.PHONY: run test test-all check build scan clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## the whole loop on a fresh stand-in account, with real images
 	@$(BIN)/scones demo $(ARGS)
 
 test: $(STAMP) ## unit tests, then the loop on real images in a stand-in account
-	@$(BIN)/python -m pytest -q $(or $(ARGS),-n 2 --dist loadfile tests/unit tests/local)
+	@$(BIN)/python -m pytest -q $(or $(ARGS),-n 2 --dist loadfile -m "not slow" tests/unit tests/local)
+
+test-all: $(STAMP) ## the same, and the tests that take long
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/local
 
 check: $(STAMP) ## format, lint, types, import rules
 	@$(BIN)/ruff format --check --quiet .

@@ -210,6 +210,7 @@ def test_low_confidence_is_an_error_with_its_name_and_figures(shop: Shop, demo: 
     assert errors.count(LOW_CONFIDENCE) >= len(low)
 
 
+@pytest.mark.slow
 def test_a_second_demo_goes_on_with_what_the_first_one_left(shop: Shop, demo: dict[str, Any], tmp_path: Path) -> None:
     before = shop.versions()
     target = tmp_path / "summary.json"
@@ -294,6 +295,7 @@ def test_a_third_class_goes_through_the_loop_and_into_the_report(
     assert report["counts"]["malformed"] == 0
 
 
+@pytest.mark.slow
 def test_the_built_in_algorithms_pipeline_registers_a_model_that_its_own_image_serves(
     shop: Shop, demo: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -414,6 +416,7 @@ def test_an_interruption_while_the_account_starts_leaves_no_server(
     shop.succeeds("account", "stop")
 
 
+@pytest.mark.slow
 def test_a_second_demo_in_the_same_home_leaves_the_first_alone(tmp_path: Path, real_archive: Path) -> None:
     shop = new_shop(tmp_path, real_archive)
     demo = subprocess.Popen(
@@ -429,6 +432,7 @@ def test_a_second_demo_in_the_same_home_leaves_the_first_alone(tmp_path: Path, r
         demo.wait(60)
 
 
+@pytest.mark.slow
 def test_a_demo_that_fails_stops_the_account_when_asked_to(tmp_path: Path, real_archive: Path) -> None:
     shop = new_shop(tmp_path, real_archive)
     line = shop.fails("demo", "--stop", "-p", "Bogus=1")

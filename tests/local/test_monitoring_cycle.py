@@ -74,6 +74,7 @@ def test_the_approved_version_is_deployed_and_the_alarms_clear(life: Life, degra
     assert len(life.trainings()) == 1
 
 
+@pytest.mark.slow
 def test_a_new_kind_of_vehicle_looks_different(life: Life, degraded: dict[str, Any]) -> None:
     life.scones("endpoint", "rollback")  # what serves anew is watched anew
     sent = life.pass_time("1d", 30, "--unknown", "0.5", "--seed", "3")

@@ -148,6 +148,7 @@ def test_deploying_again_changes_nothing(shop: Shop) -> None:
     assert "created" not in answer.stderr
 
 
+@pytest.mark.slow
 def test_a_failed_deployment_can_be_looked_at_before_and_removed_after(
     fresh_account: Callable[[], RunningAccount],
 ) -> None:

@@ -74,7 +74,7 @@ def test_the_weights_know_bicycles_from_motorcycles_before_any_training(dataset:
     assert ((motorcycles > bicycles) == (labels == 1)).double().mean() > 0.75
 
 
-@pytest.mark.parametrize("task", ["scratch", "fine-tuned"])
+@pytest.mark.parametrize("task", ["scratch", pytest.param("fine-tuned", marks=pytest.mark.slow)])
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(dataset: Path, tmp_path: Path, task: str) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):
@@ -128,7 +128,9 @@ def test_a_foreign_or_broken_checkpoint_is_left_alone_and_named(
     assert "cannot be read" in capsys.readouterr().out.splitlines()[0]
 
 
-@pytest.mark.parametrize("mode", ["frozen", "fine-tuned", "distilled"])
+@pytest.mark.parametrize(
+    "mode", [*(pytest.param(mode, marks=pytest.mark.slow) for mode in ("frozen", "distilled")), "fine-tuned"]
+)
 def test_a_pretrained_model_is_exported_with_its_history(dataset: Path, tmp_path: Path, mode: str) -> None:
     options = ["--recipe", "pretrained", "--pretrained-mode", mode, "--members", "1", "--epochs", "1"]
     assert main(dataset, tmp_path, *options) == 0
