@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -224,21 +225,20 @@ class Stack:
                 return "DELETE_COMPLETE"
             raise
 
-    def _events(self) -> list[dict[str, Any]]:
-        """Every event of the stack, the newest first."""
+    def _events(self) -> Iterator[dict[str, Any]]:
+        """The events of the stack, the newest first, a page at a time as they are asked for."""
         try:
-            pages = self.client.get_paginator("describe_stack_events").paginate(StackName=self.name)
-            return [event for page in pages for event in page["StackEvents"]]
+            for page in self.client.get_paginator("describe_stack_events").paginate(StackName=self.name):
+                yield from page["StackEvents"]
         except ClientError as error:
-            if "does not exist" in error.response["Error"].get("Message", ""):
-                return []
-            raise
+            if "does not exist" not in error.response["Error"].get("Message", ""):
+                raise
 
     def _event_ids(self) -> set[str]:
         return {event["EventId"] for event in self._events()}
 
     def _new_events(self, seen: set[str]) -> list[dict[str, Any]]:
-        new = [event for event in reversed(self._events()) if event["EventId"] not in seen]
+        new = list(takewhile(lambda event: event["EventId"] not in seen, self._events()))[::-1]
         seen.update(event["EventId"] for event in new)
         return new
 

@@ -69,8 +69,10 @@ class Account:
     _moving: threading.Lock = field(default_factory=threading.Lock)
     _clients: dict[tuple[str, str], Any] = field(default_factory=dict)
     _clients_lock: threading.Lock = field(default_factory=threading.Lock)
+    _session: Any = field(init=False)
 
     def __post_init__(self) -> None:
+        self._session = boto3.Session(region_name=self.region)  # one, so that a service's model is read once
         self.snapshots = Snapshots(self.state_dir / "services")
         self.authority = Authority(self.account_id, self.region)
 
@@ -119,14 +121,11 @@ class Account:
         with self._clients_lock:
             if (service, role) not in self._clients:
                 credentials = new_session(role, "account") if role else None
-                session: Any = boto3.Session(
+                self._clients[service, role] = self._session.client(
+                    service,
                     aws_access_key_id=credentials.access_key if credentials else "local",
                     aws_secret_access_key=credentials.secret_key if credentials else "local",
                     aws_session_token=credentials.token if credentials else None,
-                    region_name=self.region,
-                )
-                self._clients[service, role] = session.client(
-                    service,
                     endpoint_url=self.endpoint_url,
                     config=Config(
                         retries={"total_max_attempts": 1},

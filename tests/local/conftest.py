@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -28,6 +29,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+_SESSION = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
+_MAKING_CLIENTS = threading.Lock()  # a session makes one client at a time
+
+
+def owners_client(service: str, endpoint_url: str, config: Config) -> Any:
+    """A boto3 client with the owner's credentials. One session for all of them reads a service's model once."""
+    with _MAKING_CLIENTS:
+        return _SESSION.client(service, endpoint_url=endpoint_url, config=config)
 
 
 @dataclass
@@ -63,12 +74,8 @@ class RunningAccount:
     def client(self, service: str) -> Any:
         """A cached boto3 client of this account."""
         if service not in self._clients:
-            session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
-            self._clients[service] = session.client(
-                service,
-                endpoint_url=self.endpoint_url,
-                config=Config(retries={"total_max_attempts": 1}, read_timeout=120),
-            )
+            config = Config(retries={"total_max_attempts": 1}, read_timeout=120)
+            self._clients[service] = owners_client(service, self.endpoint_url, config)
         return self._clients[service]
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:

@@ -13,8 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 from botocore.config import Config
+
+from tests.local.conftest import owners_client
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "scones-local"
@@ -51,10 +52,9 @@ class Life:
     def client(self, service: str) -> Any:
         """Made once: making one takes longer than most calls."""
         if service not in self._clients:
-            session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
             config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
             url = f"http://127.0.0.1:{self.port}"
-            self._clients[service] = session.client(service, endpoint_url=url, config=config)
+            self._clients[service] = owners_client(service, url, config)
         return self._clients[service]
 
     def begin(self, every: str) -> None:

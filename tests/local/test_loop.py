@@ -17,13 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 import psutil
 import pytest
 from botocore.config import Config
 from PIL import Image
 
-from tests.local.conftest import free_port
+from tests.local.conftest import free_port, owners_client
 
 STAGE_PREFIX = "scones-local"
 ENDPOINT = f"{STAGE_PREFIX}-vehicle-classifier"
@@ -63,9 +62,8 @@ class Shop:
         }
 
     def client(self, service: str) -> Any:
-        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
         config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
-        return session.client(service, endpoint_url=f"http://127.0.0.1:{self.port}", config=config)
+        return owners_client(service, f"http://127.0.0.1:{self.port}", config)
 
     def succeeds(self, *arguments: str) -> str:
         answer = self.scones(*arguments)
