@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepfunctions.steps import Catch, Chain, Choice, ChoiceRule, LambdaStep, Pass
+from stepfunctions.steps import Catch, Chain, Choice, ChoiceRule, Pass
 
 from inference_workflow.faults import LAMBDA_SERVICE_ERRORS, PATIENT, THRESHOLD_UNAVAILABLE
-from inference_workflow.sdk_extensions import ComputedFail, DistributedMap, Machine
+from inference_workflow.sdk_extensions import ComputedFail, DistributedMap, FunctionTask, Machine
 from inference_workflow.workflow import as_text
 
 # What the input may overrule. The function sees to at most 100 rows in its answer, which a state can hold.
@@ -136,10 +136,9 @@ def item_reader(config: dict[str, Any]) -> dict[str, Any]:
 
 def classify_batch(name: str) -> Any:
     """What a child does; its name differs from Map to Map, as names are unique in a state machine."""
-    return LambdaStep(
+    return FunctionTask(
         f"Classify{name}Batch",
         parameters={"FunctionName": "${ClassifyBatchArn}", "Payload.$": "$"},
-        output_path="$.Payload",
         timeout_seconds=CHILD_TIMEOUT_SECONDS,
         retry=[PATIENT.retry(*LAMBDA_SERVICE_ERRORS), PATIENT.retry(THRESHOLD_UNAVAILABLE)],
     )
@@ -156,10 +155,9 @@ def summarize(name: str, more: dict[str, Any], on_failed_batch: Any, on_error: A
         "results_bucket": "${DataBucketName}",
         **more,
     }
-    state = LambdaStep(
+    state = FunctionTask(
         name,
         parameters={"FunctionName": "${SummarizeBatchArn}", "Payload": payload},
-        output_path="$.Payload",
         timeout_seconds=SUMMARY_TIMEOUT_SECONDS,
         retry=[PATIENT.retry(*LAMBDA_SERVICE_ERRORS)],
     )

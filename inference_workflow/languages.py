@@ -9,13 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepfunctions.steps import Catch, Choice, ChoiceRule, LambdaStep, Pass, Task
+from stepfunctions.steps import Catch, Choice, ChoiceRule, Pass, Task
 
 from inference_workflow.faults import LOW_CONFIDENCE, TIME_OUTS
-from inference_workflow.sdk_extensions import ComputedFail, Condition, JsonataPass, JsonataTask, OutputCatch
+from inference_workflow.sdk_extensions import (
+    INVOKE_FUNCTION,
+    ComputedFail,
+    Condition,
+    FunctionTask,
+    JsonataPass,
+    JsonataTask,
+    OutputCatch,
+)
 
 SEND_MESSAGE = "arn:aws:states:::sqs:sendMessage"
-INVOKE_FUNCTION = "arn:aws:states:::lambda:invoke"
 CHOICES = ("review", "fail")
 BODY = ("s3_bucket", "s3_key", "inferences", "classes", "inference_id", "model_package_arn")
 VERDICT = ("predicted_label", "confidence", "threshold")
@@ -30,7 +37,7 @@ class JsonPath:
         """A task that invokes the function ``${<name>Arn}`` with the state's input and the execution's name."""
         payload = {"body.$": "$", "execution.$": "$$.Execution.Name"}
         parameters = {"FunctionName": f"${{{name}Arn}}", "Payload": payload}
-        return LambdaStep(name, parameters=parameters, output_path="$.Payload", **options)
+        return FunctionTask(name, parameters=parameters, **options)
 
     def catch(self, errors: list[str], next_step: Any) -> Any:
         """The error joins the state's input as ``error``."""

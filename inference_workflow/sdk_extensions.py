@@ -11,6 +11,7 @@ from typing import Any
 from stepfunctions.steps import Catch, Choice, Fail, Graph, Map, Pass, Retry, Task
 from stepfunctions.steps.choice_rule import BaseRule
 
+INVOKE_FUNCTION = "arn:aws:states:::lambda:invoke"
 _JSONATA_FIELDS = frozenset({"arguments", "output"})
 
 
@@ -39,6 +40,13 @@ class ComputedFail(_More, Fail):  # type: ignore[misc]  # the SDK has no types
     """A Fail state whose error or cause is read from its input (`ErrorPath`, `CausePath`)."""
 
     more = frozenset({"error_path", "cause_path"})
+
+
+class FunctionTask(Task):  # type: ignore[misc]  # the SDK has no types
+    """A LambdaStep whose resource does not depend on the region in this machine's AWS configuration, and its answer."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, resource=INVOKE_FUNCTION, output_path="$.Payload", **options)
 
 
 class JsonataTask(_More, Task):  # type: ignore[misc]  # the SDK has no types

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +70,19 @@ class Account:
     _moving: threading.Lock = field(default_factory=threading.Lock)
     _clients: dict[tuple[str, str], Any] = field(default_factory=dict)
     _clients_lock: threading.Lock = field(default_factory=threading.Lock)
-    _session: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self._session = boto3.Session(region_name=self.region)  # one, so that a service's model is read once
         self.snapshots = Snapshots(self.state_dir / "services")
         self.authority = Authority(self.account_id, self.region)
 
     @property
     def endpoint_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @cached_property
+    def _session(self) -> Any:
+        """One for all clients, so that a service's model is read once; made late, without the user's AWS settings."""
+        return boto3.Session(region_name=self.region)
 
     @property
     def python(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3
@@ -96,13 +97,18 @@ class Deployment:
         return [{"Key": key, "Value": value} for key, value in self.names.tags.items()]
 
 
+@cache
+def _boto_session(region: str) -> Any:
+    """One for all definitions, since each reads its services' models anew, which takes most of a second."""
+    # Dummies, never used: without credentials the SDK would search for some.
+    return boto3.Session("offline", "offline", region_name=region)
+
+
 class OfflineSession(PipelineSession):  # type: ignore[misc]  # the SDK has no types
     """An SDK session that records requests instead of sending them, and takes its bucket's existence on trust."""
 
     def __init__(self, region: str, bucket: str) -> None:
-        # Dummies, never used: without credentials the SDK would search for some.
-        boto_session = boto3.Session("offline", "offline", region_name=region)
-        super().__init__(boto_session=boto_session, default_bucket=bucket, sagemaker_config=_NO_TELEMETRY)
+        super().__init__(boto_session=_boto_session(region), default_bucket=bucket, sagemaker_config=_NO_TELEMETRY)
         # Given above, so that no defaults of this machine's user get into the definition; emptied here, because the
         # SDK validates it anew for each value that it looks up, sixty times in a pipeline.
         self.sagemaker_config: dict[str, Any] = {}

@@ -119,12 +119,15 @@ class Matrix:
             self.arns.setdefault(key, []).append(self._started(self.documents[name][key]))
 
     def _started(self, document: dict[str, str]) -> str:
-        """The execution's name is the image's: an image cannot run twice."""
+        """The execution's name is the image's: an image cannot run twice, whether its first run has ended or not."""
         run = document["s3_key"].removesuffix(".png")
         run = "".join(letter if letter.isalnum() else "-" for letter in run)
         client = self.shop.account.client("stepfunctions")
         arn = f"{STATES_ARN}:{MACHINE}"
-        answer = client.start_execution(stateMachineArn=arn, name=run, input=json.dumps(document))
+        try:
+            answer = client.start_execution(stateMachineArn=arn, name=run, input=json.dumps(document))
+        except client.exceptions.ExecutionAlreadyExists:
+            return f"{arn.replace(':stateMachine:', ':execution:')}:{run}"
         return str(answer["executionArn"])
 
     def wait(self, keys: Iterable[str]) -> None:

@@ -275,6 +275,7 @@ def test_an_empty_time_range_is_one_line_and_leaves_no_report(shop: Shop, demo: 
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_third_class_goes_through_the_loop_and_into_the_report(
     shop: Shop, demo: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_new_kind_of_vehicle_looks_different(life: Life, degraded: dict[str, A
     life.until(lambda: life.alarms()["images"] == "ALARM", "alarm")
 
 
+@pytest.mark.slow
 def test_backfill_writes_what_is_missing_and_nothing_else(life: Life, healthy: dict[str, Any]) -> None:
     begun = datetime.fromisoformat(healthy["from"]).replace(minute=0, second=0)
     until = begun + timedelta(hours=13)
