@@ -149,7 +149,7 @@ class Functions:
         if pool is not None and pool.fingerprint == fingerprint:
             return pool
         plan = self._plan(function)
-        new = Pool(fingerprint, lambda: Worker(plan, self._api, self._account.children))
+        new = Pool(fingerprint, lambda started: Worker(plan, self._api, self._account.children, started))
         old, self._pools[key] = self._pools.get(key), new
         if old is not None:
             old.retire()

@@ -97,9 +97,12 @@ def _lines(content: bytes) -> list[str]:
 class Worker:
     """One process. ``invoke`` is called by one thread at a time: the pool sees to it."""
 
-    def __init__(self, plan: WorkerPlan, api: RuntimeApiServer, children: Children) -> None:
+    def __init__(
+        self, plan: WorkerPlan, api: RuntimeApiServer, children: Children, initialised: Callable[[], None]
+    ) -> None:
+        """``initialised`` is called once, when the function's module is imported or that has failed."""
         self.plan = plan
-        self._api, self._children = api, children
+        self._api, self._children, self._initialised = api, children, initialised
         day = datetime.datetime.now(datetime.UTC).strftime("%Y/%m/%d")
         self.log_stream = f"{day}/[{plan.version}]{uuid.uuid4().hex}"
         self.idle_since = time.monotonic()
@@ -140,7 +143,10 @@ class Worker:
         """Run one invocation; afterwards ``alive`` says whether the worker can take another."""
         init_ms = None
         if not self._ready:
-            message = self._receive(time.monotonic() + max(INIT_LIMIT_S, self.plan.timeout_s))
+            try:
+                message = self._receive(time.monotonic() + max(INIT_LIMIT_S, self.plan.timeout_s))
+            finally:
+                self._initialised()
             if message is None or message.kind != "ready":
                 return self._end(invocation, message, self._started)
             self._ready = True
@@ -232,37 +238,58 @@ def _exit_payload(invocation: Invocation, message: Message) -> bytes:
 
 
 class Pool:
-    """The workers of one version of one function in one configuration."""
+    """The workers of one version of one function in one configuration.
 
-    def __init__(self, fingerprint: object, start_worker: Callable[[], Worker]) -> None:
+    They start one after the other, and who waits for that takes one that has become free before: starting one costs
+    as much as a hundred short invocations, so a burst of those needs two workers where AWS would start one for each.
+    """
+
+    def __init__(self, fingerprint: object, start_worker: Callable[[Callable[[], None]], Worker]) -> None:
+        """``start_worker`` is given what the worker calls when it is initialised."""
         self.fingerprint = fingerprint
         self._start_worker = start_worker
         self._idle: list[Worker] = []
+        self._starting = False
         self._retired = False
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     def take(self) -> Worker:
         """A worker for one invocation: the one that was busy last, so that the others can be ended."""
-        with self._lock:
-            while self._idle:
-                worker = self._idle.pop()
-                if worker.usable:
-                    return worker
-                worker.stop()
-        return self._start_worker()
+        with self._changed:
+            while True:
+                while self._idle:
+                    worker = self._idle.pop()
+                    if worker.usable:
+                        return worker
+                    worker.stop()
+                if not self._starting:
+                    break
+                self._changed.wait()
+            self._starting = True
+        try:
+            return self._start_worker(self._started)
+        except BaseException:
+            self._started()
+            raise
+
+    def _started(self) -> None:
+        with self._changed:
+            self._starting = False
+            self._changed.notify_all()
 
     def give_back(self, worker: Worker) -> None:
-        with self._lock:
+        with self._changed:
             keep = worker.alive and not self._retired
             if keep:
                 worker.idle_since = time.monotonic()
                 self._idle.append(worker)
+                self._changed.notify_all()
         if not keep and worker.alive:
             worker.stop()
 
     def end_idle(self, since: float) -> None:
         """End workers that have had nothing to do since the time ``since`` (``time.monotonic``)."""
-        with self._lock:
+        with self._changed:
             old = [worker for worker in self._idle if worker.idle_since <= since]
             self._idle = [worker for worker in self._idle if worker.idle_since > since]
         for worker in old:
@@ -270,6 +297,6 @@ class Pool:
 
     def retire(self) -> None:
         """End the idle workers now and the busy ones after their invocation: the function has changed."""
-        with self._lock:
+        with self._changed:
             self._retired = True
         self.end_idle(time.monotonic())

@@ -13,6 +13,10 @@ import importlib
 import logging
 import pkgutil
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from local_account.account import Account
@@ -37,11 +41,33 @@ DIAGNOSTICS = 100  # what ValidateStateMachineDefinition answers at most
 _CODE = re.compile(r"[A-Z_]+: ")
 
 
+@contextmanager
+def _batch_unread() -> Iterator[None]:
+    """Keep moto's Step Functions from importing its Batch and with that EC2: a third of the account's start.
+
+    It needs the names of a job's states only, which are in a module of that package.
+    """
+    name = "moto.batch"
+    if name in sys.modules:
+        yield
+        return
+    (folder,) = importlib.import_module("moto").__path__
+    package = ModuleType(name)
+    package.__path__ = [f"{folder}/batch"]
+    sys.modules[name] = package
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
 def install(account: Account) -> None:
     """Make moto's Step Functions run. Called once, before the first request."""
     from moto.core.config import default_user_config
     from moto.stepfunctions import models
-    from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+    with _batch_unread():
+        from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
     # It logs every state that fails as an error of the server, with the whole state machine.
     logging.getLogger("moto.stepfunctions.parser.asl.component.eval_component").setLevel(logging.CRITICAL)

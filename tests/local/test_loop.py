@@ -353,13 +353,15 @@ def test_a_second_account_on_the_same_port_is_refused(shop: Shop, demo: dict[str
 
 def test_destroy_leaves_nothing_even_in_the_middle_of_a_run_and_an_update(shop: Shop, demo: dict[str, Any]) -> None:
     shop.succeeds("pipeline", "run", "-p", "Seed=7", "--no-wait")
-    live = json.loads(shop.succeeds("endpoint", "status", "--json"))["model_package_arn"]
-    other = next(version for version in shop.versions() if version["arn"] != live)
-    shop.succeeds("model", "reject", str(other["version"]))
     sagemaker = shop.client("sagemaker")
-    # Not through the command line: an update takes a second, as long as a command on a busy machine.
-    sagemaker.update_model_package(ModelPackageArn=other["arn"], ModelApprovalStatus="Approved")
-    wait_until(lambda: sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"] == "Updating", 20)
+    live = sagemaker.describe_endpoint_config(
+        EndpointConfigName=sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointConfigName"]
+    )
+    again = f"{live['EndpointConfigName']}-again"
+    sagemaker.create_endpoint_config(EndpointConfigName=again, ProductionVariants=live["ProductionVariants"])
+    # Not by an approval: an update takes a second, as long as a command on a busy machine.
+    sagemaker.update_endpoint(EndpointName=ENDPOINT, EndpointConfigName=again)
+    assert sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"] == "Updating"
     shop.succeeds("destroy", "--yes")
     assert shop.client("s3").list_buckets()["Buckets"] == []
     assert sagemaker.list_endpoints()["Endpoints"] == []
