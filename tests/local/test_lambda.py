@@ -289,13 +289,27 @@ def metric_sum(shop: Workshop, metric: str, dimensions: dict[str, str], namespac
     return float(sum(point["Sum"] for point in answer["Datapoints"]))
 
 
-def test_eight_calls_run_at_once(shop: Workshop) -> None:
-    name = shop.function("import os, time\ndef handler(event, context):\n    time.sleep(0.5)\n    return os.getpid()\n")
-    started = time.monotonic()
+def test_eight_calls_run_at_once(shop: Workshop, tmp_path: Path) -> None:
+    """Each waits for all others."""
+    name = shop.function(
+        "import os, time\n"
+        "def handler(folder, context):\n"
+        "    open(f'{folder}/{os.getpid()}', 'w').close()\n"
+        "    while len(os.listdir(folder)) < 8:\n"
+        "        time.sleep(0.02)\n"
+        "    return os.getpid()\n",
+        Timeout=60,
+    )
     with ThreadPoolExecutor(8) as threads:
-        workers = list(threads.map(lambda _: shop.invoke(name)[0], range(8)))
-    assert len(set(workers)) == 8
-    assert time.monotonic() - started < 4
+        workers = list(threads.map(lambda _: shop.invoke(name, str(tmp_path))[0], range(8)))
+    assert sorted(map(str, workers)) == sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_a_burst_of_short_calls_starts_few_workers(shop: Workshop) -> None:
+    name = shop.function("import os\ndef handler(event, context):\n    return os.getpid()\n")
+    with ThreadPoolExecutor(8) as threads:
+        workers = list(threads.map(lambda _: shop.invoke(name)[0], range(40)))
+    assert len(set(workers)) < 8
 
 
 def test_reserved_concurrency_throttles(shop: Workshop) -> None:
