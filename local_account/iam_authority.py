@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -53,7 +54,7 @@ class Authority:
         request = asked(service, environ)
         if request is None:
             return None  # no operation of the service looks like that, and the service itself says so
-        wanted = demands(request, self._place)
+        wanted = [self._of_the_key_itself(demand) for demand in demands(request, self._place)]
         if service == "s3" and self._bucket_is_missing(wanted):
             return None  # S3 says NoSuchBucket whoever asks: there is no owner whose permission could be asked for
         wanted += self._for_what_is_missing(service, wanted)
@@ -148,7 +149,7 @@ class Authority:
             self._documents.boundary(role),
             session.policy,
             resource_policy,
-            resource_must_allow=trust or (demand.action.startswith("kms:") and demand.resource != "*"),
+            resource_must_allow=trust or ":key/" in demand.resource,
         )
         context = self._context(session, role, demand)
         return decide(principal, demand.action, demand.resource, context, policies)
@@ -163,6 +164,12 @@ class Authority:
                     log.warning("%s", refusal)
                     return refusal
         return None
+
+    def _of_the_key_itself(self, demand: Demand) -> Demand:
+        """Who names a key by its alias asks for the key (KMS Developer Guide, "Controlling access to aliases")."""
+        if ":alias/" not in demand.resource or demand.action.endswith("Alias"):
+            return demand
+        return replace(demand, resource=self._documents.key_arn(demand.resource) or demand.resource)
 
     def _for_what_is_missing(self, service: str, wanted: list[Demand]) -> list[Demand]:
         """Who may not list a bucket is not told that an object is missing (S3 API Reference, GetObject)."""
@@ -217,7 +224,8 @@ class Authority:
             "aws:userid": f"{role.id}:{session.name}",
             **tags,
         }
-        return self._common(demand.resource).with_values({**of_caller, **demand.context})
+        of_resource = {f"aws:ResourceTag/{k}": v for k, v in self._documents.tags_of(demand.resource).items()}
+        return self._common(demand.resource).with_values({**of_caller, **of_resource, **demand.context})
 
 
 def _bucket_and_key(resource: str) -> tuple[str, str]:

@@ -48,6 +48,16 @@ class Documents:
         read = _READERS.get(parts[2]) if len(parts) == 6 else None
         return read(self, parts[5]) if read else None
 
+    def tags_of(self, arn: str) -> dict[str, str]:
+        """The tags of a KMS key, for conditions; the account knows no others."""
+        from moto.kms.models import kms_backends
+
+        _, found, key_id = arn.partition(":key/")
+        if not found:
+            return {}
+        tags: dict[str, str] = kms_backends[self.account_id][self.region].tagger.get_tag_dict_for_resource(key_id)
+        return tags
+
     def key_arn(self, key_id: str) -> str | None:
         """The ARN of a customer's KMS key by its id, ARN or alias; None for AWS's own keys and for unknown ones."""
         from moto.kms.models import kms_backends

@@ -141,7 +141,10 @@ _NAMINGS: dict[str, list[_Naming]] = {
         _Naming("schedule-group", ("Name",), _below("schedule-group/"), True),
     ],
     "cloudformation": [_Naming("stack", ("StackName",), lambda name, _: f"stack/{name}/*")],
-    "kms": [_Naming("key", ("KeyId",), _below("key/"))],
+    "kms": [
+        _Naming("key", ("KeyId", "TargetKeyId"), lambda n, _: n if n.startswith("alias/") else f"key/{n}"),
+        _Naming("alias", ("AliasName",), _plain, True),
+    ],
     "ecr": [_Naming("repository", ("repositoryName",), _below("repository/"))],
     "codebuild": [
         _Naming("project", ("projectName",), _below("project/")),
@@ -223,7 +226,10 @@ _TYPES: dict[str, dict[str, frozenset[str]]] = {
     "dynamodb": _only("", "ListBackups", "ListContributorInsights"),
     "logs": _only("", "DeleteIndexPolicy", "PutIndexPolicy", "DescribeQueries", "ListSyslogConfigurations"),
     "cloudformation": _only("", "CreateGeneratedTemplate"),
-    "kms": _only("", "ListAliases"),
+    "kms": {
+        **_only("", "ListAliases"),
+        **{operation: frozenset({"key", "alias"}) for operation in ("CreateAlias", "DeleteAlias", "UpdateAlias")},
+    },
     "iam": _only(
         "policy",
         *("CreatePolicy", "DeletePolicy", "GetPolicy", "ListEntitiesForPolicy", "ListPolicyTags"),

@@ -73,7 +73,8 @@ def _tags(given: Any) -> dict[str, str]:
     if not isinstance(given, list):
         return {}
     named = [{name.lower(): value for name, value in tag.items()} for tag in given if isinstance(tag, dict)]
-    return {str(tag.get("key")): str(tag.get("value", "")) for tag in named}
+    # KMS calls them TagKey and TagValue.
+    return {str(tag.get("key", tag.get("tagkey"))): str(tag.get("value", tag.get("tagvalue", ""))) for tag in named}
 
 
 # Parameters in which a role is handed to a service (IAM User Guide, "Grant permissions to pass a role").

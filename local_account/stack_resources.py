@@ -26,9 +26,9 @@ _GONE = re.compile(r"NotFound|NoSuch|NonExistent|DoesNotExist|ResourceNotFoundEx
 _GONE_MESSAGE = re.compile(r"could not find|does not exist|not found", re.IGNORECASE)
 
 
-# The account decides nothing by the tags of keys, which policies for new keys go by, and does not know which action an
-# operation on budgets needs: of a stack with a role, these calls are the owner's all the same.
-OWNERS = {"budgets", "kms"}
+# The account does not know which action an operation on budgets needs: of a stack with a role, these calls are the
+# owner's all the same.
+OWNERS = {"budgets"}
 
 
 class ResourceError(Exception):

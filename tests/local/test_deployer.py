@@ -100,28 +100,24 @@ def test_a_stage_is_deployed_with_the_documented_policies(
     ):
         with pytest.raises(ClientError, match="is not authorized to perform"):
             getattr(deployer.client(service), call)(**arguments)
-    # As the owner: the stand-in account takes a key's alias, which removal asks for, for a key without a policy.
-    owner = boto3.Session("local", "local", region_name=REGION)
-    connection = replace(deployer, session=owner, _clients={})
 
     def tell(line: str) -> None:
         told.append(line)
         if line.startswith("removed pipeline"):
-            for state in trigger_states(connection):
+            for state in trigger_states(deployer.names, account):
                 assert state == "DISABLED", "whatever a rule or a schedule starts makes again what was removed"
         if line == "DELETE_COMPLETE DeployApprovedModel":  # what an invocation did that had begun before
             late = f"{deployer.names.endpoint}-v1"
             container = {"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/late:1"}
-            connection.client("sagemaker").create_model(ModelName=late, PrimaryContainer=container)
+            account.client("sagemaker").create_model(ModelName=late, PrimaryContainer=container)
 
-    stack.destroy(connection, tell)
+    stack.destroy(deployer, tell)
     assert f"removed stack {deployer.names.stack}" in told
     assert f"removed model {deployer.names.endpoint}-v1" in told
 
 
-def trigger_states(connection: Connection) -> Iterator[str]:
-    names = connection.names
+def trigger_states(names: Names, account: RunningAccount) -> Iterator[str]:
     for rule in (names.approval_rule, names.endpoint_rule):
-        yield connection.client("events").describe_rule(Name=rule)["State"]
+        yield account.client("events").describe_rule(Name=rule)["State"]
     for schedule in (names.reconcile_schedule, names.idle_schedule):
-        yield connection.client("scheduler").get_schedule(Name=schedule)["State"]
+        yield account.client("scheduler").get_schedule(Name=schedule)["State"]

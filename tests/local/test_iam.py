@@ -224,6 +224,34 @@ def test_a_key_has_to_be_usable_too(account: RunningAccount, assume: Callable[..
     assert len(sqs.send_message_batch(QueueUrl=queue.url, Entries=entries)["Successful"]) == 2
 
 
+def test_a_key_is_reached_by_its_tags_and_by_its_alias(account: RunningAccount, assume: Callable[..., Assumed]) -> None:
+    kms = account.client("kms")
+    ours, other = (
+        kms.create_key(Tags=[{"TagKey": "team", "TagValue": team}])["KeyMetadata"]["Arn"] for team in ("ours", "other")
+    )
+    region_of_keys = ours.rpartition("/")[0]
+    alias = region_of_keys.removesuffix(":key") + ":alias/scones-of-a-test"
+    one = assume(
+        allow("kms:CreateKey", "*", StringEquals={"aws:RequestTag/team": "ours"}),
+        allow(
+            ["kms:DescribeKey", "kms:CreateAlias"], f"{region_of_keys}/*", StringEquals={"aws:ResourceTag/team": "ours"}
+        ),
+    )
+    mine = one.client("kms")
+    assert mine.create_key(Tags=[{"TagKey": "team", "TagValue": "ours"}])["KeyMetadata"]["KeyId"]
+    assert refusal(mine.create_key, Tags=[{"TagKey": "team", "TagValue": "other"}])[1].endswith(
+        denied("kms:CreateKey", "*")
+    )
+    assert mine.describe_key(KeyId=ours)["KeyMetadata"]["Arn"] == ours
+    assert refusal(mine.describe_key, KeyId=other)[1].endswith(denied("kms:DescribeKey", other))
+    # An alias needs the permission for both, and has no policy of its own.
+    asked = {"AliasName": "alias/scones-of-a-test", "TargetKeyId": ours}
+    assert refusal(mine.create_alias, **asked)[1].endswith(denied("kms:CreateAlias", alias))
+    set_policy(account, one.role, allow(["kms:DescribeKey", "kms:CreateAlias"], [ours, alias]))
+    mine.create_alias(**asked)
+    assert mine.describe_key(KeyId="alias/scones-of-a-test")["KeyMetadata"]["Arn"] == ours
+
+
 def test_a_bucket_that_is_missing_is_said_to_be_missing(assume: Callable[..., Assumed]) -> None:
     s3 = assume(allow("s3:GetObject", "arn:aws:s3:::another/*")).client("s3")
     assert refusal(s3.get_object, Bucket=name("nowhere"), Key="x")[0] == "NoSuchBucket"
