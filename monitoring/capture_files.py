@@ -17,7 +17,7 @@ from monitoring.capture_line import Classes
 from monitoring.capture_tail import Parser
 
 NEWLINE = ord("\n")
-BUFFER_BYTES = 2 << 20
+BUFFER_BYTES = 8 << 20
 # SageMaker takes requests of up to 25 MB; base64 makes 34 MB of them.
 MAX_LINE_BYTES = 64 << 20
 # The end of a file holds its last record's eventId and time: with the size, that tells whether it is still the same.
