@@ -3,8 +3,9 @@
     python benchmarks/cycle.py [--days 2] [--kind noisy --kind "new vehicle"]
 
 Runs on a laptop. Deploys the local stage into a stand-in account of its own, with a clock that can be moved, below a
-temporary folder, on the real images; one report a day. Prints one JSON document; exits with 1 when health raised an
-alarm, when drift did not raise that of its kind, when it started more than one training, or when an alarm stayed on.
+temporary folder, on the real images; one report a day. Prints a line per kind, then one JSON document; exits with 1
+when health raised an alarm, when drift did not raise that of its kind, when it started more than one training, or when
+an alarm stayed on.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ def main(argv: list[str] | None = None) -> int:
         life = Life(Path(folder) / "home", free_port(), cifar_archive())
         try:
             life.begin(every="24h")
-            found = {kind: live_through(life, kind, arguments.days) for kind in arguments.kind or KINDS}
+            found = {}
+            for kind in arguments.kind or KINDS:
+                found[kind] = live_through(life, kind, arguments.days)
+                print(f"{kind}: {json.dumps(found[kind])}", file=sys.stderr, flush=True)
         finally:
             life.end()
     print(json.dumps(found, indent=2))
