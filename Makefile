@@ -15,10 +15,10 @@ run: $(STAMP) ## the whole loop on a fresh stand-in account, with real images
 	@$(BIN)/scones demo $(ARGS)
 
 test: $(STAMP) ## unit tests, then the loop on real images in a stand-in account
-	@$(BIN)/python -m pytest -q $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder -m "not slow" tests/unit tests/local)
+	@$(BIN)/python -m pytest -q $(or $(ARGS),-n 2 --dist loadfile -m "not slow" tests/unit tests/local)
 
 test-all: $(STAMP) ## the same, and the tests that take long
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/local
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/local
 
 check: $(STAMP) ## format, lint, types, import rules
 	@$(BIN)/ruff format --check --quiet .

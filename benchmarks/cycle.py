@@ -70,7 +70,7 @@ def live_through(life: Life, kind: str, days: int) -> dict[str, Any]:
     life.until(lambda: all(life.alarms()[family] == "ALARM" for family in newest["alarms"]), "alarm")
     life.until(lambda: _settled(life), "training")
     started = len(life.trainings()) - trainings
-    version = renew(life)
+    version = life.renew()
     life.pass_time("1d", HEALTHY_PER_HOUR, "--seed", str(known + 1))
     life.until(lambda: set(life.alarms().values()) == {"OK"}, "quiet alarms")
     good = not any(healthy) and expected in newest["alarms"] and started <= 1
@@ -87,20 +87,6 @@ def live_through(life: Life, kind: str, days: int) -> dict[str, Any]:
 
 def _settled(life: Life) -> bool:
     return not any(each["PipelineExecutionStatus"] in {"Executing", "Stopping"} for each in life.trainings())
-
-
-def renew(life: Life) -> int:
-    """Approve the version that waits; without one go back to another, which is then watched anew, or train one."""
-    versions = life.versions()
-    waiting = [number for number, approval in versions.items() if approval == "PendingManualApproval"]
-    if waiting:
-        life.scones("model", "approve", str(max(waiting)))
-    elif len(versions) > 1:
-        life.scones("endpoint", "rollback")
-    else:
-        life.scones("pipeline", "run", "-p", "Seed=1")
-        life.scones("model", "approve")
-    return life.live()
 
 
 def hours_until(life: Life, name: str, begun: datetime) -> dict[str, float]:

@@ -43,7 +43,10 @@ class ComputedFail(_More, Fail):  # type: ignore[misc]  # the SDK has no types
 
 
 class FunctionTask(Task):  # type: ignore[misc]  # the SDK has no types
-    """A LambdaStep whose resource does not depend on the region in this machine's AWS configuration, and its answer."""
+    """Invokes a function and goes on with its answer.
+
+    Not a LambdaStep, whose resource depends on the region in this machine's AWS configuration.
+    """
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, resource=INVOKE_FUNCTION, output_path="$.Payload", **options)

@@ -149,7 +149,7 @@ class Authority:
             self._documents.boundary(role),
             session.policy,
             resource_policy,
-            resource_must_allow=trust or ":key/" in demand.resource,
+            resource_must_allow=trust or (demand.action.startswith("kms:") and ":key/" in demand.resource),
         )
         context = self._context(session, role, demand)
         return decide(principal, demand.action, demand.resource, context, policies)
@@ -167,7 +167,7 @@ class Authority:
 
     def _of_the_key_itself(self, demand: Demand) -> Demand:
         """Who names a key by its alias asks for the key (KMS Developer Guide, "Controlling access to aliases")."""
-        if ":alias/" not in demand.resource or demand.action.endswith("Alias"):
+        if not demand.action.startswith("kms:") or demand.action.endswith("Alias"):
             return demand
         return replace(demand, resource=self._documents.key_arn(demand.resource) or demand.resource)
 

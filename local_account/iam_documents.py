@@ -52,8 +52,8 @@ class Documents:
         """The tags of a KMS key, for conditions; the account knows no others."""
         from moto.kms.models import kms_backends
 
-        _, found, key_id = arn.partition(":key/")
-        if not found:
+        key_id = arn.partition(":key/")[2] if arn.startswith("arn:aws:kms:") else ""
+        if not key_id:
             return {}
         tags: dict[str, str] = kms_backends[self.account_id][self.region].tagger.get_tag_dict_for_resource(key_id)
         return tags

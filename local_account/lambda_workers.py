@@ -256,21 +256,24 @@ class Pool:
     def take(self) -> Worker:
         """A worker for one invocation: the one that was busy last, so that the others can be ended."""
         with self._changed:
-            while True:
-                while self._idle:
-                    worker = self._idle.pop()
-                    if worker.usable:
-                        return worker
-                    worker.stop()
-                if not self._starting:
-                    break
+            while (worker := self._idle_worker()) is None and self._starting:
                 self._changed.wait()
+            if worker is not None:
+                return worker
             self._starting = True
         try:
             return self._start_worker(self._started)
         except BaseException:
             self._started()
             raise
+
+    def _idle_worker(self) -> Worker | None:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.usable:
+                return worker
+            worker.stop()
+        return None
 
     def _started(self) -> None:
         with self._changed:

@@ -20,6 +20,6 @@ LONGEST = ("test_loop", "test_monitoring_cycle", "test_verbs_workflow", "test_de
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files; pytest-xdist is told to keep that order (`--no-loadscope-reorder`)."""
+    """Order the files; pytest-xdist keeps that order (`--no-loadscope-reorder`, in pyproject.toml)."""
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))

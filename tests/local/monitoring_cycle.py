@@ -113,6 +113,19 @@ class Life:
         version: int = json.loads(self.scones("endpoint", "status", "--json"))["version"]
         return version
 
+    def renew(self) -> int:
+        """Approve the version that waits; without one go back to another, which is then watched anew, or train one."""
+        versions = self.versions()
+        waiting = [number for number, approval in versions.items() if approval == "PendingManualApproval"]
+        if waiting:
+            self.scones("model", "approve", str(max(waiting)))
+        elif len(versions) > 1:
+            self.scones("endpoint", "rollback")
+        else:
+            self.scones("pipeline", "run", "-p", "Seed=1")
+            self.scones("model", "approve")
+        return self.live()
+
     def until(self, condition: Callable[[], Any], what: str) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not condition():

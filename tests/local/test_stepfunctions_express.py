@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.local.conftest import owners_client
 from tests.local.foreign_functions import Workshop
 
 FAIL = "class Odd(Exception):\n    pass\ndef handler(event, context):\n    raise Odd('why')\n"
@@ -28,8 +28,7 @@ def shop(account: Any) -> Workshop:
 @pytest.fixture(scope="module")
 def sync(account: Any) -> Any:
     """A client that was only told not to put ``sync-`` before the host."""
-    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
-    client = session.client("stepfunctions", endpoint_url=account.endpoint_url, config=Config(inject_host_prefix=False))
+    client = owners_client("stepfunctions", account.endpoint_url, Config(inject_host_prefix=False))
     yield client
     client.close()
 
