@@ -14,11 +14,13 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from local_account.account import Account
 
+_PIECE_BYTES = 2**20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # Whether the request at hand asks for a range: then only that part of the file is read.
 _ranged: contextvars.ContextVar[bool] = contextvars.ContextVar("ranged", default=False)
@@ -71,6 +73,26 @@ class ObjectFiles:
             Path(partial.name).replace(path)
         return digest
 
+    def take(self, source: Path) -> tuple[str, str, int]:
+        """Store a file's content, whole or not at all; its digest, its MD5 and its length."""
+        digest, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        folder = self.folder / "00"  # where what a killed server leaves is found
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with source.open("rb") as file, tempfile.NamedTemporaryFile(dir=folder, delete=False) as partial:
+            try:
+                while piece := file.read(_PIECE_BYTES):
+                    digest.update(piece)
+                    md5.update(piece)
+                    partial.write(piece)
+                length = partial.tell()
+            except BaseException:
+                Path(partial.name).unlink()
+                raise
+        path = self.path(digest.hexdigest())
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        Path(partial.name).replace(path)
+        return digest.hexdigest(), md5.hexdigest(), length
+
     def read(self, digest: str, start: int, length: int) -> bytes:
         with self.path(digest).open("rb") as file:
             file.seek(start)
@@ -81,6 +103,13 @@ class ObjectFiles:
         for path in self.folder.glob("*/*"):
             if path.name not in kept:
                 path.unlink()
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """The bytes of a file of the state folder, which become an object's without being read into memory."""
+
+    path: Path
 
 
 class StoredContent:
@@ -161,13 +190,22 @@ def _store_keys_in_files(key_class: Any, files: ObjectFiles) -> None:
         content = StoredContent(files, self.content_digest, self.content_start, self.contentsize)
         return content if _ranged.get() else bytes(content)
 
-    def set_value(self: Any, content: bytes) -> None:
+    def content_pieces(self: Any) -> Iterator[bytes]:
+        for start in range(0, self.contentsize, _PIECE_BYTES):
+            length = min(_PIECE_BYTES, self.contentsize - start)
+            yield files.read(self.content_digest, self.content_start + start, length)
+
+    def set_value(self: Any, content: bytes | str | FileContent) -> None:
         buffer = self.__dict__.pop("_value_buffer", None)
         if buffer is not None:
             buffer.close()
+        self.content_start = 0
+        if isinstance(content, FileContent):
+            self.content_digest, md5, self.contentsize = files.take(content.path)
+            self._etag = self._etag or md5
+            return
         content = content.encode() if isinstance(content, str) else bytes(content)
         self.content_digest = files.write(content)
-        self.content_start = 0
         self.contentsize = len(content)
         if self._etag is None:
             self._etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -183,6 +221,7 @@ def _store_keys_in_files(key_class: Any, files: ObjectFiles) -> None:
         self.disposed = True  # the file goes when nothing refers to it any more
 
     key_class.value = property(get_value, set_value)
+    key_class.content_pieces = content_pieces
     key_class.etag = property(lambda self: f'"{self._etag}"')
     key_class.dispose = dispose
     key_class.__getstate__ = get_state

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from local_account.containers import RunningContainer, start_container
+from local_account.sagemaker.container_view import LinkError
 from local_account.sagemaker.jobs_files import JobFiles, TransferError
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, now
 from local_account.sagemaker.tags import set_tags
@@ -46,7 +47,7 @@ class JobRun:
         self.record = record
         self.name: str = record[f"{self.kind}JobName"]
         self.root: Path = self.account.state_dir.absolute() / "jobs" / f"{self.kind.lower()}-{self.name}"
-        self.files = JobFiles(self.account, self.role())
+        self.files = JobFiles(self.account, self.role(), self.root)
         self.stop_requested = threading.Event()
         self.exceeded = ""  # the member of StoppingCondition that ended the job
 
@@ -215,7 +216,10 @@ class JobRun:
 
     def read_output(self, name: str) -> str | None:
         """The first 1,024 characters of ``/opt/ml/output/<name>``, if the container wrote it."""
-        path = self.root / "output" / name
+        try:
+            path = self.files.view.real(self.root / "output" / name)
+        except LinkError:
+            return None
         if not path.is_file():
             return None
         with path.open(encoding="utf-8", errors="replace") as file:

@@ -16,6 +16,7 @@ from local_account.archives import ArchiveError, extract_tar, pack_tar
 from local_account.images import repository
 from local_account.sagemaker import checkpoints, job_runs
 from local_account.sagemaker.checkpoints import Checkpoints
+from local_account.sagemaker.container_view import LinkError
 from local_account.sagemaker.job_runs import JobError, JobRun
 from local_account.sagemaker.script_mode import Script, input_data_config, resource_config
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
@@ -181,7 +182,7 @@ class TrainingRun(JobRun):
         results = self.root / "output" / "data"
         if results.is_dir() and any(results.iterdir()):
             archive = self.root / "output.tar.gz"
-            pack_tar(results, archive)
+            self._pack(results, archive)
             self.files.upload_object(archive, f"{self.output_uri}/output.tar.gz")
         if not succeeded:
             return
@@ -191,10 +192,16 @@ class TrainingRun(JobRun):
             self.files.upload(self.root / "model", uri)
         else:
             archive = self.root / "model.tar.gz"
-            pack_tar(self.root / "model", archive)
+            self._pack(self.root / "model", archive)
             self.files.upload_object(archive, uri)
         with self.sagemaker.lock:
             self.record["ModelArtifacts"] = {"S3ModelArtifacts": uri}
+
+    def _pack(self, folder: Path, archive: Path) -> None:
+        try:
+            pack_tar(self.files.view.members(folder), archive)
+        except LinkError as error:
+            raise JobError(f"ClientError: Data upload failed: {error}") from error
 
     def failure(self, exit_code: int, tail: list[str]) -> str:
         details = self.read_output("failure")

@@ -108,8 +108,8 @@ class TransformRun(JobRun):
         """One object; its answer lands in the job's folder."""
         if self.stop_requested.is_set():
             return None
-        body = self.files.read(one)
-        if len(body) > self._payload_bytes:
+        body = self.files.read(one, self._payload_bytes)
+        if body is None:
             return Refusal(one, "ClientError", "ClientError: 413", "Too much data for max payload size")
         headers = {}
         if content_type := self.record["TransformInput"].get("ContentType"):
