@@ -19,7 +19,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qs
 
-from local_account import moto_requests, s3
+from local_account import moto_requests, packed_requests, s3
 from local_account.account import Account
 from local_account.clock import CLOCK
 from local_account.errors import ErrorAnswer, aws_error, not_implemented
@@ -75,7 +75,8 @@ class Application:
         service = _service(environ)
         if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
             service = "sagemaker-runtime"  # signed with the same name
-        if refused := _from_a_browser(environ, service) or refusal(self._account.authority, service, environ):
+        refused = _from_a_browser(environ, service) or packed_requests.refusal(environ, service)
+        if refused := refused or refusal(self._account.authority, service, environ):
             return _send(refused, start_response)
         if environ["PATH_INFO"] in {HEALTH_PATH, CLOCK_PATH}:
             return self._health(environ, start_response)

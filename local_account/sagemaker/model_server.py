@@ -13,6 +13,7 @@ import inspect
 import io
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -23,13 +24,22 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from local_account.sagemaker import patient_reader
+else:  # this file runs by its path, where no package can be imported
+    patient_reader = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("patient_reader.py"))))
 
 MODEL_DIR = Path("/opt/ml/model")
 HOOKS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
 MAX_BODY_BYTES = 6_291_456  # InvokeEndpoint's limit: nothing larger reaches a container on AWS
 MAX_DISCARDED_BYTES = 64 * 2**20  # a larger body is not even read past
 CHUNK_BYTES = 64 * 1024
+IDLE_S = 600.0  # a connection without a request: the account keeps some open
+HEAD_S = BODY_S = 30.0  # from the first byte on; a client on the same machine needs milliseconds
+SLOWEST_BYTES_S = 2**20
 ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 # How the standard library refuses what it does not read, and what that is: the client's fault.
 CLIENT_ERRORS = {HTTPStatus.NOT_IMPLEMENTED: HTTPStatus.METHOD_NOT_ALLOWED, 505: HTTPStatus.BAD_REQUEST}
@@ -166,6 +176,19 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = 64 * 1024  # unbuffered, the header and the body of an answer meet Nagle's delay of 40 ms
     server: Server
 
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        limit_s = float(os.environ.get("MODEL_SERVER_READ_TIMEOUT_S", BODY_S))
+        self._reader = patient_reader.PatientReader(
+            self.connection, IDLE_S, min(HEAD_S, limit_s), limit_s, SLOWEST_BYTES_S
+        )
+        self.rfile = io.BufferedReader(self._reader)
+
+    def handle_one_request(self) -> None:
+        self._reader.expect_request()
+        super().handle_one_request()
+
     def do_GET(self) -> None:
         if self._read_body() is not None:
             self._answer(200 if self.path == "/ping" else 404, Answer(b"", "text/plain"))
@@ -210,13 +233,25 @@ class Handler(BaseHTTPRequestHandler):
             self._discard(length)
             self.send_error(413, f"the body has {length:,} bytes, more than the {MAX_BODY_BYTES:,} accepted")
         else:
-            body = self.rfile.read(length)
-            self.close_connection |= len(body) < length
-            return body if len(body) == length else None
+            return self._receive(length)
         return None
+
+    def _receive(self, length: int) -> bytes | None:
+        self._reader.expect_body(length)
+        try:
+            file, came = patient_reader.receive(self.rfile.read, length)
+        except TimeoutError:
+            self.send_error(408, f"the body of {length:,} bytes did not come in time")
+            return None
+        finally:
+            self.server.memory.had(length)
+        with file:
+            self.close_connection |= came < length
+            return file.read() if came == length else None
 
     def _discard(self, length: int) -> None:
         """Read past a body, so that a client that sends all of it before it listens meets an answer, not a reset."""
+        self._reader.expect_body(length)
         while 0 < length <= MAX_DISCARDED_BYTES:
             part = self.rfile.read(min(length, CHUNK_BYTES))
             length = length - len(part) if part else 0
@@ -257,6 +292,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, port: int, script: Script) -> None:
         self.script = script
+        self.memory = patient_reader.MemoryKeeper()
         super().__init__(("127.0.0.1", port), Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:

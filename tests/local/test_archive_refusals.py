@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import time
@@ -10,7 +11,11 @@ import zipfile
 from typing import Any
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from botocore.httpsession import URLLib3Session
 
 from tests.local.conftest import RunningAccount
 from tests.local.foreign_functions import make_zip
@@ -155,3 +160,18 @@ def test_a_source_archive_that_is_damaged_is_named(account: RunningAccount, data
     described = run_training(account, name("damaged"), request)
     assert described["TrainingJobStatus"] == "Failed"
     assert described["FailureReason"].startswith(f"ClientError: {uri}: sourcedir.tar.gz cannot be extracted: ")
+
+
+def test_a_compressed_request_unpacks_to_no_more_than_services_take(account: RunningAccount) -> None:
+    """A hundred kilobytes that would become a hundred megabytes."""
+    content = gzip.compress(b"Action=PutMetricData&Version=2010-08-01&Namespace=" + b"x" * 10**8, 1)
+    request = AWSRequest(
+        "POST",
+        f"{account.endpoint_url}/",
+        data=content,
+        headers={"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "gzip"},
+    )
+    SigV4Auth(Credentials("local", "local"), "monitoring", "us-east-1").add_auth(request)
+    answer = URLLib3Session().send(request.prepare())
+    assert answer.status_code == 413
+    assert "RequestEntityTooLargeException" in answer.text
