@@ -19,7 +19,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qs
 
-from local_account import moto_requests, packed_requests, s3
+from local_account import moto_requests, name_rules, packed_requests, s3, s3_names
 from local_account.account import Account
 from local_account.clock import CLOCK
 from local_account.errors import ErrorAnswer, aws_error, not_implemented
@@ -76,7 +76,8 @@ class Application:
         if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
             service = "sagemaker-runtime"  # signed with the same name
         refused = _from_a_browser(environ, service) or packed_requests.refusal(environ, service)
-        if refused := refused or refusal(self._account.authority, service, environ):
+        refused = refused or refusal(self._account.authority, service, environ)
+        if refused := refused or _misnamed(environ, service):
             return _send(refused, start_response)
         if environ["PATH_INFO"] in {HEALTH_PATH, CLOCK_PATH}:
             return self._health(environ, start_response)
@@ -172,6 +173,10 @@ def _service(environ: dict[str, Any]) -> str:
             return str(parts[3]).lower()
     # Presigned with the older signature, which botocore still uses for S3 when no region is set.
     return "s3" if "AWSAccessKeyId" in query and "Signature" in query else ""
+
+
+def _misnamed(environ: dict[str, Any], service: str) -> ErrorAnswer | None:
+    return s3_names.refusal(environ) if service == "s3" else name_rules.refusal(environ, service)
 
 
 def _from_a_browser(environ: dict[str, Any], service: str) -> ErrorAnswer | None:

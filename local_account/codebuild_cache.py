@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from local_account.account import Account
 from local_account.codebuild_files import matching, unzip, zip_files
 from local_account.s3_download import download
+from local_account.zips import file_name
 
 
 class Cache:
@@ -24,7 +25,7 @@ class Cache:
         self._kind: str = build["cache"]["type"]
         self._location: str = build["cache"].get("location", "")
         self._name = f"{build['projectName']}.zip"
-        self._file = account.state_dir.absolute() / "build-caches" / self._name
+        self._file = account.state_dir.absolute() / "build-caches" / f"{file_name(build['projectName'])}.zip"
         self._client = client
 
     def restore(self, paths: tuple[str, ...], source: Path, home: Path, scratch: Path) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from local_account.account import Account
+from local_account.s3_names import install_rules
 
 _PIECE_BYTES = 2**20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -139,6 +140,7 @@ def install(account: Account) -> None:
     _checksum_copies_whole(models.S3Backend)
     _read_ranges_only(responses.S3Response)
     _loopback_is_secure(models.FakeBucket)
+    install_rules()
 
 
 def referenced_contents(backends: Any) -> Iterator[str]:

@@ -7,6 +7,7 @@ reader to the next.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -152,3 +153,8 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) ->
 def spelled_otherwise(path: Path) -> bool:
     """Whether another name is there already that this file system takes for this one."""
     return path.exists() and path.name not in os.listdir(path.parent)  # noqa: PTH208  # names alone
+
+
+def file_name(name: str) -> str:
+    """A resource's name as a file's, different also where the file system takes two cases for one."""
+    return name if name == name.lower() else f"{name.lower()}.{hashlib.sha256(name.encode()).hexdigest()[:16]}"

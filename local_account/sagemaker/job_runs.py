@@ -20,6 +20,7 @@ from local_account.sagemaker.container_view import LinkError
 from local_account.sagemaker.jobs_files import JobFiles, TransferError
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, now
 from local_account.sagemaker.tags import set_tags
+from local_account.zips import file_name
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class JobRun:
         self.account = sagemaker.account
         self.record = record
         self.name: str = record[f"{self.kind}JobName"]
-        self.root: Path = self.account.state_dir.absolute() / "jobs" / f"{self.kind.lower()}-{self.name}"
+        self.root: Path = self.account.state_dir.absolute() / "jobs" / f"{self.kind.lower()}-{file_name(self.name)}"
         self.files = JobFiles(self.account, self.role(), self.root)
         self.stop_requested = threading.Event()
         self.exceeded = ""  # the member of StoppingCondition that ended the job

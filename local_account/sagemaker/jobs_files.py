@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from local_account.account import Account
 from local_account.s3 import FileContent
 from local_account.s3_download import download
+from local_account.s3_names import KEY_TOO_LONG, is_bucket, is_key
 from local_account.sagemaker.container_view import ContainerView, LinkError
 from local_account.zips import spelled_otherwise
 
@@ -29,6 +30,8 @@ def split_uri(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://"):
         raise TransferError(f"ClientError: expected an S3 URI (s3://bucket/key), got {uri!r}")
     bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not is_bucket(bucket):
+        raise TransferError(f"ClientError: InvalidBucketName (400): The specified bucket is not valid. ({uri})")
     return bucket, key
 
 
@@ -91,6 +94,10 @@ class _Objects:
                 self._account.client("s3", self._role).put_object(Bucket=bucket, Key=key, Body=file)
             return
         self._demand("s3:PutObject", bucket, key)
+        if not is_key(key):
+            raise TransferError(
+                f"ClientError: Data upload failed: KeyTooLongError (400): {KEY_TOO_LONG} ({key[:200]}...)"
+            )
         made = self._backend.put_object(bucket, key, FileContent(path), storage="STANDARD")
         made.set_metadata({"Content-Type": "binary/octet-stream"})
         made.set_acl(self._backend.get_bucket(bucket).acl)
