@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local_account import kms_keys, s3_names
 from local_account.account import Account
-from local_account.s3_names import install_rules
 
 _PIECE_BYTES = 2**20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -140,7 +140,8 @@ def install(account: Account) -> None:
     _checksum_copies_whole(models.S3Backend)
     _read_ranges_only(responses.S3Response)
     _loopback_is_secure(models.FakeBucket)
-    install_rules()
+    kms_keys.install_rules(account)
+    s3_names.install_rules()
 
 
 def referenced_contents(backends: Any) -> Iterator[str]:

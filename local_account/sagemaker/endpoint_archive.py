@@ -6,7 +6,7 @@ Runs in the server process; reads S3 through the account's own client, writes be
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -29,6 +29,7 @@ class Container(TypedDict):
     compressed: bool
     environment: dict[str, str]
     role: str
+    isolated: NotRequired[bool]
 
 
 def container_of(sagemaker: SageMaker, model_name: str) -> Container:
@@ -52,6 +53,7 @@ def container_of(sagemaker: SageMaker, model_name: str) -> Container:
         compressed=source is None or source["CompressionType"] == "Gzip",
         environment={**(image.serving_environment() if image else {}), **definition.get("Environment", {})},
         role=model.get("ExecutionRoleArn", ""),
+        isolated=bool(model.get("EnableNetworkIsolation")),
     )
 
 

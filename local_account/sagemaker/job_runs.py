@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from local_account.containers import RunningContainer, start_container
 from local_account.sagemaker.container_view import LinkError
 from local_account.sagemaker.jobs_files import JobFiles, TransferError
+from local_account.sagemaker.network import check_volume_keys
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, now
 from local_account.sagemaker.tags import set_tags
 from local_account.zips import file_name
@@ -76,6 +77,10 @@ class JobRun:
     def failure(self, exit_code: int, tail: list[str]) -> str:
         """The FailureReason of a container that ended with ``exit_code``."""
         raise NotImplementedError
+
+    def isolated(self) -> bool:
+        """Whether the container is to have no network."""
+        return False
 
     def entered(self, phase: str) -> None:
         """The job enters ``phase``: Starting, Downloading, Training (the container runs) or Uploading."""
@@ -141,6 +146,7 @@ class JobRun:
             cwd=folder,
             on_line=self.see_line,
             role=self.role(),
+            isolated=self.isolated(),
         )
         exit_code = self._wait(container)
         if exit_code is None:
@@ -234,6 +240,7 @@ def create(
     kind = run.kind
     name = request[f"{kind}JobName"]
     check(request)
+    check_volume_keys(sagemaker.account, request)
     arn = sagemaker.arn(f"{kind.lower()}-job/{name}")
     with sagemaker.lock:
         if name in sagemaker.table(run.table):

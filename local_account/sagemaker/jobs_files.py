@@ -14,6 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
+from local_account.kms_keys import KeyUnusableError, usable_key
 from local_account.s3 import FileContent
 from local_account.s3_download import download
 from local_account.s3_names import KEY_TOO_LONG, is_bucket, is_key
@@ -87,26 +88,37 @@ class _Objects:
         self._demand("s3:GetObject", bucket, key)
         return found
 
-    def write(self, bucket: str, key: str, path: Path) -> None:
-        """Store a file as an object."""
+    def write(self, bucket: str, key: str, path: Path, kms_key: str) -> None:
+        """Store a file as an object, encrypted with a key where one is named. Raises KeyUnusableError."""
         if bucket not in self._backend.buckets:
             with path.open("rb") as file:
                 self._account.client("s3", self._role).put_object(Bucket=bucket, Key=key, Body=file)
             return
-        self._demand("s3:PutObject", bucket, key)
+        arn = usable_key(self._account.account_id, self._account.region, kms_key) if kms_key else None
+        self._demand("s3:PutObject", bucket, key, _encrypted_with(arn))
         if not is_key(key):
             raise TransferError(
                 f"ClientError: Data upload failed: KeyTooLongError (400): {KEY_TOO_LONG} ({key[:200]}...)"
             )
-        made = self._backend.put_object(bucket, key, FileContent(path), storage="STANDARD")
+        made = self._backend.put_object(
+            bucket, key, FileContent(path), storage="STANDARD", encryption="aws:kms" if arn else None, kms_key_id=arn
+        )
         made.set_metadata({"Content-Type": "binary/octet-stream"})
         made.set_acl(self._backend.get_bucket(bucket).acl)
         self._account.snapshots.mark_dirty("s3")
 
-    def _demand(self, action: str, bucket: str, key: str) -> None:
+    def _demand(self, action: str, bucket: str, key: str, context: dict[str, str] | None = None) -> None:
         if self._role:
             resource = f"arn:aws:s3:::{bucket}/{key}"
-            self._account.authority.demand(self._role, action, resource, session_name="SageMaker")
+            self._account.authority.demand(self._role, action, resource, context, session_name="SageMaker")
+
+
+def _encrypted_with(arn: str | None) -> dict[str, str]:
+    """The condition keys of a request that names a key; the key's own policy is asked for it."""
+    if arn is None:
+        return {}
+    header = "s3:x-amz-server-side-encryption"
+    return {header: "aws:kms", f"{header}-aws-kms-key-id": arn}
 
 
 class JobFiles:
@@ -151,19 +163,21 @@ class JobFiles:
         """Download one object to ``path``. Raises TransferError."""
         self._get(*split_uri(uri), path)
 
-    def upload(self, folder: Path, uri: str) -> None:
+    def upload(self, folder: Path, uri: str, kms_key: str = "") -> None:
         """Upload all files that the container sees below ``folder`` under the prefix ``uri``. Raises TransferError."""
         try:
             for path, name in self.view.files(folder):
-                self.upload_object(path, f"{uri.rstrip('/')}/{name}")
+                self.upload_object(path, f"{uri.rstrip('/')}/{name}", kms_key)
         except LinkError as error:
             raise TransferError(f"ClientError: Data upload failed: {error}") from error
 
-    def upload_object(self, path: Path, uri: str) -> None:
-        """Upload one file. Raises TransferError."""
+    def upload_object(self, path: Path, uri: str, kms_key: str = "") -> None:
+        """Upload one file, encrypted with a key of KMS where one is named. Raises TransferError."""
         bucket, key = split_uri(uri)
         try:
-            self._objects.write(bucket, key, path)
+            self._objects.write(bucket, key, path, kms_key)
+        except KeyUnusableError as error:
+            raise TransferError(f"ClientError: Data upload failed: {error.code} (400): {error} ({uri})") from error
         except ClientError as error:
             raise TransferError(f"ClientError: Data upload failed: {_words(error)} ({uri})") from error
         except FileNotFoundError:

@@ -290,10 +290,16 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, script: Script) -> None:
+    def __init__(self, port: int, script: Script, bound: int | None = None) -> None:
+        """Listen on a port, or on the socket ``bound``, a file descriptor that was inherited."""
         self.script = script
         self.memory = patient_reader.MemoryKeeper()
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__(("127.0.0.1", port), Handler, bind_and_activate=bound is None)
+        if bound is not None:
+            self.socket.close()
+            self.socket = socket.socket(fileno=bound)
+            self.server_address = self.socket.getsockname()
+            self.server_activate()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], ConnectionError | socket.timeout):
@@ -317,7 +323,9 @@ def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # stdout is a text stream here
     submit_directory = Path(os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", MODEL_DIR / "code"))
     script = load_script(submit_directory, os.environ.get("SAGEMAKER_PROGRAM", "inference.py"))
-    server = Server(int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")), script)
+    inherited = os.environ.get("MODEL_SERVER_SOCKET")
+    port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
+    server = Server(port, script, int(inherited) if inherited else None)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     if "MODEL_SERVER_PORT_FILE" in os.environ:
         port_file = Path(os.environ["MODEL_SERVER_PORT_FILE"])

@@ -18,6 +18,7 @@ from local_account.sagemaker import checkpoints, job_runs
 from local_account.sagemaker.checkpoints import Checkpoints
 from local_account.sagemaker.container_view import LinkError
 from local_account.sagemaker.job_runs import JobError, JobRun
+from local_account.sagemaker.network import check_network
 from local_account.sagemaker.script_mode import Script, input_data_config, resource_config
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
 from local_account.sagemaker.training_metrics import Metrics
@@ -179,23 +180,27 @@ class TrainingRun(JobRun):
     def upload(self, succeeded: bool) -> None:
         self._metrics.publish(self.account, self.name, self.role())
         self._save_checkpoints(last=True)
+        kms_key = self.record["OutputDataConfig"].get("KmsKeyId", "")
         results = self.root / "output" / "data"
         if results.is_dir() and any(results.iterdir()):
             archive = self.root / "output.tar.gz"
             self._pack(results, archive)
-            self.files.upload_object(archive, f"{self.output_uri}/output.tar.gz")
+            self.files.upload_object(archive, f"{self.output_uri}/output.tar.gz", kms_key)
         if not succeeded:
             return
         uri = f"{self.output_uri}/model.tar.gz"
         if self.record["OutputDataConfig"].get("CompressionType") == "NONE":
             uri = f"{self.output_uri}/model/"
-            self.files.upload(self.root / "model", uri)
+            self.files.upload(self.root / "model", uri, kms_key)
         else:
             archive = self.root / "model.tar.gz"
             self._pack(self.root / "model", archive)
-            self.files.upload_object(archive, uri)
+            self.files.upload_object(archive, uri, kms_key)
         with self.sagemaker.lock:
             self.record["ModelArtifacts"] = {"S3ModelArtifacts": uri}
+
+    def isolated(self) -> bool:
+        return bool(self.record.get("EnableNetworkIsolation"))
 
     def _pack(self, folder: Path, archive: Path) -> None:
         try:
@@ -231,6 +236,7 @@ def _check(request: dict[str, Any]) -> None:
     """Refuse at once what this account cannot do, and what AWS refuses."""
     if "AlgorithmSpecification" not in request or "ResourceConfig" not in request:
         raise SageMakerError("The stand-in account needs AlgorithmSpecification and ResourceConfig for a training job.")
+    check_network(request)
     specification = request["AlgorithmSpecification"]
     if "TrainingImage" not in specification:
         raise SageMakerError("The stand-in account needs a TrainingImage, it has no AlgorithmName resources.")

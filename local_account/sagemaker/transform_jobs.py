@@ -73,7 +73,8 @@ class TransformRun(JobRun):
             server.stop()
         if self.stop_requested.is_set():  # StopTransformJob: then nothing is stored
             return "Stopped"
-        self.files.upload(self.root, self.record["TransformOutput"]["S3OutputPath"])
+        output = self.record["TransformOutput"]
+        self.files.upload(self.root, output["S3OutputPath"], output.get("KmsKeyId", ""))
         if refusals:
             first = refusals[0]
             raise JobError(
