@@ -137,3 +137,15 @@ def test_names_are_checked_by_the_service_s_own_model(account: RunningAccount, n
         code_said, message = refusal(getattr(account.client(service), operation), **arguments)
         assert code_said in ("ValidationException", "ValidationError", "InvalidParameterException"), operation
         assert "validation error" in message, operation
+
+
+@pytest.mark.parametrize("name", ["1a", "a b", "a_b", "a\n", "a" * 129])
+def test_a_stack_s_name_is_checked_before_anything_is_made(account: RunningAccount, name: str) -> None:
+    client, template = account.client("cloudformation"), '{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'
+    request = {"StackName": name, "TemplateBody": template}
+    for call, more in (
+        (client.create_stack, {}),
+        (client.create_change_set, {"ChangeSetName": "a", "ChangeSetType": "CREATE"}),
+    ):
+        code, message = refusal(call, **request, **more)
+        assert (code, "at 'stackName' failed to satisfy constraint" in message) == ("ValidationError", True)
