@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from local_account.iam_documents import Documents
+from local_account.authority.documents import Documents
 
 if TYPE_CHECKING:
     from local_account.account import Account

@@ -12,9 +12,9 @@ from typing import Any
 
 import botocore.session
 
-from local_account.errors import ErrorAnswer, aws_error
-from local_account.iam_requests import CLIENT_NAMES, asked
-from local_account.sagemaker.validation import text_problems
+from local_account.authority.requests import CLIENT_NAMES, asked
+from local_account.base.errors import ErrorAnswer, aws_error
+from local_account.protocol.validation import text_problems
 
 _MAKES = re.compile(r"(Add|Create|Publish|Put|Register)[A-Z]")
 _NAME = re.compile(r"\w*[Nn]ame|Rule|StatementId")

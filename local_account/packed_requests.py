@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from local_account.errors import ErrorAnswer, aws_error
+from local_account.base.errors import ErrorAnswer, aws_error
 
 MAX_UNPACKED_BYTES = 16 * 2**20  # PutMetricData takes 1 MB
 _GZIP_WINDOW = 31  # zlib's wbits for gzip

@@ -10,7 +10,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from local_account.errors import ErrorAnswer, aws_error
+from local_account.base.errors import ErrorAnswer, aws_error
 
 MAX_KEY_BYTES = 1024
 INVALID_BUCKET = "The specified bucket is not valid."

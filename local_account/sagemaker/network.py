@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from local_account.account import Account
-from local_account.containers import isolation_command
+from local_account.containers.run import isolation_command
 from local_account.kms_keys import KeyUnusableError, usable_key
 from local_account.sagemaker.service import SageMakerError
 

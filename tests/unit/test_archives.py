@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from local_account.archives import ArchiveError, extract_tar, pack_tar
+from local_account.base.archives import ArchiveError, extract_tar, pack_tar
 from local_account.sagemaker.container_view import ContainerView, LinkError
 from local_account.zips import Limits, ZipError, extract_zip, spelled_otherwise
 
