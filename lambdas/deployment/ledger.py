@@ -2,8 +2,9 @@
 
 Runs in Lambda. Reads and writes one DynamoDB table, whose items have the keys ``kind`` and ``key``:
 ``decision``/<version>, ``order``/endpoint, ``lease``/endpoint, ``current``/endpoint (the deployment under way),
-``live``/endpoint, ``made``/<kind>#<name> (what has to be deleted one day) and ``record``/<time>#<version>. Every write
-that two invocations could make at once has a condition. `scones.deployments` reads and writes the same items.
+``live``/endpoint, ``version``/<number> (what is known of a version, from the moment its deployment begins),
+``made``/<kind>#<name> (what has to be deleted one day) and ``record``/<time>#<version>. Every write that two
+invocations could make at once has a condition. `scones.deployments` reads and writes the same items.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
+from lambdas.deployment.version import ServableVersion, number_text
 from lambdas.deployment.wishes import Decision, Order
 
 _Kind = TypeVar("_Kind")
@@ -63,6 +65,8 @@ class Live:
     """Other settings for the same version, which SageMaker did not take."""
     unwanted: str = ""
     """Why the version should not serve, once that was told and there is no other."""
+    removal_told: bool = False
+    """Whether it was told that the version's entry in the registry is gone."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,14 @@ class Record:
     smoke_after: str = ""
 
 
+@dataclass(frozen=True)
+class _Write:
+    """One of a transaction: ``action`` is Put, Update or Delete."""
+
+    action: str
+    request: dict[str, Any]
+
+
 class Ledger:
     """The table's items as values."""
 
@@ -100,7 +112,7 @@ class Ledger:
 
     def decide(self, decision: Decision) -> bool:
         """Keep a decision unless a newer one on the version is known; whether it was kept."""
-        item = {**_item("decision", _number(decision.version), decision), "decided": decision.at}
+        item = {**_item("decision", number_text(decision.version), decision), "decided": decision.at}
         return self._put(item, "attribute_not_exists(kind) OR decided <= :at", {":at": decision.at})
 
     def order(self) -> Order | None:
@@ -108,8 +120,18 @@ class Ledger:
 
     def give(self, order: Order) -> bool:
         """Keep an order unless there is a newer one."""
-        item = {**_item("order", ENDPOINT, order), "given": order.at}
-        return self._put(item, "attribute_not_exists(kind) OR given <= :at", {":at": order.at})
+        return self._put(_order_item(order), "attribute_not_exists(kind) OR given <= :at", {":at": order.at})
+
+    def change_order(self, order: Order) -> None:
+        """Replace an order by what has become of it, unless there is a newer one."""
+        self._put(_order_item(order), "given = :at", {":at": order.at})
+
+    # Versions, as they were when their deployment began.
+    def version(self, number: int) -> ServableVersion | None:
+        return self._get(ServableVersion, "version", number_text(number))
+
+    def keep_version(self, version: ServableVersion) -> None:
+        self._table.put_item(Item=_item("version", number_text(version.version), version))
 
     # Who works on the endpoint.
     def take(self, owner: str, now_s: int, until_s: int) -> bool:
@@ -157,33 +179,32 @@ class Ledger:
     def set_live(self, live: Live) -> None:
         self._table.put_item(Item=_item("live", ENDPOINT, live))
 
-    def forget_live(self) -> None:
-        self._table.delete_item(Key={"kind": "live", "key": ENDPOINT})
-
     def end(self, record: Record, live: Live | None, failed: Decision | None = None) -> bool:
-        """Write a record with all that follows from it, or nothing; False when it was written before."""
-        name = self._table.name
-        writes: list[dict[str, Any]] = [
-            {"Put": {"Item": _item("record", record.id, record), "ConditionExpression": "attribute_not_exists(kind)"}},
-            {"Delete": {"Key": {"kind": "current", "key": ENDPOINT}}},
-            {"Put": {"Item": _item("live", ENDPOINT, live)}}
-            if live
-            else {"Delete": {"Key": {"kind": "live", "key": ENDPOINT}}},
-        ]
+        """Write the record of a deployment with all that follows from it; False when it was written before."""
+        follows = [_Write("Delete", {"Key": {"kind": "current", "key": ENDPOINT}})]
         if failed:
-            writes.append(
-                {
-                    "Update": {
-                        "Key": {"kind": "decision", "key": _number(failed.version)},
-                        "UpdateExpression": "SET failed = :why, failed_at = :at",
-                        "ExpressionAttributeValues": {":why": failed.failed, ":at": failed.failed_at},
-                    }
-                }
-            )
-        for write in writes:
-            next(iter(write.values()))["TableName"] = name
+            blame = {
+                "Key": {"kind": "decision", "key": number_text(failed.version)},
+                "UpdateExpression": "SET failed = :why, failed_at = :at",
+                "ExpressionAttributeValues": {":why": failed.failed, ":at": failed.failed_at},
+            }
+            follows.append(_Write("Update", blame))
+        return self._record(record, live, follows)
+
+    def note(self, record: Record, live: Live | None, order: Order | None = None) -> bool:
+        """Write a record of something that is no deployment, what serves after it, and what became of an order."""
+        put = {"Item": _order_item(order)} if order else {}
+        return self._record(record, live, [_Write("Put", put)] if order else [])
+
+    def _record(self, record: Record, live: Live | None, follows: list[_Write]) -> bool:
+        """All in one transaction, or nothing; False when the record was written before."""
+        new = {"Item": _item("record", record.id, record), "ConditionExpression": "attribute_not_exists(kind)"}
+        nothing = _Write("Delete", {"Key": {"kind": "live", "key": ENDPOINT}})
+        serves = _Write("Put", {"Item": _item("live", ENDPOINT, live)}) if live else nothing
+        writes = [_Write("Put", new), *follows, serves]
+        request = [{write.action: {"TableName": self._table.name, **write.request}} for write in writes]
         try:
-            self._table.meta.client.transact_write_items(TransactItems=writes)
+            self._table.meta.client.transact_write_items(TransactItems=request)
         except ClientError as error:
             if error.response["Error"]["Code"] != "TransactionCanceledException":
                 raise
@@ -191,10 +212,6 @@ class Ledger:
                 raise  # cancelled for another reason than that it was written before
             return False
         return True
-
-    def note(self, record: Record) -> None:
-        """A record of something that is no deployment."""
-        self._table.put_item(Item=_item("record", record.id, record))
 
     # What was made and has to be deleted one day: written before it is made.
     def made(self) -> set[tuple[str, str]]:
@@ -207,8 +224,8 @@ class Ledger:
     def forget(self, kind: str, name: str) -> None:
         self._table.delete_item(Key={"kind": "made", "key": f"{kind}#{name}"})
 
-    def _get(self, kind: type[_Kind], name: str) -> _Kind | None:
-        item = self._table.get_item(Key={"kind": name, "key": ENDPOINT}, ConsistentRead=True).get("Item")
+    def _get(self, kind: type[_Kind], name: str, key: str = ENDPOINT) -> _Kind | None:
+        item = self._table.get_item(Key={"kind": name, "key": key}, ConsistentRead=True).get("Item")
         return _value(kind, item) if item else None
 
     def _query(self, kind: str) -> list[dict[str, Any]]:
@@ -260,8 +277,8 @@ def _unless_refused(error: ClientError) -> None:
         raise error
 
 
-def _number(version: int) -> str:
-    return f"{version:08d}"  # so that keys sort as numbers do
+def _order_item(order: Order) -> dict[str, Any]:
+    return {**_item("order", ENDPOINT, order), "given": order.at}
 
 
 def _item(kind: str, key: str, value: Any) -> dict[str, Any]:

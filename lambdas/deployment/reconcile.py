@@ -7,17 +7,24 @@ other look again. Nothing waits here for an update to end: its event, or the sch
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from botocore.exceptions import ClientError
 
 from lambdas.deployment.ledger import Deployment, Live
 from lambdas.deployment.registry import read_decisions
-from lambdas.deployment.sagemaker_endpoint import IN_PROGRESS, config_name, delete_made, model_name, version_of
+from lambdas.deployment.sagemaker_endpoint import (
+    IN_PROGRESS,
+    config_name,
+    delete_made,
+    model_name,
+    served_version,
+    version_of,
+)
 from lambdas.deployment.surroundings import start_scaling
-from lambdas.deployment.under_way import APPROVAL, REJECTION, SETTINGS, SHADOW, go_on
-from lambdas.deployment.wishes import DELETE, REJECTED, ROLLBACK, Decision, Order, wish
+from lambdas.deployment.under_way import APPROVAL, REJECTION, REMOVAL, SETTINGS, SHADOW, go_on
+from lambdas.deployment.wishes import DELETE, REJECTED, ROLLBACK, Decision, Order, obstacle, wish
 from lambdas.deployment.workplace import Situation, Step, Word, Workplace
 
 MAX_STEPS = 12
@@ -68,14 +75,22 @@ def _gone(at: Workplace, sleep: Callable[[float], None]) -> bool:
 def step(at: Workplace) -> Step:
     """Look at everything, then do one thing."""
     decisions = read_decisions(at.sagemaker, at.ledger, at.where.model_package_group, None)
-    wanted = wish(decisions, at.ledger.order())
-    seen = Situation(wanted, decisions, at.ledger.current(), at.ledger.live(), at.endpoint())
+    live, order, endpoint = at.ledger.live(), at.ledger.order(), at.endpoint()
+    serving = (live.version, live.shadow_version) if live else (served_version(at.where, endpoint),)
+    seen = Situation(wish(decisions, order, serving), decisions, at.ledger.current(), live, endpoint)
     if seen.current:
         return go_on(at, seen, seen.current)
     if seen.status in IN_PROGRESS:
         return Step(f"waiting: the endpoint is {seen.status}")
     if seen.endpoint is None and seen.live:
-        return _deleted(at, wanted.order, seen.live)
+        return _deleted(at, seen.wanted.order, seen.live)
+    return _as_wanted(at, seen, serving)
+
+
+def _as_wanted(at: Workplace, seen: Situation, serving: Collection[int]) -> Step:
+    wanted, order = seen.wanted, seen.wanted.order
+    if order and order.pending and not wanted.delete and (why := obstacle(seen.decisions, order, serving)):
+        return _refuse(at, seen.live, order, why)
     if wanted.delete:
         return _delete(at, seen.live) if seen.endpoint else _clean(at, None, "there is no endpoint, as ordered")
     if wanted.chosen is None:
@@ -87,9 +102,16 @@ def _deleted(at: Workplace, order: Order | None, live: Live) -> Step:
     """The endpoint is gone: as ordered, or by somebody's hand, which is taken for an order."""
     ordered = order is not None and order.action == DELETE
     word = Word(DELETE, order.by, order.reason) if order and ordered else at.deleted_elsewhere(live.since)
-    at.note(at.record(word, "deleted", "", live))
-    at.ledger.forget_live()
+    at.note(at.record(word, "deleted", "", live), None)
     return Step("the endpoint is gone", more=True)
+
+
+def _refuse(at: Workplace, live: Live | None, order: Order, why: str) -> Step:
+    """What serves stays, as if that had been ordered; without any, the order counts for nothing."""
+    about = Live(order.version, "", "", "")
+    stays = replace(order, version=live.version if live else 0, pending=False, refused=why)
+    at.note(at.record(Word(order.action, order.by, order.reason), "failed", why, about), live, stays)
+    return Step(f"{order.action} refused: {why}", more=True)
 
 
 def _delete(at: Workplace, live: Live | None) -> Step:
@@ -110,8 +132,8 @@ def _nothing_to_serve(at: Workplace, seen: Situation) -> Step:
         return Step("deleting the endpoint, which serves a version that failed")
     if live and served and served.status == REJECTED and not live.unwanted:
         detail = "it serves on, because no other version is approved; `scones endpoint delete` ends that"
-        at.note(at.record(Word(REJECTION, served.by, served.reason), "kept", detail, live))
-        at.ledger.set_live(replace(live, unwanted=served.reason or REJECTED))
+        record = at.record(Word(REJECTION, served.by, served.reason), "kept", detail, live)
+        at.note(record, replace(live, unwanted=served.reason or REJECTED))
     return _clean(at, live, "no version is approved")
 
 
@@ -121,7 +143,11 @@ def _towards(at: Workplace, seen: Situation, chosen: Decision) -> Step:
     shadow = seen.wanted.shadow if live and live.version == chosen.version and serves else None
     config = config_name(at.where, chosen.version, chosen.package_arn, shadow.version if shadow else 0)
     if serves and (serves == config or (live and (live.config, live.refused_config) == (serves, config))):
+        _under_way(at, seen.wanted.order)
         return _steady(at, chosen, shadow, serves, live)
+    for decision in (chosen, shadow):
+        if decision:
+            at.keep_version(decision.package_arn)
     word = _why(at, seen, chosen, shadow)
     now = at.now()
     before = at.smoke(live.package_arn).text if live and serves == live.config else "not tested: nothing served"
@@ -142,7 +168,13 @@ def _towards(at: Workplace, seen: Situation, chosen: Decision) -> Step:
         smoke_before=before,
     )
     at.ledger.begin(deployment)
+    _under_way(at, seen.wanted.order)
     return Step(f"version {chosen.version} is to serve ({word.action})", more=True)
+
+
+def _under_way(at: Workplace, order: Order | None) -> None:
+    if order and order.pending:
+        at.ledger.change_order(replace(order, pending=False))
 
 
 def _why(at: Workplace, seen: Situation, chosen: Decision, shadow: Decision | None) -> Word:
@@ -154,7 +186,7 @@ def _why(at: Workplace, seen: Situation, chosen: Decision, shadow: Decision | No
         return Word(REJECTION, served.by, served.reason)
     if seen.live and seen.serves and seen.live.version == chosen.version:
         return _why_the_same(seen, seen.live.shadow_version, shadow)
-    if order:
+    if order and not order.refused:
         return Word(order.action, order.by, order.reason)
     return Word(APPROVAL, chosen.by, chosen.reason)
 
@@ -177,14 +209,35 @@ def _steady(at: Workplace, chosen: Decision, shadow: Decision | None, config: st
         at.ledger.set_live(live)
         at.ledger.will_make("model", model_name(at.where, chosen.version))
         at.ledger.will_make("config", config)
+    if at.ledger.version(live.version) is None:
+        at.keep_version(live.package_arn)  # deployed before versions were kept
+    live = _tell_of_removal(at, chosen, live)
     if at.where.settings.scales and not live.scaled:
-        try:
-            start_scaling(at.clients("application-autoscaling"), at.where)
-        except ClientError as error:
-            at.note(at.record(Word("autoscaling", ITSELF, "the settings of the stage"), "failed", str(error), live))
-        live = replace(live, scaled=True)  # also after a failure, which was told: not every few minutes again
-        at.ledger.set_live(live)
+        live = _scale(at, live)
     return _clean(at, live, f"version {chosen.version} serves")
+
+
+def _tell_of_removal(at: Workplace, chosen: Decision, live: Live) -> Live:
+    """Once, that the version that serves is gone from the registry."""
+    if not chosen.removed_at or live.removal_told:
+        return live
+    detail = "it was deleted from the registry and serves on, until another version is approved or ordered"
+    told = replace(live, removal_told=True)
+    at.note(at.record(Word(REMOVAL, "unknown", "deleted from the registry"), "kept", detail, live), told)
+    return told
+
+
+def _scale(at: Workplace, live: Live) -> Live:
+    """Scaled, also after a failure, which was told: not every few minutes again."""
+    scaled = replace(live, scaled=True)
+    try:
+        start_scaling(at.clients("application-autoscaling"), at.where)
+    except ClientError as error:
+        word = Word("autoscaling", ITSELF, "the settings of the stage")
+        at.note(at.record(word, "failed", str(error), live), scaled)
+    else:
+        at.ledger.set_live(scaled)
+    return scaled
 
 
 def _clean(at: Workplace, live: Live | None, text: str) -> Step:

@@ -14,6 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from lambdas.deployment.target import Network, Target
+from lambdas.deployment.version import ServableVersion
 
 VARIANT, SHADOW_VARIANT = "AllTraffic", "Shadow"
 PACKAGE_TAG = "scones:model-package-arn"
@@ -87,6 +88,11 @@ def version_of(where: Target, name: str) -> int:
     return int(found[1]) if found else 0
 
 
+def served_version(where: Target, endpoint: dict[str, Any] | None) -> int:
+    """The version of the endpoint's configuration; 0 without an endpoint, or for a configuration of somebody else."""
+    return version_of(where, str(endpoint["EndpointConfigName"])) if endpoint else 0
+
+
 def _digest(document: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -130,24 +136,35 @@ def describe_endpoint(sagemaker: Any, name: str) -> dict[str, Any] | None:
     return found
 
 
-def create_model(sagemaker: Any, where: Target, version: int, package_arn: str) -> None:
-    """The package's container, told what it serves, so that each of its answers can say so."""
-    name = model_name(where, version)
-    environment = {VERSION_VARIABLE: str(version), PACKAGE_VARIABLE: package_arn}
+def create_model(sagemaker: Any, where: Target, version: ServableVersion) -> None:
+    """The package's container, told what it serves, so that each of its answers can say so.
+
+    By its image and archive, not by its package: whatever SageMaker starts of it later must not need the registry.
+    """
+    name = model_name(where, version.version)
+    told = {VERSION_VARIABLE: str(version.version), PACKAGE_VARIABLE: version.package_arn}
+    environment = version.container.get("Environment", {}) | told
     try:
         sagemaker.create_model(
             ModelName=name,
-            PrimaryContainer={"ModelPackageName": package_arn, "Environment": environment},
+            PrimaryContainer={**version.container, "Environment": environment},
             ExecutionRoleArn=where.role_arn,
-            Tags=tags(package_arn),
+            Tags=tags(version.package_arn),
             **_place(where.network),
         )
     except ClientError as error:
         if not says(error, "already exist"):
             raise
-        found = sagemaker.describe_model(ModelName=name)
-        if found.get("PrimaryContainer", {}).get("ModelPackageName") != package_arn:
-            raise NameTaken(f"model {name} exists and serves another package than {package_arn}; delete it") from error
+        if package_of(sagemaker.describe_model(ModelName=name)) != version.package_arn:
+            text = f"model {name} exists and serves another package than {version.package_arn}; delete it"
+            raise NameTaken(text) from error
+
+
+def package_of(model: dict[str, Any]) -> str:
+    """The package that a model of ours serves; those made before 2026-12 name it, later ones carry it."""
+    container = model.get("PrimaryContainer", {})
+    found = container.get("Environment", {}).get(PACKAGE_VARIABLE) or container.get("ModelPackageName", "")
+    return str(found)
 
 
 def _place(network: Network | None) -> dict[str, Any]:

@@ -23,11 +23,12 @@ from lambdas.deployment.sagemaker_endpoint import (
     update_options,
 )
 from lambdas.deployment.surroundings import usable_alarms
+from lambdas.deployment.version import VersionGoneError
 from lambdas.deployment.wishes import ROLLBACK
 from lambdas.deployment.workplace import Situation, Step, Workplace
 
 MAX_ATTEMPTS = 3
-REJECTION, APPROVAL, SHADOW, SETTINGS = "rejection", "approval", "shadow", "settings"
+REJECTION, APPROVAL, SHADOW, SETTINGS, REMOVAL = "rejection", "approval", "shadow", "settings", "removal"
 # Answers that will be the same next time.
 _FINAL = {"ValidationException", "ValidationError", "ResourceLimitExceeded", "ResourceNotFound"}
 
@@ -74,13 +75,13 @@ def _ask(at: Workplace, seen: Situation, current: Deployment) -> Step:
         return _failed(at, seen, current, "failed", f"given up after {MAX_ATTEMPTS} attempts")
     try:
         note = _change(at, seen, current)
-    except (ClientError, NameTaken) as error:
+    except (ClientError, NameTaken, VersionGoneError) as error:
         return _refused(at, seen, current, error)
     at.ledger.advance(replace(current, phase=CHANGING))
     return Step(f"endpoint {at.where.endpoint} goes to {current.config}{note}")
 
 
-def _refused(at: Workplace, seen: Situation, current: Deployment, error: ClientError | NameTaken) -> Step:
+def _refused(at: Workplace, seen: Situation, current: Deployment, error: Exception) -> Step:
     """What to make of an error: wait, give up, or (raised) try again."""
     if isinstance(error, ClientError):
         if says(error, "in-progress"):
@@ -96,7 +97,7 @@ def _change(at: Workplace, seen: Situation, current: Deployment) -> str:
     for version, package_arn in packages.items():
         if version:
             at.ledger.will_make("model", model_name(at.where, version))
-            create_model(at.sagemaker, at.where, version, package_arn)
+            create_model(at.sagemaker, at.where, at.version(package_arn))
     at.ledger.will_make("config", current.config)
     versions = (current.version, current.shadow_version)
     create_config(at.sagemaker, at.where, current.config, current.package_arn, versions)

@@ -7,7 +7,7 @@ that they compare as text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -29,18 +29,32 @@ class Decision:
     shadow: bool = False
     failed: str = ""
     failed_at: str = ""
+    removed_at: str = ""
+    """When it was seen that the version is gone from the registry: it may serve on, but not be deployed again."""
+
+    @property
+    def approved(self) -> bool:
+        return self.status == APPROVED
+
+    @property
+    def deployable(self) -> bool:
+        return self.approved and not self.removed_at
 
     def same_as(self, other: Decision) -> bool:
         """Whether nothing was decided anew: other metadata of the package may have changed."""
-        mine, others = (self.status, self.reason, self.shadow), (other.status, other.reason, other.shadow)
-        return mine == others
+        return self._decided == other._decided
+
+    @property
+    def _decided(self) -> tuple[str, str, bool, bool]:
+        return self.status, self.reason, self.shadow, bool(self.removed_at)
 
 
 @dataclass(frozen=True)
 class Order:
     """What a person or the schedule for idle endpoints asked for: ``deploy``, ``rollback`` (to a version), ``delete``.
 
-    ``left`` is the version that a rollback turned away from; 0 for none.
+    ``left`` is the version that a rollback turned away from; 0 for none. ``pending``: nothing came of it yet.
+    ``refused`` says why it could not be done; what serves then stays, until the next word.
     """
 
     action: str
@@ -49,6 +63,8 @@ class Order:
     at: str
     by: str
     reason: str
+    pending: bool = False
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,29 +83,46 @@ class Wish:
         return self.order is not None and self.order.action == DELETE
 
 
-def wish(decisions: Mapping[int, Decision], order: Order | None) -> Wish:
-    """The newest word counts, be it an approval or an order; a version that failed waits for a new word."""
+def wish(decisions: Mapping[int, Decision], order: Order | None, serving: Collection[int] = ()) -> Wish:
+    """The newest word counts, be it an approval or an order; a version that failed waits for a new word.
+
+    One that is gone from the registry counts only while it is among ``serving``, the versions behind the endpoint now.
+    """
     approved = sorted(
-        (d for d in decisions.values() if d.status == APPROVED and not d.failed), key=lambda d: (d.at, d.version)
+        (d for d in decisions.values() if d.approved and not d.failed and (d.deployable or d.version in serving)),
+        key=lambda d: (d.at, d.version),
     )
-    serving = [d for d in approved if not d.shadow]
-    newest = serving[-1] if serving else None
+    to_serve = [d for d in approved if not d.shadow]
+    newest = to_serve[-1] if to_serve else None
     ordered = order is not None and order.at >= (newest.at if newest else NEVER)
     if not ordered or order is None:
         return Wish(newest, _challenger(approved, newest, NEVER))
     if order.action == DELETE:
         return Wish(order=order)
-    chosen = _ordered(decisions, order)
+    chosen = _ordered(decisions, order, serving)
     if chosen is None:
-        remaining = [d for d in serving if d.version != order.left]
+        remaining = [d for d in to_serve if d.version != order.left]
         chosen = remaining[-1] if remaining else None
     return Wish(chosen, _challenger(approved, chosen, order.at), order)
 
 
-def _ordered(decisions: Mapping[int, Decision], order: Order) -> Decision | None:
+def _ordered(decisions: Mapping[int, Decision], order: Order, serving: Collection[int]) -> Decision | None:
     found = decisions.get(order.version)
-    usable = found is not None and found.status == APPROVED and (not found.failed or found.failed_at < order.at)
-    return found if usable else None
+    if found is None or not (found.deployable or (found.approved and found.version in serving)):
+        return None
+    return found if not found.failed or found.failed_at < order.at else None
+
+
+def obstacle(decisions: Mapping[int, Decision], order: Order, serving: Collection[int] = ()) -> str:
+    """Why the version of an order cannot be deployed; "" when it can, or when it serves already."""
+    found = decisions.get(order.version)
+    if order.version in serving:
+        return ""
+    if found is None:
+        return f"version {order.version} was never approved"
+    if found.removed_at:
+        return f"version {order.version} was deleted from the registry"
+    return "" if found.approved else f"version {order.version} is {found.status}: {found.reason}"
 
 
 def _challenger(approved: list[Decision], chosen: Decision | None, since: str) -> Decision | None:

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lambdas.deployment.ledger import Deployment, Ledger, Live, Record
+from lambdas.deployment.registry import find_version, keep_version
 from lambdas.deployment.sagemaker_endpoint import describe_endpoint
 from lambdas.deployment.smoke import Asker, Smoke
 from lambdas.deployment.surroundings import stop_scaling, tell
 from lambdas.deployment.target import Target
+from lambdas.deployment.version import ServableVersion, VersionGoneError
 from lambdas.deployment.wishes import DELETE, Decision, Order, Wish, text_of
 
 
@@ -85,8 +87,18 @@ class Workplace:
     def smoke(self, package_arn: str) -> Smoke:
         if not self.where.settings.smoke_test:
             return Smoke(None, "not tested: switched off")
-        asker = Asker(self.sagemaker, self.clients("s3"), self.clients("sagemaker-runtime"), self.where.endpoint)
-        return asker.test(package_arn)
+        asker = Asker(self.clients("s3"), self.clients("sagemaker-runtime"), self.where.endpoint)
+        try:
+            return asker.test(self.version(package_arn))
+        except VersionGoneError as error:
+            return Smoke(None, f"not tested: {error}")
+
+    def version(self, package_arn: str) -> ServableVersion:
+        """What is known of a version; raises VersionGoneError."""
+        return find_version(self.sagemaker, self.ledger, package_arn)
+
+    def keep_version(self, package_arn: str) -> None:
+        keep_version(self.sagemaker, self.ledger, package_arn)
 
     def end(
         self, deployment: Deployment, outcome: str, detail: str, live: Live | None, *, smoke: str = "", blame: int = 0
@@ -103,10 +115,10 @@ class Workplace:
             failed = replace(_BLAMED, version=blame, failed=detail or outcome, failed_at=record.ended)
         self.ledger.end(record, live, failed)
 
-    def note(self, record: Record) -> None:
-        """The same for what is no deployment."""
+    def note(self, record: Record, live: Live | None, order: Order | None = None) -> None:
+        """The same for what is no deployment; ``live`` serves after it, and an order has become ``order``."""
         tell(self.clients("sns"), self.where, record)
-        self.ledger.note(record)
+        self.ledger.note(record, live, order)
 
     def record(self, word: Word, outcome: str, detail: str, live: Live) -> Record:
         now = self.now()

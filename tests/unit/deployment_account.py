@@ -59,7 +59,8 @@ class FakeSageMaker:
     """What SageMaker keeps. ``breaks`` holds what goes wrong with a version: ping, smoke, archive."""
 
     packages: dict[str, dict[str, Any]] = field(default_factory=dict)
-    models: dict[str, str] = field(default_factory=dict)
+    registered: int = 0
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
     networks: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     endpoint: dict[str, Any] | None = None
@@ -73,7 +74,8 @@ class FakeSageMaker:
 
     # What a test does.
     def register(self) -> str:
-        version = len(self.packages) + 1
+        self.registered += 1
+        version = self.registered
         arn = f"{ARN}:model-package/{GROUP}/{version}"
         self.packages[arn] = {
             "ModelPackageArn": arn,
@@ -81,6 +83,15 @@ class FakeSageMaker:
             "ModelApprovalStatus": "PendingManualApproval",
             "CreationTime": self.tick(),
             "ModelMetrics": {"ModelQuality": {"Statistics": {"S3Uri": f"s3://data/{version}/evaluation.json"}}},
+            "InferenceSpecification": {
+                "Containers": [
+                    {
+                        "Image": "image",
+                        "ModelDataUrl": f"s3://data/{version}/model.tar.gz",
+                        "Environment": {"SCONES_CLASSES": "bicycle,motorcycle"},
+                    }
+                ]
+            },
         }
         return arn
 
@@ -88,6 +99,10 @@ class FakeSageMaker:
         package = self.packages[arn]
         package |= {"ModelApprovalStatus": status, "ApprovalDescription": reason, "LastModifiedTime": self.tick()}
         package["CustomerMetadataProperties"] = metadata
+
+    def remove(self, arn: str) -> None:
+        """DeleteModelPackage."""
+        del self.packages[arn]
 
     def settle(self) -> None:
         """End what is under way."""
@@ -107,8 +122,13 @@ class FakeSageMaker:
         found["EndpointStatus"] = "Failed" if broken and found["EndpointStatus"] == "Creating" else "InService"
 
     def _version(self, config: str) -> int:
-        arn = self.models[self.configs[config]["ProductionVariants"][0]["ModelName"]]
-        return int(arn.rpartition("/")[2])
+        container = self.models[self.configs[config]["ProductionVariants"][0]["ModelName"]]
+        return int(self._package(container).rpartition("/")[2])
+
+    @staticmethod
+    def _package(container: dict[str, Any]) -> str:
+        """Models of before name their package."""
+        return str(container.get("Environment", {}).get("SCONES_MODEL_PACKAGE_ARN") or container["ModelPackageName"])
 
     @property
     def live(self) -> int:
@@ -130,14 +150,16 @@ class FakeSageMaker:
     def create_model(self, **request: Any) -> None:
         if request["ModelName"] in self.models:
             raise _invalid("Cannot create already existing model")
-        package = request["PrimaryContainer"]["ModelPackageName"]
+        container = request["PrimaryContainer"]
+        package = self._package(container)
+        assert container.get("ModelDataUrl", "").startswith("s3://data/") or package in self.packages
         if self.breaks.get(int(package.rpartition("/")[2])) == "archive":
             raise _invalid("Could not access model data")
-        self.models[request["ModelName"]] = package
+        self.models[request["ModelName"]] = container
         self.networks[request["ModelName"]] = request.get("VpcConfig")
 
     def describe_model(self, **request: Any) -> dict[str, Any]:
-        return {"PrimaryContainer": {"ModelPackageName": self.models[request["ModelName"]]}}
+        return {"PrimaryContainer": self.models[request["ModelName"]]}
 
     def delete_model(self, **request: Any) -> None:
         if self.models.pop(request["ModelName"], None) is None:

@@ -360,6 +360,118 @@ def test_an_alarm_that_is_on_already_does_not_undo_the_cure(whole_shop: Account)
     }
 
 
+# The registry loses a version.
+
+
+def test_a_deleted_version_serves_on_and_is_told_of_once(shop: Account) -> None:
+    approve(shop)
+    second = approve(shop)
+    shop.run()
+    shop.sagemaker.remove(second)
+    shop.told()
+    shop.run()
+    assert shop.sagemaker.live == 2
+    assert shop.records()[1:] == [(2, "removal", "kept")]
+    (told,) = shop.told()
+    assert told.startswith("endpoint shop: version 2 (removal) kept: it was deleted from the registry and serves on")
+    approve(shop)
+    shop.run()
+    assert shop.sagemaker.live == 3
+
+
+def test_a_broken_update_goes_back_to_a_version_that_the_registry_lost(shop: Account) -> None:
+    first = approve(shop)
+    shop.run()
+    shop.sagemaker.remove(first)
+    approve(shop, how="smoke")
+    shop.run()
+    assert shop.sagemaker.live == 1
+    assert [r[2] for r in shop.records()] == ["deployed", "rolled back", "deployed", "kept"]
+    assert all("not tested" not in record["smoke_after"] for record in records(shop)[:-1])
+
+
+def records(shop: Account) -> list[dict[str, Any]]:
+    items = [item for item in shop.table.scan()["Items"] if item["kind"] == "record"]
+    return sorted(items, key=lambda item: str(item["key"]))
+
+
+def test_a_version_deleted_during_its_own_update_serves(shop: Account) -> None:
+    approve(shop)
+    shop.run()
+    second = approve(shop)
+    shop.look()
+    shop.sagemaker.remove(second)
+    shop.run()
+    assert shop.sagemaker.live == 2
+    assert [r[1:] for r in shop.records()[-2:]] == [("approval", "deployed"), ("removal", "kept")]
+    assert shop.ledger.current() is None
+
+
+def as_the_version_before_left_it(shop: Account) -> None:
+    """Nothing is kept of versions, and models name their packages."""
+    for item in shop.table.scan()["Items"]:
+        if item["kind"] == "version":
+            shop.table.delete_item(Key={"kind": "version", "key": item["key"]})
+    for container in shop.sagemaker.models.values():
+        package = container["Environment"]["SCONES_MODEL_PACKAGE_ARN"]
+        container.clear()
+        container["ModelPackageName"] = package
+
+
+def test_what_was_deployed_before_versions_were_kept_is_kept_at_the_next_look(shop: Account) -> None:
+    approve(shop)
+    shop.run()
+    as_the_version_before_left_it(shop)
+    shop.run()
+    assert shop.records() == [(1, "approval", "deployed")]
+    kept = shop.ledger.version(1)
+    assert kept is not None
+    assert (kept.classes, kept.smoke_uri) == ("bicycle,motorcycle", "s3://data/1/smoke.json")
+
+
+@pytest.mark.parametrize("during", [True, False])
+def test_what_neither_table_nor_registry_knows_goes_on_untested(shop: Account, during: bool) -> None:
+    """A version before left a deployment, and then the registry lost it."""
+    approve(shop)
+    shop.run()
+    second = approve(shop)
+    shop.look()
+    if not during:
+        shop.run()
+    as_the_version_before_left_it(shop)
+    shop.sagemaker.remove(second)
+    shop.run()
+    assert shop.sagemaker.live == 2
+    approve(shop)
+    shop.run()
+    assert shop.sagemaker.live == 3
+    last = records(shop)[-1]
+    assert last["smoke_before"].startswith("not tested: arn:")
+    assert "was deleted from the registry, and deployed before" in last["smoke_before"]
+
+
+@pytest.mark.parametrize("why", ["was deleted from the registry", "is Rejected", "was never approved"])
+def test_an_order_that_cannot_be_carried_out_is_refused_and_changes_nothing(shop: Account, why: str) -> None:
+    for _ in range(3):
+        last = approve(shop)
+        shop.run()
+    first = last.replace("/3", "/1")
+    if why == "is Rejected":
+        shop.sagemaker.decide(first, "Rejected")
+    elif why == "was deleted from the registry":
+        shop.sagemaker.remove(first)
+    version = 4 if why == "was never approved" else 1
+    shop.ledger.give(Order(ROLLBACK, version, 3, shop.workplace().now(), "bob", "slow", pending=True))
+    shop.run()
+    assert shop.sagemaker.live == 3
+    assert shop.records()[-1] == (version, "rollback", "failed")
+    assert why in records(shop)[-1]["detail"]
+    assert len(shop.records()) == 4  # told once
+    approve(shop)
+    shop.run()
+    assert shop.sagemaker.live == 4
+
+
 # Two at once, and crashes.
 
 
@@ -409,11 +521,31 @@ def reject_the_second(shop: Account) -> None:
     shop.sagemaker.decide(second, "Rejected")
 
 
+def lose_the_second_during_its_update(shop: Account) -> None:
+    approve(shop)
+    shop.run()
+    second = approve(shop)
+    shop.look()
+    shop.sagemaker.remove(second)
+
+
+def order_what_is_gone(shop: Account) -> None:
+    approve(shop)
+    shop.run()
+    gone = approve(shop)
+    shop.run()
+    shop.sagemaker.decide(gone, "Rejected")
+    shop.run()
+    shop.ledger.give(Order(ROLLBACK, 2, 1, shop.workplace().now(), "bob", "slow", pending=True))
+
+
 CASES: list[tuple[Callable[[Account], None], int, list[str]]] = [
     (deploy_the_first, 1, ["deployed"]),
     (deploy_the_second, 2, ["deployed", "deployed"]),
     (deploy_a_broken_one, 1, ["deployed", "rolled back", "deployed"]),
     (reject_the_second, 1, ["deployed", "deployed", "deployed"]),
+    (lose_the_second_during_its_update, 2, ["deployed", "deployed", "kept"]),
+    (order_what_is_gone, 1, ["deployed", "deployed", "deployed", "failed"]),
 ]
 
 
@@ -436,4 +568,4 @@ def test_a_crash_after_any_change_is_made_good(case: Callable[[Account], None], 
         assert shop.sagemaker.live == live, number
         assert [r[2] for r in shop.records()] == outcomes, number
         nothing_left_over(shop)
-    assert number > 15
+    assert number > 10
