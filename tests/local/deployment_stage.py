@@ -199,9 +199,9 @@ class Stage:
         quiet = found is None or found["EndpointStatus"] in ("InService", "Failed")
         return quiet and not self.items("current") and not self.items("lease")
 
-    def until(self, condition: Callable[[], Any], what: str) -> None:
+    def until(self, condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> None:
         """Wait for a condition, however slow the machine is."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while not condition():
             assert time.monotonic() < deadline, f"{what}: {self.endpoint()}, {self.items('current')}, {self.records()}"
             time.sleep(0.1)
