@@ -139,7 +139,10 @@ def set_approval(
 
     ``shadow``: it shall get copies of the traffic before it serves any.
     """
-    said = " ".join(f"{reason} [by {deployments.caller(connection)}]".split())[-_DESCRIPTION_CHARACTERS:]
+    said = _description(connection, reason)
+    if (status, said) == (version.approval, version.description):
+        # The registry keeps no time of a decision, so that the same words once more would be no new decision.
+        said = _description(connection, f"{reason} (again at {deployments.text_of(connection.now())})")
     request: dict[str, Any] = {"ModelApprovalStatus": status, "ApprovalDescription": said}
     if shadow or MODE_PROPERTY in version.metadata:
         request["CustomerMetadataProperties"] = {MODE_PROPERTY: "shadow" if shadow else "live"}
@@ -148,6 +151,10 @@ def set_approval(
     deployments.nudge(connection, version.arn)
     changed = sagemaker.describe_model_package(ModelPackageName=version.arn)
     return deployments.text_of(changed["LastModifiedTime"])
+
+
+def _description(connection: Connection, reason: str) -> str:
+    return " ".join(f"{reason} [by {deployments.caller(connection)}]".split())[-_DESCRIPTION_CHARACTERS:]
 
 
 def evaluation(connection: Connection, version: ModelVersion) -> dict[str, Any]:
