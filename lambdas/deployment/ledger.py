@@ -1,7 +1,7 @@
-"""The table of deployments: decisions, orders, who works on the endpoint, what is under way, what came of it.
+"""The table of deployments: decisions, orders, the lease, the deployment in progress, what came of each.
 
 Runs in Lambda. Reads and writes one DynamoDB table, whose items have the keys ``kind`` and ``key``:
-``decision``/<version>, ``order``/endpoint, ``lease``/endpoint, ``current``/endpoint (the deployment under way),
+``decision``/<version>, ``order``/endpoint, ``lease``/endpoint, ``current``/endpoint (the deployment in progress),
 ``live``/endpoint, ``version``/<number> (what is known of a version, from the moment its deployment begins),
 ``made``/<kind>#<name> (what has to be deleted one day) and ``record``/<time>#<version>. Every write that two
 invocations could make at once has a condition. `scones.deployments` reads and writes the same items.
@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
+from lambdas.deployment.desired_state import Decision, Order
 from lambdas.deployment.version import ServableVersion, number_text
-from lambdas.deployment.wishes import Decision, Order
 
 _Kind = TypeVar("_Kind")
 ENDPOINT = "endpoint"
@@ -110,7 +110,7 @@ class Ledger:
         found = [_value(Decision, item) for item in self._query("decision")]
         return {decision.version: decision for decision in found}
 
-    def decide(self, decision: Decision) -> bool:
+    def put_decision(self, decision: Decision) -> bool:
         """Keep a decision unless a newer one on the version is known; whether it was kept."""
         item = {**_item("decision", number_text(decision.version), decision), "decided": decision.at}
         return self._put(item, "attribute_not_exists(kind) OR decided <= :at", {":at": decision.at})
@@ -118,11 +118,11 @@ class Ledger:
     def order(self) -> Order | None:
         return self._get(Order, "order")
 
-    def give(self, order: Order) -> bool:
+    def put_order(self, order: Order) -> bool:
         """Keep an order unless there is a newer one."""
         return self._put(_order_item(order), "attribute_not_exists(kind) OR given <= :at", {":at": order.at})
 
-    def change_order(self, order: Order) -> None:
+    def update_order(self, order: Order) -> None:
         """Replace an order by what has become of it, unless there is a newer one."""
         self._put(_order_item(order), "given = :at", {":at": order.at})
 
@@ -130,11 +130,11 @@ class Ledger:
     def version(self, number: int) -> ServableVersion | None:
         return self._get(ServableVersion, "version", number_text(number))
 
-    def keep_version(self, version: ServableVersion) -> None:
+    def put_version(self, version: ServableVersion) -> None:
         self._table.put_item(Item=_item("version", number_text(version.version), version))
 
-    # Who works on the endpoint.
-    def take(self, owner: str, now_s: int, until_s: int) -> bool:
+    # The lease: one invocation at a time works on the endpoint.
+    def acquire_lease(self, owner: str, now_s: int, until_s: int) -> bool:
         """Take the lease; False while somebody else has it, who is then told to look once more before it ends."""
         item = {"kind": "lease", "key": ENDPOINT, "owner": owner, "until": until_s, "again": False}
         free = "attribute_not_exists(kind) OR #until < :now OR #owner = :owner"
@@ -144,7 +144,7 @@ class Ledger:
                 return False
         return True
 
-    def release(self, owner: str) -> bool:
+    def release_lease(self, owner: str) -> bool:
         """Give the lease back; False when somebody came meanwhile, and the owner has to look once more."""
         names, mine = {"#owner": "owner"}, {":owner": owner}
         if self._update("lease", "SET again = :no", "#owner = :owner AND again = :yes", mine | _YES_NO, names):
@@ -162,8 +162,8 @@ class Ledger:
             return not lease or lease["owner"] != owner  # lost to somebody else, who looks anyway
         return True
 
-    # The deployment under way, and what serves.
-    def current(self) -> Deployment | None:
+    # The deployment in progress, and what serves.
+    def in_progress(self) -> Deployment | None:
         return self._get(Deployment, "current")
 
     def begin(self, deployment: Deployment) -> bool:
@@ -176,7 +176,7 @@ class Ledger:
     def live(self) -> Live | None:
         return self._get(Live, "live")
 
-    def set_live(self, live: Live) -> None:
+    def put_live(self, live: Live) -> None:
         self._table.put_item(Item=_item("live", ENDPOINT, live))
 
     def end(self, record: Record, live: Live | None, failed: Decision | None = None) -> bool:
@@ -213,15 +213,15 @@ class Ledger:
             return False
         return True
 
-    # What was made and has to be deleted one day: written before it is made.
-    def made(self) -> set[tuple[str, str]]:
+    # Models and configurations that have to be deleted one day: written before they are created.
+    def created(self) -> set[tuple[str, str]]:
         keys = [str(item["key"]) for item in self._query("made")]
         return {(kind, name) for kind, _, name in (key.partition("#") for key in keys)}
 
-    def will_make(self, kind: str, name: str) -> None:
+    def record_creation(self, kind: str, name: str) -> None:
         self._table.put_item(Item={"kind": "made", "key": f"{kind}#{name}"})
 
-    def forget(self, kind: str, name: str) -> None:
+    def forget_creation(self, kind: str, name: str) -> None:
         self._table.delete_item(Key={"kind": "made", "key": f"{kind}#{name}"})
 
     def _get(self, kind: type[_Kind], name: str, key: str = ENDPOINT) -> _Kind | None:

@@ -14,9 +14,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from lambdas.deployment.desired_state import APPROVED, REJECTED, Decision, text_of
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.version import ServableVersion, VersionGoneError, number_of, of_package
-from lambdas.deployment.wishes import APPROVED, REJECTED, Decision, text_of
 
 # `scones model approve --shadow` leaves it with the package.
 MODE_PROPERTY, SHADOW = "deployment_mode", "shadow"
@@ -36,7 +36,7 @@ def read_decisions(sagemaker: Any, ledger: Ledger, group: str, named: str | None
         found = _decision(sagemaker, arn, known)
         before = known.get(found.version) if found else None
         if found and not (before and before.same_as(found)):
-            changed |= ledger.decide(found)
+            changed |= ledger.put_decision(found)
     return ledger.decisions() if changed else known
 
 
@@ -110,7 +110,7 @@ def keep_version(sagemaker: Any, ledger: Ledger, arn: str) -> None:
     """Keep what the registry says of a version now; what was kept before stays when the registry has it no more."""
     package = describe_package(sagemaker, arn)
     if package is not None:
-        ledger.keep_version(of_package(package))
+        ledger.put_version(of_package(package))
 
 
 def _who(package: dict[str, Any], description: str) -> str:

@@ -15,11 +15,11 @@ from typing import Any
 from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
+from lambdas.deployment.desired_state import text_of
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.registry import find_version
 from lambdas.deployment.sagemaker_endpoint import VARIANT, describe_endpoint
 from lambdas.deployment.version import BASELINE_FILE, ServableVersion
-from lambdas.deployment.wishes import text_of
 
 # As far back as the job looks for drift, and the first week of a month-old version.
 LOOK_BACK = timedelta(days=31)

@@ -19,10 +19,11 @@ import boto3
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from lambdas.deployment.context import Context
+from lambdas.deployment.endpoint_spec import EndpointSettings, EndpointSpec, Network
 from lambdas.deployment.ledger import Ledger
+from lambdas.deployment.notifier import Notifier
 from lambdas.deployment.reconcile import reconcile
-from lambdas.deployment.target import EndpointSettings, Network, Target
-from lambdas.deployment.workplace import Workplace
 from tests.unit.fake_table import FakeTable
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
@@ -265,8 +266,8 @@ class Account:
     def ledger(self) -> Ledger:
         return Ledger(self.table)
 
-    def workplace(self) -> Workplace:
-        target = Target(
+    def context(self) -> Context:
+        spec = EndpointSpec(
             endpoint=ENDPOINT,
             model_package_group=GROUP,
             instance_type="ml.m5.large",
@@ -276,13 +277,13 @@ class Account:
             network=self.network,
             settings=self.settings,
             alarms=self.alarms,
-            topic_arn=self.topic_arn,
         )
-        return Workplace(self.client, Ledger(Counting(self.table, self)), target, self.sagemaker.tick)
+        notifier = Notifier(self.client("sns"), self.topic_arn, ENDPOINT)
+        return Context(self.client, Ledger(Counting(self.table, self)), notifier, spec, self.sagemaker.tick)
 
     def look(self, owner: str = "", lease_s: int = 0) -> list[str]:
         """One invocation; a lease of no time, because a crashed one's would have to run out first."""
-        return reconcile(self.workplace(), None, owner or uuid.uuid4().hex, lease_s, lambda _: self.sagemaker.settle())
+        return reconcile(self.context(), None, owner or uuid.uuid4().hex, lease_s, lambda _: self.sagemaker.settle())
 
     def run(self, times: int = 6) -> list[str]:
         """Invocations with what SageMaker does in between, until nothing changes any more."""

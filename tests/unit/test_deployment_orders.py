@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lambdas.deployment.wishes import DELETE, ROLLBACK, Order
+from lambdas.deployment.desired_state import DELETE, ROLLBACK, Order
 from tests.unit.deployment_account import ARN, GROUP, quick_account
 
 BEFORE, DURING, AFTER = "before", "during", "after"
@@ -40,7 +40,7 @@ class Story:
         self.answering = True
 
     def now(self) -> str:
-        return self.shop.workplace().now()
+        return self.shop.context().now()
 
     def approve(self, version: int) -> None:
         """With a reason of its own: the same approval once more would be no new word."""
@@ -60,7 +60,7 @@ class Story:
         self.words[action] = self.now()
         live = self.shop.ledger.live()
         left = live.version if live and action == ROLLBACK else 0
-        self.shop.ledger.give(Order(action, version, left, self.words[action], "bob", "because", pending=True))
+        self.shop.ledger.put_order(Order(action, version, left, self.words[action], "bob", "because", pending=True))
         if action == DELETE:
             self.answering = False
 
@@ -75,7 +75,7 @@ class Story:
         for _ in range(MOST_LOOKS):
             before = self.shop.calls
             self.look()
-            quiet = self.shop.calls == before + WRITES_OF_THE_LEASE and not self.shop.ledger.current()
+            quiet = self.shop.calls == before + WRITES_OF_THE_LEASE and not self.shop.ledger.in_progress()
             self.shop.sagemaker.settle()
             if quiet:
                 return
@@ -129,7 +129,7 @@ def check(story: Story) -> str:
     story.settle()
     assert shop.table.scan()["Items"] == quiet, "it has come to rest"
     ledger, live = shop.ledger, shop.sagemaker.live
-    assert ledger.current() is None
+    assert ledger.in_progress() is None
     order, approved = ledger.order(), story.approved()
     assert order is None or not order.pending or order.action == DELETE or story.words[order.action] < newest(story)
     if shop.sagemaker.endpoint is None:

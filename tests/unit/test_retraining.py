@@ -99,7 +99,7 @@ def account() -> Account:
 @pytest.fixture
 def where(account: Account) -> Where:
     table = FakeTable("shop-deployments")
-    Ledger(table).set_live(Live(3, LIVE, "config", "2026-11-20"))
+    Ledger(table).put_live(Live(3, LIVE, "config", "2026-11-20"))
     return Where(account, table, PIPELINE, "shop", "s3://data/reports", "s3://data/reviews", RULES)
 
 
@@ -182,7 +182,7 @@ def test_a_version_that_the_registry_lost_is_known_from_the_table_or_said(accoun
     decision, sentence = retrain_on_drift.respond(where, "predictions", NOW)
     assert decision.outcome == "refused"
     assert f"{LIVE} was deleted from the registry, and deployed before" in sentence
-    Ledger(where.table).keep_version(kept)
+    Ledger(where.table).put_version(kept)
     decision, _ = retrain_on_drift.respond(where, "predictions", NOW)
     assert decision.outcome == "started"
     assert account.given()["SourceUri"] == "s3://data/source/x"

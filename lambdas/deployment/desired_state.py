@@ -1,4 +1,4 @@
-"""What is wanted of the endpoint: the decisions on versions, a person's order, and the version that follows from them.
+"""The desired state of the endpoint, which follows from the decisions on versions and from a person's order.
 
 Runs in Lambda; no AWS call. The registry says what was decided, and nothing here depends on the order in which events
 came: of all approvals the newest wins, whichever was heard of last. Times are ISO 8601 in UTC with microseconds, so
@@ -54,7 +54,7 @@ class Order:
     """What a person or the schedule for idle endpoints asked for: ``deploy``, ``rollback`` (to a version), ``delete``.
 
     ``left`` is the version that a rollback turned away from; 0 for none. ``pending``: nothing came of it yet.
-    ``refused`` says why it could not be done; what serves then stays, until the next word.
+    ``refused`` says why it could not be done; what serves then stays, until the next decision or order.
     """
 
     action: str
@@ -68,7 +68,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Wish:
+class DesiredState:
     """The version to serve, and one to show copied traffic; ``delete`` when there is to be no endpoint.
 
     Neither a version nor ``delete``: nothing is known that may serve, so whatever serves goes on.
@@ -83,8 +83,10 @@ class Wish:
         return self.order is not None and self.order.action == DELETE
 
 
-def wish(decisions: Mapping[int, Decision], order: Order | None, serving: Collection[int] = ()) -> Wish:
-    """The newest word counts, be it an approval or an order; a version that failed waits for a new word.
+def desired_state(
+    decisions: Mapping[int, Decision], order: Order | None, serving: Collection[int] = ()
+) -> DesiredState:
+    """The newest approval or order counts; a version that failed waits for a new one.
 
     One that is gone from the registry counts only while it is among ``serving``, the versions behind the endpoint now.
     """
@@ -96,14 +98,14 @@ def wish(decisions: Mapping[int, Decision], order: Order | None, serving: Collec
     newest = to_serve[-1] if to_serve else None
     ordered = order is not None and order.at >= (newest.at if newest else NEVER)
     if not ordered or order is None:
-        return Wish(newest, _challenger(approved, newest, NEVER))
+        return DesiredState(newest, _challenger(approved, newest, NEVER))
     if order.action == DELETE:
-        return Wish(order=order)
+        return DesiredState(order=order)
     chosen = _ordered(decisions, order, serving)
     if chosen is None:
         remaining = [d for d in to_serve if d.version != order.left]
         chosen = remaining[-1] if remaining else None
-    return Wish(chosen, _challenger(approved, chosen, order.at), order)
+    return DesiredState(chosen, _challenger(approved, chosen, order.at), order)
 
 
 def _ordered(decisions: Mapping[int, Decision], order: Order, serving: Collection[int]) -> Decision | None:
@@ -126,7 +128,7 @@ def obstacle(decisions: Mapping[int, Decision], order: Order, serving: Collectio
 
 
 def _challenger(approved: list[Decision], chosen: Decision | None, since: str) -> Decision | None:
-    """The newest version approved for copied traffic, unless a later word made it pointless."""
+    """The newest version approved for copied traffic, unless a later approval or order made it pointless."""
     if chosen is None:
         return None
     newer = [d for d in approved if d.shadow and d.at > max(chosen.at, since) and d.version != chosen.version]
