@@ -32,7 +32,7 @@ from botocore.exceptions import ClientError
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.local.conftest import start_account
-from tests.local.deployment_stage import ENDPOINT, Stage
+from tests.local.deployment_stage import ENDPOINT, FUNCTION, Stage
 from tests.local.workflow_stage import deploy, photographs
 from tests.realdata import cifar_archive
 
@@ -71,13 +71,16 @@ class Crowd:
         self.versions.append(self.stage.register(f"{weight / 10_000:.4f}"))
         return self.versions[-1]
 
-    def speak(self) -> Counter[str]:
+    def speak(self, number: int) -> Counter[str]:
         """All words of a round, each at a moment of its own; how many of each were taken."""
         for _ in range(NEW_VERSIONS):
             self.register()
         chosen = self.chance.choices(list(SHARES), list(SHARES.values()), k=self.words)
         # Each with a reason of its own, or a second approval of a version would be no new word.
-        said = [(word, self.chance.choice(self.versions), f"word {n} [by tester]") for n, word in enumerate(chosen)]
+        said = [
+            (word, self.chance.choice(self.versions), f"word {n} of round {number} [by tester]")
+            for n, word in enumerate(chosen)
+        ]
         moments = [self.chance.uniform(0, self.spread_s) for _ in said]
         barrier = Barrier(len(said))
 
@@ -141,8 +144,9 @@ class Crowd:
 
     def round(self, number: int, answers: list[object]) -> Round:
         before, began = len(self.stage.records()), time.perf_counter()
-        said = self.speak()
-        self.stage.look()  # as the schedule does: nothing tells of a deletion
+        said = self.speak(number)
+        # As the schedule does, because nothing tells of a deletion.
+        self.stage.account.client("lambda").invoke(FunctionName=FUNCTION, InvocationType="Event", Payload=b"{}")
         self.stage.until(lambda: self.stage.settled() and self.verdict(), f"round {number}", patience_s=PATIENCE_S)
         serves, why = int(self.stage.serves().rpartition("/")[2]), self.verdict()
         self.tidy()

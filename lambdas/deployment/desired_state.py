@@ -115,7 +115,7 @@ def _ordered(decisions: Mapping[int, Decision], order: Order, serving: Collectio
     return found if not found.failed or found.failed_at < order.at else None
 
 
-def obstacle(decisions: Mapping[int, Decision], order: Order, serving: Collection[int] = ()) -> str:
+def why_not_deployable(decisions: Mapping[int, Decision], order: Order, serving: Collection[int] = ()) -> str:
     """Why the version of an order cannot be deployed; "" when it can, or when it serves already."""
     found = decisions.get(order.version)
     if order.version in serving:

@@ -214,7 +214,7 @@ class Ledger:
         return True
 
     # Models and configurations that have to be deleted one day: written before they are created.
-    def created(self) -> set[tuple[str, str]]:
+    def creations(self) -> set[tuple[str, str]]:
         keys = [str(item["key"]) for item in self._query("made")]
         return {(kind, name) for kind, _, name in (key.partition("#") for key in keys)}
 

@@ -13,7 +13,15 @@ from dataclasses import replace
 from botocore.exceptions import ClientError
 
 from lambdas.deployment.context import Context
-from lambdas.deployment.desired_state import DELETE, REJECTED, ROLLBACK, Decision, Order, desired_state, obstacle
+from lambdas.deployment.desired_state import (
+    DELETE,
+    REJECTED,
+    ROLLBACK,
+    Decision,
+    Order,
+    desired_state,
+    why_not_deployable,
+)
 from lambdas.deployment.history import Reason
 from lambdas.deployment.in_progress import APPROVAL, REJECTION, REMOVAL, SETTINGS, SHADOW, go_on
 from lambdas.deployment.ledger import Deployment, Live
@@ -91,7 +99,12 @@ def step(context: Context) -> Step:
 
 def _as_desired(context: Context, observed: ObservedState, serving: Collection[int]) -> Step:
     desired, order = observed.desired, observed.desired.order
-    if order and order.pending and not desired.delete and (why := obstacle(observed.decisions, order, serving)):
+    if (
+        order
+        and order.pending
+        and not desired.delete
+        and (why := why_not_deployable(observed.decisions, order, serving))
+    ):
         return _refuse(context, observed.live, order, why)
     if desired.delete and observed.endpoint:
         return _delete(context, observed.live)
@@ -259,7 +272,7 @@ def _clean_up(context: Context, live: Live | None, text: str) -> Step:
         # Also a version's model in a network of before: the endpoint may stand there still.
         return name in configs if kind == "config" else version_of(context.spec, name) in versions
 
-    gone = sorted(item for item in context.ledger.created() if not kept(*item))
+    gone = sorted(item for item in context.ledger.creations() if not kept(*item))
     for kind, name in gone:
         delete_created(context.sagemaker, kind, name)
         context.ledger.forget_creation(kind, name)

@@ -147,7 +147,7 @@ def nothing_left_over(shop: Account) -> None:
     versions = {live.version, live.previous_version, live.shadow_version} - {0} if live else set()
     assert set(shop.sagemaker.configs) == names
     assert set(shop.sagemaker.models) == {f"shop-v{version}" for version in versions}
-    assert shop.ledger.created() == {("config", n) for n in names} | {("model", f"shop-v{v}") for v in versions}
+    assert shop.ledger.creations() == {("config", n) for n in names} | {("model", f"shop-v{v}") for v in versions}
 
 
 def test_repeated_looks_change_nothing(shop: Account) -> None:
