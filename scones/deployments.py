@@ -147,10 +147,12 @@ def version(connection: Connection, package_arn: str) -> Item | None:
 
 def remark(found: State) -> str:
     """Why what serves should not, or could not be deployed again; "" for nothing."""
-    live = found.live or {}
-    if found.decisions.get(int(live.get("version", 0)), {}).get("removed_at"):
+    decision = found.decisions.get(int(found.live["version"]), {}) if found.live else {}
+    if decision.get("removed_at"):
         return "deleted from the registry; it serves on, until another version is approved or ordered"
-    return str(live.get("unwanted", ""))
+    if decision.get("status") == "Rejected":
+        return "rejected; it serves on, because no other version is approved"
+    return ""
 
 
 def outcome_of(found: State, since: str, version: int) -> str | None:

@@ -234,6 +234,9 @@ def _steady(context: Context, chosen: Decision, shadow: Decision | None, config:
         context.ledger.record_creation("config", config)
     if context.ledger.version(live.version) is None:
         context.keep_version(live.package_arn)  # deployed before versions were kept
+    if live.unwanted:  # it was rejected, and then approved again
+        live = replace(live, unwanted="")
+        context.ledger.put_live(live)
     live = _tell_of_removal(context, chosen, live)
     if context.spec.settings.scales and not live.scaled:
         live = _scale(context, live)

@@ -206,6 +206,11 @@ def test_a_rejected_version_goes_and_the_last_one_stays(shop: Account) -> None:
     shop.run()
     assert len(shop.records()) == 3  # told once
     nothing_left_over(shop)
+    shop.sagemaker.decide(first, reason="it will do [by bob]")
+    shop.run()
+    shop.sagemaker.decide(first, "Rejected", "it will not [by bob]")
+    shop.run()
+    assert [r[1:] for r in shop.records()[2:]] == [("rejection", "kept")] * 2, "a new rejection is told of anew"
 
 
 def test_an_approval_during_an_update_comes_next(shop: Account) -> None:
