@@ -51,6 +51,7 @@ class Round(TypedDict):
     serves: int
     why: str
     seconds: float
+    requests: int
     failed_requests: int
 
 
@@ -157,6 +158,7 @@ class Crowd:
             serves=serves,
             why=why,
             seconds=round(time.perf_counter() - began, 1),
+            requests=len(answers),
             failed_requests=sum(isinstance(answer, Exception) for answer in answers),
         )
 
