@@ -4,7 +4,7 @@ Runs in Lambda. Reads and writes one DynamoDB table, whose items have the keys `
 ``decision``/<version>, ``order``/endpoint, ``lease``/endpoint, ``current``/endpoint (the deployment in progress),
 ``live``/endpoint, ``version``/<number> (what is known of a version, from the moment its deployment begins),
 ``made``/<kind>#<name> (what has to be deleted one day) and ``record``/<time>#<version>. Every write that two
-invocations could make at once has a condition. `scones.deployments` reads and writes the same items.
+invocations could make at once has a condition. `scones.serving_versions.deployments` reads and writes the same items.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from lambdas.deployment.version import ServableVersion
 
-INFERENCE_ID = "smoke-test"  # `monitoring.capture_line` knows it
+INFERENCE_ID = "smoke-test"  # `monitoring.captures.line` knows it
 PACKAGE_ATTRIBUTE = "model_package_arn="
 # Between processors and versions of the runtime, answers differ in the fifth place; another model differs by far more.
 TOLERANCE = 0.05

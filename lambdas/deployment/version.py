@@ -1,7 +1,7 @@
 """What has to be known of a version that serves: kept in the table, so that it outlives the version's registry entry.
 
 It is written when a deployment begins. Runs in Lambda; no AWS call. `lambdas.inference.versions` and
-`scones.deployments` read the same items.
+`scones.serving_versions.deployments` read the same items.
 """
 
 from __future__ import annotations
