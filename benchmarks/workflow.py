@@ -80,7 +80,7 @@ def account() -> Iterator[tuple[str, psutil.Process]]:
 @contextmanager
 def plain_moto() -> Iterator[str]:
     port = free_port()
-    environment = os.environ | control.environment(port) | {"MOTO_PORT": str(port)}
+    environment = os.environ | {"AWS_DEFAULT_REGION": "us-east-1", "MOTO_PORT": str(port)}
     command = [sys.executable, "-c", PLAIN_MOTO, str(port)]
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.config import Config
 
 from local_account.children import Children
+from local_account.client_environment import client_variables, make_client_folder
+from local_account.clients import Keys, make_client
 from local_account.clock import CLOCK
 from local_account.iam_authority import Authority
 from local_account.iam_identity import new_session
@@ -80,6 +81,11 @@ class Account:
         return f"http://127.0.0.1:{self.port}"
 
     @cached_property
+    def client_folder(self) -> Path:
+        """Files for the clients of this account, among them an ``aws`` that calls nothing else."""
+        return make_client_folder(self.state_dir.absolute())
+
+    @cached_property
     def _session(self) -> Any:
         """One for all clients, so that a service's model is read once; made late, without the user's AWS settings."""
         return boto3.Session(region_name=self.region)
@@ -107,14 +113,9 @@ class Account:
     def environment(self) -> dict[str, str]:
         """What a process of this account needs so that its AWS clients reach the account and nothing else."""
         return {
-            "AWS_ENDPOINT_URL": self.endpoint_url,
+            **client_variables(self.endpoint_url, self.region, self.client_folder),
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",  # the account is reached from this machine only
-            "AWS_DEFAULT_REGION": self.region,
-            "AWS_REGION": self.region,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            # StartSyncExecution would go to sync-127.0.0.1, a host that no resolver knows.
-            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         }
 
     def client(self, service: str, role: str = "") -> Any:
@@ -125,20 +126,8 @@ class Account:
         with self._clients_lock:
             if (service, role) not in self._clients:
                 credentials = new_session(role, "account") if role else None
-                self._clients[service, role] = self._session.client(
-                    service,
-                    aws_access_key_id=credentials.access_key if credentials else "local",
-                    aws_secret_access_key=credentials.secret_key if credentials else "local",
-                    aws_session_token=credentials.token if credentials else None,
-                    endpoint_url=self.endpoint_url,
-                    config=Config(
-                        retries={"total_max_attempts": 1},
-                        inject_host_prefix=False,
-                        s3={"addressing_style": "path"},
-                        max_pool_connections=64,
-                        read_timeout=900,
-                    ),
-                )
+                keys = credentials or Keys("local", "local")
+                self._clients[service, role] = make_client(self._session, service, self.endpoint_url, keys)
             return self._clients[service, role]
 
     def may_log(self, role: str, group: str, stream: str) -> bool:

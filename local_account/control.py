@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from local_account.account import Account
+from local_account.client_environment import FOLDER, shell_variables, taken_out, with_programs
 from local_account.errors import AccountError
 
 STARTED_FILE = "server.json"
@@ -196,7 +197,7 @@ def reset(state_dir: Path) -> None:
     Raises AccountError for a folder that no account has written.
     """
     state_dir = state_dir.resolve()
-    if not state_dir.exists() or not any(state_dir.iterdir()):
+    if not state_dir.exists() or not any(entry.name != FOLDER for entry in state_dir.iterdir()):
         return
     if not (state_dir / _MARKER).is_file():
         raise AccountError(f"{state_dir} is not the state of an account (no {_MARKER} in it); nothing was removed")
@@ -204,15 +205,27 @@ def reset(state_dir: Path) -> None:
     if _is_locked(state_dir):
         raise AccountError(f"an account still runs on {state_dir}; end it, then try again. Nothing was removed")
     for entry in state_dir.iterdir():
+        if entry.name == FOLDER:  # shells that read `scones account env` go on working
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif entry.name != _MARKER:
             entry.unlink()
 
 
-def environment(port: int) -> dict[str, str]:
-    """What to export so that the aws CLI and every SDK reach the account on this port."""
-    return Account(Path(), port).environment()
+def environment(state_dir: Path, port: int) -> dict[str, str]:
+    """What to export so that the aws CLI and every SDK reach the account on this port and nothing else.
+
+    Besides, `left_out` has to be unset.
+    """
+    account = Account(state_dir.resolve(), port)
+    path = with_programs(account.client_folder, os.environ.get("PATH", ""))
+    return {**account.environment(), **shell_variables(os.environ), "PATH": path}
+
+
+def left_out(exported: Mapping[str, str]) -> list[str]:
+    """The variables of this process's environment, and others, that would lead past the account."""
+    return taken_out(os.environ, exported)
 
 
 def _health(port: int) -> dict[str, Any] | None:

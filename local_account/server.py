@@ -22,6 +22,7 @@ from typing import Any
 
 from local_account.account import Account
 from local_account.chaos import KINDS
+from local_account.client_environment import shell_variables, with_programs
 from local_account.clock import CLOCK
 from local_account.clock import FILE as CLOCK_FILE
 from local_account.clock import parse as parse_clock
@@ -81,7 +82,7 @@ def make_application(account: Account) -> Any:
     # Read by moto when it is imported. Without these moto lets any web page call the account, and dials AWS for data.
     os.environ.update(MOTO_DISABLE_GLOBAL_CORS="true", MOTO_PORT=str(account.port), MOTO_ACCOUNT_ID=account.account_id)
     _leave_the_users_settings()
-    os.environ.update(account.environment())
+    os.environ.update(account.environment(), PATH=with_programs(account.client_folder, os.environ.get("PATH", "")))
 
     from local_account import autoscaling, cloudformation, codebuild, codepipeline, moto_state
     from local_account.application import Application
@@ -107,10 +108,11 @@ def make_application(account: Account) -> Any:
 
 
 def _leave_the_users_settings() -> None:
-    """Keep the user's profile, credentials and AWS configuration out of this process and of what it starts."""
+    """Keep the user's profile, credentials, AWS configuration and proxy out of this process and of what it starts."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
+    os.environ.pop("BOTO_CONFIG", None)
+    os.environ.update(shell_variables(os.environ))
 
 
 def serve(account: Account, listener: socket.socket) -> None:

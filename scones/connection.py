@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 from botocore.parsers import ResponseParserError
@@ -58,6 +59,8 @@ def make_client(session: Any, settings: Settings, service: str) -> Any:
         inject_host_prefix=settings.endpoint_url is None,
         # AWS_ENDPOINT_URL moves the stand-in account (scones.settings); boto3 would send an AWS stage's calls there.
         ignore_configured_endpoint_urls=True,
+        # A proxy is asked for what is elsewhere.
+        proxies=None if settings.endpoint_url is None else {},
     )
     return session.client(service, endpoint_url=settings.endpoint_url, config=config)
 
@@ -73,7 +76,16 @@ def make_session(settings: Settings) -> Any:
         aws_access_key_id="local",
         aws_secret_access_key="local",  # noqa: S106 - not a secret: the stand-in account checks none
         region_name=settings.region,
+        botocore_session=_without_the_users_settings(),
     )
+
+
+def _without_the_users_settings() -> Any:
+    """A botocore session that reads neither variables nor files: a missing profile or FIPS is AWS's matter."""
+    variables: dict[str, tuple[Any, ...]] = botocore.session.Session.SESSION_VARIABLES
+    blank = {name: (place[0], None, *place[2:]) for name, place in variables.items()}
+    blank |= dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+    return botocore.session.Session(session_vars=blank)
 
 
 def connect(stage: str) -> Connection:

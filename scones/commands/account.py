@@ -140,8 +140,10 @@ def status(stage: Stage = "local", as_json: Json = False) -> None:
 
 @app.command()
 def env(stage: Stage = "local") -> None:
-    """Print exports for aws CLI and boto3: eval "$(scones account env)"."""
-    for name, value in control.environment(port(Settings.load(stage))).items():
+    """Print what a shell needs for aws CLI and boto3, also what it must lose: eval "$(scones account env)"."""
+    exported = control.environment(state_dir(), port(Settings.load(stage)))
+    typer.echo(f"unset {' '.join(control.left_out(exported))}")
+    for name, value in exported.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 

@@ -38,7 +38,7 @@ _MAKING_CLIENTS = threading.Lock()  # a session makes one client at a time
 def owners_client(service: str, endpoint_url: str, config: Config) -> Any:
     """A boto3 client with the owner's credentials. One session for all of them reads a service's model once."""
     with _MAKING_CLIENTS:
-        return _SESSION.client(service, endpoint_url=endpoint_url, config=config)
+        return _SESSION.client(service, endpoint_url=endpoint_url, config=config.merge(Config(proxies={})))
 
 
 @dataclass

@@ -39,7 +39,7 @@ def test_start_status_stop(state_dir: Path) -> None:
 
 def test_the_exported_environment_reaches_the_account(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = control.start(state_dir, free_port())
-    for name, value in control.environment(started.port).items():
+    for name, value in control.environment(state_dir, started.port).items():
         monkeypatch.setenv(name, value)
     client = boto3.client("sts")
     assert client.get_caller_identity()["Account"] == started.account_id
@@ -77,7 +77,7 @@ def test_reset_empties_the_state_of_a_running_account(state_dir: Path) -> None:
     client.create_bucket(Bucket="goes-away")
     control.reset(state_dir)
     assert control.status(state_dir) is None
-    assert {path.name for path in state_dir.iterdir()} <= {"account.lock"}
+    assert {path.name for path in state_dir.iterdir()} <= {"account.lock", "client"}
     control.start(state_dir, started.port)
     assert client.list_buckets()["Buckets"] == []
     client.close()
