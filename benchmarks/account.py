@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -38,6 +39,7 @@ def main() -> None:
         running = control.start(state, free_port())
         print(f"start to first answer         {time.perf_counter() - began:8.2f} s")
         try:
+            os.environ.update(control.environment(state, running.port))
             measure(running.endpoint_url, psutil.Process(running.pid))
         finally:
             control.stop(state)
@@ -129,7 +131,7 @@ def make_role(url: str) -> None:
 
 
 def client(url: str, service: str) -> Any:
-    session = boto3.Session("local", "local", region_name="us-east-1")
+    session = boto3.Session()
     return session.client(service, endpoint_url=url, config=Config(max_pool_connections=2 * CLIENTS))
 
 

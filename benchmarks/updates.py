@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import sys
 import tarfile
@@ -56,6 +57,7 @@ def main() -> None:
         probe.close()
         running = control.start(Path(folder) / "account", port, time_scale=TIME_SCALE)
         try:
+            os.environ.update(control.environment(running.state_dir, port))
             failed = measure(running.endpoint_url)
         finally:
             control.stop(running.state_dir)
@@ -63,7 +65,7 @@ def main() -> None:
 
 
 def client(url: str, service: str) -> Any:
-    session: Any = boto3.Session("local", "local", region_name="us-east-1")
+    session: Any = boto3.Session()
     return session.client(service, endpoint_url=url, config=Config(retries={"total_max_attempts": 1}))
 
 

@@ -26,6 +26,7 @@ from local_account.clock import CLOCK
 from local_account.iam_authority import Authority
 from local_account.iam_identity import new_session
 from local_account.images import Image
+from local_account.owner import owner_keys
 from local_account.snapshots import Snapshots
 
 ACCOUNT_ID = "123456789012"  # moto's and AWS's own documentation account
@@ -86,6 +87,20 @@ class Account:
         return make_client_folder(self.state_dir.absolute())
 
     @cached_property
+    def owner(self) -> Keys:
+        """The keys of the account's owner."""
+        return owner_keys(self.state_dir.absolute())
+
+    def secret_of(self, access_key: str) -> str | None:
+        """The secret key of the owner, or of an IAM user, whose permissions are not enforced."""
+        if access_key == self.owner.access_key:
+            return self.owner.secret_key
+        from moto.iam.models import iam_backends  # heavy, and only needed once the server runs
+
+        kept = iam_backends[self.account_id]["aws"].access_keys.get(access_key)
+        return str(kept.secret_access_key) if kept is not None and kept.status == "Active" else None
+
+    @cached_property
     def _session(self) -> Any:
         """One for all clients, so that a service's model is read once; made late, without the user's AWS settings."""
         return boto3.Session(region_name=self.region)
@@ -114,8 +129,8 @@ class Account:
         """What a process of this account needs so that its AWS clients reach the account and nothing else."""
         return {
             **client_variables(self.endpoint_url, self.region, self.client_folder),
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",  # the account is reached from this machine only
+            "AWS_ACCESS_KEY_ID": self.owner.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.owner.secret_key,
         }
 
     def client(self, service: str, role: str = "") -> Any:
@@ -126,7 +141,7 @@ class Account:
         with self._clients_lock:
             if (service, role) not in self._clients:
                 credentials = new_session(role, "account") if role else None
-                keys = credentials or Keys("local", "local")
+                keys = credentials or self.owner
                 self._clients[service, role] = make_client(self._session, service, self.endpoint_url, keys)
             return self._clients[service, role]
 

@@ -24,7 +24,8 @@ from local_account.account import Account
 from local_account.clock import CLOCK
 from local_account.errors import ErrorAnswer, aws_error, not_implemented
 from local_account.fast_answers import FastAnswers
-from local_account.iam_front import refusal
+from local_account.iam_front import ACCOUNTS_OWN, refusal
+from local_account.signatures import claim_of
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,6 @@ MOTO_MODULES = {
 }
 HEALTH_PATH = "/_account/health"
 CLOCK_PATH = "/_account/clock"
-_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([^/,\s]+)/aws4_request")
 _READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 _READING_ACTIONS = re.compile(
     r"(Get|List|Describe|Head|Filter|Search|Lookup|BatchGet|Validate|Simulate|StartSync|Test|Tail)[A-Z]"
@@ -75,15 +75,26 @@ class Application:
         service = _service(environ)
         if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
             service = "sagemaker-runtime"  # signed with the same name
-        if refused := _from_a_browser(environ, service) or refusal(self._account.authority, service, environ):
+        if environ["PATH_INFO"] == HEALTH_PATH and not service and _is_for_this_machine(environ):
+            return _json(start_response, {"status": "running"})
+        if refused := self._refusal(environ, service):
             return _send(refused, start_response)
-        if environ["PATH_INFO"] in {HEALTH_PATH, CLOCK_PATH}:
+        return self._answer(environ, service, start_response)
+
+    def _refusal(self, environ: dict[str, Any], service: str) -> ErrorAnswer | None:
+        if not _is_for_this_machine(environ):
+            message = "The stand-in account answers programs on this machine only, not web pages."
+            return aws_error(environ, service, "AccessDenied", message, 403)
+        return refusal(self._account.authority, service, environ, self._account.secret_of)
+
+    def _answer(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
+        if service == ACCOUNTS_OWN:
             return self._health(environ, start_response)
         if service in self._own:
             answer: Iterable[bytes] = self._own[service](environ, start_response)
             return answer
         if service not in MOTO_MODULES:
-            what = f"the service {service!r}" if service else "requests without a signature"
+            what = f"the service {service!r}" if service else "this kind of signature"
             return _send(not_implemented(environ, service, what), start_response)
         if service == "s3" and (subresource := s3.not_implemented(environ.get("QUERY_STRING", ""))):
             return _send(not_implemented(environ, service, f"s3's ?{subresource}"), start_response)
@@ -141,9 +152,9 @@ class Application:
                 by = timedelta(seconds=float(json.loads(environ["wsgi.input"].read())["advance_s"]))
                 self._account.advance_clock(by)
             except (ValueError, KeyError, TypeError, OverflowError) as error:
-                start_response("400 Bad Request", [("Content-Type", "application/json")])
-                return [json.dumps({"message": str(error)}).encode()]
-        body = json.dumps(
+                return _json(start_response, {"message": str(error)}, "400 Bad Request")
+        return _json(
+            start_response,
             {
                 "status": "running",
                 "pid": os.getpid(),
@@ -154,34 +165,28 @@ class Application:
                 "chaos": self._account.chaos,
                 "clock": {"now": CLOCK.now().isoformat(), "speed": CLOCK.speed, "movable": CLOCK.movable},
                 "version": version("scones-mlops"),
-            }
-        ).encode()
-        start_response("200 OK", [("Content-Type", "application/json")])
-        return [body]
+            },
+        )
+
+
+def _json(start_response: Any, document: Mapping[str, object], status: str = "200 OK") -> list[bytes]:
+    start_response(status, [("Content-Type", "application/json")])
+    return [json.dumps(document).encode()]
 
 
 def _service(environ: dict[str, Any]) -> str:
     """The service that the request was signed for; empty when it is not signed."""
-    if match := _SCOPE.search(environ.get("HTTP_AUTHORIZATION", "")):
-        return str(match[1]).lower()
-    query = parse_qs(environ.get("QUERY_STRING", ""))
-    for credential in query.get("X-Amz-Credential", []):  # a presigned URL
-        parts = credential.split("/")
-        if len(parts) == 5 and parts[3].lower() in _PRESIGNED:
-            return str(parts[3]).lower()
-    # Presigned with the older signature, which botocore still uses for S3 when no region is set.
-    return "s3" if "AWSAccessKeyId" in query and "Signature" in query else ""
+    claim = claim_of(environ)
+    if claim is None or (claim.in_address and claim.service not in _PRESIGNED):
+        return ""
+    return claim.service
 
 
-def _from_a_browser(environ: dict[str, Any], service: str) -> ErrorAnswer | None:
-    """Refuse what a page in the user's browser could send here: this server runs code on request."""
-    host = environ.get("HTTP_HOST", "127.0.0.1")
+def _is_for_this_machine(environ: dict[str, Any]) -> bool:
+    """Whether no page in the user's browser sent the request: this server runs code on request."""
     # Browsers send Sec-Fetch-Site with every request; "none" is an address that the user entered.
     from_a_page = "HTTP_ORIGIN" in environ or environ.get("HTTP_SEC_FETCH_SITE", "none") != "none"
-    if from_a_page or not _OWN_HOSTS.fullmatch(host):
-        message = "The stand-in account answers programs on this machine only, not web pages."
-        return aws_error(environ, service, "AccessDenied", message, 403)
-    return None
+    return not from_a_page and _OWN_HOSTS.fullmatch(environ.get("HTTP_HOST", "127.0.0.1")) is not None
 
 
 def _action(environ: dict[str, Any]) -> str:

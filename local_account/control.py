@@ -19,11 +19,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import psutil
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
-from local_account.account import Account
+from local_account.account import REGION, Account
 from local_account.client_environment import FOLDER, shell_variables, taken_out, with_programs
+from local_account.clients import make_client
 from local_account.errors import AccountError
+from local_account.iam_front import ACCOUNTS_OWN
+from local_account.owner import owner_keys
 
 STARTED_FILE = "server.json"
 LOG_FILE = "server.log"
@@ -59,7 +66,7 @@ def status(state_dir: Path) -> Status | None:
     state_dir = state_dir.resolve()
     try:
         note = json.loads((state_dir / STARTED_FILE).read_text(encoding="utf-8"))
-        answer = _health(int(note["port"]))
+        answer = _ask(state_dir, int(note["port"]))
     except (OSError, ValueError, KeyError):
         return None
     if answer is None or Path(answer["state_dir"]) != state_dir:
@@ -125,7 +132,7 @@ def start(
         )
     _started[process.pid] = process
     try:
-        answer = _await_health(process, port, timeout_s)
+        answer = _await_health(process, state_dir, port, timeout_s)
     except BaseException:  # Ctrl-C included: a server that nobody waits for must not stay behind
         process.kill()
         process.wait()
@@ -139,11 +146,13 @@ def start(
     return _status(answer, port, state_dir)
 
 
-def _await_health(process: subprocess.Popen[bytes], port: int, timeout_s: float) -> dict[str, Any] | None:
+def _await_health(
+    process: subprocess.Popen[bytes], state_dir: Path, port: int, timeout_s: float
+) -> dict[str, Any] | None:
     """What the server says of itself once it answers; None when it ended or the time is over."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and process.poll() is None:
-        answer = _health(port)
+        answer = _ask(state_dir, port)
         if answer and answer["pid"] == process.pid:
             return answer
         time.sleep(0.05)
@@ -155,19 +164,15 @@ def advance_clock(state_dir: Path, seconds: float) -> Status:
     running = status(state_dir)
     if running is None:
         raise AccountError("no stand-in account runs")
-    return _status(advance_clock_at(running.port, seconds), running.port, running.state_dir)
+    return _status(advance_clock_at(running.state_dir, running.port, seconds), running.port, running.state_dir)
 
 
-def advance_clock_at(port: int, seconds: float) -> dict[str, Any]:
+def advance_clock_at(state_dir: Path, port: int, seconds: float) -> dict[str, Any]:
     """The same for the account on a port; what it says of itself then."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
-    try:
-        connection.request("POST", "/_account/clock", json.dumps({"advance_s": seconds}))
-        answer = connection.getresponse()
-        told: dict[str, Any] = json.loads(answer.read())
-    finally:
-        connection.close()
-    if answer.status != http.client.OK:
+    status, told = _request(
+        state_dir, port, "POST", "/_account/clock", json.dumps({"advance_s": seconds}), timeout_s=600
+    )
+    if status != http.client.OK:
         raise AccountError(told["message"])
     return told
 
@@ -228,14 +233,34 @@ def left_out(exported: Mapping[str, str]) -> list[str]:
     return taken_out(os.environ, exported)
 
 
-def _health(port: int) -> dict[str, Any] | None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def client(state_dir: Path, port: int, service: str) -> Any:
+    """A boto3 client of the account on this state, with its owner's keys."""
+    return make_client(
+        boto3.Session(region_name=REGION), service, f"http://127.0.0.1:{port}", owner_keys(state_dir.resolve())
+    )
+
+
+def _ask(state_dir: Path, port: int) -> dict[str, Any] | None:
+    """What the account on this state says of itself; None when no account answers, or one with other keys."""
     try:
-        connection.request("GET", "/_account/health")
-        answer = json.loads(connection.getresponse().read())
-        return answer if isinstance(answer, dict) and answer.get("status") == "running" else None
+        status, told = _request(state_dir, port, "GET", "/_account/health")
     except (OSError, ValueError, http.client.HTTPException):
         return None
+    return told if status == http.client.OK and told.get("status") == "running" else None
+
+
+def _request(
+    state_dir: Path, port: int, method: str, path: str, body: str = "", *, timeout_s: float = 5.0
+) -> tuple[int, dict[str, Any]]:
+    """Status and document of the answer to a request that the owner signs."""
+    request = AWSRequest(method, f"http://127.0.0.1:{port}{path}", data=body.encode())
+    keys = owner_keys(state_dir.resolve())
+    SigV4Auth(Credentials(keys.access_key, keys.secret_key), ACCOUNTS_OWN, REGION).add_auth(request)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request(method, path, body, dict(request.headers))
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
     finally:
         connection.close()
 

@@ -72,8 +72,7 @@ def test_a_note_of_a_server_that_is_gone_means_nothing(state_dir: Path) -> None:
 
 def test_reset_empties_the_state_of_a_running_account(state_dir: Path) -> None:
     started = control.start(state_dir, free_port())
-    session = boto3.Session("local", "local", region_name="us-east-1")
-    client = session.client("s3", endpoint_url=started.endpoint_url)
+    client = control.client(state_dir, started.port, "s3")
     client.create_bucket(Bucket="goes-away")
     control.reset(state_dir)
     assert control.status(state_dir) is None
