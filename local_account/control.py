@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,11 @@ from local_account.clients import make_client
 from local_account.errors import AccountError
 from local_account.iam_front import ACCOUNTS_OWN
 from local_account.owner import owner_keys
+from local_account.progress import STUCK_S, Progress
 
 STARTED_FILE = "server.json"
 LOG_FILE = "server.log"
+ANSWER_S = 60.0  # for what an account says of itself; where none listens, the answer comes at once
 # Files by which a folder is known to be an account's state.
 _MARKER = "account.lock"
 # The servers that this process started: their parent has to wait for them when they end.
@@ -82,14 +85,16 @@ def _status(answer: Mapping[str, Any], port: int, state_dir: Path) -> Status:
 def start(
     state_dir: Path,
     port: int,
-    timeout_s: float = 30.0,
     images: Mapping[str, Any] | None = None,
     *,
     time_scale: float = 1.0,
     chaos: str = "",
     clock: str = "",
+    stuck_s: float = STUCK_S,
 ) -> Status:
     """Start the account and wait until it answers; one that runs already is left as it is.
+
+    It is waited for as long as it lives and does not stand still for ``stuck_s`` seconds, however slow the machine is.
 
     ``images`` says what stands for container images, see `local_account.images`; ``time_scale`` how many times as fast
     as stated the waits of deployments pass; ``chaos`` which faults the account allows itself (`local_account.chaos`);
@@ -132,7 +137,7 @@ def start(
         )
     _started[process.pid] = process
     try:
-        answer = _await_health(process, state_dir, port, timeout_s)
+        answer = _await_health(process, state_dir, port, Progress(process.pid, stuck_s))
     except BaseException:  # Ctrl-C included: a server that nobody waits for must not stay behind
         process.kill()
         process.wait()
@@ -142,16 +147,17 @@ def start(
             raise AccountError(f"the account did not start: {_last_line(log_path, log_start)}")
         process.kill()
         process.wait()
-        raise AccountError(f"the account did not answer on port {port} within {timeout_s:g} seconds; see {log_path}")
+        raise AccountError(
+            f"the account stood still for {stuck_s:g} seconds before it answered on port {port}; see {log_path}"
+        )
     return _status(answer, port, state_dir)
 
 
 def _await_health(
-    process: subprocess.Popen[bytes], state_dir: Path, port: int, timeout_s: float
+    process: subprocess.Popen[bytes], state_dir: Path, port: int, progress: Progress
 ) -> dict[str, Any] | None:
-    """What the server says of itself once it answers; None when it ended or the time is over."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline and process.poll() is None:
+    """What the server says of itself once it answers; None when it ended or stands still."""
+    while process.poll() is None and not progress.stands_still():
         answer = _ask(state_dir, port)
         if answer and answer["pid"] == process.pid:
             return answer
@@ -177,22 +183,34 @@ def advance_clock_at(state_dir: Path, port: int, seconds: float) -> dict[str, An
     return told
 
 
-def stop(state_dir: Path, timeout_s: float = 30.0) -> bool:
-    """Stop the account that runs on this state and wait until it is gone; False when none runs."""
+def stop(state_dir: Path, stuck_s: float = STUCK_S) -> bool:
+    """Stop the account that runs on this state and wait until it is gone; False when none runs.
+
+    Raises AccountError when it stands still for ``stuck_s`` seconds instead.
+    """
     running = status(state_dir)
     if running is None:
         return False
-    try:
+    with suppress(ProcessLookupError, psutil.NoSuchProcess):
+        process = _started.pop(running.pid, None) or psutil.Process(running.pid)
+        progress = Progress(running.pid, stuck_s)
         os.kill(running.pid, signal.SIGTERM)
-        (_started.pop(running.pid, None) or psutil.Process(running.pid)).wait(timeout_s)
-    except (ProcessLookupError, psutil.NoSuchProcess):
-        pass
-    except (subprocess.TimeoutExpired, psutil.TimeoutExpired) as error:
-        raise AccountError(
-            f"the account (process {running.pid}) did not stop within {timeout_s:g} seconds; see "
-            f"{running.state_dir / LOG_FILE}, or end it with: kill -9 {running.pid}"
-        ) from error
+        while not _has_ended(process):
+            if progress.stands_still():
+                raise AccountError(
+                    f"the account (process {running.pid}) has stood still for {stuck_s:g} seconds instead of stopping;"
+                    f" see {running.state_dir / LOG_FILE}, or end it with: kill -9 {running.pid}"
+                )
     (running.state_dir / STARTED_FILE).unlink(missing_ok=True)
+    return True
+
+
+def _has_ended(process: subprocess.Popen[bytes] | psutil.Process) -> bool:
+    """Wait a moment for the end of a process."""
+    try:
+        process.wait(0.2)
+    except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
+        return False
     return True
 
 
@@ -250,7 +268,7 @@ def _ask(state_dir: Path, port: int) -> dict[str, Any] | None:
 
 
 def _request(
-    state_dir: Path, port: int, method: str, path: str, body: str = "", *, timeout_s: float = 5.0
+    state_dir: Path, port: int, method: str, path: str, body: str = "", *, timeout_s: float | None = ANSWER_S
 ) -> tuple[int, dict[str, Any]]:
     """Status and document of the answer to a request that the owner signs."""
     request = AWSRequest(method, f"http://127.0.0.1:{port}{path}", data=body.encode())

@@ -35,8 +35,8 @@ from scones.registry import ModelVersion
 from scones.settings import Settings, home
 
 STAGE = "local"
-_ENDPOINT_TIMEOUT_S = 120
-_CAPTURE_TIMEOUT_S = 60
+_ENDPOINT_TIMEOUT_S = 1800  # as `scones model approve` waits; a deployment ends by itself before
+_CAPTURE_TIMEOUT_S = 600
 
 
 @dataclass

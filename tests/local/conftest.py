@@ -20,10 +20,9 @@ import pytest
 from botocore.config import Config
 
 from local_account.owner import owner_keys
+from local_account.progress import Progress
 from tests.local.roles import make_taken_for_granted
 from tests.local.workflow_stage import Photos, Shop, deploy, open_shop, photographs
-
-START_TIMEOUT_S = 60.0  # the machine may be busy with other tests
 
 
 def free_port() -> int:
@@ -120,13 +119,13 @@ def start_account(state_dir: Path, port: int | None = None, *options: str) -> Ru
             stderr=log,
         )
     running = RunningAccount(state_dir, port, process)
-    deadline = time.monotonic() + START_TIMEOUT_S
+    progress = Progress(process.pid)
     while True:
         try:
             with urllib.request.urlopen(f"{running.endpoint_url}/_account/health", timeout=5):  # noqa: S310  # ours
                 break
         except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is not None or progress.stands_still():
                 running.stop(signal.SIGKILL)
                 raise RuntimeError(f"the account did not start; its log:\n{running.log}") from None
             time.sleep(0.05)
