@@ -6,6 +6,7 @@ the rate of a trivial call, a warm invocation, and an execution of three functio
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,13 @@ ECHO = "def handler(event, context):\n    return event\n"
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--durable", action="store_true", help="have every change on disk before it is answered")
+    durable = parser.parse_args().durable
     with tempfile.TemporaryDirectory(prefix="scones-account-") as folder:
         state = Path(folder) / "account"
         began = time.perf_counter()
-        running = control.start(state, free_port())
+        running = control.start(state, free_port(), durable=durable)
         print(f"start to first answer         {time.perf_counter() - began:8.2f} s")
         try:
             os.environ.update(control.environment(state, running.port))
@@ -54,6 +59,9 @@ def measure(url: str, server: psutil.Process) -> None:
     print(f"memory after the start        {server.memory_info().rss / 2**20:8.0f} MiB")
     print(f"ssm get-parameter             {median_ms(lambda: ssm.get_parameter(Name='value'), 300):8.1f} ms")
     print(f"  from {CLIENTS} threads              {rate(lambda: ssm.get_parameter(Name='value'), CALLS):8.0f} calls/s")
+    put = partial(ssm.put_parameter, Name="value", Value="2", Type="String", Overwrite=True)
+    print(f"ssm put-parameter             {median_ms(put, 200):8.1f} ms")
+    print(f"  from {CLIENTS} threads              {rate(put, 1000):8.0f} calls/s")
     make_role(url)
     functions = clients["lambda"]
     arn = functions.create_function(

@@ -57,6 +57,8 @@ class Account:
     """How many times as fast as stated the waits of deployments pass."""
     chaos: str = ""
     """Which of ``chaos.KINDS`` the account allows itself."""
+    durable: bool = False
+    """Whether a change is on disk before it is acknowledged."""
     emit_event: EmitEvent = _no_event_bus
     evaluate_alarms: Callable[[], None] = _no_alarms
     """Has every alarm look at the data that is there now; set by CloudWatch."""
@@ -74,7 +76,7 @@ class Account:
     _clients_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.snapshots = Snapshots(self.state_dir / "services")
+        self.snapshots = Snapshots(self.state_dir / "services", durable=self.durable)
         self.authority = Authority(self.account_id, self.region)
 
     @property

@@ -22,10 +22,11 @@ from urllib.parse import parse_qs
 from local_account import moto_requests, s3
 from local_account.account import Account
 from local_account.clock import CLOCK
-from local_account.errors import ErrorAnswer, aws_error, not_implemented
+from local_account.errors import DISK_FULL, ErrorAnswer, aws_error, not_implemented
 from local_account.fast_answers import FastAnswers
 from local_account.iam_front import ACCOUNTS_OWN, refusal
 from local_account.signatures import claim_of
+from local_account.snapshots import NotSavedError
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ _OWN_HOSTS = re.compile(r"(127\.0\.0\.1|localhost|[\w.-]+\.localhost)(:\d+)?")
 _FORM = re.compile(r"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
 # Elsewhere an address alone, which any link or image of a web page may hold, would change things.
 _PRESIGNED = {"s3", "sts"}
+# Calls of functions and models; the control path of the account itself.
+_CALL = re.compile(r"/invocations$|^/_account/")
 _CBOR_ACTION = re.compile(r"/service/[^/]+/operation/(\w+)")
 
 
@@ -79,7 +82,23 @@ class Application:
             return _json(start_response, {"status": "running"})
         if refused := self._refusal(environ, service):
             return _send(refused, start_response)
-        return self._answer(environ, service, start_response)
+        snapshots = self._account.snapshots
+        if not (snapshots.durable or snapshots.trouble(service)) or not _stores(environ):
+            return self._answer(environ, service, start_response)
+        return self._store(environ, service, start_response)
+
+    def _store(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
+        """Answer a change only when it is kept: refuse it where it would not be, wait for the disk where it has to."""
+        snapshots = self._account.snapshots
+        if why := snapshots.trouble(service):
+            return _send(_not_saved(environ, service, why), start_response)
+        answer = self._answer(environ, service, start_response)
+        try:
+            if snapshots.durable:
+                snapshots.commit(service)
+        except NotSavedError as error:
+            return _send(_not_saved(environ, service, str(error)), start_response)
+        return answer
 
     def _refusal(self, environ: dict[str, Any], service: str) -> ErrorAnswer | None:
         if not _is_for_this_machine(environ):
@@ -163,6 +182,9 @@ class Application:
                 "state_dir": str(self._account.state_dir),
                 "time_scale": self._account.time_scale,
                 "chaos": self._account.chaos,
+                "durable": self._account.durable,
+                "trouble": self._account.snapshots.trouble(),
+                "unsaved_s": round(self._account.snapshots.unsaved_s(), 2),
                 "clock": {"now": CLOCK.now().isoformat(), "speed": CLOCK.speed, "movable": CLOCK.movable},
                 "version": version("scones-mlops"),
             },
@@ -210,6 +232,17 @@ def _changes(environ: dict[str, Any], action: str) -> bool:
     return environ["REQUEST_METHOD"] not in _READING_METHODS
 
 
+def _stores(environ: dict[str, Any]) -> bool:
+    """Whether an answer to the request promises that something is kept."""
+    return _changes(environ, _action(environ)) and not _CALL.search(environ["PATH_INFO"])
+
+
+def _not_saved(environ: dict[str, Any], service: str, why: str) -> ErrorAnswer:
+    """503, which clients try again: there may be room by then."""
+    message = f"The stand-in account cannot save anything: {why}. Make room; it tries again every second."
+    return aws_error(environ, service, "ServiceUnavailable", message, 503)
+
+
 def _named(service: str, action: str, error: Exception | None = None) -> str:
     if action:
         return f"{service}'s {action}"
@@ -217,6 +250,8 @@ def _named(service: str, action: str, error: Exception | None = None) -> str:
 
 
 def _fault(environ: dict[str, Any], service: str, action: str, error: Exception) -> ErrorAnswer:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return _not_saved(environ, service, f"{error.strerror} ({error.filename or 'the state folder'})")
     where = traceback.extract_tb(error.__traceback__)[-1]
     log.error("%s failed", action or repr(environ["PATH_INFO"]), exc_info=error)
     message = (

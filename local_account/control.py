@@ -39,6 +39,7 @@ LOG_FILE = "server.log"
 ANSWER_S = 60.0  # for what an account says of itself; where none listens, the answer comes at once
 # Files by which a folder is known to be an account's state.
 _MARKER = "account.lock"
+_TOLD = ("pid", "region", "account_id", "version", "time_scale", "chaos", "durable", "trouble", "unsaved_s", "clock")
 # The servers that this process started: their parent has to wait for them when they end.
 _started: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -55,6 +56,11 @@ class Status:
     version: str
     time_scale: float = 1.0
     chaos: str = ""
+    durable: bool = False
+    trouble: str = field(default="", compare=False)
+    """Why changes are not saved and refused; empty while they are saved."""
+    unsaved_s: float = field(default=0.0, compare=False)
+    """How old the oldest change is that is not on disk."""
     clock: dict[str, Any] = field(default_factory=dict, compare=False)
     """``now``, ``speed`` and ``movable``."""
     already_running: bool = False
@@ -78,8 +84,7 @@ def status(state_dir: Path) -> Status | None:
 
 
 def _status(answer: Mapping[str, Any], port: int, state_dir: Path) -> Status:
-    told = {key: answer[key] for key in ("pid", "region", "account_id", "version", "time_scale", "chaos", "clock")}
-    return Status(port=port, state_dir=state_dir, **told)
+    return Status(port=port, state_dir=state_dir, **{name: answer[name] for name in _TOLD})
 
 
 def start(
@@ -90,6 +95,7 @@ def start(
     time_scale: float = 1.0,
     chaos: str = "",
     clock: str = "",
+    durable: bool = False,
     stuck_s: float = STUCK_S,
 ) -> Status:
     """Start the account and wait until it answers; one that runs already is left as it is.
@@ -98,8 +104,8 @@ def start(
 
     ``images`` says what stands for container images, see `local_account.images`; ``time_scale`` how many times as fast
     as stated the waits of deployments pass; ``chaos`` which faults the account allows itself (`local_account.chaos`);
-    ``clock`` where its time starts and how fast it passes (`local_account.clock`). Raises AccountError with the
-    server's last line when it does not come up.
+    ``clock`` where its time starts and how fast it passes (`local_account.clock`); ``durable`` whether a change is on
+    disk before it is acknowledged. Raises AccountError with the server's last line when it does not come up.
     """
     state_dir = state_dir.resolve()
     if running := status(state_dir):
@@ -109,6 +115,8 @@ def start(
             )
         if chaos and running.chaos != chaos:
             raise AccountError(f"the account on {state_dir} already runs without --chaos {chaos}; stop it first")
+        if durable and not running.durable:
+            raise AccountError(f"the account on {state_dir} already runs without --durable; stop it first")
         if clock and not running.clock["movable"]:
             raise AccountError(f"the account on {state_dir} already runs in this machine's time; stop it first")
         return Status(**{**running.__dict__, "already_running": True})
@@ -128,6 +136,7 @@ def start(
                     chaos,
                     "--clock",
                     clock,
+                    *(["--durable"] if durable else []),
                 ),
             ],
             stdin=subprocess.DEVNULL,
@@ -183,14 +192,20 @@ def advance_clock_at(state_dir: Path, port: int, seconds: float) -> dict[str, An
     return told
 
 
-def stop(state_dir: Path, stuck_s: float = STUCK_S) -> bool:
+def stop(state_dir: Path, stuck_s: float = STUCK_S, *, losing: bool = False) -> bool:
     """Stop the account that runs on this state and wait until it is gone; False when none runs.
 
-    Raises AccountError when it stands still for ``stuck_s`` seconds instead.
+    Raises AccountError when it stands still for ``stuck_s`` seconds instead, and when its last changes are not saved,
+    unless ``losing`` them is meant.
     """
     running = status(state_dir)
     if running is None:
         return False
+    if running.trouble and running.unsaved_s and not losing:
+        raise AccountError(
+            f"the account's last changes are not saved: {running.trouble}. Make room and try again, or lose them with:"
+            f" kill -9 {running.pid}"
+        )
     with suppress(ProcessLookupError, psutil.NoSuchProcess):
         process = _started.pop(running.pid, None) or psutil.Process(running.pid)
         progress = Progress(running.pid, stuck_s)
@@ -224,7 +239,7 @@ def reset(state_dir: Path) -> None:
         return
     if not (state_dir / _MARKER).is_file():
         raise AccountError(f"{state_dir} is not the state of an account (no {_MARKER} in it); nothing was removed")
-    stop(state_dir)
+    stop(state_dir, losing=True)
     if _is_locked(state_dir):
         raise AccountError(f"an account still runs on {state_dir}; end it, then try again. Nothing was removed")
     for entry in state_dir.iterdir():

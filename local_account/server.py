@@ -26,7 +26,7 @@ from local_account.client_environment import shell_variables, with_programs
 from local_account.clock import CLOCK
 from local_account.clock import FILE as CLOCK_FILE
 from local_account.clock import parse as parse_clock
-from local_account.errors import AccountError
+from local_account.errors import DISK_FULL, AccountError
 from local_account.images import parse_images
 
 log = logging.getLogger(__name__)
@@ -143,6 +143,8 @@ def serve(account: Account, listener: socket.socket) -> None:
     account.snapshots.mark_dirty("states")  # executions that run have moved on since they were written
     account.children.stop_all()
     account.snapshots.write()
+    if trouble := account.snapshots.trouble():
+        raise AccountError(f"stopped, but the last changes may not be saved: {trouble}")
     log.info("stopped")
 
 
@@ -167,6 +169,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--clock", default="", help="let time start elsewhere, pass faster and be moved: now, 2026-11-01T00:00Z@x60"
     )
+    parser.add_argument("--durable", action="store_true", help="have a change on disk before it is acknowledged")
     parser.add_argument("--chaos", default="", choices=["", *KINDS], help="faults that AWS allows itself")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -184,11 +187,20 @@ def main(argv: list[str] | None = None) -> None:
         if arguments.clock:
             CLOCK.make_movable(state_dir / CLOCK_FILE, *_clock(arguments.clock))
         account = Account(
-            state_dir, arguments.port, images=images, time_scale=arguments.time_scale, chaos=arguments.chaos
+            state_dir,
+            arguments.port,
+            images=images,
+            time_scale=arguments.time_scale,
+            chaos=arguments.chaos,
+            durable=arguments.durable,
         )
         serve(account, listener)
     except AccountError as error:
         sys.exit(f"local_account: {error}")
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        sys.exit(f"local_account: {error.strerror} ({error.filename or state_dir}); make room and start again")
     os.close(lock)
     sys.stdout.flush()
     sys.stderr.flush()

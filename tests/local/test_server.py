@@ -21,8 +21,12 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from local_account.owner import owner_keys
 from tests.local.conftest import RunningAccount, free_port
 from tests.local.foreign_functions import Workshop
 from tests.local.sagemaker_requests import job_log, processing_arguments, wait_for_job
@@ -83,17 +87,20 @@ def test_a_web_page_cannot_call_the_account(account: RunningAccount, headers: di
     with pytest.raises(urllib.error.HTTPError) as raised:
         urllib.request.urlopen(request, timeout=10)  # noqa: S310
     assert raised.value.code == 403
+    assert "not web pages" in raised.value.read().decode()
     assert "access-control-allow-origin" not in {name.lower() for name in raised.value.headers}
     raised.value.close()
 
 
 def test_an_address_alone_changes_nothing_and_tells_a_page_nothing(account: RunningAccount) -> None:
-    scope = "X-Amz-Credential=local/20260101/us-east-1/sns/aws4_request"
+    keys = owner_keys(account.state_dir)
+    topic = AWSRequest("GET", f"{account.endpoint_url}/?Action=CreateTopic&Name=of-a-page&Version=2010-03-31")
+    SigV4QueryAuth(Credentials(keys.access_key, keys.secret_key), "sns", "us-east-1").add_auth(topic)
     connection = http.client.HTTPConnection("127.0.0.1", account.port, timeout=10)
-    connection.request("GET", f"/?Action=CreateTopic&Name=of-a-page&Version=2010-03-31&{scope}")
+    connection.request("GET", topic.url.removeprefix(account.endpoint_url))
     answer = connection.getresponse()
     answer.read()
-    assert answer.status == 403
+    assert answer.status == 404
     assert "of-a-page" not in str(account.client("sns").list_topics())
     connection.request("GET", "/_account/health", headers={"Host": "rebound.example.com"})
     answer = connection.getresponse()
