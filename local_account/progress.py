@@ -1,6 +1,6 @@
 """Waiting for a process as long as it gets on: a slow machine is waited for, a process that stands still is not.
 
-Runs in the user's command, beside the server that it waits for.
+Runs in the user's command, which waits for the server, and in the server, which waits for workers of functions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ class Progress:
     """What a process and its children have done so far: processor time, and bytes read and written."""
 
     def __init__(self, pid: int, stuck_s: float = STUCK_S) -> None:
-        self._process = psutil.Process(pid)
+        self._process: psutil.Process | None = None
+        with suppress(psutil.NoSuchProcess):  # whoever waits for it learns of its end elsewhere
+            self._process = psutil.Process(pid)
         self._stuck_s = stuck_s
         self._done: tuple[float, ...] = ()
         self._since = time.monotonic()
@@ -29,10 +31,24 @@ class Progress:
             self._done, self._since = done, time.monotonic()
         return time.monotonic() - self._since > self._stuck_s
 
+    def processor_s(self) -> float:
+        """The processor time that the process and its children have used."""
+        used = 0.0
+        for process in self._family():
+            with suppress(psutil.Error):
+                used += sum(process.cpu_times()[:2])
+        return used
+
     def _so_far(self) -> tuple[float, ...]:
         done: list[float] = []
-        with suppress(psutil.Error):
-            for process in (self._process, *self._process.children(recursive=True)):
-                with suppress(psutil.Error, AttributeError):  # macOS counts no bytes
-                    done += [*process.cpu_times()[:2], *process.io_counters()[:4]]
+        for process in self._family():
+            with suppress(psutil.Error, AttributeError):  # macOS counts no bytes
+                done += [*process.cpu_times()[:2], *process.io_counters()[:4]]
         return tuple(done)
+
+    def _family(self) -> list[psutil.Process]:
+        if self._process is None:
+            return []
+        with suppress(psutil.Error):
+            return [self._process, *self._process.children(recursive=True)]
+        return []
