@@ -184,6 +184,7 @@ class Application:
                 "chaos": self._account.chaos,
                 "durable": self._account.durable,
                 "trouble": self._account.snapshots.trouble(),
+                "loss_s": round(self._account.snapshots.loss_s(), 2),
                 "unsaved_s": round(self._account.snapshots.unsaved_s(), 2),
                 "clock": {"now": CLOCK.now().isoformat(), "speed": CLOCK.speed, "movable": CLOCK.movable},
                 "version": version("scones-mlops"),

@@ -39,7 +39,19 @@ LOG_FILE = "server.log"
 ANSWER_S = 60.0  # for what an account says of itself; where none listens, the answer comes at once
 # Files by which a folder is known to be an account's state.
 _MARKER = "account.lock"
-_TOLD = ("pid", "region", "account_id", "version", "time_scale", "chaos", "durable", "trouble", "unsaved_s", "clock")
+_TOLD = (
+    "pid",
+    "region",
+    "account_id",
+    "version",
+    "time_scale",
+    "chaos",
+    "durable",
+    "trouble",
+    "unsaved_s",
+    "loss_s",
+    "clock",
+)
 # The servers that this process started: their parent has to wait for them when they end.
 _started: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -60,7 +72,9 @@ class Status:
     trouble: str = field(default="", compare=False)
     """Why changes are not saved and refused; empty while they are saved."""
     unsaved_s: float = field(default=0.0, compare=False)
-    """How old the oldest change is that is not on disk."""
+    """How old the oldest change is that is not written."""
+    loss_s: float = field(default=0.0, compare=False)
+    """How old the oldest acknowledged change may be that a crash costs."""
     clock: dict[str, Any] = field(default_factory=dict, compare=False)
     """``now``, ``speed`` and ``movable``."""
     already_running: bool = False

@@ -2,9 +2,9 @@
 
 Runs in the server process; reads and writes ``<state>/services/<name>``, each file whole or not at all. A service
 registers how to dump and load itself and marks itself dirty after a change; a thread writes dirty services at intervals
-that leave no acknowledged change unwritten for more than ``LOSS_S`` seconds, as long as writing takes less than half of
-that. With ``durable``, a change is on disk before it is acknowledged: requests wait in `commit` for the writing that
-began after them, many for the same one.
+that leave no acknowledged change unwritten for more than ``LOSS_S`` seconds or, where writing takes long, ``WRITINGS``
+times as long as that (`loss_s`). With ``durable``, a change is on disk before it is acknowledged: requests wait in
+`commit` for the writing that began after them, many for the same one.
 
 When the disk takes nothing more, what was acknowledged goes into room that was kept for it, and `trouble` says so, so
 that no further change is acknowledged.
@@ -16,6 +16,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,8 @@ Load = Callable[[bytes], None]
 
 log = logging.getLogger(__name__)
 
-LOSS_S = 2.0  # that a crash costs at most
+LOSS_S = 2.0  # that a crash costs at most,
+WRITINGS = 2.5  # or so many times the time that writing takes: the one under way, a pause of half, the next
 TRIES = 5  # of a dump whose service changes meanwhile
 RESERVE_BYTES = 8 * 2**20  # less where the disk is small
 
@@ -55,6 +57,7 @@ class Snapshots:
         """What the disk said when it took nothing more; until there is room again, the reserve included."""
         self._reserve_bytes = -1
         self._rounds = 0
+        self._took_s: deque[float] = deque([0.0], maxlen=3)
 
     def register(self, name: str, dump: Dump, load: Load) -> None:
         """Register a service and load what an earlier run of the account left."""
@@ -76,6 +79,10 @@ class Snapshots:
         """How old the oldest change is that is not written."""
         with self._state:
             return time.monotonic() - min(self._since.values()) if self._since else 0.0
+
+    def loss_s(self) -> float:
+        """How old the oldest acknowledged change may be that a crash costs now."""
+        return 0.0 if self.durable else max(LOSS_S, WRITINGS * max(self._took_s))
 
     def commit(self, *names: str) -> None:
         """Return once the changes made so far are on disk: those of ``names``, or all; raises NotSavedError."""
@@ -209,11 +216,12 @@ class Snapshots:
             self._wanted.clear()
             started = time.monotonic()
             self.write()
-            pause_s = 1.0 if self._full or self._failures else self._pause_s(time.monotonic() - started)
+            self._took_s.append(time.monotonic() - started)
+            pause_s = 1.0 if self._full or self._failures else self._pause_s(self._took_s[-1])
 
     def _pause_s(self, took_s: float) -> float:
-        """A fifth of the time goes into writing, more where `LOSS_S` demands it: a change waits for two writings."""
-        return max(min(max(self.INTERVAL_S, 4 * took_s), LOSS_S - 2 * took_s), took_s, 0.05)
+        """A fifth of the time goes into writing, up to two thirds where `loss_s` demands it."""
+        return max(min(max(self.INTERVAL_S, 4 * took_s), LOSS_S - 2 * took_s), (WRITINGS - 2) * took_s, 0.05)
 
 
 def sync_folder(folder: Path) -> None:

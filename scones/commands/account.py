@@ -148,6 +148,8 @@ def status(stage: Stage = "local", as_json: Json = False) -> None:
             screen.out.print(f"NOTHING IS SAVED, and changes are refused: {found.trouble}", markup=False)
         if found.durable:
             screen.out.print("durable: every change is on disk before it is answered")
+        else:
+            screen.out.print(f"a crash costs at most the last {found.loss_s:g} s of changes (--durable: none)")
         if found.chaos:
             screen.out.print(f"chaos: {KINDS[found.chaos]}")
     else:
