@@ -32,8 +32,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from loop import free_port
 from updates import archive
 
-from local_account import control
-from local_account.errors import AccountError
+from local_account.base.errors import AccountError
+from local_account.server import control
 
 LOAD_S = (1.0, 6.0)  # between the start and the kill
 THREADS = 2  # for each kind of write

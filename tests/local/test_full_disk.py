@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClientError
 from typer.testing import CliRunner
 
-from local_account import control
+from local_account.server import control
 from scones.cli import app
 from tests.local.conftest import RunningAccount
 

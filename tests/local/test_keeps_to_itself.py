@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from scones.connection import connect
+from scones.stage.connection import connect
 from tests.local.conftest import RunningAccount
 from tests.local.foreign_functions import Workshop
 from tests.local.roles import allow, make_role, trust
