@@ -29,8 +29,8 @@ check: $(STAMP) ## format, lint, types, import rules
 build: $(STAMP) ## the artefacts that go to AWS, into build/artifacts
 	@$(BIN)/scones build
 
-scan: build build/checkov/bin/checkov ## what checkov finds in the stack's template; it is a large tool, with a .venv of its own
-	@build/checkov/bin/checkov --framework cloudformation --compact --quiet --skip-download -f build/artifacts/stack.yaml
+scan: build build/checkov/bin/checkov ## what checkov finds in the stacks' templates; it is a large tool, with a .venv of its own
+	@build/checkov/bin/checkov --framework cloudformation --compact --quiet --skip-download -f build/artifacts/stack.yaml build/artifacts/delivery.yaml
 
 build/checkov/bin/checkov:
 	@$(PYTHON) -m venv build/checkov

@@ -222,6 +222,7 @@ class Settings:
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in stages_dir.glob("*.toml")))
             raise SettingsError(f"there is no stage {stage!r}; stages are: {known} (one file each in {stages_dir})")
+        _check_name(stage, [other.stem for other in stages_dir.glob("*.toml")])
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except tomllib.TOMLDecodeError as error:
@@ -246,6 +247,15 @@ class Settings:
         parts |= {"endpoint": endpoint, "monitoring": monitoring}
         parts |= {"network": network, "notifications": notifications, "cost": cost, "delivery": delivery}
         return _build(cls, {**document, "stage": stage, **parts}, str(path))
+
+
+def _check_name(stage: str, stages: list[str]) -> None:
+    """Raise SettingsError for a name whose resources another stage's roles, or delivery's, would reach."""
+    for other in ("delivery", *(other for other in stages if other != stage)):
+        if f"{stage}-".startswith(f"{other}-") or other.startswith(f"{stage}-"):
+            raise SettingsError(
+                f"stage {stage!r} needs a name that shares no beginning with {other!r}: permissions go by it"
+            )
 
 
 def _check_url(url: Any, where: str) -> None:
