@@ -20,13 +20,12 @@ from scones.connection import Connection
 from scones.names import Names
 from scones.settings import Settings
 from tests.local.conftest import RunningAccount
-from tests.local.delivery_attacks import (
+from tests.local.delivery_attacks import ATTACKS, EXEMPT
+from tests.local.delivery_siege import (
     ACCOUNT,
     ADMINISTRATOR,
     ANYBODY,
-    ATTACKS,
     DELIVERY_BUCKET,
-    EXEMPT,
     HERE,
     PRODUCTION,
     PROJECT,
