@@ -77,6 +77,7 @@ setup(
             "pytest-cov>=6,<8",
             "pytest-xdist>=3.6,<4",  # test files side by side: most of their time is waiting
             "ruff>=0.9,<1",
+            "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
     },
     entry_points={"console_scripts": ["scones = scones.cli:main"]},

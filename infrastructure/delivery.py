@@ -46,6 +46,7 @@ def template_parameters(connection: Connection) -> dict[str, str]:
         "NotificationEmail": settings.notifications.email,
         "ImagesPath": os.environ.get("SCONES_DATA", ""),
         "DeployBuildspec": BUILDSPEC.read_text(encoding="utf-8"),
+        "LockedTools": "1" if delivery.locked_tools else "",
     }
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from local_account.account import Account
 from local_account.container_logs import LogPump
-from local_account.container_python import make_environment
+from local_account.container_python import let_locked_packages_stand, make_environment
 from local_account.iam_identity import session_environment
 
 log = logging.getLogger(__name__)
@@ -155,6 +155,7 @@ class _Folders:
         for folder in (folders.view, folders.work, folders.home, folders.tmp):
             folder.mkdir()
         make_environment(folders.python)
+        let_locked_packages_stand(folders.python)
         return folders
 
 

@@ -151,12 +151,11 @@ class DeliverySettings:
     repository: str = ""
     """Owner and name, such as ``somebody/scones``."""
     branch: str = "main"
-    connection_arn: str = ""
-    """A connection that exists; without it the delivery stack makes one."""
+    connection_arn: str = ""  # of a connection that exists; without it the delivery stack makes one
     stages: tuple[str, ...] = ("staging", "production")
     """The one that is deployed first, and the one that is deployed after the approval."""
-    production_account_id: str = ""
-    """An account that may read this stage's models and registry, to promote them into its own; none without it."""
+    locked_tools: bool = True  # builds install what requirements-build.txt locks, which is for Linux x86_64
+    production_account_id: str = ""  # may read this stage's models and registry, to promote them into its own
 
     def __post_init__(self) -> None:
         if self.source not in ("connection", "s3"):
@@ -254,7 +253,7 @@ def _check_name(stage: str, stages: list[str]) -> None:
     for other in ("delivery", *(other for other in stages if other != stage)):
         if f"{stage}-".startswith(f"{other}-") or other.startswith(f"{stage}-"):
             raise SettingsError(
-                f"stage {stage!r} needs a name that shares no beginning with {other!r}: permissions go by it"
+                f"stage {stage!r} shares its beginning with {other!r}, and permissions go by it: rename it"
             )
 
 

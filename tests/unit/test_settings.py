@@ -54,7 +54,7 @@ def test_a_stage_whose_resources_another_ones_roles_would_reach_is_refused(
 ) -> None:
     for each in (name, other):
         (tmp_path / f"{each}.toml").write_text("", encoding="utf-8")
-    with pytest.raises(SettingsError, match="needs a name that shares no beginning with"):
+    with pytest.raises(SettingsError, match="shares its beginning with"):
         Settings.load(name, tmp_path)
 
 
