@@ -30,7 +30,7 @@ from typing import Any
 import psutil
 from loop import free_port
 
-from scones.connection import Connection, connect, split_uri
+from scones.stage.connection import Connection, connect, split_uri
 
 CLIENTS = 8
 POLL_S = 0.01
@@ -85,7 +85,7 @@ def stage(home: Path | None) -> Iterator[Connection]:
 
 def port_of(home: Path | None) -> int | None:
     """Where the account of a home runs, if it does."""
-    from local_account import control
+    from local_account.server import control
 
     running = control.status(home / "account") if home else None
     return running.port if running else None

@@ -14,8 +14,8 @@ from pathlib import Path
 from infrastructure.cloudformation import Agree, Progress, Stack, Wanted
 from infrastructure.removal import remove_stack
 from infrastructure.stack import ensure_artifact_bucket, template_source
-from scones.connection import Connection
-from scones.settings import PROJECT_ROOT
+from scones.stage.connection import Connection
+from scones.stage.settings import PROJECT_ROOT
 
 TEMPLATE = Path(__file__).parent / "templates" / "delivery.yaml"
 STAGE_PART = TEMPLATE.with_name("delivery_stage.yaml")

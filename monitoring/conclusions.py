@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from monitoring import model_monitor
-from monitoring.drift import RATE_PER_MONTH
-from monitoring.gather import Gathered
-from monitoring.metrics import metrics
-from monitoring.options import Options
-from monitoring.performance import Answers, merge, performance
-from monitoring.plots_drift import Labelled
+from monitoring.drift.findings import RATE_PER_MONTH
+from monitoring.job_inputs.gather import Gathered
+from monitoring.job_inputs.options import Options
+from monitoring.page.plots_drift import Labelled
+from monitoring.publish import model_monitor
+from monitoring.publish.metrics import metrics
+from monitoring.quality.performance import Answers, merge, performance
+from monitoring.quality.unusual import most_unusual
 from monitoring.summary import Summary, iso, least_confident_rows, prediction, summarize
-from monitoring.unusual import most_unusual
 
 
 @dataclass
@@ -37,12 +37,12 @@ class Concluded:
 def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concluded:
     """``report.json``: `Summary`, and
 
-    - ``drift``: `monitoring.watch.describe` and what was held against what, or null; then ``no_drift_because``.
-    - ``quality``: `monitoring.performance.Performance` with ``ground_truth``: ``files``, ``lines``, ``unusable``.
+    - ``drift``: `monitoring.drift.watch.describe` and what was held against what, or null; then ``no_drift_because``.
+    - ``quality``: `monitoring.quality.performance.Performance` with ``ground_truth``: ``files``, ``lines``, ``unusable``.
     - ``mistakes``, ``most_unusual``: predictions as in ``least_confident``, with ``true_label``; with ``statistic``,
       ``value``, ``usual``, ``deviations``.
     - ``deployments`` (``at``, ``version``, ``outcome``), ``capture_gap`` (share of requests), ``violations`` (those of
-      constraint_violations.json), ``metrics`` (see `monitoring.metrics`), ``notes`` (sentences about the report).
+      constraint_violations.json), ``metrics`` (see `monitoring.publish.metrics`), ``notes`` (sentences about the report).
 
     ``frame`` is the table of the captures with its column ``below``.
     """

@@ -19,9 +19,10 @@ from rich.markup import escape
 from infrastructure import stack
 from infrastructure.delivery import delivery_template
 from infrastructure.template import stage_template
-from local_account.errors import AccountError
-from scones import artifacts, demo, endpoint, executions, registry, screen
-from scones.artifacts import ArtifactError
+from local_account.base.errors import AccountError
+from scones import demo, screen
+from scones.artifacts import build as artifacts
+from scones.artifacts.build import ArtifactError
 from scones.commands import Json, Stage, account, data, delivery, model, monitor, pipeline, review, threshold, workflow
 from scones.commands import endpoint as endpoint_commands
 from scones.commands.batch import OnLowConfidence, run_batch
@@ -29,10 +30,12 @@ from scones.commands.cost import cost
 from scones.commands.data import DataPath, Sample
 from scones.commands.pipeline import Parameter, parse_parameters
 from scones.commands.stage import deploy, destroy
-from scones.connection import connect_deployed
 from scones.errors import SconesError
-from scones.executions import Outcome
-from scones.settings import PROJECT_ROOT, SettingsError
+from scones.runs import executions
+from scones.runs.executions import Outcome
+from scones.serving_versions import endpoint, registry
+from scones.stage.connection import connect_deployed
+from scones.stage.settings import PROJECT_ROOT, SettingsError
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -20,19 +20,22 @@ from pathlib import Path
 from typing import Any
 
 from infrastructure import stack
-from local_account import control
-from scones import captures, endpoint, executions, outputs, pipeline_runs, registry, screen
-from scones.captures import Window
+from local_account.server import control
+from scones import outputs, screen
 from scones.commands.account import begin, port, state_dir
 from scones.commands.data import locate
 from scones.commands.pipeline import start_training
-from scones.connection import Connection, connect
-from scones.data import Source
 from scones.errors import SconesError
-from scones.executions import Outcome
-from scones.pipeline_runs import Run
-from scones.registry import ModelVersion
-from scones.settings import Settings, home
+from scones.runs import executions, pipeline_runs
+from scones.runs.executions import Outcome
+from scones.runs.pipeline_runs import Run
+from scones.serving_versions import endpoint, registry
+from scones.serving_versions.registry import ModelVersion
+from scones.source_data.data import Source
+from scones.stage.connection import Connection, connect
+from scones.stage.settings import Settings, home
+from scones.traffic import captures
+from scones.traffic.captures import Window
 
 STAGE = "local"
 _ENDPOINT_TIMEOUT_S = 120

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from scones.settings import PROJECT_ROOT
+from scones.stage.settings import PROJECT_ROOT
 
 CONTAINER_PYTHON, BUILD_PYTHON = "3.12", "3.11"
 PLATFORM = "x86_64-manylinux_2_28"  # the images of SageMaker and CodeBuild are newer (Ubuntu 22.04)

@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 
 import typer
 
-from local_account import control
-from local_account.chaos import KINDS
-from local_account.clock import parse as parse_clock
-from local_account.errors import AccountError
+from local_account.base.chaos import KINDS
+from local_account.base.clock import parse as parse_clock
+from local_account.base.errors import AccountError
+from local_account.server import control
 from scones import screen
 from scones.commands import Json, Stage
 from scones.durations import duration
 from scones.errors import SconesError
-from scones.settings import PROJECT_ROOT, Settings, home
+from scones.stage.settings import PROJECT_ROOT, Settings, home
 
 # A bake of five minutes takes five seconds here.
 TIME_SCALE = 60.0

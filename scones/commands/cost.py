@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from infrastructure.template import stage_template
-from local_account.stack_template import parse
+from local_account.cloudformation.template import parse
 from scones import screen
 from scones.commands import Json, Stage
-from scones.cost import Case, Estimate, estimate
-from scones.cost_assumptions import Assumptions
-from scones.cost_facts import facts, transitions
-from scones.cost_prices import Prices
-from scones.monitoring_settings import template_schedule
-from scones.settings import Settings
+from scones.cost.assumptions import Assumptions
+from scones.cost.estimate import Case, Estimate, estimate
+from scones.cost.facts import facts, transitions
+from scones.cost.prices import Prices
+from scones.stage.monitoring_settings import template_schedule
+from scones.stage.settings import Settings
 
 _COLUMNS = ("month", "run", "standard", "express", "batch")
 _DIGITS = (2, 3, 4, 4, 4)
@@ -85,7 +85,7 @@ def _show(case: Case, found: Estimate) -> None:
         "Not in it: free tiers, discounts, taxes, retries, traffic out of the region, a network of your own"
         " (NAT gateway, VPC endpoints), and the delivery pipeline (docs/delivery.md).",
         f"Free: {_free(case)}; why: --json.",
-        f"Prices of {case.prices.region}, {case.prices.date}, in scones/prices.toml with the source of each.",
+        f"Prices of {case.prices.region}, {case.prices.date}, in scones/cost/prices.toml with the source of each.",
     ]
     if case.settings.region != case.prices.region:
         remarks.append(f"The stage is in {case.settings.region}, where prices differ.")

@@ -15,10 +15,10 @@ from botocore.exceptions import ClientError
 
 from infrastructure import delivery
 from infrastructure.delivery import delivery_template
-from local_account.stack_template import parse
-from scones.connection import Connection
-from scones.names import Names
-from scones.settings import Settings
+from local_account.cloudformation.template import parse
+from scones.stage.connection import Connection
+from scones.stage.names import Names
+from scones.stage.settings import Settings
 from tests.local.conftest import RunningAccount
 from tests.local.delivery_attacks import ATTACKS, EXEMPT
 from tests.local.delivery_siege import (

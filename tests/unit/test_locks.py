@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from pipelines.container_jobs import CONTAINER_PYTHON as IMAGE_PYTHON
 from pipelines.container_jobs import entrypoint
 from scones.locks import BUILD_FILE, BUILD_PYTHON, CONTAINER_PYTHON, CONTAINERS, locked, ranges
-from scones.settings import PROJECT_ROOT
+from scones.stage.settings import PROJECT_ROOT
 
 CONTAINER_FILES = [f"{container}/requirements.txt" for container in CONTAINERS]
 FILES = [*CONTAINER_FILES, BUILD_FILE]

@@ -1,0 +1,129 @@
+"""The actions of CloudFormation on change sets: what a template would change, shown before it is done.
+
+Runs in the server process.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from local_account.cloudformation.record import now
+from local_account.cloudformation.stack import Stack
+from local_account.cloudformation.stack_actions import Request, StackActionError, StackActions, pairs
+from local_account.cloudformation.template import parse
+
+NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
+
+
+class ChangeSetActions:
+    """The change sets and what the API does to them."""
+
+    def __init__(self, stacks: StackActions) -> None:
+        self._stacks = stacks
+        self.records: dict[str, Request] = {}  # by change set id
+
+    def actions(self) -> dict[str, Callable[[Request], Request]]:
+        return {
+            "CreateChangeSet": self.create_change_set,
+            "DeleteChangeSet": self.delete_change_set,
+            "DescribeChangeSet": self.describe_change_set,
+            "ExecuteChangeSet": self.execute_change_set,
+            "ListChangeSets": self.list_change_sets,
+        }
+
+    def create_change_set(self, request: Request) -> Request:
+        name, kind = request["StackName"], request.get("ChangeSetType", "UPDATE")
+        stack = self._stacks.find(name)
+        if kind == "CREATE":
+            if stack and stack.record["StackStatus"] != "REVIEW_IN_PROGRESS":
+                raise StackActionError(f"Stack [{name}] already exists and cannot be created again with the changeSet")
+        else:
+            stack = self._stacks.updatable(name)
+        wanted = self._stacks.wanted(request, stack)
+        if stack is None:
+            stack = self._stacks.new(name)
+            stack.set_status("REVIEW_IN_PROGRESS", "User Initiated")
+        same = self._find_change_set(stack.record["StackId"], request["ChangeSetName"])
+        if same and same["ExecutionStatus"] == "EXECUTE_COMPLETE":
+            del self.records[same["ChangeSetId"]]
+        elif same:
+            raise StackActionError(f"ChangeSet {request['ChangeSetName']} already exists", "AlreadyExistsException")
+        change_set = self._prepare(stack, request, kind, wanted)
+        return {"Id": change_set["ChangeSetId"], "StackId": stack.record["StackId"]}
+
+    def _prepare(self, stack: Stack, request: Request, kind: str, wanted: Request) -> Request:
+        name = request["ChangeSetName"]
+        document = parse(wanted["Template"])
+        changed = self._stacks.differs(stack, wanted)
+        change_set = {
+            "ChangeSetId": self._stacks.account.arn("cloudformation", f"changeSet/{name}/{uuid.uuid4()}"),
+            "ChangeSetName": name,
+            "StackId": stack.record["StackId"],
+            "StackName": stack.record["StackName"],
+            "Description": request.get("Description", ""),
+            "CreationTime": now(),
+            "Kind": kind,
+            "Wanted": wanted,
+            "Changes": stack.changes(document, wanted["Parameters"]),
+            "Status": "CREATE_COMPLETE" if changed else "FAILED",
+            "ExecutionStatus": "AVAILABLE" if changed else "UNAVAILABLE",
+            **({} if changed else {"StatusReason": NO_CHANGES}),
+        }
+        self.records[change_set["ChangeSetId"]] = change_set
+        self._stacks.changed()
+        return change_set
+
+    def describe_change_set(self, request: Request) -> Request:
+        change_set = self._change_set(request)
+        shown = {name: value for name, value in change_set.items() if name not in ("Kind", "Wanted")}
+        wanted = change_set["Wanted"]
+        return shown | {"Parameters": pairs(wanted["Parameters"]), "Tags": wanted["Tags"]}
+
+    def execute_change_set(self, request: Request) -> Request:
+        change_set = self._change_set(request)
+        if change_set["ExecutionStatus"] != "AVAILABLE":
+            raise StackActionError(
+                f"ChangeSet [{change_set['ChangeSetId']}] cannot be executed in its current status of "
+                f"[{change_set['Status']}]",
+                "InvalidChangeSetStatus",
+            )
+        stack = self._stacks.existing(change_set["StackId"])
+        wanted = change_set["Wanted"]
+        if request.get("DisableRollback"):
+            wanted |= {"OnFailure": "DO_NOTHING"}
+        create = change_set["Kind"] == "CREATE"
+        if not create:
+            self._stacks.refuse_while_busy(stack)
+        # The others are no longer valid for what the stack becomes (API reference, ExecuteChangeSet).
+        others = [i for i, c in self.records.items() if c["StackId"] == change_set["StackId"] and c is not change_set]
+        for other in others:
+            del self.records[other]
+        change_set["ExecutionStatus"] = "EXECUTE_COMPLETE"
+        work = (lambda: stack.create(wanted)) if create else (lambda: stack.update(wanted))
+        self._stacks.operate(stack, "CREATE_IN_PROGRESS" if create else "UPDATE_IN_PROGRESS", work)
+        return {}
+
+    def delete_change_set(self, request: Request) -> Request:
+        self.records.pop(self._change_set(request)["ChangeSetId"])
+        self._stacks.changed()
+        return {}
+
+    def list_change_sets(self, request: Request) -> Request:
+        stack_id = self._stacks.existing(request["StackName"]).record["StackId"]
+        found = [c for c in self.records.values() if c["StackId"] == stack_id]
+        return {"Summaries": found}
+
+    def _find_change_set(self, stack_id: str | None, name_or_id: str) -> Request | None:
+        for change_set in self.records.values():
+            by_name = change_set["ChangeSetName"] == name_or_id and change_set["StackId"] == stack_id
+            if change_set["ChangeSetId"] == name_or_id or by_name:
+                return change_set
+        return None
+
+    def _change_set(self, request: Request) -> Request:
+        stack = self._stacks.find(request["StackName"]) if "StackName" in request else None
+        change_set = self._find_change_set(stack.record["StackId"] if stack else None, request["ChangeSetName"])
+        if change_set is None:
+            raise StackActionError(f"ChangeSet [{request['ChangeSetName']}] does not exist", "ChangeSetNotFound")
+        return change_set

@@ -1,0 +1,182 @@
+"""S3 in stacks: buckets with their settings, and bucket policies. Runs in the server process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from local_account.cloudformation.resources.base import (
+    Kind,
+    Made,
+    Place,
+    Properties,
+    ResourceError,
+    call,
+    call_gone,
+    without,
+)
+
+
+class Bucket(Kind):
+    """AWS::S3::Bucket: one call makes it, one more for each setting."""
+
+    has_tags = True
+    name = "BucketName"
+    replaced_by = frozenset({"ObjectLockEnabled"})
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        self._check(properties)
+        name = properties.get("BucketName") or place.generated_name(63, lower=True)
+        region = place.account.region
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        place.client("s3").create_bucket(Bucket=name, **where)
+        return self.update(place, name, {}, properties)
+
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        self._check(new)
+        for setting, (operation, member, convert, remove) in _SETTINGS.items():
+            if old.get(setting) == new.get(setting):
+                continue
+            if setting in new:
+                call(place, "s3", operation, {"Bucket": physical_id, member: convert(new[setting])})
+            elif remove:
+                call(place, "s3", remove, {"Bucket": physical_id})
+            else:
+                raise ResourceError(f"Property {setting} cannot be taken away from bucket {physical_id}")
+        domain = f"{physical_id}.s3.{place.account.region}.amazonaws.com"
+        return Made(
+            physical_id,
+            {
+                "Arn": f"arn:aws:s3:::{physical_id}",
+                "DomainName": f"{physical_id}.s3.amazonaws.com",
+                "RegionalDomainName": domain,
+            },
+        )
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        call_gone(place, "s3", "DeleteBucket", {"Bucket": physical_id})
+
+    @staticmethod
+    def _check(properties: Properties) -> None:
+        if unknown := sorted(properties.keys() - _SETTINGS.keys() - {"BucketName", "ObjectLockEnabled"}):
+            raise ResourceError(f"The stand-in account does not implement the property /{unknown[0]}")
+        if properties.get("ObjectLockEnabled"):
+            raise ResourceError("The stand-in account does not implement the property /ObjectLockEnabled")
+
+
+class BucketPolicy(Kind):
+    """AWS::S3::BucketPolicy."""
+
+    replaced_by = frozenset({"Bucket"})
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        return self.update(place, str(properties["Bucket"]), {}, properties)
+
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        call(place, "s3", "PutBucketPolicy", {"Bucket": physical_id, "Policy": new["PolicyDocument"]})
+        return Made(physical_id, {})
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        call_gone(place, "s3", "DeleteBucketPolicy", {"Bucket": physical_id})
+
+
+def _encryption(value: Properties) -> dict[str, Any]:
+    rules = []
+    for rule in value["ServerSideEncryptionConfiguration"]:
+        default = {"ApplyServerSideEncryptionByDefault": rule["ServerSideEncryptionByDefault"]}
+        rules.append(without(rule, "ServerSideEncryptionByDefault") | default)
+    return {"Rules": rules}
+
+
+def _lifecycle(value: Properties) -> dict[str, Any]:
+    return {"Rules": [_lifecycle_rule(rule) for rule in value["Rules"]]}
+
+
+def _lifecycle_rule(rule: Properties) -> dict[str, Any]:
+    moved: tuple[str, ...] = (
+        "Id",
+        "Prefix",
+        "TagFilters",
+        "ExpirationInDays",
+        "ExpirationDate",
+        "ExpiredObjectDeleteMarker",
+    )
+    moved += ("Transitions", "NoncurrentVersionExpirationInDays")
+    made = without(rule, *moved)
+    tags = rule.get("TagFilters", [])
+    if "Id" in rule:
+        made["ID"] = rule["Id"]
+    if len(tags) + ("Prefix" in rule) > 1:
+        made["Filter"] = {"And": {"Prefix": rule.get("Prefix", ""), "Tags": tags}}
+    else:
+        made["Filter"] = {"Tag": tags[0]} if tags else {"Prefix": rule.get("Prefix", "")}
+    marker = "ExpiredObjectDeleteMarker"
+    names = {"ExpirationInDays": "Days", "ExpirationDate": "Date", marker: marker}
+    if expiration := {names[name]: rule[name] for name in names if name in rule}:
+        made["Expiration"] = expiration
+    if "NoncurrentVersionExpirationInDays" in rule:
+        made["NoncurrentVersionExpiration"] = {"NoncurrentDays": rule["NoncurrentVersionExpirationInDays"]}
+    if "Transitions" in rule:
+        names = {"TransitionInDays": "Days", "TransitionDate": "Date", "StorageClass": "StorageClass"}
+        made["Transitions"] = [{names[k]: v for k, v in each.items()} for each in rule["Transitions"]]
+    return made
+
+
+def _notification(value: Properties) -> dict[str, Any]:
+    names = {
+        "LambdaConfigurations": ("LambdaFunctionConfigurations", "Function", "LambdaFunctionArn"),
+        "QueueConfigurations": ("QueueConfigurations", "Queue", "QueueArn"),
+        "TopicConfigurations": ("TopicConfigurations", "Topic", "TopicArn"),
+    }
+    made: dict[str, Any] = {}
+    if "EventBridgeConfiguration" in value:
+        made["EventBridgeConfiguration"] = {}
+    for name, (member, target, arn) in names.items():
+        for each in value.get(name, []):
+            entry = {arn: each[target], "Events": [each["Event"]]}
+            if "Filter" in each:
+                entry["Filter"] = {"Key": {"FilterRules": each["Filter"]["S3Key"]["Rules"]}}
+            made.setdefault(member, []).append(entry)
+    return made
+
+
+def _cors(value: Properties) -> dict[str, Any]:
+    names = {"MaxAge": "MaxAgeSeconds", "ExposedHeaders": "ExposeHeaders", "Id": "ID"}
+    return {"CORSRules": [{names.get(k, k): v for k, v in rule.items()} for rule in value["CorsRules"]]}
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# Property -> the call that sets it, the call's member, how the value is spelt there, and the call that takes it away.
+_SETTINGS: dict[str, tuple[str, str, Callable[[Any], Any], str]] = {
+    "PublicAccessBlockConfiguration": (
+        "PutPublicAccessBlock",
+        "PublicAccessBlockConfiguration",
+        _same,
+        "DeletePublicAccessBlock",
+    ),
+    "OwnershipControls": ("PutBucketOwnershipControls", "OwnershipControls", _same, "DeleteBucketOwnershipControls"),
+    "BucketEncryption": (
+        "PutBucketEncryption",
+        "ServerSideEncryptionConfiguration",
+        _encryption,
+        "DeleteBucketEncryption",
+    ),
+    "VersioningConfiguration": ("PutBucketVersioning", "VersioningConfiguration", _same, ""),
+    "LifecycleConfiguration": (
+        "PutBucketLifecycleConfiguration",
+        "LifecycleConfiguration",
+        _lifecycle,
+        "DeleteBucketLifecycle",
+    ),
+    "CorsConfiguration": ("PutBucketCors", "CORSConfiguration", _cors, "DeleteBucketCors"),
+    "NotificationConfiguration": (
+        "PutBucketNotificationConfiguration",
+        "NotificationConfiguration",
+        _notification,
+        "",
+    ),
+    "Tags": ("PutBucketTagging", "Tagging", lambda tags: {"TagSet": tags}, "DeleteBucketTagging"),
+}

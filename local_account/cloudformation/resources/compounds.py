@@ -1,0 +1,252 @@
+"""Types of resource that take more than one call: rules, log groups, parameters, pipelines, topics, queues, keys.
+
+Runs in the server process. Each class says what its properties become; see ``stack_kinds`` for the rest of the types.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from local_account.cloudformation.resources.base import (
+    Kind,
+    Made,
+    Place,
+    Properties,
+    ResourceError,
+    call,
+    call_gone,
+    only,
+    without,
+)
+from local_account.cloudformation.resources.buckets import Bucket, BucketPolicy
+from local_account.cloudformation.resources.budgets import Budget
+from local_account.cloudformation.resources.functions import Function, LayerVersion, Permission, StateMachine
+from local_account.cloudformation.resources.identity import ManagedPolicy, Policy, Role
+from local_account.cloudformation.resources.keys import Alias, Key
+from local_account.cloudformation.resources.tables import Table
+
+
+class Rule(Kind):
+    """AWS::Events::Rule with its targets."""
+
+    has_tags = True
+    name = "Name"
+    replaced_by = frozenset({"EventBusName"})
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        return self._put(place, properties.get("Name") or place.generated_name(), properties)
+
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        made = self._put(place, physical_id, new)
+        kept = {target["Id"] for target in new.get("Targets", [])}
+        gone = [target["Id"] for target in old.get("Targets", []) if target["Id"] not in kept]
+        if gone:
+            call(place, "events", "RemoveTargets", {"Rule": physical_id, "Ids": gone, **only(new, "EventBusName")})
+        return made
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        bus = only(properties, "EventBusName")
+        ids = [target["Id"] for target in properties.get("Targets", [])]
+        if ids:
+            call_gone(place, "events", "RemoveTargets", {"Rule": physical_id, "Ids": ids, **bus})
+        call_gone(place, "events", "DeleteRule", {"Name": physical_id, **bus})
+
+    @staticmethod
+    def _put(place: Place, name: str, properties: Properties) -> Made:
+        arn = call(place, "events", "PutRule", without(properties, "Targets") | {"Name": name})["RuleArn"]
+        if targets := properties.get("Targets"):
+            request = {"Rule": name, "Targets": targets, **only(properties, "EventBusName")}
+            answer = call(place, "events", "PutTargets", request)
+            if answer.get("FailedEntryCount"):
+                raise ResourceError(f"Targets were refused: {answer['FailedEntries']}")
+        return Made(name, {"Arn": arn})
+
+
+class LogGroup(Kind):
+    """AWS::Logs::LogGroup with its retention."""
+
+    has_tags = True
+    name = "LogGroupName"
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        name = properties.get("LogGroupName") or place.generated_name(512)
+        call(place, "logs", "CreateLogGroup", without(properties, "RetentionInDays") | {"LogGroupName": name})
+        return self.update(place, name, only(properties, "KmsKeyId"), properties)
+
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        request: dict[str, Any] = {"LogGroupName": physical_id}
+        if "KmsKeyId" in new and old.get("KmsKeyId") != new["KmsKeyId"]:
+            call(place, "logs", "AssociateKmsKey", request | only(new, "KmsKeyId"))
+        elif "KmsKeyId" in old and "KmsKeyId" not in new:
+            call(place, "logs", "DisassociateKmsKey", request)
+        if "RetentionInDays" in new:
+            call(place, "logs", "PutRetentionPolicy", request | only(new, "RetentionInDays"))
+        elif "RetentionInDays" in old:
+            call(place, "logs", "DeleteRetentionPolicy", request)
+        return Made(physical_id, {"Arn": place.account.arn("logs", f"log-group:{physical_id}:*")})
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        call_gone(place, "logs", "DeleteLogGroup", {"LogGroupName": physical_id})
+
+
+class Parameter(Kind):
+    """AWS::SSM::Parameter."""
+
+    has_tags = True
+    name = "Name"
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        name = properties.get("Name") or place.generated_name(longest=1011)
+        call(place, "ssm", "PutParameter", {**properties, "Name": name})
+        return Made(name, only(properties, "Type", "Value"))
+
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        call(place, "ssm", "PutParameter", without(new, "Tags") | {"Name": physical_id, "Overwrite": True})
+        return Made(physical_id, only(new, "Type", "Value"))
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        call_gone(place, "ssm", "DeleteParameter", {"Name": physical_id})
+
+
+class Pipeline(Kind):
+    """AWS::SageMaker::Pipeline."""
+
+    has_tags = True
+    name = "PipelineName"
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        call(place, "sagemaker", "CreatePipeline", self._request(properties))
+        return Made(properties["PipelineName"], {})
+
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        call(place, "sagemaker", "UpdatePipeline", without(self._request(new), "Tags"))
+        return Made(physical_id, {})
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        call_gone(place, "sagemaker", "DeletePipeline", {"PipelineName": physical_id})
+
+    @staticmethod
+    def _request(properties: Properties) -> dict[str, Any]:
+        definition = properties["PipelineDefinition"]
+        body = only(definition, "PipelineDefinitionBody")
+        if body:
+            return without(properties, "PipelineDefinition") | {"PipelineDefinition": body["PipelineDefinitionBody"]}
+        location = definition["PipelineDefinitionS3Location"]
+        in_s3 = {"Bucket": location["Bucket"], "ObjectKey": location["Key"]} | (
+            {"VersionId": location["Version"]} if "Version" in location else {}
+        )
+        return without(properties, "PipelineDefinition") | {"PipelineDefinitionS3Location": in_s3}
+
+
+class Topic(Kind):
+    """AWS::SNS::Topic with the subscriptions that it lists itself."""
+
+    has_tags = True
+    name = "TopicName"
+    replaced_by = frozenset({"FifoTopic", "Subscription"})
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        name = properties.get("TopicName") or place.generated_name(256)
+        settings = without(properties, "TopicName", "Subscription", "Tags")
+        request = {"Name": name, "Attributes": settings, **only(properties, "Tags")}
+        arn = call(place, "sns", "CreateTopic", request)["TopicArn"]
+        for subscription in properties.get("Subscription", []):
+            call(place, "sns", "Subscribe", {"TopicArn": arn, **subscription})
+        return Made(arn, {"TopicArn": arn, "TopicName": name})
+
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        for name, value in without(new, "TopicName", "Subscription", "Tags", "FifoTopic").items():
+            if old.get(name) != value:
+                request = {"TopicArn": physical_id, "AttributeName": name, "AttributeValue": value}
+                call(place, "sns", "SetTopicAttributes", request)
+        return Made(physical_id, {"TopicArn": physical_id, "TopicName": physical_id.rpartition(":")[2]})
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        call_gone(place, "sns", "DeleteTopic", {"TopicArn": physical_id})
+
+
+class Queue(Kind):
+    """AWS::SQS::Queue."""
+
+    has_tags = True
+    name = "QueueName"
+    replaced_by = frozenset({"FifoQueue"})
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        name = properties.get("QueueName") or place.generated_name(80)
+        request = {"QueueName": name, "Attributes": self._settings(properties)} | only(properties, "Tags")
+        url = call(place, "sqs", "CreateQueue", request)["QueueUrl"]
+        return self._made(place, url)
+
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        settings = without(self._settings(new), "FifoQueue")
+        call(place, "sqs", "SetQueueAttributes", {"QueueUrl": physical_id, "Attributes": settings})
+        return self._made(place, physical_id)
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        call_gone(place, "sqs", "DeleteQueue", {"QueueUrl": physical_id})
+
+    @staticmethod
+    def _settings(properties: Properties) -> dict[str, Any]:
+        return without(properties, "QueueName", "Tags")
+
+    @staticmethod
+    def _made(place: Place, url: str) -> Made:
+        name = url.rpartition("/")[2]
+        return Made(url, {"Arn": place.account.arn("sqs", name), "QueueName": name, "QueueUrl": url})
+
+
+class AttachedPolicy(Kind):
+    """A policy document that is an attribute of topics or queues."""
+
+    def __init__(self, service: str, operation: str, key: str, targets: str) -> None:
+        self._service, self._operation, self._key, self._targets = service, operation, key, targets
+        self.replaced_by = frozenset({targets})
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        self._set(place, properties, json.dumps(properties["PolicyDocument"]))
+        return Made(place.generated_name(), {})
+
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        self._set(place, new, json.dumps(new["PolicyDocument"]))
+        return Made(physical_id, {})
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        """A queue's policy is emptied; a topic's stays until another one replaces it, as on AWS."""
+        if self._service == "sqs":
+            self._set(place, properties, "", call_gone)
+
+    def _set(self, place: Place, properties: Properties, policy: str, send: Callable[..., Any] = call) -> None:
+        for target in properties[self._targets]:
+            if self._service == "sqs":
+                request: dict[str, Any] = {"Attributes": {"Policy": policy}}
+            else:
+                request = {"AttributeName": "Policy", "AttributeValue": policy}
+            send(place, self._service, self._operation, {self._key: target, **request})
+
+
+COMPOUNDS: dict[str, Kind] = {
+    "AWS::DynamoDB::Table": Table(),
+    "AWS::Budgets::Budget": Budget(),
+    "AWS::Events::Rule": Rule(),
+    "AWS::IAM::ManagedPolicy": ManagedPolicy(),
+    "AWS::IAM::Policy": Policy(),
+    "AWS::IAM::Role": Role(),
+    "AWS::KMS::Alias": Alias(),
+    "AWS::KMS::Key": Key(),
+    "AWS::Lambda::Function": Function(),
+    "AWS::Lambda::LayerVersion": LayerVersion(),
+    "AWS::Lambda::Permission": Permission(),
+    "AWS::Logs::LogGroup": LogGroup(),
+    "AWS::S3::Bucket": Bucket(),
+    "AWS::S3::BucketPolicy": BucketPolicy(),
+    "AWS::SNS::Topic": Topic(),
+    "AWS::SNS::TopicPolicy": AttachedPolicy("sns", "SetTopicAttributes", "TopicArn", "Topics"),
+    "AWS::SQS::Queue": Queue(),
+    "AWS::SQS::QueuePolicy": AttachedPolicy("sqs", "SetQueueAttributes", "QueueUrl", "Queues"),
+    "AWS::SSM::Parameter": Parameter(),
+    "AWS::SageMaker::Pipeline": Pipeline(),
+    "AWS::StepFunctions::StateMachine": StateMachine(),
+}

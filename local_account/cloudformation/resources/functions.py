@@ -1,0 +1,151 @@
+"""Functions and state machines in stacks: their code and definitions come from S3 or from the template.
+
+Runs in the server process.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from typing import Any
+
+from local_account.cloudformation.resources.base import (
+    Kind,
+    Made,
+    Place,
+    Properties,
+    ResourceError,
+    as_text,
+    call,
+    call_gone,
+    only,
+    without,
+)
+
+
+class Function(Kind):
+    """AWS::Lambda::Function; the code is a zip in S3 or the text of ``index.py``."""
+
+    has_tags = True
+    name = "FunctionName"
+    replaced_by = frozenset({"PackageType"})
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        name = properties.get("FunctionName") or place.generated_name()
+        request = without(properties, "ReservedConcurrentExecutions") | {
+            "FunctionName": name,
+            "Code": _code(properties["Code"]),
+        }
+        answer = call(place, "lambda", "CreateFunction", request)
+        self._reserve(place, name, properties)
+        return Made(name, {"Arn": answer["FunctionArn"]})
+
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        if old["Code"] != new["Code"]:
+            code = {"FunctionName": physical_id, **_code(new["Code"])}
+            call(place, "lambda", "UpdateFunctionCode", code)
+        left_out = ("Code", "Tags", "ReservedConcurrentExecutions", "Architectures", "PackageType")
+        cleared = {"Environment": {"Variables": {}}, "Layers": []} if old.keys() - new.keys() else {}
+        request = cleared | without(new, *left_out) | {"FunctionName": physical_id}
+        answer = call(place, "lambda", "UpdateFunctionConfiguration", request)
+        self._reserve(place, physical_id, new)
+        return Made(physical_id, {"Arn": answer["FunctionArn"]})
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        call_gone(place, "lambda", "DeleteFunction", {"FunctionName": physical_id})
+
+    @staticmethod
+    def _reserve(place: Place, name: str, properties: Properties) -> None:
+        if "ReservedConcurrentExecutions" in properties:
+            request = {"FunctionName": name, **only(properties, "ReservedConcurrentExecutions")}
+            call(place, "lambda", "PutFunctionConcurrency", request)
+
+
+def _code(code: Properties) -> dict[str, Any]:
+    if "ZipFile" not in code:
+        return dict(code)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("index.py", code["ZipFile"])
+    return {"ZipFile": archive.getvalue()}
+
+
+class LayerVersion(Kind):
+    """AWS::Lambda::LayerVersion; any change publishes another version."""
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        name = properties.get("LayerName") or place.generated_name()
+        answer = call(place, "lambda", "PublishLayerVersion", {**properties, "LayerName": name})
+        return Made(answer["LayerVersionArn"], {"LayerVersionArn": answer["LayerVersionArn"]})
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        layer, _, version = physical_id.rpartition(":")
+        call_gone(place, "lambda", "DeleteLayerVersion", {"LayerName": layer, "VersionNumber": version})
+
+    def needs_replacement(self, old: Properties, new: Properties) -> bool:
+        return old != new
+
+
+class Permission(Kind):
+    """AWS::Lambda::Permission: one statement of the function's policy; any change makes a new one."""
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        statement = place.generated_name(100)
+        call(place, "lambda", "AddPermission", {**properties, "StatementId": statement})
+        return Made(statement, {"Id": statement})
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        request = {**only(properties, "FunctionName"), "StatementId": physical_id}
+        call_gone(place, "lambda", "RemovePermission", request)
+
+    def needs_replacement(self, old: Properties, new: Properties) -> bool:
+        return old != new
+
+
+class StateMachine(Kind):
+    """AWS::StepFunctions::StateMachine: the definition as text, as an object or in S3, with its substitutions."""
+
+    has_tags = True
+    name = "StateMachineName"
+    replaced_by = frozenset({"StateMachineType"})
+    _DEFINITION = ("Definition", "DefinitionString", "DefinitionS3Location", "DefinitionSubstitutions")
+
+    def create(self, place: Place, properties: Properties) -> Made:
+        name = properties.get("StateMachineName") or place.generated_name(80)
+        request = without(properties, *self._DEFINITION, "StateMachineName", "StateMachineType")
+        request |= {"Name": name, "Definition": self._definition(place, properties)}
+        request |= {"Type": properties.get("StateMachineType", "STANDARD")}
+        arn = call(place, "stepfunctions", "CreateStateMachine", request)["stateMachineArn"]
+        return Made(arn, {"Arn": arn, "Name": name})
+
+    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        request = without(new, *self._DEFINITION, "StateMachineName", "StateMachineType", "Tags")
+        request |= {"StateMachineArn": physical_id, "Definition": self._definition(place, new)}
+        call(place, "stepfunctions", "UpdateStateMachine", request)
+        return Made(physical_id, {"Arn": physical_id, "Name": physical_id.rpartition(":")[2]})
+
+    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+        call_gone(place, "stepfunctions", "DeleteStateMachine", {"StateMachineArn": physical_id})
+
+    def _definition(self, place: Place, properties: Properties) -> str:
+        given = [name for name in self._DEFINITION[:3] if name in properties]
+        if len(given) != 1:
+            raise ResourceError(f"Expected one of {', '.join(self._DEFINITION[:3])}, got {', '.join(given) or 'none'}")
+        if given == ["DefinitionS3Location"]:
+            place_in_s3 = fit_location(properties["DefinitionS3Location"])
+            text = place.client("s3").get_object(**place_in_s3)["Body"].read().decode()
+        else:
+            text = as_text(properties[given[0]])
+        substitutions = properties.get("DefinitionSubstitutions", {})
+        return re.sub(
+            r"\$\{([A-Za-z0-9_]+)\}",
+            lambda match: as_text(substitutions[match[1]]) if match[1] in substitutions else match[0],
+            text,
+        )
+
+
+def fit_location(location: Properties) -> dict[str, str]:
+    """A location in S3 as GetObject takes it."""
+    spelt = {"Bucket": "Bucket", "Key": "Key", "Version": "VersionId", "VersionId": "VersionId"}
+    return {spelt[name]: str(value) for name, value in location.items() if name in spelt}

@@ -1,0 +1,129 @@
+"""The types of resource that a stack may hold; any other type fails the stack.
+
+Runs in the server process. Most types are one call to create, one to update and one to delete; those that are more are
+in ``stack_compounds``. Types and their ``Ref`` and ``Fn::GetAtt`` follow AWS's resource and property types reference.
+"""
+
+from __future__ import annotations
+
+from local_account.cloudformation.resources.base import ApiKind, Kind, Place, Properties, ResourceError
+from local_account.cloudformation.resources.compounds import COMPOUNDS
+from local_account.cloudformation.resources.delivery import DELIVERY
+
+POLL_S = 0.2
+
+
+class _EndpointKind(ApiKind):
+    """An endpoint is made once it is in service on the configuration that the template names."""
+
+    def wait(self, place: Place, properties: Properties) -> None:
+        name, stopping = properties["EndpointName"], place.account.stopping
+        endpoint = place.client("sagemaker").describe_endpoint(EndpointName=name)
+        while endpoint["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
+            if stopping.wait(POLL_S):
+                raise ResourceError(f"the account was stopped before endpoint {name} was in service")
+            endpoint = place.client("sagemaker").describe_endpoint(EndpointName=name)
+        wanted = str(properties["EndpointConfigName"]).rpartition("/")[2]
+        if endpoint["EndpointStatus"] != "InService" or endpoint["EndpointConfigName"] != wanted:
+            reason = endpoint.get("FailureReason", "it is not in service on the configuration asked for")
+            raise ResourceError(f"endpoint {name} is {endpoint['EndpointStatus']}: {reason}")
+
+
+def _sagemaker(resource: str, update: str = "", made_by: type[ApiKind] = ApiKind) -> ApiKind:
+    """A SageMaker resource: its ARN is what ``Ref`` gives, its name what the calls take."""
+    name, arn = f"{resource}Name", f"{resource}Arn"
+    return made_by(
+        "sagemaker",
+        f"Create{resource}",
+        f"Delete{resource}",
+        name,
+        name=name,
+        update=update,
+        longest_name=63,
+        has_tags=True,
+        key_of=lambda physical_id: physical_id.rpartition("/")[2],
+        physical_id=lambda answer, _properties: str(answer[arn]),
+        attributes=lambda answer, properties, _account: {arn: answer[arn], name: properties[name]},
+    )
+
+
+KINDS: dict[str, Kind] = {
+    **COMPOUNDS,
+    **DELIVERY,
+    "AWS::CloudWatch::Alarm": ApiKind(
+        "cloudwatch",
+        "PutMetricAlarm",
+        "DeleteAlarms",
+        "AlarmNames",
+        name="AlarmName",
+        update="PutMetricAlarm",
+        has_tags=True,
+        update_key="AlarmName",
+        longest_name=255,
+        attributes=lambda _a, p, account: {"Arn": account.arn("cloudwatch", f"alarm:{p['AlarmName']}")},
+    ),
+    "AWS::CloudWatch::Dashboard": ApiKind(
+        "cloudwatch",
+        "PutDashboard",
+        "DeleteDashboards",
+        "DashboardNames",
+        name="DashboardName",
+        update="PutDashboard",
+        update_key="DashboardName",
+    ),
+    "AWS::Events::EventBus": ApiKind(
+        "events",
+        "CreateEventBus",
+        "DeleteEventBus",
+        "Name",
+        name="Name",
+        attributes=lambda a, p, _: {"Arn": a["EventBusArn"], "Name": p["Name"]},
+    ),
+    "AWS::Lambda::EventSourceMapping": ApiKind(
+        "lambda",
+        "CreateEventSourceMapping",
+        "DeleteEventSourceMapping",
+        "UUID",
+        physical_id=lambda a, _p: str(a["UUID"]),
+        attributes=lambda a, _p, _: {"Id": a["UUID"]},
+    ),
+    "AWS::SNS::Subscription": ApiKind(
+        "sns",
+        "Subscribe",
+        "Unsubscribe",
+        "SubscriptionArn",
+        physical_id=lambda a, _p: str(a["SubscriptionArn"]),
+        attributes=lambda a, _p, _: {"Arn": a["SubscriptionArn"]},
+    ),
+    "AWS::Scheduler::Schedule": ApiKind(
+        "scheduler",
+        "CreateSchedule",
+        "DeleteSchedule",
+        "Name",
+        name="Name",
+        update="UpdateSchedule",
+        scope="GroupName",
+        attributes=lambda a, _p, _: {"Arn": a["ScheduleArn"]},
+    ),
+    "AWS::Scheduler::ScheduleGroup": ApiKind(
+        "scheduler",
+        "CreateScheduleGroup",
+        "DeleteScheduleGroup",
+        "Name",
+        name="Name",
+        attributes=lambda a, _p, _: {"Arn": a["ScheduleGroupArn"]},
+    ),
+    "AWS::SageMaker::Endpoint": _sagemaker("Endpoint", update="UpdateEndpoint", made_by=_EndpointKind),
+    "AWS::SageMaker::EndpointConfig": _sagemaker("EndpointConfig"),
+    "AWS::SageMaker::Model": _sagemaker("Model"),
+}
+
+
+def kind_of(resource_type: str) -> Kind:
+    """Raises ResourceError for a type that the account does not implement."""
+    if resource_type not in KINDS:
+        raise ResourceError(
+            f"The stand-in account does not implement the resource type {resource_type}; it implements: "
+            + ", ".join(sorted(KINDS))
+        )
+    return KINDS[resource_type]

@@ -1,0 +1,147 @@
+"""What follows when an alarm changes its state: an event, messages to SNS topics, calls of functions.
+
+Runs in the server process; the documents are those of CloudWatch
+(https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from moto.cloudwatch.models import Alarm
+
+from local_account.account import Account
+from local_account.cloudwatch.alarm_queries import Query, queries_of
+
+log = logging.getLogger(__name__)
+
+_ACTIONS = {"ALARM": "alarm_actions", "OK": "ok_actions", "INSUFFICIENT_DATA": "insufficient_data_actions"}
+
+
+@dataclass(frozen=True)
+class StateChange:
+    """An alarm's state at one time."""
+
+    value: str
+    reason: str
+    reason_data: str
+    at: datetime
+
+    @classmethod
+    def of(cls, alarm: Alarm) -> StateChange:
+        at = alarm.state_updated_timestamp
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return cls(alarm.state_value, alarm.state_reason, alarm.state_reason_data or "{}", at)
+
+    def document(self) -> dict[str, str]:
+        return {
+            "value": self.value,
+            "reason": self.reason,
+            "reasonData": self.reason_data,
+            "timestamp": _stamp(self.at),
+        }
+
+
+def act(account: Account, alarm: Alarm, before: StateChange, after: StateChange) -> None:
+    """Emit the event and run the actions of the new state, each of them whatever becomes of the others."""
+    data = {
+        "alarmName": alarm.name,
+        "state": after.document(),
+        "previousState": before.document(),
+        "configuration": _configuration(alarm),
+    }
+    account.emit_event("aws.cloudwatch", "CloudWatch Alarm State Change", data, [alarm.alarm_arn])
+    if not alarm.actions_enabled:
+        return
+    for arn in getattr(alarm, _ACTIONS[after.value]) or []:
+        try:
+            _run(account, alarm, arn, data, _message(account, alarm, before, after))
+        except (BotoCoreError, ClientError) as error:
+            log.warning("action %s of alarm %s failed: %s", arn, alarm.name, error)
+
+
+def _run(account: Account, alarm: Alarm, arn: str, data: dict[str, Any], message: dict[str, Any]) -> None:
+    if ":sns:" in arn:
+        account.authority.demand_of_service("cloudwatch.amazonaws.com", "sns:Publish", arn, alarm.alarm_arn)
+        region = account.region
+        subject = f'{message["NewStateValue"]}: "{alarm.name}" in {region}'[:100]
+        account.client("sns").publish(TopicArn=arn, Subject=subject, Message=json.dumps(message))
+    elif ":lambda:" in arn:
+        service = "lambda.alarms.cloudwatch.amazonaws.com"
+        account.authority.demand_of_service(service, "lambda:InvokeFunction", arn, alarm.alarm_arn)
+        payload = {
+            "source": "aws.cloudwatch",
+            "alarmArn": alarm.alarm_arn,
+            "accountId": account.account_id,
+            "time": data["state"]["timestamp"],
+            "region": account.region,
+            "alarmData": data,
+        }
+        account.client("lambda").invoke(FunctionName=arn, InvocationType="Event", Payload=json.dumps(payload).encode())
+    else:
+        log.warning("action %s of alarm %s is not run: the account knows SNS topics and functions", arn, alarm.name)
+
+
+def _configuration(alarm: Alarm) -> dict[str, Any]:
+    return {"description": alarm.description or "", "metrics": [_query(q) for q in queries_of(alarm)]}
+
+
+def _query(query: Query) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": query.name, "returnData": query.returned}
+    if query.expression is not None:
+        return {**shown, "expression": query.expression.text}
+    named = {"namespace": query.namespace, "name": query.metric_name, "dimensions": dict(query.dimensions)}
+    return {**shown, "metricStat": {"metric": named, "period": query.period_s, "stat": query.statistic}}
+
+
+def _message(account: Account, alarm: Alarm, before: StateChange, after: StateChange) -> dict[str, Any]:
+    return {
+        "AlarmName": alarm.name,
+        "AlarmDescription": alarm.description,
+        "AWSAccountId": account.account_id,
+        "AlarmConfigurationUpdatedTimestamp": _stamp(alarm.configuration_updated_timestamp),
+        "NewStateValue": after.value,
+        "NewStateReason": after.reason,
+        "StateChangeTime": _stamp(after.at),
+        "Region": account.region,
+        "AlarmArn": alarm.alarm_arn,
+        "OldStateValue": before.value,
+        "OKActions": alarm.ok_actions,
+        "AlarmActions": alarm.alarm_actions,
+        "InsufficientDataActions": alarm.insufficient_data_actions,
+        "Trigger": {
+            **_trigger(alarm),
+            "EvaluationPeriods": int(alarm.evaluation_periods),
+            "DatapointsToAlarm": int(alarm.datapoints_to_alarm or alarm.evaluation_periods),
+            "ComparisonOperator": alarm.comparison_operator,
+            "Threshold": float(alarm.threshold),
+            "TreatMissingData": alarm.treat_missing_data or "missing",
+            "EvaluateLowSampleCountPercentile": alarm.evaluate_low_sample_count_percentile or "",
+        },
+    }
+
+
+def _trigger(alarm: Alarm) -> dict[str, Any]:
+    """The metric of the alarm, or the queries of its metric math."""
+    found = queries_of(alarm)
+    if len(found) > 1:
+        return {"Period": found[0].period_s, "Metrics": [_query(query) for query in found]}
+    (query,) = found
+    return {
+        "MetricName": query.metric_name,
+        "Namespace": query.namespace,
+        "StatisticType": "Statistic" if alarm.statistic else "ExtendedStatistic",
+        "Statistic": query.statistic.upper() if alarm.statistic else query.statistic,
+        "Unit": query.unit,
+        "Dimensions": [{"value": value, "name": name} for name, value in query.dimensions],
+        "Period": query.period_s,
+    }
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}+0000"

@@ -1,0 +1,197 @@
+"""What an alarm looks at: one metric, or the queries of a metric math expression, and their values in moto's data.
+
+Runs in the server process. Refuses, when an alarm is made, what the account would not evaluate.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from moto.cloudwatch.exceptions import ValidationError
+from moto.cloudwatch.models import Alarm, CloudWatchBackend, MetricAggregatedDatum
+
+from local_account.cloudwatch.alarm_evaluation import COMPARISONS, EXTRA_PERIODS, Rule, Sample, statistics
+from local_account.cloudwatch.alarm_math import Expression, MathError, Series
+
+_STATISTIC = re.compile(r"SampleCount|Sum|Average|Minimum|Maximum|p(\d{1,2}(\.\d+)?|100)")
+Dimensions = tuple[tuple[str, str], ...]
+Key = tuple[str, str, Dimensions]  # namespace, name, dimensions
+
+
+@dataclass(frozen=True)
+class Query:
+    """A metric's statistic, or an expression over other queries; one of them is ``returned``."""
+
+    name: str
+    returned: bool
+    period_s: int = 60
+    namespace: str = ""
+    metric_name: str = ""
+    dimensions: Dimensions = ()
+    statistic: str = ""
+    unit: str | None = None
+    expression: Expression | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.namespace, self.metric_name, self.dimensions
+
+
+def queries_of(alarm: Alarm) -> list[Query]:
+    """The alarm's queries; that of an alarm on one metric is called m1."""
+    if alarm.metric_data_queries:
+        return _read(alarm.metric_data_queries)
+    statistic = alarm.statistic or alarm.extended_statistic
+    dimensions = _dimensions(alarm.dimensions)
+    return [Query("m1", True, int(alarm.period), alarm.namespace, alarm.metric_name, dimensions, statistic, alarm.unit)]
+
+
+def _read(queries: Iterable[Any]) -> list[Query]:
+    return [
+        Query(q.id, str(q.return_data).lower() != "false", expression=_parsed(q.expression))
+        if q.expression
+        else Query(
+            q.id,
+            str(q.return_data).lower() != "false",
+            int(q.metric_stat.period),
+            q.metric_stat.metric.namespace,
+            q.metric_stat.metric.metric_name,
+            _dimensions(q.metric_stat.metric.dimensions),
+            q.metric_stat.stat,
+            q.metric_stat.unit,
+        )
+        for q in queries
+    ]
+
+
+@functools.lru_cache(256)
+def _parsed(text: str) -> Expression:
+    return Expression(text)
+
+
+def _dimensions(dimensions: Iterable[Any]) -> Dimensions:
+    return tuple(sorted((d.name, d.value) for d in dimensions))
+
+
+def rule_of(alarm: Alarm) -> Rule:
+    first = next(q for q in queries_of(alarm) if q.expression is None)
+    return Rule(
+        comparison=alarm.comparison_operator,
+        threshold=float(alarm.threshold),
+        statistic=first.statistic,
+        period_s=first.period_s,
+        evaluation_periods=int(alarm.evaluation_periods),
+        datapoints_to_alarm=int(alarm.datapoints_to_alarm or alarm.evaluation_periods),
+        missing=alarm.treat_missing_data or "missing",
+    )
+
+
+def check(name: str, request: dict[str, Any]) -> None:
+    """Refuse an alarm that nothing here would evaluate."""
+    if request["comparison_operator"] not in COMPARISONS:
+        raise ValidationError(
+            f"The stand-in account does not evaluate {request['comparison_operator']}, only {', '.join(COMPARISONS)}."
+        )
+    if request.get("threshold") is None:
+        raise ValidationError(f"Alarm {name} needs a Threshold.")
+    if request.get("metric_data_queries"):
+        _check_math(name, request["metric_data_queries"])
+        return
+    statistic = request.get("statistic") or request.get("extended_statistic")
+    if not statistic:
+        raise ValidationError(f"Alarm {name} needs a Statistic or an ExtendedStatistic.")
+    _check_statistic(name, statistic)
+
+
+def _check_statistic(name: str, statistic: str) -> None:
+    if not _STATISTIC.fullmatch(statistic):
+        raise ValidationError(
+            f"The stand-in account does not evaluate the statistic {statistic} of alarm {name}: it knows SampleCount, "
+            "Sum, Average, Minimum, Maximum and percentiles such as p99."
+        )
+
+
+def _check_math(name: str, given: list[Any]) -> None:
+    if any(not q.expression and q.metric_stat is None for q in given):
+        raise ValidationError(f"Each query of alarm {name} needs a MetricStat or an Expression.")
+    try:
+        queries = _read(given)
+    except MathError as error:
+        raise ValidationError(str(error)) from error
+    if sum(q.returned for q in queries) != 1:
+        raise ValidationError(f"Exactly one query of alarm {name} must have ReturnData true.")
+    if all(q.expression for q in queries):
+        raise ValidationError(f"The metric math of alarm {name} names no metric.")
+    for query in queries:
+        if query.expression is None:
+            _check_statistic(name, query.statistic)
+    if len({q.period_s for q in queries if q.expression is None}) > 1:
+        raise ValidationError(f"The stand-in account evaluates metrics of one period, alarm {name} has several.")
+    known: set[str] = set()
+    for query in queries:
+        if query.expression is None:
+            known.add(query.name)
+    for query in queries:
+        if query.expression is not None:
+            if missing := query.expression.names - known:
+                raise ValidationError(
+                    f"The expression {query.expression.text!r} of alarm {name} refers to {', '.join(sorted(missing))}: "
+                    "no metric, and no expression that stands before it."
+                )
+            known.add(query.name)
+
+
+class AlarmData:
+    """The data of the metrics that alarms look at, kept beside moto's list so that it is not searched each time."""
+
+    def __init__(self) -> None:
+        self._found: dict[Key, list[tuple[str | None, Sample]]] = {}
+        self._source: Any = None
+        self._read = 0
+
+    def read(self, backend: CloudWatchBackend, alarms: Iterable[Alarm]) -> None:
+        """Take in what has arrived since the last call."""
+        wanted = {q.key for alarm in alarms for q in queries_of(alarm) if q.expression is None}
+        data = backend.metric_data
+        if data is not self._source or len(data) < self._read or wanted - self._found.keys():
+            self._found, self._source, self._read = {key: [] for key in wanted}, data, 0
+        new = data[self._read :]
+        self._read += len(new)
+        for datum in new:
+            found = self._found.get((datum.namespace, datum.name, _dimensions(datum.dimensions)))
+            if found is not None:
+                found.append((datum.unit, sample_of(datum)))
+
+    def values(self, alarm: Alarm, rule: Rule, now: datetime) -> list[float | None]:
+        """What the alarm compares, for each of its periods, newest first."""
+        series: dict[str, Series] = {}
+        queries = queries_of(alarm)
+        metrics = [q.name for q in queries if q.expression is None]
+        for query in sorted(queries, key=lambda q: q.expression is not None):
+            if query.expression is None:
+                own = Rule(**{**rule.__dict__, "statistic": query.statistic})
+                series[query.name] = tuple(reversed(statistics(own, self._samples(query, rule, now), now)))
+            else:
+                series[query.name] = query.expression.over(series, metrics)
+        returned = next(q.name for q in queries if q.returned)
+        return list(reversed(series[returned]))
+
+    def _samples(self, query: Query, rule: Rule, now: datetime) -> list[Sample]:
+        oldest = now - timedelta(seconds=rule.period_s * (rule.evaluation_periods + EXTRA_PERIODS) + 60)
+        return [s for unit, s in self._found[query.key] if s.at >= oldest and query.unit in (None, unit)]
+
+
+def sample_of(datum: Any) -> Sample:
+    at = aware(datum.timestamp)
+    if isinstance(datum, MetricAggregatedDatum):
+        return Sample(at, datum.sample_count, datum.sum, datum.min, datum.max)
+    return Sample(at, 1, datum.value, datum.value, datum.value)
+
+
+def aware(timestamp: datetime) -> datetime:
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)

@@ -1,0 +1,18 @@
+"""CodeBuild's events on EventBridge. Runs in the server process."""
+
+from __future__ import annotations
+
+from local_account.protocol.json_service import JsonService, Resource
+
+
+def emit_state(service: JsonService, build: Resource) -> None:
+    """The event of a build that has begun or ended."""
+    details = {
+        "build-status": build["buildStatus"],
+        "project-name": build["projectName"],
+        "build-id": build["arn"],
+        "current-phase": build["currentPhase"],
+        "additional-information": {"initiator": build["initiator"], "build-complete": build["buildComplete"]},
+        "version": "1",
+    }
+    service.account.emit_event("aws.codebuild", "CodeBuild Build State Change", details, [build["arn"]])

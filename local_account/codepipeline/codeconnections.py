@@ -1,0 +1,120 @@
+"""AWS CodeConnections in the stand-in account: connections that stand for a Git repository on this machine.
+
+Runs in the server process. On AWS a person completes a connection in the console, and it reaches GitHub or another
+host. Here a tag says which repository it reaches; without the tag it stays PENDING and nothing can be read through it:
+
+    aws codeconnections tag-resource --resource-arn ARN --tags Key=local-account:repository,Value=/path/to/repository
+"""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+from typing import Any
+
+from local_account.account import Account
+from local_account.protocol.json_service import JsonService, Resource, ServiceError
+
+REPOSITORY_TAG = "local-account:repository"
+
+
+class CodeConnections(JsonService):
+    """Connections; `archive` reads a branch of the repository behind one."""
+
+    invalid_code = "InvalidInputException"
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account, "codeconnections")
+        self.actions |= {
+            "CreateConnection": self.create,
+            "GetConnection": lambda request: {"Connection": self._shown(self._connection(request["ConnectionArn"]))},
+            "ListConnections": lambda _request: {"Connections": [self._shown(each) for each in self._all.values()]},
+            "DeleteConnection": self.delete,
+            "TagResource": self.tag,
+            "UntagResource": self.untag,
+            "ListTagsForResource": lambda request: {"Tags": self._tags(self._connection(request["ResourceArn"]))},
+        }
+
+    @property
+    def _all(self) -> dict[str, Resource]:
+        return self.table("connections")
+
+    def create(self, request: dict[str, Any]) -> dict[str, Any]:
+        if "HostArn" in request:
+            raise ServiceError("The stand-in account has no hosts of connections.", self.invalid_code)
+        arn = self.account.arn("codeconnections", f"connection/{uuid.uuid4()}")
+        connection = {
+            "ConnectionName": request["ConnectionName"],
+            "ConnectionArn": arn,
+            "ProviderType": request.get("ProviderType", "GitHub"),
+            "OwnerAccountId": self.account.account_id,
+            "tags": {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])},
+        }
+        with self.lock:
+            self._all[arn] = connection
+        self.changed()
+        return {"ConnectionArn": arn, "Tags": request.get("Tags", [])}
+
+    def delete(self, request: dict[str, Any]) -> None:
+        with self.lock:
+            self._connection(request["ConnectionArn"])
+            del self._all[request["ConnectionArn"]]
+        self.changed()
+
+    def tag(self, request: dict[str, Any]) -> None:
+        with self.lock:
+            tags = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+            self._connection(request["ResourceArn"])["tags"].update(tags)
+        self.changed()
+
+    def untag(self, request: dict[str, Any]) -> None:
+        with self.lock:
+            tags = self._connection(request["ResourceArn"])["tags"]
+            for key in request["TagKeys"]:
+                tags.pop(key, None)
+        self.changed()
+
+    def _connection(self, arn: str) -> Resource:
+        if arn not in self._all:
+            raise ServiceError(f"Connection {arn} does not exist.", "ResourceNotFoundException")
+        return self._all[arn]
+
+    @staticmethod
+    def _tags(connection: Resource) -> list[dict[str, str]]:
+        return [{"Key": key, "Value": value} for key, value in connection["tags"].items()]
+
+    @staticmethod
+    def _shown(connection: Resource) -> Resource:
+        status = "AVAILABLE" if REPOSITORY_TAG in connection["tags"] else "PENDING"
+        return {name: value for name, value in connection.items() if name != "tags"} | {"ConnectionStatus": status}
+
+
+class UnreachableError(Exception):
+    """A connection through which nothing can be read; the message says what to do."""
+
+
+def archive(client: Any, arn: str, branch: str) -> tuple[bytes, dict[str, str]]:
+    """A zip of the branch behind a connection, and its commit's id, message and author's date."""
+    tags = {tag["Key"]: tag["Value"] for tag in client.list_tags_for_resource(ResourceArn=arn)["Tags"]}
+    folder = tags.get(REPOSITORY_TAG)
+    if folder is None:
+        raise UnreachableError(
+            f"Connection {arn} is PENDING: say which repository on this machine it reaches with `aws codeconnections"
+            f" tag-resource --resource-arn {arn} --tags Key={REPOSITORY_TAG},Value=/path/to/repository`"
+        )
+    reference = f"refs/heads/{branch}"
+    log = _git(folder, "log", "-1", "--format=%H%n%aI%n%s", reference, "--").decode("utf-8", "replace")
+    commit, date, message = log.split("\n", 2)
+    content = _git(folder, "archive", "--format=zip", commit)
+    return content, {"CommitId": commit, "AuthorDate": date, "CommitMessage": message.strip()}
+
+
+def _git(folder: str, *arguments: str) -> bytes:
+    try:
+        finished = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, check=False)
+    except OSError as error:
+        raise UnreachableError(f"git cannot be run: {error}") from error
+    if finished.returncode:
+        reason = " ".join(finished.stderr.decode("utf-8", "replace").split())
+        raise UnreachableError(f"the repository {folder} cannot be read: {reason}")
+    return finished.stdout

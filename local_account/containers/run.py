@@ -1,0 +1,259 @@
+"""A container without Docker: a process with its own ``/opt/ml``, its own Python environment and its log in CloudWatch.
+
+Runs in the server process; starts jobs and model servers. On Linux the process gets a private mount namespace in which
+``root`` lies on ``/opt/ml``. Where the system forbids that (macOS, some containers), ``/opt/ml`` in the arguments and
+the environment is rewritten to ``root``: then a script that spells the path out itself does not find it. The
+environment variable ``LOCAL_ACCOUNT_OPT_ML=rewrite`` of the server chooses that everywhere.
+Writes ``<state>/containers/<name>-*`` while the process runs; nothing of it stays, except the shared ``cache``.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_account.account import Account
+from local_account.authority.identity import session_environment
+from local_account.containers.logs import LogPump
+from local_account.containers.python import let_locked_packages_stand, make_environment
+
+log = logging.getLogger(__name__)
+
+OPT_ML = Path("/opt/ml")
+_OPT_ML_PATH = re.compile(r"(?<![\w.-])/opt/ml(?![\w.-])")
+# Docker's default; the user's own PATH would let a job reach the user's pip and scripts.
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Of the user's environment only what pip and TLS need to reach a package index.
+_PASSED_ON = re.compile(r"PIP_\w+|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(https?|all)_proxy", re.I)
+# $1 is the folder that becomes /opt, $2 the container's /opt/ml, $3 its working folder; the rest is the command.
+_ENTER = """set -e
+view=$1 root=$2 folder=$3
+shift 3
+if [ -d /opt/ml ]; then
+    mount --bind "$root" /opt/ml
+else
+    for entry in /opt/* /opt/.[!.]*; do
+        if [ -e "$entry" ]; then mount --rbind "$entry" "$view/${entry##*/}"; fi
+    done
+    mount --bind "$root" "$view/ml"
+    mount --rbind "$view" /opt
+fi
+cd "$folder"
+unset OLDPWD
+exec "$@"
+"""
+
+
+class RunningContainer:
+    """A started container. It has ended, with its whole log written, once ``wait`` returns its exit code."""
+
+    def __init__(self, account: Account, process: subprocess.Popen[bytes], logs: LogPump, scratch: Path) -> None:
+        self.process = process
+        self._account = account
+        self._logs = logs
+        self._scratch = scratch
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name=f"container-{scratch.name}", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._logs.run()
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._ended.set()
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """The exit code (negative: the signal that ended it), or None when it still runs after ``timeout_s``."""
+        return self.process.returncode if self._ended.wait(timeout_s) else None
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return self.process.poll()
+
+    def stop(self, grace_s: float) -> None:
+        """SIGTERM to all its processes, SIGKILL after ``grace_s`` seconds."""
+        self._account.children.stop(self.process, grace_s)
+        self._ended.wait(5)
+
+    def tail(self, n: int = 20) -> list[str]:
+        """The last ``n`` lines it wrote."""
+        return self._logs.tail(n)
+
+
+def start_container(
+    account: Account,
+    *,
+    name: str,
+    root: Path,
+    command: list[str],
+    environment: dict[str, str],
+    log_group: str,
+    log_stream: str,
+    cwd: Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+    role: str = "",
+) -> RunningContainer:
+    """Start ``command`` with ``root`` as its ``/opt/ml``; ``on_line`` sees every line of its output.
+
+    With the ARN of a role the container has credentials of that role, and logs only what the role may.
+    ``cwd`` may be given below ``/opt/ml`` or below ``root``; without it the process starts in an empty folder.
+    Raises FileNotFoundError when the program does not exist.
+    """
+    containers = account.state_dir.absolute() / "containers"
+    containers.mkdir(parents=True, exist_ok=True, mode=0o700)
+    root = root.absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{name[:40]}-", dir=containers))
+    try:
+        folders = _Folders.make(scratch, root)
+        own = session_environment(role, "SageMaker") if role else {}
+        variables = {**_environment(account, folders, containers / "cache"), **own, **environment}
+        folder = _inside(cwd, root) if cwd else folders.work
+        entered, variables = _enter(folders, command, variables, folder)
+        process = account.children.start(
+            entered, environment=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    logs = LogPump(process, functools.partial(account.put_log_lines, log_group, log_stream, role=role), on_line)
+    return RunningContainer(account, process, logs, scratch)
+
+
+def prepare(account: Account) -> None:
+    """At the server's start: drop what a killed server left behind, and say how ``/opt/ml`` is provided."""
+    for left in (account.state_dir / "containers").glob("*-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    if namespace_command():
+        log.info("containers see their own /opt/ml (private mount namespace)")
+    else:
+        log.warning("no private /opt/ml on this system: /opt/ml in arguments and environment is rewritten instead")
+
+
+@dataclass(frozen=True)
+class _Folders:
+    root: Path
+    view: Path
+    work: Path
+    home: Path
+    tmp: Path
+    python: Path
+
+    @classmethod
+    def make(cls, scratch: Path, root: Path) -> _Folders:
+        folders = cls(root, *(scratch / part for part in ("opt", "work", "home", "tmp", "python")))
+        for folder in (folders.view, folders.work, folders.home, folders.tmp):
+            folder.mkdir()
+        make_environment(folders.python)
+        let_locked_packages_stand(folders.python)
+        return folders
+
+
+def _environment(account: Account, folders: _Folders, cache: Path) -> dict[str, str]:
+    return {
+        **machine_environment(folders.python, folders.home),
+        "XDG_CACHE_HOME": str(cache),
+        "TMPDIR": str(folders.tmp),
+        **account.environment(),
+    }
+
+
+def machine_environment(python: Path, home: Path) -> dict[str, str]:
+    """What a process gets that has a Python and a home folder of its own, but this machine's package index."""
+    _link_pip_settings(home)
+    passed_on = {k: v for k, v in os.environ.items() if _PASSED_ON.fullmatch(k)}
+    exceptions = ",".join(
+        filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1,localhost"))
+    )
+    return {
+        "PIP_CACHE_DIR": str(_user_cache() / "pip"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
+        **passed_on,
+        "NO_PROXY": exceptions,
+        "no_proxy": exceptions,
+        "PATH": f"{python / 'bin'}:{_SYSTEM_PATH}",
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",  # as in AWS's images: lines appear in the log when they are printed
+    }
+
+
+def _user_cache() -> Path:
+    default = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return Path(os.environ.get("XDG_CACHE_HOME", default))
+
+
+def _link_pip_settings(home: Path) -> None:
+    """Let pip find the user's index settings, and nothing else of the user's home folder."""
+    for relative in (".config/pip", ".pip", "Library/Application Support/pip"):
+        if (Path.home() / relative).is_dir():
+            (home / relative).parent.mkdir(parents=True, exist_ok=True)
+            (home / relative).symlink_to(Path.home() / relative)
+
+
+def _inside(path: Path, root: Path) -> Path:
+    """``path`` as the container names it."""
+    return OPT_ML / path.absolute().relative_to(root) if path.absolute().is_relative_to(root) else path
+
+
+def _enter(
+    folders: _Folders, command: list[str], environment: Mapping[str, str], folder: Path
+) -> tuple[list[str], dict[str, str]]:
+    """The command line and environment that run ``command`` with its ``/opt/ml``."""
+    namespace = namespace_command()
+    if namespace is None:
+        start = ["/bin/sh", "-c", 'cd "$1"; unset OLDPWD; shift; exec "$@"', "sh"]
+        rewritten = [rewrite_paths(part, folders.root) for part in (str(folder), *command)]
+        return [*start, *rewritten], {k: rewrite_paths(v, folders.root) for k, v in environment.items()}
+    _make_mount_points(folders.view)
+    enter = [*namespace, "/bin/sh", "-c", _ENTER, "sh", str(folders.view), str(folders.root), str(folder)]
+    return [*enter, *command], dict(environment)
+
+
+def rewrite_paths(text: str, root: Path) -> str:
+    """``text`` with ``/opt/ml`` (and what lies below it) moved to ``root``."""
+    return _OPT_ML_PATH.sub(lambda _: str(root), text)
+
+
+def _make_mount_points(view: Path) -> None:
+    opt = Path("/opt")
+    for entry in opt.iterdir():
+        if entry.is_dir():
+            (view / entry.name).mkdir()
+        elif entry.exists():
+            (view / entry.name).touch()
+    (view / "ml").mkdir(exist_ok=True)
+
+
+@functools.cache
+def namespace_command() -> list[str] | None:
+    """The command that opens a private mount namespace here, or None; tried out once per server."""
+    if os.environ.get("LOCAL_ACCOUNT_OPT_ML") == "rewrite" or not shutil.which("unshare") or not Path("/opt").is_dir():
+        return None
+    # root needs no user namespace, and some systems forbid those
+    for options in (["-m"], ["-r", "-m"]):
+        with tempfile.TemporaryDirectory() as scratch:
+            view, root = Path(scratch, "opt"), Path(scratch, "root")
+            view.mkdir()
+            root.mkdir()
+            (root / "probe").touch()
+            _make_mount_points(view)
+            namespace = [str(shutil.which("unshare")), *options]
+            arguments = [str(view), str(root), "/", "test", "-f", "/opt/ml/probe"]
+            tried = subprocess.run(
+                [*namespace, "/bin/sh", "-c", _ENTER, "sh", *arguments], capture_output=True, check=False
+            )
+            if tried.returncode == 0:
+                return namespace
+    return None

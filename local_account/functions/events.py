@@ -1,0 +1,191 @@
+"""Asynchronous invocations: a queue in memory, retries, destinations and dead-letter targets.
+
+Runs in the server process. As on AWS (lambda/latest/dg/invocation-async-error-handling.html): two retries after a
+function error unless the event invoke configuration says otherwise, throttled events are tried until their age exceeds
+the maximum, then the failure goes to the on-failure destination and to the dead-letter target. Differences: AWS waits
+one and two minutes before its retries, here it is one and two seconds (``LOCAL_ACCOUNT_LAMBDA_RETRY_WAITS=60,120``
+restores AWS's); events that wait are lost when the account stops.
+"""
+
+from __future__ import annotations
+
+import datetime
+import heapq
+import itertools
+import json
+import logging
+import os
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from local_account.account import Account
+from local_account.functions.errors import FunctionError, ThrottledError
+from local_account.functions.functions import Functions, Result
+
+DEFAULT_WAITS_S = (1.0, 2.0)
+THROTTLE_WAIT_S = 1.0
+MAXIMUM_AGE_S = 21_600
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Event:
+    """One asynchronous invocation on its way."""
+
+    function: Any
+    arn: str
+    body: bytes
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    accepted: float = field(default_factory=time.time)
+    attempts: int = 0
+    last: Result | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        configurations = self.function.event_invoke_config
+        return dict(configurations[-1].config) if configurations else {}
+
+
+class EventQueue:
+    """Takes events, runs them on a few threads, and reports what came of them."""
+
+    def __init__(self, account: Account, functions: Functions) -> None:
+        self._account, self._functions = account, functions
+        waits = os.environ.get("LOCAL_ACCOUNT_LAMBDA_RETRY_WAITS")
+        self._waits_s = tuple(float(wait) for wait in waits.split(",")) if waits else DEFAULT_WAITS_S
+        self._due: list[tuple[float, int, Event]] = []
+        self._numbers = itertools.count()
+        self._changed = threading.Condition()
+        self._threads = ThreadPoolExecutor(16, thread_name_prefix="lambda-event")
+        threading.Thread(target=self._dispatch, name="lambda-events", daemon=True).start()
+
+    def put(self, event: Event, wait_s: float = 0.0) -> None:
+        with self._changed:
+            heapq.heappush(self._due, (time.monotonic() + wait_s, next(self._numbers), event))
+            self._changed.notify()
+
+    def _dispatch(self) -> None:
+        while not self._account.stopping.is_set():
+            with self._changed:
+                wait_s = self._due[0][0] - time.monotonic() if self._due else 1.0
+                if not self._due or wait_s > 0:
+                    self._changed.wait(min(wait_s, 1.0))
+                    continue
+                event = heapq.heappop(self._due)[2]
+            self._threads.submit(self._guarded, event)
+
+    def _guarded(self, event: Event) -> None:
+        try:
+            self._run(event)
+        except Exception:  # a thread of the executor would swallow it
+            log.exception("the event %s of %s was lost", event.request_id, event.arn)
+
+    def _run(self, event: Event) -> None:
+        maximum_age_s = event.settings.get("MaximumEventAgeInSeconds", MAXIMUM_AGE_S)
+        if time.time() - event.accepted > maximum_age_s:
+            self._failed(event, "EventAgeExceeded")
+            return
+        try:
+            result = self._functions.invoke(event.function, event.body, arn=event.arn, request_id=event.request_id)
+        except ThrottledError:
+            self.put(event, THROTTLE_WAIT_S)
+            return
+        except FunctionError as error:
+            payload = json.dumps({"errorType": error.code, "errorMessage": str(error)}).encode()
+            result = Result(payload, "Unhandled", [], event.request_id)
+        event.attempts, event.last = event.attempts + 1, result
+        if result.error is None:
+            self._deliver(event, "OnSuccess", "Success")
+        elif event.attempts <= int(event.settings.get("MaximumRetryAttempts", 2)):
+            self.put(event, self._waits_s[min(event.attempts, len(self._waits_s)) - 1])
+        else:
+            self._failed(event, "RetriesExhausted")
+
+    def _failed(self, event: Event, condition: str) -> None:
+        self._deliver(event, "OnFailure", condition)
+        target = (getattr(event.function, "dead_letter_config", None) or {}).get("TargetArn")
+        if target:
+            self._send_dead_letter(event, target)
+
+    def _deliver(self, event: Event, which: str, condition: str) -> None:
+        target = event.settings.get("DestinationConfig", {}).get(which, {}).get("Destination")
+        if not target:
+            return
+        record = _record(event, condition)
+        text, service = json.dumps(record), target.split(":")[2]
+        if service == "sqs":
+            self._client("sqs", event).send_message(QueueUrl=self._queue_url(target), MessageBody=text)
+        elif service == "sns":
+            self._client("sns", event).publish(TopicArn=target, Message=text)
+        elif service == "lambda":
+            client = self._client("lambda", event)
+            client.invoke(FunctionName=target, InvocationType="Event", Payload=text.encode())
+        elif service == "events":
+            result = "Success" if which == "OnSuccess" else "Failure"
+            entry = {
+                "Source": "lambda",
+                "DetailType": f"Lambda Function Invocation Result - {result}",
+                "Detail": text,
+                "EventBusName": target,
+                "Resources": [f"{event.function.function_arn}:{event.function.version}", target],
+            }
+            self._client("events", event).put_events(Entries=[entry])
+        else:
+            log.error("%s: a destination of the service %r is not supported (%s)", event.arn, service, target)
+
+    def _send_dead_letter(self, event: Event, target: str) -> None:
+        values = {"RequestID": event.request_id, "ErrorCode": "200", "ErrorMessage": _error_message(event)[:1024]}
+        attributes = {name: {"DataType": "String", "StringValue": value} for name, value in values.items() if value}
+        body = event.body.decode("utf-8", "replace")
+        if ":sqs:" in target:
+            queue_url = self._queue_url(target)
+            sqs = self._client("sqs", event)
+            sqs.send_message(QueueUrl=queue_url, MessageBody=body, MessageAttributes=attributes)
+        else:
+            self._client("sns", event).publish(TopicArn=target, Message=body, MessageAttributes=attributes)
+
+    def _client(self, service: str, event: Event) -> Any:
+        """Failures and results are sent with the function's role."""
+        return self._account.client(service, event.function.role)
+
+    def _queue_url(self, arn: str) -> str:
+        url: str = self._account.client("sqs").get_queue_url(QueueName=arn.rsplit(":", 1)[1])["QueueUrl"]
+        return url
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")
+
+
+def _error_message(event: Event) -> str:
+    payload = _json(event.last.payload) if event.last else {}
+    return str(payload.get("errorMessage", "")) if isinstance(payload, dict) else ""
+
+
+def _record(event: Event, condition: str) -> dict[str, Any]:
+    """The invocation record of lambda/latest/dg/invocation-async-retain-records.html."""
+    version = str(event.function.version)
+    record: dict[str, Any] = {
+        "version": "1.0",
+        "timestamp": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+        "requestContext": {
+            "requestId": event.request_id,
+            "functionArn": f"{event.function.function_arn}:{version}",
+            "condition": condition,
+            "approximateInvokeCount": event.attempts,
+        },
+        "requestPayload": _json(event.body),
+    }
+    if event.last is not None:
+        record["responseContext"] = {"statusCode": 200, "executedVersion": version}
+        if event.last.error is not None:
+            record["responseContext"]["functionError"] = event.last.error
+        record["responsePayload"] = _json(event.last.payload)
+    return record

@@ -1,0 +1,137 @@
+"""What a variant serves: its container definition, taken from the model, and the model data, brought to its folder.
+
+Runs in the server process; reads S3 through the account's own client, writes below the folder it is given.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypedDict
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local_account.account import Account
+from local_account.base.archives import ArchiveError, extract_tar
+from local_account.base.images import repository
+from local_account.sagemaker.service import Resource, SageMaker, SageMakerError
+
+
+class StartError(Exception):
+    """A variant cannot start; the message becomes the endpoint's FailureReason."""
+
+
+class Container(TypedDict):
+    """The part of a container definition that a model server needs."""
+
+    image: str
+    model_data: str
+    compressed: bool
+    environment: dict[str, str]
+    role: str
+
+
+def container_of(sagemaker: SageMaker, model_name: str) -> Container:
+    """The container of ``CreateModel``; one made from a model package takes what the package's specification says."""
+    model = sagemaker.table("models").get(model_name)
+    if model is None:
+        raise SageMakerError(f'Could not find model "{sagemaker.arn("model/" + model_name)}".')
+    definitions = [model["PrimaryContainer"]] if "PrimaryContainer" in model else model.get("Containers", [])
+    if len(definitions) != 1:
+        raise SageMakerError(
+            f"Model {model_name} has {len(definitions)} containers; the stand-in account serves only one."
+        )
+    definition = definitions[0]
+    if "ModelPackageName" in definition:
+        definition = _from_package(sagemaker, definition)
+    source = definition.get("ModelDataSource", {}).get("S3DataSource")
+    image = sagemaker.account.images.get(repository(definition.get("Image", "")))
+    return Container(
+        image=definition.get("Image", ""),
+        model_data=source["S3Uri"] if source else definition.get("ModelDataUrl", ""),
+        compressed=source is None or source["CompressionType"] == "Gzip",
+        environment={**(image.serving_environment() if image else {}), **definition.get("Environment", {})},
+        role=model.get("ExecutionRoleArn", ""),
+    )
+
+
+def _from_package(sagemaker: SageMaker, definition: Resource) -> Resource:
+    name = definition["ModelPackageName"]
+    packages = sagemaker.table("model-packages")
+    package = packages.get(name) or packages.get(sagemaker.arn(f"model-package/{name}"))
+    if package is None:
+        raise SageMakerError(f"ModelPackage {name} does not exist.")
+    containers = package.get("InferenceSpecification", {}).get("Containers", [])
+    if len(containers) != 1:
+        raise SageMakerError(
+            f"Model package {name} has {len(containers)} containers; the stand-in account serves one container."
+        )
+    merged: Resource = {**containers[0]}
+    merged["Environment"] = containers[0].get("Environment", {}) | definition.get("Environment", {})
+    return merged
+
+
+def fetch_model_data(account: Account, container: Container, root: Path) -> Path:
+    """Bring the model data to ``root``/model and return that folder; raises StartError."""
+    folder = root / "model"
+    folder.mkdir(parents=True)
+    address = urlsplit(container["model_data"])
+    if not container["model_data"]:
+        return folder
+    if address.scheme != "s3":
+        raise StartError(f"Model data must lie in S3, its location is {container['model_data']!r}.")
+    key = address.path.lstrip("/")
+    client = account.client("s3", container.get("role", ""))  # state of an older version has none
+    try:
+        if not container["compressed"]:
+            _fetch_folder(client, address.netloc, key, folder)
+            return folder
+        archive = root / "model.tar.gz"
+        client.download_file(address.netloc, key, str(archive))
+    except (BotoCoreError, ClientError) as error:
+        raise StartError(
+            f"Could not find model data at {container['model_data']}. Please ensure that the object exists "
+            f"and that the role can read it. ({error})"
+        ) from error
+    try:
+        extract_tar(archive, folder)
+    except (ArchiveError, OSError) as error:
+        raise StartError(
+            f"Failed to extract model data archive from {container['model_data']}. Please ensure that it is a valid "
+            f"tar.gz file: {error}"
+        ) from error
+    archive.unlink()
+    return folder
+
+
+def _fetch_folder(client: Any, bucket: str, prefix: str, folder: Path) -> None:
+    found = False
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", []):
+            relative = entry["Key"].removeprefix(prefix).lstrip("/") or Path(entry["Key"]).name
+            target = folder / relative
+            if entry["Key"].endswith("/") or not target.resolve().is_relative_to(folder.resolve()):
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            client.download_file(bucket, entry["Key"], str(target))
+            found = True
+    if not found:
+        raise StartError(f"Could not find model data at s3://{bucket}/{prefix}: there are no objects below it.")
+
+
+def script_of(container: Container, model: Path) -> dict[str, str]:
+    """The environment that names the script, as the toolkit defaults it; StartError when the archive lacks it."""
+    program = container["environment"].get("SAGEMAKER_PROGRAM") or "inference.py"
+    directory = container["environment"].get("SAGEMAKER_SUBMIT_DIRECTORY") or "/opt/ml/model/code"
+    if directory.startswith(("s3://", "file://")):
+        directory = "/opt/ml/model/code"  # the SageMaker SDK repacks the script into the archive before it deploys
+    here = (
+        model.parent / Path(directory).relative_to("/opt/ml") if directory.startswith("/opt/ml/") else Path(directory)
+    )
+    if not (here / program).is_file():
+        raise StartError(
+            f"The model archive {container['model_data'] or '(none)'} has no {Path(directory).name}/{program}, and the "
+            f"stand-in account cannot run the image {container['image'] or '(none)'} without it: add the script, or "
+            "name it in SAGEMAKER_PROGRAM and SAGEMAKER_SUBMIT_DIRECTORY."
+        )
+    return {"SAGEMAKER_PROGRAM": program, "SAGEMAKER_SUBMIT_DIRECTORY": directory}

@@ -1,0 +1,96 @@
+"""A training job's checkpoints between its folder and S3, and the interruption of a managed spot job.
+
+Runs in the server process, in the job's thread. AWS copies ``CheckpointConfig.S3Uri`` into ``LocalPath`` before the
+container starts and everything that changes there back to S3 while it runs (SageMaker developer guide, "Checkpoints in
+Amazon SageMaker AI"). A file that is deleted in the folder stays in S3.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from local_account.sagemaker.jobs.files import JobFiles
+from local_account.sagemaker.service import SageMaker, SageMakerError
+
+LOCAL_PATH = "/opt/ml/checkpoints"
+# Here nobody takes an instance back, so this tag on a running job does: `aws sagemaker add-tags --resource-arn ARN
+# --tags Key=local-account:spot-interruption,Value=now`. The account removes it again. On AWS a tag changes nothing;
+# there the Fault Injection Service interrupts.
+INTERRUPTION_TAG = "local-account:spot-interruption"
+# Developer guide, "Managed Spot Training": algorithms that do not checkpoint get one hour.
+MAX_WAIT_WITHOUT_CHECKPOINTS_S = 3600
+SETTLED_S = 0.2
+
+
+class Checkpoints:
+    """The folder of one instance and the S3 prefix that it is kept in."""
+
+    def __init__(self, files: JobFiles, root: Path, config: dict[str, str]) -> None:
+        self._files = files
+        self._folder = root / Path(config.get("LocalPath", LOCAL_PATH)).relative_to("/opt/ml")
+        self._uri = config["S3Uri"].rstrip("/")
+        self._saved: dict[Path, tuple[int, int]] = {}
+
+    def restore(self) -> None:
+        """Fill the folder from S3. Raises TransferError."""
+        # The slash, because without one a prefix names its neighbours too.
+        self._files.download(f"{self._uri}/", self._folder, may_be_empty=True)
+        self._saved = self._look()
+
+    def save(self, *, last: bool = False) -> None:
+        """Upload what changed; unless it is the last time, not what may still be in the middle of being written."""
+        settled_ns = time.time_ns() - (0 if last else int(SETTLED_S * 1e9))
+        for path, (modified_ns, size) in self._look().items():
+            if self._saved.get(path) != (modified_ns, size) and modified_ns <= settled_ns:
+                with suppress(FileNotFoundError):  # renamed while we looked: the next look finds its new name
+                    self._files.upload_object(path, f"{self._uri}/{path.relative_to(self._folder).as_posix()}")
+                    self._saved[path] = (modified_ns, size)
+
+    def _look(self) -> dict[Path, tuple[int, int]]:
+        found = {}
+        for path in sorted(self._folder.rglob("*")):
+            with suppress(FileNotFoundError):
+                if path.is_file():
+                    found[path] = (path.stat().st_mtime_ns, path.stat().st_size)
+        return found
+
+
+def check(request: dict[str, Any]) -> None:
+    """Refuse what AWS refuses about checkpoints and managed spot training."""
+    config = request.get("CheckpointConfig")
+    path = (config or {}).get("LocalPath", LOCAL_PATH)
+    if not path.startswith("/opt/ml/") or ".." in Path(path).parts:
+        raise SageMakerError(f"CheckpointConfig.LocalPath must be below /opt/ml, got {path}.")
+    stopping = request["StoppingCondition"]
+    longest = stopping["MaxRuntimeInSeconds"]
+    wait = stopping.get("MaxWaitTimeInSeconds")
+    if not request.get("EnableManagedSpotTraining"):
+        if wait is not None:
+            raise SageMakerError(
+                "Invalid MaxWaitTimeInSeconds. It is not supported when EnableManagedSpotTraining is false."
+            )
+        return
+    if wait is None or wait < longest:
+        raise SageMakerError(
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds "
+            f"({longest}) when EnableManagedSpotTraining is true, got {wait}."
+        )
+    if config is None and wait > MAX_WAIT_WITHOUT_CHECKPOINTS_S:
+        raise SageMakerError(
+            f"Invalid MaxWaitTimeInSeconds. Without CheckpointConfig it must be at most "
+            f"{MAX_WAIT_WITHOUT_CHECKPOINTS_S} seconds, got {wait}."
+        )
+
+
+def take_interruption(sagemaker: SageMaker, arn: str) -> bool:
+    """Whether somebody asked to interrupt this job since the last call."""
+    with sagemaker.lock:
+        tags = sagemaker.table("tags").get(arn, {})
+        if INTERRUPTION_TAG not in tags:
+            return False
+        del tags[INTERRUPTION_TAG]
+        sagemaker.changed()
+    return True

@@ -1,0 +1,144 @@
+"""Processing jobs: a container between S3 inputs and S3 outputs.
+
+Runs in the server process; writes the log group ``/aws/sagemaker/ProcessingJobs`` and the job's outputs in S3.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+from local_account.sagemaker.jobs import run as job_runs
+from local_account.sagemaker.jobs.run import JobError, JobRun
+from local_account.sagemaker.service import SageMaker, SageMakerError, listing, now
+
+LOCAL_PREFIX = "/opt/ml/processing"
+
+
+class ProcessingRun(JobRun):
+    """One processing job."""
+
+    kind = "Processing"
+    table = "processing-jobs"
+    runs: ClassVar[dict[str, JobRun]] = {}
+
+    def prepare(self) -> None:
+        for given in self.record.get("ProcessingInputs", []):
+            source = given["S3Input"]
+            self.files.download(source["S3Uri"], self._local(source["LocalPath"]), source["S3DataType"])
+        for output in self._outputs():
+            self._local(output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
+        (self.root / "output").mkdir(exist_ok=True)
+        config = self.root / "config"
+        config.mkdir(exist_ok=True)
+        shown = {k: v for k, v in self.record.items() if not k.endswith("Time") and not k.endswith("Status")}
+        (config / "processingjobconfig.json").write_text(json.dumps(shown))
+        (config / "resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
+
+    def command(self) -> tuple[list[str], dict[str, str], Path | None]:
+        specification = self.record["AppSpecification"]
+        entrypoint = specification.get("ContainerEntrypoint")
+        if not entrypoint:
+            raise JobError(
+                f"ClientError: image {specification['ImageUri']} cannot run here: the stand-in account has no "
+                "container images, so the job needs a ContainerEntrypoint (its own code) in AppSpecification."
+            )
+        return [*entrypoint, *specification.get("ContainerArguments", [])], self.record.get("Environment", {}), None
+
+    def entered(self, phase: str) -> None:
+        if phase == "Starting":
+            self.change()
+        if phase == "Training":
+            self.change(ProcessingStartTime=now())
+
+    def upload(self, succeeded: bool) -> None:
+        message = self.read_output("message")
+        if message:
+            with self.sagemaker.lock:
+                self.record["ExitMessage"] = message
+        if succeeded:
+            for output in self._outputs():
+                self.files.upload(self._local(output["S3Output"]["LocalPath"]), output["S3Output"]["S3Uri"])
+
+    def failure(self, exit_code: int, tail: list[str]) -> str:
+        details = self.read_output("failure") or self.tail_text(tail)
+        return f"AlgorithmError: See job logs for more information, exit code: {exit_code}. Last lines:\n{details}"
+
+    def _outputs(self) -> list[dict[str, Any]]:
+        outputs: list[dict[str, Any]] = self.record.get("ProcessingOutputConfig", {}).get("Outputs", [])
+        return outputs
+
+    def _local(self, container_path: str) -> Path:
+        return self.root / Path(container_path).relative_to("/opt/ml")
+
+
+def _check(request: dict[str, Any]) -> None:
+    """Refuse at once what this account cannot do, and what AWS refuses."""
+    count = request["ProcessingResources"].get("ClusterConfig", {}).get("InstanceCount", 1)
+    if count != 1:
+        raise SageMakerError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
+    names: set[str] = set()
+    for given in request.get("ProcessingInputs", []):
+        where = f"Processing input {given['InputName']!r}"
+        source = given.get("S3Input")
+        if source is None:
+            raise SageMakerError(f"{where}: the stand-in account reads S3Input only, not DatasetDefinition.")
+        if source.get("S3InputMode", "File") != "File":
+            raise SageMakerError(f"{where}: the stand-in account supports S3InputMode File only, got Pipe.")
+        _check_path(where, source.get("LocalPath"))
+        _check_unique(names, given["InputName"], where)
+    names.clear()
+    for output in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
+        where = f"Processing output {output['OutputName']!r}"
+        if "S3Output" not in output:
+            raise SageMakerError(f"{where}: the stand-in account writes S3Output only, not FeatureStoreOutput.")
+        _check_path(where, output["S3Output"].get("LocalPath"))
+        _check_unique(names, output["OutputName"], where)
+
+
+def _check_path(where: str, path: str | None) -> None:
+    if path is None or not (path + "/").startswith(LOCAL_PREFIX + "/") or ".." in Path(path).parts:
+        raise SageMakerError(f"{where}: LocalPath must be below {LOCAL_PREFIX}, got {path}.")
+
+
+def _check_unique(names: set[str], name: str, where: str) -> None:
+    if name in names:
+        raise SageMakerError(f"{where}: the name occurs twice.")
+    names.add(name)
+
+
+def install(sagemaker: SageMaker) -> None:
+    def create(request: dict[str, Any]) -> dict[str, Any]:
+        request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": 86400})
+        return job_runs.create(sagemaker, ProcessingRun, request, _check)
+
+    def describe(request: dict[str, Any]) -> dict[str, Any]:
+        return job_runs.find(sagemaker, ProcessingRun, request["ProcessingJobName"])
+
+    def stop(request: dict[str, Any]) -> None:
+        job_runs.stop(sagemaker, ProcessingRun, request["ProcessingJobName"])
+
+    def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
+        status = request.get("StatusEquals")
+        records = sagemaker.table(ProcessingRun.table).values()
+        return listing(
+            [r for r in records if status in (None, r["ProcessingJobStatus"])],
+            request,
+            key="ProcessingJobSummaries",
+            fields=[
+                "ProcessingJobName", "ProcessingJobArn", "CreationTime", "ProcessingEndTime", "LastModifiedTime",
+                "ProcessingJobStatus", "FailureReason", "ExitMessage",
+            ],
+            name_field="ProcessingJobName",
+        )  # fmt: skip
+
+    job_runs.fail_interrupted(sagemaker, ProcessingRun)
+    sagemaker.implement(
+        {
+            "CreateProcessingJob": create,
+            "DescribeProcessingJob": describe,
+            "ListProcessingJobs": list_jobs,
+            "StopProcessingJob": stop,
+        }
+    )

@@ -1,0 +1,278 @@
+"""The life of a job, the same for every kind: a thread that runs it and keeps its record.
+
+Runs in the server process. The record is what ``Describe*Job`` answers. ``<state>/jobs/<kind>-<name>`` is the job's
+``/opt/ml`` while it runs; the logs tell what happened afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from local_account.containers.run import RunningContainer, start_container
+from local_account.sagemaker.jobs.files import JobFiles, TransferError
+from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, now
+from local_account.sagemaker.tags import set_tags
+
+log = logging.getLogger(__name__)
+
+REASON_CHARACTERS = 1024
+WATCH_S = 1.0
+STOP_GRACE_S = 120  # between SIGTERM and SIGKILL, as AWS gives a job that is stopped
+ACCOUNT_STOPPED = "InternalServerError: the account was stopped while the job ran."
+UNFINISHED = ("InProgress", "Stopping")
+
+
+class JobError(Exception):
+    """Why a job failed, in AWS's words."""
+
+
+class JobRun:
+    """One run of a job. Subclasses say how it is prepared, started and finished."""
+
+    kind: ClassVar[str]  # "Processing", "Training" or "Transform": the prefix of the record's members
+    table: ClassVar[str]
+    runs: ClassVar[dict[str, JobRun]]
+
+    def __init__(self, sagemaker: SageMaker, record: Resource) -> None:
+        self.sagemaker = sagemaker
+        self.account = sagemaker.account
+        self.record = record
+        self.name: str = record[f"{self.kind}JobName"]
+        self.root: Path = self.account.state_dir.absolute() / "jobs" / f"{self.kind.lower()}-{self.name}"
+        self.files = JobFiles(self.account, self.role())
+        self.stop_requested = threading.Event()
+        self.exceeded = ""  # the member of StoppingCondition that ended the job
+
+    def start(self) -> None:
+        self.runs[self.name] = self
+        threading.Thread(target=self._run, name=f"{self.kind}-{self.name}", daemon=True).start()
+
+    # What a kind of job does.
+    def role(self) -> str:
+        """The role that reads and writes the job's data."""
+        return str(self.record["RoleArn"])
+
+    def prepare(self) -> None:
+        """Fill ``/opt/ml``; raises JobError or TransferError."""
+        raise NotImplementedError
+
+    def command(self) -> tuple[list[str], dict[str, str], Path | None]:
+        """Command line, environment and working folder of the container; raises JobError."""
+        raise NotImplementedError
+
+    def upload(self, succeeded: bool) -> None:
+        """Save what the container left; raises TransferError."""
+        raise NotImplementedError
+
+    def failure(self, exit_code: int, tail: list[str]) -> str:
+        """The FailureReason of a container that ended with ``exit_code``."""
+        raise NotImplementedError
+
+    def entered(self, phase: str) -> None:
+        """The job enters ``phase``: Starting, Downloading, Training (the container runs) or Uploading."""
+
+    def see_line(self, line: str) -> None:
+        """A line of the container's output."""
+
+    def watch(self) -> None:
+        """Called about every ``WATCH_S`` seconds while the container runs."""
+
+    def interrupted(self) -> bool:
+        """Whether the instance is taken away now: the job then starts anew on another one."""
+        return False
+
+    def stopping(self) -> None:
+        """The job was asked to stop."""
+        self.change("Stopping")
+
+    def _run(self) -> None:
+        status, reason = "Completed", None
+        try:
+            status = self._execute()
+        except (JobError, TransferError) as error:
+            status, reason = "Failed", str(error)
+        except Exception as error:
+            log.exception("%s job %s", self.kind, self.name)
+            status, reason = "Failed", f"InternalServerError: {type(error).__name__}: {error}"
+        finally:
+            shutil.rmtree(self.root, ignore_errors=True)
+            self.runs.pop(self.name, None)
+        if self.account.stopping.is_set():
+            status, reason = "Failed", ACCOUNT_STOPPED
+        elif self.stop_requested.is_set():
+            status, reason = "Stopped", None
+        elif self.exceeded:
+            limit = self.record["StoppingCondition"][self.exceeded]
+            reason = f"The job ran longer than {self.exceeded} ({limit}) and was stopped."
+        self._end(status, reason)
+
+    def _execute(self) -> str:
+        while (outcome := self._attempt()) is None:
+            self.entered("Starting")
+        return outcome
+
+    def _attempt(self) -> str | None:
+        """Run the job on one instance: Completed, Stopped, or None when the instance was taken away."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.root.mkdir(parents=True, mode=0o700)
+        self.entered("Downloading")
+        self.prepare()
+        if self.stop_requested.is_set():
+            return "Stopped"
+        command, environment, folder = self.command()
+        self.entered("Training")
+        container = start_container(
+            self.account,
+            name=self.name,
+            root=self.root,
+            command=command,
+            environment=environment,
+            log_group=f"/aws/sagemaker/{self.kind}Jobs",
+            log_stream=f"{self.name}/algo-1-{int(time.time())}",
+            cwd=folder,
+            on_line=self.see_line,
+            role=self.role(),
+        )
+        exit_code = self._wait(container)
+        if exit_code is None:
+            self.entered("Interrupted")
+            return None
+        stopped = self.stop_requested.is_set() or bool(self.exceeded)
+        self.entered("Uploading")
+        self._upload(exit_code == 0 or stopped)
+        if exit_code != 0 and not stopped:
+            reason = self.failure(exit_code, container.tail(40))
+            raise JobError(reason[:REASON_CHARACTERS])
+        return "Stopped" if stopped else "Completed"
+
+    def _upload(self, succeeded: bool) -> None:
+        try:
+            self.upload(succeeded)
+        except TransferError:
+            if succeeded:  # of a failed job, why the container failed is the reason to show
+                raise
+            log.exception("%s job %s", self.kind, self.name)
+
+    def _wait(self, container: RunningContainer) -> int | None:
+        """The container's exit code, or None when it was interrupted."""
+        limit, seconds = min(self.limits_s().items(), key=lambda item: item[1])
+        deadline = time.monotonic() + seconds
+        watched = time.monotonic()
+        while (exit_code := container.wait(0.1)) is None:
+            if time.monotonic() > deadline:
+                self.exceeded = limit
+            if self.stop_requested.is_set() or self.exceeded:
+                container.stop(STOP_GRACE_S)
+            elif self.interrupted():
+                container.stop(STOP_GRACE_S)
+                return None
+            elif time.monotonic() - watched >= WATCH_S:
+                self._watch(container)
+                watched = time.monotonic()
+        return exit_code
+
+    def _watch(self, container: RunningContainer) -> None:
+        try:
+            self.watch()
+        except TransferError:
+            container.stop(STOP_GRACE_S)
+            raise
+
+    def limits_s(self) -> dict[str, float]:
+        """Seconds that the container may run, by the member of StoppingCondition that says so."""
+        return {"MaxRuntimeInSeconds": float(self.record["StoppingCondition"]["MaxRuntimeInSeconds"])}
+
+    def _end(self, status: str, reason: str | None) -> None:
+        changes: Resource = {f"{self.kind}EndTime": now()}
+        if reason:
+            changes["FailureReason"] = reason
+        self.change(status, **changes)
+
+    def change(self, status: str | None = None, **members: Any) -> None:
+        """Change the record and tell EventBridge."""
+        with self.sagemaker.lock:
+            if status:
+                self.record[f"{self.kind}JobStatus"] = status
+            self.record.update(members, LastModifiedTime=now())
+            detail = json.loads(json.dumps(self.record))
+        self.sagemaker.changed()
+        # Events carry milliseconds, answers seconds.
+        detail.update({k: int(v * 1000) for k, v in detail.items() if k.endswith("Time")})
+        detail["Tags"] = self.sagemaker.table("tags").get(self.record[f"{self.kind}JobArn"], {})
+        self.sagemaker.emit(f"SageMaker {self.kind} Job State Change", detail, [self.record[f"{self.kind}JobArn"]])
+
+    def tail_text(self, tail: list[str]) -> str:
+        """Of a container's last lines those that tell what went wrong: the last traceback, or the last five."""
+        starts = [i for i, line in enumerate(tail) if line.startswith("Traceback (most recent call last)")]
+        return "\n".join(tail[starts[-1] + 1 :] if starts else tail[-5:])
+
+    def read_output(self, name: str) -> str | None:
+        """The first 1,024 characters of ``/opt/ml/output/<name>``, if the container wrote it."""
+        path = self.root / "output" / name
+        if not path.is_file():
+            return None
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(REASON_CHARACTERS).strip() or None
+
+
+def create(
+    sagemaker: SageMaker, run: type[JobRun], request: dict[str, Any], check: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """``Create*Job``: refuse what cannot run, keep the record, start the thread."""
+    kind = run.kind
+    name = request[f"{kind}JobName"]
+    check(request)
+    arn = sagemaker.arn(f"{kind.lower()}-job/{name}")
+    with sagemaker.lock:
+        if name in sagemaker.table(run.table):
+            raise SageMakerError(
+                f"{kind} job names must be unique within an AWS account and region, and a {kind.lower()} job with this "
+                f"name already exists ({arn})",
+                "ResourceInUse",
+            )
+        record: Resource = {k: v for k, v in request.items() if k != "Tags"}
+        record.update({f"{kind}JobArn": arn, f"{kind}JobStatus": "InProgress", "CreationTime": now()})
+        sagemaker.table(run.table)[name] = record
+        set_tags(sagemaker, arn, request.get("Tags"))
+    job = run(sagemaker, record)
+    job.entered("Starting")
+    job.start()
+    return {f"{kind}JobArn": arn}
+
+
+def find(sagemaker: SageMaker, run: type[JobRun], name: str) -> Resource:
+    """The record of a job; an unknown name is answered as SageMaker does, which is not what its model says."""
+    record = sagemaker.table(run.table).get(name)
+    if record is None:
+        raise SageMakerError(f"Requested resource not found: there is no {run.kind.lower()} job named {name}.")
+    return record
+
+
+def stop(sagemaker: SageMaker, run: type[JobRun], name: str) -> None:
+    """``Stop*Job``: the job's thread ends the container."""
+    record = find(sagemaker, run, name)
+    status = record[f"{run.kind}JobStatus"]
+    job = run.runs.get(name)
+    if status != "InProgress" or job is None:
+        raise SageMakerError(f"The request was rejected because the {run.kind.lower()} job is in status {status}.")
+    job.stopping()
+    job.stop_requested.set()
+
+
+def fail_interrupted(sagemaker: SageMaker, run: type[JobRun]) -> None:
+    """Jobs that ran when the account was stopped (or killed) can never end by themselves."""
+    for record in sagemaker.table(run.table).values():
+        if record[f"{run.kind}JobStatus"] in UNFINISHED:
+            record[f"{run.kind}JobStatus"] = "Failed"
+            record["FailureReason"] = ACCOUNT_STOPPED
+            record["LastModifiedTime"] = record[f"{run.kind}EndTime"] = now()
+            if run.kind == "Training":
+                record["SecondaryStatus"] = "Failed"
+    sagemaker.changed()

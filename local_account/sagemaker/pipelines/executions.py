@@ -1,0 +1,230 @@
+"""Executions of pipelines: start, stop, retry, describe and list them and their steps.
+
+Runs in the server process; state: the tables ``pipeline-executions`` (by ARN) and ``request-tokens``.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Callable
+from typing import Any
+
+from local_account.sagemaker.pipelines.definition import Definition, DefinitionError, parse
+from local_account.sagemaker.pipelines.events import emit_execution
+from local_account.sagemaker.pipelines.runs import ACCOUNT_STOPPED, EXECUTIONS, PipelineRun
+from local_account.sagemaker.service import Action, Resource, SageMaker, SageMakerError, listing, now
+
+VERSION_MEMBERS = ("PipelineVersionId", "PipelineVersionAlias", "PipelineVersionAliases", "MlflowExperimentName")
+_EXECUTION_MEMBERS = [
+    "PipelineArn",
+    "PipelineExecutionArn",
+    "PipelineExecutionDisplayName",
+    "PipelineExecutionStatus",
+    "PipelineExecutionDescription",
+    "FailureReason",
+    "CreationTime",
+    "LastModifiedTime",
+    "CreatedBy",
+    "LastModifiedBy",
+    "ParallelismConfiguration",
+]
+_STEP_MEMBERS = [
+    "StepName",
+    "StepDisplayName",
+    "StepDescription",
+    "StartTime",
+    "EndTime",
+    "StepStatus",
+    "CacheHitResult",
+    "FailureReason",
+    "Metadata",
+    "AttemptCount",
+]
+
+
+class Executions:
+    """The actions on executions."""
+
+    def __init__(self, sagemaker: SageMaker, pipeline: Callable[[str], Resource]) -> None:
+        self.sagemaker = sagemaker
+        self._pipeline = pipeline
+        self._running: dict[str, PipelineRun] = {}
+        self._fail_interrupted()
+
+    def _fail_interrupted(self) -> None:
+        for record in self.sagemaker.table(EXECUTIONS).values():
+            if record["PipelineExecutionStatus"] in ("Executing", "Stopping"):
+                record.update(PipelineExecutionStatus="Failed", FailureReason=ACCOUNT_STOPPED, LastModifiedTime=now())
+                for step in record["Steps"].values():
+                    if step["StepStatus"] in ("Starting", "Executing", "Stopping"):
+                        step.update(StepStatus="Failed", FailureReason=ACCOUNT_STOPPED, EndTime=now())
+                self.sagemaker.changed()
+
+    def actions(self) -> dict[str, Action]:
+        return {
+            "StartPipelineExecution": self.start,
+            "StopPipelineExecution": self.stop,
+            "RetryPipelineExecution": self.retry,
+            "DescribePipelineExecution": self.describe_execution,
+            "ListPipelineExecutions": self.list_executions,
+            "ListPipelineExecutionSteps": self.list_steps,
+            "ListPipelineParametersForExecution": self.list_parameters,
+            "DescribePipelineDefinitionForExecution": self.describe_definition,
+        }
+
+    def execution(self, arn: str) -> Resource:
+        execution = self.sagemaker.table(EXECUTIONS).get(arn)
+        if execution is None:
+            raise SageMakerError(f"Pipeline execution with ARN {arn} does not exist.", "ResourceNotFound")
+        return execution
+
+    def start(self, request: dict[str, Any]) -> dict[str, Any]:
+        refuse(request, (*VERSION_MEMBERS, "SelectiveExecutionConfig"))
+        pipeline = self._pipeline(request["PipelineName"])
+        given = request.get("PipelineParameters", [])
+        definition = checked_definition(pipeline["PipelineDefinition"])
+        try:
+            values = definition.values(given)
+        except DefinitionError as error:
+            raise SageMakerError(str(error)) from error
+        token = f"StartPipelineExecution:{pipeline['PipelineName']}:{request['ClientRequestToken']}"
+        with self.sagemaker.lock:
+            known = self.sagemaker.table("request-tokens").get(token)
+            if known:
+                return {"PipelineExecutionArn": known["Arn"]}
+            record = self._new_execution(pipeline, request, values)
+            self.sagemaker.table("request-tokens")[token] = {"Arn": record["PipelineExecutionArn"]}
+            pipeline["LastRunTime"] = record["CreationTime"]
+            self.sagemaker.changed()
+        emit_execution(self.sagemaker, record, None)
+        self._run(record, definition)
+        return {"PipelineExecutionArn": record["PipelineExecutionArn"]}
+
+    def _new_execution(self, pipeline: Resource, request: dict[str, Any], values: dict[str, Any]) -> Resource:
+        alphabet = string.ascii_lowercase + string.digits
+        identifier = "".join(secrets.choice(alphabet) for _ in range(12))
+        created = now()
+        arn = f"{pipeline['PipelineArn']}/execution/{identifier}"
+        parallelism = request.get("ParallelismConfiguration") or pipeline.get("ParallelismConfiguration")
+        description = request.get("PipelineExecutionDescription")
+        record: Resource = {
+            "PipelineArn": pipeline["PipelineArn"],
+            "PipelineExecutionArn": arn,
+            "PipelineExecutionDisplayName": request.get(
+                "PipelineExecutionDisplayName", f"execution-{int(created * 1000)}"
+            ),
+            "PipelineExecutionStatus": "Executing",
+            **({"PipelineExecutionDescription": description} if description else {}),
+            **({"ParallelismConfiguration": parallelism} if parallelism else {}),
+            "CreationTime": created,
+            "LastModifiedTime": created,
+            "CreatedBy": {},
+            "LastModifiedBy": {},
+            "Definition": pipeline["PipelineDefinition"],
+            "Parameters": request.get("PipelineParameters", []),
+            "Values": values,
+            "Steps": {},
+        }
+        self.sagemaker.table(EXECUTIONS)[arn] = record
+        return record
+
+    def _run(self, record: Resource, definition: Definition) -> None:
+        arn = record["PipelineExecutionArn"]
+        run = PipelineRun(self.sagemaker, record, definition)
+        self._running[arn] = run
+        run.start(lambda: (self._running.pop(arn, None), None)[1])
+
+    def stop(self, request: dict[str, Any]) -> dict[str, Any]:
+        arn = request["PipelineExecutionArn"]
+        record = self.execution(arn)
+        run = self._running.get(arn)
+        if record["PipelineExecutionStatus"] != "Executing" or run is None:
+            status = record["PipelineExecutionStatus"]
+            raise SageMakerError(f"Pipeline execution with ARN {arn} cannot be stopped: its status is {status}.")
+        run.request_stop()
+        return {"PipelineExecutionArn": arn}
+
+    def retry(self, request: dict[str, Any]) -> dict[str, Any]:
+        arn = request["PipelineExecutionArn"]
+        token = f"RetryPipelineExecution:{request['ClientRequestToken']}"
+        with self.sagemaker.lock:
+            record = self.execution(arn)
+            if self.sagemaker.table("request-tokens").get(token) == {"Arn": arn}:
+                return {"PipelineExecutionArn": arn}
+            before = record["PipelineExecutionStatus"]
+            if before not in ("Failed", "Stopped") or arn in self._running:
+                raise SageMakerError(f"Pipeline execution with ARN {arn} cannot be retried: its status is {before}.")
+            record["Steps"] = {n: s for n, s in record["Steps"].items() if s["StepStatus"] == "Succeeded"}
+            record.update(PipelineExecutionStatus="Executing", LastModifiedTime=now())
+            record.pop("FailureReason", None)
+            if "ParallelismConfiguration" in request:
+                record["ParallelismConfiguration"] = request["ParallelismConfiguration"]
+            self.sagemaker.table("request-tokens")[token] = {"Arn": arn}
+            self.sagemaker.changed()
+        emit_execution(self.sagemaker, record, before)
+        self._run(record, checked_definition(record["Definition"]))
+        return {"PipelineExecutionArn": arn}
+
+    def describe_execution(self, request: dict[str, Any]) -> dict[str, Any]:
+        record = self.execution(request["PipelineExecutionArn"])
+        return {k: record[k] for k in _EXECUTION_MEMBERS if k in record}
+
+    def list_executions(self, request: dict[str, Any]) -> dict[str, Any]:
+        arn = self._pipeline(request["PipelineName"])["PipelineArn"]
+        summaries = [
+            {
+                **record,
+                "StartTime": record["CreationTime"],
+                **({"PipelineExecutionFailureReason": record["FailureReason"]} if "FailureReason" in record else {}),
+            }
+            for record in self.sagemaker.table(EXECUTIONS).values()
+            if record["PipelineArn"] == arn
+        ]
+        fields = [
+            "PipelineExecutionArn", "StartTime", "PipelineExecutionStatus", "PipelineExecutionDescription",
+            "PipelineExecutionDisplayName", "PipelineExecutionFailureReason",
+        ]  # fmt: skip
+        return listing(
+            summaries, request, key="PipelineExecutionSummaries", fields=fields, name_field="PipelineExecutionArn"
+        )
+
+    def list_steps(self, request: dict[str, Any]) -> dict[str, Any]:
+        record = self.execution(request["PipelineExecutionArn"])
+        steps = [{**step, "CreationTime": step["StartTime"]} for step in record["Steps"].values()]
+        return listing(steps, request, key="PipelineExecutionSteps", fields=_STEP_MEMBERS, name_field="StepName")
+
+    def list_parameters(self, request: dict[str, Any]) -> dict[str, Any]:
+        record = self.execution(request["PipelineExecutionArn"])
+        given = {p["Name"]: p.get("Value", "") for p in record["Parameters"]}
+        shown = [
+            {"Name": name, "Value": given.get(name, str(value)), "CreationTime": 0}
+            for name, value in record["Values"].items()
+        ]
+        return listing(
+            shown,
+            request,
+            key="PipelineParameters",
+            fields=["Name", "Value"],
+            name_field="Name",
+            default_order="Ascending",
+        )
+
+    def describe_definition(self, request: dict[str, Any]) -> dict[str, Any]:
+        record = self.execution(request["PipelineExecutionArn"])
+        return {"PipelineDefinition": record["Definition"], "CreationTime": record["CreationTime"]}
+
+
+def checked_definition(text: str) -> Definition:
+    """Parse a definition; raises SageMakerError."""
+    try:
+        return parse(text)
+    except DefinitionError as error:
+        raise SageMakerError(str(error)) from error
+
+
+def refuse(request: dict[str, Any], members: tuple[str, ...]) -> None:
+    """Say so rather than ignore what a request asks for."""
+    for member in members:
+        if member in request:
+            raise SageMakerError(f"The stand-in account does not implement {member}; leave it out.")

@@ -1,0 +1,276 @@
+"""One execution of a pipeline: starts every step whose needs are met, in parallel, and keeps the record.
+
+Runs in the server process: a thread for the execution, one for each running step. The record (table
+``pipeline-executions``) holds what ``DescribePipelineExecution`` answers, and ``Steps``, ``Definition``, ``Values``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local_account.sagemaker.jobs.files import TransferError, split_uri
+from local_account.sagemaker.pipelines import cache as pipeline_cache
+from local_account.sagemaker.pipelines import steps as pipeline_steps
+from local_account.sagemaker.pipelines.definition import Definition, Step
+from local_account.sagemaker.pipelines.events import emit_execution, emit_step, iso
+from local_account.sagemaker.pipelines.expressions import ExpressionError, Scope, resolve
+from local_account.sagemaker.pipelines.steps import Result, Running, StepError, StepStoppedError
+from local_account.sagemaker.service import Resource, SageMaker, now
+
+log = logging.getLogger(__name__)
+
+EXECUTIONS = "pipeline-executions"
+ACCOUNT_STOPPED = "InternalServerError: the account was stopped while the pipeline ran."
+REASON_CHARACTERS = 1024
+DEFAULT_PARALLEL_STEPS = 50
+
+
+class PipelineRun:
+    """Runs an execution to its end; ``start`` again after a failure keeps the steps that succeeded."""
+
+    def __init__(self, sagemaker: SageMaker, record: Resource, definition: Definition) -> None:
+        self.sagemaker = sagemaker
+        self.record = record
+        self.definition = definition
+        self.arn: str = record["PipelineExecutionArn"]
+        self.stop = threading.Event()
+        pipelines = sagemaker.table("pipelines").values()
+        self._role = next((p["RoleArn"] for p in pipelines if p["PipelineArn"] == record["PipelineArn"]), "")
+        self._properties: dict[str, dict[str, Any]] = {}
+        self._skipped: set[str] = set()
+        self._changed = threading.Condition()
+
+    def start(self, ended: Callable[[], None]) -> None:
+        """Run in a thread of its own; ``ended`` is called at the end."""
+        for name, step in self.record["Steps"].items():  # of an execution that is retried: all of them succeeded
+            found = pipeline_steps.describe(self.sagemaker, self.definition.steps[name].type, step["Metadata"])
+            self._properties[name] = found or {}
+        threading.Thread(target=self._run, args=(ended,), name=f"pipeline-{self.arn}", daemon=True).start()
+
+    def request_stop(self) -> None:
+        self._set_status("Stopping")
+        with self._changed:
+            self.stop.set()
+            self._changed.notify_all()
+
+    def _run(self, ended: Callable[[], None]) -> None:
+        try:
+            self._schedule()
+            failed = [s for s in self.record["Steps"].values() if s["StepStatus"] == "Failed"]
+            if self.sagemaker.account.stopping.is_set():
+                self._set_status("Failed", ACCOUNT_STOPPED)
+            elif self.stop.is_set():
+                self._set_status("Stopped")
+            elif failed:
+                self._set_status("Failed", _execution_reason(failed))
+            else:
+                self._set_status("Succeeded")
+        except Exception as error:
+            log.exception("pipeline execution %s", self.arn)
+            self._set_status("Failed", f"InternalServerError: {type(error).__name__}: {error}")
+        finally:
+            ended()
+
+    def _schedule(self) -> None:
+        """Start what is ready until nothing runs and nothing may start."""
+        limit = self.record.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps", DEFAULT_PARALLEL_STEPS)
+        running: set[str] = set()
+
+        def run_step(step: Step) -> None:
+            try:
+                self._run_step(step)
+            finally:
+                with self._changed:
+                    running.discard(step.name)
+                    self._changed.notify_all()
+
+        with self._changed:
+            while True:
+                for step in self._ready(running)[: limit - len(running)]:
+                    running.add(step.name)
+                    threading.Thread(target=run_step, args=(step,), name=f"step-{step.name}", daemon=True).start()
+                if not running:
+                    return
+                self._changed.wait()
+
+    def _ready(self, running: set[str]) -> list[Step]:
+        """Steps that may start now; after a failure or a stop there are none."""
+        steps = self.record["Steps"]
+        halted = any(name not in running and s["StepStatus"] in ("Failed", "Stopped") for name, s in steps.items())
+        if self.stop.is_set() or halted:
+            return []
+        ready = []
+        for step in self.definition.steps.values():  # in order, so that what a skipped step leads to is skipped too
+            if step.name in running or step.name in steps or step.name in self._skipped:
+                continue
+            if step.needs & self._skipped or self._in_other_branch(step):
+                self._skipped.add(step.name)
+            elif all(need not in running and need in self._properties for need in step.needs):
+                ready.append(step)
+        return ready
+
+    def _in_other_branch(self, step: Step) -> bool:
+        if step.branch is None or step.branch[0] not in self._properties:
+            return False
+        return bool(self._properties[step.branch[0]]["Outcome"] != str(step.branch[1]))
+
+    def _run_step(self, step: Step) -> None:
+        self._step(step, StepStatus="Starting", StartTime=now(), AttemptCount=1, **_described(step))
+        try:
+            result = self._attempt(step)
+        except StepStoppedError:
+            self._step(step, StepStatus="Stopped", EndTime=now())
+        except (StepError, ExpressionError) as error:
+            reason = str(error) if isinstance(error, StepError) else f"ClientError: {error}"
+            changes: dict[str, Any] = {"FailureReason": reason[:REASON_CHARACTERS]}
+            if isinstance(error, StepError) and error.metadata:
+                changes["Metadata"] = error.metadata
+            self._step(step, StepStatus="Failed", EndTime=now(), **changes)
+        except Exception as error:
+            log.exception("step %s of %s", step.name, self.arn)
+            reason = f"InternalServerError: {type(error).__name__}: {error}"
+            self._step(step, StepStatus="Failed", EndTime=now(), FailureReason=reason[:REASON_CHARACTERS])
+        else:
+            self._properties[step.name] = result.properties
+            self._step(step, StepStatus="Succeeded", EndTime=now(), Metadata=result.metadata)
+
+    def _attempt(self, step: Step) -> Result:
+        """Run a step, from the cache or by itself, as often as its retry policies say."""
+        started = time.monotonic()
+        attempts: dict[int, int] = {}
+        while True:
+            arguments = {} if step.type == "Condition" else resolve(step.arguments, self._scope(step))
+            hit = self._from_cache(step, arguments)
+            if hit:
+                return hit
+            self._step(step, StepStatus="Executing")
+            running = Running(
+                self.sagemaker,
+                step,
+                self.arn.rsplit("/", 1)[-1],
+                self._scope(step),
+                self.stop,
+                lambda metadata: self._step(step, Metadata=metadata),
+                self._role,
+            )
+            try:
+                return pipeline_steps.run(running, arguments)
+            except StepError as error:
+                pause_s = _retry_pause_s(step, error.exception_type, attempts, time.monotonic() - started)
+                if pause_s is None or self.sagemaker.account.stopping.is_set():
+                    raise
+                log.info("step %s of %s is retried in %s s: %s", step.name, self.arn, pause_s, error)
+                if self.stop.wait(pause_s):
+                    raise StepStoppedError from error
+                self._step(step, AttemptCount=1 + sum(attempts.values()))
+
+    def _from_cache(self, step: Step, arguments: dict[str, Any]) -> Result | None:
+        config = step.document.get("CacheConfig") or {}
+        key = pipeline_cache.cache_key(step.type, arguments)
+        if key is None:
+            return None
+        self._step(step, CacheKey=key)
+        if not config.get("Enabled"):
+            return None
+        not_before = now() - pipeline_cache.duration_s(config["ExpireAfter"])
+        with self.sagemaker.lock:
+            same = [
+                e for e in self.sagemaker.table(EXECUTIONS).values() if e["PipelineArn"] == self.record["PipelineArn"]
+            ]
+            hit = pipeline_cache.earlier_success(same, step.name, key, not_before)
+        if hit is None:
+            return None
+        execution, earlier = hit
+        properties = pipeline_steps.describe(self.sagemaker, step.type, earlier["Metadata"])
+        if properties is None:
+            return None
+        self._step(step, CacheHitResult={"SourcePipelineExecutionArn": execution["PipelineExecutionArn"]})
+        return Result(earlier["Metadata"], properties)
+
+    def _scope(self, step: Step) -> Scope:
+        record = self.record
+        execution = {
+            "CurrentDateTime": iso(now()),
+            "PipelineArn": record["PipelineArn"],
+            "PipelineExecutionArn": self.arn,
+            "PipelineExecutionId": self.arn.rsplit("/", 1)[-1],
+            "PipelineName": record["PipelineArn"].rsplit("/", 1)[-1],
+            "StartDateTime": iso(record["CreationTime"]),
+            "ProcessingJobName": step.name,
+            "TrainingJobName": step.name,
+        }
+        return Scope(record["Values"], execution, self._properties.__getitem__, self._property_file, self._json_object)
+
+    def _property_file(self, step_name: str, file_name: str) -> Any:
+        step = self.definition.steps[step_name]
+        file = next(f for f in step.document["PropertyFiles"] if f["PropertyFileName"] == file_name)
+        outputs = self._properties[step_name]["ProcessingOutputConfig"]["Outputs"]
+        output = next((o for o in outputs if o["OutputName"] == file["OutputName"]), None)
+        if output is None:
+            raise ExpressionError(f"property file {file_name}: step {step_name} has no output {file['OutputName']!r}")
+        return self._json_object(f"{output['S3Output']['S3Uri'].rstrip('/')}/{file['FilePath']}")
+
+    def _json_object(self, uri: str) -> Any:
+        try:
+            bucket, key = split_uri(uri)
+            content = self.sagemaker.account.client("s3", self._role).get_object(Bucket=bucket, Key=key)["Body"].read()
+            return json.loads(content)
+        except (ClientError, TransferError, ValueError) as error:
+            raise ExpressionError(f"JsonGet cannot read {uri}: {error}") from error
+
+    def _step(self, step: Step, **changes: Any) -> None:
+        """Change a step's record; a new status goes to EventBridge."""
+        with self.sagemaker.lock:
+            record = self.record["Steps"].setdefault(step.name, {"StepName": step.name})
+            before = record.get("StepStatus")
+            record.update(changes)
+            self.record["LastModifiedTime"] = now()
+            snapshot = json.loads(json.dumps(record))
+        self.sagemaker.changed()
+        if snapshot.get("StepStatus") != before:
+            emit_step(self.sagemaker, self.record, step, before, snapshot)
+
+    def _set_status(self, status: str, reason: str | None = None) -> None:
+        with self.sagemaker.lock:
+            before = self.record.get("PipelineExecutionStatus")
+            self.record.update(PipelineExecutionStatus=status, LastModifiedTime=now())
+            self.record.pop("FailureReason", None)
+            if reason:
+                self.record["FailureReason"] = reason
+        self.sagemaker.changed()
+        emit_execution(self.sagemaker, self.record, before)
+
+
+def _described(step: Step) -> dict[str, str]:
+    names = {"DisplayName": "StepDisplayName", "Description": "StepDescription"}
+    return {member: step.document[key] for key, member in names.items() if step.document.get(key)}
+
+
+def _execution_reason(failed: list[dict[str, Any]]) -> str:
+    """A Fail step's message becomes the execution's reason; else AWS says only this."""
+    messages = [s["Metadata"]["Fail"]["ErrorMessage"] for s in failed if "Fail" in s.get("Metadata", {})]
+    return str(messages[0]) if messages else "Step failure: One or multiple steps failed."
+
+
+def _retry_pause_s(step: Step, exception: str | None, attempts: dict[int, int], elapsed_s: float) -> float | None:
+    """How long to wait before the next attempt, or None when no policy (any more) covers ``exception``."""
+    for number, policy in enumerate(step.document.get("RetryPolicies") or []):
+        if exception is None or exception not in policy["ExceptionType"]:
+            continue
+        done = attempts.get(number, 0)
+        pause_s = float(policy.get("IntervalSeconds", 1)) * float(policy.get("BackoffRate", 2.0)) ** done
+        expired = "ExpireAfterMin" in policy and elapsed_s + pause_s > policy["ExpireAfterMin"] * 60
+        # AWS's default of 5 attempts; with ExpireAfterMin the time alone decides
+        limit = policy.get("MaxAttempts", 10_000 if "ExpireAfterMin" in policy else 5)
+        if done >= limit or expired:
+            return None
+        attempts[number] = done + 1
+        return pause_s
+    return None

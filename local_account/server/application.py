@@ -1,0 +1,233 @@
+"""The account's front: finds out which service a request is for and has that service answer it.
+
+Runs in the server process. Requests go to our own SageMaker and CloudFormation, to moto for the services in
+``MOTO_MODULES``, and to an AWS-shaped error for everything else. Nothing leaves here as an HTML page or as a success
+that did not happen.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import threading
+import traceback
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import parse_qs
+
+from local_account.account import Account
+from local_account.base.clock import CLOCK
+from local_account.base.errors import ErrorAnswer, aws_error, not_implemented
+from local_account.moto_bridge import requests as moto_requests
+from local_account.moto_bridge.fast_answers import FastAnswers
+from local_account.moto_services import s3
+from local_account.server.refusals import refusal
+
+log = logging.getLogger(__name__)
+
+# Signing name -> moto's module of that service.
+MOTO_MODULES = {
+    "budgets": "budgets",
+    "dynamodb": "dynamodb",
+    "events": "events",
+    "iam": "iam",
+    "kms": "kms",
+    "lambda": "awslambda",
+    "logs": "logs",
+    "monitoring": "cloudwatch",
+    "s3": "s3",
+    "scheduler": "scheduler",
+    "sns": "sns",
+    "sqs": "sqs",
+    "ssm": "ssm",
+    "states": "stepfunctions",
+    "sts": "sts",
+}
+HEALTH_PATH = "/_account/health"
+CLOCK_PATH = "/_account/clock"
+_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([^/,\s]+)/aws4_request")
+_READING_METHODS = {"GET", "HEAD", "OPTIONS"}
+_READING_ACTIONS = re.compile(
+    r"(Get|List|Describe|Head|Filter|Search|Lookup|BatchGet|Validate|Simulate|StartSync|Test|Tail)[A-Z]"
+)
+_OWN_HOSTS = re.compile(r"(127\.0\.0\.1|localhost|[\w.-]+\.localhost)(:\d+)?")
+_FORM = re.compile(r"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
+# Elsewhere an address alone, which any link or image of a web page may hold, would change things.
+_PRESIGNED = {"s3", "sts"}
+_CBOR_ACTION = re.compile(r"/service/[^/]+/operation/(\w+)")
+
+
+class Application:
+    """The WSGI application."""
+
+    def __init__(self, account: Account, own: Mapping[str, Any]) -> None:
+        """``own``: the services that are not moto's, as WSGI applications by signing name."""
+        self._account = account
+        self._own = own
+        self._fast = FastAnswers(account)
+        self._moto: dict[str, Any] = {}
+        self._moto_lock = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        service = _service(environ)
+        if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
+            service = "sagemaker-runtime"  # signed with the same name
+        if refused := _from_a_browser(environ, service) or refusal(self._account.authority, service, environ):
+            return _send(refused, start_response)
+        if environ["PATH_INFO"] in {HEALTH_PATH, CLOCK_PATH}:
+            return self._health(environ, start_response)
+        if service in self._own:
+            answer: Iterable[bytes] = self._own[service](environ, start_response)
+            return answer
+        if service not in MOTO_MODULES:
+            what = f"the service {service!r}" if service else "requests without a signature"
+            return _send(not_implemented(environ, service, what), start_response)
+        if service == "s3" and (subresource := s3.not_implemented(environ.get("QUERY_STRING", ""))):
+            return _send(not_implemented(environ, service, f"s3's ?{subresource}"), start_response)
+        if service == "s3" and environ["REQUEST_METHOD"] == "PUT" and _FORM.match(environ.get("CONTENT_TYPE", "")):
+            # The framework under moto would read an object of this type as a form, and store nothing.
+            environ["CONTENT_TYPE"] = "binary/octet-stream"
+        return self._call_moto(service, environ, start_response)
+
+    def warm_up(self) -> None:
+        """Load every service, so that the first call to one does not wait; the target of a thread."""
+        for service in MOTO_MODULES:
+            if self._account.stopping.is_set():
+                return
+            self._moto_app(service)
+
+    def _moto_app(self, service: str) -> Any:
+        from moto.moto_server.werkzeug_app import create_backend_app
+
+        with self._moto_lock:
+            if service not in self._moto:
+                self._moto[service] = create_backend_app(MOTO_MODULES[service])
+                moto_requests.configure(self._moto[service])
+            return self._moto[service]
+
+    def _call_moto(self, service: str, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if fast := self._fast.answer(service, environ):
+            start_response("200 OK", fast.headers)
+            return [fast.body]
+        answer: list[Any] = []
+
+        def keep(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Any:
+            answer[:] = [status, headers]
+            return lambda _data: None
+
+        action = _action(environ)
+        try:
+            body = b"".join(self._moto_app(service)(environ, keep))
+        except NotImplementedError as error:
+            return _send(not_implemented(environ, service, _named(service, action, error)), start_response)
+        except Exception as error:
+            return _send(_fault(environ, service, action, error), start_response)
+        finally:
+            if _changes(environ, action):
+                self._account.snapshots.mark_dirty(service)
+        status, headers = answer
+        if _is_page(status, body, environ):
+            return _send(not_implemented(environ, service, _named(service, action)), start_response)
+        start_response(status, headers)
+        return [body]
+
+    def _health(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        """What the account is, after its clock was moved by ``{"advance_s": 3600}``, where that is asked."""
+        if environ["PATH_INFO"] == CLOCK_PATH:
+            try:
+                by = timedelta(seconds=float(json.loads(environ["wsgi.input"].read())["advance_s"]))
+                self._account.advance_clock(by)
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
+                start_response("400 Bad Request", [("Content-Type", "application/json")])
+                return [json.dumps({"message": str(error)}).encode()]
+        body = json.dumps(
+            {
+                "status": "running",
+                "pid": os.getpid(),
+                "region": self._account.region,
+                "account_id": self._account.account_id,
+                "state_dir": str(self._account.state_dir),
+                "time_scale": self._account.time_scale,
+                "chaos": self._account.chaos,
+                "clock": {"now": CLOCK.now().isoformat(), "speed": CLOCK.speed, "movable": CLOCK.movable},
+                "version": version("scones-mlops"),
+            }
+        ).encode()
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [body]
+
+
+def _service(environ: dict[str, Any]) -> str:
+    """The service that the request was signed for; empty when it is not signed."""
+    if match := _SCOPE.search(environ.get("HTTP_AUTHORIZATION", "")):
+        return str(match[1]).lower()
+    query = parse_qs(environ.get("QUERY_STRING", ""))
+    for credential in query.get("X-Amz-Credential", []):  # a presigned URL
+        parts = credential.split("/")
+        if len(parts) == 5 and parts[3].lower() in _PRESIGNED:
+            return str(parts[3]).lower()
+    # Presigned with the older signature, which botocore still uses for S3 when no region is set.
+    return "s3" if "AWSAccessKeyId" in query and "Signature" in query else ""
+
+
+def _from_a_browser(environ: dict[str, Any], service: str) -> ErrorAnswer | None:
+    """Refuse what a page in the user's browser could send here: this server runs code on request."""
+    host = environ.get("HTTP_HOST", "127.0.0.1")
+    # Browsers send Sec-Fetch-Site with every request; "none" is an address that the user entered.
+    from_a_page = "HTTP_ORIGIN" in environ or environ.get("HTTP_SEC_FETCH_SITE", "none") != "none"
+    if from_a_page or not _OWN_HOSTS.fullmatch(host):
+        message = "The stand-in account answers programs on this machine only, not web pages."
+        return aws_error(environ, service, "AccessDenied", message, 403)
+    return None
+
+
+def _action(environ: dict[str, Any]) -> str:
+    """The action's name, where the protocol names it; empty for REST."""
+    if target := environ.get("HTTP_X_AMZ_TARGET"):
+        return str(target).rpartition(".")[2]
+    if match := _CBOR_ACTION.fullmatch(environ["PATH_INFO"]):
+        return str(match[1])
+    if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+        stream = environ["wsgi.input"]
+        actions = parse_qs(stream.read().decode("utf-8", "replace")).get("Action", [""])
+        stream.seek(0)
+        return str(actions[0])
+    return ""
+
+
+def _changes(environ: dict[str, Any], action: str) -> bool:
+    """Whether the request may have changed what a restart has to find again."""
+    if action:
+        return not _READING_ACTIONS.match(action)
+    return environ["REQUEST_METHOD"] not in _READING_METHODS
+
+
+def _named(service: str, action: str, error: Exception | None = None) -> str:
+    if action:
+        return f"{service}'s {action}"
+    return f"this call of {service}{f' ({error})' if error and str(error) else ''}"
+
+
+def _fault(environ: dict[str, Any], service: str, action: str, error: Exception) -> ErrorAnswer:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    log.error("%s failed", action or repr(environ["PATH_INFO"]), exc_info=error)
+    message = (
+        f"{_named(service, action)} failed in the stand-in account: {type(error).__name__}: {error} ({where.name})"
+    )
+    return aws_error(environ, service, "InternalFailure", message, 500)
+
+
+def _is_page(status: str, body: bytes, environ: dict[str, Any]) -> bool:
+    """Whether this is the web framework's own error page, or an empty 404, instead of the service's answer."""
+    if status[0] not in "45" or environ["REQUEST_METHOD"] == "HEAD":
+        return False
+    return body[:15].lower().startswith(b"<!doctype html>") or (status.startswith("404") and not body)
+
+
+def _send(answer: ErrorAnswer, start_response: Any) -> list[bytes]:
+    start_response(answer.status_line, answer.headers)
+    return [answer.body]

@@ -1,0 +1,211 @@
+"""Checks of a state machine's definition before it is accepted, worded as Step Functions words them.
+
+Runs in the server process; reads the definition's JSON only. moto's parser checks the grammar; this checks what it
+lets pass: transitions that lead nowhere, states that nothing leads to, names used twice, and what this account would
+not run (it refuses that when the machine is created, not when it runs).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from local_account.stepfunctions.language.queries import language_of, query_problems
+
+DEFINITION_LIMIT_BYTES = 1024 * 1024  # step-functions/latest/dg/service-quotas.html
+NAME_LIMIT = 80
+TYPES = {"Task", "Pass", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map"}
+ENDS = {"Choice", "Succeed", "Fail"}  # these have neither Next nor End
+DISTRIBUTED_ONLY = {"ItemReader", "ItemBatcher", "ResultWriter", "Label", "ToleratedFailureCount"}
+DISTRIBUTED_ONLY |= {"ToleratedFailureCountPath", "ToleratedFailurePercentage", "ToleratedFailurePercentagePath"}
+READERS = ("arn:aws:states:::s3:getObject", "arn:aws:states:::s3:listObjectsV2")
+WRITER = "arn:aws:states:::s3:putObject"
+INPUT_TYPES = ("JSON", "JSONL", "CSV")
+LABEL_LIMIT = 40
+States = dict[str, dict[str, Any]]
+
+
+def problems(definition: str, kind: str = "STANDARD") -> list[str]:
+    """Everything that is wrong with the definition; empty when it can run."""
+    if len(definition.encode()) > DEFINITION_LIMIT_BYTES:
+        return [f"SCHEMA_VALIDATION_FAILED: The definition is larger than {DEFINITION_LIMIT_BYTES} bytes"]
+    try:
+        machine = json.loads(definition)
+    except ValueError as error:
+        return [f"INVALID_JSON_DESCRIPTION: {error}"]
+    if not isinstance(machine, dict):
+        return ["INVALID_JSON_DESCRIPTION: A state machine is a JSON object"]
+    names: list[str] = []
+    found = list(_check_machine(machine, "", names, str(machine.get("QueryLanguage", "JSONPath"))))
+    if kind == "EXPRESS":
+        found += _not_express(machine)
+    found += [
+        f"DUPLICATE_STATE_NAME: Duplicate State name: {name}"
+        for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    return found
+
+
+def _not_express(machine: dict[str, Any]) -> Iterator[str]:
+    """What Standard workflows alone do: step-functions/latest/dg/choosing-workflow-type.html."""
+    for name, state in states_of(machine):
+        resource = str(state.get("Resource", ""))
+        if resource.endswith((".sync", ".sync:2", ".waitForTaskToken")) or ":activity:" in resource:
+            yield (
+                "SCHEMA_VALIDATION_FAILED: Express state machine does not support activities or the "
+                f"'{resource.rpartition('.')[2]}' service integration in state {name}"
+            )
+        if is_distributed(state):
+            yield f"SCHEMA_VALIDATION_FAILED: Express state machine does not support Distributed Map in state {name}"
+
+
+def is_distributed(state: dict[str, Any]) -> bool:
+    """Whether this is a Map whose items are child executions."""
+    processor = state.get("ItemProcessor")
+    return isinstance(processor, dict) and (processor.get("ProcessorConfig") or {}).get("Mode") == "DISTRIBUTED"
+
+
+def states_of(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every state by its name, which is unique in the whole machine."""
+    states = machine.get("States")
+    for name, state in states.items() if isinstance(states, dict) else ():
+        if isinstance(state, dict):
+            yield name, state
+            for _, inner in _inner_machines(state):
+                yield from states_of(inner)
+
+
+def _check_machine(machine: dict[str, Any], path: str, names: list[str], language: str) -> Iterator[str]:
+    states = machine.get("States")
+    if not isinstance(states, dict) or not states:
+        yield f"SCHEMA_VALIDATION_FAILED: A non-empty object 'States' is required at {path or '/'}"
+        return
+    start = machine.get("StartAt")
+    if not isinstance(start, str):
+        yield f"SCHEMA_VALIDATION_FAILED: 'StartAt' is required at {path or '/'}"
+    elif start not in states:
+        yield f"MISSING_TRANSITION_TARGET: Missing 'StartAt' target: {start} at {path}/StartAt"
+    for name, state in states.items():
+        names.append(name)
+        where = f"{path}/States/{name}"
+        if not isinstance(state, dict):
+            yield f"SCHEMA_VALIDATION_FAILED: A state is a JSON object at {where}"
+            return
+        yield from _check_state(name, state, states, where)
+        yield from query_problems(name, state, language, where)
+        for inner_path, inner in _inner_machines(state):
+            yield from _check_machine(inner, f"{where}/{inner_path}", names, language_of(state, language))
+    if start in states:
+        reachable = _reachable(str(start), states)
+        for name in states:
+            if name not in reachable:
+                yield f'MISSING_TRANSITION_TARGET: State "{name}" is not reachable. at {path}/States/{name}'
+
+
+def _check_state(name: str, state: dict[str, Any], states: States, where: str) -> Iterator[str]:
+    if len(name) > NAME_LIMIT:
+        yield f"SCHEMA_VALIDATION_FAILED: The state's name is longer than {NAME_LIMIT} characters at {where}"
+    kind = state.get("Type")
+    if kind not in TYPES:
+        yield f"SCHEMA_VALIDATION_FAILED: Value {kind!r} is not a state type; one of {sorted(TYPES)} at {where}/Type"
+        return
+    for target_path, target in _targets(state):
+        if target not in states:
+            member = target_path.rsplit("/", 1)[-1]
+            yield f"MISSING_TRANSITION_TARGET: Missing '{member}' target: {target} at {where}/{target_path}"
+    if kind not in ENDS and "Next" not in state and state.get("End") is not True:
+        yield f"SCHEMA_VALIDATION_FAILED: One of 'Next' and 'End' is required in state {name} at {where}"
+    if kind == "Choice" and not state.get("Choices"):
+        yield f"SCHEMA_VALIDATION_FAILED: A non-empty list 'Choices' is required in state {name} at {where}/Choices"
+    if kind == "Task":
+        yield from _check_task(name, state, where)
+    if kind == "Map":
+        yield from _check_map(name, state, where)
+
+
+def _check_task(name: str, state: dict[str, Any], where: str) -> Iterator[str]:
+    resource = state.get("Resource")
+    if not isinstance(resource, str) or not resource:
+        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is required in state {name} at {where}/Resource"
+    elif resource.endswith((".sync", ".sync:2")) and ":states:::states:" not in resource:
+        yield (
+            f"The stand-in account does not wait for jobs of other services: {resource} in state {name} "
+            f"at {where}/Resource. Start the job and poll it."
+        )
+
+
+def _check_map(name: str, state: dict[str, Any], where: str) -> Iterator[str]:
+    processor = state.get("ItemProcessor") or state.get("Iterator")
+    if not isinstance(processor, dict):
+        yield f"SCHEMA_VALIDATION_FAILED: 'ItemProcessor' is required in state {name} at {where}/ItemProcessor"
+        return
+    if is_distributed(state):
+        yield from _check_distributed(name, state, where)
+    else:
+        for member in sorted(DISTRIBUTED_ONLY & state.keys()):
+            yield f"SCHEMA_VALIDATION_FAILED: '{member}' needs the mode DISTRIBUTED in state {name} at {where}"
+
+
+def _check_distributed(name: str, state: dict[str, Any], where: str) -> Iterator[str]:
+    processor, reader, writer = state["ItemProcessor"], state.get("ItemReader"), state.get("ResultWriter")
+    kind = processor["ProcessorConfig"].get("ExecutionType")
+    if kind not in {"STANDARD", "EXPRESS"}:
+        yield f"SCHEMA_VALIDATION_FAILED: 'ExecutionType' is STANDARD or EXPRESS, not {kind!r}, in {name} at {where}"
+    if kind == "EXPRESS":
+        yield from _not_express(processor)
+    if reader is not None:
+        config = reader.get("ReaderConfig") or {}
+        if reader.get("Resource") not in READERS:
+            yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is one of {READERS} at {where}/ItemReader"
+        if config.get("InputType", "JSON") not in INPUT_TYPES:
+            yield (
+                f"The stand-in account reads items of the types {', '.join(INPUT_TYPES)}, not {config['InputType']} "
+                f"at {where}/ItemReader/ReaderConfig/InputType"
+            )
+        if config.get("Transformation", "NONE") != "NONE":
+            yield f"The stand-in account lists objects and does not read them at {where}/ItemReader/ReaderConfig"
+        if config.get("CSVHeaderLocation") == "GIVEN" and not config.get("CSVHeaders"):
+            yield f"SCHEMA_VALIDATION_FAILED: 'CSVHeaders' are required at {where}/ItemReader/ReaderConfig"
+    if writer is not None and not writer.keys() & {"Resource", "WriterConfig"}:
+        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' or 'WriterConfig' is required at {where}/ResultWriter"
+    if writer is not None and writer.get("Resource", WRITER) != WRITER:
+        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is {WRITER} at {where}/ResultWriter"
+    percentage = state.get("ToleratedFailurePercentage", 0)
+    if isinstance(percentage, int | float) and not 0 <= percentage <= 100:
+        yield f"SCHEMA_VALIDATION_FAILED: 'ToleratedFailurePercentage' is from 0 to 100 at {where}"
+    if len(str(state.get("Label", ""))) > LABEL_LIMIT:
+        yield f"SCHEMA_VALIDATION_FAILED: 'Label' is longer than {LABEL_LIMIT} characters at {where}/Label"
+
+
+def _inner_machines(state: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if state.get("Type") == "Parallel":
+        for index, branch in enumerate(state.get("Branches") or []):
+            if isinstance(branch, dict):
+                yield f"Branches[{index}]", branch
+    if state.get("Type") == "Map":
+        for member in ("ItemProcessor", "Iterator"):
+            if isinstance(state.get(member), dict):
+                yield member, state[member]
+
+
+def _targets(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for member in ("Next", "Default"):
+        if isinstance(state.get(member), str):
+            yield member, state[member]
+    for member in ("Choices", "Catch"):
+        rules = state.get(member)
+        for index, rule in enumerate(rules if isinstance(rules, list) else []):
+            if isinstance(rule, dict) and isinstance(rule.get("Next"), str):
+                yield f"{member}[{index}]/Next", rule["Next"]
+
+
+def _reachable(start: str, states: States) -> set[str]:
+    reached: set[str] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name in states and name not in reached:
+            reached.add(name)
+            waiting += [target for _, target in _targets(states[name])]
+    return reached

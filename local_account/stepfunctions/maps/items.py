@@ -1,0 +1,204 @@
+"""The items of a Distributed Map: read from the state's input or from S3, selected, batched.
+
+Runs in the server process. Reads JSON, JSON Lines, CSV and listings; S3 inventories, Parquet and the contents of listed
+objects are refused when the machine is created (step-functions/latest/dg/input-output-itemreader.html).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local_account.account import Account
+from local_account.stepfunctions.language.encoding import STATE_LIMIT_BYTES, dumps
+from local_account.stepfunctions.language.failures import failure
+from local_account.stepfunctions.language.programs import Distributed, note_places
+
+DELIMITERS = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": "\t"}
+
+
+class Fields:
+    """Evaluates members of a Map state, where its environment stands."""
+
+    def __init__(self, env: Any, spec: Distributed, data: Any) -> None:
+        self.env, self.spec, self.data = env, spec, data
+        env.states._states_data["input"] = data
+
+    def value(self, name: str, template: Any) -> Any:
+        """What a template comes to; strings are expressions in JSONata, and in JSONPath members that end in ``.$``."""
+        component = _template(name, dumps({"value": template}), self.spec.language)
+        return self._evaluate(component)
+
+    def member(self, holder: dict[str, Any], name: str, field: str) -> Any:
+        """A member, or what its ``...Path`` twin refers to; None when there is neither."""
+        if f"{name}Path" in holder:
+            return self._evaluate(_template(field, dumps({"value.$": holder[f"{name}Path"]}), self.spec.language))
+        return self.value(field, holder[name]) if name in holder else None
+
+    def number(self, holder: dict[str, Any], name: str, field: str, highest: float | None = None) -> float | None:
+        """A member that is a number; States.Runtime otherwise."""
+        found: Any = self.member(holder, name, field)
+        number = isinstance(found, int | float) and not isinstance(found, bool)
+        if found is not None and (not number or found < 0 or (highest is not None and found > highest)):
+            raise failure(self.env, "States.Runtime", f"The value of {field} is no number in its range: {dumps(found)}")
+        return None if found is None else float(found)
+
+    def whole(self, holder: dict[str, Any], name: str, field: str) -> int | None:
+        found = self.number(holder, name, field)
+        return None if found is None else int(found)
+
+    def _evaluate(self, component: Any) -> Any:
+        self.env.stack.append(self.data)
+        component.eval(self.env)
+        value = self.env.stack.pop()["value"]
+        self.env.stack.clear()
+        return value
+
+
+@lru_cache(maxsize=1024)
+def _template(field: str, text: str, language: str) -> Any:
+    """The interpreter's component of a template, by way of a state that has nothing else."""
+    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+
+    template = json.loads(text)
+    member = "Output" if language == "JSONata" else "Parameters"
+    machine = {
+        "QueryLanguage": language,
+        "StartAt": "T",
+        "States": {"T": {"Type": "Pass", member: template, "End": True}},
+    }
+    program = AmazonStateLanguageParser.parse(dumps(machine))[0]
+    note_places(program, {"T": {field: template.get("value")}}, {})
+    parsed = program.states.states["T"]
+    return parsed.output.jsonata_template_value if language == "JSONata" else parsed.parameters
+
+
+def read_items(account: Account, fields: Fields) -> list[Any]:
+    """All items, in their order."""
+    spec, role = fields.spec, fields.env.aws_execution_details.role_arn
+    reader = spec.state.get("ItemReader")
+    if reader is None:
+        return _given_items(fields)
+    arguments = fields.value("ItemReader", reader.get("Arguments" if spec.language == "JSONata" else "Parameters", {}))
+    config = reader.get("ReaderConfig") or {}
+    limit = fields.whole(config, "MaxItems", "ItemReader/ReaderConfig/MaxItems") or None
+    try:
+        if reader["Resource"].endswith(":listObjectsV2"):
+            items = _listed(account.client("s3", role), arguments, limit)
+        else:
+            content = account.client("s3", role).get_object(**arguments)["Body"].read()
+            items = _parsed(content, config)
+    except (ClientError, BotoCoreError, ValueError, KeyError, csv.Error) as error:
+        where = f"s3://{arguments.get('Bucket')}/{arguments.get('Key', arguments.get('Prefix', ''))}"
+        raise failure(fields.env, "States.ItemReaderFailed", f"{where} could not be read: {error}") from error
+    return items[:limit]
+
+
+def _given_items(fields: Fields) -> list[Any]:
+    state, jsonata = fields.spec.state, fields.spec.language == "JSONata"
+    given = state.keys() & {"Items", "ItemsPath"}
+    items = fields.member(state, "Items", "Items") if given else fields.data
+    if not isinstance(items, list):
+        kind = "States.QueryEvaluationError" if jsonata else "States.Runtime"
+        raise failure(fields.env, kind, f"Map state input must be an array but was: {type(items).__name__}", "Items")
+    return items
+
+
+def _listed(s3: Any, arguments: dict[str, Any], limit: int | None) -> list[Any]:
+    items: list[Any] = []
+    for listing in s3.get_paginator("list_objects_v2").paginate(**arguments):
+        for found in listing.get("Contents", ()):
+            items.append(
+                {
+                    "Etag": found["ETag"],
+                    "Key": found["Key"],
+                    "LastModified": int(found["LastModified"].timestamp()),
+                    "Size": found["Size"],
+                    "StorageClass": found.get("StorageClass", "STANDARD"),
+                }
+            )
+        if limit is not None and len(items) >= limit:
+            break
+    return items
+
+
+def _parsed(content: bytes, config: dict[str, Any]) -> list[Any]:
+    kind = config.get("InputType", "JSON")
+    text = content.decode("utf-8-sig")
+    if kind == "JSONL":
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    if kind == "CSV":
+        return _rows(text, config)
+    document = json.loads(text)
+    for part in filter(None, str(config.get("ItemsPointer", "")).split("/")):
+        document = document[part.replace("~1", "/").replace("~0", "~")]
+    if not isinstance(document, list):
+        raise ValueError(f"expected a JSON array, found {type(document).__name__}")
+    return document
+
+
+def _rows(text: str, config: dict[str, Any]) -> list[Any]:
+    delimiter = DELIMITERS[config.get("CSVDelimiter", "COMMA")]
+    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
+    headers: list[str] = config.get("CSVHeaders") or []
+    if config.get("CSVHeaderLocation", "FIRST_ROW") == "FIRST_ROW":
+        headers, rows = (rows[0], rows[1:]) if rows else ([], [])
+    # Fields without a header are dropped, headers without a field are empty, as the ItemReader page says.
+    return [dict(zip(headers, row + [""] * (len(headers) - len(row)), strict=False)) for row in rows]
+
+
+def inputs_of(fields: Fields, items: list[Any], running: Callable[[], bool]) -> Iterator[tuple[str, int]]:
+    """The text of each child's input, and how many items it holds."""
+    selected = _selected(fields, items, running)
+    batcher = fields.spec.state.get("ItemBatcher")
+    if batcher is None:
+        for item in selected:
+            yield _fitting(fields, dumps(item)), 1
+        return
+    shared: dict[str, Any] = {}
+    if "BatchInput" in batcher:
+        shared["BatchInput"] = fields.value("ItemBatcher/BatchInput", batcher["BatchInput"])
+    most = fields.whole(batcher, "MaxItemsPerBatch", "ItemBatcher/MaxItemsPerBatch")
+    limit = fields.whole(batcher, "MaxInputBytesPerBatch", "ItemBatcher/MaxInputBytesPerBatch") or STATE_LIMIT_BYTES
+    empty = len(dumps({**shared, "Items": []}).encode())
+    head = dumps({**shared, "Items": []})[:-2]
+    batch: list[str] = []
+    size = empty
+    for item in selected:
+        text = dumps(item)
+        added = len(text.encode()) + 1
+        if batch and (len(batch) == most or size + added > min(limit, STATE_LIMIT_BYTES)):
+            yield _fitting(fields, f"{head}{','.join(batch)}]}}"), len(batch)
+            batch, size = [], empty
+        batch.append(text)
+        size += added
+    if batch:
+        yield _fitting(fields, f"{head}{','.join(batch)}]}}"), len(batch)
+
+
+def _selected(fields: Fields, items: list[Any], running: Callable[[], bool]) -> Iterator[Any]:
+    selector = fields.spec.state.get("ItemSelector", fields.spec.state.get("Parameters"))
+    if selector is None:
+        yield from items
+        return
+    context = fields.env.states.context_object.context_object_data
+    component = _template("ItemSelector", dumps({"value": selector}), fields.spec.language)
+    for index, item in enumerate(items):
+        if not running():
+            return
+        context["Map"] = {"Item": {"Index": index, "Value": item}}
+        yield fields._evaluate(component)
+    context.pop("Map", None)
+
+
+def _fitting(fields: Fields, text: str) -> str:
+    if len(text.encode()) > STATE_LIMIT_BYTES:
+        cause = f"The input of a child execution exceeds the maximum number of {STATE_LIMIT_BYTES} bytes"
+        raise failure(fields.env, "States.DataLimitExceeded", cause)
+    return text

@@ -1,0 +1,215 @@
+"""What drift is looked for in: channels of the captured traffic, each seen from one or more views in [0, 1].
+
+Runs in the monitoring container. Values in, values out; it touches no files.
+
+| family | channel | views |
+| --- | --- | --- |
+| predictions | confidence | the confidence, and whether it lies below each of five quantiles of the reference |
+| predictions | below threshold | whether the prediction does not pass |
+| predictions | class share | for each class, whether it was predicted; the bound depends on the hour of day |
+| images | each image statistic | its rank within the reference, and whether it lies in one of the reference's tails |
+| capture | parse errors | whether a captured line could not be used |
+| capture | capture gap | whether a request was not captured, by the endpoint's own count of requests |
+
+Each family alarms on its own, since each asks for something else: predictions for retraining, images for a person who
+looks at the camera, capture for a person who looks at the endpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from monitoring.drift.detector import Bounds, Floats, Integers, growths
+
+FAMILIES = ("predictions", "images", "capture")
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+TAIL = 0.05
+HOURS_OF_DAY = 24
+# A line in a thousand that cannot be used, a request in fifty that is not captured, are no reason to wake somebody.
+PARSE_ERRORS = Bounds(0.0, 0.001)
+CAPTURE_GAP = Bounds(0.0, 0.02)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Captured predictions as columns, `[n]` each, in the order of time."""
+
+    hour: Integers
+    """Whole hours since 1970 in UTC."""
+    confidence: Floats
+    predicted: Integers
+    """Index of the class."""
+    passes: npt.NDArray[np.bool_]
+    statistics: Mapping[str, Floats]
+    """Image statistics by name; NaN where the image was not captured."""
+
+    def __len__(self) -> int:
+        return len(self.hour)
+
+    def at(self, rows: npt.NDArray[np.bool_] | Integers) -> Predictions:
+        """Some of the rows."""
+        return Predictions(
+            self.hour[rows],
+            self.confidence[rows],
+            self.predicted[rows],
+            self.passes[rows],
+            {name: values[rows] for name, values in self.statistics.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The healthy predictions that traffic is held against."""
+
+    classes: tuple[str, ...]
+    confidence: Floats
+    """Sorted."""
+    bounds: Mapping[str, tuple[Bounds, ...]]
+    """By channel, a pair for each view; class share only where `class_bounds` is None."""
+    statistics: Mapping[str, Floats]
+    """Sorted values of each image statistic."""
+    class_bounds: tuple[tuple[Bounds, ...], ...] | None = None
+    """Bounds of each class's share for each hour of day, `[24][classes]`; None until traffic has shown them."""
+
+
+def reference(
+    healthy: Predictions, classes: Sequence[str], *, tolerance: float = 0.0, rhythm: Predictions | None = None
+) -> Reference:
+    """From predictions known to be healthy; class shares can be learned from ``rhythm`` only, which is healthy traffic.
+
+    ``tolerance`` is the smallest change of a mean that shall count. Raises ValueError for fewer than two predictions.
+    """
+    if len(healthy) < 2:
+        raise ValueError(f"expected at least 2 healthy predictions as the reference, got {len(healthy)}")
+    sorted_statistics = {
+        name: np.sort(values[np.isfinite(values)])
+        for name, values in healthy.statistics.items()
+        if np.isfinite(values).sum() >= 2
+    }
+    unbounded = Reference(tuple(classes), np.sort(healthy.confidence), {}, sorted_statistics)
+    views = _prediction_views(healthy, unbounded) | _image_views(healthy, unbounded)
+    bounds = {
+        channel: tuple(_bounds_of(values, tolerance) for values in columns)
+        for channel, columns in views.items()
+        if channel != "class share"
+    }
+    by_hour = None if rhythm is None else _class_bounds(rhythm, len(views["class share"]), tolerance)
+    return dataclasses.replace(unbounded, bounds=bounds, class_bounds=by_hour)
+
+
+def channels_of(reference: Reference) -> dict[str, tuple[str, ...]]:
+    """Names of the channels by family; class share only where the reference knows the shares."""
+    predictions = ("confidence", "below threshold", *(["class share"] if reference.class_bounds else []))
+    return {
+        "predictions": predictions,
+        "images": tuple(sorted(reference.statistics)),
+        "capture": ("parse errors", "capture gap"),
+    }
+
+
+def hourly_growths(predictions: Predictions, reference: Reference, hours: Integers) -> dict[str, Floats]:
+    """For each channel of predictions and images `[len(hours), detectors]`; zeros where nothing was captured.
+
+    ``hours`` are consecutive whole hours; predictions outside them do not count.
+    """
+    inside = predictions.at((predictions.hour >= hours[0]) & (predictions.hour <= hours[-1]))
+    starts = np.append(np.searchsorted(inside.hour, hours), len(inside)).astype(np.int64)
+    views = _prediction_views(inside, reference) | _image_views(inside, reference)
+    found = {}
+    for channel, columns in views.items():
+        limits = _limits(channel, inside, reference)
+        if limits is not None:
+            each = [growths(values, *pair, starts) for values, pair in zip(columns, limits, strict=True)]
+            found[channel] = np.concatenate(each, axis=1)
+    return found
+
+
+def counted_growths(bad: Integers, total: Integers, bounds: Bounds) -> Floats:
+    """For counts of an hour, such as 3 of 100 lines that cannot be used: `[hours, detectors]`."""
+    wrong = np.minimum(bad, total)
+    values = np.repeat(np.tile([1.0, 0.0], len(total)), np.stack([wrong, total - wrong], axis=1).ravel())
+    return growths(values, bounds.lower, bounds.upper, np.append(0, total.cumsum()).astype(np.int64))
+
+
+def _limits(
+    channel: str, predictions: Predictions, reference: Reference
+) -> list[tuple[Floats | float, Floats | float]] | None:
+    """Lower and upper bound of each view, for all predictions or for each."""
+    if channel != "class share":
+        return [(bounds.lower, bounds.upper) for bounds in reference.bounds[channel]]
+    if reference.class_bounds is None:
+        return None
+    table = np.array([[(b.lower, b.upper) for b in row] for row in reference.class_bounds])
+    found = table[predictions.hour % HOURS_OF_DAY]
+    return [(found[:, index, 0], found[:, index, 1]) for index in range(found.shape[1])]
+
+
+def _prediction_views(predictions: Predictions, reference: Reference) -> dict[str, list[Floats]]:
+    confidence = predictions.confidence
+    classes = range(1 if len(reference.classes) == 2 else len(reference.classes))
+    return {
+        "confidence": [
+            confidence,
+            *((confidence < q).astype(np.float64) for q in np.quantile(reference.confidence, QUANTILES)),
+        ],
+        "below threshold": [(~predictions.passes).astype(np.float64)],
+        "class share": [(predictions.predicted == index).astype(np.float64) for index in classes],
+    }
+
+
+def _image_views(predictions: Predictions, reference: Reference) -> dict[str, list[Floats]]:
+    views = {}
+    for name, values in reference.statistics.items():
+        rank = ranks(predictions.statistics.get(name, np.full(len(predictions), np.nan)), values)
+        tails = [np.where(np.isnan(rank), np.nan, inside) for inside in (rank < TAIL, rank > 1.0 - TAIL)]
+        views[name] = [rank, *tails]
+    return views
+
+
+def ranks(values: Floats, reference: Floats) -> Floats:
+    """Share of the sorted reference below each value, ties counted half: 0.5 on average for the reference itself."""
+    below = np.searchsorted(reference, values, side="left")
+    up_to = np.searchsorted(reference, values, side="right")
+    return np.where(np.isnan(values), np.nan, (below + up_to) / (2.0 * len(reference)))
+
+
+def _bounds_of(values: Floats, tolerance: float) -> Bounds:
+    known = values[np.isfinite(values)]
+    return _bounds(float(known.mean()), float(known.var()), len(known), tolerance)
+
+
+def _bounds(mean: float, variance: float, count: int, tolerance: float) -> Bounds:
+    """A share of exactly 0 or 1 among few has an error too: one more of either kind is assumed (Laplace)."""
+    smallest = 1.0 / (count + 2)
+    spread = max(variance, smallest * (1.0 - smallest))
+    return Bounds.around(mean, float(np.sqrt(spread / count)), tolerance)
+
+
+def _class_bounds(rhythm: Predictions, classes: int, tolerance: float) -> tuple[tuple[Bounds, ...], ...]:
+    """Shares by hour of day: a daily wave and its first harmonic, fitted to the healthy traffic.
+
+    Five coefficients rather than 24 shares, whose own errors would hide most changes.
+    """
+    design = _wave(rhythm.hour % HOURS_OF_DAY)
+    inverse = np.linalg.pinv(design.T @ design)
+    day = _wave(np.arange(HOURS_OF_DAY))
+    leverage = np.einsum("hi,ij,hj->h", day, inverse, day)
+    table = []
+    for index in range(classes):
+        seen = (rhythm.predicted == index).astype(np.float64)
+        shares = np.clip(day @ (inverse @ (design.T @ seen)), 0.0, 1.0)
+        variance = shares * (1.0 - shares)
+        table.append(
+            [_bounds(s, v, max(1, round(1 / h)), tolerance) for s, v, h in zip(shares, variance, leverage, strict=True)]
+        )
+    return tuple(zip(*table, strict=True))
+
+
+def _wave(hour: Integers) -> Floats:
+    angle = 2.0 * np.pi * hour / HOURS_OF_DAY
+    return np.stack([np.ones(len(hour)), np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)], axis=1)

@@ -1,0 +1,135 @@
+"""When has the mean of a stream changed? Sequential e-detectors with a stated false-alarm rate.
+
+Runs in the monitoring container. Values in, values out; it touches no files.
+
+After Shin, Ramdas and Rinaldo, "E-detectors: a nonparametric framework for sequential change detection" (2023): while
+the mean of values in [0, 1] lies within `Bounds`, a bet against it multiplies its stake by ``1 + bet * (value -
+upper)`` (or ``1 + bet * (lower - value)``), which gains nothing on average whatever else the values do. A
+Shiryaev-Roberts detector opens one new bet at every hour and adds up what all of them hold: ``evidence <- growth of
+the hour * (evidence + 1)``. On average the evidence is then at most the number of hours, so the chance that it ever
+reaches ``hours / rate`` within that many hours is at most ``rate``. An average of such detectors (over sizes of the
+bet, directions, several views of the same channel) is such a detector again: nothing is paid for looking at many.
+
+What an hour contributes is one number for each bet, the sum of logarithms: hours can be computed in any order, merged
+by addition, kept, and replaced when late records arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+HOURS_PER_MONTH = 720
+# Shares of the largest bet that cannot lose everything. The best one grows with the change to be found: these reach
+# from a few hundredths of a standard deviation to a stream of ones. Five sizes found nothing sooner than these three.
+BETS = (0.05, 0.2, 0.6)
+# A mean of exactly 0 or 1 cannot be bet against; one in a thousand can.
+_NARROWEST = 1e-3
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Where the mean of a healthy stream lies, 0 <= lower <= upper <= 1."""
+
+    lower: float
+    upper: float
+
+    @classmethod
+    def around(cls, mean: float, standard_error: float, tolerance: float = 0.0) -> Bounds:
+        """The mean of a reference, give or take three of its standard errors, or ``tolerance`` if that is more.
+
+        Without the reference's own error a detector alarms on a healthy stream sooner or later: it finds what the
+        reference missed (benchmarks/monitoring/drift.py counts such months).
+        """
+        margin = max(3.0 * standard_error, tolerance)
+        return cls(max(0.0, mean - margin), min(1.0, mean + margin))
+
+
+def growths(values: Floats, lower: Floats | float, upper: Floats | float, starts: Integers) -> Floats:
+    """The logarithm of what each bet grows by in each hour, `[hours, 2 * len(BETS)]`: first the bets on more.
+
+    ``values`` `[n]` lie in [0, 1], NaN where one is missing; the bounds may be `[n]` too, since they may depend on the
+    hour of day. ``starts`` `[hours + 1]` are the positions of each hour's first value and of the end.
+    """
+    # A sentinel, because reduceat takes no position past the end, and answers an empty range with one value.
+    empty = starts[:-1] == starts[1:]
+    top = np.clip(upper, _NARROWEST, 1.0)
+    bottom = np.clip(1.0 - np.asarray(lower), _NARROWEST, 1.0)
+    missing = np.isnan(values)
+    more = np.where(missing, 0.0, (values - top) / top)
+    less = np.where(missing, 0.0, (1.0 - values - bottom) / bottom)
+    found = np.empty((len(empty), 2 * len(BETS)))
+    for column, (bet, gain) in enumerate([(bet, gain) for gain in (more, less) for bet in BETS]):
+        found[:, column] = np.add.reduceat(np.append(np.log1p(bet * gain), 0.0), starts[:-1])
+    found[empty] = 0.0
+    return found
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """The evidence reached the threshold; all of it is spent, and the detectors begin anew."""
+
+    hour: int
+    """Index of the hour."""
+    since: int
+    """Index of the hour at which the change most likely began."""
+    moved: tuple[str, ...]
+    """The channels that would have alarmed for all of them."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the detectors of some channels held after each hour, as logarithms `[hours]`."""
+
+    together: Floats
+    channels: Mapping[str, Floats]
+    alarms: tuple[Alarm, ...]
+
+
+def watch(growths: Mapping[str, Floats], needed: float) -> Watched:
+    """Run the detectors of some channels over consecutive hours; their average alarms when it reaches ``needed``.
+
+    Each channel is `[hours, detectors]`, rows from `growths` with several views side by side, each as a detector of
+    its own; an hour without values is a row of zeros.
+    """
+    names = list(growths)
+    count = len(next(iter(growths.values()))) if names else 0
+    held = {name: np.full(rows.shape[1], -np.inf) for name, rows in growths.items()}
+    channels = np.empty((len(names), count))
+    together = np.empty(count)
+    alarms: list[Alarm] = []
+    begun = 0
+    for hour in range(count):
+        for index, name in enumerate(names):
+            held[name] = growths[name][hour] + np.logaddexp(held[name], 0.0)
+            channels[index, hour] = average(held[name])
+        together[hour] = average(channels[:, hour])
+        if together[hour] >= needed:
+            moved = tuple(name for name, value in zip(names, channels[:, hour], strict=True) if value >= needed)
+            since = min(begun + onset(growths[name][begun : hour + 1]) for name in moved)
+            alarms.append(Alarm(hour, since, moved))
+            held = {name: np.full_like(values, -np.inf) for name, values in held.items()}
+            begun = hour + 1
+    return Watched(together, dict(zip(names, channels, strict=True)), tuple(alarms))
+
+
+def average(logarithms: Floats) -> float:
+    """The logarithm of the average, over the first axis, of what the logarithms stand for."""
+    return float(np.logaddexp.reduce(logarithms) - np.log(len(logarithms)))
+
+
+def threshold(rate: float, horizon_hours: int = HOURS_PER_MONTH) -> float:
+    """The logarithm that evidence reaches on a healthy stream with a chance of at most ``rate`` within the horizon."""
+    return float(np.log(horizon_hours / rate))
+
+
+def onset(hours: Floats) -> int:
+    """The hour at which the change most likely began: where the bet that has grown most until the last row began."""
+    grown = hours[::-1].cumsum(axis=0)[::-1]
+    return int(grown.max(axis=1).argmax())

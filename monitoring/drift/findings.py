@@ -1,0 +1,173 @@
+"""Has the traffic moved away from its reference: what, since when, and how sure is that.
+
+Runs in the monitoring container. Values in, values out; it touches no files. Only the sequential detectors of
+`monitoring.drift.detector` decide; the distances between two distributions, which grow large on small samples of healthy
+traffic too, are shown as a description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+from scipy import stats
+
+from monitoring.drift.channels import (
+    CAPTURE_GAP,
+    FAMILIES,
+    PARSE_ERRORS,
+    Predictions,
+    Reference,
+    counted_growths,
+    hourly_growths,
+)
+from monitoring.drift.detector import Alarm, Floats, Integers, threshold, watch
+
+# The chance of a false alarm in a month of healthy traffic, over all families together, and how they share it: the
+# changes that predictions show are the smallest.
+RATE_PER_MONTH = 0.025
+SHARES = {"predictions": 0.6, "images": 0.2, "capture": 0.2}
+# A change that lasts alarms again and again, since the detectors begin anew; one that ended is forgotten after a day.
+HOLD_HOURS = 24
+_NATS_PER_DECADE = float(np.log(10.0))
+_BINS = 10
+# Added to empty bins, as is usual for the population stability index.
+_EMPTY_BIN = 1e-4
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What an endpoint answered and what was captured of it, by consecutive hours."""
+
+    hours: Integers
+    """Whole hours since 1970, in UTC, without a gap."""
+    predictions: Predictions
+    lines: Integers
+    """Captured lines of each hour, `[hours]`."""
+    malformed: Integers
+    """Those of them that could not be used."""
+    requests: Integers | None = None
+    """What the endpoint counted itself, times the share that is captured; None where nobody knows."""
+
+
+class Channel(TypedDict):
+    """One channel of a finding; evidence as a power of ten."""
+
+    evidence: list[float]
+    moved: bool
+    distances: dict[str, float | None]
+
+
+class Finding(TypedDict):
+    """What the detectors of a family say after the last hour; hours are whole hours since 1970, in UTC."""
+
+    family: str
+    alarm: bool
+    """Whether they alarmed within the last HOLD_HOURS."""
+    since: int | None
+    """When the change most likely began that the alarm, and others without a day's rest before it, is about."""
+    alarms: list[int]
+    evidence: list[float]
+    threshold: float
+    channels: dict[str, Channel]
+
+
+def look(traffic: Traffic, reference: Reference, rate_per_month: float = RATE_PER_MONTH) -> list[Finding]:
+    """A finding for each family, in the order of FAMILIES. Together they raise a false alarm at most at the rate."""
+    growths = hourly_growths(traffic.predictions, reference, traffic.hours)
+    counted = {"parse errors": counted_growths(traffic.malformed, traffic.lines, PARSE_ERRORS)}
+    if traffic.requests is not None:
+        missing = np.maximum(traffic.requests - traffic.lines, 0)
+        counted["capture gap"] = counted_growths(missing, traffic.requests, CAPTURE_GAP)
+    images = {name: growths[name] for name in sorted(reference.statistics)}
+    predictions = {name: growth for name, growth in growths.items() if name not in images}
+    distances = describe(traffic.predictions, reference)
+    families = zip(FAMILIES, (predictions, images, counted), strict=True)
+    return [
+        _finding(family, channels, traffic.hours, rate_per_month * SHARES[family], distances)
+        for family, channels in families
+    ]
+
+
+def _finding(
+    family: str,
+    growths: Mapping[str, Floats],
+    hours: Integers,
+    rate: float,
+    distances: Mapping[str, dict[str, float | None]],
+) -> Finding:
+    needed = threshold(rate)
+    watched = watch(growths, needed)
+    lasting = _lasting(watched.alarms, len(hours))
+    moved = {name for alarm in lasting for name in alarm.moved}
+    return {
+        "family": family,
+        "alarm": bool(lasting),
+        "since": int(hours[lasting[0].since]) if lasting else None,
+        "alarms": [int(hours[alarm.hour]) for alarm in watched.alarms],
+        "evidence": _decades(watched.together),
+        "threshold": round(needed / _NATS_PER_DECADE, 3),
+        "channels": {
+            name: {"evidence": _decades(values), "moved": name in moved, "distances": distances.get(name, {})}
+            for name, values in watched.channels.items()
+        },
+    }
+
+
+def _lasting(alarms: Sequence[Alarm], hours: int) -> list[Alarm]:
+    """The alarms that lead, each within HOLD_HOURS of the next, to the last hour."""
+    found: list[Alarm] = []
+    next_hour = hours - 1
+    for alarm in reversed(alarms):
+        if next_hour - alarm.hour >= HOLD_HOURS:
+            break
+        found.insert(0, alarm)
+        next_hour = alarm.hour
+    return found
+
+
+def _decades(logarithms: Floats) -> list[float]:
+    return [round(float(value), 3) for value in logarithms / _NATS_PER_DECADE]
+
+
+def describe(predictions: Predictions, reference: Reference) -> dict[str, dict[str, float | None]]:
+    """Distances of the confidence and of each image statistic from the reference, by name."""
+    return {"confidence": distances(predictions.confidence, reference.confidence)} | {
+        name: distances(predictions.statistics[name], values)
+        for name, values in reference.statistics.items()
+        if name in predictions.statistics
+    }
+
+
+def distances(values: Floats, reference: Floats) -> dict[str, float | None]:
+    """``psi``, ``js`` (Jensen-Shannon distance, base 2), ``ks`` and ``wasserstein``; None where nothing was captured.
+
+    PSI and JS compare shares within the reference's deciles, Wasserstein is in the values' own unit.
+    """
+    known = values[np.isfinite(values)]
+    if not len(known) or not len(reference):
+        return dict.fromkeys(("psi", "js", "ks", "wasserstein"))
+    edges = np.unique(np.quantile(reference, np.linspace(0.0, 1.0, _BINS + 1)[1:-1]))
+    expected = _shares(reference, edges)
+    found = _shares(known, edges)
+    return {
+        "psi": float(((found - expected) * np.log(found / expected)).sum()),
+        "js": _jensen_shannon(found, expected),
+        "ks": float(stats.ks_2samp(known, reference).statistic),
+        "wasserstein": float(stats.wasserstein_distance(known, reference)),
+    }
+
+
+def _shares(values: Floats, edges: Floats) -> Floats:
+    counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
+    shares = np.maximum(counts / len(values), _EMPTY_BIN)
+    result: Floats = shares / shares.sum()
+    return result
+
+
+def _jensen_shannon(first: Floats, second: Floats) -> float:
+    middle = (first + second) / 2.0
+    divergence: Any = (stats.entropy(first, middle, base=2) + stats.entropy(second, middle, base=2)) / 2.0
+    return float(np.sqrt(max(divergence, 0.0)))

@@ -1,0 +1,136 @@
+"""Is the live version's traffic what its baseline expects: the section ``drift`` of a report.
+
+Runs in the monitoring container. Values in, values out, besides the hours of the store that it looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from monitoring.baseline import Baseline
+from monitoring.captures.times import HOUR_US, moment
+from monitoring.drift.channels import Predictions, Reference, reference
+from monitoring.drift.detector import HOURS_PER_MONTH
+from monitoring.drift.findings import RATE_PER_MONTH, Finding, look
+from monitoring.drift.findings import describe as distances_of
+from monitoring.drift.traffic import Source
+from monitoring.store.window_table import Window
+from monitoring.summary import iso
+
+LEARNING = timedelta(days=7)
+# A wave through fewer predictions than this says nothing about the hours of the day.
+ENOUGH_PREDICTIONS = 100
+LONGEST = timedelta(hours=HOURS_PER_MONTH)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was looked at, and what the detectors say."""
+
+    document: dict[str, Any]
+    """``drift`` of report.json: see `describe`."""
+    findings: list[Finding]
+    predictions: Predictions
+    """Those of the window's hours."""
+    reference: Reference
+
+
+def spans(window: Window, deployed_at: datetime | None) -> tuple[Window | None, Window | None]:
+    """The hours that drift is looked for in, and those from which the class shares are learned.
+
+    None where the version was deployed after the window. Without the time of its deployment both begin a month ago,
+    or where the captures begin.
+    """
+    start = window.end - LONGEST if deployed_at is None else deployed_at
+    if start >= window.end:
+        return None, None
+    return Window(max(start, window.end - LONGEST), window.end), Window(start, min(start + LEARNING, window.end))
+
+
+def watch(
+    source: Source,
+    window: Window,
+    deployed_at: datetime | None,
+    baseline: Baseline,
+    requests: Mapping[int, int] | None,
+) -> Watched | None:
+    """Look for drift up to the end of a window; None where the version was deployed later."""
+    whole, learning = spans(window, deployed_at)
+    if whole is None or learning is None:
+        return None
+    if deployed_at is None:
+        begun = source.first_hour(*whole.hours)
+        start = whole.start if begun is None else max(whole.start, moment(begun * HOUR_US))
+        whole, learning = Window(start, whole.end), Window(start, min(start + LEARNING, whole.end))
+    classes = source.store.classes
+    thresholds = source.thresholds.by_index(classes.labels, classes.count).tolist()
+    traffic = source.traffic(whole, requests)
+    rhythm = None
+    if learning.end - learning.start >= LEARNING:
+        rhythm = source.traffic(learning, None).predictions
+    learned = rhythm is not None and len(rhythm) >= ENOUGH_PREDICTIONS
+    known = reference(baseline.predictions(thresholds), baseline.classes, rhythm=rhythm if learned else None)
+    findings = look(traffic, known)
+    first, last = window.hours
+    predictions = traffic.predictions
+    seen = predictions.at((predictions.hour >= first) & (predictions.hour <= last))
+    document = {
+        **describe(findings, traffic.hours.tolist(), distances_of(seen, known)),
+        "start": iso(whole.start),
+        "end": iso(whole.end),
+        "since_deployment": deployed_at is not None,
+        "predictions": len(traffic.predictions),
+        "class_shares_learned": learned,
+        "learned_until": iso(learning.start + LEARNING),
+        "baseline": {
+            name: baseline.document.get(name)
+            for name in ("origin", "count", "mean_confidence", "share_below_threshold", "class_shares", "accuracy")
+        },
+    }
+    return Watched(document, findings, seen, known)
+
+
+def describe(
+    findings: list[Finding], hours: list[int], distances: Mapping[str, dict[str, float | None]]
+) -> dict[str, Any]:
+    """Findings with their times in words and their evidence as levels: evidence / threshold, both as powers of ten.
+
+    ``families`` lists ``family``, ``alarm``, ``since``, ``alarms`` (times), ``level`` (now), ``levels`` (of each of the
+    ``hours``) and ``channels``: for each ``moved``, ``level``, ``levels`` and ``distances``, those of the window's
+    predictions. A level of 1 is an alarm.
+    """
+    return {
+        "rate_per_month": RATE_PER_MONTH,
+        "hours": [_hour(hour) for hour in hours],
+        "families": [
+            {
+                "family": finding["family"],
+                "alarm": finding["alarm"],
+                "since": None if finding["since"] is None else _hour(finding["since"]),
+                "alarms": [_hour(hour) for hour in finding["alarms"]],
+                "threshold": finding["threshold"],
+                **_levels(finding["evidence"], finding["threshold"]),
+                "channels": {
+                    name: {
+                        "moved": state["moved"],
+                        **_levels(state["evidence"], finding["threshold"]),
+                        "distances": distances.get(name, {}),
+                    }
+                    for name, state in finding["channels"].items()
+                },
+            }
+            for finding in findings
+        ],
+    }
+
+
+def _levels(evidence: list[float], threshold: float) -> dict[str, Any]:
+    levels = [round(max(0.0, value) / threshold, 3) for value in evidence]
+    return {"level": levels[-1] if levels else 0.0, "levels": levels}
+
+
+def _hour(hour: int) -> str:
+    return iso(moment(hour * HOUR_US))

@@ -1,0 +1,87 @@
+"""Statistics of a sample of each hour's captured images: the lens changes before the model's answers do.
+
+Runs in the monitoring container. Reads hours of the store and, in the capture files, the lines of the sampled records;
+writes ``hh.images.parquet`` beside the hour. Decoding an image takes many times as long as reading a record, so only
+a sample of the hour is decoded: the `SAMPLE` records whose eventIds have the smallest checksums, hence the same ones
+whenever the hour is looked at, and spread like its traffic.
+
+Columns: ``event_id``, ``time``, and those of `imaging.statistics.STATISTICS`, NaN where no image was captured or it
+cannot be decoded.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+from imaging.decode import ImageError, decode_image
+from imaging.statistics import STATISTICS, image_statistics
+from monitoring.captures.files import line_at
+from monitoring.captures.line import MalformedLineError, input_bytes, parse_document
+from monitoring.store import arrays as store_arrays
+from monitoring.store import hours as store_hours
+from monitoring.store.store import Store, Variant
+
+SAMPLE = 200
+"""Records of an hour whose images are decoded."""
+
+
+def hourly_image_statistics(
+    store: Store, variant: Variant, hours: tuple[int, int], captures: Path, sample: int = SAMPLE
+) -> dict[int, pa.Table]:
+    """The statistics of the hours from first to last, by hour.
+
+    They are computed where they are missing or the sample has changed; ``captures`` is where the capture files are.
+    A record whose file is not there keeps what was found before.
+    """
+    return {hour: _of_hour(path, captures, sample) for hour, path in store.hours(variant, *hours)}
+
+
+def images_file(hour_path: Path) -> Path:
+    """Where the statistics of an hour stand."""
+    return hour_path.with_suffix(".images.parquet")
+
+
+def _of_hour(path: Path, captures: Path, sample: int) -> pa.Table:
+    target = images_file(path)
+    wanted = _sample(store_hours.read_rows(path, ["event_id", "time", "file", "offset", "duplicate"]), sample)
+    event_ids: list[str] = wanted.column("event_id").to_pylist()
+    before = store_hours.read_rows(target) if target.exists() else None
+    if before is not None and before.column("event_id").to_pylist() == event_ids:
+        return before
+    known = {} if before is None else {row.pop("event_id"): row for row in before.to_pylist()}
+    found = {name: np.array([known.get(each, {}).get(name, np.nan) for each in event_ids]) for name in STATISTICS}
+    new = [at for at, each in enumerate(event_ids) if each not in known]
+    files, offsets = wanted.column("file").to_pylist(), wanted.column("offset").to_pylist()
+    images = {at: image for at in new if (image := _image(captures / files[at], offsets[at])) is not None}
+    if images:
+        for name, values in image_statistics(np.stack(list(images.values()))).items():
+            found[name][list(images)] = values
+    result = wanted.select(["event_id", "time"])
+    for name, values in found.items():
+        result = result.append_column(name, store_arrays.numbers(values, pa.float64()))
+    partial = target.with_suffix(".partial")
+    pq.write_table(result, partial)
+    partial.replace(target)
+    return result
+
+
+def _sample(rows: pa.Table, size: int) -> pa.Table:
+    """The records to look at, in the order of the checksums of their eventIds."""
+    event_ids, duplicate = rows.column("event_id").to_pylist(), rows.column("duplicate").to_pylist()
+    order = sorted((zlib.crc32(each.encode()), each, at) for at, each in enumerate(event_ids) if not duplicate[at])
+    return rows.take(store_arrays.numbers(np.array([at for _, _, at in order[:size]], np.int64), pa.int64()))
+
+
+def _image(path: Path, offset: int) -> npt.NDArray[np.uint8] | None:
+    """The image of a record as the model sees it, or None."""
+    try:
+        data = input_bytes(parse_document(line_at(path, offset)))
+        return None if data is None else decode_image(data)
+    except (OSError, MalformedLineError, ImageError):
+        return None

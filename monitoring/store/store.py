@@ -1,0 +1,150 @@
+"""The store of captured predictions: what stands in the state folder, and how to read it.
+
+Runs in the monitoring container, where the state folder is /opt/ml/processing/state, kept in S3 between two runs.
+`monitoring.store.update` adds new captures. Layout, below a folder for each list of classes, since the probabilities
+of models with other classes mean something else:
+
+- ``classes-<digest>/classes.json``
+- ``classes-<digest>/hours/<endpoint>/<variant>/yyyy/mm/dd/hh.parquet``, see `monitoring.store.hours`; malformed lines
+  whose hour nobody knows belong to ``unknown.parquet``; ``hh.images.parquet``, see `monitoring.store.image_statistics`
+- ``classes-<digest>/files/<folder of capture files>/files.json``: what was read, see `Ledger`
+
+Every file is put in place by a rename, an hour before the ledger of the files it was read from. A job killed at any
+point leaves a store that can be read, and the next one reads again what the ledgers do not have.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
+
+from monitoring.captures import quarantine
+from monitoring.captures.files import tail_digest
+from monitoring.captures.folders import CaptureFile, Folder, hour_of
+from monitoring.captures.line import Classes
+from monitoring.captures.quarantine import Row
+from monitoring.store import hours as store_hours
+from monitoring.store.aggregates import Aggregate, Thresholds
+
+UNKNOWN_HOUR = "unknown"
+
+
+class StoreError(Exception):
+    """The state folder cannot be used."""
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """A capture file that was read. ``hours``: where its lines went, other than its folder's own (None: unknown)."""
+
+    size: int
+    mtime_ns: int
+    digest: int
+    """`capture_files.tail_digest`, since a file that was downloaded again has another time but the same content."""
+    hours: list[int | None]
+
+
+Ledger = dict[str, Entry]
+"""The files of one folder that were read, by name."""
+_decode_ledger = msgspec.json.Decoder(Ledger).decode
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """Whose predictions these are. A shadow variant has a folder of its own and never mixes with another's."""
+
+    endpoint: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Store:
+    """The store in a state folder, for one list of classes."""
+
+    state: Path
+    classes: Classes
+
+    @functools.cached_property
+    def root(self) -> Path:
+        named = json.dumps([self.classes.count, *self.classes.labels])
+        return self.state / f"classes-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
+
+    def prepare(self) -> None:
+        """Make the folder, and clear away what a killed job was writing. StoreError when it is not to be used."""
+        described = self.root / "classes.json"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            store_hours.remove_partial(self.root)
+            if not described.exists():
+                partial = described.with_suffix(".partial")
+                partial.write_text(json.dumps({"count": self.classes.count, "labels": self.classes.labels}) + "\n")
+                partial.replace(described)
+        except OSError as error:
+            raise StoreError(f"expected a folder for the state at {self.state}: {error}") from error
+
+    def variants(self, endpoint: str | None = None) -> list[Variant]:
+        """The variants that have captured predictions, of all endpoints or of one."""
+        found = sorted(path for path in (self.root / "hours").glob("*/*") if path.is_dir())
+        return [Variant(path.parent.name, path.name) for path in found if endpoint in (None, path.parent.name)]
+
+    def hours(self, variant: Variant, first: int, last: int) -> Iterator[tuple[int, Path]]:
+        """The hours from ``first`` to ``last``, both included and counted from 1970, that have captured lines."""
+        folder = self.variant_folder(variant)
+        for path in sorted(folder.glob("*/*/*/*.parquet")):
+            hour = hour_of(path.relative_to(folder).with_suffix("").as_posix())
+            if hour is not None and first <= hour <= last:
+                yield hour, path
+
+    def unknown_hour(self, variant: Variant) -> Path:
+        """Where the malformed lines whose hour nobody knows belong; there may be no such file."""
+        return self.hour_path(variant, None)
+
+    def aggregates(self, variant: Variant, first: int, last: int, thresholds: Thresholds) -> dict[int, Aggregate]:
+        """What is kept of each hour from ``first`` to ``last``."""
+        passing = thresholds.by_index(self.classes.labels, self.classes.count)
+        return {hour: store_hours.read_aggregate(path, passing) for hour, path in self.hours(variant, first, last)}
+
+    def rows(self, path: Path) -> pa.Table:
+        """The predictions of an hour, see `monitoring.store.hours`."""
+        return store_hours.read_rows(path)
+
+    def quarantined(self, path: Path) -> list[Row]:
+        """The malformed lines of an hour."""
+        return quarantine.read(store_hours.quarantine_file(path))
+
+    def variant_folder(self, variant: Variant) -> Path:
+        return self.root / "hours" / variant.endpoint / variant.name
+
+    def hour_path(self, variant: Variant, hour: int | None) -> Path:
+        folder = self.variant_folder(variant)
+        return folder / f"{UNKNOWN_HOUR}.parquet" if hour is None else store_hours.hour_file(folder, hour)
+
+    def ledger_path(self, folder: Folder) -> Path:
+        return self.root / "files" / folder.path / "files.json"
+
+    def ledger(self, folder: Folder) -> Ledger:
+        """What was read of a folder; a damaged ledger counts as none, and its files are read again."""
+        try:
+            return _decode_ledger(self.ledger_path(folder).read_bytes())
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return {}
+
+    def write_ledger(self, folder: Folder, ledger: Ledger) -> None:
+        path = self.ledger_path(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(msgspec.json.encode(ledger))
+        partial.replace(path)
+
+
+def is_unchanged(entry: Entry, file: CaptureFile, path: str) -> bool:
+    """Whether the file is the one that was read."""
+    if entry.size != file.size:
+        return False
+    return entry.mtime_ns == file.mtime_ns or entry.digest == tail_digest(Path(path), file.size)

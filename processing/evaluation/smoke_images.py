@@ -1,0 +1,45 @@
+"""A few test images with the answers that the evaluated model gave them: what a deployment asks an endpoint first.
+
+Runs in the evaluation job. `lambdas/deployment/smoke.py` reads the document, which lies beside ``evaluation.json``.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from processing.evaluation.answers import Evaluated
+
+PER_CLASS = 2
+
+
+def smoke_document(measured: Evaluated, dataset: Path) -> dict[str, Any]:
+    """For each class the images that the model is most sure of, so that the next processor says the same."""
+    return {
+        "classes": measured.classes,
+        "images": [
+            _image(measured, int(at), dataset)
+            for label in range(len(measured.classes))
+            for at in _surest(measured, label)
+        ],
+    }
+
+
+def _surest(measured: Evaluated, label: int) -> list[Any]:
+    rows = np.flatnonzero(measured.labels == label)
+    order = np.argsort(-measured.probabilities[rows, label], kind="stable")
+    return list(rows[order][:PER_CLASS])
+
+
+def _image(measured: Evaluated, at: int, dataset: Path) -> dict[str, Any]:
+    example = measured.examples[at]
+    return {
+        "name": example.path.relative_to(dataset).as_posix(),
+        "content_type": "image/png",
+        "label": measured.classes[example.label],
+        "probabilities": measured.probabilities[at].tolist(),
+        "data": base64.b64encode(example.path.read_bytes()).decode(),
+    }

@@ -1,0 +1,148 @@
+"""The review queue: the images whose confidence was too low, read without losing any.
+
+Runs on a laptop. Reads the queue that the inference workflow fills; deletes a message only when told to.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from scones.errors import SconesError
+from scones.stage.connection import Connection
+
+# While this lasts, nobody else gets to see a message that was read.
+LIST_SECONDS = 60
+LABEL_SECONDS = 900
+MESSAGES_AT_ONCE = 10  # what SQS hands out at most
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image that waits for a review, and the messages that say so: the same image may have come more than once."""
+
+    message: dict[str, Any]
+    receipts: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return str(self.message["s3_key"])
+
+    @property
+    def inference_id(self) -> str:
+        return str(self.message["inference_id"])
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.message['s3_bucket']}/{self.key}"
+
+    @property
+    def classes(self) -> list[str]:
+        return [str(name) for name in self.message["classes"]]
+
+    def age_s(self, now: datetime) -> float:
+        return (now - datetime.fromisoformat(self.message["queued_at"])).total_seconds()
+
+    def is_called(self, name: str) -> bool:
+        """By its key, its address, its inference id, or the last part of its key."""
+        return name in (self.key, self.uri, self.inference_id, PurePosixPath(self.key).name)
+
+
+class Queue:
+    """The review queue of a stage. Whatever was received and not deleted is handed back by `hand_back`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._sqs = connection.client("sqs")
+        name = connection.names.review_queue
+        try:
+            self._url = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        except ClientError as error:
+            if "NonExistentQueue" not in error.response["Error"]["Code"]:
+                raise
+            raise SconesError(f"queue {name} does not exist: run `scones deploy` first") from error
+        self._held: dict[str, str] = {}
+
+    def receive(self, hidden_s: int) -> Iterator[tuple[dict[str, Any], str]]:
+        """Every message that is to be had, with its receipt; each is hidden from others for ``hidden_s`` seconds.
+
+        Asks with a wait: without one, SQS looks into some of its servers only and may say that there is nothing.
+        """
+        while True:
+            answer = self._sqs.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=MESSAGES_AT_ONCE,
+                VisibilityTimeout=hidden_s,
+                WaitTimeSeconds=1,
+            )
+            received = [m for m in answer.get("Messages", []) if m["MessageId"] not in self._held]
+            if not received:
+                return
+            # All of them at once: whoever takes the first only hands back the others too.
+            self._held |= {message["MessageId"]: message["ReceiptHandle"] for message in received}
+            for message in received:
+                document = _document(message["Body"])
+                if document is not None:
+                    yield document, message["ReceiptHandle"]
+
+    def delete(self, receipts: Iterable[str]) -> None:
+        for receipt in receipts:
+            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=receipt)
+            self._held = {name: held for name, held in self._held.items() if held != receipt}
+
+    def hand_back(self) -> None:
+        """Let others see at once what was received and is still there."""
+        receipts = list(self._held.values())
+        self._held.clear()
+        for first in range(0, len(receipts), MESSAGES_AT_ONCE):
+            entries = [
+                {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                for number, receipt in enumerate(receipts[first : first + MESSAGES_AT_ONCE])
+            ]
+            self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+
+    def hidden(self) -> int:
+        """About how many messages somebody else looks at now."""
+        name = "ApproximateNumberOfMessagesNotVisible"
+        answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
+        return int(answer["Attributes"][name])
+
+    def items(self, hidden_s: int) -> list[Item]:
+        """Every image that waits, the oldest first; those received stay hidden until `hand_back`.
+
+        Of a queue that is longer than can be read before the first are no longer hidden, a part.
+        """
+        found: dict[tuple[str, str], Item] = {}
+        enough = time.monotonic() + hidden_s / 2
+        for document, receipt in itertools.takewhile(lambda _: time.monotonic() < enough, self.receive(hidden_s)):
+            place = (document["inference_id"], document["s3_key"])
+            known = found.setdefault(place, Item(document))
+            known.receipts.append(receipt)
+        return sorted(found.values(), key=lambda item: str(item.message["queued_at"]))
+
+
+def _document(body: str) -> dict[str, Any] | None:
+    """A message of the workflow; None for anything else, which stays in the queue for whoever sent it."""
+    wanted = {"s3_bucket", "s3_key", "predicted_label", "confidence", "classes", "inference_id", "queued_at"}
+    try:
+        document = json.loads(body)
+        return document if wanted <= set(document) else None
+    except (ValueError, TypeError):
+        return None
+
+
+def waiting(connection: Connection) -> tuple[list[Item], int]:
+    """Every image that waits, the oldest first, and about how many more messages somebody else looks at."""
+    queue = Queue(connection)
+    elsewhere = queue.hidden()
+    try:
+        return queue.items(LIST_SECONDS), elsewhere
+    finally:
+        queue.hand_back()

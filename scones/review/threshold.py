@@ -1,0 +1,252 @@
+"""The confidence threshold of a stage: the live one, its history, and what to expect of another.
+
+Runs on a laptop or in CodeBuild. Reads and writes the stage's parameter in SSM Parameter Store, which the inference
+workflow reads, and reads the evaluation of the version that serves. Parameter Store keeps the history itself.
+"""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import io
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from scones.errors import SconesError
+from scones.serving_versions import endpoint, registry
+from scones.serving_versions.registry import ModelVersion
+from scones.stage.connection import Connection, object_exists, split_uri
+
+BACK_TO_DEFAULT = "default"
+STACK = "the stack"
+"""Who changed the threshold, in the document that the stack creates."""
+
+
+class NotAThresholdError(SconesError):
+    """The parameter holds something else; setting the threshold replaces it."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The document in the parameter: a prediction of ``label`` passes with at least the confidence ``of(label)``."""
+
+    default: float
+    classes: dict[str, float] = field(default_factory=dict)
+    changed_by: str = ""
+    reason: str = ""
+
+    def of(self, label: str) -> float:
+        return self.classes.get(label, self.default)
+
+    def of_all(self) -> tuple[float, dict[str, float]]:
+        """What it decides, whoever set it."""
+        return self.default, self.classes
+
+    def __str__(self) -> str:
+        return ", ".join([f"{self.default:g}", *(f"{name} {value:g}" for name, value in sorted(self.classes.items()))])
+
+
+@dataclass(frozen=True)
+class Change:
+    """One version of the parameter: ``by`` is whom AWS says, where it says, else whom the document names."""
+
+    version: int
+    at: datetime
+    by: str
+    thresholds: Thresholds
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the evaluation noted of one test image."""
+
+    true_label: str
+    predicted_label: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Shares of the test images: ``coverage`` passes, of which ``accuracy`` is right (None when nothing passes)."""
+
+    coverage: float
+    accuracy: float | None
+    passed: int
+    images: int
+
+
+@dataclass(frozen=True)
+class LiveModel:
+    """The version that serves, its evaluation and, where the evaluation wrote them, its predictions on test images."""
+
+    version: ModelVersion
+    evaluation: dict[str, Any]
+    predictions: list[Prediction]
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """Coverage and accuracy per threshold, as the evaluation measured them; older ones have a few rows only."""
+        rows: list[dict[str, Any]] = self.evaluation.get("threshold_table") or self.evaluation.get("coverage", [])
+        return sorted(rows, key=lambda row: float(row["threshold"]))
+
+    def expected(self, thresholds: Thresholds) -> Expected | None:
+        """None for evaluations that kept no predictions."""
+        return expected(self.predictions, thresholds) if self.predictions else None
+
+
+def current(connection: Connection) -> Thresholds:
+    """What counts now. SconesError when the stage has none."""
+    name = connection.names.threshold_parameter
+    try:
+        answer = connection.client("ssm").get_parameter(Name=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ParameterNotFound":
+            raise
+        raise SconesError(f"parameter {name} does not exist: run `scones deploy` first") from error
+    return parse(answer["Parameter"]["Value"], name)
+
+
+def parse(text: str, name: str) -> Thresholds:
+    """The parameter's document. Raises NotAThresholdError."""
+    try:
+        document = json.loads(text)
+        classes = {str(label): share(value, str(label)) for label, value in document.get("classes", {}).items()}
+        default = share(document["default"], "default")
+    except (ValueError, AttributeError, KeyError, TypeError, SconesError) as error:
+        raise NotAThresholdError(
+            f'parameter {name} must hold a document like {{"default": 0.93, "classes": {{}}}}, got {text[:80]!r}: give'
+            " the stage one with `scones threshold set 0.93`"
+        ) from error
+    return Thresholds(default, classes, str(document.get("changed_by", "")), str(document.get("reason", "")))
+
+
+def share(value: Any, what: str) -> float:
+    """A number from 0 to 1; SconesError for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0.0 <= number <= 1.0:
+        raise SconesError(f"the threshold {what} must be a number from 0 to 1, got {value!r}")
+    return number
+
+
+def history(connection: Connection) -> list[Change]:
+    """Every version that Parameter Store still keeps, the newest first."""
+    name = connection.names.threshold_parameter
+    pages = connection.client("ssm").get_paginator("get_parameter_history").paginate(Name=name)
+    return sorted((_change(item) for page in pages for item in page["Parameters"]), key=lambda c: -c.version)
+
+
+def _change(item: dict[str, Any]) -> Change:
+    try:
+        thresholds = parse(item["Value"], item["Name"])
+    except NotAThresholdError:  # somebody wrote it by other means; it belongs to the history all the same
+        thresholds = Thresholds(math.nan, reason=f"not a threshold: {item['Value'][:60]}")
+    user = str(item.get("LastModifiedUser", ""))
+    who = user if user.startswith("arn:") else thresholds.changed_by
+    return Change(int(item["Version"]), item["LastModifiedDate"], who, thresholds)
+
+
+def live_model(connection: Connection) -> LiveModel | None:
+    """The version that serves, or None."""
+    found = endpoint.status(connection)
+    if found is None or not found.model_package_arn:
+        return None
+    version = registry.describe(connection, found.model_package_arn)
+    evaluation = registry.evaluation(connection, version)
+    return LiveModel(version, evaluation, _predictions(connection, version))
+
+
+def _predictions(connection: Connection, version: ModelVersion) -> list[Prediction]:
+    bucket, key = split_uri(f"{version.evaluation_uri.rpartition('/')[0]}/predictions.csv")
+    s3 = connection.client("s3")
+    if not object_exists(s3, bucket, key):
+        return []
+    text = s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+    rows = csv.DictReader(io.StringIO(text))
+    return [Prediction(row["true"], row["predicted"], float(row["confidence"])) for row in rows]
+
+
+def expected(predictions: Sequence[Prediction], thresholds: Thresholds) -> Expected:
+    """What the test images would have met with these thresholds."""
+    passed = [p for p in predictions if p.confidence >= thresholds.of(p.predicted_label)]
+    right = sum(p.predicted_label == p.true_label for p in passed)
+    accuracy = right / len(passed) if passed else None
+    return Expected(len(passed) / len(predictions), accuracy, len(passed), len(predictions))
+
+
+def changed(now: Thresholds | None, default: str | None, classes: Sequence[str], known: Sequence[str]) -> Thresholds:
+    """The thresholds with ``default`` and with ``["bicycle=0.95"]``; classes that are not named keep their own.
+
+    SconesError for a value outside 0 to 1 or a class that is not ``known``.
+    """
+    if default is None and not classes:
+        raise SconesError("nothing to set: give a threshold such as 0.9, or one for a class with --class bicycle=0.95")
+    if now is None and default is None:
+        raise SconesError("the parameter holds no threshold now: give one for all classes too, such as 0.93")
+    own = dict(now.classes) if now else {}
+    for item in classes:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise SconesError(f"--class {item!r} is not NAME=THRESHOLD, for example bicycle=0.95")
+        if name not in known:
+            raise SconesError(f"there is no class {name!r}; the classes are: {', '.join(known)}")
+        if value == BACK_TO_DEFAULT:
+            own.pop(name, None)
+        else:
+            own[name] = share(value, f"of {name}")
+    return Thresholds(now.default if now and default is None else share(default, "for all classes"), own)
+
+
+def write(connection: Connection, thresholds: Thresholds, reason: str) -> Thresholds:
+    """Make it the live threshold, with the caller's name and the reason; answers what was written."""
+    signed = Thresholds(thresholds.default, thresholds.classes, caller(connection), reason)
+    _put(connection, signed)
+    return signed
+
+
+def _put(connection: Connection, thresholds: Thresholds) -> None:
+    connection.client("ssm").put_parameter(
+        Name=connection.names.threshold_parameter, Value=json.dumps(asdict(thresholds)), Type="String", Overwrite=True
+    )
+
+
+@contextmanager
+def kept(connection: Connection, say: Callable[[str], None]) -> Iterator[None]:
+    """What a person set outlives what is done meanwhile.
+
+    CloudFormation leaves the parameter alone as long as the template says the same of it; when that changes, or is
+    rolled back, it sets the value of the template.
+    """
+    before = _found(connection)
+    try:
+        yield
+    finally:
+        now = _found(connection)
+        if before and now and before.changed_by != STACK and now.of_all() != before.of_all():
+            _put(connection, before)
+            say(f"threshold {before} put back: the deployment had set {now}")
+
+
+def _found(connection: Connection) -> Thresholds | None:
+    try:
+        return current(connection)
+    except SconesError:  # not deployed yet, or not a threshold
+        return None
+
+
+def caller(connection: Connection) -> str:
+    """Who runs this: the account's name for the credentials, and the user of this machine."""
+    arn = str(connection.client("sts").get_caller_identity()["Arn"])
+    try:
+        return f"{arn} ({getpass.getuser()})"
+    except (KeyError, OSError):  # a container without a user database
+        return arn

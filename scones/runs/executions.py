@@ -1,0 +1,168 @@
+"""Send images through the inference workflow and read what became of each.
+
+Runs on a laptop or in CodeBuild. An execution that ends below the confidence threshold has failed on purpose, with the
+error `THRESHOLD_CONFIDENCE_NOT_MET` (or, where the stage wants it, ended as `needs_review`); its cause still tells the
+label and the confidence.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scones.errors import SconesError
+from scones.stage.connection import Connection, split_uri
+
+LOW_CONFIDENCE = "THRESHOLD_CONFIDENCE_NOT_MET"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image in S3 and, where it is known, its true label."""
+
+    bucket: str
+    key: str
+    true_label: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one execution ended: ``status`` is SUCCEEDED, LOW_CONFIDENCE or FAILED (then ``error`` says why)."""
+
+    image: Image
+    status: str
+    predicted_label: str | None
+    confidence: float | None
+    error: str
+    execution_arn: str
+
+    def as_json(self) -> dict[str, Any]:
+        answer = {
+            "s3_key": self.image.key,
+            "true_label": self.image.true_label,
+            "status": self.status,
+            "predicted_label": self.predicted_label,
+            "confidence": self.confidence,
+        }
+        return {**answer, "error": self.error} if self.error else answer
+
+
+def test_images(connection: Connection, dataset_uri: str) -> list[Image]:
+    """The dataset's held-out test split."""
+    bucket, prefix = split_uri(dataset_uri)
+    classes = read_json(connection, f"{dataset_uri}/dataset.json")["classes"]
+    images = []
+    for line in _read(connection.client("s3"), bucket, f"{prefix}/test.lst").splitlines():
+        _, label, path = line.split("\t")
+        key = f"{prefix}/{path}" if path.startswith("test/") else f"{prefix}/test/{path}"
+        images.append(Image(bucket, key, classes[int(float(label))]))
+    return images
+
+
+def pick_test_images(connection: Connection, dataset_uri: str, count: int, seed: int | None) -> list[Image]:
+    """``count`` random images of the test split, as many of each class as possible."""
+    by_label: dict[str | None, list[Image]] = {}
+    for image in test_images(connection, dataset_uri):
+        by_label.setdefault(image.true_label, []).append(image)
+    chooser = random.Random(seed)  # noqa: S311 - a sample of images, not a secret
+    for images in by_label.values():
+        chooser.shuffle(images)
+    dealt = [image for round_ in zip(*by_label.values(), strict=False) for image in round_]
+    if count > len(dealt):
+        raise SconesError(f"{count} test images were asked for, but {dataset_uri} holds {len(dealt)} of equal share")
+    chosen = dealt[:count]
+    chooser.shuffle(chosen)
+    return chosen
+
+
+def read_json(connection: Connection, uri: str) -> dict[str, Any]:
+    """A JSON object in S3."""
+    document: dict[str, Any] = json.loads(_read(connection.client("s3"), *split_uri(uri)))
+    return document
+
+
+def _read(s3: Any, bucket: str, key: str) -> str:
+    return str(s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode())
+
+
+def upload_images(connection: Connection, paths: Sequence[Path]) -> list[Image]:
+    """Upload local image files below the data bucket's `incoming` prefix."""
+    names = connection.names
+    images = []
+    for path in paths:
+        if not path.is_file():
+            raise SconesError(f"{path} is not a file: expected a PNG or JPEG image")
+        key = f"{names.incoming_prefix}/{uuid.uuid4().hex[:12]}-{path.name}"
+        connection.client("s3").upload_file(str(path), names.data_bucket, key)
+        images.append(Image(names.data_bucket, key))
+    return images
+
+
+def run(
+    connection: Connection,
+    images: Sequence[Image],
+    show: Callable[[int, int], None] | None = None,
+    *,
+    on_low_confidence: str | None = None,
+) -> list[Outcome]:
+    """Run the workflow once for every image, all at the same time; outcomes in the images' order.
+
+    ``on_low_confidence`` is fail or review; None leaves it to the stage.
+    """
+    states = connection.client("stepfunctions")
+    names = connection.names
+    machine = f"arn:aws:states:{names.region}:{names.account_id}:stateMachine:{names.workflow}"
+    started = []
+    for image in images:
+        document = {"s3_bucket": image.bucket, "s3_key": image.key}
+        if on_low_confidence:
+            document["on_low_confidence"] = on_low_confidence
+        # The name becomes the InferenceId of the captured line, which may have 64 characters.
+        name = f"{re.sub('[^A-Za-z0-9_-]', '-', Path(image.key).stem)[:31]}-{uuid.uuid4().hex}"
+        answer = states.start_execution(stateMachineArn=machine, name=name, input=json.dumps(document))
+        started.append(answer["executionArn"])
+    outcomes: list[Outcome] = []
+    for image, arn in zip(images, started, strict=True):
+        outcomes.append(_outcome(image, _wait(states, arn, connection.settings.poll_interval_s)))
+        if show:
+            show(len(outcomes), len(images))
+    return outcomes
+
+
+def _wait(states: Any, arn: str, poll_interval_s: float) -> dict[str, Any]:
+    pause = min(0.05, poll_interval_s)
+    while True:
+        execution: dict[str, Any] = states.describe_execution(executionArn=arn)
+        if execution["status"] != "RUNNING":
+            return execution
+        time.sleep(pause)
+        pause = min(2 * pause, poll_interval_s)
+
+
+def _outcome(image: Image, execution: dict[str, Any]) -> Outcome:
+    arn, status, error = execution["executionArn"], execution["status"], execution.get("error", "")
+    if status == "SUCCEEDED":
+        result = json.loads(execution["output"])
+        # A stage may let images of low confidence wait for review instead of failing their executions.
+        ended = "LOW_CONFIDENCE" if result["status"] == "needs_review" else status
+        return Outcome(image, ended, result["predicted_label"], result["confidence"], "", arn)
+    message = _message(execution.get("cause", ""))
+    if error == LOW_CONFIDENCE:
+        result = json.loads(message)
+        return Outcome(image, "LOW_CONFIDENCE", result["predicted_label"], result["confidence"], "", arn)
+    return Outcome(image, "FAILED", None, None, " ".join(f"{error or status}: {message}".split())[:300], arn)
+
+
+def _message(cause: str) -> str:
+    """A function's own words: Lambda wraps them as ``errorMessage`` of a JSON object."""
+    try:
+        return str(json.loads(cause)["errorMessage"])
+    except (ValueError, KeyError, TypeError):
+        return cause

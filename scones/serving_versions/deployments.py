@@ -1,0 +1,195 @@
+"""The deployments of a stage: orders to the deploying function, what it is doing, and what it did.
+
+Runs on a laptop or in CodeBuild. Reads and writes the items of the deployments table, whose layout
+`lambdas/deployment/ledger.py` describes; the function does the work.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from scones.errors import SconesError
+from scones.stage.connection import Connection
+
+Item = dict[str, Any]
+Progress = Callable[[str], None]
+ENDPOINT = "endpoint"
+DEPLOY, ROLLBACK, DELETE = "deploy", "rollback", "delete"
+FINE = ("deployed", "shadowing", "deleted", "kept")
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the table says at one moment, and the endpoint's status (empty when there is none)."""
+
+    status: str
+    config: str
+    current: Item | None
+    live: Item | None
+    decisions: dict[int, Item]
+    records: list[Item]
+    """The oldest first."""
+
+    @property
+    def quiet(self) -> bool:
+        return self.current is None and self.status in ("", "InService", "Failed")
+
+
+def state(connection: Connection) -> State:
+    """Raises SconesError when the stage is not deployed."""
+    endpoint = _endpoint(connection)
+    items = {kind: _items(connection, kind) for kind in ("current", "live", "decision", "record")}
+    return State(
+        status=endpoint.get("EndpointStatus", ""),
+        config=endpoint.get("EndpointConfigName", ""),
+        current=next(iter(items["current"]), None),
+        live=next(iter(items["live"]), None),
+        decisions={int(item["version"]): item for item in items["decision"]},
+        records=items["record"],
+    )
+
+
+def history(connection: Connection) -> list[Item]:
+    """What was deployed, and what became of it; the newest first, with what is under way on top."""
+    found = state(connection)
+    under_way = [{**found.current, "outcome": "under way", "ended": ""}] if found.current else []
+    return [*under_way, *reversed(found.records)]
+
+
+def order(connection: Connection, action: str, version: int, left: int, reason: str) -> str:
+    """Write an order and have it carried out; the time by which its record is found."""
+    at = text_of(connection.now())
+    item = {
+        "kind": "order",
+        "key": ENDPOINT,
+        "action": action,
+        "version": version,
+        "left": left,
+        "at": at,
+        "given": at,
+        "by": caller(connection),
+        "reason": reason,
+    }
+    serialize = TypeSerializer().serialize
+    connection.client("dynamodb").put_item(
+        TableName=connection.names.deployments_table, Item={key: serialize(value) for key, value in item.items()}
+    )
+    nudge(connection)
+    return at
+
+
+def nudge(connection: Connection, package_arn: str = "") -> None:
+    """Have the function look now, whether or not an event reaches it."""
+    event = {"detail": {"ModelPackageArn": package_arn}} if package_arn else {}
+    connection.client("lambda").invoke(
+        FunctionName=connection.names.function("deploy_approved_model"),
+        InvocationType="Event",
+        Payload=json.dumps(event).encode(),
+    )
+
+
+def follow(
+    connection: Connection, done: Callable[[State], str | None], what: str, timeout_s: float, progress: Progress
+) -> str:
+    """Wait until ``done`` answers, and tell of each change meanwhile. SconesError when it takes too long."""
+    deadline, told = time.monotonic() + timeout_s, ""
+    while True:
+        found = state(connection)
+        if (line := doing(found)) != told:
+            progress(line)
+            told = line
+        if (answer := done(found)) is not None:
+            return answer
+        if time.monotonic() > deadline:
+            raise SconesError(
+                f"{what} did not happen within {timeout_s:.0f} s: {told}; look at the log group"
+                f" /aws/lambda/{connection.names.function('deploy_approved_model')}"
+            )
+        time.sleep(connection.settings.poll_interval_s)
+
+
+def doing(found: State) -> str:
+    """What is going on, in a line."""
+    if found.current is None:
+        return f"endpoint {found.status or 'absent'}"
+    whose = f"version {found.current['version']} ({found.current['action']})"
+    return f"{whose} is {found.current['phase']}, endpoint {found.status or 'absent'}"
+
+
+def outcome_of(found: State, since: str, version: int) -> str | None:
+    """How the deployment of a version that was decided at ``since`` or later ended; SconesError when badly."""
+    for record in reversed(found.records):
+        if record["decided_at"] >= since and version in (int(record["version"]), int(record["shadow_version"])):
+            if record["outcome"] not in FINE:
+                raise SconesError(f"version {version} was not deployed ({record['outcome']}): {record['detail']}")
+            return str(record["outcome"])
+    return None
+
+
+def ended_order(found: State, at: str) -> str | None:
+    """How an order ended: by its record, or because things were so already."""
+    if not found.quiet:
+        return None
+    since = [record for record in found.records if record["started"] >= at]
+    for record in since:
+        if record["outcome"] not in FINE:
+            raise SconesError(f"{record['action']} ended {record['outcome']}: {record['detail']}")
+    return str(since[-1]["outcome"]) if since else None
+
+
+def caller(connection: Connection) -> str:
+    """Who gives orders here: the login name, and the identity that AWS knows."""
+    identity = connection.client("sts").get_caller_identity()["Arn"]
+    return f"{getpass.getuser()}, {identity}"
+
+
+def text_of(moment: datetime) -> str:
+    """A time as the table keeps it, so that texts compare as times do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def plain(item: Item) -> Item:
+    """An item as JSON can hold it, without what only the table needs."""
+    return {k: int(v) if isinstance(v, Decimal) else v for k, v in item.items() if k not in ("kind", "key")}
+
+
+def _endpoint(connection: Connection) -> Item:
+    try:
+        found: Item = connection.client("sagemaker").describe_endpoint(EndpointName=connection.names.endpoint)
+    except ClientError as error:
+        if "Could not find" in str(error):
+            return {}
+        raise
+    return found
+
+
+def _items(connection: Connection, kind: str) -> list[Item]:
+    pages = connection.client("dynamodb").get_paginator("query")
+    deserialize = TypeDeserializer().deserialize
+    try:
+        found = [
+            item
+            for page in pages.paginate(
+                TableName=connection.names.deployments_table,
+                KeyConditionExpression="kind = :kind",
+                ExpressionAttributeValues={":kind": {"S": kind}},
+                ConsistentRead=True,
+            )
+            for item in page["Items"]
+        ]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        stage = connection.settings.stage
+        raise SconesError(f"stage {stage!r} has no table of deployments: run `scones deploy` first") from error
+    return [{key: deserialize(value) for key, value in item.items()} for item in found]

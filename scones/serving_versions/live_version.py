@@ -1,0 +1,68 @@
+"""What monitoring has to know of the version that serves.
+
+Runs on a laptop or in CodeBuild. The function that starts the scheduled reports knows it, and is asked here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from scones.errors import SconesError
+from scones.serving_versions import endpoint, registry
+from scones.serving_versions.registry import ModelVersion
+from scones.stage.connection import Connection, split_uri
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Where a version's baseline stands, and what it says."""
+
+    uri: str
+    document: dict[str, Any]
+
+
+def parameters(connection: Connection, until: datetime) -> dict[str, str]:
+    """Parameters of the monitoring pipeline about the live version, as of a time; what is unknown is absent.
+
+    The pipeline's defaults are the stage file's, from which thresholds and classes may have moved on.
+    """
+    name = connection.names.function("start_monitoring")
+    event = {"until": until.astimezone(UTC).isoformat()}
+    try:
+        answer = connection.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        raise SconesError(f"function {name} does not exist: run `scones deploy` first") from error
+    content = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise SconesError(f"function {name} failed ({content.get('errorMessage')}): see log group /aws/lambda/{name}")
+    found: dict[str, str] = content["parameters"]
+    return found
+
+
+def live(connection: Connection) -> ModelVersion | None:
+    """The version that serves, or None."""
+    found = endpoint.status(connection)
+    return registry.describe(connection, found.model_package_arn) if found and found.model_package_arn else None
+
+
+def baseline(connection: Connection) -> Baseline:
+    """The baseline of the live version; SconesError without one."""
+    version = live(connection)
+    if version is None:
+        raise SconesError("no version serves: approve one with `scones model approve`")
+    uri = parameters(connection, datetime.now(UTC)).get("BaselineUri", "")
+    if not uri:
+        raise SconesError(
+            f"version {version.version} was registered without a baseline: make one of healthy traffic with "
+            f"`scones monitor baseline --from-traffic 7d`"
+        )
+    bucket, key = split_uri(uri)
+    document = json.loads(connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    return Baseline(uri, document)

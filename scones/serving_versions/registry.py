@@ -1,0 +1,135 @@
+"""The model registry: list, show, approve and reject versions.
+
+Runs on a laptop or in CodeBuild. Approving is all a person does: an EventBridge rule deploys what was approved.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from scones.errors import SconesError
+from scones.serving_versions import deployments
+from scones.stage.connection import Connection, object_exists, split_uri
+
+MODE_PROPERTY = "deployment_mode"  # `lambdas.deployment.registry` reads it
+_DESCRIPTION_CHARACTERS = 1024  # UpdateModelPackage, ApprovalDescription
+_CLASSES_VARIABLE = "SCONES_CLASSES"  # `pipelines.training_pipeline` registers it
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One version of the model package group, with the metadata that the pipeline registered.
+
+    ``classes`` stand in the order of the model's probabilities.
+    """
+
+    arn: str
+    version: int
+    approval: str
+    created: datetime
+    metadata: dict[str, str]
+    description: str
+    evaluation_uri: str
+    classes: list[str]
+    baseline_uri: str = ""
+
+
+def versions(connection: Connection) -> list[ModelVersion]:
+    """Every version, the newest first."""
+    sagemaker = connection.client("sagemaker")
+    pages = sagemaker.get_paginator("list_model_packages").paginate(
+        ModelPackageGroupName=connection.names.model_package_group, SortBy="CreationTime", SortOrder="Descending"
+    )
+    return [describe(connection, item["ModelPackageArn"]) for page in pages for item in page["ModelPackageSummaryList"]]
+
+
+def describe(connection: Connection, arn: str) -> ModelVersion:
+    """One version by its ARN."""
+    answer = connection.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    statistics = answer.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
+    return ModelVersion(
+        answer["ModelPackageArn"],
+        answer["ModelPackageVersion"],
+        answer["ModelApprovalStatus"],
+        answer["CreationTime"],
+        answer.get("CustomerMetadataProperties", {}),
+        answer.get("ApprovalDescription", ""),
+        statistics.get("S3Uri", ""),
+        _classes(answer),
+        _baseline_uri(answer),
+    )
+
+
+def _baseline_uri(package: dict[str, Any]) -> str:
+    """The registry has no place for baseline.json, which stands beside the statistics."""
+    data = package.get("DriftCheckBaselines", {}).get("ModelDataQuality", {})
+    statistics = data.get("Statistics", {}).get("S3Uri", "")
+    return f"{statistics.rpartition('/')[0]}/baseline.json" if statistics else ""
+
+
+def _classes(package: dict[str, Any]) -> list[str]:
+    """Where the inference workflow reads them too: the container's environment, as metadata may hold no commas."""
+    containers = package.get("InferenceSpecification", {}).get("Containers", [{}])
+    named = containers[0].get("Environment", {}).get(_CLASSES_VARIABLE, "")
+    return [name.strip() for name in named.split(",") if name.strip()]
+
+
+def find(connection: Connection, version: int | None) -> ModelVersion:
+    """A version by its number; without one, the newest. SconesError when there is none."""
+    group = connection.names.model_package_group
+    try:
+        known = versions(connection)
+    except ClientError as error:
+        raise SconesError(f"model package group {group} cannot be read ({error}): run `scones deploy` first") from error
+    if not known:
+        raise SconesError(f"model package group {group} holds no version: start one with `scones pipeline run`")
+    if version is None:
+        return known[0]
+    for candidate in known:
+        if candidate.version == version:
+            return candidate
+    raise SconesError(f"there is no version {version}; versions are: {', '.join(str(v.version) for v in known)}")
+
+
+def set_approval(
+    connection: Connection, version: ModelVersion, status: str, reason: str, *, shadow: bool = False
+) -> str:
+    """Approve or reject a version; the reason is kept with it, and whose it is. Answers when, as deployments tell it.
+
+    ``shadow``: it shall get copies of the traffic before it serves any.
+    """
+    said = " ".join(f"{reason} [by {deployments.caller(connection)}]".split())[-_DESCRIPTION_CHARACTERS:]
+    request: dict[str, Any] = {"ModelApprovalStatus": status, "ApprovalDescription": said}
+    if shadow or MODE_PROPERTY in version.metadata:
+        request["CustomerMetadataProperties"] = {MODE_PROPERTY: "shadow" if shadow else "live"}
+    sagemaker = connection.client("sagemaker")
+    sagemaker.update_model_package(ModelPackageArn=version.arn, **request)
+    deployments.nudge(connection, version.arn)
+    changed = sagemaker.describe_model_package(ModelPackageName=version.arn)
+    return deployments.text_of(changed["LastModifiedTime"])
+
+
+def evaluation(connection: Connection, version: ModelVersion) -> dict[str, Any]:
+    """The evaluation.json that was registered with a version."""
+    if not version.evaluation_uri:
+        raise SconesError(f"{version.arn} was registered without an evaluation")
+    bucket, key = split_uri(version.evaluation_uri)
+    body = connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    document: dict[str, Any] = json.loads(body)
+    return document
+
+
+def evaluation_page(connection: Connection, version: ModelVersion) -> str | None:
+    """The S3 URI of the evaluation as a page, which lies beside evaluation.json; None for a version without one."""
+    uri = version.evaluation_uri.rpartition("/")[0] + "/evaluation.html"
+    return uri if version.evaluation_uri and object_exists(connection.client("s3"), *split_uri(uri)) else None
+
+
+def accuracy(document: dict[str, Any]) -> float:
+    """Test accuracy of an evaluation document, from 0 to 1."""
+    return float(document["multiclass_classification_metrics"]["accuracy"]["value"])

@@ -1,0 +1,119 @@
+"""Find the CIFAR-100 images, or get them: the archive that the pipeline starts from.
+
+Runs on a laptop or in CodeBuild. Looks, in this order, at ``--data`` or ``SCONES_DATA``, ``data/`` in the project,
+``../shared/cifar100/`` beside it, and last downloads the official archive into ``data/``. Images drawn by
+`scones.source_data.sample_data` are used only when asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scones.errors import SconesError
+from scones.stage.connection import object_exists, split_uri
+from scones.stage.settings import PROJECT_ROOT
+
+ARCHIVE_NAME = "cifar-100-python.tar.gz"
+OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
+OFFICIAL_MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # printed on https://www.cs.toronto.edu/~kriz/cifar.html
+DATA_DIR = PROJECT_ROOT / "data"
+SHARED_DIR = PROJECT_ROOT.parent / "shared" / "cifar100"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The images to start from: an archive file, or a folder ``<split>/<class>/*``."""
+
+    path: Path
+    origin: str
+    drawn: bool = False
+
+
+def find(path: Path | None = None) -> Source | None:
+    """The first source there is, without downloading; raises SconesError when ``path`` or SCONES_DATA is wrong."""
+    named = path or (Path(os.environ["SCONES_DATA"]) if os.environ.get("SCONES_DATA") else None)
+    if named is not None:
+        return Source(_archive_at(named), "--data" if path else "SCONES_DATA")
+    for folder in (DATA_DIR, SHARED_DIR):
+        if (folder / ARCHIVE_NAME).is_file():
+            return Source(folder / ARCHIVE_NAME, str(folder))
+    return None
+
+
+def _archive_at(given: Path) -> Path:
+    path = given.expanduser().absolute()
+    if path.is_file():
+        return path
+    if (path / ARCHIVE_NAME).is_file():
+        return path / ARCHIVE_NAME
+    if any(p.is_file() for folder in ("train", "cifar-100-python") for p in (path / folder).rglob("*")):
+        return path
+    raise SconesError(
+        f"no images at {path}: expected {ARCHIVE_NAME}, a folder that holds it, or a folder <split>/<class>/*.png"
+    )
+
+
+def fetch(progress: Progress | None = None, url: str = OFFICIAL_URL, md5: str = OFFICIAL_MD5) -> Source:
+    """Download the official archive into ``data/``; nothing is left behind unless its checksum is right."""
+    DATA_DIR.mkdir(exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=DATA_DIR, prefix=".download-", delete=False) as partial:
+        try:
+            digest = _download(url, partial, progress)
+            if digest != md5:
+                raise SconesError(f"{url} has MD5 {digest}, expected {md5}: nothing was kept; try again")
+            partial.flush()
+            Path(partial.name).replace(DATA_DIR / ARCHIVE_NAME)
+        except (urllib.error.URLError, TimeoutError, OSError) as error:
+            raise SconesError(
+                f"CIFAR-100 is neither here nor could it be downloaded ({_reason(error)}): give its place with --data"
+                f" PATH or SCONES_DATA, put {ARCHIVE_NAME} into {DATA_DIR}, or draw vehicles with --sample"
+            ) from error
+        finally:
+            Path(partial.name).unlink(missing_ok=True)
+    return Source(DATA_DIR / ARCHIVE_NAME, url)
+
+
+def _download(url: str, target: Any, progress: Progress | None) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - the URL is a constant of ours, https
+        total = int(response.headers.get("Content-Length") or 0)
+        done = 0
+        while chunk := response.read(1 << 20):
+            target.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
+            if progress:
+                progress(done, total)
+    return digest.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", None) or error)
+
+
+def upload(s3: Any, source: Source, source_uri: str) -> str:
+    """Upload the images below ``source_uri``, keyed by their content, unless they are there; answers their folder."""
+    files = [source.path] if source.path.is_file() else sorted(p for p in source.path.rglob("*") if p.is_file())
+    base = source.path.parent if source.path.is_file() else source.path
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(str(file.relative_to(base)).encode())
+        digest.update(file.read_bytes())
+    folder = f"{source_uri}/{digest.hexdigest()[:16]}"
+    bucket, prefix = split_uri(folder)
+    for file in files:
+        name = ARCHIVE_NAME if source.path.is_file() else file.relative_to(base).as_posix()
+        key = f"{prefix}/{name}"
+        if not object_exists(s3, bucket, key):
+            s3.upload_file(str(file), bucket, key)
+    return folder

@@ -1,0 +1,145 @@
+"""The AWS account of a stage: its settings, its names and its boto3 clients.
+
+Runs on a laptop or in CodeBuild. The only difference between AWS and the stand-in account is the endpoint URL, which
+the stage's settings give, never the environment or a profile behind their back.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.parsers import ResponseParserError
+
+from scones.errors import SconesError
+from scones.stage.names import Names
+from scones.stage.settings import Settings
+
+_SAME_TIME = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A stage and the account behind it."""
+
+    settings: Settings
+    names: Names
+    session: Any
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def now(self) -> datetime:
+        """The account's time, which is this machine's but for a stand-in account with a clock of its own.
+
+        The header `Date` tells whole seconds that have begun, and comes late: a difference of minutes is none.
+        """
+        here = datetime.now(UTC)
+        headers = self.client("sts").get_caller_identity()["ResponseMetadata"]["HTTPHeaders"]
+        told = parsedate_to_datetime(headers["date"])
+        return here if abs(told - here) < _SAME_TIME else told
+
+    def client(self, service: str) -> Any:
+        """The stage's boto3 client of a service, made once."""
+        if service not in self._clients:
+            self._clients[service] = make_client(self.session, self.settings, service)
+        return self._clients[service]
+
+
+def make_client(session: Any, settings: Settings, service: str) -> Any:
+    config = Config(
+        s3={"addressing_style": "path"},
+        read_timeout=900,
+        # botocore would call StartSyncExecution at `sync-127.0.0.1`.
+        inject_host_prefix=settings.endpoint_url is None,
+        # AWS_ENDPOINT_URL moves the stand-in account (scones.stage.settings); boto3 would send an AWS stage's calls there.
+        ignore_configured_endpoint_urls=True,
+    )
+    return session.client(service, endpoint_url=settings.endpoint_url, config=config)
+
+
+def make_session(settings: Settings) -> Any:
+    """Credentials of the environment on AWS and in a build; else those of the stand-in account's owner.
+
+    The stand-in account takes any, so no profile of the user's is needed; a build has those of its role.
+    """
+    if settings.endpoint_url is None or "CODEBUILD_BUILD_ID" in os.environ:
+        return boto3.Session(region_name=settings.region)
+    return boto3.Session(
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106 - not a secret: the stand-in account checks none
+        region_name=settings.region,
+    )
+
+
+def connect(stage: str) -> Connection:
+    """Reach the account of a stage and learn its number.
+
+    Raises SettingsError for a wrong stage, SconesError when the account does not answer or refuses.
+    """
+    settings = Settings.load(stage)
+    session = make_session(settings)
+    try:
+        identity = make_client(session, settings, "sts").get_caller_identity()
+    except EndpointConnectionError as error:
+        if settings.endpoint_url:
+            raise SconesError(
+                f"no stand-in account answers on {settings.endpoint_url}: start one with `scones account start`"
+            ) from error
+        raise SconesError(f"AWS cannot be reached: {error}") from error
+    except ResponseParserError as error:
+        raise SconesError(
+            f"what answers on {settings.endpoint_url} does not speak AWS: another program has the port; end it, or name"
+            " another port in AWS_ENDPOINT_URL and start the account there"
+        ) from error
+    except (BotoCoreError, ClientError) as error:
+        raise SconesError(
+            f"stage {stage!r} has no usable AWS credentials ({error}): set AWS_PROFILE or log in first"
+        ) from error
+    account_id = str(identity["Account"])
+    if settings.account_id not in (None, account_id):
+        raise SconesError(
+            f"stage {stage!r} belongs to account {settings.account_id}, but these credentials are of {account_id}"
+        )
+    return Connection(settings, Names.of(settings, account_id), session)
+
+
+def connect_deployed(stage: str) -> Connection:
+    """Reach the account of a stage that is deployed; SconesError, which says what to do, when it is not."""
+    connection = connect(stage)
+    try:
+        # What `scones deploy` makes last and `scones destroy` removes first.
+        connection.client("sagemaker").describe_pipeline(PipelineName=connection.names.training_pipeline)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFound":
+            raise
+        raise SconesError(f"stage {stage!r} is not deployed: run `scones deploy` first") from error
+    return connection
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """``s3://bucket/some/key`` as (bucket, key)."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def list_keys(s3: Any, uri: str) -> list[str]:
+    """Every key below an S3 URI."""
+    bucket, prefix = split_uri(uri)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+
+def object_exists(s3: Any, bucket: str, key: str) -> bool:
+    """Whether the bucket holds the key; every other answer than yes and no is raised."""
+    try:
+        s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"404", "NoSuchKey", "NotFound"}:
+            return False
+        raise
+    return True

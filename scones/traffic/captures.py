@@ -1,0 +1,119 @@
+"""Captured traffic: count it, and have the monitoring pipeline write a report about it.
+
+Runs on a laptop or in CodeBuild. The report itself is written by a SageMaker processing job, on AWS and on the
+stand-in account alike; here it is started, awaited and downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from scones.errors import SconesError
+from scones.runs import pipeline_runs
+from scones.runs.pipeline_runs import Run
+from scones.serving_versions import live_version
+from scones.serving_versions.shadow_report import SERVES, SMOKE_TEST
+from scones.stage.connection import Connection, list_keys, split_uri
+
+
+@dataclass(frozen=True)
+class Window:
+    """A time range in UTC, ``[start, end)``."""
+
+    start: datetime
+    end: datetime
+
+
+def window(since: str, until: str | None = None, now: datetime | None = None) -> Window:
+    """``24h``, ``30m``, ``7d`` before now, or ISO 8601 times; SconesError for anything else."""
+    now = now or datetime.now(UTC)
+    end = _time(until, now) if until else now
+    start = _time(since, now)
+    if start >= end:
+        raise SconesError(
+            f"the time range is empty: it starts at {start:%Y-%m-%dT%H:%M:%SZ} and ends {end:%Y-%m-%dT%H:%M:%SZ}"
+        )
+    return Window(start, end)
+
+
+def check(*texts: str | None) -> None:
+    """SconesError unless `window` takes them."""
+    for text in texts:
+        if text is not None:
+            _time(text, datetime.now(UTC))
+
+
+def _time(text: str, now: datetime) -> datetime:
+    units = {"m": "minutes", "h": "hours", "d": "days"}
+    try:
+        if text and text[-1] in units and text[:-1].isdecimal():
+            return now - timedelta(**{units[text[-1]]: int(text[:-1])})
+        given = datetime.fromisoformat(text)
+        return given.astimezone(UTC) if given.tzinfo else given.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise SconesError(
+            f"{text!r} is not a time: expected 30m, 24h, 7d or ISO 8601 such as 2026-01-31T12:00:00Z"
+        ) from error
+
+
+def count(connection: Connection) -> int:
+    """How many predictions of the endpoint were captured in all."""
+    s3 = connection.client("s3")
+    bucket, _ = split_uri(connection.names.capture_uri)
+    keys = list_keys(s3, f"{connection.names.capture_uri}/{connection.names.endpoint}/{SERVES}/")
+    lines = [line for key in keys for line in s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()]
+    identities = [json.loads(line)["eventMetadata"].get("inferenceId") or "" for line in lines]
+    return sum(not identity.startswith(SMOKE_TEST) for identity in identities)
+
+
+def write_report(
+    connection: Connection,
+    chosen: Window,
+    target: Path,
+    show: Callable[[Run], None] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run the monitoring pipeline over a time range and download what it wrote into ``target``.
+
+    Answers report.json. SconesError when nothing was captured in the range or the job failed.
+    """
+    run = run_monitoring(connection, chosen, show, {"WhenEmpty": "refuse", **(more or {})})
+    uri = pipeline_runs.processing_output(connection, run, "report")
+    download(connection, uri, target)
+    report: dict[str, Any] = json.loads((target / "report.json").read_text(encoding="utf-8"))
+    return report
+
+
+def run_monitoring(
+    connection: Connection, chosen: Window, show: Callable[[Run], None] | None, more: Mapping[str, str]
+) -> Run:
+    """Run the monitoring pipeline over a time range, and stop it when it is left; SconesError when it fails."""
+    parameters = {
+        "Start": f"{chosen.start:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "End": f"{chosen.end:%Y-%m-%dT%H:%M:%S.%fZ}",
+        **live_version.parameters(connection, chosen.end),
+        **more,
+    }
+    arn = pipeline_runs.start(connection, connection.names.monitoring_pipeline, parameters)
+    try:
+        run = pipeline_runs.wait(connection, arn, show)
+    except KeyboardInterrupt:
+        pipeline_runs.stop(connection, arn)
+        raise
+    if not run.succeeded:
+        raise SconesError(run.explain())
+    return run
+
+
+def download(connection: Connection, uri: str, target: Path) -> None:
+    """Copy every object below an S3 URI into a folder."""
+    bucket, prefix = split_uri(uri)
+    for key in list_keys(connection.client("s3"), f"{uri.rstrip('/')}/"):
+        path = target / key.removeprefix(prefix).lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection.client("s3").download_file(bucket, key, str(path))

@@ -1,0 +1,215 @@
+"""Drift: the detectors against values computed by hand and against streams whose changes are known."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.spatial import distance
+
+from monitoring.drift import channels, detector
+from monitoring.drift import findings as drift
+from monitoring.drift.channels import Predictions, Reference
+from monitoring.drift.detector import BETS, Bounds, Floats
+
+RATE = 100
+CLASSES = ("bicycle", "motorcycle")
+
+
+def stream(
+    seed: int, hours: int, *, sure: float = 0.9, motorcycles: Floats | float = 0.5, brightness: float = 120.0
+) -> Predictions:
+    """``RATE`` predictions an hour; a share ``sure`` of them with high confidence."""
+    chance = np.random.default_rng(seed)
+    count = hours * RATE
+    hour = np.repeat(np.arange(hours), RATE)
+    confidence = np.where(chance.random(count) < sure, 1 - chance.beta(1, 30, count), chance.uniform(0.5, 0.93, count))
+    shares = np.broadcast_to(motorcycles, hours)[hour]
+    return Predictions(
+        hour=hour,
+        confidence=confidence,
+        predicted=(chance.random(count) < shares).astype(np.int64),
+        passes=confidence >= 0.93,
+        statistics={"brightness": chance.normal(brightness, 20.0, count)},
+    )
+
+
+def traffic(*parts: Predictions, malformed: int = 0, requests: int | None = None) -> drift.Traffic:
+    """The parts one after another, an hour behind the last of the part before."""
+    offsets = np.cumsum([0, *(len(part) // RATE for part in parts)])
+    hours = np.arange(offsets[-1])
+    joined = Predictions(
+        hour=np.concatenate([p.hour + offset for p, offset in zip(parts, offsets[:-1], strict=True)]),
+        confidence=np.concatenate([p.confidence for p in parts]),
+        predicted=np.concatenate([p.predicted for p in parts]),
+        passes=np.concatenate([p.passes for p in parts]),
+        statistics={"brightness": np.concatenate([p.statistics["brightness"] for p in parts])},
+    )
+    return drift.Traffic(
+        hours=hours,
+        predictions=joined,
+        lines=np.full(len(hours), RATE),
+        malformed=np.full(len(hours), malformed),
+        requests=None if requests is None else np.full(len(hours), requests),
+    )
+
+
+@pytest.fixture(scope="module")
+def healthy() -> Reference:
+    return channels.reference(stream(1, 20), CLASSES, rhythm=stream(2, 7 * 24))
+
+
+def alarms(found: list[drift.Finding]) -> dict[str, set[str]]:
+    return {f["family"]: {name for name, c in f["channels"].items() if c["moved"]} for f in found if f["alarm"]}
+
+
+def test_an_hour_grows_as_computed_by_hand() -> None:
+    (row,) = detector.growths(np.array([1.0, 0.0, np.nan]), 0.2, 0.5, np.array([0, 3]))
+    more = [math.log(1 + bet * 1.0) + math.log(1 - bet) for bet in BETS]
+    less = [math.log(1 + bet * (1 - 1.0 - 0.8) / 0.8) + math.log(1 + bet * (1 - 0.8) / 0.8) for bet in BETS]
+    assert row == pytest.approx(more + less)
+
+
+def test_hours_without_values_change_no_stake() -> None:
+    rows = detector.growths(np.array([1.0, 1.0]), 0.4, 0.6, np.array([0, 0, 2, 2]))
+    assert (rows[[0, 2]] == 0.0).all()
+    assert (rows[1, : len(BETS)] > 0.0).all()
+
+
+def test_evidence_is_the_recursion_of_shiryaev_and_roberts() -> None:
+    growth = np.log([[1.5, 0.5], [2.0, 0.8], [0.1, 1.2]])
+    first, second = 0.0, 0.0
+    expected = []
+    for a, b in np.exp(growth):
+        first, second = a * (first + 1), b * (second + 1)
+        expected.append(math.log((first + second) / 2))
+    watched = detector.watch({"confidence": growth}, needed=10.0)
+    assert watched.channels["confidence"] == pytest.approx(expected)
+    assert watched.together == pytest.approx(expected)
+    assert watched.alarms == ()
+
+
+def test_evidence_of_a_healthy_stream_is_at_most_the_number_of_hours_on_average() -> None:
+    """All outcomes of two hours with two values each, weighed by their chances; the mean lies on the bound itself."""
+    total = 0.0
+    for outcome in itertools.product([0.0, 1.0], repeat=4):
+        chance = math.prod(0.3 if value else 0.7 for value in outcome)
+        rows = detector.growths(np.array(outcome), 0.3, 0.3, np.array([0, 2, 4]))
+        total += chance * math.exp(detector.watch({"any": rows}, needed=100.0).together[-1])
+    assert total == pytest.approx(2.0)
+
+
+def test_an_alarm_spends_the_evidence_and_names_what_moved() -> None:
+    still, moving = np.full((4, 1), -0.1), np.log([[0.9], [50.0], [3.0], [1.0]])
+    watched = detector.watch({"still": still, "moving": moving}, needed=math.log(20.0))
+    assert watched.alarms == (detector.Alarm(hour=1, since=1, moved=("moving",)),)
+    assert watched.channels["moving"][2] == pytest.approx(math.log(3.0))
+
+
+def test_the_threshold_states_the_rate() -> None:
+    assert math.exp(detector.threshold(0.01)) == pytest.approx(72_000)
+
+
+def test_the_onset_is_where_the_growth_began() -> None:
+    assert detector.onset(np.array([[0.1], [-2.0], [-1.0], [0.5], [-0.1], [3.0]])) == 3
+
+
+def test_a_month_of_healthy_traffic_with_a_daily_rhythm_raises_nothing() -> None:
+    wave = 0.5 + 0.1 * np.sin(2 * np.pi * np.arange(7 * 24) / 24)
+    known = channels.reference(stream(3, 20), CLASSES, rhythm=stream(4, 7 * 24, motorcycles=wave))
+    month = stream(5, 30 * 24, motorcycles=0.5 + 0.1 * np.sin(2 * np.pi * np.arange(30 * 24) / 24))
+    found = drift.look(traffic(month, requests=RATE), known)
+    assert [f["family"] for f in found] == list(channels.FAMILIES)
+    assert [f["alarms"] for f in found] == [[], [], []]
+    assert set(found[0]["channels"]) == {"confidence", "below threshold", "class share"}
+
+
+def test_without_known_shares_the_class_share_is_not_looked_at() -> None:
+    known = channels.reference(stream(1, 20), CLASSES)
+    found = drift.look(traffic(stream(6, 24, motorcycles=0.95)), known)
+    assert "class share" not in found[0]["channels"]
+    assert alarms(found) == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "moved"),
+    [
+        ({"sure": 0.75}, {"predictions": {"confidence"}}),
+        ({"motorcycles": 0.8}, {"predictions": {"class share"}}),
+        ({"brightness": 60.0}, {"images": {"brightness"}}),
+    ],
+)
+def test_a_change_is_found_named_and_dated(
+    healthy: Reference, changed: dict[str, float], moved: dict[str, set[str]]
+) -> None:
+    found = drift.look(traffic(stream(7, 48), stream(8, 12, **changed)), healthy)
+    assert alarms(found) == moved
+    (finding,) = [f for f in found if f["alarm"]]
+    assert 48 <= finding["alarms"][0] <= 54
+    assert finding["since"] is not None
+    assert abs(finding["since"] - 48) <= 1
+
+
+def test_an_alarm_ends_with_its_reason(healthy: Reference) -> None:
+    found = drift.look(traffic(stream(9, 24), stream(10, 6, brightness=60.0), stream(11, 40)), healthy)
+    images = found[1]
+    assert images["alarms"]
+    assert max(images["alarms"]) <= 30
+    assert not images["alarm"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "moved"),
+    [({"malformed": 5}, "parse errors"), ({"requests": 2 * RATE}, "capture gap"), ({"requests": RATE}, None)],
+)
+def test_lines_that_cannot_be_used_and_requests_that_were_not_captured(
+    healthy: Reference, counts: dict[str, int], moved: str | None
+) -> None:
+    found = drift.look(traffic(stream(12, 24), **counts), healthy)
+    assert alarms(found) == ({"capture": {moved}} if moved else {})
+
+
+def test_images_that_were_not_captured_say_nothing(healthy: Reference) -> None:
+    blind = traffic(stream(13, 24))
+    blind.predictions.statistics["brightness"][:] = np.nan
+    found = drift.look(blind, healthy)
+    assert alarms(found) == {}
+    assert found[1]["channels"]["brightness"]["distances"] == dict.fromkeys(("psi", "js", "ks", "wasserstein"))
+
+
+def test_ranks_of_ties_lie_in_the_middle() -> None:
+    assert channels.ranks(np.array([1.0, 2.0, 9.0, np.nan]), np.array([1.0, 1.0, 2.0, 3.0])) == pytest.approx(
+        [0.25, 0.625, 1.0, np.nan], nan_ok=True
+    )
+
+
+def test_bounds_allow_for_the_error_of_the_reference() -> None:
+    assert Bounds.around(0.5, 0.02) == Bounds(pytest.approx(0.44), pytest.approx(0.56))
+    assert Bounds.around(0.5, 0.02, tolerance=0.1) == Bounds(pytest.approx(0.4), pytest.approx(0.6))
+    assert Bounds.around(0.99, 0.02).upper == 1.0
+
+
+def test_distances_equal_those_of_scipy_and_those_by_hand() -> None:
+    chance = np.random.default_rng(3)
+    reference, values = np.sort(chance.normal(0, 1, 500)), chance.normal(0.4, 1.2, 300)
+    found = drift.distances(values, reference)
+    assert found["ks"] == pytest.approx(stats.ks_2samp(values, reference).statistic)
+    assert found["wasserstein"] == pytest.approx(stats.wasserstein_distance(values, reference))
+    edges = np.quantile(reference, np.linspace(0, 1, 11))
+    edges[0], edges[-1] = -np.inf, np.inf
+    shares = np.histogram(values, edges)[0] / 300
+    assert found["psi"] == pytest.approx(sum((p - 0.1) * math.log(p / 0.1) for p in shares))
+    assert found["js"] == pytest.approx(distance.jensenshannon(shares, np.full(10, 0.1), base=2))
+
+
+def test_equal_samples_have_no_distance() -> None:
+    values = np.linspace(0, 1, 101)
+    assert drift.distances(values, values) == {"psi": 0.0, "js": 0.0, "ks": 0.0, "wasserstein": 0.0}
+
+
+def test_a_reference_needs_predictions() -> None:
+    with pytest.raises(ValueError, match="at least 2 healthy predictions as the reference, got 0"):
+        channels.reference(stream(1, 0), CLASSES)
