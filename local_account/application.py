@@ -21,8 +21,8 @@ from urllib.parse import parse_qs
 
 from local_account import moto_requests, s3
 from local_account.account import Account
-from local_account.clock import CLOCK
-from local_account.errors import ErrorAnswer, aws_error, not_implemented
+from local_account.base.clock import CLOCK
+from local_account.base.errors import ErrorAnswer, aws_error, not_implemented
 from local_account.fast_answers import FastAnswers
 from local_account.iam_front import refusal
 

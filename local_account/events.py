@@ -19,9 +19,9 @@ from moto.events.exceptions import InvalidEventPatternException, ValidationExcep
 from moto.events.models import EventPattern, EventsBackend, Rule, events_backends
 from moto.events.responses import EventsHandler
 
-from local_account import clock
 from local_account.account import Account
-from local_account.chaos import Duplicates
+from local_account.base import clock
+from local_account.base.chaos import Duplicates
 from local_account.event_delivery import Deliverer, Delivery, UndeliverableError, service_of
 from local_account.event_inputs import target_input
 from local_account.event_patterns import PatternError, matches, parse_pattern

@@ -12,7 +12,7 @@ from typing import Any
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 
-from local_account import clock
+from local_account.base import clock
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_account import clock
+from local_account.base import clock
 from local_account.iam_conditions import Context
 from local_account.iam_documents import Documents
 from local_account.iam_evaluation import Decision, Policies, decide, decide_for_service

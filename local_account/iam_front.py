@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from local_account.errors import ErrorAnswer, aws_error
+from local_account.base.errors import ErrorAnswer, aws_error
 from local_account.iam_authority import Authority
 from local_account.iam_identity import InvalidCredentialsError, caller
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import botocore.session
 
-from local_account import clock
 from local_account.account import Account
-from local_account.errors import aws_error, not_implemented
+from local_account.base import clock
+from local_account.base.errors import aws_error, not_implemented
 from local_account.sagemaker.validation import problems
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_account.account import Account
-from local_account.clock import CLOCK
+from local_account.base.clock import CLOCK
 from local_account.embedded_metrics import embedded_values
 from local_account.iam_authority import AccessDeniedError
 from local_account.iam_identity import session_environment

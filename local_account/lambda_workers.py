@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local_account.children import Children
+from local_account.base.children import Children
 from local_account.lambda_runtime_api import Invocation, Mailbox, Message, RuntimeApiServer
 
 INIT_LIMIT_S = 10.0  # lambda/latest/dg/lambda-runtime-environment.html: the init phase's limit

@@ -21,8 +21,8 @@ from moto.events.models import EventsBackend, Rule, events_backends
 from moto.scheduler.exceptions import ValidationException
 from moto.scheduler.models import EventBridgeSchedulerBackend, Schedule, scheduler_backends
 
-from local_account import clock as account_clock
 from local_account.account import Account
+from local_account.base import clock as account_clock
 from local_account.event_delivery import Deliverer, Delivery, UndeliverableError, service_of
 from local_account.event_inputs import fill, target_input
 from local_account.events import deliverer_of

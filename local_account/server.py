@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from local_account.account import Account
-from local_account.chaos import KINDS
-from local_account.clock import CLOCK
-from local_account.clock import FILE as CLOCK_FILE
-from local_account.clock import parse as parse_clock
-from local_account.errors import AccountError
-from local_account.images import parse_images
+from local_account.base.chaos import KINDS
+from local_account.base.clock import CLOCK
+from local_account.base.clock import FILE as CLOCK_FILE
+from local_account.base.clock import parse as parse_clock
+from local_account.base.errors import AccountError
+from local_account.base.images import parse_images
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from local_account.errors import AccountError
+from local_account.base.errors import AccountError
 
 # What moto's models hold of the standard library and of its own dependencies.
 _STANDARD = {

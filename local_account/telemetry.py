@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from local_account import clock
 from local_account.account import Account
+from local_account.base import clock
 
 INTERVAL_S = 0.25
 BATCH = 1000  # metric values a call, PutMetricData's limit

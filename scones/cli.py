@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from infrastructure import stack
 from infrastructure.template import stage_template
-from local_account.errors import AccountError
+from local_account.base.errors import AccountError
 from scones import artifacts, demo, endpoint, executions, registry, screen
 from scones.artifacts import ArtifactError
 from scones.commands import Json, Stage, account, data, delivery, model, monitor, pipeline, review, threshold, workflow

@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_account import clock
 from local_account.account import Account
+from local_account.base import clock
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
-from local_account import clock
+from local_account.base import clock
 from local_account.sagemaker.capture import Exchange
 from local_account.sagemaker.endpoint_archive import StartError
 from local_account.sagemaker.endpoint_fleet import Fleet

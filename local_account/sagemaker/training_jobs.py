@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-from local_account.archives import ArchiveError, extract_tar, pack_tar
-from local_account.images import repository
+from local_account.base.archives import ArchiveError, extract_tar, pack_tar
+from local_account.base.images import repository
 from local_account.sagemaker import checkpoints, job_runs
 from local_account.sagemaker.checkpoints import Checkpoints
 from local_account.sagemaker.job_runs import JobError, JobRun

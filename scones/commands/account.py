@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import typer
 
 from local_account import control
-from local_account.chaos import KINDS
-from local_account.clock import parse as parse_clock
-from local_account.errors import AccountError
+from local_account.base.chaos import KINDS
+from local_account.base.clock import parse as parse_clock
+from local_account.base.errors import AccountError
 from scones import screen
 from scones.commands import Json, Stage
 from scones.durations import duration

@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from local_account import control
-from local_account.errors import AccountError
+from local_account.base.errors import AccountError
 from tests.local.conftest import free_port
 
 

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from local_account import control
 from local_account.account import Account
 from local_account.autoscaling import Tracking
-from local_account.chaos import Duplicates
+from local_account.base.chaos import Duplicates
 from local_account.sagemaker.endpoint_deployment import Plan
 from local_account.sagemaker.endpoint_fleet import Fleet, Traffic
 from local_account.sagemaker.endpoint_rollout import RollbackError, Rollout

@@ -19,14 +19,14 @@ import botocore.session
 import psutil
 import pytest
 
-from local_account import reaper
-from local_account.archives import ArchiveError, extract_tar
-from local_account.children import Children
-from local_account.errors import REST_XML, AccountError, aws_error, protocol_of
+from local_account.base import reaper
+from local_account.base.archives import ArchiveError, extract_tar
+from local_account.base.children import Children
+from local_account.base.errors import REST_XML, AccountError, aws_error, protocol_of
+from local_account.base.snapshots import Snapshots
 from local_account.lambda_runtime_api import RuntimeApiServer
 from local_account.lambda_workers import Worker, WorkerPlan
 from local_account.s3 import ObjectFiles
-from local_account.snapshots import Snapshots
 from local_account.stack_resources import ResourceError, fit
 from local_account.stack_template import Scope, TemplateError, creation_order, parameter_values, parse
 from local_account.state_pickle import StateRefusedError, dumps, loads

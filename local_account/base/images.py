@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_account.errors import AccountError
+from local_account.base.errors import AccountError
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Ends the processes of a server that is gone: ``python -m local_account.reaper FOLDER``.
+"""Ends the processes of a server that is gone: ``python -m local_account.base.reaper FOLDER``.
 
 Runs as a small process beside the server, with a pipe from it as input; the end of that input is the end of the server.
 Reads and empties ``<state>/children/``: one file a process, named by its id, that holds when the process started. That

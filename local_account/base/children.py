@@ -1,7 +1,7 @@
 """The processes this account started: jobs, model servers, function workers. All end with the account.
 
 Runs in the server process; writes ``<state>/children/<pid>``. Every child leads a process group of its own, so that its
-whole tree can be ended. When the server is killed, ``local_account.reaper`` ends what it left. (The kernel's own
+whole tree can be ended. When the server is killed, ``local_account.base.reaper`` ends what it left. (The kernel's own
 PR_SET_PDEATHSIG does not do: it fires when the *thread* that started the child ends, and ``unshare`` clears it.)
 """
 
@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from local_account.reaper import record, sweep
+from local_account.base.reaper import record, sweep
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,9 @@ class Children:
         self._folder = folder
         # It waits for the end of its input: the pipe closes when this process ends, however it ends.
         self._reaper = subprocess.Popen(
-            [sys.executable, "-m", "local_account.reaper", str(folder)], stdin=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-m", "local_account.base.reaper", str(folder)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
         )
 
     def start(
