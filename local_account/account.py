@@ -20,12 +20,12 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from local_account.authority.authority import Authority
+from local_account.authority.identity import new_session
 from local_account.base.children import Children
 from local_account.base.clock import CLOCK
 from local_account.base.images import Image
 from local_account.base.snapshots import Snapshots
-from local_account.iam_authority import Authority
-from local_account.iam_identity import new_session
 
 ACCOUNT_ID = "123456789012"  # moto's and AWS's own documentation account
 REGION = "us-east-1"

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local_account.account import Account
+from local_account.authority.identity import session_environment
 from local_account.container_logs import LogPump
 from local_account.container_python import make_environment
-from local_account.iam_identity import session_environment
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from local_account.authority.authority import Authority
+from local_account.authority.identity import InvalidCredentialsError, caller
 from local_account.base.errors import ErrorAnswer, aws_error
-from local_account.iam_authority import Authority
-from local_account.iam_identity import InvalidCredentialsError, caller
 
 # Everywhere else it is AccessDeniedException (each service's API reference, common errors).
 _CODES = {

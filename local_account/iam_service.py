@@ -12,8 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from local_account.account import Account
-from local_account.iam_authority import AccessDeniedError
-from local_account.iam_identity import Session, find_session, new_session
+from local_account.authority.authority import AccessDeniedError
+from local_account.authority.identity import Session, find_session, new_session
 
 log = logging.getLogger(__name__)
 _DELIVERIES = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage"}

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_account.account import Account
+from local_account.authority.authority import AccessDeniedError
+from local_account.authority.identity import session_environment
 from local_account.base.clock import CLOCK
 from local_account.embedded_metrics import embedded_values
-from local_account.iam_authority import AccessDeniedError
-from local_account.iam_identity import session_environment
 from local_account.lambda_code import CodeError, CodeStore
 from local_account.lambda_errors import FunctionError, ThrottledError
 from local_account.lambda_layers import check_installed, published_layer

@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 
 from local_account.account import Account
-from local_account.iam_identity import new_session
+from local_account.authority.identity import new_session
 
 
 def role_client(account: Account, role_arn: str, session_name: str, service: str, *, by: str) -> Any:

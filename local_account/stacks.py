@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
-from local_account.iam_authority import AccessDeniedError
+from local_account.authority.authority import AccessDeniedError
 from local_account.stack_kinds import kind_of
 from local_account.stack_record import StackRecord, now
 from local_account.stack_resources import Made, Place, ResourceError

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from local_account.account import Account
-from local_account.iam_authority import AccessDeniedError
+from local_account.authority.authority import AccessDeniedError
 from local_account.stepfunctions_answers import hook_answers
 from local_account.stepfunctions_definition import problems
 from local_account.stepfunctions_executions import Executions, hook_executions

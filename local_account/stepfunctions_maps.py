@@ -14,7 +14,7 @@ from collections import deque
 from typing import Any
 
 from local_account.account import Account
-from local_account.iam_authority import AccessDeniedError
+from local_account.authority.authority import AccessDeniedError
 from local_account.moto_state import PastWorker
 from local_account.stepfunctions_executions import now
 from local_account.stepfunctions_failures import failure

@@ -18,8 +18,8 @@ from typing import Any
 import botocore.session
 
 from local_account.account import Account
+from local_account.authority.authority import AccessDeniedError
 from local_account.base import clock
-from local_account.iam_authority import AccessDeniedError
 from local_account.sagemaker.validation import problems
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from local_account.iam_conditions import Context, arn_matches, holds
-from local_account.iam_evaluation import Policies, decide, decide_for_service
-from local_account.iam_policies import Principal, compiled
+from local_account.authority.conditions import Context, arn_matches, holds
+from local_account.authority.evaluation import Policies, decide, decide_for_service
+from local_account.authority.policies import Principal, compiled
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/worker"

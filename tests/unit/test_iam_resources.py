@@ -13,9 +13,9 @@ from typing import Any
 import botocore.session
 import pytest
 
-from local_account.iam_names import Place, resources
-from local_account.iam_requests import Asked
-from local_account.iam_s3 import s3_demands
+from local_account.authority.names import Place, resources
+from local_account.authority.requests import Asked
+from local_account.authority.s3_requests import s3_demands
 
 PLACE = Place("123456789012", "us-east-1")
 CLIENTS = {"cloudwatch": "cloudwatch", "states": "stepfunctions"}

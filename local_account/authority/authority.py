@@ -14,16 +14,16 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from local_account.authority.conditions import Context
+from local_account.authority.documents import Documents
+from local_account.authority.evaluation import Decision, Policies, decide, decide_for_service
+from local_account.authority.identity import Session
+from local_account.authority.keys import key_demands
+from local_account.authority.names import Place
+from local_account.authority.policies import Principal
+from local_account.authority.requests import asked
+from local_account.authority.resources import Demand, demands
 from local_account.base import clock
-from local_account.iam_conditions import Context
-from local_account.iam_documents import Documents
-from local_account.iam_evaluation import Decision, Policies, decide, decide_for_service
-from local_account.iam_identity import Session
-from local_account.iam_keys import key_demands
-from local_account.iam_names import Place
-from local_account.iam_policies import Principal
-from local_account.iam_requests import asked
-from local_account.iam_resources import Demand, demands
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from local_account.iam_names import Place, resources
-from local_account.iam_requests import Asked
-from local_account.iam_s3 import s3_demands
+from local_account.authority.names import Place, resources
+from local_account.authority.requests import Asked
+from local_account.authority.s3_requests import s3_demands
 
 # Signing name -> prefix of the actions.
 PREFIXES = {"monitoring": "cloudwatch", "sagemaker-runtime": "sagemaker"}

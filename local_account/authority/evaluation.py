@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from local_account.iam_conditions import Values
-from local_account.iam_policies import Principal, Statement, compiled
+from local_account.authority.conditions import Values
+from local_account.authority.policies import Principal, Statement, compiled
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from local_account.iam_requests import Asked
+from local_account.authority.requests import Asked
 
 _ACTIONS = {
     "HeadObject": "GetObject",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from local_account.iam_conditions import Values, arn_matches, expand, glob, holds
+from local_account.authority.conditions import Values, arn_matches, expand, glob, holds
 
 
 @dataclass(frozen=True)

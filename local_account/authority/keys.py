@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from local_account.iam_documents import Documents
-    from local_account.iam_resources import Demand
+    from local_account.authority.documents import Documents
+    from local_account.authority.resources import Demand
 
 _S3_READS = {"s3:GetObject", "s3:GetObjectVersion"}
 _SQS = {"sqs:SendMessage": ("kms:GenerateDataKey", "kms:Decrypt"), "sqs:ReceiveMessage": ("kms:Decrypt",)}
@@ -21,7 +21,7 @@ _SNS = {"sns:Publish": ("kms:GenerateDataKey", "kms:Decrypt")}
 
 def key_demands(documents: Documents, demand: Demand) -> Iterator[Demand]:
     """The permissions on keys that an allowed demand brings with it."""
-    from local_account.iam_resources import Demand
+    from local_account.authority.resources import Demand
 
     service = demand.action.partition(":")[0]
     reader = _READERS.get(service)
