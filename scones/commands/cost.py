@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from infrastructure.template import stage_template
-from local_account.stack_template import parse
+from local_account.cloudformation.template import parse
 from scones import screen
 from scones.commands import Json, Stage
 from scones.cost import Case, Estimate, estimate

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from infrastructure import stack
 from infrastructure.delivery import TEMPLATE
-from local_account.stack_template import parse
+from local_account.cloudformation.template import parse
 from scones.connection import Connection
 from scones.names import Names
 from scones.settings import PROJECT_ROOT, Settings

@@ -15,7 +15,7 @@ import pytest
 from inference_workflow.definitions import BATCH, IMAGE, definitions
 from inference_workflow.faults import LOW_CONFIDENCE
 from infrastructure.template import stage_template
-from local_account.stack_template import parse
+from local_account.cloudformation.template import parse
 from scones.cost import Case, Item, endpoint_hours, estimate, instance_count
 from scones.cost_assumptions import Assumptions
 from scones.cost_facts import Facts, Transitions, calls_per_month, facts, transitions

@@ -24,11 +24,11 @@ from local_account.base.archives import ArchiveError, extract_tar
 from local_account.base.children import Children
 from local_account.base.errors import REST_XML, AccountError, aws_error, protocol_of
 from local_account.base.snapshots import Snapshots
+from local_account.cloudformation.resources.base import ResourceError, fit
+from local_account.cloudformation.template import Scope, TemplateError, creation_order, parameter_values, parse
 from local_account.lambda_runtime_api import RuntimeApiServer
 from local_account.lambda_workers import Worker, WorkerPlan
 from local_account.s3 import ObjectFiles
-from local_account.stack_resources import ResourceError, fit
-from local_account.stack_template import Scope, TemplateError, creation_order, parameter_values, parse
 from local_account.state_pickle import StateRefusedError, dumps, loads
 
 REQUESTS = {

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 
 from infrastructure.template import stage_template
-from local_account.stack_template import parse
+from local_account.cloudformation.template import parse
 from monitoring import metrics
 from scones import schedule
 from scones.connection import Connection

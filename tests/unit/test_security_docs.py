@@ -18,7 +18,7 @@ import typer
 
 from infrastructure.delivery import TEMPLATE
 from infrastructure.template import stage_template
-from local_account.stack_template import parse
+from local_account.cloudformation.template import parse
 from scones.cli import app
 from scones.commands.cost import estimated
 from scones.cost_assumptions import Assumptions

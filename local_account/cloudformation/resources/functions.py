@@ -10,7 +10,7 @@ import re
 import zipfile
 from typing import Any
 
-from local_account.stack_resources import (
+from local_account.cloudformation.resources.base import (
     Kind,
     Made,
     Place,

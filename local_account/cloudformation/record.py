@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from local_account.account import Account
-from local_account.stack_kinds import kind_of
-from local_account.stack_template import Scope, TemplateError, creation_order
+from local_account.cloudformation.resources.kinds import kind_of
+from local_account.cloudformation.template import Scope, TemplateError, creation_order
 
 # A resource that does not exist yet, in the preview of a change set.
 UNKNOWN = "{{unknown until the change set is executed}}"

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from local_account.account import Account
-from local_account.stack_record import now
-from local_account.stack_template import parameter_values, parse
-from local_account.stacks import Stack, named_role
+from local_account.cloudformation.record import now
+from local_account.cloudformation.stack import Stack, named_role
+from local_account.cloudformation.template import parameter_values, parse
 
 FINISH_S = 2.0
 MAX_BODY_BYTES = 51_200  # a longer template has to lie in S3 (API reference, CreateStack)

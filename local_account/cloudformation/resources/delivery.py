@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from local_account.stack_resources import ApiKind, Kind, Made, Place, Properties, call, call_gone, only, without
+from local_account.cloudformation.resources.base import (
+    ApiKind,
+    Kind,
+    Made,
+    Place,
+    Properties,
+    call,
+    call_gone,
+    only,
+    without,
+)
 
 # Properties of CodeBuild that the API spells in another way than by its first letter.
 _RENAMED = {"BuildSpec": "buildspec", "InsecureSsl": "insecureSsl"}

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from local_account.stack_resources import Kind, Made, Place, Properties, ResourceError, call, call_gone, without
+from local_account.cloudformation.resources.base import (
+    Kind,
+    Made,
+    Place,
+    Properties,
+    ResourceError,
+    call,
+    call_gone,
+    without,
+)
 
 
 class Bucket(Kind):

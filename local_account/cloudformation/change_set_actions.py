@@ -8,10 +8,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 
-from local_account.stack_actions import Request, StackActionError, StackActions, pairs
-from local_account.stack_record import now
-from local_account.stack_template import parse
-from local_account.stacks import Stack
+from local_account.cloudformation.record import now
+from local_account.cloudformation.stack import Stack
+from local_account.cloudformation.stack_actions import Request, StackActionError, StackActions, pairs
+from local_account.cloudformation.template import parse
 
 NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
 

@@ -9,12 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from local_account.stack_buckets import Bucket, BucketPolicy
-from local_account.stack_budgets import Budget
-from local_account.stack_functions import Function, LayerVersion, Permission, StateMachine
-from local_account.stack_identity import ManagedPolicy, Policy, Role
-from local_account.stack_keys import Alias, Key
-from local_account.stack_resources import (
+from local_account.cloudformation.resources.base import (
     Kind,
     Made,
     Place,
@@ -25,7 +20,12 @@ from local_account.stack_resources import (
     only,
     without,
 )
-from local_account.stack_tables import Table
+from local_account.cloudformation.resources.buckets import Bucket, BucketPolicy
+from local_account.cloudformation.resources.budgets import Budget
+from local_account.cloudformation.resources.functions import Function, LayerVersion, Permission, StateMachine
+from local_account.cloudformation.resources.identity import ManagedPolicy, Policy, Role
+from local_account.cloudformation.resources.keys import Alias, Key
+from local_account.cloudformation.resources.tables import Table
 
 
 class Rule(Kind):

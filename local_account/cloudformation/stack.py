@@ -14,10 +14,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
-from local_account.stack_kinds import kind_of
-from local_account.stack_record import StackRecord, now
-from local_account.stack_resources import Made, Place, ResourceError
-from local_account.stack_template import NO_VALUE, TemplateError, creation_order, parse
+from local_account.cloudformation.record import StackRecord, now
+from local_account.cloudformation.resources.base import Made, Place, ResourceError
+from local_account.cloudformation.resources.kinds import kind_of
+from local_account.cloudformation.template import NO_VALUE, TemplateError, creation_order, parse
 
 log = logging.getLogger(__name__)
 

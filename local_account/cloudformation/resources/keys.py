@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from local_account.stack_resources import Kind, Made, Place, Properties, as_text, call, call_gone, only, without
+from local_account.cloudformation.resources.base import (
+    Kind,
+    Made,
+    Place,
+    Properties,
+    as_text,
+    call,
+    call_gone,
+    only,
+    without,
+)
 
 
 class Key(Kind):

@@ -16,10 +16,10 @@ from urllib.parse import parse_qsl
 
 from local_account.account import Account
 from local_account.base.errors import ErrorAnswer, aws_error, not_implemented
-from local_account.change_set_actions import ChangeSetActions
-from local_account.stack_actions import StackActionError, StackActions
-from local_account.stack_template import TemplateError
-from local_account.stacks import settle
+from local_account.cloudformation.change_set_actions import ChangeSetActions
+from local_account.cloudformation.stack import settle
+from local_account.cloudformation.stack_actions import StackActionError, StackActions
+from local_account.cloudformation.template import TemplateError
 
 log = logging.getLogger(__name__)
 

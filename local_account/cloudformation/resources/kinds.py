@@ -6,9 +6,9 @@ in ``stack_compounds``. Types and their ``Ref`` and ``Fn::GetAtt`` follow AWS's 
 
 from __future__ import annotations
 
-from local_account.stack_compounds import COMPOUNDS
-from local_account.stack_delivery import DELIVERY
-from local_account.stack_resources import ApiKind, Kind, Place, Properties, ResourceError
+from local_account.cloudformation.resources.base import ApiKind, Kind, Place, Properties, ResourceError
+from local_account.cloudformation.resources.compounds import COMPOUNDS
+from local_account.cloudformation.resources.delivery import DELIVERY
 
 POLL_S = 0.2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from local_account.stack_resources import Kind, Made, Place, Properties, call, call_gone, only, without
+from local_account.cloudformation.resources.base import Kind, Made, Place, Properties, call, call_gone, only, without
 
 
 class Role(Kind):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from local_account.stack_resources import Kind, Made, Place, Properties, call, call_gone, only
+from local_account.cloudformation.resources.base import Kind, Made, Place, Properties, call, call_gone, only
 
 
 class Budget(Kind):
