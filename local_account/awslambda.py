@@ -15,11 +15,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from local_account.account import Account
+from local_account.cloudwatch.telemetry import Telemetry
 from local_account.lambda_configuration import hook_configuration
 from local_account.lambda_errors import FunctionError, ThrottledError, client_error
 from local_account.lambda_events import Event, EventQueue
 from local_account.lambda_functions import Functions
-from local_account.telemetry import Telemetry
 
 SYNC_LIMIT_BYTES = 6 * 1024 * 1024  # lambda/latest/dg/gettingstarted-limits.html
 ASYNC_LIMIT_BYTES = 1024 * 1024

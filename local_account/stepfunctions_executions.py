@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from local_account.account import Account
+from local_account.cloudwatch.telemetry import Telemetry
 from local_account.moto_state import PastWorker
 from local_account.stepfunctions_encoding import STATE_LIMIT_BYTES
 from local_account.stepfunctions_programs import program_of
@@ -32,7 +33,6 @@ from local_account.stepfunctions_runs import (
     resume_point,
     run,
 )
-from local_account.telemetry import Telemetry
 
 # What moto keeps of an execution besides, and nobody asks for once it has ended.
 _LIVE = ("input_data", "input_details", "output_details", "_activity_store", "_cloud_watch_logging_session")

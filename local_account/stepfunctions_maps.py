@@ -15,6 +15,7 @@ from typing import Any
 
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
+from local_account.cloudwatch.telemetry import Telemetry
 from local_account.moto_state import PastWorker
 from local_account.stepfunctions_executions import now
 from local_account.stepfunctions_failures import failure
@@ -31,7 +32,6 @@ from local_account.stepfunctions_runs import (
     resume_point,
     run,
 )
-from local_account.telemetry import Telemetry
 
 WORKERS = 40
 POLL_S = 0.1

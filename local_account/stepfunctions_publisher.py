@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from local_account.account import Account
-from local_account.telemetry import Telemetry
+from local_account.cloudwatch.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local_account.account import Account
+from local_account.cloudwatch.telemetry import Telemetry
 from local_account.stepfunctions_encoding import dumps, time_text
-from local_account.telemetry import Telemetry
 
 WHOLE = {"truncated": False}
 log = logging.getLogger(__name__)

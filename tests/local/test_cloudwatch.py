@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local_account.alarm_math import Expression
+from local_account.cloudwatch.alarm_math import Expression
 from tests.local.queues import Queue
 
 NAMESPACE = "Foreign"

@@ -11,8 +11,8 @@ from typing import Any
 
 from moto.cloudwatch.models import CloudWatchBackend, Statistics
 
-from local_account.alarm_evaluation import statistic_of
-from local_account.alarm_queries import sample_of
+from local_account.cloudwatch.alarm_evaluation import statistic_of
+from local_account.cloudwatch.alarm_queries import sample_of
 
 _PERCENTILE = re.compile(r"p\d{1,2}(\.\d+)?|p100")
 

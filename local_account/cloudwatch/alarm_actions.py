@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto.cloudwatch.models import Alarm
 
 from local_account.account import Account
-from local_account.alarm_queries import Query, queries_of
+from local_account.cloudwatch.alarm_queries import Query, queries_of
 
 log = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ from typing import Any
 from moto.cloudwatch import models
 from moto.cloudwatch.models import Alarm, CloudWatchBackend, cloudwatch_backends
 
-from local_account import cloudwatch_percentiles
 from local_account.account import Account
-from local_account.alarm_actions import StateChange, act
-from local_account.alarm_evaluation import Outcome, Rule, compare
-from local_account.alarm_queries import AlarmData, aware, check, rule_of
 from local_account.base import clock
+from local_account.cloudwatch import percentiles as cloudwatch_percentiles
+from local_account.cloudwatch.alarm_actions import StateChange, act
+from local_account.cloudwatch.alarm_evaluation import Outcome, Rule, compare
+from local_account.cloudwatch.alarm_queries import AlarmData, aware, check, rule_of
 from local_account.event_delivery import Deliverer
 from local_account.events import deliverer_of
 

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from local_account.account import Account
-from local_account.telemetry import Telemetry
+from local_account.cloudwatch.telemetry import Telemetry
 
 LOOK_EVERY_S = 2.0
 PUBLISH_EVERY_S = 60.0

@@ -15,8 +15,8 @@ from typing import Any
 from moto.cloudwatch.exceptions import ValidationError
 from moto.cloudwatch.models import Alarm, CloudWatchBackend, MetricAggregatedDatum
 
-from local_account.alarm_evaluation import COMPARISONS, EXTRA_PERIODS, Rule, Sample, statistics
-from local_account.alarm_math import Expression, MathError, Series
+from local_account.cloudwatch.alarm_evaluation import COMPARISONS, EXTRA_PERIODS, Rule, Sample, statistics
+from local_account.cloudwatch.alarm_math import Expression, MathError, Series
 
 _STATISTIC = re.compile(r"SampleCount|Sum|Average|Minimum|Maximum|p(\d{1,2}(\.\d+)?|100)")
 Dimensions = tuple[tuple[str, str], ...]
