@@ -18,7 +18,7 @@ import yaml
 from cfnlint.decode import cfn_yaml
 
 from infrastructure.delivery import TEMPLATE, template_parameters
-from local_account.codebuild_buildspec import Buildspec, BuildspecError, parse
+from local_account.codebuild.buildspec import Buildspec, BuildspecError, parse
 from scones.cli import app
 from scones.commands.pipeline import git_commit
 from scones.connection import Connection

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from local_account.codebuild_buildspec import Files
+from local_account.codebuild.buildspec import Files
 
 MAX_BYTES = 5 * 1024**3
 MAX_MEMBERS = 200_000

@@ -12,9 +12,9 @@ import uuid
 from typing import Any
 
 from local_account.account import Account
-from local_account.codebuild_events import emit_state
-from local_account.codebuild_reports import Reports
-from local_account.codebuild_runs import BuildRun
+from local_account.codebuild.events import emit_state
+from local_account.codebuild.reports import Reports
+from local_account.codebuild.runs import BuildRun
 from local_account.json_service import JsonService, Resource, ServiceError, now, page
 
 INVALID = "InvalidInputException"

@@ -18,14 +18,14 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_account import codebuild_files as files
-from local_account.codebuild_buildspec import FORMATS, PHASES, Buildspec, BuildspecError, Phase, Report, parse
-from local_account.codebuild_cache import Cache
-from local_account.codebuild_environment import check_python, environment, make_home
-from local_account.codebuild_events import emit_state
-from local_account.codebuild_files import FilesError
-from local_account.codebuild_reports import ReportError, Reports
-from local_account.codebuild_shell import Shell, ShellStoppedError
+from local_account.codebuild import files
+from local_account.codebuild.buildspec import FORMATS, PHASES, Buildspec, BuildspecError, Phase, Report, parse
+from local_account.codebuild.cache import Cache
+from local_account.codebuild.environment import check_python, environment, make_home
+from local_account.codebuild.events import emit_state
+from local_account.codebuild.files import FilesError
+from local_account.codebuild.reports import ReportError, Reports
+from local_account.codebuild.shell import Shell, ShellStoppedError
 from local_account.json_service import JsonService, Resource, now
 from local_account.role_clients import role_client
 

@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
-from local_account.codebuild_files import matching, unzip, zip_files
+from local_account.codebuild.files import matching, unzip, zip_files
 
 
 class Cache:

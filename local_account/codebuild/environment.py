@@ -12,7 +12,7 @@ from typing import Any
 
 from local_account.account import Account
 from local_account.authority.identity import session_environment
-from local_account.codebuild_buildspec import BuildspecError
+from local_account.codebuild.buildspec import BuildspecError
 from local_account.container_python import make_environment
 from local_account.containers import machine_environment
 
