@@ -13,9 +13,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from local_account import codepipeline_events as events
-from local_account.codepipeline_actions import AbandonedError, ActionError, Work, perform
-from local_account.codepipeline_definition import fill, orders
+from local_account.codepipeline import events
+from local_account.codepipeline.actions import AbandonedError, ActionError, Work, perform
+from local_account.codepipeline.definition import fill, orders
 from local_account.json_service import JsonService, Resource, now
 from local_account.role_clients import role_client
 

@@ -18,7 +18,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
-from local_account.codeconnections import UnreachableError, archive
+from local_account.codepipeline.codeconnections import UnreachableError, archive
 from local_account.json_service import Resource
 
 APPROVAL_DAYS = 7

@@ -11,10 +11,10 @@ import copy
 import uuid
 from typing import Any
 
-from local_account import codepipeline_views as views
 from local_account.account import Account
-from local_account.codepipeline_definition import check, resolved_variables, source_overrides
-from local_account.codepipeline_executions import ExecutionRun, Gates
+from local_account.codepipeline import views
+from local_account.codepipeline.definition import check, resolved_variables, source_overrides
+from local_account.codepipeline.executions import ExecutionRun, Gates
 from local_account.json_service import JsonService, Resource, ServiceError, now, page
 
 FINAL = ("Succeeded", "Failed", "Stopped", "Superseded", "Cancelled")
