@@ -13,8 +13,8 @@ from typing import Any
 from local_account.account import Account
 from local_account.authority.identity import session_environment
 from local_account.codebuild.buildspec import BuildspecError
-from local_account.container_python import make_environment
-from local_account.containers import machine_environment
+from local_account.containers.python import make_environment
+from local_account.containers.run import machine_environment
 
 _AWS = '#!/bin/sh\nexec "$(dirname "$0")/python3" -m awscli "$@"\n'
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

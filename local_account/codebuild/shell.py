@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from local_account.account import Account
-from local_account.container_logs import LogPump
+from local_account.containers.logs import LogPump
 
 LOOK_S = 0.1
 # $1 is the folder of the pipes. A command must not see them, or what it leaves running would hold them.

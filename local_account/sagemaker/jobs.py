@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from local_account.containers import prepare
+from local_account.containers.run import prepare
 from local_account.sagemaker import processing_jobs, training_jobs, transform_jobs
 from local_account.sagemaker.service import SageMaker
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from local_account import containers
 from local_account.account import Account
-from local_account.containers import RunningContainer, rewrite_paths, start_container
+from local_account.containers import run as containers
+from local_account.containers.run import RunningContainer, rewrite_paths, start_container
 
 
 class RecordingAccount(Account):

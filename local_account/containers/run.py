@@ -24,8 +24,8 @@ from pathlib import Path
 
 from local_account.account import Account
 from local_account.authority.identity import session_environment
-from local_account.container_logs import LogPump
-from local_account.container_python import make_environment
+from local_account.containers.logs import LogPump
+from local_account.containers.python import make_environment
 
 log = logging.getLogger(__name__)
 
