@@ -24,8 +24,8 @@ from local_account.cloudwatch import percentiles as cloudwatch_percentiles
 from local_account.cloudwatch.alarm_actions import StateChange, act
 from local_account.cloudwatch.alarm_evaluation import Outcome, Rule, compare
 from local_account.cloudwatch.alarm_queries import AlarmData, aware, check, rule_of
-from local_account.event_delivery import Deliverer
-from local_account.events import deliverer_of
+from local_account.events.delivery import Deliverer
+from local_account.events.service import deliverer_of
 
 log = logging.getLogger(__name__)
 

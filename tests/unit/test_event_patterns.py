@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from local_account.cloudwatch.alarm_evaluation import Rule, Sample, evaluate
-from local_account.event_inputs import at_path, fill, target_input
-from local_account.event_patterns import PatternError, matches, parse_pattern
-from local_account.schedule_expressions import ExpressionError, parse
+from local_account.events.inputs import at_path, fill, target_input
+from local_account.events.patterns import PatternError, matches, parse_pattern
+from local_account.events.schedule_expressions import ExpressionError, parse
 
 EVENT = {
     "version": "0",

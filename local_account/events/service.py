@@ -22,9 +22,9 @@ from moto.events.responses import EventsHandler
 from local_account.account import Account
 from local_account.base import clock
 from local_account.base.chaos import Duplicates
-from local_account.event_delivery import Deliverer, Delivery, UndeliverableError, service_of
-from local_account.event_inputs import target_input
-from local_account.event_patterns import PatternError, matches, parse_pattern
+from local_account.events.delivery import Deliverer, Delivery, UndeliverableError, service_of
+from local_account.events.inputs import target_input
+from local_account.events.patterns import PatternError, matches, parse_pattern
 
 log = logging.getLogger(__name__)
 

@@ -23,10 +23,10 @@ from moto.scheduler.models import EventBridgeSchedulerBackend, Schedule, schedul
 
 from local_account.account import Account
 from local_account.base import clock as account_clock
-from local_account.event_delivery import Deliverer, Delivery, UndeliverableError, service_of
-from local_account.event_inputs import fill, target_input
-from local_account.events import deliverer_of
-from local_account.schedule_expressions import ExpressionError, parse
+from local_account.events.delivery import Deliverer, Delivery, UndeliverableError, service_of
+from local_account.events.inputs import fill, target_input
+from local_account.events.schedule_expressions import ExpressionError, parse
+from local_account.events.service import deliverer_of
 
 log = logging.getLogger(__name__)
 
