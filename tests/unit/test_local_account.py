@@ -26,8 +26,8 @@ from local_account.base.errors import REST_XML, AccountError, aws_error, protoco
 from local_account.base.snapshots import Snapshots
 from local_account.cloudformation.resources.base import ResourceError, fit
 from local_account.cloudformation.template import Scope, TemplateError, creation_order, parameter_values, parse
-from local_account.lambda_runtime_api import RuntimeApiServer
-from local_account.lambda_workers import Worker, WorkerPlan
+from local_account.functions.runtime_api import RuntimeApiServer
+from local_account.functions.workers import Worker, WorkerPlan
 from local_account.s3 import ObjectFiles
 from local_account.state_pickle import StateRefusedError, dumps, loads
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local_account.account import Account
-from local_account.lambda_errors import FunctionError, ThrottledError
-from local_account.lambda_functions import Functions, Result
+from local_account.functions.errors import FunctionError, ThrottledError
+from local_account.functions.functions import Functions, Result
 
 DEFAULT_WAITS_S = (1.0, 2.0)
 THROTTLE_WAIT_S = 1.0

@@ -16,10 +16,10 @@ from urllib.parse import unquote
 
 from local_account.account import Account
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.lambda_configuration import hook_configuration
-from local_account.lambda_errors import FunctionError, ThrottledError, client_error
-from local_account.lambda_events import Event, EventQueue
-from local_account.lambda_functions import Functions
+from local_account.functions.configuration import hook_configuration
+from local_account.functions.errors import FunctionError, ThrottledError, client_error
+from local_account.functions.events import Event, EventQueue
+from local_account.functions.functions import Functions
 
 SYNC_LIMIT_BYTES = 6 * 1024 * 1024  # lambda/latest/dg/gettingstarted-limits.html
 ASYNC_LIMIT_BYTES = 1024 * 1024

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 
-from local_account.lambda_code import CodeError
+from local_account.functions.code import CodeError
 
 PUBLISHED = {
     r"arn:aws[\w-]*:lambda:[\w-]+:017000801446:layer:AWSLambdaPowertoolsPythonV3-python3\d+-x86_64:\d+": (

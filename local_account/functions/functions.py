@@ -26,12 +26,12 @@ from local_account.authority.identity import session_environment
 from local_account.base.clock import CLOCK
 from local_account.cloudwatch.embedded_metrics import embedded_values
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.lambda_code import CodeError, CodeStore
-from local_account.lambda_errors import FunctionError, ThrottledError
-from local_account.lambda_layers import check_installed, published_layer
-from local_account.lambda_runtime_api import Invocation, RuntimeApiServer
-from local_account.lambda_worker import FIRST_PATHS, LAST_PATHS
-from local_account.lambda_workers import PROGRAM, Outcome, Pool, Worker, WorkerPlan
+from local_account.functions.code import CodeError, CodeStore
+from local_account.functions.errors import FunctionError, ThrottledError
+from local_account.functions.layers import check_installed, published_layer
+from local_account.functions.runtime_api import Invocation, RuntimeApiServer
+from local_account.functions.worker import FIRST_PATHS, LAST_PATHS
+from local_account.functions.workers import PROGRAM, Outcome, Pool, Worker, WorkerPlan
 
 WORKER_LIMIT = 10
 WAIT_FOR_WORKER_S = 60.0

@@ -11,10 +11,10 @@ from collections import defaultdict
 from typing import Any
 from weakref import WeakValueDictionary
 
-from local_account.lambda_code import CodeError
-from local_account.lambda_errors import FunctionError, client_error
-from local_account.lambda_functions import Functions
-from local_account.lambda_layers import foreign_account, published_layer
+from local_account.functions.code import CodeError
+from local_account.functions.errors import FunctionError, client_error
+from local_account.functions.functions import Functions
+from local_account.functions.layers import foreign_account, published_layer
 
 DROPPED_PROPERTIES = {"DeadLetterConfig", "EphemeralStorage", "Layers", "TracingConfig"}
 # What a property becomes when a stack's update leaves it out.

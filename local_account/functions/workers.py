@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local_account.base.children import Children
-from local_account.lambda_runtime_api import Invocation, Mailbox, Message, RuntimeApiServer
+from local_account.functions.runtime_api import Invocation, Mailbox, Message, RuntimeApiServer
 
 INIT_LIMIT_S = 10.0  # lambda/latest/dg/lambda-runtime-environment.html: the init phase's limit
 LOG_EVENT_LIMIT = 256 * 1024 - 26  # characters, CloudWatch Logs' limit of one event
