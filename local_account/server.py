@@ -83,12 +83,13 @@ def make_application(account: Account) -> Any:
     _leave_the_users_settings()
     os.environ.update(account.environment())
 
-    from local_account import autoscaling, moto_state
+    from local_account import autoscaling
     from local_account.application import Application
     from local_account.cloudformation import service as cloudformation
     from local_account.codebuild import service as codebuild
     from local_account.codepipeline import service as codepipeline
     from local_account.codepipeline.codeconnections import CodeConnections
+    from local_account.moto_bridge import state as moto_state
     from local_account.s3 import collect_garbage
     from local_account.sagemaker import install as install_sagemaker
 

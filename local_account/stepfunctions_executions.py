@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 
 from local_account.account import Account
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.moto_state import PastWorker
+from local_account.moto_bridge.state import PastWorker
 from local_account.stepfunctions_encoding import STATE_LIMIT_BYTES
 from local_account.stepfunctions_programs import program_of
 from local_account.stepfunctions_publisher import Publisher, machine_arn

@@ -16,7 +16,7 @@ from typing import Any
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.moto_state import PastWorker
+from local_account.moto_bridge.state import PastWorker
 from local_account.stepfunctions_executions import now
 from local_account.stepfunctions_failures import failure
 from local_account.stepfunctions_items import Fields, inputs_of, read_items

@@ -28,8 +28,8 @@ from local_account.cloudformation.resources.base import ResourceError, fit
 from local_account.cloudformation.template import Scope, TemplateError, creation_order, parameter_values, parse
 from local_account.functions.runtime_api import RuntimeApiServer
 from local_account.functions.workers import Worker, WorkerPlan
+from local_account.moto_bridge.state_pickle import StateRefusedError, dumps, loads
 from local_account.s3 import ObjectFiles
-from local_account.state_pickle import StateRefusedError, dumps, loads
 
 REQUESTS = {
     "json": {"HTTP_X_AMZ_TARGET": "T.A", "CONTENT_TYPE": "application/x-amz-json-1.1"},

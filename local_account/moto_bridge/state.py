@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from local_account.account import Account
-from local_account.state_pickle import NEW_OBJECT, dumps, loads, reduce_private_key
+from local_account.moto_bridge.state_pickle import NEW_OBJECT, dumps, loads, reduce_private_key
 from local_account.stepfunctions_runs import resume_point
 
 # Name of the state file -> where moto keeps that service's backends.
