@@ -90,7 +90,7 @@ def make_application(account: Account) -> Any:
     from local_account.codepipeline import service as codepipeline
     from local_account.codepipeline.codeconnections import CodeConnections
     from local_account.moto_bridge import state as moto_state
-    from local_account.s3 import collect_garbage
+    from local_account.moto_services.s3 import collect_garbage
     from local_account.sagemaker import install as install_sagemaker
 
     for name in HOOKS:
