@@ -24,7 +24,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
-from local_account.json_service import JsonService, Resource, ServiceError, now
+from local_account.protocol.json_service import JsonService, Resource, ServiceError, now
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local_account.json_service import JsonService, Resource
+from local_account.protocol.json_service import JsonService, Resource
 
 
 def emit_state(service: JsonService, build: Resource) -> None:

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from typing import Any
 
-from local_account.json_service import JsonService, Resource, ServiceError, now, page
+from local_account.protocol.json_service import JsonService, Resource, ServiceError, now, page
 
 INVALID = "InvalidInputException"
 NOT_FOUND = "ResourceNotFoundException"

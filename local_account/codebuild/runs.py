@@ -26,8 +26,8 @@ from local_account.codebuild.events import emit_state
 from local_account.codebuild.files import FilesError
 from local_account.codebuild.reports import ReportError, Reports
 from local_account.codebuild.shell import Shell, ShellStoppedError
-from local_account.json_service import JsonService, Resource, now
-from local_account.role_clients import role_client
+from local_account.protocol.json_service import JsonService, Resource, now
+from local_account.protocol.role_clients import role_client
 
 log = logging.getLogger(__name__)
 

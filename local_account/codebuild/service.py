@@ -15,7 +15,7 @@ from local_account.account import Account
 from local_account.codebuild.events import emit_state
 from local_account.codebuild.reports import Reports
 from local_account.codebuild.runs import BuildRun
-from local_account.json_service import JsonService, Resource, ServiceError, now, page
+from local_account.protocol.json_service import JsonService, Resource, ServiceError, now, page
 
 INVALID = "InvalidInputException"
 NOT_FOUND = "ResourceNotFoundException"

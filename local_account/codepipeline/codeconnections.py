@@ -13,7 +13,7 @@ import uuid
 from typing import Any
 
 from local_account.account import Account
-from local_account.json_service import JsonService, Resource, ServiceError
+from local_account.protocol.json_service import JsonService, Resource, ServiceError
 
 REPOSITORY_TAG = "local-account:repository"
 

@@ -16,8 +16,8 @@ from typing import Any
 from local_account.codepipeline import events
 from local_account.codepipeline.actions import AbandonedError, ActionError, Work, perform
 from local_account.codepipeline.definition import fill, orders
-from local_account.json_service import JsonService, Resource, now
-from local_account.role_clients import role_client
+from local_account.protocol.json_service import JsonService, Resource, now
+from local_account.protocol.role_clients import role_client
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from local_account.account import Account
 from local_account.codepipeline import views
 from local_account.codepipeline.definition import check, resolved_variables, source_overrides
 from local_account.codepipeline.executions import ExecutionRun, Gates
-from local_account.json_service import JsonService, Resource, ServiceError, now, page
+from local_account.protocol.json_service import JsonService, Resource, ServiceError, now, page
 
 FINAL = ("Succeeded", "Failed", "Stopped", "Superseded", "Cancelled")
 

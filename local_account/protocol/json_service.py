@@ -20,7 +20,7 @@ import botocore.session
 from local_account.account import Account
 from local_account.base import clock
 from local_account.base.errors import aws_error, not_implemented
-from local_account.sagemaker.validation import problems
+from local_account.protocol.validation import problems
 
 log = logging.getLogger(__name__)
 
