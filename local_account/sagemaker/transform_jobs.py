@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from local_account.sagemaker import job_runs
-from local_account.sagemaker.endpoint_archive import Container, StartError, container_of
-from local_account.sagemaker.endpoint_instance import STARTUP_S, Instance, NoAnswerError
+from local_account.sagemaker.endpoints.archive import Container, StartError, container_of
+from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance, NoAnswerError
 from local_account.sagemaker.job_runs import JobError, JobRun
 from local_account.sagemaker.jobs_files import S3Object
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now

@@ -17,8 +17,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
-from local_account.sagemaker.endpoint_archive import Container, StartError
-from local_account.sagemaker.endpoint_instance import Instance
+from local_account.sagemaker.endpoints.archive import Container, StartError
+from local_account.sagemaker.endpoints.instance import Instance
 from tests.local.conftest import free_port
 from tests.local.foreign_models import MEAN, Deployer, archive
 

@@ -20,9 +20,9 @@ from local_account import control
 from local_account.account import Account
 from local_account.autoscaling import Tracking
 from local_account.base.chaos import Duplicates
-from local_account.sagemaker.endpoint_deployment import Plan
-from local_account.sagemaker.endpoint_fleet import Fleet, Traffic
-from local_account.sagemaker.endpoint_rollout import RollbackError, Rollout
+from local_account.sagemaker.endpoints.deployment_config import Plan
+from local_account.sagemaker.endpoints.fleet import Fleet, Traffic
+from local_account.sagemaker.endpoints.rollout import RollbackError, Rollout
 from tests.local.conftest import start_account
 from tests.local.foreign_models import MEAN, ROLE, Deployer, archive
 from tests.local.queues import Queue

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from local_account.account import Account
 from local_account.containers.run import RunningContainer, start_container
-from local_account.sagemaker.endpoint_archive import Container, StartError, fetch_model_data, script_of
+from local_account.sagemaker.endpoints.archive import Container, StartError, fetch_model_data, script_of
 
 log = logging.getLogger(__name__)
 

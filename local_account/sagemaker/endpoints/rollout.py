@@ -21,9 +21,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
-from local_account.sagemaker.endpoint_archive import StartError
-from local_account.sagemaker.endpoint_deployment import Plan, Step
-from local_account.sagemaker.endpoint_fleet import Fleet, Traffic
+from local_account.sagemaker.endpoints.archive import StartError
+from local_account.sagemaker.endpoints.deployment_config import Plan, Step
+from local_account.sagemaker.endpoints.fleet import Fleet, Traffic
 from local_account.sagemaker.service import SageMakerError
 
 LOOK_EVERY_S = 0.2

@@ -13,12 +13,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from local_account.sagemaker.endpoint_archive import StartError
-from local_account.sagemaker.endpoint_deployment import plan_of
-from local_account.sagemaker.endpoint_description import describe, event_detail
-from local_account.sagemaker.endpoint_fleet import Fleet, Traffic
-from local_account.sagemaker.endpoint_metrics import Metrics
-from local_account.sagemaker.endpoint_rollout import InterruptedRolloutError, RollbackError, Rollout
+from local_account.sagemaker.endpoints.archive import StartError
+from local_account.sagemaker.endpoints.deployment_config import plan_of
+from local_account.sagemaker.endpoints.description import describe, event_detail
+from local_account.sagemaker.endpoints.fleet import Fleet, Traffic
+from local_account.sagemaker.endpoints.metrics import Metrics
+from local_account.sagemaker.endpoints.rollout import InterruptedRolloutError, RollbackError, Rollout
 from local_account.sagemaker.service import Resource, SageMaker, now
 from local_account.sagemaker.tags import drop_tags
 

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from local_account.sagemaker.capture import Capture
-from local_account.sagemaker.endpoint_archive import container_of
-from local_account.sagemaker.endpoint_changes import EndpointChanges
-from local_account.sagemaker.endpoint_configs import EndpointConfigs
-from local_account.sagemaker.endpoint_deployment import check_change, check_policies, plan_of, retain_properties
-from local_account.sagemaker.endpoint_metrics import Metrics
-from local_account.sagemaker.endpoint_rollout import check_alarms
+from local_account.sagemaker.endpoints.archive import container_of
+from local_account.sagemaker.endpoints.capture import Capture
+from local_account.sagemaker.endpoints.changes import EndpointChanges
+from local_account.sagemaker.endpoints.configs import EndpointConfigs
+from local_account.sagemaker.endpoints.deployment_config import check_change, check_policies, plan_of, retain_properties
+from local_account.sagemaker.endpoints.metrics import Metrics
+from local_account.sagemaker.endpoints.rollout import check_alarms
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
 from local_account.sagemaker.tags import set_tags
 

@@ -10,8 +10,8 @@ import threading
 from typing import Any
 
 from local_account.account import Account
-from local_account.sagemaker.endpoint_instance import ANSWER_S
-from local_account.sagemaker.endpoint_variants import Variant, make_variant
+from local_account.sagemaker.endpoints.instance import ANSWER_S
+from local_account.sagemaker.endpoints.variants import Variant, make_variant
 from local_account.sagemaker.service import Resource
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from local_account.sagemaker.endpoint_archive import container_of
+from local_account.sagemaker.endpoints.archive import container_of
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
 from local_account.sagemaker.tags import drop_tags, set_tags
 

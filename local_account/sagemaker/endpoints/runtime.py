@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from local_account.base import clock
-from local_account.sagemaker.capture import Exchange
-from local_account.sagemaker.endpoint_archive import StartError
-from local_account.sagemaker.endpoint_fleet import Fleet
-from local_account.sagemaker.endpoint_instance import Instance, ModelAnswer, NoAnswerError
-from local_account.sagemaker.endpoint_metrics import Invocation
-from local_account.sagemaker.endpoint_variants import ThrottledError
-from local_account.sagemaker.endpoints import endpoints_of
+from local_account.sagemaker.endpoints.actions import endpoints_of
+from local_account.sagemaker.endpoints.archive import StartError
+from local_account.sagemaker.endpoints.capture import Exchange
+from local_account.sagemaker.endpoints.fleet import Fleet
+from local_account.sagemaker.endpoints.instance import Instance, ModelAnswer, NoAnswerError
+from local_account.sagemaker.endpoints.metrics import Invocation
+from local_account.sagemaker.endpoints.variants import ThrottledError
 from local_account.sagemaker.service import Resource, SageMaker
 
 log = logging.getLogger(__name__)
