@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local_account.authority.authority import AccessDeniedError
-from local_account.sagemaker.jobs_files import TransferError, split_uri
+from local_account.sagemaker.jobs.files import TransferError, split_uri
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, not_found, now
 from local_account.sagemaker.tags import drop_tags, set_tags
 

@@ -16,7 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local_account.sagemaker import pipeline_cache, pipeline_steps
-from local_account.sagemaker.jobs_files import TransferError, split_uri
+from local_account.sagemaker.jobs.files import TransferError, split_uri
 from local_account.sagemaker.pipeline_definition import Definition, Step
 from local_account.sagemaker.pipeline_events import emit_execution, emit_step, iso
 from local_account.sagemaker.pipeline_expressions import ExpressionError, Scope, resolve

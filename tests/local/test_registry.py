@@ -12,7 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
-from local_account.sagemaker import jobs, models, pipelines, registry, tags
+from local_account.sagemaker import models, pipelines, registry, tags
+from local_account.sagemaker.jobs import install as jobs
 from local_account.sagemaker.service import SageMaker
 from tests.local.conftest import RunningAccount
 from tests.local.queues import Queue

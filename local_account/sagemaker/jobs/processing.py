@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
-from local_account.sagemaker import job_runs
-from local_account.sagemaker.job_runs import JobError, JobRun
+from local_account.sagemaker.jobs import run as job_runs
+from local_account.sagemaker.jobs.run import JobError, JobRun
 from local_account.sagemaker.service import SageMaker, SageMakerError, listing, now
 
 LOCAL_PREFIX = "/opt/ml/processing"

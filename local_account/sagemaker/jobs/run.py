@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from local_account.containers.run import RunningContainer, start_container
-from local_account.sagemaker.jobs_files import JobFiles, TransferError
+from local_account.sagemaker.jobs.files import JobFiles, TransferError
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, now
 from local_account.sagemaker.tags import set_tags
 

@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 
 from local_account.base.archives import ArchiveError, extract_tar, pack_tar
 from local_account.base.images import repository
-from local_account.sagemaker import checkpoints, job_runs
-from local_account.sagemaker.checkpoints import Checkpoints
-from local_account.sagemaker.job_runs import JobError, JobRun
-from local_account.sagemaker.script_mode import Script, input_data_config, resource_config
+from local_account.sagemaker.jobs import checkpoints
+from local_account.sagemaker.jobs import run as job_runs
+from local_account.sagemaker.jobs.checkpoints import Checkpoints
+from local_account.sagemaker.jobs.run import JobError, JobRun
+from local_account.sagemaker.jobs.script_mode import Script, input_data_config, resource_config
+from local_account.sagemaker.jobs.training_metrics import Metrics
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
-from local_account.sagemaker.training_metrics import Metrics
 
 _MESSAGES = {
     "Starting": "Starting the training job",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 
 from local_account.containers.run import prepare
-from local_account.sagemaker import processing_jobs, training_jobs, transform_jobs
+from local_account.sagemaker.jobs import processing as processing_jobs
+from local_account.sagemaker.jobs import training as training_jobs
+from local_account.sagemaker.jobs import transform as transform_jobs
 from local_account.sagemaker.service import SageMaker
 
 

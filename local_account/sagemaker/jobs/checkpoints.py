@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from local_account.sagemaker.jobs_files import JobFiles
+from local_account.sagemaker.jobs.files import JobFiles
 from local_account.sagemaker.service import SageMaker, SageMakerError
 
 LOCAL_PATH = "/opt/ml/checkpoints"

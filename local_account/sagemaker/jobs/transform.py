@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from local_account.sagemaker import job_runs
 from local_account.sagemaker.endpoints.archive import Container, StartError, container_of
 from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance, NoAnswerError
-from local_account.sagemaker.job_runs import JobError, JobRun
-from local_account.sagemaker.jobs_files import S3Object
+from local_account.sagemaker.jobs import run as job_runs
+from local_account.sagemaker.jobs.files import S3Object
+from local_account.sagemaker.jobs.run import JobError, JobRun
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
