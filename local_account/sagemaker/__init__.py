@@ -9,10 +9,11 @@ from local_account.account import Account
 
 def install(account: Account) -> tuple[Any, Any]:
     """Build the control plane and the runtime: two WSGI applications over one state."""
-    from local_account.sagemaker import models, pipelines, registry, tags
+    from local_account.sagemaker import models, registry, tags
     from local_account.sagemaker.endpoints import actions as endpoints
     from local_account.sagemaker.endpoints.runtime import Runtime
     from local_account.sagemaker.jobs import install as jobs
+    from local_account.sagemaker.pipelines import actions as pipelines
     from local_account.sagemaker.service import SageMaker
 
     sagemaker = SageMaker(account)

@@ -12,8 +12,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
-from local_account.sagemaker import models, pipelines, registry, tags
+from local_account.sagemaker import models, registry, tags
 from local_account.sagemaker.jobs import install as jobs
+from local_account.sagemaker.pipelines import actions as pipelines
 from local_account.sagemaker.service import SageMaker
 from tests.local.conftest import RunningAccount
 from tests.local.queues import Queue

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local_account.sagemaker.pipeline_cache import cache_key, duration_s
-from local_account.sagemaker.pipeline_expressions import (
+from local_account.sagemaker.pipelines.cache import cache_key, duration_s
+from local_account.sagemaker.pipelines.expressions import (
     ExpressionError,
     Scope,
     check_condition,

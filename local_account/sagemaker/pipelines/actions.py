@@ -10,8 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_account.sagemaker.pipeline_executions import VERSION_MEMBERS, Executions, checked_definition, refuse
-from local_account.sagemaker.pipeline_runs import EXECUTIONS
+from local_account.sagemaker.pipelines.executions import VERSION_MEMBERS, Executions, checked_definition, refuse
+from local_account.sagemaker.pipelines.runs import EXECUTIONS
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
 from local_account.sagemaker.tags import drop_tags, set_tags
 

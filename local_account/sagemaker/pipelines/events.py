@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from local_account.sagemaker.pipeline_definition import Step
+from local_account.sagemaker.pipelines.definition import Step
 from local_account.sagemaker.service import Resource, SageMaker
 
 EXECUTION_EVENT = "SageMaker Model Building Pipeline Execution Status Change"

@@ -10,9 +10,9 @@ import string
 from collections.abc import Callable
 from typing import Any
 
-from local_account.sagemaker.pipeline_definition import Definition, DefinitionError, parse
-from local_account.sagemaker.pipeline_events import emit_execution
-from local_account.sagemaker.pipeline_runs import ACCOUNT_STOPPED, EXECUTIONS, PipelineRun
+from local_account.sagemaker.pipelines.definition import Definition, DefinitionError, parse
+from local_account.sagemaker.pipelines.events import emit_execution
+from local_account.sagemaker.pipelines.runs import ACCOUNT_STOPPED, EXECUTIONS, PipelineRun
 from local_account.sagemaker.service import Action, Resource, SageMaker, SageMakerError, listing, now
 
 VERSION_MEMBERS = ("PipelineVersionId", "PipelineVersionAlias", "PipelineVersionAliases", "MlflowExperimentName")

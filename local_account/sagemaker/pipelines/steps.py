@@ -18,8 +18,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_account.sagemaker.pipeline_definition import Step
-from local_account.sagemaker.pipeline_expressions import ExpressionError, Scope, holds, resolve
+from local_account.sagemaker.pipelines.definition import Step
+from local_account.sagemaker.pipelines.expressions import ExpressionError, Scope, holds, resolve
 from local_account.sagemaker.service import SageMaker
 
 POLL_S = 0.05

@@ -15,7 +15,7 @@ from typing import Any
 
 import botocore.session
 
-from local_account.sagemaker.pipeline_expressions import (
+from local_account.sagemaker.pipelines.expressions import (
     EXECUTION_VARIABLES,
     ExpressionError,
     Reference,

@@ -15,12 +15,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_account.sagemaker import pipeline_cache, pipeline_steps
 from local_account.sagemaker.jobs.files import TransferError, split_uri
-from local_account.sagemaker.pipeline_definition import Definition, Step
-from local_account.sagemaker.pipeline_events import emit_execution, emit_step, iso
-from local_account.sagemaker.pipeline_expressions import ExpressionError, Scope, resolve
-from local_account.sagemaker.pipeline_steps import Result, Running, StepError, StepStoppedError
+from local_account.sagemaker.pipelines import cache as pipeline_cache
+from local_account.sagemaker.pipelines import steps as pipeline_steps
+from local_account.sagemaker.pipelines.definition import Definition, Step
+from local_account.sagemaker.pipelines.events import emit_execution, emit_step, iso
+from local_account.sagemaker.pipelines.expressions import ExpressionError, Scope, resolve
+from local_account.sagemaker.pipelines.steps import Result, Running, StepError, StepStoppedError
 from local_account.sagemaker.service import Resource, SageMaker, now
 
 log = logging.getLogger(__name__)
