@@ -22,7 +22,7 @@ import psutil
 from botocore.config import Config
 from loop import free_port
 
-from local_account import control
+from local_account.server import control
 
 CALLS = 2000
 EXECUTIONS = 200

@@ -85,7 +85,7 @@ def stage(home: Path | None) -> Iterator[Connection]:
 
 def port_of(home: Path | None) -> int | None:
     """Where the account of a home runs, if it does."""
-    from local_account import control
+    from local_account.server import control
 
     running = control.status(home / "account") if home else None
     return running.port if running else None

@@ -25,7 +25,7 @@ import psutil
 from account import client
 from loop import free_port
 
-from local_account import control
+from local_account.server import control
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = ROOT / "local_account" / "sagemaker" / "model_server.py"

@@ -24,7 +24,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from local_account import control
+from local_account.server import control
 
 UPDATES = 20
 CLIENTS = 4

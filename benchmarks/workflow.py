@@ -27,7 +27,7 @@ import psutil
 from account import ROLE, client, make_role, zipped
 from loop import free_port
 
-from local_account import control
+from local_account.server import control
 
 CLIENTS = 8
 SEQUENTIAL = 100

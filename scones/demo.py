@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from infrastructure import stack
-from local_account import control
+from local_account.server import control
 from scones import captures, endpoint, executions, outputs, pipeline_runs, registry, screen
 from scones.captures import Window
 from scones.commands.account import begin, port, state_dir

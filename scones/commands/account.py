@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from local_account import control
 from local_account.base.chaos import KINDS
 from local_account.base.clock import parse as parse_clock
 from local_account.base.errors import AccountError
+from local_account.server import control
 from scones import screen
 from scones.commands import Json, Stage
 from scones.durations import duration

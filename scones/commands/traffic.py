@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from local_account import control
+from local_account.server import control
 from scones import backfill as backfills
 from scones import captures, screen
 from scones import simulate as simulation

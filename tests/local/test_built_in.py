@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from local_account import control
 from local_account.base.errors import AccountError
+from local_account.server import control
 from tests.local.conftest import RunningAccount, free_port
 from tests.local.roles import make_taken_for_granted
 from tests.local.sagemaker_requests import ROLE, bucket, channel, wait_for_job

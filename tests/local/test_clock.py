@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from local_account import control
 from local_account.base import clock
 from local_account.base.errors import AccountError
+from local_account.server import control
 from tests.local import conftest
 from tests.local.foreign_functions import Workshop
 from tests.local.queues import Queue

@@ -11,8 +11,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from local_account import control
 from local_account.base.errors import AccountError
+from local_account.server import control
 from tests.local.conftest import free_port
 
 

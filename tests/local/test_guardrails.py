@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local_account import control
 from local_account.account import Account
 from local_account.autoscaling import Tracking
 from local_account.base.chaos import Duplicates
 from local_account.sagemaker.endpoints.deployment_config import Plan
 from local_account.sagemaker.endpoints.fleet import Fleet, Traffic
 from local_account.sagemaker.endpoints.rollout import RollbackError, Rollout
+from local_account.server import control
 from tests.local.conftest import start_account
 from tests.local.foreign_models import MEAN, ROLE, Deployer, archive
 from tests.local.queues import Queue

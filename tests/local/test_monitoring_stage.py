@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from local_account import control
+from local_account.server import control
 from tests.local.conftest import start_account
 from tests.local.deployment_stage import BUCKET, ENDPOINT, PATIENCE_S, PREFIX, Stage
 from tests.local.queues import Queue

@@ -229,7 +229,7 @@ def _health(port: int) -> dict[str, Any] | None:
 
 def _is_locked(state_dir: Path) -> bool:
     """Whether a server holds the state, also one that was started without this module."""
-    from local_account.server import lock_state
+    from local_account.server.main import lock_state
 
     try:
         os.close(lock_state(state_dir))

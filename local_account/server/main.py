@@ -84,7 +84,6 @@ def make_application(account: Account) -> Any:
     os.environ.update(account.environment())
 
     from local_account import autoscaling
-    from local_account.application import Application
     from local_account.cloudformation import service as cloudformation
     from local_account.codebuild import service as codebuild
     from local_account.codepipeline import service as codepipeline
@@ -92,6 +91,7 @@ def make_application(account: Account) -> Any:
     from local_account.moto_bridge import state as moto_state
     from local_account.moto_services.s3 import collect_garbage
     from local_account.sagemaker import install as install_sagemaker
+    from local_account.server.application import Application
 
     for name in HOOKS:
         importlib.import_module(f"local_account.{name}").install(account)
@@ -124,7 +124,7 @@ def serve(account: Account, listener: socket.socket) -> None:
     account.children.guard(account.state_dir / "children")
     application = make_application(account)
     # After moto's settings were made, which the import of its server reads.
-    from local_account.http_handler import KeepAliveHandler
+    from local_account.server.http_handler import KeepAliveHandler
 
     listener.listen(128)
     server = make_server(

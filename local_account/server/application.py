@@ -22,10 +22,10 @@ from urllib.parse import parse_qs
 from local_account.account import Account
 from local_account.base.clock import CLOCK
 from local_account.base.errors import ErrorAnswer, aws_error, not_implemented
-from local_account.iam_front import refusal
 from local_account.moto_bridge import requests as moto_requests
 from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3
+from local_account.server.refusals import refusal
 
 log = logging.getLogger(__name__)
 
