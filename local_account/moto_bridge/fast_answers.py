@@ -83,7 +83,7 @@ class FastAnswers:
     def _described(self, environ: dict[str, Any]) -> Answer | None:
         from moto.stepfunctions.models import stepfunctions_backends
 
-        from local_account.stepfunctions_answers import described
+        from local_account.stepfunctions.answers import described
 
         if self._scope not in environ.get("HTTP_AUTHORIZATION", "") or environ.get("CONTENT_TYPE") != _STATES_TYPE:
             return None

@@ -18,7 +18,7 @@ from typing import Any
 
 from local_account.account import Account
 from local_account.moto_bridge.state_pickle import NEW_OBJECT, dumps, loads, reduce_private_key
-from local_account.stepfunctions_runs import resume_point
+from local_account.stepfunctions.runs import resume_point
 
 # Name of the state file -> where moto keeps that service's backends.
 BACKENDS = {

@@ -35,7 +35,7 @@ _STANDARD = {
     "requests.structures": {"CaseInsensitiveDict"},
     "threading": {"Condition", "Event"},
 }
-_OURS = ("moto.", "local_account.moto_bridge.state", "local_account.stepfunctions_records")
+_OURS = ("moto.", "local_account.moto_bridge.state", "local_account.stepfunctions.records")
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
 

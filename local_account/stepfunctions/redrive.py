@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from local_account.stepfunctions_answers import not_redrivable, standard_arn
-from local_account.stepfunctions_executions import Executions, now
-from local_account.stepfunctions_runs import Resume
+from local_account.stepfunctions.answers import not_redrivable, standard_arn
+from local_account.stepfunctions.executions import Executions, now
+from local_account.stepfunctions.runs import Resume
 
 
 def hook_redrive(executions: Executions) -> None:

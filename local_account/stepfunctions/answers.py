@@ -9,8 +9,8 @@ import base64
 import math
 from typing import Any
 
-from local_account.stepfunctions_executions import Executions, checked_input
-from local_account.stepfunctions_publisher import machine_arn
+from local_account.stepfunctions.executions import Executions, checked_input
+from local_account.stepfunctions.publisher import machine_arn
 
 HISTORY_PAGE = 100
 PAGE_LIMIT = 1000

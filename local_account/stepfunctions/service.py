@@ -22,15 +22,15 @@ from typing import Any
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.stepfunctions_answers import hook_answers
-from local_account.stepfunctions_definition import problems
-from local_account.stepfunctions_executions import Executions, hook_executions
-from local_account.stepfunctions_map_answers import hook_map_answers
-from local_account.stepfunctions_maps import MapRuns, hook_maps
-from local_account.stepfunctions_programs import program_of
-from local_account.stepfunctions_redrive import hook_redrive
-from local_account.stepfunctions_states import hook_states
-from local_account.stepfunctions_tasks import hook_tasks
+from local_account.stepfunctions.answers import hook_answers
+from local_account.stepfunctions.definition import problems
+from local_account.stepfunctions.executions import Executions, hook_executions
+from local_account.stepfunctions.map_answers import hook_map_answers
+from local_account.stepfunctions.maps import MapRuns, hook_maps
+from local_account.stepfunctions.programs import program_of
+from local_account.stepfunctions.redrive import hook_redrive
+from local_account.stepfunctions.states import hook_states
+from local_account.stepfunctions.tasks import hook_tasks
 
 # What a role needs for the log of its machine (Developer Guide, logging to CloudWatch Logs).
 LOG_DELIVERY = (
