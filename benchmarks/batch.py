@@ -37,7 +37,7 @@ POLL_S = 0.01
 BATCHES = (100, 1_000, 10_000)
 PREFIX = "incoming/benchmark"
 # What a process of the account runs, and how its share is called.
-PROGRAMS = {"lambda_worker.py": "functions", "model_server.py": "model"}
+PROGRAMS = {"functions/worker.py": "functions", "model_server.py": "model"}
 TARGETS = {
     "execution_p50_ms": "at most 50",
     "executions_per_s": "at least 40",

@@ -28,7 +28,7 @@ from loop import free_port
 from local_account.server import control
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVER = ROOT / "local_account" / "sagemaker" / "model_server.py"
+SERVER = ROOT / "local_account" / "sagemaker" / "endpoints" / "model_server.py"
 START_TIMEOUT_S = 120.0
 # What the account reads of a signature is the service's name.
 SIGNATURE = (
