@@ -3,7 +3,7 @@
 Runs on a laptop. Makes lines as SageMaker writes them in all their forms, breaks most of them in some way (bytes
 replaced, dropped, doubled; pieces of other lines; quotes, backslashes, control characters and look-alikes of field
 names where they hurt), writes them to files, and reads these with the fast reader through buffers of many sizes. What
-it says of each line must be what reading the line with json says (`monitoring.capture_line`), and for lines that were
+it says of each line must be what reading the line with json says (`monitoring.captures.line`), and for lines that were
 left whole, what they were made from. Prints how many lines were of which kind; a difference is printed and ends with 1.
 """
 
@@ -24,9 +24,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from monitoring import store_hours
-from monitoring.capture_files import Reader
-from monitoring.capture_line import Classes, MalformedLineError, parse_line
-from monitoring.capture_time import microseconds
+from monitoring.captures.files import Reader
+from monitoring.captures.line import Classes, MalformedLineError, parse_line
+from monitoring.captures.times import microseconds
 
 CLASSES = Classes.of(["bicycle", "motorcycle"])
 LINES_PER_FILE = 400

@@ -17,14 +17,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
-from monitoring import quarantine, store_arrays
+from monitoring import store_arrays
 from monitoring.aggregates import Thresholds
-from monitoring.capture_files import line_at
-from monitoring.capture_folders import UNKNOWN, Folder
-from monitoring.capture_line import Classes, MalformedLineError, input_bytes, parse_document
-from monitoring.capture_time import HOUR_US, MICROSECOND, microseconds, moment
-from monitoring.quarantine import SMOKE_TEST
-from monitoring.quarantine import Row as Quarantined
+from monitoring.captures import quarantine
+from monitoring.captures.files import line_at
+from monitoring.captures.folders import UNKNOWN, Folder
+from monitoring.captures.line import Classes, MalformedLineError, input_bytes, parse_document
+from monitoring.captures.quarantine import SMOKE_TEST
+from monitoring.captures.quarantine import Row as Quarantined
+from monitoring.captures.times import HOUR_US, MICROSECOND, microseconds, moment
 from monitoring.store import Store, StoreError, Variant
 from monitoring.store_hours import empty_rows
 from monitoring.store_update import Update, update
@@ -136,7 +137,7 @@ class Captures:
             return None
 
     def write_quarantine(self, path: Path) -> None:
-        """Write every malformed line as JSON lines, see `monitoring.quarantine`."""
+        """Write every malformed line as JSON lines, see `monitoring.captures.quarantine`."""
         path.write_bytes(quarantine.encode(self.quarantined))
 
 

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from imaging.decode import ImageError, decode_image
 from imaging.statistics import STATISTICS, image_statistics
 from monitoring import store_arrays, store_hours
-from monitoring.capture_files import line_at
-from monitoring.capture_line import MalformedLineError, input_bytes, parse_document
+from monitoring.captures.files import line_at
+from monitoring.captures.line import MalformedLineError, input_bytes, parse_document
 from monitoring.store import Store, Variant
 
 SAMPLE = 200

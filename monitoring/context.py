@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from monitoring import places
-from monitoring.capture_line import parse_time
-from monitoring.capture_time import HOUR_US, microseconds
+from monitoring.captures.line import parse_time
+from monitoring.captures.times import HOUR_US, microseconds
 from processing.job import JobError
 
 DEPLOYMENTS_FILE, TRAFFIC_FILE = "deployments.json", "traffic.json"

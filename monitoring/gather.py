@@ -18,8 +18,8 @@ from monitoring import places
 from monitoring.aggregates import Thresholds
 from monitoring.baseline import Baseline
 from monitoring.capture import SHADOW, Captures, Live, Window, stored_captures
-from monitoring.capture_folders import UNKNOWN, Folder
-from monitoring.capture_line import Classes
+from monitoring.captures.folders import UNKNOWN, Folder
+from monitoring.captures.line import Classes
 from monitoring.context import Context, read_context
 from monitoring.detector import Floats
 from monitoring.ground_truth import GroundTruth, read_ground_truth

@@ -14,8 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from monitoring.capture import EARLY, HOUR, LATE, Window
-from monitoring.capture_folders import SUFFIXES, Folder, hour_of
-from monitoring.capture_time import HOUR_US, microseconds, moment
+from monitoring.captures.folders import SUFFIXES, Folder, hour_of
+from monitoring.captures.times import HOUR_US, microseconds, moment
 from monitoring.places import Found, Place, Prefix
 from monitoring.store import Ledger, Store
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from monitoring.aggregates import Thresholds
 from monitoring.baseline import BASELINE_FILE
 from monitoring.capture import CaptureError, Window
-from monitoring.capture_line import parse_time
+from monitoring.captures.line import parse_time
 from processing.job import MESSAGE_FILE
 
 PHOTOGRAPHS = "photographs"

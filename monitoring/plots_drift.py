@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from imaging.figures import BLUE, DASHES, GREEN, GREY, INK, PALETTE, RED, new_figure, shorten, style
-from monitoring.capture_line import parse_time
-from monitoring.capture_time import HOUR_US, moment
+from monitoring.captures.line import parse_time
+from monitoring.captures.times import HOUR_US, moment
 from monitoring.context import Latency
 from monitoring.plots import (
     COLUMN,

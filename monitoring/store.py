@@ -25,12 +25,13 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
-from monitoring import quarantine, store_hours
+from monitoring import store_hours
 from monitoring.aggregates import Aggregate, Thresholds
-from monitoring.capture_files import tail_digest
-from monitoring.capture_folders import CaptureFile, Folder, hour_of
-from monitoring.capture_line import Classes
-from monitoring.quarantine import Row
+from monitoring.captures import quarantine
+from monitoring.captures.files import tail_digest
+from monitoring.captures.folders import CaptureFile, Folder, hour_of
+from monitoring.captures.line import Classes
+from monitoring.captures.quarantine import Row
 
 UNKNOWN_HOUR = "unknown"
 

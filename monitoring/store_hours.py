@@ -23,11 +23,12 @@ import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from monitoring import quarantine, store_arrays
+from monitoring import store_arrays
 from monitoring.aggregates import Aggregate, Floats, Rows, aggregate
-from monitoring.capture_columns import Columns, Part
-from monitoring.capture_time import moment
-from monitoring.quarantine import Row
+from monitoring.captures import quarantine
+from monitoring.captures.columns import Columns, Part
+from monitoring.captures.quarantine import Row
+from monitoring.captures.times import moment
 
 Flags = npt.NDArray[np.bool_]
 METADATA_KEY = b"scones.hour"

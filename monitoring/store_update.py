@@ -20,14 +20,15 @@ import msgspec
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
-from monitoring import quarantine, store_arrays, store_hours
+from monitoring import store_arrays, store_hours
 from monitoring.aggregates import Thresholds
-from monitoring.capture_columns import Columns, Malformed
-from monitoring.capture_files import Reader, printable
-from monitoring.capture_folders import CaptureFile, Folder, folders, shared
-from monitoring.capture_line import Classes
-from monitoring.capture_time import HOUR_US
-from monitoring.quarantine import Row
+from monitoring.captures import quarantine
+from monitoring.captures.columns import Columns, Malformed
+from monitoring.captures.files import Reader, printable
+from monitoring.captures.folders import CaptureFile, Folder, folders, shared
+from monitoring.captures.line import Classes
+from monitoring.captures.quarantine import Row
+from monitoring.captures.times import HOUR_US
 from monitoring.store import Entry, Ledger, Store, StoreError, Variant, is_unchanged
 
 # A round ends after the folder in which it comes to so many records, so that few hours are written twice; or within a

@@ -17,8 +17,8 @@ import pandas as pd
 
 from monitoring.aggregates import Thresholds
 from monitoring.capture import LATE, Captures, Window
-from monitoring.capture_folders import hour_of
-from monitoring.capture_time import HOUR_US
+from monitoring.captures.folders import hour_of
+from monitoring.captures.times import HOUR_US
 
 Floats = npt.NDArray[np.float64]
 

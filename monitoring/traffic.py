@@ -19,11 +19,11 @@ from monitoring import store_arrays
 from monitoring.aggregates import Thresholds
 from monitoring.capture import Live, Window
 from monitoring.capture_images import hourly_image_statistics
-from monitoring.capture_time import HOUR_US, microseconds
+from monitoring.captures.quarantine import SMOKE_TEST
+from monitoring.captures.times import HOUR_US, microseconds
 from monitoring.channels import Predictions
 from monitoring.detector import Floats, Integers
 from monitoring.drift import Traffic
-from monitoring.quarantine import SMOKE_TEST
 from monitoring.store import Store, Variant
 
 Flags = npt.NDArray[np.bool_]

@@ -12,7 +12,7 @@ from typing import Any
 
 from monitoring.baseline import Baseline
 from monitoring.capture import Window
-from monitoring.capture_time import HOUR_US, moment
+from monitoring.captures.times import HOUR_US, moment
 from monitoring.channels import Predictions, Reference, reference
 from monitoring.detector import HOURS_PER_MONTH
 from monitoring.drift import RATE_PER_MONTH, Finding, look

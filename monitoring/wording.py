@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from html import escape
 
-from monitoring.capture_line import parse_time
+from monitoring.captures.line import parse_time
 
 
 def percent(part: int, whole: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
-INFERENCE_ID = "smoke-test"  # `monitoring.capture_line` knows it
+INFERENCE_ID = "smoke-test"  # `monitoring.captures.line` knows it
 FILE = "smoke.json"
 PACKAGE_ATTRIBUTE = "model_package_arn="
 # Between processors and versions of the runtime, answers differ in the fifth place; another model differs by far more.

@@ -22,9 +22,9 @@ from PIL import Image
 
 from monitoring.aggregates import BINS, Aggregate, Moments, Thresholds, bin_of, merged
 from monitoring.capture import Window, stored_captures
-from monitoring.capture_files import Reader
 from monitoring.capture_images import hourly_image_statistics
-from monitoring.capture_line import Classes
+from monitoring.captures.files import Reader
+from monitoring.captures.line import Classes
 from monitoring.store import Store, Variant
 from monitoring.store_update import Update, update
 from tests.unit.test_capture import ENDPOINT, VARIANT, line, output, write

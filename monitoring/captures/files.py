@@ -1,6 +1,6 @@
 """Read capture files through one buffer whatever their number and size.
 
-Runs in the monitoring container. Reads the files that `monitoring.capture_folders` finds. The buffer holds many
+Runs in the monitoring container. Reads the files that `monitoring.captures.folders` finds. The buffer holds many
 files of one record as well as a part of a large one, so both cost what their bytes cost.
 """
 
@@ -12,9 +12,9 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monitoring.capture_columns import Columns, Malformed, Numbering, Segment, quote
-from monitoring.capture_line import Classes
-from monitoring.capture_tail import Parser
+from monitoring.captures.columns import Columns, Malformed, Numbering, Segment, quote
+from monitoring.captures.line import Classes
+from monitoring.captures.tail import Parser
 
 NEWLINE = ord("\n")
 BUFFER_BYTES = 8 << 20

@@ -1,7 +1,7 @@
 """One line of SageMaker data capture: what it says, or in which way it is malformed.
 
 Runs in the monitoring container and in tests. Values in, values out; it touches no files. This is what a line *means*;
-`monitoring.capture_tail` reads the usual ones faster and leaves every doubtful line to this module.
+`monitoring.captures.tail` reads the usual ones faster and leaves every doubtful line to this module.
 
 The output may be a JSON string, CSV (with or without a charset), or either of them as BASE64: SageMaker writes BASE64
 for every content type that the endpoint's ``CaptureContentTypeHeader`` does not list. JSON is the array of

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from monitoring.capture_time import HOUR_US, microseconds
+from monitoring.captures.times import HOUR_US, microseconds
 
 UNKNOWN = "unknown"
 SUFFIXES = (".jsonl", ".jsonl.gz")

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.capture_line import Classes, MalformedLineError, parse_line
-from monitoring.capture_time import microseconds
+from monitoring.captures.line import Classes, MalformedLineError, parse_line
+from monitoring.captures.times import microseconds
 
 TEXT_CHARACTERS = 200
 

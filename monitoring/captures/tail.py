@@ -7,9 +7,9 @@ string and where that string closes, cut what lies between, and decode the short
 exact, not a guess: the text between holds no quote, no backslash, no control character and nothing but ASCII, all of
 which is checked, so it is the inside of one JSON string whatever stands around it. All fields are typed and unknown
 ones refused, so nothing of the rest goes unread either. Whatever looks unusual in any way (another layout, another
-charset, values near the edge of what is allowed) is left to `monitoring.capture_line`, which reads the whole line.
+charset, values near the edge of what is allowed) is left to `monitoring.captures.line`, which reads the whole line.
 `benchmarks/capture_fuzz.py` compares the two on adversarial lines. Lines of one layout, which is nearly all, do not
-even come here one by one: see `monitoring.capture_layout`.
+even come here one by one: see `monitoring.captures.layout`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from monitoring.capture_columns import Columns, Floats, Integers, Lines, Part, Place, Segment, Texts, read_slowly
-from monitoring.capture_layout import Fields, Flags, Layout, Matched, learn
-from monitoring.capture_line import SUM_TOLERANCE, Classes, media_type, package_version
-from monitoring.capture_time import LAST_TIME_US, times_of_characters, times_us
+from monitoring.captures.columns import Columns, Floats, Integers, Lines, Part, Place, Segment, Texts, read_slowly
+from monitoring.captures.layout import Fields, Flags, Layout, Matched, learn
+from monitoring.captures.line import SUM_TOLERANCE, Classes, media_type, package_version
+from monitoring.captures.times import LAST_TIME_US, times_of_characters, times_us
 
 # The name of the first "data" stands within so many bytes of a line's start, where the content type is not very long.
 HEAD_BYTES = 512

@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.capture_columns import Lines, least_bytes
-from monitoring.capture_time import TIME_CHARACTERS
+from monitoring.captures.columns import Lines, least_bytes
+from monitoring.captures.times import TIME_CHARACTERS
 
 QUOTE, SPACE, COMMA = ord('"'), ord(" "), ord(",")
 IN_NUMBERS = np.isin(np.arange(256), np.frombuffer(b"0123456789.eE+-, ", np.uint8))
