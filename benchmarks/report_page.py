@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from imaging.statistics import image_statistics  # noqa: E402  # the path above comes first
 from monitoring import baseline  # noqa: E402  # likewise
-from monitoring.channels import Predictions  # noqa: E402  # likewise
+from monitoring.drift.channels import Predictions  # noqa: E402  # likewise
 
 CLASSES = ("bicycle", "motorcycle")
 THRESHOLD = 0.93

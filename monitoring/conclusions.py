@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from monitoring import model_monitor
-from monitoring.drift import RATE_PER_MONTH
+from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.gather import Gathered
 from monitoring.metrics import metrics
 from monitoring.options import Options
@@ -37,7 +37,7 @@ class Concluded:
 def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concluded:
     """``report.json``: `Summary`, and
 
-    - ``drift``: `monitoring.watch.describe` and what was held against what, or null; then ``no_drift_because``.
+    - ``drift``: `monitoring.drift.watch.describe` and what was held against what, or null; then ``no_drift_because``.
     - ``quality``: `monitoring.performance.Performance` with ``ground_truth``: ``files``, ``lines``, ``unusable``.
     - ``mistakes``, ``most_unusual``: predictions as in ``least_confident``, with ``true_label``; with ``statistic``,
       ``value``, ``usual``, ``deviations``.

@@ -21,15 +21,15 @@ from monitoring.capture import SHADOW, Captures, Live, Window, stored_captures
 from monitoring.captures.folders import UNKNOWN, Folder
 from monitoring.captures.line import Classes
 from monitoring.context import Context, read_context
-from monitoring.detector import Floats
+from monitoring.drift.detector import Floats
+from monitoring.drift.traffic import Source
+from monitoring.drift.watch import Watched, spans, watch
 from monitoring.ground_truth import GroundTruth, read_ground_truth
 from monitoring.inputs import CaptureFiles, State, labels_folder
 from monitoring.options import Options
 from monitoring.store import Store
 from monitoring.store_update import update
-from monitoring.traffic import Source
 from monitoring.unusual import statistics_of
-from monitoring.watch import Watched, spans, watch
 from processing.job import JobError
 
 PROCESSES = 2

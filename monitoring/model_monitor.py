@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from monitoring.channels import Predictions
-from monitoring.detector import HOURS_PER_MONTH, Floats
-from monitoring.drift import Finding
+from monitoring.drift.channels import Predictions
+from monitoring.drift.detector import HOURS_PER_MONTH, Floats
+from monitoring.drift.findings import Finding
 
 Document = dict[str, Any]
 
@@ -54,7 +54,7 @@ def statistics(predictions: Predictions, classes: Sequence[str]) -> Document:
 
 
 def constraints(predictions: Predictions, classes: Sequence[str], rate_per_month: float) -> Document:
-    """``constraints.json``: what later traffic is held against. The comparison itself is that of `monitoring.drift`."""
+    """``constraints.json``: what later traffic is held against. The comparison itself is that of `monitoring.drift.findings`."""
     numeric = [
         {
             "name": name,

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from imaging.statistics import STATISTICS
-from monitoring.detector import Floats
-from monitoring.traffic import Source
+from monitoring.drift.detector import Floats
+from monitoring.drift.traffic import Source
 
 # Of a normal distribution, half of the values lie within this many standard deviations.
 _QUARTILE_RANGE = 1.349

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from imaging.statistics import STATISTICS
-from monitoring import baseline, channels
+from monitoring import baseline
 from monitoring.baseline import BaselineError, read_baseline
+from monitoring.drift import channels
 from processing import filter_cifar
 from tests.colour_models import write_archive
 

@@ -10,9 +10,10 @@ import pytest
 from scipy import stats
 from scipy.spatial import distance
 
-from monitoring import channels, detector, drift
-from monitoring.channels import Predictions, Reference
-from monitoring.detector import BETS, Bounds, Floats
+from monitoring.drift import channels, detector
+from monitoring.drift import findings as drift
+from monitoring.drift.channels import Predictions, Reference
+from monitoring.drift.detector import BETS, Bounds, Floats
 
 RATE = 100
 CLASSES = ("bicycle", "motorcycle")

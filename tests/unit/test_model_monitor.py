@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from monitoring import channels, drift, model_monitor
-from monitoring.channels import Predictions
+from monitoring import model_monitor
+from monitoring.drift import channels
+from monitoring.drift import findings as drift
+from monitoring.drift.channels import Predictions
 
 CLASSES = ("bicycle", "motorcycle", "lorry")
 

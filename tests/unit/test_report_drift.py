@@ -18,7 +18,7 @@ from PIL import Image
 
 from imaging.statistics import image_statistics
 from monitoring import baseline
-from monitoring.channels import Predictions
+from monitoring.drift.channels import Predictions
 from monitoring.report import main
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

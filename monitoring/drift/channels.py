@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.detector import Bounds, Floats, Integers, growths
+from monitoring.drift.detector import Bounds, Floats, Integers, growths
 
 FAMILIES = ("predictions", "images", "capture")
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)

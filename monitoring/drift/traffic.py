@@ -21,9 +21,9 @@ from monitoring.capture import Live, Window
 from monitoring.capture_images import hourly_image_statistics
 from monitoring.captures.quarantine import SMOKE_TEST
 from monitoring.captures.times import HOUR_US, microseconds
-from monitoring.channels import Predictions
-from monitoring.detector import Floats, Integers
-from monitoring.drift import Traffic
+from monitoring.drift.channels import Predictions
+from monitoring.drift.detector import Floats, Integers
+from monitoring.drift.findings import Traffic
 from monitoring.store import Store, Variant
 
 Flags = npt.NDArray[np.bool_]

@@ -1,7 +1,7 @@
 """Has the traffic moved away from its reference: what, since when, and how sure is that.
 
 Runs in the monitoring container. Values in, values out; it touches no files. Only the sequential detectors of
-`monitoring.detector` decide; the distances between two distributions, which grow large on small samples of healthy
+`monitoring.drift.detector` decide; the distances between two distributions, which grow large on small samples of healthy
 traffic too, are shown as a description.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 import numpy as np
 from scipy import stats
 
-from monitoring.channels import (
+from monitoring.drift.channels import (
     CAPTURE_GAP,
     FAMILIES,
     PARSE_ERRORS,
@@ -23,7 +23,7 @@ from monitoring.channels import (
     counted_growths,
     hourly_growths,
 )
-from monitoring.detector import Alarm, Floats, Integers, threshold, watch
+from monitoring.drift.detector import Alarm, Floats, Integers, threshold, watch
 
 # The chance of a false alarm in a month of healthy traffic, over all families together, and how they share it: the
 # changes that predictions show are the smallest.

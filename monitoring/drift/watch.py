@@ -13,12 +13,12 @@ from typing import Any
 from monitoring.baseline import Baseline
 from monitoring.capture import Window
 from monitoring.captures.times import HOUR_US, moment
-from monitoring.channels import Predictions, Reference, reference
-from monitoring.detector import HOURS_PER_MONTH
-from monitoring.drift import RATE_PER_MONTH, Finding, look
-from monitoring.drift import describe as distances_of
+from monitoring.drift.channels import Predictions, Reference, reference
+from monitoring.drift.detector import HOURS_PER_MONTH
+from monitoring.drift.findings import RATE_PER_MONTH, Finding, look
+from monitoring.drift.findings import describe as distances_of
+from monitoring.drift.traffic import Source
 from monitoring.summary import iso
-from monitoring.traffic import Source
 
 LEARNING = timedelta(days=7)
 # A wave through fewer predictions than this says nothing about the hours of the day.
