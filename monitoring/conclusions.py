@@ -16,9 +16,9 @@ import pandas as pd
 
 from monitoring import model_monitor
 from monitoring.drift.findings import RATE_PER_MONTH
-from monitoring.gather import Gathered
+from monitoring.job_inputs.gather import Gathered
+from monitoring.job_inputs.options import Options
 from monitoring.metrics import metrics
-from monitoring.options import Options
 from monitoring.performance import Answers, merge, performance
 from monitoring.plots_drift import Labelled
 from monitoring.summary import Summary, iso, least_confident_rows, prediction, summarize

@@ -14,7 +14,7 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from monitoring.places import Prefix
+from monitoring.job_inputs.places import Prefix
 from monitoring.wording import clock
 
 TEMPLATE = Path(__file__).with_name("index.html")

@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 
 from monitoring import page_sections
-from monitoring.options import PHOTOGRAPHS
+from monitoring.job_inputs.options import PHOTOGRAPHS
 from monitoring.plots import MOST_POINTS, Plot
 from monitoring.wording import between, clock, count, duration, percent, table
 

@@ -20,7 +20,7 @@ from matplotlib.ticker import PercentFormatter
 from imaging.figures import BLUE, DASHES, GREEN, GREY, INK, PALETTE, RED, new_figure, shorten, style
 from monitoring.captures.line import parse_time
 from monitoring.captures.times import HOUR_US, moment
-from monitoring.context import Latency
+from monitoring.job_inputs.context import Latency
 from monitoring.plots import (
     COLUMN,
     LABEL_CHARACTERS,

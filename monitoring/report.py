@@ -2,7 +2,7 @@
 
 Runs in a SageMaker processing container (``python -m monitoring.report``), as a container of SageMaker Model Monitor,
 in the stand-in account and in tests. Reads captures, the state of earlier runs, the live version's baseline, labels
-and what is known of the endpoint (`monitoring.gather`). Writes to ``--output``: ``report.html`` (one file, opens
+and what is known of the endpoint (`monitoring.job_inputs.gather`). Writes to ``--output``: ``report.html`` (one file, opens
 offline), ``report.json`` (see `monitoring.conclusions.conclude`), every plot as PNG; with a baseline, Model Monitor's
 ``statistics.json``, ``constraints.json`` and ``constraint_violations.json``; and ``quarantine.jsonl`` where lines are
 malformed. All of it is made in a temporary folder and moved into place at the end; then the state goes back to where
@@ -25,10 +25,10 @@ import pandas as pd
 from monitoring import baseline, earlier, metrics, model_monitor
 from monitoring.capture import CaptureError, Captures, Window
 from monitoring.conclusions import Concluded, conclude
-from monitoring.gather import Gathered, gather
-from monitoring.options import Options, read_options
+from monitoring.job_inputs.gather import Gathered, gather
+from monitoring.job_inputs.options import Options, read_options
+from monitoring.job_inputs.places import Prefix
 from monitoring.page import CAPTIONS, render_page, verdict
-from monitoring.places import Prefix
 from monitoring.plots import Mark, Plot, PlotData, draw_plots
 from monitoring.plots_drift import draw_drift, draw_latency, draw_quality
 from monitoring.summary import below_threshold

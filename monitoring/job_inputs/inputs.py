@@ -16,7 +16,7 @@ from pathlib import Path
 from monitoring.capture import EARLY, HOUR, LATE, Window
 from monitoring.captures.folders import SUFFIXES, Folder, hour_of
 from monitoring.captures.times import HOUR_US, microseconds, moment
-from monitoring.places import Found, Place, Prefix
+from monitoring.job_inputs.places import Found, Place, Prefix
 from monitoring.store import Ledger, Store
 
 _HOUR_FILE = re.compile(r"^(?P<hour>.*/\d{4}/\d\d/\d\d/\d\d)(?:\.[a-z.]+|/files\.json)$")

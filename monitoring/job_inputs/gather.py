@@ -14,19 +14,19 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
 from monitoring import baseline as baselines
-from monitoring import places
 from monitoring.aggregates import Thresholds
 from monitoring.baseline import Baseline
 from monitoring.capture import SHADOW, Captures, Live, Window, stored_captures
 from monitoring.captures.folders import UNKNOWN, Folder
 from monitoring.captures.line import Classes
-from monitoring.context import Context, read_context
 from monitoring.drift.detector import Floats
 from monitoring.drift.traffic import Source
 from monitoring.drift.watch import Watched, spans, watch
 from monitoring.ground_truth import GroundTruth, read_ground_truth
-from monitoring.inputs import CaptureFiles, State, labels_folder
-from monitoring.options import Options
+from monitoring.job_inputs import places
+from monitoring.job_inputs.context import Context, read_context
+from monitoring.job_inputs.inputs import CaptureFiles, State, labels_folder
+from monitoring.job_inputs.options import Options
 from monitoring.store import Store
 from monitoring.store_update import update
 from monitoring.unusual import statistics_of

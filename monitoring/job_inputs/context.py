@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from monitoring import places
 from monitoring.captures.line import parse_time
 from monitoring.captures.times import HOUR_US, microseconds
+from monitoring.job_inputs import places
 from processing.job import JobError
 
 DEPLOYMENTS_FILE, TRAFFIC_FILE = "deployments.json", "traffic.json"
