@@ -19,8 +19,8 @@ from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.job_inputs.gather import Gathered
 from monitoring.job_inputs.options import Options
 from monitoring.metrics import metrics
+from monitoring.page.plots_drift import Labelled
 from monitoring.performance import Answers, merge, performance
-from monitoring.plots_drift import Labelled
 from monitoring.summary import Summary, iso, least_confident_rows, prediction, summarize
 from monitoring.unusual import most_unusual
 

@@ -22,15 +22,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from monitoring import baseline, earlier, metrics, model_monitor
+from monitoring import baseline, metrics, model_monitor
 from monitoring.capture import CaptureError, Captures, Window
 from monitoring.conclusions import Concluded, conclude
 from monitoring.job_inputs.gather import Gathered, gather
 from monitoring.job_inputs.options import Options, read_options
 from monitoring.job_inputs.places import Prefix
-from monitoring.page import CAPTIONS, render_page, verdict
-from monitoring.plots import Mark, Plot, PlotData, draw_plots
-from monitoring.plots_drift import draw_drift, draw_latency, draw_quality
+from monitoring.page import earlier
+from monitoring.page.plots import Mark, Plot, PlotData, draw_plots
+from monitoring.page.plots_drift import draw_drift, draw_latency, draw_quality
+from monitoring.page.render import CAPTIONS, render_page, verdict
 from monitoring.summary import below_threshold
 from processing.job import JobError, run_job
 

@@ -20,7 +20,7 @@ from scones.connection import Connection, split_uri
 from scones.errors import SconesError
 from scones.pipeline_runs import Run
 
-# As many as the list of reports remembers (`monitoring.earlier`).
+# As many as the list of reports remembers (`monitoring.page.earlier`).
 MOST = 1000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from imaging.figures import BLUE, RED
-from monitoring.plots import class_colours
+from monitoring.page.plots import class_colours
+from monitoring.page.thumbnails import thumbnail
+from monitoring.page.wording import percent
 from monitoring.report import main
-from monitoring.thumbnails import thumbnail
-from monitoring.wording import percent
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "samples" / "capture.jsonl"

@@ -21,7 +21,7 @@ from imaging.figures import BLUE, DASHES, GREEN, GREY, INK, PALETTE, RED, new_fi
 from monitoring.captures.line import parse_time
 from monitoring.captures.times import HOUR_US, moment
 from monitoring.job_inputs.context import Latency
-from monitoring.plots import (
+from monitoring.page.plots import (
     COLUMN,
     LABEL_CHARACTERS,
     MARKERS,

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from monitoring.thumbnails import thumbnail
-from monitoring.wording import clock, count, table
+from monitoring.page.thumbnails import thumbnail
+from monitoring.page.wording import clock, count, table
 
 
 def moved(family: Mapping[str, Any]) -> list[str]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from monitoring import page_sections
 from monitoring.job_inputs.options import PHOTOGRAPHS
-from monitoring.plots import MOST_POINTS, Plot
-from monitoring.wording import between, clock, count, duration, percent, table
+from monitoring.page import sections as page_sections
+from monitoring.page.plots import MOST_POINTS, Plot
+from monitoring.page.wording import between, clock, count, duration, percent, table
 
 TEMPLATE = Path(__file__).with_name("report.html")
 ROWS_SHOWN = 20

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from monitoring.job_inputs.places import Prefix
-from monitoring.wording import clock
+from monitoring.page.wording import clock
 
 TEMPLATE = Path(__file__).with_name("index.html")
 # Hourly reports of six weeks.
