@@ -22,10 +22,10 @@ import numpy as np
 from imaging.dataset import DatasetError, load_split, read_examples, read_manifest
 from imaging.labels import LabelsError
 from imaging.statistics import image_statistics
-from monitoring import model_monitor
 from monitoring.drift.channels import Predictions
 from monitoring.drift.detector import Floats
 from monitoring.drift.findings import RATE_PER_MONTH
+from monitoring.publish import model_monitor
 from processing.evaluation_answers import MODEL_ARCHIVE, load_model, served_probabilities, stored_probabilities
 from processing.job import MESSAGE_FILE, JobError, run_job
 from processing.scores import Labels, calibration_error, reliability, wilson_interval

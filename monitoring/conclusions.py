@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from monitoring import model_monitor
 from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.job_inputs.gather import Gathered
 from monitoring.job_inputs.options import Options
-from monitoring.metrics import metrics
 from monitoring.page.plots_drift import Labelled
 from monitoring.performance import Answers, merge, performance
+from monitoring.publish import model_monitor
+from monitoring.publish.metrics import metrics
 from monitoring.summary import Summary, iso, least_confident_rows, prediction, summarize
 from monitoring.unusual import most_unusual
 
@@ -42,7 +42,7 @@ def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concl
     - ``mistakes``, ``most_unusual``: predictions as in ``least_confident``, with ``true_label``; with ``statistic``,
       ``value``, ``usual``, ``deviations``.
     - ``deployments`` (``at``, ``version``, ``outcome``), ``capture_gap`` (share of requests), ``violations`` (those of
-      constraint_violations.json), ``metrics`` (see `monitoring.metrics`), ``notes`` (sentences about the report).
+      constraint_violations.json), ``metrics`` (see `monitoring.publish.metrics`), ``notes`` (sentences about the report).
 
     ``frame`` is the table of the captures with its column ``below``.
     """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from monitoring import model_monitor
 from monitoring.drift import channels
 from monitoring.drift import findings as drift
 from monitoring.drift.channels import Predictions
+from monitoring.publish import model_monitor
 
 CLASSES = ("bicycle", "motorcycle", "lorry")
 

@@ -12,7 +12,7 @@ from moto import mock_aws
 
 from infrastructure.template import stage_template
 from local_account.cloudformation.template import parse
-from monitoring import metrics
+from monitoring.publish import metrics
 from scones import schedule
 from scones.connection import Connection
 from scones.errors import SettingsError
