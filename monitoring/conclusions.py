@@ -18,11 +18,11 @@ from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.job_inputs.gather import Gathered
 from monitoring.job_inputs.options import Options
 from monitoring.page.plots_drift import Labelled
-from monitoring.performance import Answers, merge, performance
 from monitoring.publish import model_monitor
 from monitoring.publish.metrics import metrics
+from monitoring.quality.performance import Answers, merge, performance
+from monitoring.quality.unusual import most_unusual
 from monitoring.summary import Summary, iso, least_confident_rows, prediction, summarize
-from monitoring.unusual import most_unusual
 
 
 @dataclass
@@ -38,7 +38,7 @@ def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concl
     """``report.json``: `Summary`, and
 
     - ``drift``: `monitoring.drift.watch.describe` and what was held against what, or null; then ``no_drift_because``.
-    - ``quality``: `monitoring.performance.Performance` with ``ground_truth``: ``files``, ``lines``, ``unusable``.
+    - ``quality``: `monitoring.quality.performance.Performance` with ``ground_truth``: ``files``, ``lines``, ``unusable``.
     - ``mistakes``, ``most_unusual``: predictions as in ``least_confident``, with ``true_label``; with ``statistic``,
       ``value``, ``usual``, ``deviations``.
     - ``deployments`` (``at``, ``version``, ``outcome``), ``capture_gap`` (share of requests), ``violations`` (those of

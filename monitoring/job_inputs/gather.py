@@ -22,14 +22,14 @@ from monitoring.captures.line import Classes
 from monitoring.drift.detector import Floats
 from monitoring.drift.traffic import Source
 from monitoring.drift.watch import Watched, spans, watch
-from monitoring.ground_truth import GroundTruth, read_ground_truth
 from monitoring.job_inputs import places
 from monitoring.job_inputs.context import Context, read_context
 from monitoring.job_inputs.inputs import CaptureFiles, State, labels_folder
 from monitoring.job_inputs.options import Options
+from monitoring.quality.ground_truth import GroundTruth, read_ground_truth
+from monitoring.quality.unusual import statistics_of
 from monitoring.store import Store
 from monitoring.store_update import update
-from monitoring.unusual import statistics_of
 from processing.job import JobError
 
 PROCESSES = 2

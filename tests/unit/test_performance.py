@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitoring.ground_truth import read_ground_truth
-from monitoring.performance import Answers, estimate, performance
+from monitoring.quality.ground_truth import read_ground_truth
+from monitoring.quality.performance import Answers, estimate, performance
 from processing.scores import wilson_interval
 
 CLASSES = ("bicycle", "motorcycle")
