@@ -23,10 +23,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from monitoring import store_hours
 from monitoring.captures.files import Reader
 from monitoring.captures.line import Classes, MalformedLineError, parse_line
 from monitoring.captures.times import microseconds
+from monitoring.store import hours as store_hours
 
 CLASSES = Classes.of(["bicycle", "motorcycle"])
 LINES_PER_FILE = 400

@@ -1,7 +1,7 @@
 """What it costs to read captured traffic: ``python benchmarks/captures.py``, or ``--records 1000000`` for all of it.
 
 Runs on a laptop (Linux). Writes captures as an endpoint does (lines of 4.1 KB, six files of 496 records an hour), then
-reads them in processes of their own: into the store of `monitoring.store_update`, with one process and with two, and
+reads them in processes of their own: into the store of `monitoring.store.update`, with one process and with two, and
 the way such notebooks do it (jsonlines into a list, pandas makes the table). The same for files of one record. Then
 hours of 6,000 records come to the store. Prints wall time, CPU and peak memory of the largest process, with
 the start of the interpreter in all of them, and the ratios. jsonlines is used where it is installed, else a loop over
@@ -93,7 +93,7 @@ def compare(folder: Path, records: int, per_file: int, runs: int) -> dict[str, A
     for processes in (1, 2):
         job = [
             "-m",
-            "monitoring.store_update",
+            "monitoring.store.update",
             "--captures",
             str(folder / "captures"),
             "--state",
@@ -136,7 +136,7 @@ def new_hour(folder: Path, runs: int) -> dict[str, Any]:
         for hour in times[max(0, number - 2) : number + 1]:
             target = folder / "new" / f"{number:03d}"
             write_hour(target, hour, NEW_HOUR_FILES, NEW_HOUR_RECORDS // NEW_HOUR_FILES, random.Random(hour.hour))  # noqa: S311
-    job = [sys.executable, "-m", "monitoring.store_update", "--classes", "bicycle,motorcycle"]
+    job = [sys.executable, "-m", "monitoring.store.update", "--classes", "bicycle,motorcycle"]
     last = folder / "new" / f"{len(times) - 1:03d}"
     last.rename(folder / "last")
     command = [sys.executable, "-c", INSIDE, str(folder / "new"), str(folder / "state")]

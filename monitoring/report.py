@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 
 from monitoring import baseline
-from monitoring.capture import CaptureError, Captures, Window
 from monitoring.conclusions import Concluded, conclude
 from monitoring.job_inputs.gather import Gathered, gather
 from monitoring.job_inputs.options import Options, read_options
@@ -33,6 +32,7 @@ from monitoring.page.plots import Mark, Plot, PlotData, draw_plots
 from monitoring.page.plots_drift import draw_drift, draw_latency, draw_quality
 from monitoring.page.render import CAPTIONS, render_page, verdict
 from monitoring.publish import metrics, model_monitor
+from monitoring.store.window_table import CaptureError, Captures, Window
 from monitoring.summary import below_threshold
 from processing.job import JobError, run_job
 

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from monitoring.aggregates import Thresholds
-from monitoring.capture import LATE, Captures, Window
 from monitoring.captures.folders import hour_of
 from monitoring.captures.times import HOUR_US
+from monitoring.store.aggregates import Thresholds
+from monitoring.store.window_table import LATE, Captures, Window
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class Summary(TypedDict):
       could not be used, see ``malformed``), ``duplicates`` (lines whose eventId had come before), ``outside_window``
       (lines of another window in the files read), ``files`` (files with records of the window), ``misplaced``
       (predictions whose time is hours away from that of the file they stand in: a clock is wrong), and
-      `monitoring.capture.LeftOut`: ``smoke_tests``, ``shadow``, ``other_versions``.
+      `monitoring.store.window_table.LeftOut`: ``smoke_tests``, ``shadow``, ``other_versions``.
     - ``first``, ``last``: times of the first and the last prediction, or null.
     - ``below_threshold``, ``share_below_threshold``: number and share of the predictions that do not pass.
     - ``confidence``: ``mean``, ``median``, ``min``, ``max`` and the percentiles ``p5 p10 p25 p75 p90 p95`` (linear

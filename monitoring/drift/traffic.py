@@ -15,16 +15,16 @@ import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
 from imaging.statistics import STATISTICS
-from monitoring import store_arrays
-from monitoring.aggregates import Thresholds
-from monitoring.capture import Live, Window
-from monitoring.capture_images import hourly_image_statistics
 from monitoring.captures.quarantine import SMOKE_TEST
 from monitoring.captures.times import HOUR_US, microseconds
 from monitoring.drift.channels import Predictions
 from monitoring.drift.detector import Floats, Integers
 from monitoring.drift.findings import Traffic
-from monitoring.store import Store, Variant
+from monitoring.store import arrays as store_arrays
+from monitoring.store.aggregates import Thresholds
+from monitoring.store.image_statistics import hourly_image_statistics
+from monitoring.store.store import Store, Variant
+from monitoring.store.window_table import Live, Window
 
 Flags = npt.NDArray[np.bool_]
 

@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from monitoring.baseline import Baseline
-from monitoring.capture import Window
 from monitoring.captures.times import HOUR_US, moment
 from monitoring.drift.channels import Predictions, Reference, reference
 from monitoring.drift.detector import HOURS_PER_MONTH
 from monitoring.drift.findings import RATE_PER_MONTH, Finding, look
 from monitoring.drift.findings import describe as distances_of
 from monitoring.drift.traffic import Source
+from monitoring.store.window_table import Window
 from monitoring.summary import iso
 
 LEARNING = timedelta(days=7)

@@ -14,9 +14,7 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
 from monitoring import baseline as baselines
-from monitoring.aggregates import Thresholds
 from monitoring.baseline import Baseline
-from monitoring.capture import SHADOW, Captures, Live, Window, stored_captures
 from monitoring.captures.folders import UNKNOWN, Folder
 from monitoring.captures.line import Classes
 from monitoring.drift.detector import Floats
@@ -28,8 +26,10 @@ from monitoring.job_inputs.inputs import CaptureFiles, State, labels_folder
 from monitoring.job_inputs.options import Options
 from monitoring.quality.ground_truth import GroundTruth, read_ground_truth
 from monitoring.quality.unusual import statistics_of
-from monitoring.store import Store
-from monitoring.store_update import update
+from monitoring.store.aggregates import Thresholds
+from monitoring.store.store import Store
+from monitoring.store.update import update
+from monitoring.store.window_table import SHADOW, Captures, Live, Window, stored_captures
 from processing.job import JobError
 
 PROCESSES = 2

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from monitoring.capture import EARLY, HOUR, LATE, Window
 from monitoring.captures.folders import SUFFIXES, Folder, hour_of
 from monitoring.captures.times import HOUR_US, microseconds, moment
 from monitoring.job_inputs.places import Found, Place, Prefix
-from monitoring.store import Ledger, Store
+from monitoring.store.store import Ledger, Store
+from monitoring.store.window_table import EARLY, HOUR, LATE, Window
 
 _HOUR_FILE = re.compile(r"^(?P<hour>.*/\d{4}/\d\d/\d\d/\d\d)(?:\.[a-z.]+|/files\.json)$")
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from monitoring.aggregates import Thresholds
 from monitoring.baseline import BASELINE_FILE
-from monitoring.capture import CaptureError, Window
 from monitoring.captures.line import parse_time
+from monitoring.store.aggregates import Thresholds
+from monitoring.store.window_table import CaptureError, Window
 from processing.job import MESSAGE_FILE
 
 PHOTOGRAPHS = "photographs"

@@ -37,7 +37,7 @@ from imaging.figures import (
     to_png,
     to_svg,
 )
-from monitoring.aggregates import Thresholds
+from monitoring.store.aggregates import Thresholds
 
 Data = TypeVar("Data")
 

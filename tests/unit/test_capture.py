@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from monitoring.capture import CaptureError, Captures, Window, read_captures
+from monitoring.store.window_table import CaptureError, Captures, Window, read_captures
 
 ENDPOINT, VARIANT = "vehicles", "AllTraffic"
 WINDOW = Window(datetime(2026, 3, 1, 10, tzinfo=UTC), datetime(2026, 3, 1, 12, tzinfo=UTC))

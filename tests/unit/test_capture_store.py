@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monitoring.aggregates import BINS, Aggregate, Moments, Thresholds, bin_of, merged
-from monitoring.capture import Window, stored_captures
-from monitoring.capture_images import hourly_image_statistics
 from monitoring.captures.files import Reader
 from monitoring.captures.line import Classes
-from monitoring.store import Store, Variant
-from monitoring.store_update import Update, update
+from monitoring.store.aggregates import BINS, Aggregate, Moments, Thresholds, bin_of, merged
+from monitoring.store.image_statistics import hourly_image_statistics
+from monitoring.store.store import Store, Variant
+from monitoring.store.update import Update, update
+from monitoring.store.window_table import Window, stored_captures
 from tests.unit.test_capture import ENDPOINT, VARIANT, line, output, write
 
 ROOT = Path(__file__).parents[2]
@@ -288,7 +288,7 @@ def test_another_list_of_classes_has_a_store_of_its_own(tmp_path: Path) -> None:
 
 
 def run_update(captures: Path, state: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "monitoring.store_update", "--captures", str(captures), "--state", str(state)]
+    command = [sys.executable, "-m", "monitoring.store.update", "--captures", str(captures), "--state", str(state)]
     return subprocess.Popen(
         [*command, "--classes", ",".join(LABELS), "--thresholds", '{"default": 0.5}', *more],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -357,7 +357,7 @@ def test_a_sample_of_the_images_of_an_hour_is_described_once(tmp_path: Path) -> 
 
 def test_the_store_needs_no_pandas(tmp_path: Path) -> None:
     write(tmp_path / "captures", line("a"), line("b", image=b"x" * 900))
-    code = "import sys; from monitoring.store_update import main; main(); sys.exit('pandas' in sys.modules)"
+    code = "import sys; from monitoring.store.update import main; main(); sys.exit('pandas' in sys.modules)"
     command = [sys.executable, "-c", code, "--captures", str(tmp_path / "captures"), "--state", str(tmp_path / "state")]
     finished = subprocess.run([*command, "--classes", "a,b"], cwd=ROOT, check=False)
     assert finished.returncode == 0, "it costs an hourly job 50 MB and a third of a second"

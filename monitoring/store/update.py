@@ -1,7 +1,7 @@
-"""Add new captures to the store: ``python -m monitoring.store_update --captures ... --state ... --classes a,b``.
+"""Add new captures to the store: ``python -m monitoring.store.update --captures ... --state ... --classes a,b``.
 
 Runs in the monitoring container, alone or as the first step of `monitoring.report`. Reads the capture files that the
-store has not read yet or that have changed, and writes the hours that they touch, see `monitoring.store`. What a
+store has not read yet or that have changed, and writes the hours that they touch, see `monitoring.store.store`. What a
 folder no longer has (S3 lifecycle, or only the last hours were downloaded) stays in the store. Many bytes are shared
 among processes, each with a stretch of hours of its own.
 """
@@ -20,8 +20,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
-from monitoring import store_arrays, store_hours
-from monitoring.aggregates import Thresholds
 from monitoring.captures import quarantine
 from monitoring.captures.columns import Columns, Malformed
 from monitoring.captures.files import Reader, printable
@@ -29,7 +27,10 @@ from monitoring.captures.folders import CaptureFile, Folder, folders, shared
 from monitoring.captures.line import Classes
 from monitoring.captures.quarantine import Row
 from monitoring.captures.times import HOUR_US
-from monitoring.store import Entry, Ledger, Store, StoreError, Variant, is_unchanged
+from monitoring.store import arrays as store_arrays
+from monitoring.store import hours as store_hours
+from monitoring.store.aggregates import Thresholds
+from monitoring.store.store import Entry, Ledger, Store, StoreError, Variant, is_unchanged
 
 # A round ends after the folder in which it comes to so many records, so that few hours are written twice; or within a
 # folder when the columns take 15 MB.
@@ -267,7 +268,7 @@ def _variant(folder: Folder) -> Variant:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Update the store; 0, or 1 with one line on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m monitoring.store_update", description="Add captures to the store.")
+    parser = argparse.ArgumentParser(prog="python -m monitoring.store.update", description="Add captures to the store.")
     job = Path("/opt/ml/processing")
     parser.add_argument("--captures", type=Path, default=job / "input/captures", help="folder of capture files")
     parser.add_argument("--state", type=Path, default=job / "state", help="folder of the store")

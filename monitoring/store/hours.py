@@ -23,12 +23,12 @@ import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from monitoring import store_arrays
-from monitoring.aggregates import Aggregate, Floats, Rows, aggregate
 from monitoring.captures import quarantine
 from monitoring.captures.columns import Columns, Part
 from monitoring.captures.quarantine import Row
 from monitoring.captures.times import moment
+from monitoring.store import arrays as store_arrays
+from monitoring.store.aggregates import Aggregate, Floats, Rows, aggregate
 
 Flags = npt.NDArray[np.bool_]
 METADATA_KEY = b"scones.hour"
@@ -138,7 +138,7 @@ def write_hour(
 
 def read_rows(path: Path, columns: list[str] | None = None) -> pa.Table:
     """The predictions of an hour."""
-    # `pyarrow.parquet.read_table` would import pandas too, see `monitoring.store_arrays`.
+    # `pyarrow.parquet.read_table` would import pandas too, see `monitoring.store.arrays`.
     with pq.ParquetFile(path) as file:
         return file.read(columns, use_threads=False)
 

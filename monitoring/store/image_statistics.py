@@ -21,10 +21,11 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from imaging.decode import ImageError, decode_image
 from imaging.statistics import STATISTICS, image_statistics
-from monitoring import store_arrays, store_hours
 from monitoring.captures.files import line_at
 from monitoring.captures.line import MalformedLineError, input_bytes, parse_document
-from monitoring.store import Store, Variant
+from monitoring.store import arrays as store_arrays
+from monitoring.store import hours as store_hours
+from monitoring.store.store import Store, Variant
 
 SAMPLE = 200
 """Records of an hour whose images are decoded."""

@@ -1,12 +1,12 @@
 """The store of captured predictions: what stands in the state folder, and how to read it.
 
 Runs in the monitoring container, where the state folder is /opt/ml/processing/state, kept in S3 between two runs.
-`monitoring.store_update` adds new captures. Layout, below a folder for each list of classes, since the probabilities
+`monitoring.store.update` adds new captures. Layout, below a folder for each list of classes, since the probabilities
 of models with other classes mean something else:
 
 - ``classes-<digest>/classes.json``
-- ``classes-<digest>/hours/<endpoint>/<variant>/yyyy/mm/dd/hh.parquet``, see `monitoring.store_hours`; malformed lines
-  whose hour nobody knows belong to ``unknown.parquet``; ``hh.images.parquet``, see `monitoring.capture_images`
+- ``classes-<digest>/hours/<endpoint>/<variant>/yyyy/mm/dd/hh.parquet``, see `monitoring.store.hours`; malformed lines
+  whose hour nobody knows belong to ``unknown.parquet``; ``hh.images.parquet``, see `monitoring.store.image_statistics`
 - ``classes-<digest>/files/<folder of capture files>/files.json``: what was read, see `Ledger`
 
 Every file is put in place by a rename, an hour before the ledger of the files it was read from. A job killed at any
@@ -25,13 +25,13 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
-from monitoring import store_hours
-from monitoring.aggregates import Aggregate, Thresholds
 from monitoring.captures import quarantine
 from monitoring.captures.files import tail_digest
 from monitoring.captures.folders import CaptureFile, Folder, hour_of
 from monitoring.captures.line import Classes
 from monitoring.captures.quarantine import Row
+from monitoring.store import hours as store_hours
+from monitoring.store.aggregates import Aggregate, Thresholds
 
 UNKNOWN_HOUR = "unknown"
 
@@ -111,7 +111,7 @@ class Store:
         return {hour: store_hours.read_aggregate(path, passing) for hour, path in self.hours(variant, first, last)}
 
     def rows(self, path: Path) -> pa.Table:
-        """The predictions of an hour, see `monitoring.store_hours`."""
+        """The predictions of an hour, see `monitoring.store.hours`."""
         return store_hours.read_rows(path)
 
     def quarantined(self, path: Path) -> list[Row]:

@@ -1,6 +1,6 @@
 """The captured traffic of a time window as one table.
 
-Runs in the monitoring container. Reads the store of captured predictions (`monitoring.store`) and, for the images, the
+Runs in the monitoring container. Reads the store of captured predictions (`monitoring.store.store`) and, for the images, the
 capture files themselves. Nothing is dropped silently: a malformed line is kept with its file, line number and reason,
 and duplicates and lines of other windows are counted. Images stay on disk until asked for.
 """
@@ -17,8 +17,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
-from monitoring import store_arrays
-from monitoring.aggregates import Thresholds
 from monitoring.captures import quarantine
 from monitoring.captures.files import line_at
 from monitoring.captures.folders import UNKNOWN, Folder
@@ -26,9 +24,11 @@ from monitoring.captures.line import Classes, MalformedLineError, input_bytes, p
 from monitoring.captures.quarantine import SMOKE_TEST
 from monitoring.captures.quarantine import Row as Quarantined
 from monitoring.captures.times import HOUR_US, MICROSECOND, microseconds, moment
-from monitoring.store import Store, StoreError, Variant
-from monitoring.store_hours import empty_rows
-from monitoring.store_update import Update, update
+from monitoring.store import arrays as store_arrays
+from monitoring.store.aggregates import Thresholds
+from monitoring.store.hours import empty_rows
+from monitoring.store.store import Store, StoreError, Variant
+from monitoring.store.update import Update, update
 
 # A file is named after the moment it was opened or flushed, not after each record in it: a record may sit in the
 # folder of an hour before its own (a buffer opened earlier) and, more often, of a later one (delivery takes minutes).
