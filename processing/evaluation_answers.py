@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from imaging.dataset import Example
-from processing.archive import extract_archive
+from processing.dataset.archive import extract_archive
 from processing.job import JobError
 from processing.scores import Floats, Labels
 from serving.inference import (

@@ -16,7 +16,7 @@ import numpy as np
 
 from imaging.dataset import Example
 from imaging.labels import LabelsError
-from processing.archive import extract_archive
+from processing.dataset.archive import extract_archive
 from processing.evaluation_answers import MODEL_ARCHIVE, served_probabilities
 from processing.job import JobError
 from processing.scores import Floats, Labels, mcnemar_worse, top_answers

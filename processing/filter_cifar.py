@@ -25,12 +25,12 @@ from imaging.contact_sheet import COLUMNS, SHEET_FILE, contact_sheet
 from imaging.dataset import MANIFEST_FILE, SPLITS, Checks, Manifest, format_rows
 from imaging.decode import Pixels
 from imaging.png import encode_drawing, encode_pngs
-from processing.cifar_source import find_archive, find_batches, read_archive, read_batches
-from processing.dataset_checks import Copy, check_counts, counts, find_copies, leave_out_copies, refuse_copies
-from processing.folder_source import is_image_folder, read_image_folder
+from processing.dataset.cifar_source import find_archive, find_batches, read_archive, read_batches
+from processing.dataset.dataset_checks import Copy, check_counts, counts, find_copies, leave_out_copies, refuse_copies
+from processing.dataset.folder_source import is_image_folder, read_image_folder
+from processing.dataset.reviewed_images import NEVER, Reviewed, join, read_reviewed
+from processing.dataset.source import LabelledImages, Source
 from processing.job import MESSAGE_FILE, JobError, run_job
-from processing.reviewed_images import NEVER, Reviewed, join, read_reviewed
-from processing.source import LabelledImages, Source
 
 ARCHIVE = "cifar-100-python.tar.gz"
 CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]*")  # it becomes part of file names and of S3 keys

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from processing.cifar_source import read_archive
+from processing.dataset.cifar_source import read_archive
 from scones import threshold
 from scones.cli import app
 from scones.connection import connect

@@ -24,7 +24,7 @@ import numpy as np
 from botocore.config import Config
 from PIL import Image
 
-from processing.cifar_source import read_archive
+from processing.dataset.cifar_source import read_archive
 from tests.local.foreign_models import IMAGE, archive
 
 if TYPE_CHECKING:  # the fixtures in conftest use this module

@@ -22,10 +22,10 @@ from PIL import Image
 from imaging.dataset import SPLITS, read_examples, read_manifest
 from imaging.decode import decode_image
 from imaging.png import encode_pngs
-from processing.archive import extract_archive, read_members
+from processing.dataset.archive import extract_archive, read_members
+from processing.dataset.plain_pickle import PickleError, read_pickle
 from processing.filter_cifar import main
 from processing.job import JobError
-from processing.plain_pickle import PickleError, read_pickle
 from tests.realdata import cifar_archive
 
 MEMORY_KIB = 200 * 1024  # a hostile input that asks for gigabytes passes this at once

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from imaging.dataset import SPLITS, load_split, read_manifest
-from processing.archive import extract_archive
+from processing.dataset.archive import extract_archive
 from processing.filter_cifar import main
 from processing.job import JobError
 from tests.realdata import cifar_archive

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from imaging.statistics import STATISTICS, image_statistics
-from processing.cifar_source import read_archive
+from processing.dataset.cifar_source import read_archive
 from scones.corruptions import CORRUPTIONS
 
 

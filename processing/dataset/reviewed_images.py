@@ -19,8 +19,8 @@ import numpy as np
 
 from imaging.dataset import Labels
 from imaging.decode import IMAGE_SIZE, ImageError, Pixels, decode_image
+from processing.dataset.source import LabelledImages
 from processing.job import JobError
-from processing.source import LabelledImages
 
 NEVER = "never"
 NO_CLASS = "none"  # `scones.review` writes it

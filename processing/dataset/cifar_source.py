@@ -1,6 +1,6 @@
 """Read labelled images from CIFAR-100's official python layout: an archive, or the folder it unpacks to.
 
-Runs in the filter job. The batches are pickles, which `processing.plain_pickle` reads without unpickling. Labels are
+Runs in the filter job. The batches are pickles, which `processing.dataset.plain_pickle` reads without unpickling. Labels are
 CIFAR's ``fine_labels``: file names lie (some ``bike_s_*`` are motorcycles).
 """
 
@@ -14,10 +14,10 @@ import numpy as np
 
 from imaging.dataset import Labels
 from imaging.decode import IMAGE_SIZE, Pixels
-from processing.archive import MAX_BYTES, read_members
+from processing.dataset.archive import MAX_BYTES, read_members
+from processing.dataset.plain_pickle import Buffer, PickledArray, PickleError, read_pickle
+from processing.dataset.source import LabelledImages, Source, class_number
 from processing.job import JobError
-from processing.plain_pickle import Buffer, PickledArray, PickleError, read_pickle
-from processing.source import LabelledImages, Source, class_number
 
 FOLDER = "cifar-100-python"
 BATCHES = ("train", "test")

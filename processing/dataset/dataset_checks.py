@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.dataset import Labels
+from processing.dataset.source import LabelledImages, Source
 from processing.job import JobError
-from processing.source import LabelledImages, Source
 
 LEAST = {"train": 10, "validation": 1, "test": 5}  # images of each class in a source
 KEPT_FIRST = ("test", "validation", "train")  # of an image that stands in two splits, the later one's goes
