@@ -26,9 +26,9 @@ from monitoring.drift.channels import Predictions
 from monitoring.drift.detector import Floats
 from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.publish import model_monitor
-from processing.evaluation_answers import MODEL_ARCHIVE, load_model, served_probabilities, stored_probabilities
+from processing.evaluation.answers import MODEL_ARCHIVE, load_model, served_probabilities, stored_probabilities
+from processing.evaluation.scores import Labels, calibration_error, reliability, wilson_interval
 from processing.job import MESSAGE_FILE, JobError, run_job
-from processing.scores import Labels, calibration_error, reliability, wilson_interval
 from serving.inference import ModelError
 
 VERSION = 1

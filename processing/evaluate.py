@@ -20,7 +20,7 @@ import numpy as np
 
 from imaging.dataset import DatasetError, read_examples, read_manifest
 from imaging.labels import LabelsError
-from processing.evaluation_answers import (
+from processing.evaluation.answers import (
     MODEL_ARCHIVE,
     Evaluated,
     load_model,
@@ -28,10 +28,9 @@ from processing.evaluation_answers import (
     served_probabilities,
     stored_probabilities,
 )
-from processing.evaluation_champion import Comparison, compare_with_champion
-from processing.evaluation_page import PHOTOGRAPHS, Demands, Mistake, render_page, verdict
-from processing.job import MESSAGE_FILE, JobError, run_job
-from processing.scores import (
+from processing.evaluation.champion import Comparison, compare_with_champion
+from processing.evaluation.page import PHOTOGRAPHS, Demands, Mistake, render_page, verdict
+from processing.evaluation.scores import (
     Labels,
     areas_under_curve,
     calibration_error,
@@ -44,7 +43,8 @@ from processing.scores import (
     top_answers,
     wilson_interval,
 )
-from processing.smoke_images import smoke_document
+from processing.evaluation.smoke_images import smoke_document
+from processing.job import MESSAGE_FILE, JobError, run_job
 from serving.inference import ModelError
 
 THRESHOLDS = (0.73, 0.93, 0.94)  # always reported, so that evaluations stay comparable when the threshold moves
@@ -105,7 +105,7 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _write(arguments: argparse.Namespace, measured: Evaluated, document: dict[str, Any]) -> None:
-    from processing.evaluation_plots import draw_plots  # imports matplotlib, which a refused input need not wait for
+    from processing.evaluation.plots import draw_plots  # imports matplotlib, which a refused input need not wait for
 
     plots = draw_plots(measured, arguments.threshold, arguments.wished_accuracy)
     drawings = {name: plot.svg for name, plot in plots.items()}

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from processing.scores import (
+from processing.evaluation.scores import (
     Floats,
     Labels,
     areas_under_curve,

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from processing import evaluate
-from processing.evaluation_champion import compare
-from processing.evaluation_page import Demands, outcome, verdict
+from processing.evaluation.champion import compare
+from processing.evaluation.page import Demands, outcome, verdict
 from tests.colour_models import write_archive, write_test_images
 
 VEHICLES = ["bicycle", "motorcycle"]

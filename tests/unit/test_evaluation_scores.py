@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from processing.scores import (
+from processing.evaluation.scores import (
     areas_under_curve,
     calibration_error,
     class_scores,

@@ -11,7 +11,7 @@ import pytest
 
 from monitoring.quality.ground_truth import read_ground_truth
 from monitoring.quality.performance import Answers, estimate, performance
-from processing.scores import wilson_interval
+from processing.evaluation.scores import wilson_interval
 
 CLASSES = ("bicycle", "motorcycle")
 

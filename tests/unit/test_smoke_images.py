@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from imaging.dataset import Example
-from processing.evaluation_answers import Evaluated
-from processing.smoke_images import PER_CLASS, smoke_document
+from processing.evaluation.answers import Evaluated
+from processing.evaluation.smoke_images import PER_CLASS, smoke_document
 
 
 def test_each_class_gives_the_images_that_the_model_is_surest_of(tmp_path: Path) -> None:

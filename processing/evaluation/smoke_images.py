@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from processing.evaluation_answers import Evaluated
+from processing.evaluation.answers import Evaluated
 
 PER_CLASS = 2
 

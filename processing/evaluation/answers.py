@@ -18,8 +18,8 @@ import numpy as np
 
 from imaging.dataset import Example
 from processing.dataset.archive import extract_archive
+from processing.evaluation.scores import Floats, Labels
 from processing.job import JobError
-from processing.scores import Floats, Labels
 from serving.inference import (
     JSON_TYPE,
     MODEL_FILE,

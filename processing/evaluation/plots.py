@@ -17,9 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from imaging.figures import BLUE, DASHES, GREEN, INK, OCHRE
-from processing.evaluation_answers import Epoch, Evaluated
-from processing.evaluation_figure import SIZE, Plot, class_colours, draw, short
-from processing.scores import Labels, confusion, coverage, reliability, top_answers
+from processing.evaluation.answers import Epoch, Evaluated
+from processing.evaluation.figure import SIZE, Plot, class_colours, draw, short
+from processing.evaluation.scores import Labels, confusion, coverage, reliability, top_answers
 
 SAMPLE = 50  # images in the scatter
 COVERAGE_POINTS = 101

@@ -17,9 +17,9 @@ import numpy as np
 from imaging.dataset import Example
 from imaging.labels import LabelsError
 from processing.dataset.archive import extract_archive
-from processing.evaluation_answers import MODEL_ARCHIVE, served_probabilities
+from processing.evaluation.answers import MODEL_ARCHIVE, served_probabilities
+from processing.evaluation.scores import Floats, Labels, mcnemar_worse, top_answers
 from processing.job import JobError
-from processing.scores import Floats, Labels, mcnemar_worse, top_answers
 from serving.inference import MODEL_FILE, ModelError, model_fn
 
 CHUNK_BYTES = 1 << 20
