@@ -28,7 +28,7 @@ from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.publish import model_monitor
 from processing.evaluation.answers import MODEL_ARCHIVE, load_model, served_probabilities, stored_probabilities
 from processing.evaluation.scores import Labels, calibration_error, reliability, wilson_interval
-from processing.job import MESSAGE_FILE, JobError, run_job
+from reporting.job import MESSAGE_FILE, JobError, run_job
 from serving.inference import ModelError
 
 VERSION = 1

@@ -34,7 +34,7 @@ from monitoring.page.render import CAPTIONS, render_page, verdict
 from monitoring.publish import metrics, model_monitor
 from monitoring.store.window_table import CaptureError, Captures, Window
 from monitoring.summary import below_threshold
-from processing.job import JobError, run_job
+from reporting.job import JobError, run_job
 
 # As many as the validation split has; the bounds of fewer hide every change.
 FEWEST_FOR_A_BASELINE = 100

@@ -44,7 +44,7 @@ from processing.evaluation.scores import (
     wilson_interval,
 )
 from processing.evaluation.smoke_images import smoke_document
-from processing.job import MESSAGE_FILE, JobError, run_job
+from reporting.job import MESSAGE_FILE, JobError, run_job
 from serving.inference import ModelError
 
 THRESHOLDS = (0.73, 0.93, 0.94)  # always reported, so that evaluations stay comparable when the threshold moves

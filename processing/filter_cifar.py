@@ -30,7 +30,7 @@ from processing.dataset.dataset_checks import Copy, check_counts, counts, find_c
 from processing.dataset.folder_source import is_image_folder, read_image_folder
 from processing.dataset.reviewed_images import NEVER, Reviewed, join, read_reviewed
 from processing.dataset.source import LabelledImages, Source
-from processing.job import MESSAGE_FILE, JobError, run_job
+from reporting.job import MESSAGE_FILE, JobError, run_job
 
 ARCHIVE = "cifar-100-python.tar.gz"
 CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]*")  # it becomes part of file names and of S3 keys

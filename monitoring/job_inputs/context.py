@@ -15,7 +15,7 @@ from typing import Any
 from monitoring.captures.line import parse_time
 from monitoring.captures.times import HOUR_US, microseconds
 from monitoring.job_inputs import places
-from processing.job import JobError
+from reporting.job import JobError
 
 DEPLOYMENTS_FILE, TRAFFIC_FILE = "deployments.json", "traffic.json"
 

@@ -30,7 +30,7 @@ from monitoring.store.aggregates import Thresholds
 from monitoring.store.store import Store
 from monitoring.store.update import update
 from monitoring.store.window_table import SHADOW, Captures, Live, Window, stored_captures
-from processing.job import JobError
+from reporting.job import JobError
 
 PROCESSES = 2
 # What reading a file of the state may raise that is not what was written.

@@ -18,7 +18,7 @@ from monitoring.baseline import BASELINE_FILE
 from monitoring.captures.line import parse_time
 from monitoring.store.aggregates import Thresholds
 from monitoring.store.window_table import CaptureError, Window
-from processing.job import MESSAGE_FILE
+from reporting.job import MESSAGE_FILE
 
 PHOTOGRAPHS = "photographs"
 METRICS_FOLDER = Path("/opt/ml/output/metrics/cloudwatch")

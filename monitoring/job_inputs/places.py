@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from processing.job import JobError
+from reporting.job import JobError
 
 CONNECTIONS = 16
 

@@ -22,7 +22,8 @@ from matplotlib.dates import AutoDateLocator, DateFormatter, date2num, num2date
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from imaging.figures import (
+from monitoring.store.aggregates import Thresholds
+from reporting.figures import (
     BLUE,
     CONVENTIONAL,
     DASHES,
@@ -37,7 +38,6 @@ from imaging.figures import (
     to_png,
     to_svg,
 )
-from monitoring.store.aggregates import Thresholds
 
 Data = TypeVar("Data")
 

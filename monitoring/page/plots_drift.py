@@ -17,7 +17,6 @@ from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from imaging.figures import BLUE, DASHES, GREEN, GREY, INK, PALETTE, RED, new_figure, shorten, style
 from monitoring.captures.line import parse_time
 from monitoring.captures.times import HOUR_US, moment
 from monitoring.job_inputs.context import Latency
@@ -35,6 +34,7 @@ from monitoring.page.plots import (
     plot_of,
     time_axis,
 )
+from reporting.figures import BLUE, DASHES, GREEN, GREY, INK, PALETTE, RED, new_figure, shorten, style
 
 Floats = npt.NDArray[np.float64]
 PANEL_INCHES = 2.0

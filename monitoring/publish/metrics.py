@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from processing.job import JobError
+from reporting.job import JobError
 
 FILE = "scones.jsonl"
 _CONFIDENCE = ("mean", "p5", "p10", "p25", "median", "p75", "p90", "p95")

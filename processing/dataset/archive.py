@@ -17,7 +17,7 @@ from typing import BinaryIO
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
-from processing.job import JobError
+from reporting.job import JobError
 
 MAX_BYTES = 1024**3  # unpacked; CIFAR-100 has 0.18 GB, a model archive some MB
 MAX_MEMBERS = 10_000

@@ -17,7 +17,7 @@ from imaging.decode import IMAGE_SIZE, Pixels
 from processing.dataset.archive import MAX_BYTES, read_members
 from processing.dataset.plain_pickle import Buffer, PickledArray, PickleError, read_pickle
 from processing.dataset.source import LabelledImages, Source, class_number
-from processing.job import JobError
+from reporting.job import JobError
 
 FOLDER = "cifar-100-python"
 BATCHES = ("train", "test")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from imaging.dataset import Labels
 from processing.dataset.source import LabelledImages, Source
-from processing.job import JobError
+from reporting.job import JobError
 
 LEAST = {"train": 10, "validation": 1, "test": 5}  # images of each class in a source
 KEPT_FIRST = ("test", "validation", "train")  # of an image that stands in two splits, the later one's goes

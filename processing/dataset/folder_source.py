@@ -19,7 +19,7 @@ from PIL import Image
 from imaging.dataset import SPLITS
 from imaging.decode import FORMATS, IMAGE_SIZE, ImageError, Pixels, decode_image
 from processing.dataset.source import LabelledImages, Source, class_number
-from processing.job import JobError
+from reporting.job import JobError
 
 MIN_SIDE = 16  # pixels: scaled up to 32, a smaller picture is mostly interpolation
 MODES = ("RGB", "RGBA", "L", "LA", "P", "PA", "CMYK", "YCbCr")  # 8 bits a channel; others lose most of their range

@@ -20,7 +20,7 @@ import numpy as np
 from imaging.dataset import Labels
 from imaging.decode import IMAGE_SIZE, ImageError, Pixels, decode_image
 from processing.dataset.source import LabelledImages
-from processing.job import JobError
+from reporting.job import JobError
 
 NEVER = "never"
 NO_CLASS = "none"  # `scones.review` writes it

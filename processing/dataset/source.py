@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from imaging.dataset import Labels
 from imaging.decode import Pixels
-from processing.job import JobError
+from reporting.job import JobError
 
 CHUNK_IMAGES = 64  # 0.2 MB: stays in the cache, and the allocator keeps it; 3 MB took twice as long in new pages
 MAX_DIGITS = 9

@@ -19,7 +19,7 @@ import numpy as np
 from imaging.dataset import Example
 from processing.dataset.archive import extract_archive
 from processing.evaluation.scores import Floats, Labels
-from processing.job import JobError
+from reporting.job import JobError
 from serving.inference import (
     JSON_TYPE,
     MODEL_FILE,

@@ -19,7 +19,7 @@ from imaging.labels import LabelsError
 from processing.dataset.archive import extract_archive
 from processing.evaluation.answers import MODEL_ARCHIVE, served_probabilities
 from processing.evaluation.scores import Floats, Labels, mcnemar_worse, top_answers
-from processing.job import JobError
+from reporting.job import JobError
 from serving.inference import MODEL_FILE, ModelError, model_fn
 
 CHUNK_BYTES = 1 << 20

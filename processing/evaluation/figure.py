@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from imaging.figures import CONVENTIONAL, GREY, PALETTE, new_figure, shorten, style, to_png, to_svg
+from reporting.figures import CONVENTIONAL, GREY, PALETTE, new_figure, shorten, style, to_png, to_svg
 
 SIZE = (4.8, 4.0)  # inches; text is laid out for a column of the page, which is the width of a phone
 LABEL_CHARACTERS = 18

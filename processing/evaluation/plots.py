@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from imaging.figures import BLUE, DASHES, GREEN, INK, OCHRE
 from processing.evaluation.answers import Epoch, Evaluated
 from processing.evaluation.figure import SIZE, Plot, class_colours, draw, short
 from processing.evaluation.scores import Labels, confusion, coverage, reliability, top_answers
+from reporting.figures import BLUE, DASHES, GREEN, INK, OCHRE
 
 SAMPLE = 50  # images in the scatter
 COVERAGE_POINTS = 101

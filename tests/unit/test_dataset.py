@@ -25,7 +25,7 @@ from imaging.png import encode_pngs
 from processing.dataset.archive import extract_archive, read_members
 from processing.dataset.plain_pickle import PickleError, read_pickle
 from processing.filter_cifar import main
-from processing.job import JobError
+from reporting.job import JobError
 from tests.realdata import cifar_archive
 
 MEMORY_KIB = 200 * 1024  # a hostile input that asks for gigabytes passes this at once

@@ -16,7 +16,7 @@ from PIL import Image
 from imaging.dataset import SPLITS, load_split, read_manifest
 from processing.dataset.archive import extract_archive
 from processing.filter_cifar import main
-from processing.job import JobError
+from reporting.job import JobError
 from tests.realdata import cifar_archive
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"

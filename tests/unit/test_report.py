@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imaging.figures import BLUE, RED
 from monitoring.page.plots import class_colours
 from monitoring.page.thumbnails import thumbnail
 from monitoring.page.wording import percent
 from monitoring.report import main
+from reporting.figures import BLUE, RED
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "samples" / "capture.jsonl"
