@@ -19,7 +19,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from scones import artifacts
+from scones.artifacts import build as artifacts
 
 ZIP_LIMIT_BYTES, IMPORT_LIMIT_S = 20_000, 0.5
 IMPORT = """

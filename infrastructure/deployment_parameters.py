@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from scones.artifacts import Artifacts
+from scones.artifacts.build import Artifacts
 from scones.connection import Connection
 
 # Of the settings, those that are the alarms', not the function's.

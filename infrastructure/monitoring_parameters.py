@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from scones.artifacts import Artifacts
+from scones.artifacts.build import Artifacts
 from scones.connection import Connection
 from scones.monitoring_settings import template_schedule
 

@@ -19,8 +19,9 @@ from rich.markup import escape
 from infrastructure import stack
 from infrastructure.template import stage_template
 from local_account.base.errors import AccountError
-from scones import artifacts, demo, endpoint, executions, registry, screen
-from scones.artifacts import ArtifactError
+from scones import demo, endpoint, executions, registry, screen
+from scones.artifacts import build as artifacts
+from scones.artifacts.build import ArtifactError
 from scones.commands import Json, Stage, account, data, delivery, model, monitor, pipeline, review, threshold, workflow
 from scones.commands import endpoint as endpoint_commands
 from scones.commands.batch import OnLowConfidence, run_batch

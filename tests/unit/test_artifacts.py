@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from scones import artifacts, layers
-from scones.artifacts import ArtifactError
+from scones.artifacts import build as artifacts
+from scones.artifacts import layers
+from scones.artifacts.build import ArtifactError
 
 FILES = {
     "imaging/__init__.py": "",

@@ -17,7 +17,7 @@ from botocore import xform_name
 from cfnlint.decode import cfn_yaml
 
 from infrastructure.template import stage_template
-from scones import artifacts
+from scones.artifacts import build as artifacts
 from scones.settings import PROJECT_ROOT
 
 # IAM names what S3's and some batch operations need in its own way (service authorization reference).

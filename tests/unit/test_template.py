@@ -15,7 +15,7 @@ from cfnlint.decode import cfn_yaml
 
 from infrastructure.stack import template_parameters, tls_only_policy
 from infrastructure.template import PARTS, TemplateError, stage_template
-from scones import artifacts
+from scones.artifacts import build as artifacts
 from scones.connection import Connection
 from scones.names import Names
 from scones.settings import Settings

@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from scones.artifacts import Artifact, ArtifactError, packed
+from scones.artifacts.build import Artifact, ArtifactError, packed
 from scones.settings import PROJECT_ROOT
 
 REQUIREMENTS = PROJECT_ROOT / "lambdas" / "image_layer.txt"
