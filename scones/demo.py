@@ -27,12 +27,12 @@ from scones.commands.account import begin, port, state_dir
 from scones.commands.data import locate
 from scones.commands.pipeline import start_training
 from scones.connection import Connection, connect
-from scones.data import Source
 from scones.errors import SconesError
 from scones.executions import Outcome
 from scones.pipeline_runs import Run
 from scones.registry import ModelVersion
 from scones.settings import Settings, home
+from scones.source_data.data import Source
 
 STAGE = "local"
 _ENDPOINT_TIMEOUT_S = 120

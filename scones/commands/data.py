@@ -13,10 +13,11 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from scones import data, outputs, sample_data, screen
+from scones import outputs, screen
 from scones.commands import Json
 from scones.errors import SconesError
 from scones.settings import PROJECT_ROOT, PipelineSettings
+from scones.source_data import data, sample_data
 
 app = typer.Typer(no_args_is_help=True, help="The images that the pipeline starts from.")
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scones import data, pipeline_runs, sample_data, screen
+from scones import pipeline_runs, screen
 from scones.commands import Json, Stage
 from scones.commands.data import DataPath, Sample, locate
 from scones.connection import Connection, connect_deployed
@@ -20,6 +20,7 @@ from scones.errors import SconesError
 from scones.names import Names
 from scones.pipeline_runs import Run
 from scones.settings import PROJECT_ROOT, RECIPES
+from scones.source_data import data, sample_data
 
 app = typer.Typer(no_args_is_help=True, help="The training pipeline.")
 

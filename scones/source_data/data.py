@@ -2,7 +2,7 @@
 
 Runs on a laptop or in CodeBuild. Looks, in this order, at ``--data`` or ``SCONES_DATA``, ``data/`` in the project,
 ``../shared/cifar100/`` beside it, and last downloads the official archive into ``data/``. Images drawn by
-`scones.sample_data` are used only when asked for.
+`scones.source_data.sample_data` are used only when asked for.
 """
 
 from __future__ import annotations
