@@ -12,10 +12,10 @@ from infrastructure.template import stage_template
 from local_account.cloudformation.template import parse
 from scones import screen
 from scones.commands import Json, Stage
-from scones.cost import Case, Estimate, estimate
-from scones.cost_assumptions import Assumptions
-from scones.cost_facts import facts, transitions
-from scones.cost_prices import Prices
+from scones.cost.assumptions import Assumptions
+from scones.cost.estimate import Case, Estimate, estimate
+from scones.cost.facts import facts, transitions
+from scones.cost.prices import Prices
 from scones.monitoring_settings import template_schedule
 from scones.settings import Settings
 

@@ -16,10 +16,10 @@ from inference_workflow.definitions import BATCH, IMAGE, definitions
 from inference_workflow.faults import LOW_CONFIDENCE
 from infrastructure.template import stage_template
 from local_account.cloudformation.template import parse
-from scones.cost import Case, Item, endpoint_hours, estimate, instance_count
-from scones.cost_assumptions import Assumptions
-from scones.cost_facts import Facts, Transitions, calls_per_month, facts, transitions
-from scones.cost_prices import CostError, Prices
+from scones.cost.assumptions import Assumptions
+from scones.cost.estimate import Case, Item, endpoint_hours, estimate, instance_count
+from scones.cost.facts import Facts, Transitions, calls_per_month, facts, transitions
+from scones.cost.prices import CostError, Prices
 from scones.monitoring_settings import template_schedule
 from scones.settings import STAGES_DIR, EndpointSettings, PipelineSettings, Settings
 

@@ -21,7 +21,7 @@ from infrastructure.template import stage_template
 from local_account.cloudformation.template import parse
 from scones.cli import app
 from scones.commands.cost import estimated
-from scones.cost_assumptions import Assumptions
+from scones.cost.assumptions import Assumptions
 from scones.settings import PROJECT_ROOT, Settings
 
 DOCS = {name: PROJECT_ROOT / "docs" / name for name in ("aws.md", "deployments.md", "security.md")}

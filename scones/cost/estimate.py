@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scones.cost_assumptions import Assumptions
-from scones.cost_facts import Facts, Transitions
-from scones.cost_prices import Prices
+from scones.cost.assumptions import Assumptions
+from scones.cost.facts import Facts, Transitions
+from scones.cost.prices import Prices
 from scones.settings import EndpointSettings, Settings
 
 _KIB_PER_GB = 1024**2

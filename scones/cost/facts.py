@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scones.cost_prices import CostError
+from scones.cost.prices import CostError
 
 _MINUTES = {"minute": 1, "minutes": 1, "hour": 60, "hours": 60, "day": 1440, "days": 1440}
 _RATE = re.compile(r"rate\((\d+) (\w+)\)")

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scones.cost_prices import CostError
+from scones.cost.prices import CostError
 
 
 @dataclass(frozen=True)
