@@ -23,7 +23,7 @@ from processing.dataset.source import LabelledImages
 from reporting.job import JobError
 
 NEVER = "never"
-NO_CLASS = "none"  # `scones.review` writes it
+NO_CLASS = "none"  # `scones.review.records` writes it
 LABEL_FILE = "label.json"
 CONNECTIONS = 8
 

@@ -10,12 +10,16 @@ from typing import Annotated
 import click
 import typer
 
-from scones import outputs, review, review_export, review_queue, screen, threshold
+from scones import outputs, screen
 from scones.commands import Json, Stage
 from scones.connection import Connection, connect_deployed
 from scones.errors import SconesError
-from scones.review import NO_CLASS, Answer, Review
-from scones.review_queue import LABEL_SECONDS, Item, Queue
+from scones.review import export as review_export
+from scones.review import queue as review_queue
+from scones.review import records as review
+from scones.review import threshold
+from scones.review.queue import LABEL_SECONDS, Item, Queue
+from scones.review.records import NO_CLASS, Answer, Review
 
 app = typer.Typer(no_args_is_help=True, help="Images whose confidence was too low.")
 

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from scones import screen, threshold
+from scones import screen
 from scones.commands import Json, Stage
 from scones.connection import Connection, connect_deployed
-from scones.threshold import Change, Expected, LiveModel, NotAThresholdError, Thresholds
+from scones.review import threshold
+from scones.review.threshold import Change, Expected, LiveModel, NotAThresholdError, Thresholds
 
 app = typer.Typer(no_args_is_help=True, help="The confidence threshold.")
 

@@ -21,9 +21,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from processing.dataset.cifar_source import read_archive
-from scones import threshold
 from scones.cli import app
 from scones.connection import connect
+from scones.review import threshold
 from tests.local.test_loop import STAGE_PREFIX, Shop, new_shop
 
 BUCKET = f"{STAGE_PREFIX}-data-123456789012-us-east-1"

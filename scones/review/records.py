@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 
 from scones.connection import Connection, list_keys, object_exists, split_uri
 from scones.errors import SconesError
-from scones.review_queue import LABEL_SECONDS, Item, Queue
+from scones.review.queue import LABEL_SECONDS, Item, Queue
 
 NO_CLASS = "none"
 """The label of an image that shows none of the model's classes: it is put aside, as neither truth nor example."""
