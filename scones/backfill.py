@@ -14,11 +14,12 @@ from datetime import UTC, datetime, timedelta
 
 from botocore.exceptions import ClientError
 
-from scones import captures, pipeline_runs
+from scones import captures
 from scones.captures import Window
 from scones.connection import Connection, split_uri
 from scones.errors import SconesError
-from scones.pipeline_runs import Run
+from scones.runs import pipeline_runs
+from scones.runs.pipeline_runs import Run
 
 # As many as the list of reports remembers (`monitoring.page.earlier`).
 MOST = 1000

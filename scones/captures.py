@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from scones import live_version, pipeline_runs
+from scones import live_version
 from scones.connection import Connection, list_keys, split_uri
 from scones.errors import SconesError
-from scones.pipeline_runs import Run
+from scones.runs import pipeline_runs
+from scones.runs.pipeline_runs import Run
 from scones.shadow_report import SERVES, SMOKE_TEST
 
 

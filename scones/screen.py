@@ -18,8 +18,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from scones.executions import Outcome
-from scones.pipeline_runs import Run, Step
+from scones.runs.executions import Outcome
+from scones.runs.pipeline_runs import Run, Step
 
 # Without a terminal, tables take the width they need: nothing that a program reads is cut.
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 400)

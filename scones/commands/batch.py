@@ -11,11 +11,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from scones import batch, endpoint, screen
-from scones.batch import Ended, Limits, Progress, Show
+from scones import endpoint, screen
 from scones.commands import Json, Stage
 from scones.connection import Connection, connect_deployed
 from scones.errors import SconesError
+from scones.runs import batch
+from scones.runs.batch import Ended, Limits, Progress, Show
 
 _INTERRUPTED = 130  # as a shell reports Ctrl-C
 

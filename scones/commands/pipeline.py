@@ -12,13 +12,14 @@ from typing import Annotated
 
 import typer
 
-from scones import pipeline_runs, screen
+from scones import screen
 from scones.commands import Json, Stage
 from scones.commands.data import DataPath, Sample, locate
 from scones.connection import Connection, connect_deployed
 from scones.errors import SconesError
 from scones.names import Names
-from scones.pipeline_runs import Run
+from scones.runs import pipeline_runs
+from scones.runs.pipeline_runs import Run
 from scones.settings import PROJECT_ROOT, RECIPES
 from scones.source_data import data, sample_data
 

@@ -22,9 +22,9 @@ from local_account.codebuild.buildspec import Buildspec, BuildspecError, parse
 from scones.cli import app
 from scones.commands.pipeline import git_commit
 from scones.connection import Connection
-from scones.delivery_runs import source_zip
 from scones.errors import SconesError
 from scones.names import Names
+from scones.runs.delivery_runs import source_zip
 from scones.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scones.evaluation_facts import champion, rows
-from scones.pipeline_runs import training_progress
+from scones.runs.pipeline_runs import training_progress
 
 SAMPLE = Path(__file__).resolve().parents[1] / "samples" / "evaluation.json"
 

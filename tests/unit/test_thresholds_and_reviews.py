@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from infrastructure.template import stage_template
-from scones import batch
 from scones.errors import SconesError
 from scones.review import threshold
 from scones.review.export import digest_of
 from scones.review.queue import Item, Queue
 from scones.review.records import check_label, ground_truth
 from scones.review.threshold import NotAThresholdError, Prediction, Thresholds
+from scones.runs import batch
 
 CLASSES = ["bicycle", "motorcycle"]
 PREDICTIONS = [
