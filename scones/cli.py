@@ -19,7 +19,7 @@ from rich.markup import escape
 from infrastructure import stack
 from infrastructure.template import stage_template
 from local_account.base.errors import AccountError
-from scones import demo, endpoint, registry, screen
+from scones import demo, screen
 from scones.artifacts import build as artifacts
 from scones.artifacts.build import ArtifactError
 from scones.commands import Json, Stage, account, data, delivery, model, monitor, pipeline, review, threshold, workflow
@@ -33,6 +33,7 @@ from scones.connection import connect_deployed
 from scones.errors import SconesError
 from scones.runs import executions
 from scones.runs.executions import Outcome
+from scones.serving_versions import endpoint, registry
 from scones.settings import PROJECT_ROOT, SettingsError
 
 app = typer.Typer(

@@ -21,17 +21,18 @@ from typing import Any
 
 from infrastructure import stack
 from local_account.server import control
-from scones import captures, endpoint, outputs, registry, screen
+from scones import captures, outputs, screen
 from scones.captures import Window
 from scones.commands.account import begin, port, state_dir
 from scones.commands.data import locate
 from scones.commands.pipeline import start_training
 from scones.connection import Connection, connect
 from scones.errors import SconesError
-from scones.registry import ModelVersion
 from scones.runs import executions, pipeline_runs
 from scones.runs.executions import Outcome
 from scones.runs.pipeline_runs import Run
+from scones.serving_versions import endpoint, registry
+from scones.serving_versions.registry import ModelVersion
 from scones.settings import Settings, home
 from scones.source_data.data import Source
 

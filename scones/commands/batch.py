@@ -11,12 +11,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from scones import endpoint, screen
+from scones import screen
 from scones.commands import Json, Stage
 from scones.connection import Connection, connect_deployed
 from scones.errors import SconesError
 from scones.runs import batch
 from scones.runs.batch import Ended, Limits, Progress, Show
+from scones.serving_versions import endpoint
 
 _INTERRUPTED = 130  # as a shell reports Ctrl-C
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from scones import deployments, endpoint, registry, screen, shadow_report
+from scones import screen
 from scones.commands import Json, Stage
 from scones.connection import Connection, connect, connect_deployed
 from scones.errors import SconesError
+from scones.serving_versions import deployments, endpoint, registry, shadow_report
 
 app = typer.Typer(no_args_is_help=True, help="The endpoint.")
 

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from scones import deployments, endpoint, evaluation_facts, outputs, registry, screen
+from scones import outputs, screen
 from scones.commands import Json, Stage
 from scones.connection import Connection, connect_deployed, split_uri
-from scones.deployments import State
 from scones.errors import SconesError
-from scones.registry import ModelVersion
+from scones.serving_versions import deployments, endpoint, evaluation_facts, registry
+from scones.serving_versions.deployments import State
+from scones.serving_versions.registry import ModelVersion
 
 app = typer.Typer(no_args_is_help=True, help="The model registry.")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from scones.evaluation_facts import champion, rows
 from scones.runs.pipeline_runs import training_progress
+from scones.serving_versions.evaluation_facts import champion, rows
 
 SAMPLE = Path(__file__).resolve().parents[1] / "samples" / "evaluation.json"
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from scones import endpoint, registry
 from scones.connection import Connection, split_uri
 from scones.errors import SconesError
-from scones.registry import ModelVersion
+from scones.serving_versions import endpoint, registry
+from scones.serving_versions.registry import ModelVersion
 
 
 @dataclass(frozen=True)

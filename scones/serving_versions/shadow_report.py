@@ -15,7 +15,7 @@ from statistics import mean
 from typing import Any
 
 from scones.connection import Connection, list_keys, split_uri
-from scones.registry import ModelVersion
+from scones.serving_versions.registry import ModelVersion
 
 SERVES, SHADOW = "AllTraffic", "Shadow"
 SMOKE_TEST = "smoke-test"  # the inference ids of smoke tests begin so
