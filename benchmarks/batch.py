@@ -30,7 +30,7 @@ from typing import Any
 import psutil
 from loop import free_port
 
-from scones.connection import Connection, connect, split_uri
+from scones.stage.connection import Connection, connect, split_uri
 
 CLIENTS = 8
 POLL_S = 0.01

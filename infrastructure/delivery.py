@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infrastructure.cloudformation import Agree, Progress, Stack, Wanted
 from infrastructure.removal import remove_stack
-from scones.connection import Connection
+from scones.stage.connection import Connection
 
 TEMPLATE = Path(__file__).parent / "templates" / "delivery.yaml"
 

@@ -9,7 +9,7 @@ import dataclasses
 import json
 
 from scones.artifacts.build import Artifacts
-from scones.connection import Connection
+from scones.stage.connection import Connection
 
 # Of the settings, those that are the alarms', not the function's.
 _ALARM_SETTINGS = ("max_error_count", "max_latency_p99_ms", "max_low_confidence_rate")

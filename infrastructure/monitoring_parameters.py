@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 
 from scones.artifacts.build import Artifacts
-from scones.connection import Connection
-from scones.monitoring_settings import template_schedule
+from scones.stage.connection import Connection
+from scones.stage.monitoring_settings import template_schedule
 
 
 def monitoring_parameters(connection: Connection, built: Artifacts) -> dict[str, str]:

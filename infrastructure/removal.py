@@ -16,7 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infrastructure.cloudformation import FIRST_WAIT_SECONDS, Progress, Stack, StackError
-from scones.connection import Connection
+from scones.stage.connection import Connection
 
 MAX_LOOKS = 300
 LOOK_SECONDS = 2.0

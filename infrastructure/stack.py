@@ -23,9 +23,9 @@ from scones import schedule
 from scones.artifacts import build as artifacts
 from scones.artifacts.build import Artifact, Artifacts
 from scones.artifacts.layers import image_layer
-from scones.connection import Connection
 from scones.review import threshold
-from scones.settings import WorkflowSettings
+from scones.stage.connection import Connection
+from scones.stage.settings import WorkflowSettings
 
 __all__ = ["StackError", "StackOutputs", "deploy", "destroy", "outputs"]
 

@@ -50,7 +50,7 @@ from pipelines.model_steps import (
     filter_classes,
     output_of,
 )
-from scones.settings import Settings
+from scones.stage.settings import Settings
 
 ALGORITHM = "image-classification"
 IMAGE_TYPE = "application/x-image"

@@ -27,8 +27,8 @@ from sagemaker.workflow.retry import (
 )
 from sagemaker.workflow.steps import CacheConfig, ProcessingStep
 
-from scones.names import Names
-from scones.settings import NetworkSettings, Settings
+from scones.stage.names import Names
+from scones.stage.settings import NetworkSettings, Settings
 
 # The newest PyTorch containers that this SDK version knows (tests/unit/test_training_pipeline.py compares).
 TRAINING_FRAMEWORK_VERSION = "2.8.0"

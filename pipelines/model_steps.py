@@ -30,7 +30,7 @@ from pipelines.container_jobs import (
     processing_step,
     run_folder,
 )
-from scones.settings import Settings
+from scones.stage.settings import Settings
 
 ACCURACY_PATH = "multiclass_classification_metrics.accuracy.value"
 CHAMPION_PATH = "champion_gate.p_value_worse.value"

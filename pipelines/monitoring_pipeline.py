@@ -19,8 +19,8 @@ from sagemaker.workflow.pipeline import Pipeline
 
 from pipelines import offline_sdk
 from pipelines.container_jobs import ContainerJob, Deployment, OfflineSession, processing_step
-from scones.names import Names
-from scones.settings import Settings
+from scones.stage.names import Names
+from scones.stage.settings import Settings
 
 
 class Parameters:

@@ -40,7 +40,7 @@ from pipelines.model_steps import (
     filter_classes,
     output_of,
 )
-from scones.settings import PRETRAINED_MODES, RECIPES, Settings
+from scones.stage.settings import PRETRAINED_MODES, RECIPES, Settings
 
 # How CloudWatch reads training's lines:
 # `epoch=3/24 member=0 train_loss=0.41 validation_loss=0.38 validation_accuracy=0.91`.

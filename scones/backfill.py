@@ -16,10 +16,10 @@ from botocore.exceptions import ClientError
 
 from scones import captures
 from scones.captures import Window
-from scones.connection import Connection, split_uri
 from scones.errors import SconesError
 from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run
+from scones.stage.connection import Connection, split_uri
 
 # As many as the list of reports remembers (`monitoring.page.earlier`).
 MOST = 1000

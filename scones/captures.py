@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from scones.connection import Connection, list_keys, split_uri
 from scones.errors import SconesError
 from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run
 from scones.serving_versions import live_version
 from scones.serving_versions.shadow_report import SERVES, SMOKE_TEST
+from scones.stage.connection import Connection, list_keys, split_uri
 
 
 @dataclass(frozen=True)

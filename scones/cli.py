@@ -29,12 +29,12 @@ from scones.commands.cost import cost
 from scones.commands.data import DataPath, Sample
 from scones.commands.pipeline import Parameter, parse_parameters
 from scones.commands.stage import deploy, destroy
-from scones.connection import connect_deployed
 from scones.errors import SconesError
 from scones.runs import executions
 from scones.runs.executions import Outcome
 from scones.serving_versions import endpoint, registry
-from scones.settings import PROJECT_ROOT, SettingsError
+from scones.stage.connection import connect_deployed
+from scones.stage.settings import PROJECT_ROOT, SettingsError
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -26,15 +26,15 @@ from scones.captures import Window
 from scones.commands.account import begin, port, state_dir
 from scones.commands.data import locate
 from scones.commands.pipeline import start_training
-from scones.connection import Connection, connect
 from scones.errors import SconesError
 from scones.runs import executions, pipeline_runs
 from scones.runs.executions import Outcome
 from scones.runs.pipeline_runs import Run
 from scones.serving_versions import endpoint, registry
 from scones.serving_versions.registry import ModelVersion
-from scones.settings import Settings, home
 from scones.source_data.data import Source
+from scones.stage.connection import Connection, connect
+from scones.stage.settings import Settings, home
 
 STAGE = "local"
 _ENDPOINT_TIMEOUT_S = 120

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from scones.connection import Connection
 from scones.durations import duration
-from scones.monitoring_settings import every_of
+from scones.stage.connection import Connection
+from scones.stage.monitoring_settings import every_of
 
 START_LIMIT_S = 60.0  # until a report that is due has been started: a cold start of a function
 

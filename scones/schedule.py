@@ -13,9 +13,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from scones.connection import Connection
 from scones.errors import SconesError
-from scones.monitoring_settings import OFF, every_of, schedule_expression
+from scones.stage.connection import Connection
+from scones.stage.monitoring_settings import OFF, every_of, schedule_expression
 
 # UpdateSchedule replaces all of these: what is not given is reset.
 _KEPT = (

@@ -24,7 +24,6 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from PIL import Image, UnidentifiedImageError
 
-from scones.connection import Connection
 from scones.corruptions import CORRUPTIONS, new_vehicle
 from scones.errors import SconesError
 from scones.pace import Pace
@@ -32,6 +31,7 @@ from scones.runs import executions
 from scones.runs.executions import Image as StoredImage
 from scones.serving_versions import registry
 from scones.serving_versions.endpoint import live
+from scones.stage.connection import Connection
 
 UNKNOWN = "unknown"
 DRAWN = "drawn"

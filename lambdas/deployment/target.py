@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """How the endpoint runs and is changed; `scones.settings.EndpointSettings` says what each means."""
+    """How the endpoint runs and is changed; `scones.stage.settings.EndpointSettings` says what each means."""
 
     variant: str
     initial_instance_count: int

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scones.connection import object_exists
 from scones.errors import SconesError
-from scones.settings import PROJECT_ROOT
+from scones.stage.connection import object_exists
+from scones.stage.settings import PROJECT_ROOT
 
 CONTAINER_PACKAGES = ("imaging", "monitoring", "processing", "serving", "training")
 """The packages in the source archive, each at its repository path."""

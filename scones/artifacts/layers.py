@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from scones.artifacts.build import Artifact, ArtifactError, packed
-from scones.settings import PROJECT_ROOT
+from scones.stage.settings import PROJECT_ROOT
 
 REQUIREMENTS = PROJECT_ROOT / "lambdas" / "image_layer.txt"
 DOWNLOADS = PROJECT_ROOT / "build" / "layers"

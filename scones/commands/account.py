@@ -18,7 +18,7 @@ from scones import screen
 from scones.commands import Json, Stage
 from scones.durations import duration
 from scones.errors import SconesError
-from scones.settings import PROJECT_ROOT, Settings, home
+from scones.stage.settings import PROJECT_ROOT, Settings, home
 
 # A bake of five minutes takes five seconds here.
 TIME_SCALE = 60.0

@@ -13,11 +13,11 @@ from rich.progress import Progress as Bar
 
 from scones import screen
 from scones.commands import Json, Stage
-from scones.connection import Connection, connect_deployed
 from scones.errors import SconesError
 from scones.runs import batch
 from scones.runs.batch import Ended, Limits, Progress, Show
 from scones.serving_versions import endpoint
+from scones.stage.connection import Connection, connect_deployed
 
 _INTERRUPTED = 130  # as a shell reports Ctrl-C
 

@@ -16,8 +16,8 @@ from scones.cost.assumptions import Assumptions
 from scones.cost.estimate import Case, Estimate, estimate
 from scones.cost.facts import facts, transitions
 from scones.cost.prices import Prices
-from scones.monitoring_settings import template_schedule
-from scones.settings import Settings
+from scones.stage.monitoring_settings import template_schedule
+from scones.stage.settings import Settings
 
 _COLUMNS = ("month", "run", "standard", "express", "batch")
 _DIGITS = (2, 3, 4, 4, 4)

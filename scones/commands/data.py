@@ -16,8 +16,8 @@ from rich.progress import Progress
 from scones import outputs, screen
 from scones.commands import Json
 from scones.errors import SconesError
-from scones.settings import PROJECT_ROOT, PipelineSettings
 from scones.source_data import data, sample_data
+from scones.stage.settings import PROJECT_ROOT, PipelineSettings
 
 app = typer.Typer(no_args_is_help=True, help="The images that the pipeline starts from.")
 

@@ -12,9 +12,9 @@ from infrastructure import delivery
 from infrastructure.change_set import Change, summary
 from scones import screen
 from scones.commands import Json, Stage
-from scones.connection import Connection, connect
 from scones.errors import SconesError
 from scones.runs import delivery_runs
+from scones.stage.connection import Connection, connect
 
 app = typer.Typer(no_args_is_help=True, help="The pipeline that brings a commit through staging to production.")
 

@@ -9,9 +9,9 @@ import typer
 
 from scones import screen
 from scones.commands import Json, Stage
-from scones.connection import Connection, connect, connect_deployed
 from scones.errors import SconesError
 from scones.serving_versions import deployments, endpoint, registry, shadow_report
+from scones.stage.connection import Connection, connect, connect_deployed
 
 app = typer.Typer(no_args_is_help=True, help="The endpoint.")
 

@@ -10,11 +10,11 @@ import typer
 
 from scones import outputs, screen
 from scones.commands import Json, Stage
-from scones.connection import Connection, connect_deployed, split_uri
 from scones.errors import SconesError
 from scones.serving_versions import deployments, endpoint, evaluation_facts, registry
 from scones.serving_versions.deployments import State
 from scones.serving_versions.registry import ModelVersion
+from scones.stage.connection import Connection, connect_deployed, split_uri
 
 app = typer.Typer(no_args_is_help=True, help="The model registry.")
 

@@ -15,13 +15,13 @@ import typer
 from scones import screen
 from scones.commands import Json, Stage
 from scones.commands.data import DataPath, Sample, locate
-from scones.connection import Connection, connect_deployed
 from scones.errors import SconesError
-from scones.names import Names
 from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run
-from scones.settings import PROJECT_ROOT, RECIPES
 from scones.source_data import data, sample_data
+from scones.stage.connection import Connection, connect_deployed
+from scones.stage.names import Names
+from scones.stage.settings import PROJECT_ROOT, RECIPES
 
 app = typer.Typer(no_args_is_help=True, help="The training pipeline.")
 

@@ -12,7 +12,6 @@ import typer
 
 from scones import outputs, screen
 from scones.commands import Json, Stage
-from scones.connection import Connection, connect_deployed
 from scones.errors import SconesError
 from scones.review import export as review_export
 from scones.review import queue as review_queue
@@ -20,6 +19,7 @@ from scones.review import records as review
 from scones.review import threshold
 from scones.review.queue import LABEL_SECONDS, Item, Queue
 from scones.review.records import NO_CLASS, Answer, Review
+from scones.stage.connection import Connection, connect_deployed
 
 app = typer.Typer(no_args_is_help=True, help="Images whose confidence was too low.")
 

@@ -9,9 +9,9 @@ import typer
 
 from scones import schedule, screen
 from scones.commands import Json, Stage
-from scones.connection import connect_deployed
 from scones.errors import SconesError
-from scones.monitoring_settings import OFF, check_every
+from scones.stage.connection import connect_deployed
+from scones.stage.monitoring_settings import OFF, check_every
 
 
 def set_schedule(

@@ -15,8 +15,8 @@ from infrastructure import stack
 from infrastructure.change_set import Change, summary
 from scones import screen
 from scones.commands import Json, Stage
-from scones.connection import Connection, connect
 from scones.errors import SconesError
+from scones.stage.connection import Connection, connect
 
 _STYLE = {"add": "green", "change": "yellow", "replace": "red", "perhaps replace": "red", "remove": "red"}
 

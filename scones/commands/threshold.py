@@ -11,9 +11,9 @@ from rich.text import Text
 
 from scones import screen
 from scones.commands import Json, Stage
-from scones.connection import Connection, connect_deployed
 from scones.review import threshold
 from scones.review.threshold import Change, Expected, LiveModel, NotAThresholdError, Thresholds
+from scones.stage.connection import Connection, connect_deployed
 
 app = typer.Typer(no_args_is_help=True, help="The confidence threshold.")
 

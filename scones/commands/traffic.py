@@ -17,10 +17,10 @@ from scones import captures, screen
 from scones import simulate as simulation
 from scones.commands import Json, Stage
 from scones.commands.account import state_dir
-from scones.connection import Connection, connect_deployed
 from scones.durations import duration
 from scones.errors import SconesError
 from scones.pace import MovedTime, Pace, RealTime, await_reports
+from scones.stage.connection import Connection, connect_deployed
 
 INTERRUPTED = 130  # as the shell has it: 128 + SIGINT
 

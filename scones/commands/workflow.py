@@ -10,7 +10,7 @@ import typer
 from scones import screen
 from scones.commands import Stage
 from scones.errors import SconesError
-from scones.settings import Settings
+from scones.stage.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="The state machines of inference.")
 

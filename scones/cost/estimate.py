@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from scones.cost.assumptions import Assumptions
 from scones.cost.facts import Facts, Transitions
 from scones.cost.prices import Prices
-from scones.settings import EndpointSettings, Settings
+from scones.stage.settings import EndpointSettings, Settings
 
 _KIB_PER_GB = 1024**2
 _WAYS = ("standard", "express", "batch")

@@ -22,12 +22,12 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from scones import outputs
-from scones.connection import Connection, list_keys, split_uri
 from scones.errors import SconesError
 from scones.review import records as review
 from scones.review.records import NO_CLASS, Review
 from scones.runs import executions
 from scones.serving_versions import endpoint, registry
+from scones.stage.connection import Connection, list_keys, split_uri
 
 SPLITS = ("train", "validation", "test")
 COPIES_AT_ONCE = 8

@@ -16,8 +16,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from scones.connection import Connection
 from scones.errors import SconesError
+from scones.stage.connection import Connection
 
 # While this lasts, nobody else gets to see a message that was read.
 LIST_SECONDS = 60

@@ -21,9 +21,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from scones.connection import Connection, list_keys, object_exists, split_uri
 from scones.errors import SconesError
 from scones.review.queue import LABEL_SECONDS, Item, Queue
+from scones.stage.connection import Connection, list_keys, object_exists, split_uri
 
 NO_CLASS = "none"
 """The label of an image that shows none of the model's classes: it is put aside, as neither truth nor example."""

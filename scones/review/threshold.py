@@ -19,10 +19,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from scones.connection import Connection, object_exists, split_uri
 from scones.errors import SconesError
 from scones.serving_versions import endpoint, registry
 from scones.serving_versions.registry import ModelVersion
+from scones.stage.connection import Connection, object_exists, split_uri
 
 BACK_TO_DEFAULT = "default"
 STACK = "the stack"

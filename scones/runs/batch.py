@@ -18,8 +18,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from scones.connection import Connection, object_exists, split_uri
 from scones.errors import SconesError
+from scones.stage.connection import Connection, object_exists, split_uri
 
 MANIFESTS = ("csv", "json", "jsonl")
 UPLOADS_AT_ONCE = 8

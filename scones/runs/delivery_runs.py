@@ -14,9 +14,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from scones.connection import Connection
 from scones.errors import SconesError
-from scones.settings import PROJECT_ROOT
+from scones.stage.connection import Connection
+from scones.stage.settings import PROJECT_ROOT
 
 SOURCE_ACTION = "Source"
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scones.connection import Connection, split_uri
 from scones.errors import SconesError
+from scones.stage.connection import Connection, split_uri
 
 LOW_CONFIDENCE = "THRESHOLD_CONFIDENCE_NOT_MET"
 

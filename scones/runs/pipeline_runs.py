@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from scones.connection import Connection
 from scones.errors import SconesError
+from scones.stage.connection import Connection
 
 ENDED = {"Succeeded", "Failed", "Stopped"}
 _LOG_GROUPS = {kind: f"/aws/sagemaker/{kind}s" for kind in ("ProcessingJob", "TrainingJob", "TransformJob")}

@@ -18,8 +18,8 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from scones.connection import Connection
 from scones.errors import SconesError
+from scones.stage.connection import Connection
 
 Item = dict[str, Any]
 Progress = Callable[[str], None]

@@ -11,9 +11,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from scones.connection import Connection
 from scones.errors import SconesError
 from scones.serving_versions import deployments
+from scones.stage.connection import Connection
 
 _IDLE_PERIOD_S = 3600
 

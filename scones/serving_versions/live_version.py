@@ -12,10 +12,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from scones.connection import Connection, split_uri
 from scones.errors import SconesError
 from scones.serving_versions import endpoint, registry
 from scones.serving_versions.registry import ModelVersion
+from scones.stage.connection import Connection, split_uri
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from scones.connection import Connection, object_exists, split_uri
 from scones.errors import SconesError
 from scones.serving_versions import deployments
+from scones.stage.connection import Connection, object_exists, split_uri
 
 MODE_PROPERTY = "deployment_mode"  # `lambdas.deployment.registry` reads it
 _DESCRIPTION_CHARACTERS = 1024  # UpdateModelPackage, ApprovalDescription

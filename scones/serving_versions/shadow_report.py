@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from statistics import mean
 from typing import Any
 
-from scones.connection import Connection, list_keys, split_uri
 from scones.serving_versions.registry import ModelVersion
+from scones.stage.connection import Connection, list_keys, split_uri
 
 SERVES, SHADOW = "AllTraffic", "Shadow"
 SMOKE_TEST = "smoke-test"  # the inference ids of smoke tests begin so

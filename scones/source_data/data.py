@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scones.connection import object_exists, split_uri
 from scones.errors import SconesError
-from scones.settings import PROJECT_ROOT
+from scones.stage.connection import object_exists, split_uri
+from scones.stage.settings import PROJECT_ROOT
 
 ARCHIVE_NAME = "cifar-100-python.tar.gz"
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"

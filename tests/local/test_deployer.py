@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 from infrastructure import stack
 from infrastructure.delivery import TEMPLATE
 from local_account.cloudformation.template import parse
-from scones.connection import Connection
-from scones.names import Names
-from scones.settings import PROJECT_ROOT, Settings
+from scones.stage.connection import Connection
+from scones.stage.names import Names
+from scones.stage.settings import PROJECT_ROOT, Settings
 from tests.local.conftest import RunningAccount
 from tests.local.roles import allow, document, make_role, trust
 

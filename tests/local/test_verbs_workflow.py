@@ -22,8 +22,8 @@ from typer.testing import CliRunner
 
 from processing.dataset.cifar_source import read_archive
 from scones.cli import app
-from scones.connection import connect
 from scones.review import threshold
+from scones.stage.connection import connect
 from tests.local.test_loop import STAGE_PREFIX, Shop, new_shop
 
 BUCKET = f"{STAGE_PREFIX}-data-123456789012-us-east-1"

@@ -10,8 +10,8 @@ from typing import Any
 import botocore.session
 from botocore.validate import ParamValidator
 
-from scones.names import Names
-from scones.settings import Settings
+from scones.stage.names import Names
+from scones.stage.settings import Settings
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 ACCOUNT = "123456789012"

@@ -20,8 +20,8 @@ from scones.cost.assumptions import Assumptions
 from scones.cost.estimate import Case, Item, endpoint_hours, estimate, instance_count
 from scones.cost.facts import Facts, Transitions, calls_per_month, facts, transitions
 from scones.cost.prices import CostError, Prices
-from scones.monitoring_settings import template_schedule
-from scones.settings import STAGES_DIR, EndpointSettings, PipelineSettings, Settings
+from scones.stage.monitoring_settings import template_schedule
+from scones.stage.settings import STAGES_DIR, EndpointSettings, PipelineSettings, Settings
 
 PRICES = Prices.load()
 STAGES = sorted(path.stem for path in STAGES_DIR.glob("*.toml"))

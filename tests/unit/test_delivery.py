@@ -21,11 +21,11 @@ from infrastructure.delivery import TEMPLATE, template_parameters
 from local_account.codebuild.buildspec import Buildspec, BuildspecError, parse
 from scones.cli import app
 from scones.commands.pipeline import git_commit
-from scones.connection import Connection
 from scones.errors import SconesError
-from scones.names import Names
 from scones.runs.delivery_runs import source_zip
-from scones.settings import Settings
+from scones.stage.connection import Connection
+from scones.stage.names import Names
+from scones.stage.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILDSPECS = ("buildspec.yml", "buildspec-deploy.yml")

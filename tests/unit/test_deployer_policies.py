@@ -14,7 +14,7 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 from infrastructure.delivery import TEMPLATE
 from infrastructure.template import stage_template
 from local_account.cloudformation.template import parse
-from scones.settings import PROJECT_ROOT
+from scones.stage.settings import PROJECT_ROOT
 from tests.unit.test_permissions import ACTIONS, PREFIXES, as_list, operations
 
 POLICIES = PROJECT_ROOT / "docs" / "policies"

@@ -18,7 +18,7 @@ from cfnlint.decode import cfn_yaml
 
 from infrastructure.template import stage_template
 from scones.artifacts import build as artifacts
-from scones.settings import PROJECT_ROOT
+from scones.stage.settings import PROJECT_ROOT
 
 # IAM names what S3's and some batch operations need in its own way (service authorization reference).
 ACTIONS = {

@@ -22,7 +22,7 @@ from local_account.cloudformation.template import parse
 from scones.cli import app
 from scones.commands.cost import estimated
 from scones.cost.assumptions import Assumptions
-from scones.settings import PROJECT_ROOT, Settings
+from scones.stage.settings import PROJECT_ROOT, Settings
 
 DOCS = {name: PROJECT_ROOT / "docs" / name for name in ("aws.md", "deployments.md", "security.md")}
 TEMPLATES = {"stage": stage_template, "delivery": lambda: TEMPLATE.read_text(encoding="utf-8")}

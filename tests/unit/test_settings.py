@@ -7,9 +7,9 @@ from pathlib import Path
 import boto3
 import pytest
 
-from scones.connection import make_client
-from scones.names import Names
-from scones.settings import STAGES_DIR, Settings, SettingsError
+from scones.stage.connection import make_client
+from scones.stage.names import Names
+from scones.stage.settings import STAGES_DIR, Settings, SettingsError
 
 
 def stage(tmp_path: Path, text: str) -> Settings:

@@ -16,9 +16,9 @@ from cfnlint.decode import cfn_yaml
 from infrastructure.stack import template_parameters, tls_only_policy
 from infrastructure.template import PARTS, TemplateError, stage_template
 from scones.artifacts import build as artifacts
-from scones.connection import Connection
-from scones.names import Names
-from scones.settings import Settings
+from scones.stage.connection import Connection
+from scones.stage.names import Names
+from scones.stage.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from scones.endpoint_settings import EndpointSettings
 from scones.errors import SettingsError
-from scones.monitoring_settings import MonitoringSettings
+from scones.stage.endpoint_settings import EndpointSettings
+from scones.stage.monitoring_settings import MonitoringSettings
 
 __all__ = ["EndpointSettings", "MonitoringSettings", "Settings", "SettingsError"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scones.settings import Settings
+from scones.stage.settings import Settings
 
 
 @dataclass(frozen=True)
