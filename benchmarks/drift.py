@@ -32,7 +32,7 @@ from imaging.statistics import image_statistics  # noqa: E402  # likewise
 from monitoring.drift import channels  # noqa: E402  # likewise
 from monitoring.drift import findings as drift
 from monitoring.drift.channels import HOURS_OF_DAY, Predictions, Reference  # noqa: E402  # likewise
-from scones.corruptions import CORRUPTIONS  # noqa: E402  # likewise
+from scones.traffic.corruptions import CORRUPTIONS  # noqa: E402  # likewise
 from serving.inference import model_fn, predict_fn  # noqa: E402  # likewise
 
 CLASSES = ("bicycle", "motorcycle")

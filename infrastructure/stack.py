@@ -19,13 +19,13 @@ from infrastructure.deployment_parameters import deployment_parameters
 from infrastructure.monitoring_parameters import monitoring_parameters
 from infrastructure.removal import destroy
 from infrastructure.template import stage_template
-from scones import schedule
 from scones.artifacts import build as artifacts
 from scones.artifacts.build import Artifact, Artifacts
 from scones.artifacts.layers import image_layer
 from scones.review import threshold
 from scones.stage.connection import Connection
 from scones.stage.settings import WorkflowSettings
+from scones.traffic import schedule
 
 __all__ = ["StackError", "StackOutputs", "deploy", "destroy", "outputs"]
 

@@ -21,8 +21,7 @@ from typing import Any
 
 from infrastructure import stack
 from local_account.server import control
-from scones import captures, outputs, screen
-from scones.captures import Window
+from scones import outputs, screen
 from scones.commands.account import begin, port, state_dir
 from scones.commands.data import locate
 from scones.commands.pipeline import start_training
@@ -35,6 +34,8 @@ from scones.serving_versions.registry import ModelVersion
 from scones.source_data.data import Source
 from scones.stage.connection import Connection, connect
 from scones.stage.settings import Settings, home
+from scones.traffic import captures
+from scones.traffic.captures import Window
 
 STAGE = "local"
 _ENDPOINT_TIMEOUT_S = 120

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from scones import captures, outputs, screen
+from scones import outputs, screen
 from scones.commands import Json, Stage, traffic
 from scones.commands.schedule import set_schedule
 from scones.errors import SconesError
 from scones.serving_versions import live_version
 from scones.stage.connection import connect_deployed
+from scones.traffic import captures
 
 app = typer.Typer(no_args_is_help=True, help="Reports on captured traffic.")
 app.command(name="schedule")(set_schedule)

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from scones import schedule, screen
+from scones import screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
 from scones.stage.connection import connect_deployed
 from scones.stage.monitoring_settings import OFF, check_every
+from scones.traffic import schedule
 
 
 def set_schedule(

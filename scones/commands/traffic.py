@@ -12,15 +12,16 @@ from typing import Annotated
 import typer
 
 from local_account.server import control
-from scones import backfill as backfills
-from scones import captures, screen
-from scones import simulate as simulation
+from scones import screen
 from scones.commands import Json, Stage
 from scones.commands.account import state_dir
 from scones.durations import duration
 from scones.errors import SconesError
-from scones.pace import MovedTime, Pace, RealTime, await_reports
 from scones.stage.connection import Connection, connect_deployed
+from scones.traffic import backfill as backfills
+from scones.traffic import captures
+from scones.traffic import simulate as simulation
+from scones.traffic.pace import MovedTime, Pace, RealTime, await_reports
 
 INTERRUPTED = 130  # as the shell has it: 128 + SIGINT
 

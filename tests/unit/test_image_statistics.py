@@ -12,7 +12,7 @@ from PIL import Image
 
 from imaging.statistics import STATISTICS, image_statistics
 from processing.dataset.cifar_source import read_archive
-from scones.corruptions import CORRUPTIONS
+from scones.traffic.corruptions import CORRUPTIONS
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from moto import mock_aws
 from infrastructure.template import stage_template
 from local_account.cloudformation.template import parse
 from monitoring.publish import metrics
-from scones import schedule
 from scones.errors import SettingsError
 from scones.stage.connection import Connection
 from scones.stage.monitoring_settings import MonitoringSettings, every_of, schedule_expression
 from scones.stage.names import Names
 from scones.stage.settings import Settings
+from scones.traffic import schedule
 
 ROLE = "arn:aws:iam::123456789012:role/schedule"
 TARGET = {"Arn": "arn:aws:lambda:us-east-1:123456789012:function:start", "RoleArn": ROLE, "Input": "{}"}

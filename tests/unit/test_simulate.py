@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from scones import backfill, simulate
-from scones.captures import Window
 from scones.durations import duration
 from scones.errors import SconesError
-from scones.simulate import Plan, Traffic
+from scones.traffic import backfill, simulate
+from scones.traffic.captures import Window
+from scones.traffic.simulate import Plan, Traffic
 
 BEGUN = datetime(2026, 11, 1, 7, 20, tzinfo=UTC)
 DAY = timedelta(days=1)

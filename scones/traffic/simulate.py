@@ -24,14 +24,14 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from PIL import Image, UnidentifiedImageError
 
-from scones.corruptions import CORRUPTIONS, new_vehicle
 from scones.errors import SconesError
-from scones.pace import Pace
 from scones.runs import executions
 from scones.runs.executions import Image as StoredImage
 from scones.serving_versions import registry
 from scones.serving_versions.endpoint import live
 from scones.stage.connection import Connection
+from scones.traffic.corruptions import CORRUPTIONS, new_vehicle
+from scones.traffic.pace import Pace
 
 UNKNOWN = "unknown"
 DRAWN = "drawn"

@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 
 from botocore.exceptions import ClientError
 
-from scones import captures
-from scones.captures import Window
 from scones.errors import SconesError
 from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run
 from scones.stage.connection import Connection, split_uri
+from scones.traffic import captures
+from scones.traffic.captures import Window
 
 # As many as the list of reports remembers (`monitoring.page.earlier`).
 MOST = 1000
