@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := imaging inference_workflow infrastructure lambdas local_account monitoring pipelines processing scones serving training
+PACKAGES := imaging inference_workflow infrastructure lambdas local_account monitoring pipelines processing reporting scones serving training
 
 .PHONY: run test test-all check build scan clean help
 .DEFAULT_GOAL := help

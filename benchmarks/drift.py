@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 from imaging.dataset import load_split  # noqa: E402  # the path above comes first
 from imaging.statistics import image_statistics  # noqa: E402  # likewise
 from monitoring.drift import channels  # noqa: E402  # likewise
-from monitoring.drift import findings as drift
+from monitoring.drift import findings as drift  # noqa: E402  # likewise
 from monitoring.drift.channels import HOURS_OF_DAY, Predictions, Reference  # noqa: E402  # likewise
 from scones.traffic.corruptions import CORRUPTIONS  # noqa: E402  # likewise
 from serving.inference import model_fn, predict_fn  # noqa: E402  # likewise

@@ -27,11 +27,12 @@ from scones.commands import endpoint as endpoint_commands
 from scones.commands.batch import OnLowConfidence, run_batch
 from scones.commands.cost import cost
 from scones.commands.data import DataPath, Sample
-from scones.commands.pipeline import Parameter, parse_parameters
+from scones.commands.pipeline import Parameter
 from scones.commands.stage import deploy, destroy
 from scones.errors import SconesError
 from scones.runs import executions
 from scones.runs.executions import Outcome
+from scones.runs.start_training import parse_parameters
 from scones.serving_versions import endpoint, registry
 from scones.stage.connection import connect_deployed
 from scones.stage.settings import PROJECT_ROOT, SettingsError

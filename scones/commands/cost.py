@@ -85,7 +85,7 @@ def _show(case: Case, found: Estimate) -> None:
         "Not in it: free tiers, discounts, taxes, retries, traffic out of the region, a network of your own"
         " (NAT gateway, VPC endpoints), and the delivery pipeline (docs/delivery.md).",
         f"Free: {_free(case)}; why: --json.",
-        f"Prices of {case.prices.region}, {case.prices.date}, in scones/prices.toml with the source of each.",
+        f"Prices of {case.prices.region}, {case.prices.date}, in scones/cost/prices.toml with the source of each.",
     ]
     if case.settings.region != case.prices.region:
         remarks.append(f"The stage is in {case.settings.region}, where prices differ.")

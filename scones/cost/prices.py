@@ -1,4 +1,4 @@
-"""AWS's prices, from ``scones/prices.toml``: dated, for one region, each with its source.
+"""AWS's prices, from ``scones/cost/prices.toml``: dated, for one region, each with its source.
 
 Runs on a laptop or in CodeBuild. Reads that file and nothing else.
 """

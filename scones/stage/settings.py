@@ -23,7 +23,7 @@ __all__ = ["EndpointSettings", "MonitoringSettings", "Settings", "SettingsError"
 
 _Kind = TypeVar("_Kind")
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 STAGES_DIR = PROJECT_ROOT / "stages"
 # What training/train.py knows: networks from random weights, or from ImageNet's.
 RECIPES = ("scratch", "pretrained")

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from scones.commands.pipeline import git_commit, parse_parameters
+from scones.runs.start_training import git_commit, parse_parameters
 from scones.stage.settings import PROJECT_ROOT, home
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,9 +20,9 @@ from cfnlint.decode import cfn_yaml
 from infrastructure.delivery import TEMPLATE, template_parameters
 from local_account.codebuild.buildspec import Buildspec, BuildspecError, parse
 from scones.cli import app
-from scones.commands.pipeline import git_commit
 from scones.errors import SconesError
 from scones.runs.delivery_runs import source_zip
+from scones.runs.start_training import git_commit
 from scones.stage.connection import Connection
 from scones.stage.names import Names
 from scones.stage.settings import Settings
