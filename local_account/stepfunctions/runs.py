@@ -13,7 +13,7 @@ from typing import Any
 
 from local_account.account import Account
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.stepfunctions.encoding import dumps, time_text
+from local_account.stepfunctions.language.encoding import dumps, time_text
 
 WHOLE = {"truncated": False}
 log = logging.getLogger(__name__)

@@ -23,11 +23,11 @@ from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
 from local_account.cloudwatch.telemetry import Telemetry
 from local_account.stepfunctions.answers import hook_answers
-from local_account.stepfunctions.definition import problems
 from local_account.stepfunctions.executions import Executions, hook_executions
-from local_account.stepfunctions.map_answers import hook_map_answers
-from local_account.stepfunctions.maps import MapRuns, hook_maps
-from local_account.stepfunctions.programs import program_of
+from local_account.stepfunctions.language.definition import problems
+from local_account.stepfunctions.language.programs import program_of
+from local_account.stepfunctions.maps.answers import hook_map_answers
+from local_account.stepfunctions.maps.map_runs import MapRuns, hook_maps
 from local_account.stepfunctions.redrive import hook_redrive
 from local_account.stepfunctions.states import hook_states
 from local_account.stepfunctions.tasks import hook_tasks

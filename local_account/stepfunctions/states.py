@@ -15,10 +15,10 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-from local_account.stepfunctions.encoding import STATE_LIMIT_BYTES, copy_json, dumps, is_within, now_text
-from local_account.stepfunctions.expressions import hook_choices, hook_expressions
-from local_account.stepfunctions.failures import failure
-from local_account.stepfunctions.iterations import hook_iterations
+from local_account.stepfunctions.language.encoding import STATE_LIMIT_BYTES, copy_json, dumps, is_within, now_text
+from local_account.stepfunctions.language.expressions import hook_choices, hook_expressions
+from local_account.stepfunctions.language.failures import failure
+from local_account.stepfunctions.maps.iterations import hook_iterations
 
 EXPRESS_LIMIT_S = 300  # step-functions/latest/dg/service-quotas.html
 HISTORY_LIMIT = 25_000 - 2  # events of a Standard execution, with room for the last ones

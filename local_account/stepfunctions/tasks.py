@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from local_account.account import Account
-from local_account.stepfunctions.encoding import dumps, time_text
+from local_account.stepfunctions.language.encoding import dumps, time_text
 
 # Names of aws-sdk integrations that are not botocore's name without its hyphens.
 SERVICE_NAMES = {

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from local_account.stepfunctions.queries import language_of, query_problems
+from local_account.stepfunctions.language.queries import language_of, query_problems
 
 DEFINITION_LIMIT_BYTES = 1024 * 1024  # step-functions/latest/dg/service-quotas.html
 NAME_LIMIT = 80

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from local_account.stepfunctions.definition import is_distributed
-from local_account.stepfunctions.queries import expressions, language_of
+from local_account.stepfunctions.language.definition import is_distributed
+from local_account.stepfunctions.language.queries import expressions, language_of
 
 # What of a Distributed Map moto's interpreter evaluates, as of any other state.
 COMMON = {"Type", "Comment", "QueryLanguage", "InputPath", "OutputPath", "ResultPath", "ResultSelector", "Output"}

@@ -12,10 +12,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
-from local_account.stepfunctions.encoding import dumps, time_text
-from local_account.stepfunctions.failures import failure
-from local_account.stepfunctions.items import Fields
-from local_account.stepfunctions.records import Child, MapRun
+from local_account.stepfunctions.language.encoding import dumps, time_text
+from local_account.stepfunctions.language.failures import failure
+from local_account.stepfunctions.maps.items import Fields
+from local_account.stepfunctions.maps.records import Child, MapRun
 
 FILES = {"SUCCEEDED": {"SUCCEEDED"}, "FAILED": {"FAILED", "TIMED_OUT", "ABORTED"}, "PENDING": {"PENDING"}}
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from local_account.stepfunctions import jsonata
-from local_account.stepfunctions.encoding import copy_json, dumps
-from local_account.stepfunctions.failures import failure
+from local_account.stepfunctions.language import jsonata
+from local_account.stepfunctions.language.encoding import copy_json, dumps
+from local_account.stepfunctions.language.failures import failure
 
 NO_TRANSITION = "Failed to transition out of the state. The state does not point to a next state."
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from local_account.stepfunctions import jsonata
+from local_account.stepfunctions.language import jsonata
 
 LANGUAGES = ("JSONPath", "JSONata")
 JSONPATH_ONLY = {

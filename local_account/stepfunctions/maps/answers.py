@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from local_account.stepfunctions.answers import HISTORY_PAGE, page
-from local_account.stepfunctions.maps import MapRuns
-from local_account.stepfunctions.records import Child, MapRun
+from local_account.stepfunctions.maps.map_runs import MapRuns
+from local_account.stepfunctions.maps.records import Child, MapRun
 
 
 def hook_map_answers(runs: MapRuns) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
-from local_account.stepfunctions.encoding import STATE_LIMIT_BYTES, dumps
-from local_account.stepfunctions.failures import failure
-from local_account.stepfunctions.programs import Distributed, note_places
+from local_account.stepfunctions.language.encoding import STATE_LIMIT_BYTES, dumps
+from local_account.stepfunctions.language.failures import failure
+from local_account.stepfunctions.language.programs import Distributed, note_places
 
 DELIMITERS = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": "\t"}
 
