@@ -22,7 +22,7 @@ import serving
 from imaging.labels import LABELS_FILE, labels_document
 from serving.inference import MODEL_FILE, model_fn, predict_fn
 from training.loop import TrainingError
-from training.network import Served
+from training.networks.network import Served
 
 TRAINING_FILE = "training.json"
 PARITY_IMAGES = 25

@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 
 from imaging.dataset import DatasetError, load_split, read_manifest
-from training import distill, frozen, pretrained, scratch
 from training.checkpoint import Checkpoint, checkpoint_key
 from training.job import Job, Result, read_result
 from training.loop import TrainingError
-from training.network import to_tensors
+from training.networks.network import to_tensors
+from training.recipes import distill, frozen, pretrained, scratch
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ from imaging.dataset import DatasetError, load_split, read_examples, read_manife
 from training.export import write_model
 from training.job import Split
 from training.loop import TrainingError
-from training.network import to_tensors
-from training.pretrained import in_chunks
-from training.recipes import PRETRAINED_MODES, train_model
+from training.networks.network import to_tensors
+from training.recipes.chosen import PRETRAINED_MODES, train_model
+from training.recipes.pretrained import in_chunks
 from training.workers import Workers
 
 ARGUMENTS = ("recipe", "pretrained_mode", "epochs", "seed", "members", "learning_rate")

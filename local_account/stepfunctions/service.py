@@ -1,8 +1,8 @@
 """Step Functions: moto's interpreter of the States Language, made to behave as Step Functions does.
 
 Runs in the server process. ``install`` turns the interpreter on and replaces what is wrong with it: see
-``stepfunctions.definition`` (checks at creation), ``stepfunctions.states`` (evaluation), ``stepfunctions.executions``
-(names, results, Express), ``stepfunctions.maps`` (Distributed Map), ``stepfunctions.redrive`` and
+``language.definition`` (checks at creation), ``stepfunctions.states`` (evaluation), ``stepfunctions.executions``
+(names, results, Express), ``maps.map_runs`` (Distributed Map), ``stepfunctions.redrive`` and
 ``stepfunctions.tasks`` (clients and errors of tasks). Refused, never pretended: TestState, and waiting (``.sync``) for
 jobs of other services. Difference from AWS: roles are kept and not enforced; docs/local_account.md lists the others.
 """

@@ -18,11 +18,11 @@ from processing import filter_cifar
 from serving.inference import model_fn, predict_fn
 from tests.realdata import cifar_archive
 from training import train
-from training.augment import alternating_flip, random_cutout, random_shift
 from training.calibration import fit_temperature
 from training.export import write_model
 from training.loop import TrainingError
-from training.network import Ensemble, Network, normalise
+from training.networks.augment import alternating_flip, random_cutout, random_shift
+from training.networks.network import Ensemble, Network, normalise
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLES = ROOT / "tests" / "samples"

@@ -17,10 +17,10 @@ from imaging.dataset import load_split
 from processing import filter_cifar
 from tests.realdata import cifar_archive
 from training import member, train
-from training.efficientnet_lite import pretrained
 from training.job import read_result
-from training.network import to_tensors
-from training.pretrained import Enlarge, pixels
+from training.networks.efficientnet_lite import pretrained
+from training.networks.network import to_tensors
+from training.recipes.pretrained import Enlarge, pixels
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from training.frozen import Frozen
-from training.network import Served
-from training.pretrained import FineTuned
+from training.networks.network import Served
+from training.recipes.frozen import Frozen
+from training.recipes.pretrained import FineTuned
 
 # Chosen on the training images alone (2026-11-21): over 5 folds, 0.3 reaches 96.8 % and the lowest log loss and squared
 # error (`python benchmarks/accuracy.py --recipe pretrained --mode fine-tuned --cv`); from the logits of the same folds,

@@ -12,11 +12,11 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from training.augment import random_colour, random_view
-from training.efficientnet_lite import HEAD_WIDTH, EfficientNetLite, pretrained
 from training.job import Job, Result
 from training.loop import Training, fit
-from training.network import Served
+from training.networks.augment import random_colour, random_view
+from training.networks.efficientnet_lite import HEAD_WIDTH, EfficientNetLite, pretrained
+from training.networks.network import Served
 
 # Chosen on the training images alone (2026-11-21, 5 folds of 1,000, 80 CPU seconds a fold): these settings reach
 # 96.5 %; 6 epochs at 128 pixels with nothing frozen, shifts only and no average 96.1 % at 97 CPU seconds; blending and

@@ -11,11 +11,11 @@ import time
 import torch
 from torch import Tensor, nn
 
-from training.efficientnet_lite import EfficientNetLite, pretrained
 from training.job import Job, Result
 from training.loop import print_epoch, score
-from training.network import Served
-from training.pretrained import CHUNK, Enlarge, pixels
+from training.networks.efficientnet_lite import EfficientNetLite, pretrained
+from training.networks.network import Served
+from training.recipes.pretrained import CHUNK, Enlarge, pixels
 
 SIDE = 160  # pixels
 # Chosen on the training images alone (2026-11-21, 5 folds of 1,000): all depths from the fifth block on 95.5 % with the

@@ -12,10 +12,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from training.augment import alternating_flip, random_cutout, random_shift
 from training.job import Job, Result
 from training.loop import Training, fit
-from training.network import Ensemble, Network, normalise
+from training.networks.augment import alternating_flip, random_cutout, random_shift
+from training.networks.network import Ensemble, Network, normalise
 
 # The batch, the rate and the epochs were first chosen with the test images in view, among others: expect slightly less
 # on other images. `python benchmarks/accuracy.py --recipe scratch --cv` measures them on the training images alone.

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.blend import Blend
 from training.calibration import fit_temperature
-from training.frozen import load_frozen
 from training.job import Result
 from training.loop import Epoch
 from training.member import TASKS
-from training.network import Ensemble, Network, Served
-from training.pretrained import FineTuned, load_fine_tuned
+from training.networks.network import Ensemble, Network, Served
+from training.recipes.blend import Blend
+from training.recipes.frozen import load_frozen
+from training.recipes.pretrained import FineTuned, load_fine_tuned
 from training.workers import Workers, read_results
 
 PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
-from training.augment import random_colour, random_cutout, random_shift, random_view
 from training.job import Job, Result
-from training.network import normalise
-from training.pretrained import CENTRE, CHUNK, SPAN, FineTuned, load_fine_tuned, pixels
-from training.scratch import BATCH, fit_small_network, small_network
+from training.networks.augment import random_colour, random_cutout, random_shift, random_view
+from training.networks.network import normalise
+from training.recipes.pretrained import CENTRE, CHUNK, SPAN, FineTuned, load_fine_tuned, pixels
+from training.recipes.scratch import BATCH, fit_small_network, small_network
 
 VIEW_PROCESSES = 2
 ROUNDS = 8  # views of every training image that one of these processes makes
