@@ -30,7 +30,7 @@ from sagemaker.workflow.steps import CacheConfig, ProcessingStep
 from scones.stage.names import Names
 from scones.stage.settings import NetworkSettings, Settings
 
-# The newest PyTorch containers that this SDK version knows (tests/unit/test_training_pipeline.py compares).
+# The newest PyTorch containers that this SDK version knows (tests/unit/documents/test_training_pipeline.py compares).
 TRAINING_FRAMEWORK_VERSION = "2.8.0"
 INFERENCE_FRAMEWORK_VERSION = "2.6.0"
 CONTAINER_PYTHON = "py312"

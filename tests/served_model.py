@@ -15,8 +15,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from imaging.labels import labels_document
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 CLASSES = ["bicycle", "motorcycle"]
 START_TIMEOUT_S = 60.0  # the machine may be busy with other tests
 
