@@ -24,7 +24,7 @@ setup(
     description="From labelled images to a monitored classifier on SageMaker, and the same loop on a laptop.",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]),
+    packages=[*find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]), "stages"],
     package_data={
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "lambdas": ["image_layer.txt"],
@@ -32,6 +32,7 @@ setup(
         "processing": ["evaluation/*.html", "requirements.txt"],
         "scones": ["commit.txt", "cost/prices.toml"],
         "serving": ["requirements.txt"],
+        "stages": ["*.toml"],
         "training": ["requirements.txt"],
     },
     install_requires=[
