@@ -26,6 +26,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]), "stages"],
     package_data={
+        "": ["py.typed"],
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "lambdas": ["image_layer.txt"],
         "monitoring": ["page/*.html", "requirements.txt"],

@@ -34,7 +34,7 @@ PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
 
 
 def home() -> Path:
-    """Where this machine's stand-in account keeps its state: ``SCONES_HOME``, else ``.scones`` in the working folder."""
+    """Where this machine's stand-in account keeps its state: ``SCONES_HOME``, or ``.scones`` in the working folder."""
     return Path(os.environ.get("SCONES_HOME") or WORKING_FOLDER / ".scones").resolve()
 
 
