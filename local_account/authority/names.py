@@ -1,7 +1,8 @@
 """How the parameters of operations name resources: ARNs by service and resource type.
 
 Runs in the server process. Source: Service Authorization Reference, the page of each service (resource types of each
-action); tests/unit/account/test_iam_resources.py compares these tables with the copy of that reference that cfn-lint carries.
+action); tests/unit/account/test_iam_resources.py compares these tables with the copy of that reference that cfn-lint
+carries.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from local_account.functions.runtime_api import Invocation, Mailbox, Message, Ru
 
 INIT_LIMIT_S = 10.0  # lambda/latest/dg/lambda-runtime-environment.html: the init phase's limit
 LOG_EVENT_LIMIT = 256 * 1024 - 26  # characters, CloudWatch Logs' limit of one event
-PROGRAM = Path(__file__).with_name("lambda_worker.py")
+PROGRAM = Path(__file__).with_name("worker.py")
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,10 @@ def start(
 ) -> Status:
     """Start the account and wait until it answers; one that runs already is left as it is.
 
-    ``images`` says what stands for container images, see `local_account.base.images`; ``time_scale`` how many times as fast
-    as stated the waits of deployments pass; ``chaos`` which faults the account allows itself (`local_account.base.chaos`);
-    ``clock`` where its time starts and how fast it passes (`local_account.base.clock`). Raises AccountError with the
-    server's last line when it does not come up.
+    ``images`` says what stands for container images, see `local_account.base.images`; ``time_scale`` how many times as
+    fast as stated the waits of deployments pass; ``chaos`` which faults the account allows itself
+    (`local_account.base.chaos`); ``clock`` where its time starts and how fast it passes (`local_account.base.clock`).
+    Raises AccountError with the server's last line when it does not come up.
     """
     state_dir = state_dir.resolve()
     if running := status(state_dir):

@@ -34,18 +34,18 @@ MARKER = "account.lock"
 STARTED_FILE = "server.json"
 # What puts our parts into moto, in this order: storage first, then what writes to it.
 HOOKS = (
-    "moto_requests",
-    "iam_service",
-    "s3",
-    "logs",
-    "cloudwatch",
-    "events",
-    "scheduler",
-    "awslambda",
-    "stepfunctions",
-    "dynamodb",
-    "budgets",
-    "queue_metrics",
+    "moto_bridge.requests",
+    "moto_services.iam",
+    "moto_services.s3",
+    "moto_services.logs",
+    "cloudwatch.service",
+    "events.service",
+    "events.scheduler",
+    "functions.service",
+    "stepfunctions.service",
+    "moto_services.dynamodb",
+    "moto_services.budgets",
+    "cloudwatch.queue_metrics",
 )
 
 

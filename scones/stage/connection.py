@@ -56,7 +56,7 @@ def make_client(session: Any, settings: Settings, service: str) -> Any:
         read_timeout=900,
         # botocore would call StartSyncExecution at `sync-127.0.0.1`.
         inject_host_prefix=settings.endpoint_url is None,
-        # AWS_ENDPOINT_URL moves the stand-in account (scones.stage.settings); boto3 would send an AWS stage's calls there.
+        # AWS_ENDPOINT_URL moves the stand-in account (scones.stage.settings); an AWS stage stays where it is.
         ignore_configured_endpoint_urls=True,
     )
     return session.client(service, endpoint_url=settings.endpoint_url, config=config)

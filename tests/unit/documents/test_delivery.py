@@ -21,14 +21,14 @@ from infrastructure.delivery import BUILDSPEC, delivery_template, template_param
 from infrastructure.template import stage_template
 from local_account.codebuild.buildspec import Buildspec, BuildspecError, parse
 from scones.cli import app
-from scones.commands.pipeline import git_commit
 from scones.errors import SconesError
 from scones.runs.delivery_runs import source_zip
+from scones.runs.start_training import git_commit
 from scones.stage.connection import Connection
 from scones.stage.names import Names
 from scones.stage.settings import Settings
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BUILDSPECS = ("buildspec.yml", "buildspec-deploy.yml")
 # A managed policy's quota without its spaces (IAM User Guide, "IAM and AWS STS quotas").
 POLICY_CHARACTERS = 6144

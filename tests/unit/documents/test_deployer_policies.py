@@ -54,7 +54,7 @@ IMPLIED = {
 MODULES = sorted(
     path
     for folder in ("infrastructure", "scones", "scones/commands")
-    for path in (PROJECT_ROOT / folder).glob("*.py")
+    for path in (PROJECT_ROOT / folder).rglob("*.py")
     if "delivery" not in path.name  # has policies of its own
 )
 NAMED = ACTIONS | {
