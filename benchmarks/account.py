@@ -11,6 +11,7 @@ import io
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 import zipfile
@@ -23,9 +24,12 @@ from typing import Any
 import boto3
 import psutil
 from botocore.config import Config
-from loop import free_port
 
 from local_account.server import control
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.loop import free_port  # the path above comes first
 
 CALLS = 2000
 EXECUTIONS = 200

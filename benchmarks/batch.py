@@ -28,16 +28,19 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from loop import free_port
 
 from scones.stage.connection import Connection, connect, split_uri
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.loop import free_port  # the path above comes first
 
 CLIENTS = 8
 POLL_S = 0.01
 BATCHES = (100, 1_000, 10_000)
 PREFIX = "incoming/benchmark"
 # What a process of the account runs, and how its share is called.
-PROGRAMS = {"lambda_worker.py": "functions", "model_server.py": "model"}
+PROGRAMS = {"functions/worker.py": "functions", "model_server.py": "model"}
 TARGETS = {
     "execution_p50_ms": "at most 50",
     "executions_per_s": "at least 40",

@@ -21,13 +21,13 @@ import boto3
 
 from local_account.authority.authority import Authority
 from local_account.authority.identity import new_session
+from local_account.authority.owner import owner_keys
 from local_account.base.children import Children
+from local_account.base.client_environment import client_variables, make_client_folder
+from local_account.base.clients import Keys, make_client
 from local_account.base.clock import CLOCK
 from local_account.base.images import Image
 from local_account.base.snapshots import Snapshots
-from local_account.client_environment import client_variables, make_client_folder
-from local_account.clients import Keys, make_client
-from local_account.owner import owner_keys
 
 ACCOUNT_ID = "123456789012"  # moto's and AWS's own documentation account
 REGION = "us-east-1"

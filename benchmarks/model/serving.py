@@ -22,22 +22,30 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from account import client
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from loop import free_port
 
 from local_account.server import control
 
-ROOT = Path(__file__).resolve().parent.parent
-SERVER = ROOT / "local_account" / "sagemaker" / "model_server.py"
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.account import client  # the path above comes first
+from benchmarks.loop import free_port  # the path above comes first
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER = ROOT / "local_account" / "sagemaker" / "endpoints" / "model_server.py"
 START_TIMEOUT_S = 120.0
 # What the account reads of a signature is the service's name.
 IMPORT = """
 import json, sys, time
 wall, cpu = time.perf_counter(), time.process_time()
 import serving.inference
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.account import client  # noqa: E402  # the path above comes first
+from benchmarks.loop import free_port  # noqa: E402  # the path above comes first
 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
 resident = int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
 print(json.dumps({"wall_s": wall, "cpu_s": cpu, "peak_mib": resident}))

@@ -3,7 +3,8 @@
 Runs in Lambda. Reads and writes one DynamoDB table, whose items have the keys ``kind`` and ``key``:
 ``decision``/<version>, ``order``/endpoint, ``lease``/endpoint, ``current``/endpoint (the deployment under way),
 ``live``/endpoint, ``made``/<kind>#<name> (what has to be deleted one day) and ``record``/<time>#<version>. Every write
-that two invocations could make at once has a condition. `scones.serving_versions.deployments` reads and writes the same items.
+that two invocations could make at once has a condition. `scones.serving_versions.deployments` reads and writes the same
+items.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from local_account.signatures import Claim, claim_of, is_signed_with
+from local_account.authority.signatures import Claim, claim_of, is_signed_with
 
 # Temporary keys begin with ASIA (IAM User Guide, unique identifiers); the rest of the prefix tells ours from real ones
 # that a user may have in the environment.

@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local_account.base.children import Children
+from local_account.base.progress import Progress
 from local_account.functions.runtime_api import Invocation, Mailbox, Message, RuntimeApiServer
-from local_account.progress import Progress
 
 INIT_LIMIT_S = 10.0  # lambda/latest/dg/lambda-runtime-environment.html: the init phase's limit
 LOOK_S = 0.5
 LOG_EVENT_LIMIT = 256 * 1024 - 26  # characters, CloudWatch Logs' limit of one event
-PROGRAM = Path(__file__).with_name("lambda_worker.py")
+PROGRAM = Path(__file__).with_name("worker.py")
 
 
 @dataclass(frozen=True)

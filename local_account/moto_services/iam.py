@@ -1,7 +1,8 @@
 """STS and SNS on moto: AssumeRole gives credentials that are checked, and topics deliver only where they may.
 
-Runs in the server process; ``install`` replaces moto's sessions, which nothing checks, by those of ``iam_identity``.
-The federated ways to a role (web identity, SAML) are refused: nothing here could check who comes.
+Runs in the server process; ``install`` replaces moto's sessions, which nothing checks, by those of
+``authority.identity``. The federated ways to a role (web identity, SAML) are refused: nothing here could check who
+comes.
 """
 
 from __future__ import annotations

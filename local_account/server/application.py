@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from local_account.account import Account
+from local_account.authority.signatures import claim_of
 from local_account.base.clock import CLOCK
 from local_account.base.errors import DISK_FULL, ErrorAnswer, aws_error, not_implemented
 from local_account.base.snapshots import NotSavedError
@@ -27,7 +28,6 @@ from local_account.moto_bridge import requests as moto_requests
 from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3
 from local_account.server.refusals import ACCOUNTS_OWN, refusal
-from local_account.signatures import claim_of
 
 log = logging.getLogger(__name__)
 

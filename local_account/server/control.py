@@ -27,11 +27,11 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from local_account.account import REGION, Account
+from local_account.authority.owner import owner_keys
+from local_account.base.client_environment import FOLDER, shell_variables, taken_out, with_programs
+from local_account.base.clients import make_client
 from local_account.base.errors import AccountError
-from local_account.client_environment import FOLDER, shell_variables, taken_out, with_programs
-from local_account.clients import make_client
-from local_account.owner import owner_keys
-from local_account.progress import STUCK_S, Progress
+from local_account.base.progress import STUCK_S, Progress
 from local_account.server.refusals import ACCOUNTS_OWN
 
 STARTED_FILE = "server.json"
@@ -116,10 +116,11 @@ def start(
 
     It is waited for as long as it lives and does not stand still for ``stuck_s`` seconds, however slow the machine is.
 
-    ``images`` says what stands for container images, see `local_account.base.images`; ``time_scale`` how many times as fast
-    as stated the waits of deployments pass; ``chaos`` which faults the account allows itself (`local_account.base.chaos`);
-    ``clock`` where its time starts and how fast it passes (`local_account.base.clock`); ``durable`` whether a change is on
-    disk before it is acknowledged. Raises AccountError with the server's last line when it does not come up.
+    ``images`` says what stands for container images, see `local_account.base.images`; ``time_scale`` how many times as
+    fast as stated the waits of deployments pass; ``chaos`` which faults the account allows itself
+    (`local_account.base.chaos`); ``clock`` where its time starts and how fast it passes (`local_account.base.clock`);
+    ``durable`` whether a change is on disk before it is acknowledged. Raises AccountError with the server's last line
+    when it does not come up.
     """
     state_dir = state_dir.resolve()
     if running := status(state_dir):

@@ -22,12 +22,12 @@ from typing import Any
 
 from local_account.account import Account
 from local_account.base.chaos import KINDS
+from local_account.base.client_environment import shell_variables, with_programs
 from local_account.base.clock import CLOCK
 from local_account.base.clock import FILE as CLOCK_FILE
 from local_account.base.clock import parse as parse_clock
 from local_account.base.errors import DISK_FULL, AccountError
 from local_account.base.images import parse_images
-from local_account.client_environment import shell_variables, with_programs
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +35,18 @@ MARKER = "account.lock"
 STARTED_FILE = "server.json"
 # What puts our parts into moto, in this order: storage first, then what writes to it.
 HOOKS = (
-    "moto_requests",
-    "iam_service",
-    "s3",
-    "logs",
-    "cloudwatch",
-    "events",
-    "scheduler",
-    "awslambda",
-    "stepfunctions",
-    "dynamodb",
-    "budgets",
-    "queue_metrics",
+    "moto_bridge.requests",
+    "moto_services.iam",
+    "moto_services.s3",
+    "moto_services.logs",
+    "cloudwatch.service",
+    "events.service",
+    "events.scheduler",
+    "functions.service",
+    "stepfunctions.service",
+    "moto_services.dynamodb",
+    "moto_services.budgets",
+    "cloudwatch.queue_metrics",
 )
 
 

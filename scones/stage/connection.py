@@ -23,7 +23,7 @@ from scones.errors import SconesError
 from scones.stage.names import Names
 from scones.stage.settings import Settings, home
 
-_OWNERS_PREFIX = "AKIASTANDIN"  # as local_account.owner makes them
+_OWNERS_PREFIX = "AKIASTANDIN"  # as local_account.authority.owner makes them
 _SAME_TIME = timedelta(minutes=5)
 
 
@@ -59,7 +59,7 @@ def make_client(session: Any, settings: Settings, service: str) -> Any:
         read_timeout=900,
         # botocore would call StartSyncExecution at `sync-127.0.0.1`.
         inject_host_prefix=settings.endpoint_url is None,
-        # AWS_ENDPOINT_URL moves the stand-in account (scones.stage.settings); boto3 would send an AWS stage's calls there.
+        # AWS_ENDPOINT_URL moves the stand-in account (scones.stage.settings); an AWS stage stays where it is.
         ignore_configured_endpoint_urls=True,
         # A proxy is asked for what is elsewhere.
         proxies=None if settings.endpoint_url is None else {},

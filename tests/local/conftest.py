@@ -19,8 +19,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from local_account.owner import owner_keys
-from local_account.progress import Progress
+from local_account.authority.owner import owner_keys
+from local_account.base.progress import Progress
 from tests.local.roles import make_taken_for_granted
 from tests.local.workflow_stage import Photos, Shop, deploy, open_shop, photographs
 

@@ -16,8 +16,8 @@ from typing import Any
 from botocore.config import Config
 
 from tests.local.conftest import owners_client
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 PREFIX = "scones-local"
 DATA_BUCKET = f"{PREFIX}-data-123456789012-us-east-1"
 TRAINING = f"{PREFIX}-training"

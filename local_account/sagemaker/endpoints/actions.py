@@ -2,7 +2,7 @@
 
 Runs in the server process; ``tables["endpoints"]`` holds Describe's shapes by name. Members that begin with an
 underscore are the account's own: what the endpoint was made from, for its configuration and models may be deleted.
-What a call sets going runs in ``endpoint_changes``.
+What a call sets going runs in ``endpoints.changes``.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from local_account.owner import owner_keys
+from local_account.authority.owner import owner_keys
 from tests.local.conftest import RunningAccount, free_port
 from tests.local.foreign_functions import Workshop
 from tests.local.sagemaker_requests import job_log, processing_arguments, wait_for_job

@@ -12,9 +12,9 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from local_account.base.client_environment import FOLDER
+from local_account.base.clients import Keys
 from local_account.base.errors import AccountError
-from local_account.client_environment import FOLDER
-from local_account.clients import Keys
 
 FILE = "owner.json"
 # Long-term keys begin with AKIA (IAM User Guide, unique identifiers); the rest tells ours from real ones.

@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from local_account.owner import owner_keys
+from local_account.authority.owner import owner_keys
 from tests.local.conftest import RunningAccount
 from tests.local.foreign_functions import Workshop
 from tests.local.foreign_models import Deployer
