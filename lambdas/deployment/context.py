@@ -15,11 +15,11 @@ from lambdas.deployment.endpoint_spec import EndpointSpec
 from lambdas.deployment.history import History
 from lambdas.deployment.ledger import Ledger, Live
 from lambdas.deployment.notifier import Notifier
+from lambdas.deployment.registry import find_version, keep_version
 from lambdas.deployment.sagemaker_endpoint import describe_endpoint
 from lambdas.deployment.scaling import stop_scaling
 from lambdas.deployment.smoke import Asker, Smoke
 from lambdas.deployment.version import ServableVersion, VersionGoneError
-from lambdas.deployment.version_lookup import find_version, keep_version
 
 
 def utc_now() -> datetime:

@@ -14,8 +14,7 @@ from typing import Any
 
 from lambdas.deployment.desired_state import APPROVED, REJECTED, Decision, text_of
 from lambdas.deployment.ledger import Ledger
-from lambdas.deployment.version import number_of
-from lambdas.deployment.version_lookup import describe_package
+from lambdas.deployment.version import ServableVersion, VersionGoneError, number_of, of_package
 
 # `scones model approve --shadow` leaves it with the package.
 MODE_PROPERTY, SHADOW = "deployment_mode", "shadow"
@@ -88,3 +87,35 @@ def _who(package: dict[str, Any], description: str) -> str:
         return str(name)
     found = _BY.search(description)
     return found["name"] if found else "unknown"
+
+
+def describe_package(sagemaker: Any, arn: str) -> dict[str, Any] | None:
+    """DescribeModelPackage's answer; None for a package that is gone."""
+    try:
+        found: dict[str, Any] = sagemaker.describe_model_package(ModelPackageName=arn)
+    except ClientError as error:
+        if "does not exist" not in error.response["Error"].get("Message", ""):
+            raise
+        return None
+    return found
+
+
+def find_version(sagemaker: Any, ledger: Ledger, arn: str) -> ServableVersion:
+    """What was kept when the version's deployment began; for one of before that, what the registry says.
+
+    Raises VersionGoneError when neither knows it.
+    """
+    kept = ledger.version(number_of(arn))
+    if kept and kept.package_arn == arn:
+        return kept
+    package = describe_package(sagemaker, arn)
+    if package is None:
+        raise VersionGoneError(arn)
+    return of_package(package)
+
+
+def keep_version(sagemaker: Any, ledger: Ledger, arn: str) -> None:
+    """Keep what the registry says of a version now; what was kept before stays when the registry has it no more."""
+    package = describe_package(sagemaker, arn)
+    if package is not None:
+        ledger.put_version(of_package(package))

@@ -17,9 +17,9 @@ from botocore.exceptions import ClientError
 
 from lambdas.deployment.desired_state import text_of
 from lambdas.deployment.ledger import Ledger
+from lambdas.deployment.registry import find_version
 from lambdas.deployment.sagemaker_endpoint import VARIANT, describe_endpoint
 from lambdas.deployment.version import BASELINE_FILE, ServableVersion
-from lambdas.deployment.version_lookup import find_version
 
 # As far back as the job looks for drift, and the first week of a month-old version.
 LOOK_BACK = timedelta(days=31)

@@ -17,8 +17,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from lambdas.deployment.ledger import Ledger
+from lambdas.deployment.registry import find_version
 from lambdas.deployment.version import ServableVersion, VersionGoneError
-from lambdas.deployment.version_lookup import find_version
 
 PREDICTIONS = "predictions"
 # Executions of this name were started here; whatever people start does not count for the cool-down.
