@@ -1,6 +1,6 @@
 """Install Scones MLOps in editable mode: ``pip install -e .[dev]`` (the make targets do it for you)."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 # Named one by one: the folders' names are generic, so nothing else may be picked up by accident.
 PACKAGES = [
@@ -8,16 +8,12 @@ PACKAGES = [
     "inference_workflow",
     "infrastructure",
     "lambdas",
-    "lambdas.deployment",
-    "lambdas.inference",
-    "lambdas.monitoring",
     "local_account",
-    "local_account.sagemaker",
     "monitoring",
     "pipelines",
     "processing",
+    "reporting",
     "scones",
-    "scones.commands",
     "serving",
     "training",
 ]
@@ -28,14 +24,16 @@ setup(
     description="From labelled images to a monitored classifier on SageMaker, and the same loop on a laptop.",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=PACKAGES,
+    packages=[*find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]), "stages"],
     package_data={
+        "": ["py.typed"],
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "lambdas": ["image_layer.txt"],
-        "monitoring": ["index.html", "report.html", "requirements.txt"],
-        "processing": ["evaluation.html", "requirements.txt"],
-        "scones": ["commit.txt", "prices.toml"],
+        "monitoring": ["page/*.html", "requirements.txt"],
+        "processing": ["evaluation/*.html", "requirements.txt"],
+        "scones": ["commit.txt", "cost/prices.toml"],
         "serving": ["requirements.txt"],
+        "stages": ["*.toml"],
         "training": ["requirements.txt"],
     },
     install_requires=[
@@ -77,6 +75,7 @@ setup(
             "pytest-cov>=6,<8",
             "pytest-xdist>=3.6,<4",  # test files side by side: most of their time is waiting
             "ruff>=0.9,<1",
+            "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
     },
     entry_points={"console_scripts": ["scones = scones.cli:main"]},

@@ -123,7 +123,7 @@ def measure_half_requests(program: Path, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    default = Path(__file__).parents[1] / "local_account" / "sagemaker" / "model_server.py"
+    default = Path(__file__).parents[1] / "local_account" / "sagemaker" / "endpoints" / "model_server.py"
     parser.add_argument("--server", type=Path, default=default, help="another version of the model server")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

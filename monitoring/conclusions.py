@@ -38,11 +38,13 @@ def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concl
     """``report.json``: `Summary`, and
 
     - ``drift``: `monitoring.drift.watch.describe` and what was held against what, or null; then ``no_drift_because``.
-    - ``quality``: `monitoring.quality.performance.Performance` with ``ground_truth``: ``files``, ``lines``, ``unusable``.
+    - ``quality``: `monitoring.quality.performance.Performance` with ``ground_truth``: ``files``, ``lines``,
+      ``unusable``.
     - ``mistakes``, ``most_unusual``: predictions as in ``least_confident``, with ``true_label``; with ``statistic``,
       ``value``, ``usual``, ``deviations``.
     - ``deployments`` (``at``, ``version``, ``outcome``), ``capture_gap`` (share of requests), ``violations`` (those of
-      constraint_violations.json), ``metrics`` (see `monitoring.publish.metrics`), ``notes`` (sentences about the report).
+      constraint_violations.json), ``metrics`` (see `monitoring.publish.metrics`), ``notes`` (sentences about the
+      report).
 
     ``frame`` is the table of the captures with its column ``below``.
     """

@@ -1,12 +1,12 @@
 """The monitoring job: captured traffic of a time window -> is the model still what it was, and what did it answer.
 
 Runs in a SageMaker processing container (``python -m monitoring.report``), as a container of SageMaker Model Monitor,
-in the stand-in account and in tests. Reads captures, the state of earlier runs, the live version's baseline, labels
-and what is known of the endpoint (`monitoring.job_inputs.gather`). Writes to ``--output``: ``report.html`` (one file, opens
+in the stand-in account and in tests. Reads captures, the state of earlier runs, the live version's baseline, labels and
+what is known of the endpoint (`monitoring.job_inputs.gather`). Writes to ``--output``: ``report.html`` (one file, opens
 offline), ``report.json`` (see `monitoring.conclusions.conclude`), every plot as PNG; with a baseline, Model Monitor's
 ``statistics.json``, ``constraints.json`` and ``constraint_violations.json``; and ``quarantine.jsonl`` where lines are
-malformed. All of it is made in a temporary folder and moved into place at the end; then the state goes back to where
-it came from, and the report into the list of those beside it.
+malformed. All of it is made in a temporary folder and moved into place at the end; then the state goes back to where it
+came from, and the report into the list of those beside it.
 """
 
 from __future__ import annotations

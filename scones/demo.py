@@ -24,11 +24,11 @@ from local_account.server import control
 from scones import outputs, screen
 from scones.commands.account import begin, port, state_dir
 from scones.commands.data import locate
-from scones.commands.pipeline import start_training
 from scones.errors import SconesError
 from scones.runs import executions, pipeline_runs
 from scones.runs.executions import Outcome
 from scones.runs.pipeline_runs import Run
+from scones.runs.start_training import start_training
 from scones.serving_versions import endpoint, registry
 from scones.serving_versions.registry import ModelVersion
 from scones.source_data.data import Source
@@ -38,8 +38,8 @@ from scones.traffic import captures
 from scones.traffic.captures import Window
 
 STAGE = "local"
-_ENDPOINT_TIMEOUT_S = 120
-_CAPTURE_TIMEOUT_S = 60
+_ENDPOINT_TIMEOUT_S = 1800  # as `scones model approve` waits; a deployment ends by itself before
+_CAPTURE_TIMEOUT_S = 600
 
 
 @dataclass

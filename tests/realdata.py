@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.places import ROOT
+
 ARCHIVE = "cifar-100-python.tar.gz"
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def cifar_archive() -> Path:

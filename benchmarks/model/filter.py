@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "cifar-100-python"
 CLASSES = 100
 ROWS = {"train": 50_000, "test": 10_000}

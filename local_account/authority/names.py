@@ -1,7 +1,8 @@
 """How the parameters of operations name resources: ARNs by service and resource type.
 
 Runs in the server process. Source: Service Authorization Reference, the page of each service (resource types of each
-action); tests/unit/account/test_iam_resources.py compares these tables with the copy of that reference that cfn-lint carries.
+action); tests/unit/account/test_iam_resources.py compares these tables with the copy of that reference that cfn-lint
+carries.
 """
 
 from __future__ import annotations
@@ -83,6 +84,10 @@ def _plain(name: str, _parameters: Mapping[str, Any]) -> str:
     return name
 
 
+def _with_path(kind: str) -> Callable[[str, Mapping[str, Any]], str]:
+    return lambda name, parameters: f"{kind}{parameters.get('Path') or '/'}{name}"
+
+
 _SAGEMAKER_KINDS = {
     "training-job": ("TrainingJobName", "TrainingJobArn"),
     "processing-job": ("ProcessingJobName",),
@@ -161,9 +166,9 @@ _NAMINGS: dict[str, list[_Naming]] = {
         _Naming("dashboard", ("DashboardName", "DashboardNames"), _below("dashboard/"), True),
     ],
     "iam": [
-        _Naming("role", ("RoleName",), _below("role/")),
+        _Naming("role", ("RoleName",), _with_path("role")),
         _Naming("policy", ("PolicyArn",), _plain, True),
-        _Naming("policy", ("PolicyName",), _below("policy/"), True),
+        _Naming("policy", ("PolicyName",), _with_path("policy"), True),
     ],
     "sts": [_Naming("role", ("RoleArn",), _plain)],
 }

@@ -1,6 +1,6 @@
 """CloudWatch's embedded metric format: metrics that a function prints as JSON lines of its log.
 
-Runs in the server process; ``lambda_functions`` passes it every line. Format and limits:
+Runs in the server process; ``functions.functions`` passes it every line. Format and limits:
 AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html. Difference from AWS: a value
 is counted at the time when its line arrives, not at the line's own ``Timestamp`` (milliseconds apart).
 """

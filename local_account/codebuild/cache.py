@@ -13,9 +13,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
+from local_account.base.archives.s3_download import download
+from local_account.base.archives.zips import file_name
 from local_account.codebuild.files import matching, unzip, zip_files
-from local_account.s3_download import download
-from local_account.zips import file_name
 
 
 class Cache:

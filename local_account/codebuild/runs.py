@@ -18,6 +18,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_account.base.archives.s3_download import download
 from local_account.codebuild import files
 from local_account.codebuild.buildspec import FORMATS, PHASES, Buildspec, BuildspecError, Phase, Report, parse
 from local_account.codebuild.cache import Cache
@@ -28,7 +29,6 @@ from local_account.codebuild.reports import ReportError, Reports
 from local_account.codebuild.shell import Shell, ShellStoppedError
 from local_account.protocol.json_service import JsonService, Resource, now
 from local_account.protocol.role_clients import role_client
-from local_account.s3_download import download
 
 log = logging.getLogger(__name__)
 
@@ -160,9 +160,12 @@ class BuildRun:
             raise ShellStoppedError
 
     def _client(self, service: str) -> Any:
-        return role_client(
-            self._account, self.build["serviceRole"], "AWSCodeBuild-service", service, by="codebuild.amazonaws.com"
+        role, project = (
+            self.build["serviceRole"],
+            self._account.arn("codebuild", f"project/{self.build['projectName']}"),
         )
+        by = "codebuild.amazonaws.com"
+        return role_client(self._account, role, "AWSCodeBuild-service", service, by=by, source_arn=project)
 
     def _download(self, source: Resource, folder: Path, version: str) -> None:
         if source["type"] == "NO_SOURCE":

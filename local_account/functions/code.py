@@ -1,8 +1,8 @@
 """Where a function's code lies on disk: deployed zips and layers, unpacked once a content hash.
 
 Runs in the server process; writes ``<state>/functions/<sha256>/`` (a zip's files), ``<state>/functions/runtime/``
-(boto3 and what it needs, as AWS's Python runtimes bring them) and one folder for each layer of ``lambda_layers``. The
-latter two hold symbolic links into this interpreter's packages, so that a function sees these and nothing else that
+(boto3 and what it needs, as AWS's Python runtimes bring them) and one folder for each layer of ``functions.layers``.
+The latter two hold symbolic links into this interpreter's packages, so that a function sees these and nothing else that
 happens to be installed beside the account.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from local_account.zips import Limits, ZipError, ZipTooLargeError, extract_zip
+from local_account.base.archives.zips import Limits, ZipError, ZipTooLargeError, extract_zip
 
 # The unzipped size that AWS allows a function with its layers: lambda/latest/dg/gettingstarted-limits.html. The number
 # of files is a cap of the stand-in's own.

@@ -1,6 +1,6 @@
 """Running a function: throttling, its pool of workers, its log and its metrics.
 
-Runs in the server process; ``awslambda`` calls it for requests, ``lambda_events`` for asynchronous invocations. It
+Runs in the server process; ``awslambda`` calls it for requests, ``functions.events`` for asynchronous invocations. It
 reads moto's ``LambdaFunction`` and keeps all that lives (pools, counters) here, so that moto's objects stay plain data.
 Differences from AWS: at most ``WORKER_LIMIT`` workers a function, further calls wait for one (AWS would start more);
 extensions in layers are not started. A function calls as its role; without the permission to write its log it has none.

@@ -1,9 +1,9 @@
 """Lambda: moto keeps the functions, versions, aliases and layers; we run them.
 
 Runs in the server process. ``install`` replaces moto's invocation (which needs Docker, or echoes the payload) by worker
-processes, see ``lambda_functions``. Refused, never pretended: event source mappings, runtimes other than Python, and
-images. Differences from AWS are listed in ``lambda_workers``, ``lambda_functions`` and ``lambda_events``; one more is
-that weighted aliases always choose their main version.
+processes, see ``functions.functions``. Refused, never pretended: event source mappings, runtimes other than Python, and
+images. Differences from AWS are listed in ``functions.workers``, ``functions.functions`` and ``functions.events``; one
+more is that weighted aliases always choose their main version.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The program inside a function's worker process: the Python runtime of Lambda, as AWS's own runtime client behaves.
 
-Runs as ``python -I -S -u lambda_worker.py`` in a process of its own, with the standard library alone; it is never
+Runs as ``python -I -S -u worker.py`` in a process of its own, with the standard library alone; it is never
 imported by the server. It reads the environment that Lambda defines (``_HANDLER``, ``LAMBDA_TASK_ROOT``,
 ``AWS_LAMBDA_RUNTIME_API``) and two lists of folders of ours, imports the handler, and then asks the Runtime API for one
 invocation after the other. What the function prints goes to the inherited standard output, where a marker closes each
@@ -209,7 +209,7 @@ def _invoke(handler: Handler, event: bytes, context: Context, api: RuntimeApi) -
 
 def _live_in_the_accounts_time() -> None:
     if "LOCAL_ACCOUNT_CLOCK" in os.environ:  # else not even its import is paid for
-        sys.path.insert(0, __file__.rpartition("/")[0])
+        sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(__file__)), "base"))  # noqa: PTH118, PTH120  # pathlib costs
         importlib.import_module("clock").take_over()
         del sys.path[0], sys.modules["clock"]
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import datetime
 import importlib
-import json
-import zlib
 from collections import defaultdict
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 from local_account.account import Account
 from local_account.moto_bridge.state_pickle import NEW_OBJECT, dumps, loads, reduce_private_key
+from local_account.stepfunctions.past import PastWorker
 from local_account.stepfunctions.runs import resume_point
 
 # Name of the state file -> where moto keeps that service's backends.
@@ -40,25 +38,6 @@ BACKENDS = {
 }
 STOPPED_CAUSE = "The stand-in account was stopped while this execution was running."
 _LIVE_ATTRIBUTES = ("exec_worker", "_cloud_watch_logging_session", "_activity_store", "input_data")
-
-
-class PastWorker:
-    """In place of the worker of an execution that has ended: it knows the history, packed, and that it is over."""
-
-    def __init__(self, history: list[Any]) -> None:
-        self.packed = zlib.compress(json.dumps(history, separators=(",", ":"), default=str).encode(), 1)
-
-    @property
-    def history(self) -> list[Any]:
-        events: list[Any] = json.loads(zlib.decompress(self.packed))
-        return events
-
-    @property
-    def env(self) -> Any:
-        return SimpleNamespace(
-            event_manager=SimpleNamespace(get_event_history=lambda: self.history),
-            callback_pool_manager=SimpleNamespace(notify=lambda **_: False, heartbeat=lambda **_: False),
-        )
 
 
 def install(account: Account) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from local_account.base.errors import AccountError
+from local_account.base.stored import NAMESPACE, current_module, stored
 
 # What moto's models hold of the standard library and of its own dependencies.
 _STANDARD = {
@@ -35,7 +36,7 @@ _STANDARD = {
     "requests.structures": {"CaseInsensitiveDict"},
     "threading": {"Condition", "Event"},
 }
-_OURS = ("moto.", "local_account.moto_bridge.state", "local_account.stepfunctions.maps.records")
+_OURS = ("moto.", NAMESPACE)
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
 
@@ -43,11 +44,13 @@ class StateRefusedError(Exception):
     """Something that cannot be written to a state file."""
 
 
+@stored
 def new_lock() -> Any:
     """A lock where a lock was."""
     return threading.RLock()
 
 
+@stored
 def fill_dict(made: dict[Any, Any], state: tuple[dict[Any, Any], dict[str, Any], dict[str, Any]]) -> None:
     """Items and attributes of a dictionary of a class of moto's."""
     items, attributes, slots = state
@@ -57,6 +60,7 @@ def fill_dict(made: dict[Any, Any], state: tuple[dict[Any, Any], dict[str, Any],
         setattr(made, name, value)
 
 
+@stored
 def new_private_key(der: bytes) -> Any:
     """A key of KMS."""
     from cryptography.hazmat.primitives.serialization import load_der_private_key
@@ -70,10 +74,12 @@ def reduce_private_key(key: Any) -> Any:
     return new_private_key, (key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),)
 
 
+@stored
 def nothing() -> None:
     """None where a thread, a worker or a function was."""
 
 
+@stored
 def new_pattern(text: str, flags: int) -> re.Pattern[str]:
     """A regular expression: its own reduction calls a function that is no part of re's interface."""
     return re.compile(text, flags)
@@ -148,8 +154,9 @@ class StateUnpickler(pickle.Unpickler):
     """Builds only what is on the allow-list."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == __name__ and name in {function.__name__ for function in _STAND_INS}:
-            return globals()[name]
+        module = current_module(module)
+        if module == NAMESPACE and name in {function.__name__ for function in _STAND_INS}:
+            return super().find_class(module, name)
         if name in _STANDARD.get(module, ()):
             return super().find_class(module, name)
         if module.startswith(_OURS):

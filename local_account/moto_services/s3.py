@@ -10,16 +10,19 @@ from __future__ import annotations
 import contextvars
 import hashlib
 import json
+import os
 import re
 import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from local_account import kms_keys, s3_names
 from local_account.account import Account
+from local_account.base.snapshots import sync_folder
+from local_account.base.wire import s3_names
+from local_account.protocol import kms_keys
 
 _PIECE_BYTES = 2**20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -55,8 +58,9 @@ def not_implemented(query: str) -> str | None:
 class ObjectFiles:
     """Contents by digest."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder
+        self._durable = durable
 
     def path(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):
@@ -70,8 +74,13 @@ class ObjectFiles:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as partial:
-                partial.write(content)
+                try:
+                    self._fill(partial, content)
+                except OSError:  # such as a full disk
+                    Path(partial.name).unlink()
+                    raise
             Path(partial.name).replace(path)
+            self._settle_folder(path.parent)
         return digest
 
     def take(self, source: Path) -> tuple[str, str, int]:
@@ -86,13 +95,30 @@ class ObjectFiles:
                     md5.update(piece)
                     partial.write(piece)
                 length = partial.tell()
+                self._settle(partial)
             except BaseException:
                 Path(partial.name).unlink()
                 raise
         path = self.path(digest.hexdigest())
         path.parent.mkdir(exist_ok=True, mode=0o700)
         Path(partial.name).replace(path)
+        self._settle_folder(path.parent)
         return digest.hexdigest(), md5.hexdigest(), length
+
+    def _fill(self, file: IO[bytes], content: bytes) -> None:
+        file.write(content)
+        self._settle(file)
+
+    def _settle(self, file: IO[bytes]) -> None:
+        """Have what was written on disk, where changes are durable before they are acknowledged."""
+        file.flush()
+        if self._durable:
+            os.fsync(file.fileno())
+
+    def _settle_folder(self, folder: Path) -> None:
+        if self._durable:
+            sync_folder(folder)
+            sync_folder(self.folder)
 
     def read(self, digest: str, start: int, length: int) -> bytes:
         with self.path(digest).open("rb") as file:
@@ -134,7 +160,7 @@ def install(account: Account) -> None:
     """Put the objects' bytes into files."""
     from moto.s3 import models, responses
 
-    files = ObjectFiles(account.state_dir / "objects")
+    files = ObjectFiles(account.state_dir / "objects", durable=account.durable)
     _store_keys_in_files(models.FakeKey, files)
     _cut_joined_parts(models.FakeMultipart, models.S3Backend)
     _checksum_copies_whole(models.S3Backend)
@@ -159,7 +185,9 @@ def collect_garbage(account: Account) -> None:
     """Remove the contents that nothing refers to."""
     from moto.s3.models import s3_backends
 
-    ObjectFiles(account.state_dir / "objects").collect_garbage(set(referenced_contents(s3_backends)))
+    ObjectFiles(account.state_dir / "objects", durable=account.durable).collect_garbage(
+        set(referenced_contents(s3_backends))
+    )
 
 
 def _loopback_is_secure(bucket_class: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from local_account.account import Account
 from local_account.containers.run import isolation_command
-from local_account.kms_keys import KeyUnusableError, usable_key
+from local_account.protocol.kms_keys import KeyUnusableError, usable_key
 from local_account.sagemaker.service import SageMakerError
 
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 
 from local_account.base import clock
-from local_account.sagemaker.patient_reader import MemoryKeeper, PatientReader, receive
+from local_account.base.wire.patient_reader import MemoryKeeper, PatientReader, receive
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from weakref import WeakValueDictionary
 
 from local_account.account import Account
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.moto_bridge.state import PastWorker
 from local_account.stepfunctions.language.encoding import STATE_LIMIT_BYTES
 from local_account.stepfunctions.language.programs import program_of
+from local_account.stepfunctions.past import PastWorker
 from local_account.stepfunctions.publisher import Publisher, machine_arn
 from local_account.stepfunctions.runs import (
     Outcome,

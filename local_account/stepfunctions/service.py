@@ -1,9 +1,9 @@
 """Step Functions: moto's interpreter of the States Language, made to behave as Step Functions does.
 
 Runs in the server process. ``install`` turns the interpreter on and replaces what is wrong with it: see
-``stepfunctions_definition`` (checks at creation), ``stepfunctions_states`` (evaluation), ``stepfunctions_executions``
-(names, results, Express), ``stepfunctions_maps`` (Distributed Map), ``stepfunctions_redrive`` and
-``stepfunctions_tasks`` (clients and errors of tasks). Refused, never pretended: TestState, and waiting (``.sync``) for
+``language.definition`` (checks at creation), ``stepfunctions.states`` (evaluation), ``stepfunctions.executions``
+(names, results, Express), ``maps.map_runs`` (Distributed Map), ``stepfunctions.redrive`` and
+``stepfunctions.tasks`` (clients and errors of tasks). Refused, never pretended: TestState, and waiting (``.sync``) for
 jobs of other services. Difference from AWS: roles are kept and not enforced; docs/local_account.md lists the others.
 """
 

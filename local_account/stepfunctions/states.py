@@ -1,6 +1,6 @@
 """How states are evaluated: moto's interpreter with the parts replaced that differ from AWS, or cost most.
 
-Runs in the server process; ``stepfunctions`` installs it. JSONata gets its engine (``stepfunctions_jsonata``), errors
+Runs in the server process; ``stepfunctions`` installs it. JSONata gets its engine (``language.jsonata``), errors
 get the causes that AWS gives them, ``Output`` sees the variables as they were before ``Assign``, and a state is
 evaluated in the thread of its execution unless it has a time-out.
 """

@@ -1,8 +1,8 @@
 """Has the traffic moved away from its reference: what, since when, and how sure is that.
 
 Runs in the monitoring container. Values in, values out; it touches no files. Only the sequential detectors of
-`monitoring.drift.detector` decide; the distances between two distributions, which grow large on small samples of healthy
-traffic too, are shown as a description.
+`monitoring.drift.detector` decide; the distances between two distributions, which grow large on small samples of
+healthy traffic too, are shown as a description.
 """
 
 from __future__ import annotations

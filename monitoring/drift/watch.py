@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitoring.baseline import Baseline
 from monitoring.captures.times import HOUR_US, moment
+from monitoring.drift.baseline import Baseline
 from monitoring.drift.channels import Predictions, Reference, reference
 from monitoring.drift.detector import HOURS_PER_MONTH
 from monitoring.drift.findings import RATE_PER_MONTH, Finding, look

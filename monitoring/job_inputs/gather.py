@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
-from monitoring import baseline as baselines
-from monitoring.baseline import Baseline
 from monitoring.captures.folders import UNKNOWN, Folder
 from monitoring.captures.line import Classes
+from monitoring.drift import baseline as baselines
+from monitoring.drift.baseline import Baseline
 from monitoring.drift.detector import Floats
 from monitoring.drift.traffic import Source
 from monitoring.drift.watch import Watched, spans, watch

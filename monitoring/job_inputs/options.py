@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from monitoring.baseline import BASELINE_FILE
 from monitoring.captures.line import parse_time
+from monitoring.drift.baseline import BASELINE_FILE
 from monitoring.store.aggregates import Thresholds
 from monitoring.store.window_table import CaptureError, Window
 from reporting.job import MESSAGE_FILE

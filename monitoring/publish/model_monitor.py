@@ -54,7 +54,7 @@ def statistics(predictions: Predictions, classes: Sequence[str]) -> Document:
 
 
 def constraints(predictions: Predictions, classes: Sequence[str], rate_per_month: float) -> Document:
-    """``constraints.json``: what later traffic is held against. The comparison itself is that of `monitoring.drift.findings`."""
+    """``constraints.json``: what later traffic is held against; `monitoring.drift.findings` compares."""
     numeric = [
         {
             "name": name,

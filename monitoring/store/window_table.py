@@ -1,8 +1,8 @@
 """The captured traffic of a time window as one table.
 
-Runs in the monitoring container. Reads the store of captured predictions (`monitoring.store.store`) and, for the images, the
-capture files themselves. Nothing is dropped silently: a malformed line is kept with its file, line number and reason,
-and duplicates and lines of other windows are counted. Images stay on disk until asked for.
+Runs in the monitoring container. Reads the store of captured predictions (`monitoring.store.store`) and, for the
+images, the capture files themselves. Nothing is dropped silently: a malformed line is kept with its file, line number
+and reason, and duplicates and lines of other windows are counted. Images stay on disk until asked for.
 """
 
 from __future__ import annotations

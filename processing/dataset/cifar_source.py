@@ -1,7 +1,7 @@
 """Read labelled images from CIFAR-100's official python layout: an archive, or the folder it unpacks to.
 
-Runs in the filter job. The batches are pickles, which `processing.dataset.plain_pickle` reads without unpickling. Labels are
-CIFAR's ``fine_labels``: file names lie (some ``bike_s_*`` are motorcycles).
+Runs in the filter job. The batches are pickles, which `processing.dataset.plain_pickle` reads without unpickling.
+Labels are CIFAR's ``fine_labels``: file names lie (some ``bike_s_*`` are motorcycles).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from scones.errors import SconesError
 from scones.stage.connection import object_exists
 from scones.stage.settings import PROJECT_ROOT
 
-CONTAINER_PACKAGES = ("imaging", "monitoring", "processing", "serving", "training")
+CONTAINER_PACKAGES = ("imaging", "monitoring", "processing", "reporting", "serving", "training")
 """The packages in the source archive, each at its repository path."""
 
 TRAINING_REQUIREMENTS = "training/requirements.txt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,13 @@ import typer
 
 from scones import outputs, screen
 from scones.commands import Json, Stage, traffic
-from scones.commands.schedule import set_schedule
 from scones.errors import SconesError
 from scones.serving_versions import live_version
 from scones.stage.connection import connect_deployed
-from scones.traffic import captures
+from scones.stage.monitoring_settings import OFF, check_every
+from scones.traffic import captures, schedule
 
 app = typer.Typer(no_args_is_help=True, help="Reports on captured traffic.")
-app.command(name="schedule")(set_schedule)
 app.command()(traffic.simulate)
 app.command()(traffic.backfill)
 
@@ -82,3 +82,24 @@ def baseline(
         markup=False,
     )
     screen.out.print(f"baseline: {found.uri}", markup=False)
+
+
+@app.command(name="schedule")
+def set_schedule(
+    stage: Stage = "local",
+    every: Annotated[str | None, typer.Option(help="Write a report so often: 1h to 24h.")] = None,
+    off: Annotated[bool, typer.Option("--off", help="Write none until further notice.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show how often a report is written, or change it; a later deployment leaves that as it is."""
+    if every is not None and off:
+        raise SconesError("expected --every or --off, got both")
+    wanted = OFF if off else every
+    if wanted is not None:
+        check_every(wanted, "--every")
+    connection = connect_deployed(stage)
+    found = schedule.current(connection) if wanted is None else schedule.change(connection, wanted)
+    if as_json:
+        screen.print_json(asdict(found))
+    else:
+        screen.out.print(str(found), markup=False)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,11 +13,9 @@ from scones.commands import Json, Stage
 from scones.commands.data import DataPath, Sample, locate
 from scones.errors import SconesError
 from scones.runs import pipeline_runs
-from scones.runs.pipeline_runs import Run
-from scones.source_data import data, sample_data
+from scones.runs.start_training import Algorithm, checked_recipe, finish, parse_parameters, start_training
 from scones.stage.connection import Connection, connect_deployed
-from scones.stage.names import Names
-from scones.stage.settings import PROJECT_ROOT, RECIPES
+from scones.stage.settings import RECIPES
 
 app = typer.Typer(no_args_is_help=True, help="The training pipeline.")
 
@@ -31,112 +25,12 @@ Parameter = Annotated[
 Execution = Annotated[str | None, typer.Option(help="Execution id or ARN; without it, the latest.")]
 
 
-class Algorithm(StrEnum):
-    """What learns: our own network in PyTorch, or SageMaker's built-in image classification."""
-
-    PYTORCH = "pytorch"
-    BUILT_IN = "built-in"
-
-    def pipeline(self, names: Names) -> str:
-        return names.built_in_pipeline if self is Algorithm.BUILT_IN else names.training_pipeline
-
-
 RecipeOption = Annotated[
     str | None, typer.Option(help=f"How our own network is trained: {' or '.join(RECIPES)}; else the stage's setting.")
 ]
 AlgorithmOption = Annotated[
     Algorithm, typer.Option("--algorithm", help="Our own network, or SageMaker's image-classification.")
 ]
-
-# Checked here because the pipeline would find out minutes later; names and types are the account's to check.
-_SHARES = ("AccuracyGate", "ChampionSignificance", "ConfidenceThreshold")
-
-
-def git_commit() -> str:
-    """The commit: what `git archive` noted in its zip, what a build was given, or what is checked out."""
-    archived = (PROJECT_ROOT / "scones" / "commit.txt").read_text(encoding="ascii").strip()
-    for found in (archived, os.environ.get("CODEBUILD_RESOLVED_SOURCE_VERSION", "")):
-        if re.fullmatch(r"[0-9a-f]{40}", found):
-            return found
-    try:
-        finished = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
-        )
-    except OSError:  # no git on this machine
-        return "unknown"
-    return finished.stdout.strip() or "unknown"
-
-
-def parse_parameters(given: list[str] | None) -> dict[str, str]:
-    """``["AccuracyGate=0.9"]`` as a dictionary; SconesError for anything else."""
-    parameters = {}
-    for item in given or []:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            raise SconesError(f"--parameter {item!r} is not NAME=VALUE, for example AccuracyGate=0.9")
-        if name in _SHARES and not _is_share(value):
-            raise SconesError(f"--parameter {item!r}: {name} is a number from 0 to 1")
-        if name == "SourceUri" and not value.startswith("s3://"):
-            raise SconesError(f"--parameter {item!r}: expected s3://BUCKET/KEY; --data uploads what is on this machine")
-        parameters[name] = _class_names(value) if name == "Classes" else value
-    return parameters
-
-
-def _class_names(text: str) -> str:
-    """The names without spaces around them: as they stand here, the workflow and the reports show them."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if len(names) < 2 or len(set(names)) != len(names):
-        raise SconesError(f"--parameter Classes={text!r}: expected two or more different names between commas")
-    if numbers := [name for name in names if name.isdecimal()]:
-        raise SconesError(f"--parameter Classes={text!r}: expected names such as bicycle, got the number {numbers[0]}")
-    return ",".join(names)
-
-
-def _is_share(text: str) -> bool:
-    try:
-        return 0.0 <= float(text) <= 1.0
-    except ValueError:
-        return False
-
-
-def start_training(
-    connection: Connection,
-    source: data.Source | None,
-    parameters: dict[str, str],
-    algorithm: Algorithm = Algorithm.PYTORCH,
-) -> str:
-    """Upload the images (once for each content) and start a training pipeline; answers the execution's ARN.
-
-    No source: the images are in S3 already, where the parameter SourceUri says.
-    """
-    given = {"GitCommit": git_commit(), **parameters}
-    if source is not None:
-        given["SourceUri"] = data.upload(connection.client("s3"), source, connection.names.source_uri)
-    if source is not None and source.drawn:
-        given.setdefault("DataOrigin", sample_data.ORIGIN)
-    if algorithm is Algorithm.BUILT_IN and "Classes" in parameters:
-        # The algorithm wants their number, which no pipeline expression can count.
-        given.setdefault("NumClasses", str(len(parameters["Classes"].split(","))))
-    return pipeline_runs.start(connection, algorithm.pipeline(connection.names), given)
-
-
-def checked_recipe(recipe: str, algorithm: Algorithm) -> str:
-    """The recipe; SconesError when there is none of that name, or the algorithm has no recipes."""
-    if algorithm is Algorithm.BUILT_IN:
-        raise SconesError(
-            "--recipe is for our own network: the built-in algorithm starts from pretrained weights with"
-            " -p UsePretrainedModel=1"
-        )
-    if recipe not in RECIPES:
-        raise SconesError(f"there is no recipe {recipe!r}; recipes are: {', '.join(RECIPES)}")
-    return recipe
-
-
-def finish(run: Run) -> Run:
-    """The run, or SconesError with the reason when it did not succeed."""
-    if not run.succeeded:
-        raise SconesError(run.explain())
-    return run
 
 
 @app.command()

@@ -16,8 +16,8 @@ from typing import Any
 from botocore.config import Config
 
 from tests.local.conftest import owners_client
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 PREFIX = "scones-local"
 DATA_BUCKET = f"{PREFIX}-data-123456789012-us-east-1"
 TRAINING = f"{PREFIX}-training"
@@ -53,8 +53,7 @@ class Life:
         """Made once: making one takes longer than most calls."""
         if service not in self._clients:
             config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
-            url = f"http://127.0.0.1:{self.port}"
-            self._clients[service] = owners_client(service, url, config)
+            self._clients[service] = owners_client(service, self.home / "account", self.port, config)
         return self._clients[service]
 
     def begin(self, every: str) -> None:

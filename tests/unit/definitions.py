@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -12,8 +11,8 @@ from botocore.validate import ParamValidator
 
 from scones.stage.names import Names
 from scones.stage.settings import Settings
+from tests.places import SAMPLES
 
-SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 ACCOUNT = "123456789012"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from local_account.base.wire.s3_names import is_bucket
 from local_account.cloudformation.resources.base import (
     Kind,
     Made,
@@ -15,7 +16,6 @@ from local_account.cloudformation.resources.base import (
     call_gone,
     without,
 )
-from local_account.s3_names import is_bucket
 
 
 class Bucket(Kind):

@@ -1,6 +1,7 @@
 """Types of resource that take more than one call: rules, log groups, parameters, pipelines, topics, queues, keys.
 
-Runs in the server process. Each class says what its properties become; see ``stack_kinds`` for the rest of the types.
+Runs in the server process. Each class says what its properties become; ``resources.kinds`` has the rest of
+the types.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The types of resource that a stack may hold; any other type fails the stack.
 
 Runs in the server process. Most types are one call to create, one to update and one to delete; those that are more are
-in ``stack_compounds``. Types and their ``Ref`` and ``Fn::GetAtt`` follow AWS's resource and property types reference.
+in ``resources.compounds``. Types and their ``Ref`` and ``Fn::GetAtt`` follow AWS's resource and property types
+reference.
 """
 
 from __future__ import annotations

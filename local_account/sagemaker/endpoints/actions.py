@@ -2,7 +2,7 @@
 
 Runs in the server process; ``tables["endpoints"]`` holds Describe's shapes by name. Members that begin with an
 underscore are the account's own: what the endpoint was made from, for its configuration and models may be deleted.
-What a call sets going runs in ``endpoint_changes``.
+What a call sets going runs in ``endpoints.changes``.
 """
 
 from __future__ import annotations
@@ -84,6 +84,11 @@ class Endpoints:
         finally:
             if fleet:
                 fleet.leave()
+
+    def is_coming_up(self, name: str) -> bool:
+        """Whether an endpoint that served before the account was started does not serve yet."""
+        endpoint = self._sagemaker.table("endpoints").get(name)
+        return endpoint is not None and endpoint["EndpointStatus"] == "Updating"
 
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["EndpointName"]

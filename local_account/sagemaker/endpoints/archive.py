@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
-from local_account.base.archives import ArchiveError, extract_tar
+from local_account.base.archives.tars import ArchiveError, extract_tar
 from local_account.base.images import repository
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError
 

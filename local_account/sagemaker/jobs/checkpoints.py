@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from local_account.sagemaker.container_view import LinkError
+from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
 from local_account.sagemaker.service import SageMaker, SageMakerError
 

@@ -14,12 +14,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
-from local_account.kms_keys import KeyUnusableError, usable_key
+from local_account.base.archives.s3_download import download
+from local_account.base.archives.zips import spelled_otherwise
+from local_account.base.wire.s3_names import KEY_TOO_LONG, is_bucket, is_key
 from local_account.moto_services.s3 import FileContent
-from local_account.s3_download import download
-from local_account.s3_names import KEY_TOO_LONG, is_bucket, is_key
-from local_account.sagemaker.container_view import ContainerView, LinkError
-from local_account.zips import spelled_otherwise
+from local_account.protocol.kms_keys import KeyUnusableError, usable_key
+from local_account.sagemaker.jobs.container_view import ContainerView, LinkError
 
 
 class TransferError(Exception):

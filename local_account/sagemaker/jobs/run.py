@@ -15,13 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from local_account.base.archives.zips import file_name
 from local_account.containers.run import RunningContainer, start_container
-from local_account.sagemaker.container_view import LinkError
+from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
 from local_account.sagemaker.network import check_volume_keys
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, now
 from local_account.sagemaker.tags import set_tags
-from local_account.zips import file_name
 
 log = logging.getLogger(__name__)
 

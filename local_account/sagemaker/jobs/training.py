@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-from local_account.base.archives import ArchiveError, extract_tar, pack_tar
+from local_account.base.archives.tars import ArchiveError, extract_tar, pack_tar
 from local_account.base.images import repository
-from local_account.sagemaker.container_view import LinkError
 from local_account.sagemaker.jobs import checkpoints
 from local_account.sagemaker.jobs import run as job_runs
 from local_account.sagemaker.jobs.checkpoints import Checkpoints
+from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.run import JobError, JobRun
 from local_account.sagemaker.jobs.script_mode import Script, input_data_config, resource_config
 from local_account.sagemaker.jobs.training_metrics import Metrics

@@ -1,6 +1,6 @@
 """Where expressions stand in states: JSONata in place of moto's bridge to Java, variables in JSONPath, conditions.
 
-Runs in the server process; ``stepfunctions_states`` installs it.
+Runs in the server process; ``stepfunctions.states`` installs it.
 """
 
 from __future__ import annotations

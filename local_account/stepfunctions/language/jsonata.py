@@ -1,6 +1,6 @@
 """JSONata in state machines: expressions between ``{% %}``, evaluated with the ``jsonata-python`` package.
 
-Runs in the server process; ``stepfunctions_states`` puts it in the place of moto's bridge to a Java library that is not
+Runs in the server process; ``stepfunctions.states`` puts it in the place of moto's bridge to a Java library that is not
 there. Adds the functions of Step Functions (step-functions/latest/dg/transforming-data.html) and leaves out ``$eval``.
 Differences from AWS: depth is limited by Python's recursion limit instead of 100 levels, and an evaluation by five
 seconds but not in memory; ``1/0`` is an error instead of the text ``Infinity``.

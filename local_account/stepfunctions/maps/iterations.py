@@ -1,6 +1,6 @@
 """Inline Map and Parallel: their items and branches in threads.
 
-Runs in the server process; ``stepfunctions_states`` installs it.
+Runs in the server process; ``stepfunctions.states`` installs it.
 """
 
 from __future__ import annotations

@@ -16,13 +16,13 @@ from typing import Any
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.moto_bridge.state import PastWorker
 from local_account.stepfunctions.executions import now
 from local_account.stepfunctions.language.failures import failure
 from local_account.stepfunctions.language.programs import Distributed, program_of
 from local_account.stepfunctions.maps.items import Fields, inputs_of, read_items
 from local_account.stepfunctions.maps.records import FAILED, Child, MapRun
 from local_account.stepfunctions.maps.results import destination_of, output_of, write_results
+from local_account.stepfunctions.past import PastWorker
 from local_account.stepfunctions.runs import Outcome, Resume, Start, history_of, new_environment, resume_point, run
 
 WORKERS = 40

@@ -10,12 +10,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from local_account.base.stored import stored
+
 FAILED = {"FAILED", "TIMED_OUT"}
 ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 STATUSES = {"PENDING": "pending", "RUNNING": "running", "SUCCEEDED": "succeeded", "FAILED": "failed"}
 STATUSES |= {"TIMED_OUT": "timedOut", "ABORTED": "aborted"}
 
 
+@stored
 @dataclass(slots=True, eq=False)
 class Child:
     """One child execution. ``data`` and ``output`` are JSON's text; ``packed`` is the history of a Standard one."""
@@ -35,6 +38,7 @@ class Child:
     resume: tuple[str, str, dict[str, Any]] | None = None
 
 
+@stored
 @dataclass(eq=False)
 class MapRun:
     """One run of a Distributed Map state."""

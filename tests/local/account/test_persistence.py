@@ -9,6 +9,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from tests.local.conftest import RunningAccount, free_port
 from tests.local.foreign_functions import Workshop
+from tests.places import SAMPLES
 
 WRITTEN_WITHIN_S = 2.0  # the state is written every second
 ECHO = "def handler(event, context):\n    return {'got': event}\n"
@@ -95,16 +97,31 @@ def _fill(account: RunningAccount) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def restarted(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """An account that was filled, killed and started again, with what was put into it."""
+def _killed_account(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The state of an account that was filled and killed."""
     from tests.local.conftest import start_account
 
-    state_dir = tmp_path_factory.mktemp("persistence") / "state"
-    before = start_account(state_dir)
+    before = start_account(folder / "state")
     made = _fill(before)
     time.sleep(WRITTEN_WITHIN_S)
     before.kill()
+    return before.state_dir, made
+
+
+def _account_of_version_0_1_0(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The state that ``_fill`` and an orderly stop left behind with version 0.1.0, without the folder of functions."""
+    with tarfile.open(SAMPLES / "account-state-0.1.0.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    made = json.loads((folder / "state" / "made.json").read_text())
+    return folder / "state", {**made, "large": bytes(9_000_000)}
+
+
+@pytest.fixture(scope="module", params=[_killed_account, _account_of_version_0_1_0])
+def restarted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An account that was filled, ended and started again, with what was put into it."""
+    from tests.local.conftest import start_account
+
+    state_dir, made = request.param(tmp_path_factory.mktemp("persistence"))
     after = start_account(state_dir)
     yield after, made
     after.stop()

@@ -8,7 +8,6 @@ import json
 import time
 import uuid
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from tests.local.sagemaker_requests import (
     training_arguments,
     wait_for_execution,
 )
+from tests.places import SAMPLES
 
 PRINT = "print('ran')"
 
@@ -350,7 +350,7 @@ def test_update_from_s3_and_the_definition_of_an_execution(account: RunningAccou
 
 @pytest.mark.parametrize("sample", ["training_pipeline.json", "built_in_pipeline.json", "monitoring_pipeline.json"])
 def test_definitions_that_the_sagemaker_sdk_wrote_are_accepted(account: RunningAccount, sample: str) -> None:
-    text = (Path(__file__).parents[1] / "samples" / sample).read_text()
+    text = (SAMPLES / sample).read_text()
     name = create(account, text)
     assert json.loads(account.client("sagemaker").describe_pipeline(PipelineName=name)["PipelineDefinition"])
 

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from local_account.base import reaper
-from local_account.base.archives import ArchiveError, extract_tar
+from local_account.base.archives.tars import ArchiveError, extract_tar
 from local_account.base.children import Children
 from local_account.base.errors import REST_XML, AccountError, aws_error, protocol_of
 from local_account.base.snapshots import Snapshots
@@ -123,7 +123,8 @@ class Runs:
         b"cmoto.core.utils\nos.system\n(S'true'\ntR.",
         b"\x80\x04\x8c\x10moto.core.models\x8c\x09os.system\x93.",
         b"clocal_account.state_pickle\nloads\n.",
-        b"clocal_account.children\nsubprocess.Popen\n.",
+        b"caccount_state\nos.system\n.",
+        b"clocal_account.base.children\nsubprocess.Popen\n.",
         b"not a pickle",
         b"",
     ],

@@ -20,8 +20,6 @@ from scones.stage.connection import Connection
 from scones.stage.names import Names
 from scones.stage.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="module")
 def template() -> dict[str, Any]:

@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 import pytest
 
 from infrastructure.template import stage_template
+from tests.places import ROOT
 from tests.unit.asl_rules import problems
 from tests.unit.definitions import check_sample
 
-ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = {
     "SerializeImage": "serialize_image",
     "ClassifyImage": "classify_image",

@@ -7,10 +7,10 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.places import ROOT
+
 INVOKE = """
 import json, sys
 from types import SimpleNamespace

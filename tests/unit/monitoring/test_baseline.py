@@ -11,8 +11,8 @@ import pytest
 
 from imaging.statistics import STATISTICS
 from monitoring import baseline
-from monitoring.baseline import BaselineError, read_baseline
 from monitoring.drift import channels
+from monitoring.drift.baseline import BaselineError, read_baseline
 from processing import filter_cifar
 from tests.colour_models import write_archive
 

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from monitoring.store.window_table import CaptureError, Captures, Window, read_captures
+from tests.places import SAMPLES
 
 ENDPOINT, VARIANT = "vehicles", "AllTraffic"
 WINDOW = Window(datetime(2026, 3, 1, 10, tzinfo=UTC), datetime(2026, 3, 1, 12, tzinfo=UTC))
 PNG = b"\x89PNG\r\n\x1a\n-these-bytes-stand-for-an-image"
-SAMPLE = Path(__file__).parent.parent / "samples" / "capture.jsonl"
+SAMPLE = SAMPLES / "capture.jsonl"
 
 
 def output(data: str = "[0.9,0.1]", encoding: str = "JSON", kind: str = "application/json") -> dict[str, Any]:

@@ -27,9 +27,9 @@ from monitoring.store.image_statistics import hourly_image_statistics
 from monitoring.store.store import Store, Variant
 from monitoring.store.update import Update, update
 from monitoring.store.window_table import Window, stored_captures
+from tests.places import ROOT
 from tests.unit.monitoring.test_capture import ENDPOINT, VARIANT, line, output, write
 
-ROOT = Path(__file__).parents[2]
 LABELS = ("bicycle", "motorcycle")
 MINE = Variant(ENDPOINT, VARIANT)
 HALF = Thresholds(0.5)

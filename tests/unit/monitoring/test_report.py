@@ -20,8 +20,8 @@ from monitoring.page.thumbnails import thumbnail
 from monitoring.page.wording import percent
 from monitoring.report import main
 from reporting.figures import BLUE, RED
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "samples" / "capture.jsonl"
 PLOTS = {"confidence_over_time.png", "confidence_histogram.png", "class_distribution.png", "coverage.png"}
 

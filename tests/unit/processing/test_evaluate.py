@@ -13,10 +13,9 @@ import pytest
 from imaging.dataset import read_examples
 from processing import evaluate, filter_cifar
 from serving.inference import input_fn, model_fn, output_fn, predict_fn
+from tests.places import SAMPLES
 from tests.realdata import cifar_archive
 from training import train
-
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from processing import evaluate
 from processing.evaluation.champion import compare
 from processing.evaluation.page import Demands, outcome, verdict
 from tests.colour_models import write_archive, write_test_images
+from tests.places import ROOT
 
 VEHICLES = ["bicycle", "motorcycle"]
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def png(shade: int) -> bytes:

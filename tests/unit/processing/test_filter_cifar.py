@@ -17,9 +17,8 @@ from imaging.dataset import SPLITS, load_split, read_manifest
 from processing.dataset.archive import extract_archive
 from processing.filter_cifar import main
 from reporting.job import JobError
+from tests.places import SAMPLES
 from tests.realdata import cifar_archive
-
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 
 
 def run(source: Path, output: Path, *more: str) -> int:

@@ -14,10 +14,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from scones.commands.pipeline import git_commit, parse_parameters
+from scones.runs.start_training import git_commit, parse_parameters
 from scones.stage.settings import PROJECT_ROOT, home
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.places import ROOT
 
 
 def scones(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -22,10 +22,10 @@ from scones.cost.facts import Facts, Transitions, calls_per_month, facts, transi
 from scones.cost.prices import CostError, Prices
 from scones.stage.monitoring_settings import template_schedule
 from scones.stage.settings import STAGES_DIR, EndpointSettings, PipelineSettings, Settings
+from tests.places import SAMPLES
 
 PRICES = Prices.load()
 STAGES = sorted(path.stem for path in STAGES_DIR.glob("*.toml"))
-SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 
 
 @pytest.fixture(scope="module")

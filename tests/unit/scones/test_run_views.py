@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scones.runs.pipeline_runs import training_progress
 from scones.serving_versions.evaluation_facts import champion, rows
+from tests.places import SAMPLES
 
-SAMPLE = Path(__file__).resolve().parents[1] / "samples" / "evaluation.json"
+SAMPLE = SAMPLES / "evaluation.json"
 
 
 def test_the_facts_of_an_evaluation() -> None:

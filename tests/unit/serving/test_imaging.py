@@ -17,8 +17,7 @@ from PIL import Image
 from imaging.dataset import DatasetError, format_rows, load_split, read_examples, read_manifest
 from imaging.decode import ImageError, decode_image, encode_png
 from imaging.labels import LabelsError, labels_document, read_labels
-
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+from tests.places import SAMPLES
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:

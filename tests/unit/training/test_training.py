@@ -16,6 +16,7 @@ import torch
 
 from processing import filter_cifar
 from serving.inference import model_fn, predict_fn
+from tests.places import ROOT
 from tests.realdata import cifar_archive
 from training import train
 from training.calibration import fit_temperature
@@ -24,7 +25,6 @@ from training.loop import TrainingError
 from training.networks.augment import alternating_flip, random_cutout, random_shift
 from training.networks.network import Ensemble, Network, normalise
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLES = ROOT / "tests" / "samples"
 METRIC = r"epoch=1/1 member=0 train_loss=[0-9.]+ validation_loss=[0-9.]+ validation_accuracy=[0-9.]+"
 

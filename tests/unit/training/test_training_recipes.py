@@ -15,14 +15,13 @@ import torch
 
 from imaging.dataset import load_split
 from processing import filter_cifar
+from tests.places import ROOT
 from tests.realdata import cifar_archive
 from training import member, train
 from training.job import read_result
 from training.networks.efficientnet_lite import pretrained
 from training.networks.network import to_tensors
 from training.recipes.pretrained import Enlarge, pixels
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(scope="module")

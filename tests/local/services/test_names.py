@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local_account.s3_names import is_bucket, is_key
+from local_account.base.wire.s3_names import is_bucket, is_key
 from tests.local.conftest import RunningAccount
 from tests.local.foreign_functions import make_zip
 from tests.local.roles import make_role

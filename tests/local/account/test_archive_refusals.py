@@ -21,7 +21,7 @@ from tests.local.conftest import RunningAccount
 from tests.local.foreign_functions import make_zip
 from tests.local.roles import make_role, trust
 from tests.local.sagemaker_requests import archive, bucket, run_processing, run_training, training_arguments
-from tests.unit.test_archives import encrypted
+from tests.unit.account.test_archives import encrypted
 
 OUT = "/opt/ml/processing/out"
 HANDLER = make_zip({"a.py": "def handler(event, context): pass\n"})
