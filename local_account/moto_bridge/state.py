@@ -158,5 +158,5 @@ def _stop_tracking_instances() -> None:
         "__new__",
         new,
         why="it keeps a list of every object that was ever made, for a dashboard; a server that runs for days must not",
-        upstream="008-track-instances-on-request.md",
+        upstream="007-forget-deleted-instances.md",
     )

@@ -6,6 +6,7 @@ program, which all executions of a definition share.
 
 from __future__ import annotations
 
+import copy
 import datetime
 from collections.abc import Iterable, Mapping
 from typing import TypeVar, cast
@@ -20,6 +21,7 @@ from moto.stepfunctions.parser.asl.eval.event.logging import (
     CloudWatchLoggingSession,
     HistoryLog,
 )
+from moto.stepfunctions.parser.asl.eval.program_state import ProgramRunning, ProgramState
 from moto.stepfunctions.parser.asl.eval.states import ContextObjectData, States
 from moto.stepfunctions.parser.asl.eval.variable_store import VariableStore
 from moto.stepfunctions.parser.backend.activity import Activity
@@ -134,6 +136,7 @@ class ExecutionEnvironment(Environment):
     """moto's environment of an execution, or of a frame within one."""
 
     event_manager: ExecutionHistory
+    """Given to the environment of an execution by who makes it; frames have their environment's."""
 
     def __init__(  # noqa: PLR0917  # moto's
         self,
@@ -159,7 +162,6 @@ class ExecutionEnvironment(Environment):
         self.data = StatesData(context)
         vars(self)["states"] = self.data  # which moto has made of its own class, and marks as final
         self.log = cloud_watch_logging_session if isinstance(cloud_watch_logging_session, ExecutionLog) else None
-        self.event_manager = ExecutionHistory(cloud_watch_logging_session, kept=execution_type != "EXPRESS")
         self.assigned: dict[str, object] = {}
         """What the state's Assign has set, until the state is left."""
         self.entered_event_id: int | None = None
@@ -183,6 +185,10 @@ class ExecutionEnvironment(Environment):
     def open_inner_frame(self, event_history_context: EventHistoryContext | None = None) -> ExecutionEnvironment:
         """A frame with variables of its own."""
         return own(super().open_inner_frame(event_history_context))
+
+    def program_state(self) -> ProgramState:
+        """How far the program is: a copy, which nobody changes deeper."""
+        return copy.copy(self._program_state or ProgramRunning())
 
     def add_event(
         self, kind: str, details: Mapping[str, object] | None = None, *, update_source_event_id: bool = True

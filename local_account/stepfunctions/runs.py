@@ -22,7 +22,7 @@ from moto.stepfunctions.parser.asl.eval.event.logging import CloudWatchLoggingCo
 
 from local_account.account import Account
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.stepfunctions.environment import WHOLE, ExecutionEnvironment, ExecutionLog
+from local_account.stepfunctions.environment import WHOLE, ExecutionEnvironment, ExecutionHistory, ExecutionLog
 from local_account.stepfunctions.language.encoding import dumps, time_text
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def new_environment(account: Account, start: ExecutionStart) -> ExecutionEnviron
         "RedriveCount": start.redrives,
     }
     machine = {"Id": start.machine_arn, "Name": start.machine_name}
-    return ExecutionEnvironment(
+    env = ExecutionEnvironment(
         aws_execution_details=AWSExecutionDetails(account.account_id, account.region, start.role),
         execution_type=StateMachineType(start.kind),
         context={"Execution": execution, "StateMachine": machine},  # type: ignore[typeddict-item]  # the rest comes later
@@ -83,6 +83,8 @@ def new_environment(account: Account, start: ExecutionStart) -> ExecutionEnviron
         cloud_watch_logging_session=start.log,
         activity_store={},
     )
+    env.event_manager = ExecutionHistory(start.log, kept=start.kind != "EXPRESS")
+    return env
 
 
 def run(

@@ -93,7 +93,7 @@ class ContextPath(StringContextPath):
 
 @component
 class ResultPlace(ResultPath):
-    """Where in its input a state puts its result; moto parses the path each time, which takes a millisecond."""
+    """Where in its input a state puts its result; moto parses the path each time."""
 
     def _eval_body(self, env: Environment) -> None:
         if self.result_path_src is None:
