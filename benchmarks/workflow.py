@@ -24,10 +24,13 @@ from typing import Any
 from unittest import mock
 
 import psutil
-from account import ROLE, client, make_role, zipped
-from loop import free_port
 
 from local_account.server import control
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.account import ROLE, client, make_role, zipped  # the path above comes first
+from benchmarks.loop import free_port  # the path above comes first
 
 CLIENTS = 8
 SEQUENTIAL = 100
@@ -72,6 +75,7 @@ def account() -> Iterator[tuple[str, psutil.Process]]:
     with tempfile.TemporaryDirectory(prefix="scones-workflow-") as folder:
         running = control.start(Path(folder) / "account", free_port())
         try:
+            os.environ.update(control.environment(running.state_dir, running.port))
             yield running.endpoint_url, psutil.Process(running.pid)
         finally:
             control.stop(Path(folder) / "account")
@@ -80,7 +84,7 @@ def account() -> Iterator[tuple[str, psutil.Process]]:
 @contextmanager
 def plain_moto() -> Iterator[str]:
     port = free_port()
-    environment = os.environ | control.environment(port) | {"MOTO_PORT": str(port)}
+    environment = os.environ | {"MOTO_PORT": str(port)}
     command = [sys.executable, "-c", PLAIN_MOTO, str(port)]
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)

@@ -24,15 +24,20 @@ __all__ = ["EndpointSettings", "MonitoringSettings", "Settings", "SettingsError"
 _Kind = TypeVar("_Kind")
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+"""Where the code lies: a checkout, or the folder that a wheel was installed into."""
+WORKING_FOLDER = PROJECT_ROOT if (PROJECT_ROOT / "setup.py").is_file() else Path.cwd()
+"""Where state, data and what is built go: the checkout, or for an installed wheel the folder of the call."""
 STAGES_DIR = PROJECT_ROOT / "stages"
 # What training/train.py knows: networks from random weights, or from ImageNet's.
 RECIPES = ("scratch", "pretrained")
 PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
+# What of a recipe a stage or a run may set: settings, and in capitals parameters of the pipeline.
+HYPERPARAMETERS = ("epochs", "members", "learning_rate", "batch_size", "network_side", "penalty")
 
 
 def home() -> Path:
-    """Where this machine's stand-in account keeps its state: ``SCONES_HOME``, else ``.scones`` in the project."""
-    return Path(os.environ.get("SCONES_HOME") or PROJECT_ROOT / ".scones").resolve()
+    """Where this machine's stand-in account keeps its state: ``SCONES_HOME``, or ``.scones`` in the working folder."""
+    return Path(os.environ.get("SCONES_HOME") or WORKING_FOLDER / ".scones").resolve()
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,14 @@ class PipelineSettings:
     recipe: str = "scratch"
     pretrained_mode: str = "distilled"
     epochs: int = 0
-    """0: the recipe's own number; the same for ``members``."""
+    """0: the recipe's own number, for each of `HYPERPARAMETERS`; the recipes' are in training/hyperparameters.py."""
     members: int = 0
+    learning_rate: float = 0.0
+    batch_size: int = 0
+    network_side: int = 0
+    """Pixels that a pretrained network sees of an image."""
+    penalty: float = 0.0
+    """Of the squared weights."""
     seed: int = 0
     processing_instance_type: str = "ml.m5.large"
     training_instance_type: str = "ml.c5.xlarge"
@@ -151,12 +162,11 @@ class DeliverySettings:
     repository: str = ""
     """Owner and name, such as ``somebody/scones``."""
     branch: str = "main"
-    connection_arn: str = ""
-    """A connection that exists; without it the delivery stack makes one."""
+    connection_arn: str = ""  # of a connection that exists; without it the delivery stack makes one
     stages: tuple[str, ...] = ("staging", "production")
     """The one that is deployed first, and the one that is deployed after the approval."""
-    production_account_id: str = ""
-    """An account that may read this stage's models and registry, to promote them into its own; none without it."""
+    locked_tools: bool = True  # builds install what requirements-build.txt locks, which is for Linux x86_64
+    production_account_id: str = ""  # may read this stage's models and registry, to promote them into its own
 
     def __post_init__(self) -> None:
         if self.source not in ("connection", "s3"):
@@ -204,7 +214,7 @@ class Settings:
             )
         if len(self.pipeline.classes) < 2:
             raise SettingsError(f"pipeline.classes needs at least two classes, got {list(self.pipeline.classes)}")
-        for name in ("epochs", "members"):
+        for name in HYPERPARAMETERS:
             if getattr(self.pipeline, name) < 0:
                 raise SettingsError(f"pipeline.{name} must not be negative, got {getattr(self.pipeline, name)}")
         for name, choices in (("recipe", RECIPES), ("pretrained_mode", PRETRAINED_MODES)):
@@ -222,6 +232,7 @@ class Settings:
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in stages_dir.glob("*.toml")))
             raise SettingsError(f"there is no stage {stage!r}; stages are: {known} (one file each in {stages_dir})")
+        _check_name(stage, [other.stem for other in stages_dir.glob("*.toml")])
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except tomllib.TOMLDecodeError as error:
@@ -246,6 +257,15 @@ class Settings:
         parts |= {"endpoint": endpoint, "monitoring": monitoring}
         parts |= {"network": network, "notifications": notifications, "cost": cost, "delivery": delivery}
         return _build(cls, {**document, "stage": stage, **parts}, str(path))
+
+
+def _check_name(stage: str, stages: list[str]) -> None:
+    """Raise SettingsError for a name whose resources another stage's roles, or delivery's, would reach."""
+    for other in ("delivery", *(other for other in stages if other != stage)):
+        if f"{stage}-".startswith(f"{other}-") or other.startswith(f"{stage}-"):
+            raise SettingsError(
+                f"stage {stage!r} shares its beginning with {other!r}, and permissions go by it: rename it"
+            )
 
 
 def _check_url(url: Any, where: str) -> None:

@@ -1,0 +1,56 @@
+"""Where approved models go and how: the endpoint's settings as the stack passes them on.
+
+Runs in Lambda.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EndpointSettings:
+    """How the endpoint runs and is changed; `scones.stage.settings.EndpointSettings` says what each means."""
+
+    variant: str
+    initial_instance_count: int
+    serverless_memory_mb: int
+    serverless_max_concurrency: int
+    canary_percent: int
+    canary_wait_s: int
+    bake_s: int
+    autoscaling_max_instances: int
+    autoscaling_invocations_per_instance: int
+    smoke_test: bool
+    idle_hours: float
+
+    @property
+    def serverless(self) -> bool:
+        return self.variant == "serverless"
+
+    @property
+    def scales(self) -> bool:
+        return not self.serverless and self.autoscaling_max_instances > self.initial_instance_count
+
+
+@dataclass(frozen=True)
+class Network:
+    """The stage's own network, in which the model's container stands."""
+
+    subnet_ids: tuple[str, ...]
+    security_group_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EndpointSpec:
+    """The endpoint, and all that its changes need to know."""
+
+    endpoint: str
+    model_package_group: str
+    instance_type: str
+    role_arn: str
+    capture_uri: str
+    data_key_arn: str
+    network: Network | None
+    settings: EndpointSettings
+    alarms: tuple[str, ...]
