@@ -84,7 +84,7 @@ def _end_with_input() -> None:
 
 def _job(arguments: argparse.Namespace) -> Job:
     task = TASKS[arguments.task]
-    classes = len(read_manifest(arguments.dataset)["classes"])
+    classes = len(read_manifest(arguments.dataset).classes)
     train, validation = (to_tensors(*load_split(arguments.dataset, split)) for split in ("train", "validation"))
     epochs = arguments.epochs or task.epochs
     learning_rate = arguments.learning_rate or task.learning_rate

@@ -37,6 +37,7 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def of_smoke_test(self) -> bool:
+        """Whether a deployment sent the request to test the endpoint."""
         return (self.inference_id or "").startswith(SMOKE_TEST)
 
 

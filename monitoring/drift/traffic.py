@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,11 +44,12 @@ class Source:
             (hour for variant in self.variants for hour, _ in self.store.hours(variant, first, last)), default=None
         )
 
-    def images(self, hours: tuple[int, int]) -> Iterator[dict[str, list[Any]]]:
-        """The statistics of each hour's sampled images, as lists by column."""
+    def images(self, hours: tuple[int, int]) -> Iterator[tuple[list[str], dict[str, Floats]]]:
+        """Of each hour's sampled images the events, and the statistics by name, float64 [images] each."""
         for variant in self.variants:
             for table in hourly_image_statistics(self.store, variant, hours, self.captures).values():
-                yield table.to_pydict()
+                events: list[str] = table.column("event_id").to_pylist()
+                yield events, {name: store_arrays.column(table, name, np.float64) for name in STATISTICS}
 
     def traffic(self, span: Window, requests: Mapping[int, int] | None) -> Traffic:
         """All hours of a time span. ``requests`` by hour; an hour that is not in it had none.

@@ -30,6 +30,7 @@ from monitoring.store.aggregates import Thresholds
 from monitoring.store.store import Store
 from monitoring.store.update import update
 from monitoring.store.window_table import SHADOW, Captures, Live, Window, stored_captures
+from reporting.documents.baseline import BASELINE_FILE
 from reporting.job import JobError
 
 PROCESSES = 2
@@ -76,7 +77,7 @@ def gather(options: Options, scratch: Path) -> Gathered:
     baseline = _baseline(options, scratch)
     classes = options.classes or (baseline.classes if baseline else ())
     # One of both is there, see `read_options`.
-    thresholds = options.thresholds or Thresholds(float(baseline.document["threshold"]) if baseline else 0.0)
+    thresholds = options.thresholds or Thresholds(baseline.document.threshold if baseline else 0.0)
     known = _Known(options, thresholds, baseline, read_context(options.context))
     state = State(places.place(options.state or str(scratch / "state")), scratch)
     state.load(known.looked_at)
@@ -149,7 +150,7 @@ def _baseline(options: Options, scratch: Path) -> Baseline | None:
     data = places.read(options.baseline)
     if data is None:
         raise JobError(f"there is no baseline at {options.baseline}: run the training pipeline, which builds one")
-    copy = scratch / baselines.BASELINE_FILE
+    copy = scratch / BASELINE_FILE
     copy.write_bytes(data)
     try:
         return baselines.read_baseline(copy, options.classes)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import msgspec
 import numpy as np
@@ -32,8 +32,18 @@ from monitoring.store.aggregates import Aggregate, Floats, Rows, aggregate
 
 Flags = npt.NDArray[np.bool_]
 METADATA_KEY = b"scones.hour"
+
+
+class _Format(TypedDict):
+    """Arguments of pyarrow's parquet writer."""
+
+    compression: str
+    use_dictionary: list[str]
+    write_statistics: bool
+
+
 # Not compressed: most of a row are random ids, which would shrink to a half and take a tenth of an update's time.
-FORMAT: dict[str, Any] = {
+FORMAT: _Format = {
     "compression": "none",
     "use_dictionary": ["file", "model_version"],
     "write_statistics": False,
@@ -105,6 +115,7 @@ def hour_file(variant_folder: Path, hour: int) -> Path:
 
 
 def quarantine_file(hour_path: Path) -> Path:
+    """The file beside an hour's parquet file that holds its malformed lines."""
     return hour_path.with_suffix(".quarantine.jsonl")
 
 

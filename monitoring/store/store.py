@@ -72,6 +72,7 @@ class Store:
 
     @functools.cached_property
     def root(self) -> Path:
+        """The folder of a store of these classes."""
         named = json.dumps([self.classes.count, *self.classes.labels])
         return self.state / f"classes-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
 
@@ -119,13 +120,16 @@ class Store:
         return quarantine.read(store_hours.quarantine_file(path))
 
     def variant_folder(self, variant: Variant) -> Path:
+        """The folder of one variant's hours."""
         return self.root / "hours" / variant.endpoint / variant.name
 
     def hour_path(self, variant: Variant, hour: int | None) -> Path:
+        """The parquet file of an hour, in whole hours since 1970; None for lines that do not say theirs."""
         folder = self.variant_folder(variant)
         return folder / f"{UNKNOWN_HOUR}.parquet" if hour is None else store_hours.hour_file(folder, hour)
 
     def ledger_path(self, folder: Folder) -> Path:
+        """The file that says what was read of a capture folder."""
         return self.root / "files" / folder.path / "files.json"
 
     def ledger(self, folder: Folder) -> Ledger:
@@ -136,6 +140,7 @@ class Store:
             return {}
 
     def write_ledger(self, folder: Folder, ledger: Ledger) -> None:
+        """Replace what is known of a capture folder, at once."""
         path = self.ledger_path(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")

@@ -7,8 +7,8 @@ Labels are CIFAR's ``fine_labels``: file names lie (some ``bike_s_*`` are motorc
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def read_batches(folder: Path, wanted: list[str]) -> Source:
     return _read(files, wanted, hashlib.sha256(parts.encode()).hexdigest())
 
 
-def _read(files: dict[str, Any], wanted: list[str], digest: str) -> Source:
+def _read(files: Mapping[str, Buffer], wanted: list[str], digest: str) -> Source:
     names = _class_names(files[META])
     numbers = [class_number(text, names) for text in wanted]
     splits = {split: _filter(split, *_read_batch(split, files[split], len(names)), numbers) for split in BATCHES}
@@ -74,7 +74,7 @@ def _read(files: dict[str, Any], wanted: list[str], digest: str) -> Source:
     return Source([names[number] for number in numbers], splits, digest, {size: total}, {"RGB": total}, editable=False)
 
 
-def _load(name: str, content: Buffer) -> dict[Any, Any]:
+def _load(name: str, content: Buffer) -> dict[object, object]:
     try:
         document = read_pickle(content)
     except PickleError as error:
