@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+from reporting.documents.json import DocumentError, from_bytes
+from reporting.documents.report import REPORT_FILE, Report
 from scones.errors import SconesError
 from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run
@@ -77,7 +78,7 @@ def write_report(
     target: Path,
     show: Callable[[Run], None] | None = None,
     more: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Run the monitoring pipeline over a time range and download what it wrote into ``target``.
 
     Answers report.json. SconesError when nothing was captured in the range or the job failed.
@@ -85,8 +86,15 @@ def write_report(
     run = run_monitoring(connection, chosen, show, {"WhenEmpty": "refuse", **(more or {})})
     uri = pipeline_runs.processing_output(connection, run, "report")
     download(connection, uri, target)
-    report: dict[str, Any] = json.loads((target / "report.json").read_text(encoding="utf-8"))
-    return report
+    return read_report((target / REPORT_FILE).read_bytes(), uri)
+
+
+def read_report(data: bytes, uri: str) -> Report:
+    """The report of a job. Raises SconesError where another version of the job wrote it."""
+    try:
+        return from_bytes(data, Report)
+    except DocumentError as error:
+        raise SconesError(f"{uri}/{REPORT_FILE} is no report of this version ({error}): run `scones deploy`") from error
 
 
 def run_monitoring(
