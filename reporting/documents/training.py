@@ -28,10 +28,13 @@ class TrainingArguments(msgspec.Struct, frozen=True, kw_only=True):
 
     recipe: str
     pretrained_mode: str
-    epochs: int
     seed: int
+    epochs: int
     members: int
     learning_rate: float
+    batch_size: int = 0
+    network_side: int = 0
+    penalty: float = 0.0
 
 
 class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
