@@ -79,7 +79,7 @@ def make_report(options: Options, scratch: Path) -> str:
     report = msgspec.structs.replace(concluded.report, verdict=verdict(concluded.report))
     charts = CHARTS.draw(chart_data(gathered, concluded, frame, options.window))
     page = render_page(report, charts, _images(gathered, report))
-    write(options.output, captures, Written(report, concluded.monitor_files, charts, page))
+    write(options.output, captures, ReportFiles(report, concluded.monitor_files, charts, page))
     if options.publish:
         when = report.window.end
         metrics.write_lines(report.metrics, options.metrics_folder, when, options.endpoint, options.schedule)
@@ -115,7 +115,7 @@ def chart_data(gathered: Gathered, concluded: Concluded, frame: pd.DataFrame, wi
 
 
 @dataclass(frozen=True)
-class Written:
+class ReportFiles:
     """What goes into the output folder, besides the lines that could not be used."""
 
     report: Report
@@ -139,7 +139,7 @@ def write_baseline(gathered: Gathered, options: Options) -> None:
         Prefix(options.new_baseline).write(name, text.encode(), "application/json")
 
 
-def write(output: Path, captures: Captures, written: Written) -> None:
+def write(output: Path, captures: Captures, written: ReportFiles) -> None:
     """Put all files into the folder."""
     output.mkdir(parents=True, exist_ok=True)
     # Inside the output folder, which may be a mount of its own: a rename is atomic only within one file system.

@@ -23,8 +23,8 @@ from reporting.documents.traffic import (
     Distribution,
     Figures,
     Gap,
-    Malformed,
     MalformedLine,
+    MalformedLines,
     PerClass,
     PerHour,
     PerVariant,
@@ -244,8 +244,8 @@ def prediction(frame: pd.DataFrame, row: int, classes: tuple[str, ...]) -> Shown
     )
 
 
-def _malformed(captures: Captures) -> Malformed:
-    return Malformed(
+def _malformed(captures: Captures) -> MalformedLines:
+    return MalformedLines(
         listed=[MalformedLine(bad.file, bad.line, bad.reason) for bad in captures.quarantined[:MALFORMED_LISTED]],
         reasons=dict(Counter(bad.reason for bad in captures.quarantined).most_common(MALFORMED_LISTED)),
     )

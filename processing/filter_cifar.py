@@ -29,7 +29,7 @@ from processing.dataset.cifar_source import find_archive, find_batches, read_arc
 from processing.dataset.dataset_checks import Copy, check_counts, counts, find_copies, leave_out_copies, refuse_copies
 from processing.dataset.folder_source import is_image_folder, read_image_folder
 from processing.dataset.reviewed_images import NEVER, Reviewed, join, read_reviewed
-from processing.dataset.source import LabelledImages, Source
+from processing.dataset.source import ImageSource, LabelledImages
 from reporting.documents.dataset import MANIFEST_FILE, Checks, Manifest
 from reporting.documents.json import to_text
 from reporting.job import MESSAGE_FILE, JobError, run_job
@@ -83,7 +83,7 @@ def parse_classes(text: str) -> list[str]:
     return wanted
 
 
-def read_source(source: Path, wanted: list[str]) -> Source:
+def read_source(source: Path, wanted: list[str]) -> ImageSource:
     """Read whichever kind of source is there. Raises JobError."""
     archive = find_archive(source)
     if archive is not None:
@@ -98,7 +98,9 @@ def read_source(source: Path, wanted: list[str]) -> Source:
     )
 
 
-def write_dataset(source: Source, output: Path, seed: int, validation_fraction: float, reviewed: Reviewed) -> Manifest:
+def write_dataset(
+    source: ImageSource, output: Path, seed: int, validation_fraction: float, reviewed: Reviewed
+) -> Manifest:
     """Split, check, write, move into place; ``dataset.json`` comes last, so a folder that has it is complete."""
     _check_arguments(source.classes, validation_fraction)
     check_counts(source)
@@ -157,7 +159,9 @@ def _reviews(reviewed: Reviewed, known: list[int]) -> dict[str, int]:
     return {"added": len(reviewed.labels) - len(known), **{why: count for why, count in left_out.items() if count}}
 
 
-def _report(source: Source, kept: dict[str, LabelledImages], copies: list[Copy], reviews: dict[str, int]) -> Checks:
+def _report(
+    source: ImageSource, kept: dict[str, LabelledImages], copies: list[Copy], reviews: dict[str, int]
+) -> Checks:
     return Checks(
         images={split: len(kept[split].rows) for split in SPLITS},
         sizes=source.sizes,
@@ -235,7 +239,7 @@ def _write_new(name: str, folder: int, content: memoryview) -> None:
         os.close(descriptor)
 
 
-def _examples(images: LabelledImages, split: str, source: Source) -> list[Pixels]:
+def _examples(images: LabelledImages, split: str, source: ImageSource) -> list[Pixels]:
     """The first images of each class, as many as the contact sheet shows."""
     positions = (np.flatnonzero(images.labels == label)[: COLUMNS[split]] for label in range(len(source.classes)))
     return [images.pixels(images.rows[chosen]) for chosen in positions]

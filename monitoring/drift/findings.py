@@ -37,7 +37,7 @@ _EMPTY_BIN = 1e-4
 
 
 @dataclass(frozen=True)
-class Traffic:
+class HourlyTraffic:
     """What an endpoint answered and what was captured of it, by consecutive hours."""
 
     hours: Integers
@@ -75,7 +75,7 @@ class Finding:
     channels: dict[str, ChannelFinding]
 
 
-def look(traffic: Traffic, reference: Reference, rate_per_month: float = RATE_PER_MONTH) -> list[Finding]:
+def look(traffic: HourlyTraffic, reference: Reference, rate_per_month: float = RATE_PER_MONTH) -> list[Finding]:
     """A finding for each family, in the order of FAMILIES. Together they raise a false alarm at most at the rate."""
     growths = hourly_growths(traffic.predictions, reference, traffic.hours)
     counted = {"parse errors": counted_growths(traffic.malformed, traffic.lines, PARSE_ERRORS)}

@@ -15,7 +15,7 @@ from monitoring.drift.channels import Predictions, Reference, reference
 from monitoring.drift.detector import HOURS_PER_MONTH
 from monitoring.drift.findings import RATE_PER_MONTH, ChannelFinding, Finding, look
 from monitoring.drift.findings import describe as distances_of
-from monitoring.drift.traffic import Source
+from monitoring.drift.traffic import TrafficSource
 from monitoring.store.window_table import Window
 from monitoring.summary import iso
 from reporting.documents.baseline import BaselineDocument
@@ -28,7 +28,7 @@ LONGEST = timedelta(hours=HOURS_PER_MONTH)
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedTraffic:
     """What was looked at, and what the detectors say."""
 
     drift: Drift
@@ -52,12 +52,12 @@ def spans(window: Window, deployed_at: datetime | None) -> tuple[Window | None, 
 
 
 def watch(
-    source: Source,
+    source: TrafficSource,
     window: Window,
     deployed_at: datetime | None,
     baseline: Baseline,
     requests: Mapping[int, int] | None,
-) -> Watched | None:
+) -> WatchedTraffic | None:
     """Look for drift up to the end of a window; None where the version was deployed later."""
     whole, learning = spans(window, deployed_at)
     if whole is None or learning is None:
@@ -90,7 +90,7 @@ def watch(
         learned_until=iso(learning.start + LEARNING),
         baseline=held_against(baseline.document),
     )
-    return Watched(drift, findings, seen, known)
+    return WatchedTraffic(drift, findings, seen, known)
 
 
 def held_against(document: BaselineDocument) -> HeldAgainst:

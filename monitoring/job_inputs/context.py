@@ -24,7 +24,7 @@ DEPLOYMENTS_FILE, TRAFFIC_FILE = "deployments.json", "traffic.json"
 
 
 @dataclass(frozen=True)
-class Deployment:
+class KnownDeployment:
     """One line of the endpoint's history."""
 
     at: datetime
@@ -42,22 +42,22 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Context:
+class EndpointContext:
     """What is known; ``requests`` by hour since 1970, None where nobody counted."""
 
-    deployments: list[Deployment] = field(default_factory=list)
+    deployments: list[KnownDeployment] = field(default_factory=list)
     requests: dict[int, int] | None = None
     latency: list[Latency] = field(default_factory=list)
 
 
-def read_context(where: str) -> Context:
+def read_context(where: str) -> EndpointContext:
     """From a folder or a prefix; nothing is known of "". Raises JobError."""
     if not where:
-        return Context()
+        return EndpointContext()
     try:
         deployments = _rows(f"{where.rstrip('/')}/{DEPLOYMENTS_FILE}", _DeploymentRow)
         traffic = _rows(f"{where.rstrip('/')}/{TRAFFIC_FILE}", _TrafficRow)
-        found = [Deployment(parse_time(row.at), str(row.version), row.outcome) for row in deployments or []]
+        found = [KnownDeployment(parse_time(row.at), str(row.version), row.outcome) for row in deployments or []]
         hours = [(microseconds(parse_time(row.hour)) // HOUR_US, row) for row in traffic or []]
     except (ValueError, DocumentError) as error:
         raise JobError(
@@ -67,7 +67,7 @@ def read_context(where: str) -> Context:
     requests = None if traffic is None else {hour: int(row.requests) for hour, row in hours}
     latency = [Latency(hour, row.latency_ms, row.latency_p99_ms) for hour, row in hours]
     known = [row for row in latency if row.median_ms is not None or row.p99_ms is not None]
-    return Context(sorted(found, key=lambda each: each.at), requests, known)
+    return EndpointContext(sorted(found, key=lambda each: each.at), requests, known)
 
 
 class _DeploymentRow(msgspec.Struct, frozen=True):

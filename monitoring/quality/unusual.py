@@ -13,7 +13,7 @@ import pandas as pd
 
 from imaging.statistics import STATISTICS
 from monitoring.drift.detector import Floats
-from monitoring.drift.traffic import Source
+from monitoring.drift.traffic import TrafficSource
 
 # Of a normal distribution, half of the values lie within this many standard deviations.
 _QUARTILE_RANGE = 1.349
@@ -61,7 +61,7 @@ def most_unusual(
     ]
 
 
-def statistics_of(frame: pd.DataFrame, source: Source, hours: tuple[int, int]) -> dict[str, Floats]:
+def statistics_of(frame: pd.DataFrame, source: TrafficSource, hours: tuple[int, int]) -> dict[str, Floats]:
     """The image statistics of the predictions in ``frame``, NaN where they were not sampled."""
     found = {name: np.full(len(frame), np.nan) for name in STATISTICS}
     row_of = {event: row for row, event in enumerate(frame["event_id"])}

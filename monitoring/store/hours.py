@@ -25,7 +25,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from monitoring.captures import quarantine
 from monitoring.captures.columns import Columns, Part
-from monitoring.captures.quarantine import Row
+from monitoring.captures.quarantine import QuarantinedLine
 from monitoring.captures.times import moment
 from monitoring.store import arrays as store_arrays
 from monitoring.store.aggregates import Aggregate, Floats, Rows, aggregate
@@ -122,7 +122,7 @@ def quarantine_file(hour_path: Path) -> Path:
 def write_hour(
     path: Path,
     rows: list[pa.Table],
-    malformed: list[Row],
+    malformed: list[QuarantinedLine],
     read_files: Collection[str],
     thresholds: Floats,
 ) -> None:
@@ -245,7 +245,7 @@ def _aggregate(rows: pa.Table, unique: Flags, thresholds: Floats, malformed: dic
     return aggregate(kept, thresholds, int(len(unique) - unique.sum()), malformed)
 
 
-def _write_quarantine(path: Path, rows: list[Row]) -> None:
+def _write_quarantine(path: Path, rows: list[QuarantinedLine]) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return

@@ -29,7 +29,7 @@ from monitoring.captures import quarantine
 from monitoring.captures.files import tail_digest
 from monitoring.captures.folders import CaptureFile, Folder, hour_of
 from monitoring.captures.line import Classes
-from monitoring.captures.quarantine import Row
+from monitoring.captures.quarantine import QuarantinedLine
 from monitoring.store import hours as store_hours
 from monitoring.store.aggregates import Aggregate, Thresholds
 
@@ -115,7 +115,7 @@ class Store:
         """The predictions of an hour, see `monitoring.store.hours`."""
         return store_hours.read_rows(path)
 
-    def quarantined(self, path: Path) -> list[Row]:
+    def quarantined(self, path: Path) -> list[QuarantinedLine]:
         """The malformed lines of an hour."""
         return quarantine.read(store_hours.quarantine_file(path))
 

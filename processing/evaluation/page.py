@@ -10,7 +10,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reporting.documents.evaluation import ClassFigures, Comparison, Evaluation, Interval, Point, WishedPoint
+from reporting.documents.evaluation import ClassFigures, Comparison, Evaluation, Interval, ThresholdPoint, WishedPoint
 from reporting.documents.traffic import PHOTOGRAPHS
 from reporting.page import (
     Block,
@@ -199,7 +199,7 @@ def _wished(found: WishedPoint) -> str:
     return f"{estimate} For the lower end of the interval to reach {wished} as well: {assured}."
 
 
-def _point(point: Point | WishedPoint, otherwise: str) -> str:
+def _point(point: ThresholdPoint | WishedPoint, otherwise: str) -> str:
     if point.threshold is None or point.coverage is None or point.accuracy is None:
         return otherwise
     return (

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from reporting.documents.evaluation import Bin, Coverage, Metric, Point, WishedPoint
+from reporting.documents.evaluation import Bin, Coverage, Metric, ThresholdPoint, WishedPoint
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -152,13 +152,13 @@ def threshold_for_accuracy(labels: Labels, probabilities: Floats, wished: float)
     estimated = [at for at, right, count in shares if right / count >= wished]
     assured = [at for at, right, count in shares if wilson_interval(right, count)[0] >= wished]
 
-    def point(fitting: list[int]) -> Point:
+    def point(fitting: list[int]) -> ThresholdPoint:
         if not fitting:
-            return Point()
+            return ThresholdPoint()
         at = fitting[-1]
         below = float(ranked[at + 1]) if at + 1 < len(ranked) else 0.0
         entry = coverage(labels, probabilities, _shortest_between(below, float(ranked[at])))
-        return Point(
+        return ThresholdPoint(
             threshold=entry.threshold,
             count=entry.count,
             coverage=entry.coverage,

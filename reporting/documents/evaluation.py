@@ -76,7 +76,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     accuracy_interval_95: Interval = []
 
 
-class Point(msgspec.Struct, frozen=True, kw_only=True):
+class ThresholdPoint(msgspec.Struct, frozen=True, kw_only=True):
     """A threshold and what it lets pass; all None where no threshold reaches what was wished."""
 
     threshold: float | None = None
@@ -99,7 +99,7 @@ class WishedPoint(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float | None = None
     accuracy: float | None = None
     accuracy_interval_95: Interval | None = None
-    assured: Point = Point()
+    assured: ThresholdPoint = ThresholdPoint()
     images_to_assure: int | None = None
 
 

@@ -136,7 +136,7 @@ class MalformedLine(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Malformed(msgspec.Struct, frozen=True):
+class MalformedLines(msgspec.Struct, frozen=True):
     """The first 100 such lines, and how often each reason occurred; all of them stand in ``quarantine.jsonl``."""
 
     listed: list[MalformedLine]
@@ -176,4 +176,4 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     per_hour: list[PerHour]
     gaps: list[Gap]
     least_confident: list[Shown]
-    malformed: Malformed
+    malformed: MalformedLines

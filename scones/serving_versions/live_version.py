@@ -20,7 +20,7 @@ from scones.stage.connection import Connection, split_uri
 
 
 @dataclass(frozen=True)
-class Baseline:
+class LiveBaseline:
     """Where a version's baseline stands, and what it says."""
 
     uri: str
@@ -53,7 +53,7 @@ def live(connection: Connection) -> ModelVersion | None:
     return registry.describe(connection, found.model_package_arn) if found and found.model_package_arn else None
 
 
-def baseline(connection: Connection) -> Baseline:
+def baseline(connection: Connection) -> LiveBaseline:
     """The baseline of the live version; SconesError without one."""
     version = live(connection)
     if version is None:
@@ -67,6 +67,6 @@ def baseline(connection: Connection) -> Baseline:
     bucket, key = split_uri(uri)
     body: bytes = connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     try:
-        return Baseline(uri, from_bytes(body, BaselineDocument))
+        return LiveBaseline(uri, from_bytes(body, BaselineDocument))
     except DocumentError as error:
         raise SconesError(f"{uri} is no baseline: {error}") from error

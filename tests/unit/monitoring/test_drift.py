@@ -37,7 +37,7 @@ def stream(
     )
 
 
-def traffic(*parts: Predictions, malformed: int = 0, requests: int | None = None) -> drift.Traffic:
+def traffic(*parts: Predictions, malformed: int = 0, requests: int | None = None) -> drift.HourlyTraffic:
     """The parts one after another, an hour behind the last of the part before."""
     offsets = np.cumsum([0, *(len(part) // RATE for part in parts)])
     hours = np.arange(offsets[-1])
@@ -48,7 +48,7 @@ def traffic(*parts: Predictions, malformed: int = 0, requests: int | None = None
         passes=np.concatenate([p.passes for p in parts]),
         statistics={"brightness": np.concatenate([p.statistics["brightness"] for p in parts])},
     )
-    return drift.Traffic(
+    return drift.HourlyTraffic(
         hours=hours,
         predictions=joined,
         lines=np.full(len(hours), RATE),

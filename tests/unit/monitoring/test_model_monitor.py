@@ -63,7 +63,7 @@ def test_only_channels_that_moved_are_violations() -> None:
     seen = predictions(list(chance.normal(50, 10, 2000)), [0, 1] * 1000)
     hours = np.arange(20)
     counts = np.full(20, 100)
-    findings = drift.look(drift.Traffic(hours, seen, counts, np.full(20, 50)), known)
+    findings = drift.look(drift.HourlyTraffic(hours, seen, counts, np.full(20, 50)), known)
     found = model_monitor.violations(findings)
     assert [(v.feature_name, v.constraint_check_type) for v in found if "parse" not in v.description][-1] == (
         "brightness",
