@@ -153,21 +153,26 @@ def _side(connection: Connection, variant: str, start: datetime, answers: list[l
     )
 
 
-def _answers(connection: Connection, variant: str, start: datetime) -> Iterator[tuple[str, list[float]]]:
+def captured_lines(connection: Connection, variant: str) -> Iterator[CaptureLine]:
+    """Everything that was captured of a variant, in the order of the files. Raises SconesError for any other line."""
     s3 = connection.client("s3")
     place = f"{connection.names.capture_uri}/{connection.names.endpoint}/{variant}/"
     bucket, _ = split_uri(place)
     for key in list_keys(s3, place):
-        for number_, line in enumerate(s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines(), start=1):
+        for position, line in enumerate(s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines(), start=1):
             try:
-                captured = from_bytes(line, CaptureLine)
+                yield from_bytes(line, CaptureLine)
             except DocumentError as error:
-                raise SconesError(f"s3://{bucket}/{key} line {number_} is no captured request: {error}") from error
-            # Captured times have whole seconds.
-            early = datetime.fromisoformat(captured.event_metadata.inference_time) < start.replace(microsecond=0)
-            answer, identity = _probabilities(captured.capture_data.endpoint_output), _identity(captured)
-            if answer and not early and not identity.startswith(SMOKE_TEST):
-                yield identity, answer
+                raise SconesError(f"s3://{bucket}/{key} line {position} is no captured request: {error}") from error
+
+
+def _answers(connection: Connection, variant: str, start: datetime) -> Iterator[tuple[str, list[float]]]:
+    for captured in captured_lines(connection, variant):
+        # Captured times have whole seconds.
+        early = datetime.fromisoformat(captured.event_metadata.inference_time) < start.replace(microsecond=0)
+        answer, identity = _probabilities(captured.capture_data.endpoint_output), _identity(captured)
+        if answer and not early and not identity.startswith(SMOKE_TEST):
+            yield identity, answer
 
 
 def _identity(captured: CaptureLine) -> str:

@@ -6,7 +6,6 @@ stand-in account alike; here it is started, awaited and downloaded.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,7 @@ from scones.errors import SconesError
 from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run
 from scones.serving_versions import live_version
-from scones.serving_versions.shadow_report import SERVES, SMOKE_TEST
+from scones.serving_versions.shadow_report import SERVES, SMOKE_TEST, captured_lines
 from scones.stage.connection import Connection, list_keys, split_uri
 
 
@@ -64,11 +63,7 @@ def _time(text: str, now: datetime) -> datetime:
 
 def count(connection: Connection) -> int:
     """How many predictions of the endpoint were captured in all."""
-    s3 = connection.client("s3")
-    bucket, _ = split_uri(connection.names.capture_uri)
-    keys = list_keys(s3, f"{connection.names.capture_uri}/{connection.names.endpoint}/{SERVES}/")
-    lines = [line for key in keys for line in s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()]
-    identities = [json.loads(line)["eventMetadata"].get("inferenceId") or "" for line in lines]
+    identities = (line.event_metadata.inference_id or "" for line in captured_lines(connection, SERVES))
     return sum(not identity.startswith(SMOKE_TEST) for identity in identities)
 
 

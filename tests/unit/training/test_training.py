@@ -82,6 +82,7 @@ def test_the_model_archive_serves_itself(dataset: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     where, answer = result.stdout.split(maxsplit=1)
     assert where == str(tmp_path / "model" / "code" / "inference.py")
+    assert not (tmp_path / "model" / "code" / "imaging" / "dataset.py").exists(), "it needs what is not in the archive"
     assert sum(json.loads(answer)) == pytest.approx(1.0, abs=1e-5)
 
 
