@@ -10,15 +10,21 @@ from __future__ import annotations
 import contextvars
 import hashlib
 import json
+import os
 import re
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from local_account.account import Account
+from local_account.base.snapshots import sync_folder
+from local_account.base.wire import s3_names
+from local_account.protocol import kms_keys
 
+_PIECE_BYTES = 2**20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # Whether the request at hand asks for a range: then only that part of the file is read.
 _ranged: contextvars.ContextVar[bool] = contextvars.ContextVar("ranged", default=False)
@@ -52,8 +58,9 @@ def not_implemented(query: str) -> str | None:
 class ObjectFiles:
     """Contents by digest."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder
+        self._durable = durable
 
     def path(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):
@@ -67,9 +74,51 @@ class ObjectFiles:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as partial:
-                partial.write(content)
+                try:
+                    self._fill(partial, content)
+                except OSError:  # such as a full disk
+                    Path(partial.name).unlink()
+                    raise
             Path(partial.name).replace(path)
+            self._settle_folder(path.parent)
         return digest
+
+    def take(self, source: Path) -> tuple[str, str, int]:
+        """Store a file's content, whole or not at all; its digest, its MD5 and its length."""
+        digest, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        folder = self.folder / "00"  # where what a killed server leaves is found
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with source.open("rb") as file, tempfile.NamedTemporaryFile(dir=folder, delete=False) as partial:
+            try:
+                while piece := file.read(_PIECE_BYTES):
+                    digest.update(piece)
+                    md5.update(piece)
+                    partial.write(piece)
+                length = partial.tell()
+                self._settle(partial)
+            except BaseException:
+                Path(partial.name).unlink()
+                raise
+        path = self.path(digest.hexdigest())
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        Path(partial.name).replace(path)
+        self._settle_folder(path.parent)
+        return digest.hexdigest(), md5.hexdigest(), length
+
+    def _fill(self, file: IO[bytes], content: bytes) -> None:
+        file.write(content)
+        self._settle(file)
+
+    def _settle(self, file: IO[bytes]) -> None:
+        """Have what was written on disk, where changes are durable before they are acknowledged."""
+        file.flush()
+        if self._durable:
+            os.fsync(file.fileno())
+
+    def _settle_folder(self, folder: Path) -> None:
+        if self._durable:
+            sync_folder(folder)
+            sync_folder(self.folder)
 
     def read(self, digest: str, start: int, length: int) -> bytes:
         with self.path(digest).open("rb") as file:
@@ -81,6 +130,13 @@ class ObjectFiles:
         for path in self.folder.glob("*/*"):
             if path.name not in kept:
                 path.unlink()
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """The bytes of a file of the state folder, which become an object's without being read into memory."""
+
+    path: Path
 
 
 class StoredContent:
@@ -104,12 +160,14 @@ def install(account: Account) -> None:
     """Put the objects' bytes into files."""
     from moto.s3 import models, responses
 
-    files = ObjectFiles(account.state_dir / "objects")
+    files = ObjectFiles(account.state_dir / "objects", durable=account.durable)
     _store_keys_in_files(models.FakeKey, files)
     _cut_joined_parts(models.FakeMultipart, models.S3Backend)
     _checksum_copies_whole(models.S3Backend)
     _read_ranges_only(responses.S3Response)
     _loopback_is_secure(models.FakeBucket)
+    kms_keys.install_rules(account)
+    s3_names.install_rules()
 
 
 def referenced_contents(backends: Any) -> Iterator[str]:
@@ -127,7 +185,9 @@ def collect_garbage(account: Account) -> None:
     """Remove the contents that nothing refers to."""
     from moto.s3.models import s3_backends
 
-    ObjectFiles(account.state_dir / "objects").collect_garbage(set(referenced_contents(s3_backends)))
+    ObjectFiles(account.state_dir / "objects", durable=account.durable).collect_garbage(
+        set(referenced_contents(s3_backends))
+    )
 
 
 def _loopback_is_secure(bucket_class: Any) -> None:
@@ -161,13 +221,22 @@ def _store_keys_in_files(key_class: Any, files: ObjectFiles) -> None:
         content = StoredContent(files, self.content_digest, self.content_start, self.contentsize)
         return content if _ranged.get() else bytes(content)
 
-    def set_value(self: Any, content: bytes) -> None:
+    def content_pieces(self: Any) -> Iterator[bytes]:
+        for start in range(0, self.contentsize, _PIECE_BYTES):
+            length = min(_PIECE_BYTES, self.contentsize - start)
+            yield files.read(self.content_digest, self.content_start + start, length)
+
+    def set_value(self: Any, content: bytes | str | FileContent) -> None:
         buffer = self.__dict__.pop("_value_buffer", None)
         if buffer is not None:
             buffer.close()
+        self.content_start = 0
+        if isinstance(content, FileContent):
+            self.content_digest, md5, self.contentsize = files.take(content.path)
+            self._etag = self._etag or md5
+            return
         content = content.encode() if isinstance(content, str) else bytes(content)
         self.content_digest = files.write(content)
-        self.content_start = 0
         self.contentsize = len(content)
         if self._etag is None:
             self._etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -183,6 +252,7 @@ def _store_keys_in_files(key_class: Any, files: ObjectFiles) -> None:
         self.disposed = True  # the file goes when nothing refers to it any more
 
     key_class.value = property(get_value, set_value)
+    key_class.content_pieces = content_pieces
     key_class.etag = property(lambda self: f'"{self._etag}"')
     key_class.dispose = dispose
     key_class.__getstate__ = get_state
