@@ -73,6 +73,11 @@ setup(
             "pytest-cov>=6,<8",
             "pytest-xdist>=3.6,<4",  # test files side by side: most of their time is waiting
             "ruff>=0.9,<1",
+            # The shapes of AWS's requests and answers, for mypy alone.
+            "types-boto3-cloudwatch>=1.40,<2",
+            "types-boto3-events>=1.40,<2",
+            "types-boto3-lambda>=1.40,<2",
+            "types-boto3-scheduler>=1.40,<2",
         ],
     },
     entry_points={"console_scripts": ["scones = scones.cli:main"]},

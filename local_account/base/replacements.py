@@ -2,15 +2,45 @@
 
 Used in the server process. A room calls `replace` while it is installed; a name that moto no longer has, or whose
 parameters are not those that ours takes, ends the start by name instead of a failure hours later. A subclass that
-moto's own interface lets us put in its place is no replacement and has no entry here.
+moto's own interface lets us put in its place is no replacement and has no entry here: `use_backend` gives moto the
+class that it makes a service's backends of, and that class says by `answered_by` what answers the requests.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from local_account.base.errors import AccountError
+
+if TYPE_CHECKING:
+    from moto.core.base_backend import BackendDict, BaseBackend
+    from moto.core.common_types import TYPE_RESPONSE
+
+    # What answers one address: the request, its URL and its headers make status, headers and body.
+    Handler = Callable[[object, str, object], TYPE_RESPONSE]
+    Handlers = dict[str, Handler]
+
+_Backend = TypeVar("_Backend", bound="BaseBackend")
+
+
+def use_backend(backends: BackendDict[_Backend], ours: type[_Backend]) -> None:
+    """Have moto make the backends of a service of ``ours``, a subclass of its own class.
+
+    Raises AccountError when it is no subclass, or when a backend was made before.
+    """
+    if not issubclass(ours, backends.backend):
+        raise AccountError(f"{_dotted(ours)} is no subclass of moto's {_dotted(backends.backend)}")
+    if backends:
+        raise AccountError(f"moto's {backends.service_name} was used before {_dotted(ours)} took its place")
+    backends.backend = ours
+
+
+def answered_by(response: type, paths: Mapping[str, Handler]) -> Handlers:
+    """A backend's ``url_paths``: the addresses of moto's table ``paths``, answered by the methods of ``response``."""
+    return {path.format(""): getattr(response, handler.__name__) for path, handler in paths.items()}
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,24 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar, TypedDict, cast
+
+from moto.core.base_backend import BackendDict
+from moto.iam.access_control import IAMPolicy, PermissionResult
+from moto.s3 import models, urls
+from moto.s3.models import FakeBucket, FakeKey, S3Backend, s3_backends
+from moto.s3.responses import S3Response
+from moto.s3.utils import compute_checksum
 
 from local_account.account import Account
+from local_account.base.replacements import answered_by, replace, use_backend
+from local_account.base.stored import stored
+
+if TYPE_CHECKING:
+    from moto.core.common_types import TYPE_RESPONSE
+    from werkzeug.wrappers import Request
+
+    from local_account.base.replacements import Handlers
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # Whether the request at hand asks for a range: then only that part of the file is read.
@@ -56,6 +71,7 @@ class ObjectFiles:
         self.folder = folder
 
     def path(self, digest: str) -> Path:
+        """Where a content lies; raises ValueError for what is no digest."""
         if not _DIGEST.fullmatch(digest):
             raise ValueError(f"expected a SHA-256 digest, got {digest!r}")
         return self.folder / digest[:2] / digest
@@ -72,6 +88,7 @@ class ObjectFiles:
         return digest
 
     def read(self, digest: str, start: int, length: int) -> bytes:
+        """Some bytes of a content."""
         with self.path(digest).open("rb") as file:
             file.seek(start)
             return file.read(length)
@@ -102,43 +119,44 @@ class StoredContent:
 
 def install(account: Account) -> None:
     """Put the objects' bytes into files."""
-    from moto.s3 import models, responses
-
-    files = ObjectFiles(account.state_dir / "objects")
-    _store_keys_in_files(models.FakeKey, files)
-    _cut_joined_parts(models.FakeMultipart, models.S3Backend)
-    _checksum_copies_whole(models.S3Backend)
-    _read_ranges_only(responses.S3Response)
-    _loopback_is_secure(models.FakeBucket)
+    StoredObject.files = ObjectFiles(account.state_dir / "objects")
+    use_backend(s3_backends, StoredBuckets)
+    replace(models, "FakeKey", StoredObject, why="moto holds the bytes of objects in memory, here they are in files")
+    _loopback_is_secure()
 
 
-def referenced_contents(backends: Any) -> Iterator[str]:
+def referenced_contents(backends: BackendDict[S3Backend]) -> Iterator[str]:
     """The digest of every content that an object version or an unfinished upload refers to."""
-    for _, _, backend in backends.iter_backends():
-        for bucket in backend.buckets.values():
-            versions = [version for _, each in bucket.keys.lists() for version in each]
-            uploads = [*bucket.multiparts.values(), *filter(None, (getattr(v, "multipart", None) for v in versions))]
-            for key in [*versions, *(part for upload in uploads for part in upload.parts.values())]:
-                if hasattr(key, "content_digest"):  # a delete marker has none
-                    yield key.content_digest
+    for account in backends.values():
+        for backend in account.values():
+            for bucket in backend.buckets.values():
+                yield from (key.content_digest for key in _contents(bucket))
+
+
+def _contents(bucket: FakeBucket) -> Iterator[StoredObject]:
+    versions = [version for _, each in bucket.keys.lists() for version in each]
+    uploads = [*bucket.multiparts.values(), *filter(None, (getattr(v, "multipart", None) for v in versions))]
+    parts = (part for upload in uploads for part in upload.parts.values())
+    return (key for key in (*versions, *parts) if isinstance(key, StoredObject))  # a delete marker is none
 
 
 def collect_garbage(account: Account) -> None:
     """Remove the contents that nothing refers to."""
-    from moto.s3.models import s3_backends
-
     ObjectFiles(account.state_dir / "objects").collect_garbage(set(referenced_contents(s3_backends)))
 
 
-def _loopback_is_secure(bucket_class: Any) -> None:
+class _Statement(TypedDict, total=False):
+    Condition: dict[str, dict[str, object]]
+
+
+def _loopback_is_secure() -> None:
     """Leave out the statements of a bucket policy that are about requests without TLS.
 
     moto ignores conditions, so that the usual "refuse what comes without TLS" would refuse everything. Traffic on the
     loopback interface of one machine stands for a TLS connection here.
     """
-    from moto.iam.access_control import IAMPolicy, PermissionResult
 
-    def get_permission(self: Any, action: str, resource: str) -> Any:
+    def get_permission(self: FakeBucket, action: str, resource: str) -> PermissionResult:
         if self.policy is None:
             return PermissionResult.NEUTRAL
         document = json.loads(self.policy)
@@ -147,101 +165,143 @@ def _loopback_is_secure(bucket_class: Any) -> None:
         kept = [statement for statement in statements if not _only_without_tls(statement)]
         return IAMPolicy(json.dumps({**document, "Statement": kept})).is_action_permitted(action, resource)
 
-    bucket_class.get_permission = get_permission
+    replace(
+        FakeBucket,
+        "get_permission",
+        get_permission,
+        why="moto leaves conditions out, so that a refusal of requests without TLS refuses every request",
+        upstream="101-bucket-policy-secure-transport.md",
+    )
 
 
-def _only_without_tls(statement: dict[str, Any]) -> bool:
+def _only_without_tls(statement: _Statement) -> bool:
     return str(statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport", "")).lower() == "false"
 
 
-def _store_keys_in_files(key_class: Any, files: ObjectFiles) -> None:
-    """Replace the buffer that moto's keys hold their bytes in."""
+@stored
+class StoredObject(FakeKey):
+    """An object, or a part of an upload, whose bytes are a slice of a file of `ObjectFiles`."""
 
-    def get_value(self: Any) -> Any:
-        content = StoredContent(files, self.content_digest, self.content_start, self.contentsize)
-        return content if _ranged.get() else bytes(content)
+    files: ClassVar[ObjectFiles]
+    content_digest: str
+    content_start: int
 
-    def set_value(self: Any, content: bytes) -> None:
+    @property
+    def value(self) -> bytes:
+        """The bytes; while a range is answered, what reads only the part that is asked for."""
+        content = StoredContent(self.files, self.content_digest, self.content_start, self.contentsize)
+        # moto asks for the length and for one slice of it.
+        return cast("bytes", content) if _ranged.get() else bytes(content)
+
+    @value.setter
+    def value(self, content: bytes | str) -> None:
         buffer = self.__dict__.pop("_value_buffer", None)
         if buffer is not None:
             buffer.close()
         content = content.encode() if isinstance(content, str) else bytes(content)
-        self.content_digest = files.write(content)
+        self.content_digest = self.files.write(content)
         self.content_start = 0
         self.contentsize = len(content)
         if self._etag is None:
             self._etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
 
-    def set_state(self: Any, state: dict[str, Any]) -> None:
-        files.path(state["content_digest"])  # raises for anything that is not a digest
-        self.__dict__.update(state, lock=threading.Lock())
+    @property
+    def etag(self) -> str:
+        """The ETag in quotes, made when the bytes came."""
+        return f'"{self._etag}"'
 
-    def get_state(self: Any) -> dict[str, Any]:
+    def cut_from(self, whole: StoredObject, start: int) -> None:
+        """Be a slice of another object, from this byte on: the file of the part's own is garbage."""
+        self.content_digest, self.content_start = whole.content_digest, start
+
+    def dispose(self, garbage: bool = False) -> None:  # noqa: ARG002  # moto's signature
+        """Nothing to do: the file goes when nothing refers to it any more."""
+        self.disposed = True
+
+    def __del__(self) -> None:
+        """moto's would warn of an object that was not disposed of."""
+
+    def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "lock"}
 
-    def dispose(self: Any, garbage: bool = False) -> None:  # noqa: ARG001  # moto's signature
-        self.disposed = True  # the file goes when nothing refers to it any more
-
-    key_class.value = property(get_value, set_value)
-    key_class.etag = property(lambda self: f'"{self._etag}"')
-    key_class.dispose = dispose
-    key_class.__getstate__ = get_state
-    key_class.__setstate__ = set_state
-    del key_class.__del__
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.files.path(str(state["content_digest"]))  # raises for anything that is not a digest
+        self.__dict__.update(state, lock=threading.Lock())
 
 
-def _cut_joined_parts(multipart_class: Any, backend_class: Any) -> None:
-    """Once an upload is complete, its parts are slices of the whole: their own files are garbage."""
-    original_complete = backend_class.complete_multipart_upload
+class StoredBuckets(S3Backend):
+    """moto's buckets, with joined uploads that take no more room than their bytes and copies that are one object."""
 
-    def complete_multipart_upload(self: Any, bucket_name: str, multipart_id: str, body: Any) -> Any:
+    @property
+    def url_paths(self) -> Handlers:
+        """What answers which address."""
+        return answered_by(RangedAnswers, urls.url_paths)
+
+    def complete_multipart_upload(
+        self, bucket_name: str, multipart_id: str, body: Iterator[tuple[int, str]]
+    ) -> FakeKey | None:
+        """Once an upload is complete, its parts are slices of the whole."""
         listed = list(body)
-        key = original_complete(self, bucket_name, multipart_id, iter(listed))
-        if key is not None:
+        key = super().complete_multipart_upload(bucket_name, multipart_id, iter(listed))
+        if isinstance(key, StoredObject) and key.multipart is not None:
             start = 0
             for number, _ in listed:
                 part = key.multipart.parts[number]
-                part.content_digest, part.content_start = key.content_digest, start
+                if isinstance(part, StoredObject):
+                    part.cut_from(key, start)
                 start += part.contentsize
         return key
 
-    backend_class.complete_multipart_upload = complete_multipart_upload
-    multipart_class.dispose = lambda self: None  # noqa: ARG005  # a method
-
-
-def _checksum_copies_whole(backend_class: Any) -> None:
-    """A copy is one object, also of one that was uploaded in parts: its checksum is over all of it."""
-    from moto.s3.utils import compute_checksum
-
-    original_copy = backend_class.copy_object
-
-    def copy_object(
-        self: Any, src_key: Any, dest_bucket_name: str, dest_key_name: str, *rest: Any, **named: Any
+    def copy_object(  # noqa: PLR0917  # moto's signature
+        self,
+        src_key: FakeKey,
+        dest_bucket_name: str,
+        dest_key_name: str,
+        storage: str | None = None,
+        encryption: str | None = None,
+        kms_key_id: str | None = None,
+        bucket_key_enabled: object = None,
+        mdirective: str | None = None,
+        metadata: object = None,
+        website_redirect_location: str | None = None,
+        lock_mode: str | None = None,
+        lock_legal_status: str | None = None,
+        lock_until: str | None = None,
+        provided_version_id: str | None = None,
     ) -> None:
-        original_copy(self, src_key, dest_bucket_name, dest_key_name, *rest, **named)
-        if getattr(src_key, "checksum_type", None) == "COMPOSITE":
-            copy = self.get_object(dest_bucket_name, dest_key_name)
+        """A copy is one object, also of one that was uploaded in parts: its checksum is over all of it."""
+        super().copy_object(
+            src_key,
+            dest_bucket_name,
+            dest_key_name,
+            storage,
+            encryption,
+            kms_key_id,
+            bucket_key_enabled,
+            mdirective,
+            metadata,
+            website_redirect_location,
+            lock_mode,
+            lock_legal_status,
+            lock_until,
+            provided_version_id,
+        )
+        if src_key.checksum_type != "COMPOSITE":
+            return
+        copy = self.get_object(dest_bucket_name, dest_key_name)
+        if copy is not None and copy.checksum_algorithm is not None:
             copy.checksum_value = compute_checksum(copy.value, copy.checksum_algorithm).decode()
             copy.checksum_type = "FULL_OBJECT"
 
-    backend_class.copy_object = copy_object
 
+class RangedAnswers(S3Response):
+    """moto's answers; one to a request with ``Range`` reads the range, not the whole object."""
 
-def _read_ranges_only(response_class: Any) -> None:
-    """A request with ``Range`` reads the range, not the whole object."""
-    original_get = response_class.get_object
-    original_range = response_class._handle_range_header
-
-    def get_object(self: Any) -> Any:
-        token = _ranged.set(bool(self.headers.get("range")))
+    def key_response(self, request: Request, full_url: str, headers: dict[str, str]) -> TYPE_RESPONSE:
+        """What is done with one object."""
+        token = _ranged.set(request.method == "GET" and bool(request.headers.get("range")))
         try:
-            return original_get(self)
+            status, answered, content = super().key_response(request, full_url, headers)
         finally:
             _ranged.reset(token)
-
-    def handle_range_header(self: Any, request: Any, headers: dict[str, Any], content: Any) -> Any:
-        status, headers, content = original_range(self, request, headers, content)
-        return status, headers, bytes(content) if isinstance(content, StoredContent) else content
-
-    response_class.get_object = get_object
-    response_class._handle_range_header = handle_range_header
+        return status, answered, bytes(content) if isinstance(content, StoredContent) else content
