@@ -1,4 +1,4 @@
-"""One canary for each part of moto's inside that we replace: an upgrade of moto that moves one fails here by name."""
+"""One canary for each part of moto that we replace or override: an upgrade of moto that moves one fails here by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVENT = ["self", "event_id", "source_event_id", "event_type", "timestamp", "even
 # module, attribute, the parameters that our replacement takes
 REPLACED = [
     ("moto.awslambda.responses", "LambdaResponse.invoke", ["self"]),
-    ("moto.awslambda.responses", "LambdaResponse._enrich_response", ["headers", "body"]),
+    ("moto.awslambda.responses", "LambdaResponse.call_action", ["self"]),
     (
         "moto.awslambda.models",
         "LambdaBackend.invoke",
@@ -27,20 +27,10 @@ REPLACED = [
     ("moto.awslambda.models", "LambdaBackend.put_function_event_invoke_config", ["self", "function_name", "config"]),
     ("moto.awslambda.models", "LambdaFunction.__init__", ["self", "account_id", "spec", "region", "version"]),
     ("moto.awslambda.models", "LambdaFunction.invoke", ["self", "body", "request_headers", "response_headers"]),
-    ("moto.awslambda.models", "LambdaFunction._invoke_lambda", ["self", "event"]),
     ("moto.awslambda.models", "LambdaFunction.update_configuration", ["self", "config_updates"]),
-    ("moto.awslambda.models", "LambdaFunction._set_function_code", ["self", "updated_spec"]),
+    ("moto.awslambda.models", "LambdaFunction.update_function_code", ["self", "updated_spec"]),
+    ("moto.awslambda.models", "LambdaBackend.layers_versions_by_arn", ["self", "layer_version_arn"]),
     ("moto.awslambda.models", "LambdaFunction.get_configuration", ["self", "on_create"]),
-    (
-        "moto.awslambda.models",
-        "LambdaFunction.create_from_cloudformation_json",
-        ["resource_name", "cloudformation_json", "account_id", "region_name", "kwargs"],
-    ),
-    (
-        "moto.awslambda.models",
-        "LambdaFunction.update_from_cloudformation_json",
-        ["original_resource", "new_resource_name", "cloudformation_json", "account_id", "region_name"],
-    ),
     ("moto.cloudwatch.models", "CloudWatchBackend.put_metric_data", ["self", "namespace", "metric_data"]),
     (
         "moto.cloudwatch.models",
