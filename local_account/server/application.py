@@ -13,10 +13,10 @@ import os
 import re
 import threading
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from local_account.account import Account
@@ -27,16 +27,22 @@ from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3
 from local_account.server.refusals import refusal
 
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from flask import Flask
+    from moto.backends import SERVICE_NAMES
+
 log = logging.getLogger(__name__)
 
-# Signing name -> moto's module of that service.
-MOTO_MODULES = {
+# Signing name -> moto's name of that service.
+MOTO_MODULES: dict[str, SERVICE_NAMES] = {
     "budgets": "budgets",
     "dynamodb": "dynamodb",
     "events": "events",
     "iam": "iam",
     "kms": "kms",
-    "lambda": "awslambda",
+    "lambda": "lambda",
     "logs": "logs",
     "monitoring": "cloudwatch",
     "s3": "s3",
@@ -64,15 +70,15 @@ _CBOR_ACTION = re.compile(r"/service/[^/]+/operation/(\w+)")
 class Application:
     """The WSGI application."""
 
-    def __init__(self, account: Account, own: Mapping[str, Any]) -> None:
+    def __init__(self, account: Account, own: Mapping[str, WSGIApplication]) -> None:
         """``own``: the services that are not moto's, as WSGI applications by signing name."""
         self._account = account
         self._own = own
         self._fast = FastAnswers(account)
-        self._moto: dict[str, Any] = {}
+        self._moto: dict[str, Flask] = {}
         self._moto_lock = threading.Lock()
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         service = _service(environ)
         if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
             service = "sagemaker-runtime"  # signed with the same name
@@ -81,8 +87,7 @@ class Application:
         if environ["PATH_INFO"] in {HEALTH_PATH, CLOCK_PATH}:
             return self._health(environ, start_response)
         if service in self._own:
-            answer: Iterable[bytes] = self._own[service](environ, start_response)
-            return answer
+            return self._own[service](environ, start_response)
         if service not in MOTO_MODULES:
             what = f"the service {service!r}" if service else "requests without a signature"
             return _send(not_implemented(environ, service, what), start_response)
@@ -100,7 +105,7 @@ class Application:
                 return
             self._moto_app(service)
 
-    def _moto_app(self, service: str) -> Any:
+    def _moto_app(self, service: str) -> Flask:
         from moto.moto_server.werkzeug_app import create_backend_app
 
         with self._moto_lock:
@@ -109,14 +114,14 @@ class Application:
                 moto_requests.configure(self._moto[service])
             return self._moto[service]
 
-    def _call_moto(self, service: str, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def _call_moto(self, service: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if fast := self._fast.answer(service, environ):
             start_response("200 OK", fast.headers)
             return [fast.body]
-        answer: list[Any] = []
+        answer: list[tuple[str, list[tuple[str, str]]]] = []
 
-        def keep(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Any:
-            answer[:] = [status, headers]
+        def keep(status: str, headers: list[tuple[str, str]], _exc_info: object = None, /) -> Callable[[bytes], object]:
+            answer[:] = [(status, headers)]
             return lambda _data: None
 
         action = _action(environ)
@@ -129,13 +134,13 @@ class Application:
         finally:
             if _changes(environ, action):
                 self._account.snapshots.mark_dirty(service)
-        status, headers = answer
+        ((status, headers),) = answer
         if _is_page(status, body, environ):
             return _send(not_implemented(environ, service, _named(service, action)), start_response)
         start_response(status, headers)
         return [body]
 
-    def _health(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    def _health(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         """What the account is, after its clock was moved by ``{"advance_s": 3600}``, where that is asked."""
         if environ["PATH_INFO"] == CLOCK_PATH:
             try:
@@ -161,7 +166,7 @@ class Application:
         return [body]
 
 
-def _service(environ: dict[str, Any]) -> str:
+def _service(environ: WSGIEnvironment) -> str:
     """The service that the request was signed for; empty when it is not signed."""
     if match := _SCOPE.search(environ.get("HTTP_AUTHORIZATION", "")):
         return str(match[1]).lower()
@@ -174,7 +179,7 @@ def _service(environ: dict[str, Any]) -> str:
     return "s3" if "AWSAccessKeyId" in query and "Signature" in query else ""
 
 
-def _from_a_browser(environ: dict[str, Any], service: str) -> ErrorAnswer | None:
+def _from_a_browser(environ: WSGIEnvironment, service: str) -> ErrorAnswer | None:
     """Refuse what a page in the user's browser could send here: this server runs code on request."""
     host = environ.get("HTTP_HOST", "127.0.0.1")
     # Browsers send Sec-Fetch-Site with every request; "none" is an address that the user entered.
@@ -185,7 +190,7 @@ def _from_a_browser(environ: dict[str, Any], service: str) -> ErrorAnswer | None
     return None
 
 
-def _action(environ: dict[str, Any]) -> str:
+def _action(environ: WSGIEnvironment) -> str:
     """The action's name, where the protocol names it; empty for REST."""
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         return str(target).rpartition(".")[2]
@@ -199,7 +204,7 @@ def _action(environ: dict[str, Any]) -> str:
     return ""
 
 
-def _changes(environ: dict[str, Any], action: str) -> bool:
+def _changes(environ: WSGIEnvironment, action: str) -> bool:
     """Whether the request may have changed what a restart has to find again."""
     if action:
         return not _READING_ACTIONS.match(action)
@@ -212,7 +217,7 @@ def _named(service: str, action: str, error: Exception | None = None) -> str:
     return f"this call of {service}{f' ({error})' if error and str(error) else ''}"
 
 
-def _fault(environ: dict[str, Any], service: str, action: str, error: Exception) -> ErrorAnswer:
+def _fault(environ: WSGIEnvironment, service: str, action: str, error: Exception) -> ErrorAnswer:
     where = traceback.extract_tb(error.__traceback__)[-1]
     log.error("%s failed", action or repr(environ["PATH_INFO"]), exc_info=error)
     message = (
@@ -221,13 +226,13 @@ def _fault(environ: dict[str, Any], service: str, action: str, error: Exception)
     return aws_error(environ, service, "InternalFailure", message, 500)
 
 
-def _is_page(status: str, body: bytes, environ: dict[str, Any]) -> bool:
+def _is_page(status: str, body: bytes, environ: WSGIEnvironment) -> bool:
     """Whether this is the web framework's own error page, or an empty 404, instead of the service's answer."""
     if status[0] not in "45" or environ["REQUEST_METHOD"] == "HEAD":
         return False
     return body[:15].lower().startswith(b"<!doctype html>") or (status.startswith("404") and not body)
 
 
-def _send(answer: ErrorAnswer, start_response: Any) -> list[bytes]:
+def _send(answer: ErrorAnswer, start_response: StartResponse) -> list[bytes]:
     start_response(answer.status_line, answer.headers)
     return [answer.body]

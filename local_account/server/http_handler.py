@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import io
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 
 from local_account.base import clock
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 2**31  # S3 takes at most 5 GiB at once; a body is held in memory here
 
 
-class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carries no types
+class KeepAliveHandler(MotoRequestHandler):
     """Reads each request's body whole before the application runs, so that the next request starts where it ended."""
 
     protocol_version = "HTTP/1.1"
@@ -28,6 +32,7 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carrie
     timeout = 600  # seconds without a request after which a connection is closed
 
     def run_wsgi(self) -> None:
+        """Answer one request."""
         if self.headers.get("Expect", "").strip().lower() == "100-continue":
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.wfile.flush()
@@ -45,20 +50,24 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carrie
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
         environ.pop("HTTP_TRANSFER_ENCODING", None)
-        answer: list[Any] = []
+        answer: tuple[str, list[tuple[str, str]]] = ("500 Internal Server Error", [])
 
-        def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> None:
-            answer[:] = [status, headers]
+        def start_response(
+            status: str, headers: list[tuple[str, str]], _exc_info: object = None, /
+        ) -> Callable[[bytes], object]:
+            nonlocal answer
+            answer = (status, headers)
+            return self.wfile.write
 
         try:
             content = b"".join(self.server.app(environ, start_response))
         except Exception:  # the application answers its own errors: this is a fault of its front
             log.exception("%s %r failed", self.command, self.path)
-            answer[:] = ["500 Internal Server Error", []]
+            answer = ("500 Internal Server Error", [])
             content = b""
-        self._answer(answer[0], answer[1], content)
+        self._answer(*answer, content)
 
-    def _read_body(self, environ: dict[str, Any]) -> bytes | None:
+    def _read_body(self, environ: WSGIEnvironment) -> bytes | None:
         if environ.get("wsgi.input_terminated"):  # chunked
             content: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
             return content if len(content) <= MAX_BODY_BYTES else None
@@ -97,5 +106,6 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carrie
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """No line for each request."""
 
-    def log_message(self, format: str, *arguments: Any) -> None:
+    def log_message(self, format: str, *arguments: object) -> None:
+        """What http.server has to say, in the account's log."""
         log.info(format, *arguments)

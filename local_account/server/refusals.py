@@ -6,11 +6,14 @@ a refusal differ by service.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from local_account.authority.authority import Authority
 from local_account.authority.identity import InvalidCredentialsError, caller
 from local_account.base.errors import ErrorAnswer, aws_error
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 # Everywhere else it is AccessDeniedException (each service's API reference, common errors).
 _CODES = {
@@ -21,7 +24,7 @@ _CODES = {
 _STATUS_403 = {*_CODES, "lambda", "sagemaker-runtime", "scheduler", "xray"}
 
 
-def refusal(authority: Authority, service: str, environ: dict[str, Any]) -> ErrorAnswer | None:
+def refusal(authority: Authority, service: str, environ: WSGIEnvironment) -> ErrorAnswer | None:
     """The answer to a request that may not be; None lets it pass."""
     try:
         session = caller(environ)
