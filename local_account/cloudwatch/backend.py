@@ -109,7 +109,7 @@ class WatchedMetrics(CloudWatchBackend):
         dimensions: list[dict[str, str]],
         unit: str | None = None,
     ) -> list[Statistics]:
-        """GetMetricStatistics: moto would add up what has further dimensions."""
+        """GetMetricStatistics: moto would add up what has further dimensions (docs/upstream/104)."""
         wanted = sorted((d["Name"], d["Value"]) for d in dimensions or [])
         exact = [datum for datum in self.get_all_metrics() if _pairs(datum.dimensions) == wanted]
         only = _OnlyThese(self.region_name, self.account_id, exact)

@@ -179,7 +179,10 @@ class CheckedSchedules(EventBridgeSchedulerBackend):
 
 
 class ScheduleAnswers(EventBridgeSchedulerResponse):
-    """moto's answers; schedules that nothing here could run are refused, and times are the account's."""
+    """moto's answers; schedules that nothing here could run are refused, and times are the account's.
+
+    docs/upstream/105 would have moto refuse unknown groups and know the default of State.
+    """
 
     def create_schedule(self) -> str:
         """CreateSchedule; raises moto's ValidationException, or ScheduleGroupNotFound, which moto forgets."""

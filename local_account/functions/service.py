@@ -51,7 +51,8 @@ def install(account: Account) -> None:
     dropped = "moto drops members of functions, checks neither code nor role, and runs them with Docker"
     replace(models, "LambdaFunction", AccountFunction, why=dropped)
     for name, ours in (("LambdaStorage", FunctionStorage), ("LayerStorage", LayerVersions)):
-        replace(models, name, ours, why="a state file cannot hold moto's index by weak references")
+        why = "a state file cannot hold moto's index by weak references"
+        replace(models, name, ours, why=why, upstream="103-pickle-functions-and-layers.md")
 
 
 class RunningFunctions(LambdaBackend):

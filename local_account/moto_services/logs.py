@@ -38,7 +38,7 @@ class LogAnswers(LogsResponse):
     """moto's answers, and those that it does not know."""
 
     def filter_log_events(self) -> str:
-        """FilterLogEvents, also by ``logStreamNamePrefix``."""
+        """FilterLogEvents, also by ``logStreamNamePrefix`` (docs/upstream/106)."""
         prefix = self._get_param("logStreamNamePrefix")
         group = self.logs_backend.groups.get(self._get_param("logGroupName"))
         if prefix is None or group is None:

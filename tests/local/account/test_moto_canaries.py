@@ -1,4 +1,4 @@
-"""One canary for each part of moto that we replace or override: an upgrade of moto that moves one fails here by name."""
+"""One canary for each part of moto that we replace or override: a version of moto that moves one fails here by name."""
 
 from __future__ import annotations
 
