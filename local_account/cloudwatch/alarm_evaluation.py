@@ -63,7 +63,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AlarmVerdict:
     """The state an alarm should have (None: the one it has); ``points`` are those looked at, oldest first."""
 
     state: str | None
@@ -122,7 +122,7 @@ def _percentile(samples: Sequence[Sample], percent: float) -> float | None:
     return ordered[-1].low
 
 
-def evaluate(rule: AlarmRule, samples: Iterable[Sample], now: datetime) -> Verdict:
+def evaluate(rule: AlarmRule, samples: Iterable[Sample], now: datetime) -> AlarmVerdict:
     """The verdict on an alarm on one metric at ``now``."""
     return compare(rule, statistics(rule, samples, now), now)
 
@@ -135,7 +135,7 @@ def statistics(rule: AlarmRule, samples: Iterable[Sample], now: datetime) -> lis
     ]
 
 
-def compare(rule: AlarmRule, values: Sequence[float | None], now: datetime) -> Verdict:
+def compare(rule: AlarmRule, values: Sequence[float | None], now: datetime) -> AlarmVerdict:
     """The verdict on an alarm on these values of its periods, newest first."""
     points = [
         Point(start, value) for (start, _), value in zip(periods(rule, now), values, strict=True) if value is not None
@@ -143,7 +143,7 @@ def compare(rule: AlarmRule, values: Sequence[float | None], now: datetime) -> V
     missing = rule.evaluation_periods - len(points)
     breaching = sum(COMPARISONS[rule.comparison](point.value, rule.threshold) for point in points)
     state = _state(rule, breaching, len(points), missing)
-    return Verdict(state, points[::-1], _reason(rule, points, breaching, state))
+    return AlarmVerdict(state, points[::-1], _reason(rule, points, breaching, state))
 
 
 def _state(rule: AlarmRule, breaching: int, present: int, missing: int) -> str | None:

@@ -18,7 +18,7 @@ from local_account.base import clock
 from local_account.cloudwatch import backend as cloudwatch_backend
 from local_account.cloudwatch import percentiles as cloudwatch_percentiles
 from local_account.cloudwatch.alarm_actions import StateChange, act
-from local_account.cloudwatch.alarm_evaluation import AlarmRule, Verdict, compare
+from local_account.cloudwatch.alarm_evaluation import AlarmRule, AlarmVerdict, compare
 from local_account.cloudwatch.alarm_queries import AlarmData, aware, rule_of
 from local_account.cloudwatch.backend import watched_metrics
 from local_account.events.delivery import Deliverer
@@ -93,7 +93,7 @@ def _forget_old_data(backend: CloudWatchBackend, before: datetime) -> bool:
     return True
 
 
-def _reason_data(rule: AlarmRule, verdict: Verdict, now: datetime) -> str:
+def _reason_data(rule: AlarmRule, verdict: AlarmVerdict, now: datetime) -> str:
     data: dict[str, object] = {"version": "1.0", "queryDate": _stamp(now)}
     if verdict.points:
         data["startDate"] = _stamp(verdict.points[0].start)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
-from local_account.events.documents import BusEvent, Entry, Target
+from local_account.events.documents import BusEvent, EventEntry, EventTarget
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def service_of(arn: str) -> str:
 class Delivery:
     """One payload for one target; ``source_arn`` is the rule or schedule it comes from."""
 
-    target: Target
+    target: EventTarget
     payload: str
     source_arn: str
     attempts: int = 0
@@ -210,30 +210,30 @@ def _demand(account: Account, delivery: Delivery) -> None:
         raise UndeliverableError(f"The target {arn} needs a RoleArn that may {action}.")
 
 
-def _send_to_lambda(account: Account, target: Target, payload: str) -> None:
+def _send_to_lambda(account: Account, target: EventTarget, payload: str) -> None:
     _check_json(payload)
     account.client("lambda").invoke(FunctionName=target["Arn"], InvocationType="Event", Payload=payload.encode())
 
 
-def _send_to_states(account: Account, target: Target, payload: str) -> None:
+def _send_to_states(account: Account, target: EventTarget, payload: str) -> None:
     _check_json(payload)
     account.client("stepfunctions").start_execution(
         stateMachineArn=target["Arn"], name=f"{uuid.uuid4()}_{uuid.uuid4()}", input=payload
     )
 
 
-def _send_to_sqs(account: Account, target: Target, payload: str) -> None:
+def _send_to_sqs(account: Account, target: EventTarget, payload: str) -> None:
     extra = {k: v for k, v in target.get("SqsParameters", {}).items() if k == "MessageGroupId"}
     if extra:  # a FIFO queue without content-based deduplication refuses the message otherwise
         extra["MessageDeduplicationId"] = str(uuid.uuid4())
     account.client("sqs").send_message(QueueUrl=_queue_url(account, target["Arn"]), MessageBody=payload, **extra)
 
 
-def _send_to_sns(account: Account, target: Target, payload: str) -> None:
+def _send_to_sns(account: Account, target: EventTarget, payload: str) -> None:
     account.client("sns").publish(TopicArn=target["Arn"], Message=payload)
 
 
-def _send_to_sagemaker(account: Account, target: Target, _payload: str) -> None:
+def _send_to_sagemaker(account: Account, target: EventTarget, _payload: str) -> None:
     parameters = target.get("SageMakerPipelineParameters", {}).get("PipelineParameterList", [])
     account.client("sagemaker").start_pipeline_execution(
         PipelineName=target["Arn"].rpartition("/")[2],
@@ -242,23 +242,23 @@ def _send_to_sagemaker(account: Account, target: Target, _payload: str) -> None:
     )
 
 
-def _send_to_codepipeline(account: Account, target: Target, _payload: str) -> None:
+def _send_to_codepipeline(account: Account, target: EventTarget, _payload: str) -> None:
     name = target["Arn"].rpartition(":")[2]
     account.client("codepipeline").start_pipeline_execution(name=name, clientRequestToken=str(uuid.uuid4()))
 
 
-def _send_to_logs(account: Account, target: Target, payload: str) -> None:
+def _send_to_logs(account: Account, target: EventTarget, payload: str) -> None:
     group = target["Arn"].split(":log-group:", 1)[1].removesuffix(":*")
     account.put_log_lines(group, str(uuid.uuid4()), [payload])
 
 
-def _send_to_bus(account: Account, target: Target, payload: str) -> None:
+def _send_to_bus(account: Account, target: EventTarget, payload: str) -> None:
     failed = account.client("events").put_events(Entries=[_entry(target, payload)])["Entries"][0]
     if "ErrorCode" in failed:
         raise UndeliverableError(f"{failed['ErrorCode']}: {failed['ErrorMessage']}")
 
 
-def _entry(target: Target, payload: str) -> Entry:
+def _entry(target: EventTarget, payload: str) -> EventEntry:
     """What goes to another bus: what a schedule says, or the event of a rule."""
     if "EventBridgeParameters" in target:
         parameters = target["EventBridgeParameters"]
@@ -279,7 +279,7 @@ def _entry(target: Target, payload: str) -> Entry:
     }
 
 
-_SENDERS: dict[str, Callable[[Account, Target, str], None]] = {
+_SENDERS: dict[str, Callable[[Account, EventTarget, str], None]] = {
     "codepipeline": _send_to_codepipeline,
     "lambda": _send_to_lambda,
     "states": _send_to_states,

@@ -36,7 +36,7 @@ BusEvent = TypedDict(
 )
 
 
-class Entry(TypedDict, total=False):
+class EventEntry(TypedDict, total=False):
     """An entry of PutEvents as it comes in: ``Time`` in epoch seconds, ``Detail`` the text of a JSON object."""
 
     Source: str
@@ -47,7 +47,7 @@ class Entry(TypedDict, total=False):
     Time: float
 
 
-class Target(TypedDict):
+class EventTarget(TypedDict):
     """A target of a rule or of a schedule: its ARN, what it receives, as whom, and what becomes of failures."""
 
     Arn: str
@@ -62,6 +62,6 @@ class Target(TypedDict):
     RetryPolicy: NotRequired[RetryPolicyTypeDef]
 
 
-def kept_target(held: Mapping[str, object]) -> Target:
+def kept_target(held: Mapping[str, object]) -> EventTarget:
     """A target as moto keeps it: in the members of the request that brought it."""
-    return cast("Target", held)
+    return cast("EventTarget", held)

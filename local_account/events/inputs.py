@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from local_account.events.documents import Target
+from local_account.events.documents import EventTarget
 
 _STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\['([^']+)'\]|\[\"([^\"]+)\"\]|\[(\d+)\]")
 _VARIABLE = re.compile(r"<([\w.-]+)>")
@@ -34,7 +34,7 @@ def at_path(event: object, path: str) -> object:
     return event
 
 
-def target_input(target: Target, event: Mapping[str, object], rule_arn: str) -> str:
+def target_input(target: EventTarget, event: Mapping[str, object], rule_arn: str) -> str:
     """The payload for one target of a rule."""
     if "Input" in target:
         return str(target["Input"])

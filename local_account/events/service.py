@@ -25,7 +25,7 @@ from local_account.base import clock
 from local_account.base.chaos import Duplicates
 from local_account.base.replacements import answered_by, replace, use_backend
 from local_account.events.delivery import Deliverer, Delivery, UndeliverableError, service_of
-from local_account.events.documents import Entry, kept_target
+from local_account.events.documents import EventEntry, kept_target
 from local_account.events.inputs import target_input
 from local_account.events.patterns import PatternError, matches, parse_pattern
 from local_account.events.schedule_expressions import ScheduleExpressionError, parse
@@ -51,7 +51,7 @@ def install(account: Account) -> None:
     """Set ``account.emit_event`` and replace what moto does with matched events."""
     use_backend(events_backends, MatchedEvents)
     _deliver_matched(deliverer_of(account), Duplicates() if account.chaos == "duplicates" else None)
-    emitted: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+    emitted: queue.SimpleQueue[EventEntry] = queue.SimpleQueue()
 
     def emit_event(source: str, detail_type: str, detail: Mapping[str, object], resources: list[str]) -> None:
         try:
@@ -117,7 +117,7 @@ def _archive(rule: Rule, event: EventMessageType) -> None:
             archive.events.append(event)
 
 
-def _publish(backend: EventsBackend, entry: Entry) -> str:
+def _publish(backend: EventsBackend, entry: EventEntry) -> str:
     """Match one event with the rules of its bus; returns its id."""
     bus = backend.describe_event_bus((entry.get("EventBusName") or "default").rpartition("/")[2])
     now = clock.time()
@@ -153,9 +153,9 @@ class MatchedEvents(EventsBackend):
                 "1 validation error detected: Value '[PutEventsRequestEntry]' at 'entries' failed to satisfy "
                 "constraint: Member must have length less than or equal to 10"
             )
-        return [self._put(cast("Entry", entry)) for entry in events]
+        return [self._put(cast("EventEntry", entry)) for entry in events]
 
-    def _put(self, entry: Entry) -> dict[str, str]:
+    def _put(self, entry: EventEntry) -> dict[str, str]:
         given = {"Source": entry.get("Source"), "DetailType": entry.get("DetailType"), "Detail": entry.get("Detail")}
         for name in (name for name, value in given.items() if not value):
             message = f"Parameter {name} is not valid. Reason: {name} is a required argument."
