@@ -80,6 +80,7 @@ setup(
             "types-boto3-events>=1.40,<2",
             "types-boto3-lambda>=1.40,<2",
             "types-boto3-scheduler>=1.40,<2",
+            "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
     },
     entry_points={"console_scripts": ["scones = scones.cli:main"]},

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, cast
 from weakref import WeakValueDictionary
 
-from moto.awslambda.models import LambdaFunction, LambdaStorage, LayerStorage
+from moto.awslambda.models import LambdaFunction, LambdaStorage, LayerDataType, LayerStorage
 from moto.core.utils import utcnow
 from moto.logs.models import logs_backends
 
@@ -67,7 +67,7 @@ class AccountFunction(LambdaFunction):
         request = cast("CreateFunctionRequestTypeDef", spec)
         _check_name(str(request["FunctionName"]))
         _check_variables(request)
-        with _refusing():
+        with refusing():
             super().__init__(account_id, spec, region, version)
             self._check()
         self.dead_letter_config = request.get("DeadLetterConfig")
@@ -76,7 +76,10 @@ class AccountFunction(LambdaFunction):
         """UpdateFunctionConfiguration, with the properties that moto leaves as they are."""
         request = cast("UpdateFunctionConfigurationRequestTypeDef", config_updates)
         _check_variables(request)
+        before = self.layers
         super().update_configuration(config_updates)
+        if "Layers" in request:
+            self._check_layers(before)
         self.dead_letter_config = request.get("DeadLetterConfig", self.dead_letter_config)
         self.tracing_config = request.get("TracingConfig", self.tracing_config)
         if "EphemeralStorage" in request:
@@ -88,13 +91,22 @@ class AccountFunction(LambdaFunction):
         """UpdateFunctionCode: new code that cannot be run leaves the old in place."""
         before = {name: getattr(self, name) for name in _CODE if hasattr(self, name)} | {"code": dict(self.code)}
         try:
-            with _refusing():
+            with refusing():
                 configuration = super().update_function_code(updated_spec)
                 self._check()
         except BaseException:
             vars(self).update(before)
             raise
         return configuration
+
+    def _check_layers(self, before: list[LayerDataType]) -> None:
+        """Leave the layers as they were when they are too large for the code."""
+        try:
+            with refusing():
+                self.functions.check_code(self)
+        except BaseException:
+            self.layers = before
+            raise
 
     def _check(self) -> None:
         self.functions.check_code(self)
@@ -122,7 +134,7 @@ class AccountFunction(LambdaFunction):
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
+def refusing() -> Iterator[None]:
     """Code and roles that cannot be, as errors of Lambda's API."""
     try:
         yield

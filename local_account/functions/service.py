@@ -22,7 +22,7 @@ from moto.awslambda.responses import LambdaResponse
 from local_account.account import Account
 from local_account.base.replacements import answered_by, replace, use_backend
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.functions.configuration import AccountFunction, FunctionStorage, LayerVersions
+from local_account.functions.configuration import AccountFunction, FunctionStorage, LayerVersions, refusing
 from local_account.functions.errors import FunctionError, FunctionThrottledError, client_error
 from local_account.functions.events import EventQueue
 from local_account.functions.functions import Functions
@@ -107,6 +107,14 @@ class RunningFunctions(LambdaBackend):
         """As moto's, but a second configuration replaces the first instead of hiding behind it."""
         self.get_function(function_name).event_invoke_config = []
         return super().put_function_event_invoke_config(function_name, config)
+
+    def publish_layer_version(self, spec: dict[str, object]) -> LayerVersion:
+        """PublishLayerVersion: looks into the zip now, not when a function first asks for it."""
+        if spec.get("LayerName") and spec.get("Content"):  # else moto says which is missing
+            layer = LayerVersion(spec, self.account_id, self.region_name)  # type: ignore[abstract]  # it is not for moto
+            with refusing():
+                self.functions.check_layer(layer)
+        return super().publish_layer_version(spec)
 
     def layers_versions_by_arn(self, layer_version_arn: str) -> LayerVersion | None:
         """A layer of this account, or one that AWS publishes; raises moto's LambdaClientError for any other."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from moto.sns.models import Subscription
 from moto.sts import urls
@@ -93,6 +93,14 @@ class CheckedSessions(STSBackend):
         """The session of an access key; None for keys of anybody else."""
         session = find_session(access_key_id)
         return self._shown(session, self.region_name) if session else None
+
+    def get_session_token(self, duration: int) -> NoReturn:
+        """Refused, as `NotImplementedError`: the account's sessions are roles'."""
+        raise NotImplementedError("sessions without a role")
+
+    def get_federation_token(self, name: str | None, duration: int) -> NoReturn:
+        """Refused, as `NotImplementedError`: the account's sessions are roles'."""
+        raise NotImplementedError("sessions without a role")
 
     def _shown(self, session: Session, region_name: str, external_id: str = "") -> RoleSession:
         return RoleSession(session, self.authority.role_id(session.role_arn), region_name, external_id)

@@ -1,8 +1,7 @@
 """Amazon S3 of the account: moto's, with the bytes of objects in files instead of in memory.
 
-Runs in the server process; writes ``<state>/objects/<xx>/<sha256>``, one file for each different content, so that
-copies cost nothing and what is saved of S3 stays small. Contents that no object refers to any more are removed at the
-next start, by ``collect_garbage``.
+Runs in the server process. What is saved of S3 stays small: an object says where its bytes are, see ``object_files``.
+Names of buckets and keys, and keys of KMS, are refused whoever gives them.
 """
 
 from __future__ import annotations
@@ -10,31 +9,33 @@ from __future__ import annotations
 import contextvars
 import hashlib
 import json
-import re
-import tempfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypedDict, cast
 
 from moto.core.base_backend import BackendDict
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.s3 import models, urls
-from moto.s3.models import FakeBucket, FakeKey, S3Backend, s3_backends
+from moto.s3.exceptions import InvalidBucketName, MissingBucket, S3ClientError
+from moto.s3.models import FakeAcl, FakeBucket, FakeKey, FakeMultipart, S3Backend, s3_backends
 from moto.s3.responses import S3Response
 from moto.s3.utils import compute_checksum
 
 from local_account.account import Account
 from local_account.base.replacements import answered_by, replace, use_backend
 from local_account.base.stored import stored
+from local_account.base.wire.s3_names import INVALID_BUCKET, KEY_TOO_LONG, is_bucket, is_key
+from local_account.moto_services.object_files import FileContent, ObjectFiles, StoredContent
+from local_account.protocol.kms_keys import KeyUnusableError, usable_key
 
 if TYPE_CHECKING:
     from moto.core.common_types import TYPE_RESPONSE
+    from requests.structures import CaseInsensitiveDict
     from werkzeug.wrappers import Request
 
     from local_account.base.replacements import Handlers
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PLAIN_KEY, _ANY_KEY = "(?P<key_name>.+)", r"(?P<key_name>[\s\S]+)"
 # Whether the request at hand asks for a range: then only that part of the file is read.
 _ranged: contextvars.ContextVar[bool] = contextvars.ContextVar("ranged", default=False)
 
@@ -64,65 +65,20 @@ def not_implemented(query: str) -> str | None:
     return next(iter(sorted(names & _NOT_IMPLEMENTED)), None)
 
 
-class ObjectFiles:
-    """Contents by digest."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def path(self, digest: str) -> Path:
-        """Where a content lies; raises ValueError for what is no digest."""
-        if not _DIGEST.fullmatch(digest):
-            raise ValueError(f"expected a SHA-256 digest, got {digest!r}")
-        return self.folder / digest[:2] / digest
-
-    def write(self, content: bytes) -> str:
-        """Store a content, whole or not at all; return its digest."""
-        digest = hashlib.sha256(content).hexdigest()
-        path = self.path(digest)
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as partial:
-                partial.write(content)
-            Path(partial.name).replace(path)
-        return digest
-
-    def read(self, digest: str, start: int, length: int) -> bytes:
-        """Some bytes of a content."""
-        with self.path(digest).open("rb") as file:
-            file.seek(start)
-            return file.read(length)
-
-    def collect_garbage(self, kept: set[str]) -> None:
-        """Remove what is not in ``kept``. Only before requests are served: a content is written before its object."""
-        for path in self.folder.glob("*/*"):
-            if path.name not in kept:
-                path.unlink()
-
-
-class StoredContent:
-    """An object's bytes, of which only a slice is read: what moto's handling of ``Range`` needs of ``bytes``."""
-
-    def __init__(self, files: ObjectFiles, digest: str, start: int, length: int) -> None:
-        self._files, self._digest, self._start, self._length = files, digest, start, length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, part: slice) -> bytes:
-        start, stop, _ = part.indices(self._length)
-        return self._files.read(self._digest, self._start + start, max(0, stop - start))
-
-    def __bytes__(self) -> bytes:
-        return self[:]
-
-
 def install(account: Account) -> None:
     """Put the objects' bytes into files."""
-    StoredObject.files = ObjectFiles(account.state_dir / "objects")
+    StoredObject.files = ObjectFiles(account.state_dir / "objects", durable=account.durable)
+    StoredBuckets.region = account.region
     use_backend(s3_backends, StoredBuckets)
     replace(models, "FakeKey", StoredObject, why="moto holds the bytes of objects in memory, here they are in files")
     _loopback_is_secure()
+
+
+def stored_buckets(account: Account) -> StoredBuckets:
+    """The account's buckets."""
+    backend = s3_backends[account.account_id]["aws"]
+    assert isinstance(backend, StoredBuckets)  # noqa: S101  # `install` has seen to it
+    return backend
 
 
 def referenced_contents(backends: BackendDict[S3Backend]) -> Iterator[str]:
@@ -140,9 +96,9 @@ def _contents(bucket: FakeBucket) -> Iterator[StoredObject]:
     return (key for key in (*versions, *parts) if isinstance(key, StoredObject))  # a delete marker is none
 
 
-def collect_garbage(account: Account) -> None:
+def collect_garbage() -> None:
     """Remove the contents that nothing refers to."""
-    ObjectFiles(account.state_dir / "objects").collect_garbage(set(referenced_contents(s3_backends)))
+    StoredObject.files.collect_garbage(set(referenced_contents(s3_backends)))
 
 
 class _Statement(TypedDict, total=False):
@@ -194,16 +150,24 @@ class StoredObject(FakeKey):
         return cast("bytes", content) if _ranged.get() else bytes(content)
 
     @value.setter
-    def value(self, content: bytes | str) -> None:
+    def value(self, content: bytes | str | FileContent) -> None:
         buffer = self.__dict__.pop("_value_buffer", None)
         if buffer is not None:
             buffer.close()
+        self.content_start = 0
+        if isinstance(content, FileContent):
+            self.content_digest, md5, self.contentsize = self.files.take(content.path)
+            self._etag = self._etag or md5
+            return
         content = content.encode() if isinstance(content, str) else bytes(content)
         self.content_digest = self.files.write(content)
-        self.content_start = 0
         self.contentsize = len(content)
         if self._etag is None:
             self._etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+    def content_pieces(self) -> Iterator[bytes]:
+        """The bytes, a piece at a time."""
+        return self.files.pieces(self.content_digest, self.content_start, self.contentsize)
 
     @property
     def etag(self) -> str:
@@ -229,13 +193,107 @@ class StoredObject(FakeKey):
         self.__dict__.update(state, lock=threading.Lock())
 
 
+class ImpossibleBucket(MissingBucket):
+    """A bucket that is not there and could not be: S3 says that its name is wrong."""
+
+    code = "InvalidBucketName"
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(bucket)
+        self.message = INVALID_BUCKET
+
+
 class StoredBuckets(S3Backend):
-    """moto's buckets, with joined uploads that take no more room than their bytes and copies that are one object."""
+    """moto's buckets, with joined uploads that take no more room than their bytes and copies that are one object.
+
+    Names of buckets and keys are checked, and keys of KMS are there, whoever gives them.
+    """
+
+    region: ClassVar[str]
 
     @property
     def url_paths(self) -> Handlers:
-        """What answers which address."""
-        return answered_by(RangedAnswers, urls.url_paths)
+        """What answers which address; a key may have line breaks, at which moto's patterns stop."""
+        paths = {path.replace(_PLAIN_KEY, _ANY_KEY): handler for path, handler in urls.url_paths.items()}
+        return answered_by(RangedAnswers, paths)
+
+    def create_bucket(self, bucket_name: str, region_name: str, bucket_namespace: str | None = None) -> FakeBucket:
+        """CreateBucket; raises moto's InvalidBucketName."""
+        if bucket_name not in self.buckets and not is_bucket(bucket_name):
+            raise InvalidBucketName
+        return super().create_bucket(bucket_name, region_name, bucket_namespace)
+
+    def get_bucket(self, bucket_name: str) -> FakeBucket:
+        """A bucket; raises moto's MissingBucket."""
+        try:
+            return super().get_bucket(bucket_name)
+        except MissingBucket:
+            if is_bucket(bucket_name):
+                raise
+            raise ImpossibleBucket(bucket_name) from None
+
+    def put_object(  # noqa: PLR0917  # moto's signature
+        self,
+        bucket_name: str,
+        key_name: str,
+        value: bytes | FileContent,
+        storage: str | None = None,
+        etag: str | None = None,
+        multipart: FakeMultipart | None = None,
+        encryption: str | None = None,
+        kms_key_id: str | None = None,
+        bucket_key_enabled: object = None,
+        lock_mode: str | None = None,
+        lock_legal_status: str | None = None,
+        lock_until: str | None = None,
+        checksum_value: str | None = None,
+        request_method: str | None = "PUT",
+        disable_notification: bool | None = False,
+    ) -> FakeKey:
+        """PutObject; raises moto's S3ClientError for a key of S3 or of KMS that cannot be."""
+        _check_key(key_name)
+        return super().put_object(
+            bucket_name,
+            key_name,
+            cast("bytes", value),  # what it becomes is `StoredObject.value`'s
+            storage,
+            etag,
+            multipart,
+            encryption,
+            self._usable(kms_key_id) or kms_key_id,
+            bucket_key_enabled,
+            lock_mode,
+            lock_legal_status,
+            lock_until,
+            checksum_value,
+            request_method,
+            disable_notification,
+        )
+
+    def create_multipart_upload(  # noqa: PLR0917  # moto's signature
+        self,
+        bucket_name: str,
+        key_name: str,
+        metadata: CaseInsensitiveDict[str],
+        storage_type: str,
+        tags: dict[str, str],
+        acl: FakeAcl | None,
+        sse_encryption: str,
+        kms_key_id: str,
+    ) -> FakeMultipart:
+        """CreateMultipartUpload; raises moto's S3ClientError for a key of S3 or of KMS that cannot be."""
+        _check_key(key_name)
+        arn = self._usable(kms_key_id) or kms_key_id
+        return super().create_multipart_upload(
+            bucket_name, key_name, metadata, storage_type, tags, acl, sse_encryption, arn
+        )
+
+    def _usable(self, key: str | None) -> str:
+        """The ARN of a key of KMS, as S3 tells it; empty for none."""
+        try:
+            return usable_key(self.account_id, self.region, key) if key else ""
+        except KeyUnusableError as error:
+            raise S3ClientError(error.code, str(error)) from error
 
     def complete_multipart_upload(
         self, bucket_name: str, multipart_id: str, body: Iterator[tuple[int, str]]
@@ -276,7 +334,7 @@ class StoredBuckets(S3Backend):
             dest_key_name,
             storage,
             encryption,
-            kms_key_id,
+            self._usable(kms_key_id) or kms_key_id,
             bucket_key_enabled,
             mdirective,
             metadata,
@@ -292,6 +350,11 @@ class StoredBuckets(S3Backend):
         if copy is not None and copy.checksum_algorithm is not None:
             copy.checksum_value = compute_checksum(copy.value, copy.checksum_algorithm).decode()
             copy.checksum_type = "FULL_OBJECT"
+
+
+def _check_key(name: str) -> None:
+    if not is_key(name):
+        raise S3ClientError("KeyTooLongError", KEY_TOO_LONG)
 
 
 class RangedAnswers(S3Response):

@@ -39,7 +39,7 @@ def _violations(value: Any, shape: Any, path: str) -> Iterator[str]:
             yield from _violations(key, shape.key, path)
             yield from _violations(member, shape.value, f"{path}.{key}.member")
     elif shape.type_name == "string":
-        yield from _text(value, shape, path)
+        yield from text_problems(value, shape, path)
     elif shape.type_name in ("integer", "long", "float", "double"):
         yield from _number(value, shape, path)
 
@@ -49,9 +49,11 @@ def _camel(name: str) -> str:
 
 
 def _size(value: Any, shape: Any, path: str) -> Iterator[str]:
+    shown = f"Value at '{path}' failed to satisfy constraint: Member must have length"
     if len(value) > shape.metadata.get("max", len(value)):
-        limit = shape.metadata["max"]
-        yield f"Value at '{path}' failed to satisfy constraint: Member must have length less than or equal to {limit}"
+        yield f"{shown} less than or equal to {shape.metadata['max']}"
+    if len(value) < shape.metadata.get("min", 0):
+        yield f"{shown} greater than or equal to {shape.metadata['min']}"
 
 
 def _number(value: Any, shape: Any, path: str) -> Iterator[str]:
@@ -61,7 +63,8 @@ def _number(value: Any, shape: Any, path: str) -> Iterator[str]:
         yield f"{shown}: Member must have value less than or equal to {limit}"
 
 
-def _text(value: str, shape: Any, path: str) -> Iterator[str]:
+def text_problems(value: str, shape: Any, path: str) -> Iterator[str]:
+    """What a string's shape excludes: its enumeration, its lengths, its pattern."""
     shown = f"Value '{value[:100]}' at '{path}' failed to satisfy constraint"
     enumeration = shape.metadata.get("enum")
     if enumeration and value not in enumeration:

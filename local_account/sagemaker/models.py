@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from local_account.authority.authority import AccessDeniedError
 from local_account.sagemaker.jobs.files import TransferError, split_uri
+from local_account.sagemaker.network import check_network
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, not_found, now
 from local_account.sagemaker.tags import drop_tags, set_tags
 
@@ -68,6 +69,7 @@ def install(sagemaker: SageMaker) -> None:
         name = request["ModelName"]
         if ("Containers" in request) == ("PrimaryContainer" in request):
             raise SageMakerError("Expected either PrimaryContainer or Containers.")
+        check_network(request)
         containers = request.get("Containers") or [request.get("PrimaryContainer", {})]
         for container in containers:
             _check_container(sagemaker, container, request.get("ExecutionRoleArn", ""))

@@ -58,4 +58,5 @@ def install(sagemaker: SageMaker) -> None:
                 tags.pop(key, None)
             sagemaker.changed()
 
+    sagemaker.account.authority.read_tags_with("sagemaker", lambda arn: dict(sagemaker.table("tags").get(arn, {})))
     sagemaker.implement({"AddTags": add_tags, "ListTags": list_tags, "DeleteTags": delete_tags})

@@ -85,6 +85,11 @@ class Endpoints:
             if fleet:
                 fleet.leave()
 
+    def is_coming_up(self, name: str) -> bool:
+        """Whether an endpoint that served before the account was started does not serve yet."""
+        endpoint = self._sagemaker.table("endpoints").get(name)
+        return endpoint is not None and endpoint["EndpointStatus"] == "Updating"
+
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["EndpointName"]
         check_policies(request.get("DeploymentConfig", {}))

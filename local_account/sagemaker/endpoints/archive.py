@@ -6,13 +6,13 @@ Runs in the server process; reads S3 through the account's own client, writes be
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
-from local_account.base.archives import ArchiveError, extract_tar
+from local_account.base.archives.tars import ArchiveError, extract_tar
 from local_account.base.images import repository
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError
 
@@ -29,6 +29,7 @@ class Container(TypedDict):
     compressed: bool
     environment: dict[str, str]
     role: str
+    isolated: NotRequired[bool]
 
 
 def container_of(sagemaker: SageMaker, model_name: str) -> Container:
@@ -52,6 +53,7 @@ def container_of(sagemaker: SageMaker, model_name: str) -> Container:
         compressed=source is None or source["CompressionType"] == "Gzip",
         environment={**(image.serving_environment() if image else {}), **definition.get("Environment", {})},
         role=model.get("ExecutionRoleArn", ""),
+        isolated=bool(model.get("EnableNetworkIsolation")),
     )
 
 

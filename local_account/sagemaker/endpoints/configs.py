@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from local_account.sagemaker.endpoints.archive import container_of
+from local_account.sagemaker.network import check_key
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
 from local_account.sagemaker.tags import drop_tags, set_tags
 
@@ -43,6 +44,8 @@ class EndpointConfigs:
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["EndpointConfigName"]
         _check(request)
+        check_key(self._sagemaker.account, request, "KmsKeyId")
+        check_key(self._sagemaker.account, request.get("DataCaptureConfig", {}), "KmsKeyId")
         with self._sagemaker.lock:
             configs = self._sagemaker.table("endpoint-configs")
             if name in configs:

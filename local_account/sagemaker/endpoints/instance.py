@@ -10,6 +10,7 @@ import logging
 import queue
 import secrets
 import shutil
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -19,6 +20,7 @@ from pathlib import Path
 from local_account.account import Account
 from local_account.containers.run import RunningContainer, start_container
 from local_account.sagemaker.endpoints.archive import Container, StartError, fetch_model_data, script_of
+from local_account.sagemaker.endpoints.model_server import SECRET_HEADER
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +49,9 @@ class ModelAnswer:
 class Connections:
     """Keep-alive connections to one model server process."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, secret: str) -> None:
         self._port = port
+        self._secret = secret
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
 
     def request(self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float) -> ModelAnswer:
@@ -57,7 +60,7 @@ class Connections:
         except queue.Empty:
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)
         try:
-            connection.request(method, path, body, headers)
+            connection.request(method, path, body, {**headers, SECRET_HEADER: self._secret})
             answer = connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException):
@@ -88,6 +91,7 @@ class Instance:
         self._container = container
         self._startup_s = startup_s
         self._root = account.state_dir / "endpoints" / endpoint / f"{variant}-{self.instance}"
+        self._secret = secrets.token_urlsafe(24)
         self._stopping = threading.Event()
         self._process: RunningContainer | None = None
         self._connections: Connections | None = None
@@ -107,7 +111,19 @@ class Instance:
 
     def _launch(self, script: dict[str, str]) -> None:
         (self._root / PORT_FILE).unlink(missing_ok=True)
-        process = start_container(
+        with socket.socket() as listener:
+            # Opened here, so that a container without a network is reached all the same, and by nobody else.
+            listener.bind(("127.0.0.1", 0))
+            process = self._start_container(script, listener.fileno())
+        self._process = process
+        try:
+            self._connections = self._until_healthy(process)
+        except StartError:
+            process.stop(0.5)
+            raise
+
+    def _start_container(self, script: dict[str, str], listener: int) -> RunningContainer:
+        return start_container(
             self._account,
             name=f"endpoint-{self.variant}",
             root=self._root,
@@ -117,19 +133,16 @@ class Instance:
                 "SM_MODEL_DIR": "/opt/ml/model",
                 **self._container["environment"],
                 **script,
-                "SAGEMAKER_BIND_TO_PORT": "0",
+                "MODEL_SERVER_SOCKET": str(listener),
+                "MODEL_SERVER_SECRET": self._secret,
                 "MODEL_SERVER_PORT_FILE": f"/opt/ml/{PORT_FILE}",
             },
             log_group=self.log_group,
             log_stream=self.log_stream,
             role=self._container.get("role", ""),
+            isolated=self._container.get("isolated", False),
+            sockets=(listener,),
         )
-        self._process = process
-        try:
-            self._connections = self._until_healthy(process)
-        except StartError:
-            process.stop(0.5)
-            raise
 
     def _until_healthy(self, process: RunningContainer) -> Connections:
         failed = (
@@ -142,7 +155,7 @@ class Instance:
                 process.wait(5)
                 raise StartError(f"{failed} Last lines: {' | '.join(process.tail(5))}")
             with suppress(OSError, ValueError, http.client.HTTPException):
-                connections = Connections(int((self._root / PORT_FILE).read_text()))
+                connections = Connections(int((self._root / PORT_FILE).read_text()), self._secret)
                 if connections.request("GET", "/ping", b"", {}, ANSWER_S).status == http.HTTPStatus.OK:
                     return connections
                 connections.close()

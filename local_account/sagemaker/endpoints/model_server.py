@@ -3,16 +3,20 @@
 Runs inside the container of an endpoint's variant, started by its file path, on the standard library alone (numpy only
 where a script leaves ``input_fn`` or ``output_fn`` out). It follows SageMaker's script mode as the inference toolkit
 does (https://github.com/aws/sagemaker-inference-toolkit): reads ``SAGEMAKER_PROGRAM``, ``SAGEMAKER_SUBMIT_DIRECTORY``,
-``SM_MODEL_DIR`` and ``SAGEMAKER_BIND_TO_PORT``; writes the port it took to ``MODEL_SERVER_PORT_FILE``.
+``SM_MODEL_DIR`` and ``SAGEMAKER_BIND_TO_PORT``; writes the port it took to ``MODEL_SERVER_PORT_FILE``. With
+``MODEL_SERVER_SECRET`` it answers only those who send it as the header ``X-Model-Server-Secret``: other users of the
+machine reach the port as well.
 """
 
 from __future__ import annotations
 
+import hmac
 import importlib
 import inspect
 import io
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -23,13 +27,25 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from local_account.base.wire import patient_reader
+else:  # this file runs by its path, where no package can be imported
+    patient_reader = SimpleNamespace(
+        **runpy.run_path(str(Path(__file__).parents[2] / "base" / "wire" / "patient_reader.py"))
+    )
 
 MODEL_DIR = Path("/opt/ml/model")
 HOOKS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
 MAX_BODY_BYTES = 6_291_456  # InvokeEndpoint's limit: nothing larger reaches a container on AWS
 MAX_DISCARDED_BYTES = 64 * 2**20  # a larger body is not even read past
 CHUNK_BYTES = 64 * 1024
+IDLE_S = 600.0  # a connection without a request: the account keeps some open
+HEAD_S = BODY_S = 30.0  # from the first byte on; a client on the same machine needs milliseconds
+SLOWEST_BYTES_S = 2**20
+SECRET_HEADER = "X-Model-Server-Secret"  # noqa: S105  # its name
 ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 # How the standard library refuses what it does not read, and what that is: the client's fault.
 CLIENT_ERRORS = {HTTPStatus.NOT_IMPLEMENTED: HTTPStatus.METHOD_NOT_ALLOWED, 505: HTTPStatus.BAD_REQUEST}
@@ -166,6 +182,19 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = 64 * 1024  # unbuffered, the header and the body of an answer meet Nagle's delay of 40 ms
     server: Server
 
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        limit_s = float(os.environ.get("MODEL_SERVER_READ_TIMEOUT_S", BODY_S))
+        self._reader = patient_reader.PatientReader(
+            self.connection, IDLE_S, min(HEAD_S, limit_s), limit_s, SLOWEST_BYTES_S
+        )
+        self.rfile = io.BufferedReader(self._reader)
+
+    def handle_one_request(self) -> None:
+        self._reader.expect_request()
+        super().handle_one_request()
+
     def do_GET(self) -> None:
         if self._read_body() is not None:
             self._answer(200 if self.path == "/ping" else 404, Answer(b"", "text/plain"))
@@ -202,7 +231,9 @@ class Handler(BaseHTTPRequestHandler):
     def _read_body(self) -> bytes | None:
         """The request's body; None when it was refused, or when the client has gone before it was whole."""
         stated = self.headers.get_all("Content-Length", ["0"])
-        if "Transfer-Encoding" in self.headers:
+        if not hmac.compare_digest(self._header(SECRET_HEADER, "").encode(), self.server.secret.encode()):
+            self.send_error(403, "this model server answers the account that started it only")
+        elif "Transfer-Encoding" in self.headers:
             self.send_error(411, "send a Content-Length, not a Transfer-Encoding")
         elif len(stated) > 1 or not (stated[0].isascii() and stated[0].isdecimal()) or len(stated[0]) > 18:
             self.send_error(400, f"expected one Content-Length, a number, got {stated!a:.80}")
@@ -210,13 +241,25 @@ class Handler(BaseHTTPRequestHandler):
             self._discard(length)
             self.send_error(413, f"the body has {length:,} bytes, more than the {MAX_BODY_BYTES:,} accepted")
         else:
-            body = self.rfile.read(length)
-            self.close_connection |= len(body) < length
-            return body if len(body) == length else None
+            return self._receive(length)
         return None
+
+    def _receive(self, length: int) -> bytes | None:
+        self._reader.expect_body(length)
+        try:
+            file, came = patient_reader.receive(self.rfile.read, length)
+        except TimeoutError:
+            self.send_error(408, f"the body of {length:,} bytes did not come in time")
+            return None
+        finally:
+            self.server.memory.had(length)
+        with file:
+            self.close_connection |= came < length
+            return file.read() if came == length else None
 
     def _discard(self, length: int) -> None:
         """Read past a body, so that a client that sends all of it before it listens meets an answer, not a reset."""
+        self._reader.expect_body(length)
         while 0 < length <= MAX_DISCARDED_BYTES:
             part = self.rfile.read(min(length, CHUNK_BYTES))
             length = length - len(part) if part else 0
@@ -255,9 +298,17 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, script: Script) -> None:
+    def __init__(self, port: int, script: Script, bound: int | None = None) -> None:
+        """Listen on a port, or on the socket ``bound``, a file descriptor that was inherited."""
         self.script = script
-        super().__init__(("127.0.0.1", port), Handler)
+        self.secret = os.environ.get("MODEL_SERVER_SECRET", "")
+        self.memory = patient_reader.MemoryKeeper()
+        super().__init__(("127.0.0.1", port), Handler, bind_and_activate=bound is None)
+        if bound is not None:
+            self.socket.close()
+            self.socket = socket.socket(fileno=bound)
+            self.server_address = self.socket.getsockname()
+            self.server_activate()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], ConnectionError | socket.timeout):
@@ -281,7 +332,9 @@ def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # stdout is a text stream here
     submit_directory = Path(os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", MODEL_DIR / "code"))
     script = load_script(submit_directory, os.environ.get("SAGEMAKER_PROGRAM", "inference.py"))
-    server = Server(int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")), script)
+    inherited = os.environ.get("MODEL_SERVER_SOCKET")
+    port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
+    server = Server(port, script, int(inherited) if inherited else None)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     if "MODEL_SERVER_PORT_FILE" in os.environ:
         port_file = Path(os.environ["MODEL_SERVER_PORT_FILE"])

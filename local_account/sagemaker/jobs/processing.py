@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from local_account.sagemaker.jobs import run as job_runs
 from local_account.sagemaker.jobs.run import JobError, JobRun
+from local_account.sagemaker.network import check_network
 from local_account.sagemaker.service import SageMaker, SageMakerError, listing, now
 
 LOCAL_PREFIX = "/opt/ml/processing"
@@ -58,12 +59,16 @@ class ProcessingRun(JobRun):
             with self.sagemaker.lock:
                 self.record["ExitMessage"] = message
         if succeeded:
+            kms_key = self.record.get("ProcessingOutputConfig", {}).get("KmsKeyId", "")
             for output in self._outputs():
-                self.files.upload(self._local(output["S3Output"]["LocalPath"]), output["S3Output"]["S3Uri"])
+                self.files.upload(self._local(output["S3Output"]["LocalPath"]), output["S3Output"]["S3Uri"], kms_key)
 
     def failure(self, exit_code: int, tail: list[str]) -> str:
         details = self.read_output("failure") or self.tail_text(tail)
         return f"AlgorithmError: See job logs for more information, exit code: {exit_code}. Last lines:\n{details}"
+
+    def isolated(self) -> bool:
+        return bool(self.record.get("NetworkConfig", {}).get("EnableNetworkIsolation"))
 
     def _outputs(self) -> list[dict[str, Any]]:
         outputs: list[dict[str, Any]] = self.record.get("ProcessingOutputConfig", {}).get("Outputs", [])
@@ -75,6 +80,7 @@ class ProcessingRun(JobRun):
 
 def _check(request: dict[str, Any]) -> None:
     """Refuse at once what this account cannot do, and what AWS refuses."""
+    check_network(request.get("NetworkConfig", {}))
     count = request["ProcessingResources"].get("ClusterConfig", {}).get("InstanceCount", 1)
     if count != 1:
         raise SageMakerError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")

@@ -12,14 +12,16 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-from local_account.base.archives import ArchiveError, extract_tar, pack_tar
+from local_account.base.archives.tars import ArchiveError, extract_tar, pack_tar
 from local_account.base.images import repository
 from local_account.sagemaker.jobs import checkpoints
 from local_account.sagemaker.jobs import run as job_runs
 from local_account.sagemaker.jobs.checkpoints import Checkpoints
+from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.run import JobError, JobRun
 from local_account.sagemaker.jobs.script_mode import Script, input_data_config, resource_config
 from local_account.sagemaker.jobs.training_metrics import Metrics
+from local_account.sagemaker.network import check_network
 from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
 
 _MESSAGES = {
@@ -179,23 +181,33 @@ class TrainingRun(JobRun):
     def upload(self, succeeded: bool) -> None:
         self._metrics.publish(self.account, self.name, self.role())
         self._save_checkpoints(last=True)
+        kms_key = self.record["OutputDataConfig"].get("KmsKeyId", "")
         results = self.root / "output" / "data"
         if results.is_dir() and any(results.iterdir()):
             archive = self.root / "output.tar.gz"
-            pack_tar(results, archive)
-            self.files.upload_object(archive, f"{self.output_uri}/output.tar.gz")
+            self._pack(results, archive)
+            self.files.upload_object(archive, f"{self.output_uri}/output.tar.gz", kms_key)
         if not succeeded:
             return
         uri = f"{self.output_uri}/model.tar.gz"
         if self.record["OutputDataConfig"].get("CompressionType") == "NONE":
             uri = f"{self.output_uri}/model/"
-            self.files.upload(self.root / "model", uri)
+            self.files.upload(self.root / "model", uri, kms_key)
         else:
             archive = self.root / "model.tar.gz"
-            pack_tar(self.root / "model", archive)
-            self.files.upload_object(archive, uri)
+            self._pack(self.root / "model", archive)
+            self.files.upload_object(archive, uri, kms_key)
         with self.sagemaker.lock:
             self.record["ModelArtifacts"] = {"S3ModelArtifacts": uri}
+
+    def isolated(self) -> bool:
+        return bool(self.record.get("EnableNetworkIsolation"))
+
+    def _pack(self, folder: Path, archive: Path) -> None:
+        try:
+            pack_tar(self.files.view.members(folder), archive)
+        except LinkError as error:
+            raise JobError(f"ClientError: Data upload failed: {error}") from error
 
     def failure(self, exit_code: int, tail: list[str]) -> str:
         details = self.read_output("failure")
@@ -225,6 +237,7 @@ def _check(request: dict[str, Any]) -> None:
     """Refuse at once what this account cannot do, and what AWS refuses."""
     if "AlgorithmSpecification" not in request or "ResourceConfig" not in request:
         raise SageMakerError("The stand-in account needs AlgorithmSpecification and ResourceConfig for a training job.")
+    check_network(request)
     specification = request["AlgorithmSpecification"]
     if "TrainingImage" not in specification:
         raise SageMakerError("The stand-in account needs a TrainingImage, it has no AlgorithmName resources.")

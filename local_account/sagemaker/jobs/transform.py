@@ -73,7 +73,8 @@ class TransformRun(JobRun):
             server.stop()
         if self.stop_requested.is_set():  # StopTransformJob: then nothing is stored
             return "Stopped"
-        self.files.upload(self.root, self.record["TransformOutput"]["S3OutputPath"])
+        output = self.record["TransformOutput"]
+        self.files.upload(self.root, output["S3OutputPath"], output.get("KmsKeyId", ""))
         if refusals:
             first = refusals[0]
             raise JobError(
@@ -108,8 +109,8 @@ class TransformRun(JobRun):
         """One object; its answer lands in the job's folder."""
         if self.stop_requested.is_set():
             return None
-        body = self.files.read(one)
-        if len(body) > self._payload_bytes:
+        body = self.files.read(one, self._payload_bytes)
+        if body is None:
             return Refusal(one, "ClientError", "ClientError: 413", "Too much data for max payload size")
         headers = {}
         if content_type := self.record["TransformInput"].get("ContentType"):
