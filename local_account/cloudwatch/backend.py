@@ -24,7 +24,7 @@ from moto.core.responses import ActionResult
 
 from local_account.account import Account
 from local_account.base import clock
-from local_account.base.replacements import answered_by, use_backend
+from local_account.base.replacements import answered_by, extends, use_backend
 from local_account.cloudwatch.alarm_actions import StateChange
 from local_account.cloudwatch.alarm_queries import check
 
@@ -60,6 +60,7 @@ def watched_metrics(account: Account) -> WatchedMetrics:
     return backend
 
 
+@extends
 class WatchedMetrics(CloudWatchBackend):
     """moto's metrics and alarms; tells its listener of data and of changes of state."""
 
@@ -121,21 +122,16 @@ class WatchedMetrics(CloudWatchBackend):
         before = StateChange.of(alarm) if alarm else None
         super().set_alarm_state(alarm_name, reason, reason_data, state_value)  # raises for an alarm that is not there
         if alarm and before:
-            self._changed(alarm, before)
+            _tell(self, alarm, before)
 
     def change_state(self, alarm: Alarm, reason: str, reason_data: str, state_value: str) -> None:
         """Give an alarm the state that its data says."""
         before = StateChange.of(alarm)
         alarm.update_state(reason, reason_data, state_value)
-        self._changed(alarm, before)
-
-    def _changed(self, alarm: Alarm, before: StateChange) -> None:
-        alarm.state_updated_timestamp = utc_now()
-        after = StateChange.of(alarm)
-        if before.value != after.value:
-            self.listener.changed(alarm, before, after)
+        _tell(self, alarm, before)
 
 
+@extends
 class _OnlyThese(CloudWatchBackend):
     """Some of the values, for moto to compute with."""
 
@@ -147,6 +143,7 @@ class _OnlyThese(CloudWatchBackend):
         return self._data
 
 
+@extends
 class AlarmAnswers(CloudWatchResponse):
     """moto's answers; PutMetricAlarm refuses what nothing here evaluates."""
 
@@ -167,6 +164,13 @@ class AlarmAnswers(CloudWatchResponse):
             setattr(alarm, member, getattr(existing, member))
         WatchedMetrics.listener.data_arrived()
         return answer
+
+
+def _tell(backend: WatchedMetrics, alarm: Alarm, before: StateChange) -> None:
+    alarm.state_updated_timestamp = utc_now()
+    after = StateChange.of(alarm)
+    if before.value != after.value:
+        backend.listener.changed(alarm, before, after)
 
 
 def utc_now() -> datetime:

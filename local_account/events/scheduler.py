@@ -24,7 +24,7 @@ from moto.scheduler.responses import EventBridgeSchedulerResponse
 
 from local_account.account import Account
 from local_account.base import clock as account_clock
-from local_account.base.replacements import answered_by, use_backend
+from local_account.base.replacements import answered_by, extends, use_backend
 from local_account.events.delivery import Deliverer, Delivery, UndeliverableError, service_of
 from local_account.events.documents import kept_target
 from local_account.events.inputs import fill, target_input
@@ -169,6 +169,7 @@ def _next(item: Schedule | Rule, after: datetime) -> datetime | None:
     return None if due and end and due > end else due
 
 
+@extends
 class CheckedSchedules(EventBridgeSchedulerBackend):
     """moto's schedules, answered by `ScheduleAnswers`."""
 
@@ -178,6 +179,7 @@ class CheckedSchedules(EventBridgeSchedulerBackend):
         return answered_by(ScheduleAnswers, urls.url_paths)
 
 
+@extends
 class ScheduleAnswers(EventBridgeSchedulerResponse):
     """moto's answers; schedules that nothing here could run are refused, and times are the account's.
 
@@ -189,7 +191,7 @@ class ScheduleAnswers(EventBridgeSchedulerResponse):
         _check(json.loads(self.body))
         self.scheduler_backend.get_schedule_group(self._get_param("GroupName"))
         answer = super().create_schedule()
-        schedule = self._schedule()
+        schedule = _schedule(self)
         schedule.creation_date = schedule.last_modified_date = account_clock.time()
         return answer
 
@@ -197,14 +199,15 @@ class ScheduleAnswers(EventBridgeSchedulerResponse):
         """UpdateSchedule: what the request leaves out gets its default; raises moto's ValidationException."""
         _check(json.loads(self.body))
         answer = super().update_schedule()
-        schedule = self._schedule()
+        schedule = _schedule(self)
         schedule.state = schedule.state or "ENABLED"
         schedule.last_modified_date = account_clock.time()
         return answer
 
-    def _schedule(self) -> Schedule:
-        name = self.uri.split("?")[0].split("/")[-1]
-        return self.scheduler_backend.get_schedule(self._get_param("GroupName"), name)
+
+def _schedule(answers: ScheduleAnswers) -> Schedule:
+    name = answers.uri.split("?")[0].split("/")[-1]
+    return answers.scheduler_backend.get_schedule(answers._get_param("GroupName"), name)
 
 
 def _check(request: CreateScheduleInputTypeDef) -> None:

@@ -23,7 +23,7 @@ from moto.events.responses import EventsHandler
 from local_account.account import Account
 from local_account.base import clock
 from local_account.base.chaos import Duplicates
-from local_account.base.replacements import answered_by, replace, use_backend
+from local_account.base.replacements import answered_by, extends, replace, use_backend
 from local_account.events.delivery import Deliverer, Delivery, UndeliverableError, service_of
 from local_account.events.documents import EventEntry, kept_target
 from local_account.events.inputs import target_input
@@ -138,6 +138,7 @@ def _publish(backend: EventsBackend, entry: EventEntry) -> str:
     return event["id"]
 
 
+@extends
 class MatchedEvents(EventsBackend):
     """moto's buses and rules, answered by `EventAnswers`."""
 
@@ -153,19 +154,20 @@ class MatchedEvents(EventsBackend):
                 "1 validation error detected: Value '[PutEventsRequestEntry]' at 'entries' failed to satisfy "
                 "constraint: Member must have length less than or equal to 10"
             )
-        return [self._put(cast("EventEntry", entry)) for entry in events]
+        return [_put(self, cast("EventEntry", entry)) for entry in events]
 
-    def _put(self, entry: EventEntry) -> dict[str, str]:
-        given = {"Source": entry.get("Source"), "DetailType": entry.get("DetailType"), "Detail": entry.get("Detail")}
-        for name in (name for name, value in given.items() if not value):
-            message = f"Parameter {name} is not valid. Reason: {name} is a required argument."
-            return {"ErrorCode": "InvalidArgument", "ErrorMessage": message}
-        if entry["Source"].startswith("aws."):
-            message = "Not authorized for the source."
-            return {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": message}
-        if not _is_object(entry["Detail"]):
-            return {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
-        return {"EventId": _publish(self, entry)}
+
+def _put(backend: EventsBackend, entry: EventEntry) -> dict[str, str]:
+    given = {"Source": entry.get("Source"), "DetailType": entry.get("DetailType"), "Detail": entry.get("Detail")}
+    for name in (name for name, value in given.items() if not value):
+        message = f"Parameter {name} is not valid. Reason: {name} is a required argument."
+        return {"ErrorCode": "InvalidArgument", "ErrorMessage": message}
+    if entry["Source"].startswith("aws."):
+        message = "Not authorized for the source."
+        return {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": message}
+    if not _is_object(entry["Detail"]):
+        return {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
+    return {"EventId": _publish(backend, entry)}
 
 
 def _is_object(text: str) -> bool:
@@ -175,6 +177,7 @@ def _is_object(text: str) -> bool:
         return False
 
 
+@extends
 class EventAnswers(EventsHandler):
     """moto's answers; patterns, schedules and targets are checked when they come."""
 

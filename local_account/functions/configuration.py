@@ -17,6 +17,7 @@ from moto.awslambda.models import LambdaFunction, LambdaStorage, LayerDataType, 
 from moto.core.utils import utcnow
 from moto.logs.models import logs_backends
 
+from local_account.base.replacements import extends
 from local_account.base.stored import stored
 from local_account.functions.code import CodeError
 from local_account.functions.errors import FunctionError, client_error
@@ -55,6 +56,7 @@ _CODE = ("code_bytes", "code_size", "code_sha_256", "code_digest", "code_or_conf
 
 
 @stored
+@extends
 class AccountFunction(LambdaFunction):
     """One version of a function. It is checked when it is made or changed, and runs in a worker process."""
 
@@ -69,7 +71,7 @@ class AccountFunction(LambdaFunction):
         _check_variables(request)
         with refusing():
             super().__init__(account_id, spec, region, version)
-            self._check()
+            _check(self)
         self.dead_letter_config = request.get("DeadLetterConfig")
 
     def update_configuration(self, config_updates: dict[str, object]) -> dict[str, object]:
@@ -79,7 +81,7 @@ class AccountFunction(LambdaFunction):
         before = self.layers
         super().update_configuration(config_updates)
         if "Layers" in request:
-            self._check_layers(before)
+            _check_layers(self, before)
         self.dead_letter_config = request.get("DeadLetterConfig", self.dead_letter_config)
         self.tracing_config = request.get("TracingConfig", self.tracing_config)
         if "EphemeralStorage" in request:
@@ -93,24 +95,11 @@ class AccountFunction(LambdaFunction):
         try:
             with refusing():
                 configuration = super().update_function_code(updated_spec)
-                self._check()
+                _check(self)
         except BaseException:
             vars(self).update(before)
             raise
         return configuration
-
-    def _check_layers(self, before: list[LayerDataType]) -> None:
-        """Leave the layers as they were when they are too large for the code."""
-        try:
-            with refusing():
-                self.functions.check_code(self)
-        except BaseException:
-            self.layers = before
-            raise
-
-    def _check(self) -> None:
-        self.functions.check_code(self)
-        self.functions.check_role(self)
 
     def get_configuration(self, on_create: bool = False) -> dict[str, object]:
         """As GetFunctionConfiguration answers it."""
@@ -133,6 +122,21 @@ class AccountFunction(LambdaFunction):
         self.logs_backend = logs_backends[self.account_id][self.region]
 
 
+def _check_layers(function: AccountFunction, before: list[LayerDataType]) -> None:
+    """Leave the layers as they were when they are too large for the code."""
+    try:
+        with refusing():
+            function.functions.check_code(function)
+    except BaseException:
+        function.layers = before
+        raise
+
+
+def _check(function: AccountFunction) -> None:
+    function.functions.check_code(function)
+    function.functions.check_role(function)
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
     """Code and roles that cannot be, as errors of Lambda's API."""
@@ -147,6 +151,7 @@ def refusing() -> Iterator[None]:
 
 
 @stored
+@extends
 class FunctionStorage(LambdaStorage):
     """All functions of a region. moto finds them by weak references, which no state file can hold."""
 
@@ -162,6 +167,7 @@ class FunctionStorage(LambdaStorage):
 
 
 @stored
+@extends
 class LayerVersions(LayerStorage):
     """All layers of a region. moto has an index of them that it does not use."""
 

@@ -20,7 +20,7 @@ from moto.awslambda.models import LambdaBackend, LayerVersion, lambda_backends
 from moto.awslambda.responses import LambdaResponse
 
 from local_account.account import Account
-from local_account.base.replacements import answered_by, replace, use_backend
+from local_account.base.replacements import answered_by, extends, replace, use_backend
 from local_account.cloudwatch.telemetry import Telemetry
 from local_account.functions.configuration import AccountFunction, FunctionStorage, LayerVersions, refusing
 from local_account.functions.errors import FunctionError, FunctionThrottledError, client_error
@@ -55,6 +55,7 @@ def install(account: Account) -> None:
         replace(models, name, ours, why=why, upstream="103-pickle-functions-and-layers.md")
 
 
+@extends
 class RunningFunctions(LambdaBackend):
     """moto's functions, versions, aliases and layers; the functions run in worker processes."""
 
@@ -130,6 +131,7 @@ class RunningFunctions(LambdaBackend):
         return PublishedLayer(layer_version_arn)  # type: ignore[abstract]  # no more than moto's own class is
 
 
+@extends
 class PublishedLayer(LayerVersion):
     """A layer version that AWS publishes, whose content is installed beside the account."""
 
@@ -143,12 +145,13 @@ class PublishedLayer(LayerVersion):
         return self._arn
 
 
+@extends
 class FunctionAnswers(LambdaResponse):
     """moto's answers, but for Invoke."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._request_id = ""
+        self.request_id = ""
 
     @property
     def backend(self) -> RunningFunctions:
@@ -160,7 +163,7 @@ class FunctionAnswers(LambdaResponse):
     def call_action(self) -> TYPE_RESPONSE:
         """Answer the request; an invocation's id takes the place of the one that moto gives every answer."""
         status, headers, body = super().call_action()
-        return status, headers | {"x-amzn-requestid": self._request_id} if self._request_id else headers, body
+        return status, headers | {"x-amzn-requestid": self.request_id} if self.request_id else headers, body
 
     def invoke(self) -> InvokeAnswer:
         """Invoke: at once, later, or not at all, as the request says."""
@@ -173,23 +176,24 @@ class FunctionAnswers(LambdaResponse):
         if kind == "DryRun":
             return 204, {"status": "204"}, ""
         if kind == "Event":
-            self._request_id = self.backend.events.accept(function, arn, body or b"{}").request_id
+            self.request_id = self.backend.events.accept(function, arn, body or b"{}").request_id
             return 202, {"status": "202"}, ""
-        return self._result(function, arn, body or b"{}")
+        return _result(self, function, arn, body or b"{}")
 
-    def _result(self, function: AccountFunction, arn: str, event: bytes) -> InvokeAnswer:
-        context = self.headers.get("X-Amz-Client-Context")
-        client_context = base64.b64decode(context).decode() if context else None
-        with _answerable():
-            result = self.backend.functions.invoke(function, event, arn=arn, client_context=client_context)
-        self._request_id = result.request_id
-        headers = {"content-type": "application/json", "X-Amz-Executed-Version": str(function.version)}
-        if result.error is not None:
-            headers["X-Amz-Function-Error"] = result.error
-        if self.headers.get("X-Amz-Log-Type") == "Tail":
-            tail = "\n".join(result.lines).encode()[-LOG_TAIL_BYTES:]
-            headers["X-Amz-Log-Result"] = base64.b64encode(tail).decode()
-        return 200, headers, result.payload
+
+def _result(answers: FunctionAnswers, function: AccountFunction, arn: str, event: bytes) -> InvokeAnswer:
+    context = answers.headers.get("X-Amz-Client-Context")
+    client_context = base64.b64decode(context).decode() if context else None
+    with _answerable():
+        result = answers.backend.functions.invoke(function, event, arn=arn, client_context=client_context)
+    answers.request_id = result.request_id
+    headers = {"content-type": "application/json", "X-Amz-Executed-Version": str(function.version)}
+    if result.error is not None:
+        headers["X-Amz-Function-Error"] = result.error
+    if answers.headers.get("X-Amz-Log-Type") == "Tail":
+        tail = "\n".join(result.lines).encode()[-LOG_TAIL_BYTES:]
+        headers["X-Amz-Log-Result"] = base64.b64encode(tail).decode()
+    return 200, headers, result.payload
 
 
 def _check_body(body: bytes, limit: int) -> None:

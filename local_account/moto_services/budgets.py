@@ -15,7 +15,7 @@ from moto.budgets.responses import BudgetsResponse
 from moto.core.utils import unix_time
 
 from local_account.account import Account
-from local_account.base.replacements import answered_by, use_backend
+from local_account.base.replacements import answered_by, extends, use_backend
 
 if TYPE_CHECKING:
     from local_account.base.replacements import Handlers
@@ -26,6 +26,7 @@ def install(_account: Account) -> None:
     use_backend(budgets_backends, ChangeableBudgets)
 
 
+@extends
 class ChangeableBudgets(BudgetsBackend):
     """moto's budgets, answered by `BudgetAnswers`."""
 
@@ -35,6 +36,7 @@ class ChangeableBudgets(BudgetsBackend):
         return answered_by(BudgetAnswers, urls.url_paths)
 
 
+@extends
 class BudgetAnswers(BudgetsResponse):
     """moto's answers, and that of UpdateBudget."""
 

@@ -14,7 +14,7 @@ from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.responses import DynamoHandler
 
 from local_account.account import Account
-from local_account.base.replacements import answered_by, use_backend
+from local_account.base.replacements import answered_by, extends, use_backend
 
 if TYPE_CHECKING:
     from moto.core.common_types import TYPE_RESPONSE
@@ -29,6 +29,7 @@ def install(_account: Account) -> None:
     use_backend(dynamodb_backends, WholeTables)
 
 
+@extends
 class WholeTables(DynamoDBBackend):
     """moto's tables, answered by `WholeCalls`."""
 
@@ -38,6 +39,7 @@ class WholeTables(DynamoDBBackend):
         return answered_by(WholeCalls, urls.url_paths)
 
 
+@extends
 class WholeCalls(DynamoHandler):
     """moto's answers, one at a time."""
 

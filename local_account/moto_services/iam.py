@@ -20,7 +20,7 @@ from moto.sts.responses import TokenResponse
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError, Authority
 from local_account.authority.identity import Session, find_session, new_session
-from local_account.base.replacements import answered_by, replace, use_backend
+from local_account.base.replacements import answered_by, extends, replace, use_backend
 
 if TYPE_CHECKING:
     from local_account.base.replacements import Handlers
@@ -61,6 +61,7 @@ def _check_deliveries(authority: Authority) -> None:
     replace(Subscription, "publish", publish, why="a topic delivers only where the target's policy lets it")
 
 
+@extends
 class CheckedSessions(STSBackend):
     """Sessions of roles that the account itself gives out and checks. That a role may be assumed is checked before."""
 
@@ -79,7 +80,7 @@ class CheckedSessions(STSBackend):
             message = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
             raise STSValidationError(message)
         session = new_session(role_arn, role_session_name, duration, policy)
-        return self._shown(session, region_name, external_id)
+        return RoleSession(session, self.authority.role_id(session.role_arn), region_name, external_id)
 
     def assume_role_with_web_identity(self, **kwargs: object) -> RoleSession:
         """Refused, as `NotImplementedError`: nothing here could check who comes."""
@@ -92,7 +93,9 @@ class CheckedSessions(STSBackend):
     def get_assumed_role_from_access_key(self, access_key_id: str) -> RoleSession | None:
         """The session of an access key; None for keys of anybody else."""
         session = find_session(access_key_id)
-        return self._shown(session, self.region_name) if session else None
+        if session is None:
+            return None
+        return RoleSession(session, self.authority.role_id(session.role_arn), self.region_name, "")
 
     def get_session_token(self, duration: int) -> NoReturn:
         """Refused, as `NotImplementedError`: the account's sessions are roles'."""
@@ -102,10 +105,8 @@ class CheckedSessions(STSBackend):
         """Refused, as `NotImplementedError`: the account's sessions are roles'."""
         raise NotImplementedError("sessions without a role")
 
-    def _shown(self, session: Session, region_name: str, external_id: str = "") -> RoleSession:
-        return RoleSession(session, self.authority.role_id(session.role_arn), region_name, external_id)
 
-
+@extends
 class RoleSession(AssumedRole):
     """A session as moto's answers name its members."""
 

@@ -14,7 +14,7 @@ from moto.logs.models import LogsBackend, logs_backends
 from moto.logs.responses import LogsResponse
 
 from local_account.account import Account
-from local_account.base.replacements import answered_by, use_backend
+from local_account.base.replacements import answered_by, extends, use_backend
 
 if TYPE_CHECKING:
     from local_account.base.replacements import Handlers
@@ -25,6 +25,7 @@ def install(_account: Account) -> None:
     use_backend(logs_backends, FilteredLogs)
 
 
+@extends
 class FilteredLogs(LogsBackend):
     """moto's groups and streams, answered by `LogAnswers`."""
 
@@ -34,6 +35,7 @@ class FilteredLogs(LogsBackend):
         return answered_by(LogAnswers, urls.url_paths)
 
 
+@extends
 class LogAnswers(LogsResponse):
     """moto's answers, and those that it does not know."""
 
@@ -54,15 +56,16 @@ class LogAnswers(LogsResponse):
 
     def associate_kms_key(self) -> str:
         """AssociateKmsKey."""
-        return self._set_key(self._get_param("kmsKeyId"))
+        return _set_key(self, self._get_param("kmsKeyId"))
 
     def disassociate_kms_key(self) -> str:
         """DisassociateKmsKey."""
-        return self._set_key(None)
+        return _set_key(self, None)
 
-    def _set_key(self, key: str | None) -> str:
-        group = self.logs_backend.groups.get(self._get_param("logGroupName"))
-        if group is None:
-            raise ResourceNotFoundException()
-        group.kms_key_id = key
-        return "{}"
+
+def _set_key(answers: LogAnswers, key: str | None) -> str:
+    group = answers.logs_backend.groups.get(answers._get_param("logGroupName"))
+    if group is None:
+        raise ResourceNotFoundException()
+    group.kms_key_id = key
+    return "{}"

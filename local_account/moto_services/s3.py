@@ -22,7 +22,7 @@ from moto.s3.responses import S3Response
 from moto.s3.utils import compute_checksum
 
 from local_account.account import Account
-from local_account.base.replacements import answered_by, replace, use_backend
+from local_account.base.replacements import answered_by, extends, replace, use_backend
 from local_account.base.stored import stored
 from local_account.base.wire.s3_names import INVALID_BUCKET, KEY_TOO_LONG, is_bucket, is_key
 from local_account.moto_services.object_files import FileContent, ObjectFiles, StoredContent
@@ -70,7 +70,8 @@ def install(account: Account) -> None:
     StoredObject.files = ObjectFiles(account.state_dir / "objects", durable=account.durable)
     StoredBuckets.region = account.region
     use_backend(s3_backends, StoredBuckets)
-    replace(models, "FakeKey", StoredObject, why="moto holds the bytes of objects in memory, here they are in files")
+    why = "moto holds the bytes of objects in memory, here they are in files"
+    replace(models, "FakeKey", StoredObject, why=why, kept_by=("moto.awslambda.models", "moto.s3.responses"))
     _loopback_is_secure()
 
 
@@ -135,6 +136,7 @@ def _only_without_tls(statement: _Statement) -> bool:
 
 
 @stored
+@extends
 class StoredObject(FakeKey):
     """An object, or a part of an upload, whose bytes are a slice of a file of `ObjectFiles`."""
 
@@ -203,6 +205,7 @@ class ImpossibleBucket(MissingBucket):
         self.message = INVALID_BUCKET
 
 
+@extends
 class StoredBuckets(S3Backend):
     """moto's buckets, with joined uploads that take no more room than their bytes and copies that are one object.
 
@@ -260,7 +263,7 @@ class StoredBuckets(S3Backend):
             etag,
             multipart,
             encryption,
-            self._usable(kms_key_id) or kms_key_id,
+            _usable(self, kms_key_id) or kms_key_id,
             bucket_key_enabled,
             lock_mode,
             lock_legal_status,
@@ -283,17 +286,10 @@ class StoredBuckets(S3Backend):
     ) -> FakeMultipart:
         """CreateMultipartUpload; raises moto's S3ClientError for a key of S3 or of KMS that cannot be."""
         _check_key(key_name)
-        arn = self._usable(kms_key_id) or kms_key_id
+        arn = _usable(self, kms_key_id) or kms_key_id
         return super().create_multipart_upload(
             bucket_name, key_name, metadata, storage_type, tags, acl, sse_encryption, arn
         )
-
-    def _usable(self, key: str | None) -> str:
-        """The ARN of a key of KMS, as S3 tells it; empty for none."""
-        try:
-            return usable_key(self.account_id, self.region, key) if key else ""
-        except KeyUnusableError as error:
-            raise S3ClientError(error.code, str(error)) from error
 
     def complete_multipart_upload(
         self, bucket_name: str, multipart_id: str, body: Iterator[tuple[int, str]]
@@ -334,7 +330,7 @@ class StoredBuckets(S3Backend):
             dest_key_name,
             storage,
             encryption,
-            self._usable(kms_key_id) or kms_key_id,
+            _usable(self, kms_key_id) or kms_key_id,
             bucket_key_enabled,
             mdirective,
             metadata,
@@ -352,11 +348,20 @@ class StoredBuckets(S3Backend):
             copy.checksum_type = "FULL_OBJECT"
 
 
+def _usable(backend: StoredBuckets, key: str | None) -> str:
+    """The ARN of a key of KMS, as S3 tells it; empty for none."""
+    try:
+        return usable_key(backend.account_id, backend.region, key) if key else ""
+    except KeyUnusableError as error:
+        raise S3ClientError(error.code, str(error)) from error
+
+
 def _check_key(name: str) -> None:
     if not is_key(name):
         raise S3ClientError("KeyTooLongError", KEY_TOO_LONG)
 
 
+@extends
 class RangedAnswers(S3Response):
     """moto's answers; one to a request with ``Range`` reads the range, not the whole object."""
 
