@@ -82,6 +82,11 @@ setup(
             "types-boto3-cloudwatch>=1.43,<2",
             "types-boto3-s3>=1.43,<2",
             "types-boto3-sagemaker>=1.43,<2",
+            # The shapes of AWS's requests and answers, for mypy alone.
+            "types-boto3-cloudwatch>=1.40,<2",
+            "types-boto3-events>=1.40,<2",
+            "types-boto3-lambda>=1.40,<2",
+            "types-boto3-scheduler>=1.40,<2",
             "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
     },

@@ -52,7 +52,8 @@ class CloudFormation:
             return _send(not_implemented(environ, "cloudformation", f"cloudformation's {name}"), start_response)
         operation = self._model.operation_model(name)
         try:
-            parsed = QueryParser(operation).parse({"values": values}) if operation.input_shape else {}
+            form: Any = {"values": values}  # all that the query protocol reads of a request
+            parsed = QueryParser(operation).parse(form) if operation.input_shape else {}
             with self._stacks.lock:
                 answer = self._actions[name](_plain(parsed))
             self._stacks.let_finish()
