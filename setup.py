@@ -73,6 +73,15 @@ setup(
             "pytest-cov>=6,<8",
             "pytest-xdist>=3.6,<4",  # test files side by side: most of their time is waiting
             "ruff>=0.9,<1",
+            # The shapes of AWS's requests and answers, for mypy alone: what the stand-in account's own services take.
+            "types-boto3-application-autoscaling>=1.43,<2",
+            "types-boto3-cloudformation>=1.43,<2",
+            "types-boto3-cloudwatch>=1.43,<2",
+            "types-boto3-codebuild>=1.43,<2",
+            "types-boto3-codeconnections>=1.43,<2",
+            "types-boto3-codepipeline>=1.43,<2",
+            "types-boto3-s3>=1.43,<2",
+            "types-boto3-sagemaker>=1.43,<2",
         ],
     },
     entry_points={"console_scripts": ["scones = scones.cli:main"]},

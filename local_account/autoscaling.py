@@ -24,7 +24,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
-from local_account.protocol.json_service import JsonService, Resource, ServiceError, now
+from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.service import Resource, Service, now
 
 log = logging.getLogger(__name__)
 
@@ -75,28 +76,20 @@ class Tracking:
         return count
 
 
-class AutoScaling(JsonService):
+class AutoScaling(Service):
     """Targets by resource id; policies by resource id and name."""
 
     def __init__(self, account: Account) -> None:
         super().__init__(account, "application-autoscaling")
         self._tracking: dict[str, Tracking] = {}
-        self.actions |= {
-            "RegisterScalableTarget": self.register,
-            "DescribeScalableTargets": self.describe_targets,
-            "DeregisterScalableTarget": self.deregister,
-            "PutScalingPolicy": self.put_policy,
-            "DescribeScalingPolicies": self.describe_policies,
-            "DeleteScalingPolicy": self.delete_policy,
-            "DescribeScalingActivities": self.describe_activities,
-        }
 
+    @action("RegisterScalableTarget")
     def register(self, request: dict[str, Any]) -> dict[str, Any]:
         _check_kind(request)
         resource = request["ResourceId"]
         self._current(resource)  # it exists
         with self.lock:
-            old = self.table("targets").get(resource, {})
+            old = self.table("targets", Resource).get(resource, {})
             arn = self.account.arn("application-autoscaling", f"scalable-target/{uuid.uuid4().hex}")
             made = {"ScalableTargetARN": arn, "CreationTime": now(), **_SUSPENDED, **old, **request}
             for bound in ("MinCapacity", "MaxCapacity"):
@@ -110,26 +103,29 @@ class AutoScaling(JsonService):
             role = f"arn:aws:iam::{self.account.account_id}:role/aws-service-role/sagemaker.application-autoscaling."
             made.setdefault("RoleARN", f"{role}amazonaws.com/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint")
             made.pop("Tags", None)
-            self.table("targets")[resource] = made
+            self.table("targets", Resource)[resource] = made
         self.changed()
         return {"ScalableTargetARN": made["ScalableTargetARN"]}
 
+    @action("DescribeScalableTargets")
     def describe_targets(self, request: dict[str, Any]) -> dict[str, Any]:
         _check_namespace(request)
-        wanted = request.get("ResourceIds") or list(self.table("targets"))
-        return {"ScalableTargets": [t for resource, t in self.table("targets").items() if resource in wanted]}
+        wanted = request.get("ResourceIds") or list(self.table("targets", Resource))
+        return {"ScalableTargets": [t for resource, t in self.table("targets", Resource).items() if resource in wanted]}
 
+    @action("DeregisterScalableTarget")
     def deregister(self, request: dict[str, Any]) -> None:
         resource = request["ResourceId"]
         with self.lock:
             self._target(request)
-            del self.table("targets")[resource]
-            policies = self.table("policies")
+            del self.table("targets", Resource)[resource]
+            policies = self.table("policies", Resource)
             for key in [key for key, policy in policies.items() if policy["ResourceId"] == resource]:
                 del policies[key]
             self._tracking.pop(resource, None)
         self.changed()
 
+    @action("PutScalingPolicy")
     def put_policy(self, request: dict[str, Any]) -> dict[str, Any]:
         resource = request["ResourceId"]
         with self.lock:
@@ -148,37 +144,40 @@ class AutoScaling(JsonService):
                 "autoscaling",
                 f"scalingPolicy:{uuid.uuid4()}:resource/{NAMESPACE}/{resource}:policyName/{request['PolicyName']}",
             )
-            old = self.table("policies").get(key, {"PolicyARN": arn, "CreationTime": now(), "Alarms": []})
-            self.table("policies")[key] = {**old, **request}
+            old = self.table("policies", Resource).get(key, {"PolicyARN": arn, "CreationTime": now(), "Alarms": []})
+            self.table("policies", Resource)[key] = {**old, **request}
         self.changed()
-        return {"PolicyARN": self.table("policies")[key]["PolicyARN"], "Alarms": []}
+        return {"PolicyARN": self.table("policies", Resource)[key]["PolicyARN"], "Alarms": []}
 
+    @action("DescribeScalingPolicies")
     def describe_policies(self, request: dict[str, Any]) -> dict[str, Any]:
         _check_namespace(request)
         found = [
             policy
-            for policy in self.table("policies").values()
+            for policy in self.table("policies", Resource).values()
             if policy["ResourceId"] == request.get("ResourceId", policy["ResourceId"])
             and policy["PolicyName"] in request.get("PolicyNames", [policy["PolicyName"]])
         ]
         return {"ScalingPolicies": found}
 
+    @action("DeleteScalingPolicy")
     def delete_policy(self, request: dict[str, Any]) -> None:
         _check_kind(request)
         with self.lock:
-            if self.table("policies").pop(f"{request['ResourceId']} {request['PolicyName']}", None) is None:
+            if self.table("policies", Resource).pop(f"{request['ResourceId']} {request['PolicyName']}", None) is None:
                 raise ServiceError(f"No scaling policy found: {request['PolicyName']}.", "ObjectNotFoundException")
         self.changed()
 
+    @action("DescribeScalingActivities")
     def describe_activities(self, request: dict[str, Any]) -> dict[str, Any]:
         _check_namespace(request)
-        found = self.table("activities").values()
+        found = self.table("activities", Resource).values()
         wanted = [a for a in found if a["ResourceId"] == request.get("ResourceId", a["ResourceId"])]
         return {"ScalingActivities": wanted[::-1]}
 
     def _target(self, request: dict[str, Any]) -> Resource:
         _check_kind(request)
-        target = self.table("targets").get(request["ResourceId"])
+        target = self.table("targets", Resource).get(request["ResourceId"])
         if target is None:
             raise ServiceError(
                 f"No scalable target registered for service namespace: {NAMESPACE}, resource ID: "
@@ -190,7 +189,7 @@ class AutoScaling(JsonService):
     def follow(self) -> None:
         """The thread's target: scale until the account stops."""
         while not self.account.stopping.wait(LOOK_EVERY_S):
-            for policy in list(self.table("policies").values()):
+            for policy in list(self.table("policies", Resource).values()):
                 try:
                     self._follow(policy)
                 except (BotoCoreError, ClientError, ServiceError) as error:
@@ -198,7 +197,7 @@ class AutoScaling(JsonService):
 
     def _follow(self, policy: Resource) -> None:
         resource = policy["ResourceId"]
-        target = self.table("targets").get(resource)
+        target = self.table("targets", Resource).get(resource)
         if target is None or (current := self._current(resource, settled=True)) is None:
             return
         tracking = self._tracking.setdefault(resource, Tracking(self.account.time_scale))
@@ -219,7 +218,7 @@ class AutoScaling(JsonService):
     def _remember(self, policy: Resource, wanted: int, cause: str) -> None:
         identifier = str(uuid.uuid4())
         with self.lock:
-            activities = self.table("activities")
+            activities = self.table("activities", Resource)
             activities[identifier] = {
                 "ActivityId": identifier,
                 "ServiceNamespace": NAMESPACE,

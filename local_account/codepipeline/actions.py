@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from local_account.account import Account
 from local_account.codepipeline.codeconnections import UnreachableError, archive
-from local_account.protocol.json_service import Resource
+from local_account.protocol.service import Resource
 
 APPROVAL_DAYS = 7
 LOOK_S = 0.2

@@ -11,12 +11,13 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.service import Resource, now
 from local_account.sagemaker.models import check_model_data
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
+from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
 
 EVENT = "SageMaker Model Package State Change"
-GROUPS, PACKAGES = "model-package-groups", "model-packages"
 _GROUP_SUMMARY = [
     "ModelPackageGroupName",
     "ModelPackageGroupArn",
@@ -44,29 +45,32 @@ class Registry:
 
     def __init__(self, sagemaker: SageMaker) -> None:
         self.sagemaker = sagemaker
+        self._policies = sagemaker.table("model-package-group-policies", Resource)
+        self._versions = sagemaker.table("model-package-versions", dict[str, int])
 
     def group(self, name_or_arn: str) -> Resource:
         name = name_or_arn.rsplit("/", 1)[-1]
-        group = self.sagemaker.table(GROUPS).get(name)
+        group = self.sagemaker.model_package_groups.get(name)
         if group is None:
             arn = self.sagemaker.arn(f"model-package-group/{name}")
-            raise SageMakerError(f"ModelPackageGroup {arn} does not exist.")
+            raise ServiceError(f"ModelPackageGroup {arn} does not exist.")
         return group
 
     def package(self, name_or_arn: str) -> Resource:
         arn = name_or_arn if name_or_arn.startswith("arn:") else self.sagemaker.arn(f"model-package/{name_or_arn}")
-        package = self.sagemaker.table(PACKAGES).get(arn)
+        package = self.sagemaker.model_packages.get(arn)
         if package is None:
-            raise SageMakerError(f"ModelPackage {arn} does not exist.")
+            raise ServiceError(f"ModelPackage {arn} does not exist.")
         return package
 
+    @action("CreateModelPackageGroup")
     def create_group(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["ModelPackageGroupName"]
         arn = self.sagemaker.arn(f"model-package-group/{name}")
         with self.sagemaker.lock:
-            if name in self.sagemaker.table(GROUPS):
-                raise SageMakerError(f"Model Package Group already exists: {arn}")
-            self.sagemaker.table(GROUPS)[name] = {
+            if name in self.sagemaker.model_package_groups:
+                raise ServiceError(f"Model Package Group already exists: {arn}")
+            self.sagemaker.model_package_groups[name] = {
                 "ModelPackageGroupName": name,
                 "ModelPackageGroupArn": arn,
                 **{k: request[k] for k in ("ModelPackageGroupDescription",) if k in request},
@@ -78,12 +82,14 @@ class Registry:
             self.sagemaker.changed()
         return {"ModelPackageGroupArn": arn}
 
+    @action("DescribeModelPackageGroup")
     def describe_group(self, request: dict[str, Any]) -> dict[str, Any]:
         return self.group(request["ModelPackageGroupName"])
 
+    @action("ListModelPackageGroups")
     def list_groups(self, request: dict[str, Any]) -> dict[str, Any]:
         return listing(
-            self.sagemaker.table(GROUPS).values(),
+            self.sagemaker.model_package_groups.values(),
             request,
             key="ModelPackageGroupSummaryList",
             fields=_GROUP_SUMMARY,
@@ -91,50 +97,54 @@ class Registry:
             default_order="Ascending",
         )
 
+    @action("DeleteModelPackageGroup")
     def delete_group(self, request: dict[str, Any]) -> None:
         with self.sagemaker.lock:
             group = self.group(request["ModelPackageGroupName"])
             name, arn = group["ModelPackageGroupName"], group["ModelPackageGroupArn"]
-            if any(p.get("ModelPackageGroupName") == name for p in self.sagemaker.table(PACKAGES).values()):
-                raise SageMakerError(
+            if any(p.get("ModelPackageGroupName") == name for p in self.sagemaker.model_packages.values()):
+                raise ServiceError(
                     f"Model Package Group {arn} cannot be deleted because it still contains Model Packages.",
                     "ConflictException",
                 )
-            del self.sagemaker.table(GROUPS)[name]
-            for table in ("model-package-versions", "model-package-group-policies"):
-                self.sagemaker.table(table).pop(name, None)
+            del self.sagemaker.model_package_groups[name]
+            self._versions.pop(name, None)
+            self._policies.pop(name, None)
             drop_tags(self.sagemaker, arn)
             self.sagemaker.changed()
 
+    @action("PutModelPackageGroupPolicy")
     def put_policy(self, request: dict[str, Any]) -> dict[str, Any]:
         group = self.group(request["ModelPackageGroupName"])
         try:
             json.loads(request["ResourcePolicy"])
         except ValueError as error:
-            raise SageMakerError(f"ResourcePolicy is not valid JSON: {error}") from error
+            raise ServiceError(f"ResourcePolicy is not valid JSON: {error}") from error
         with self.sagemaker.lock:
-            policies = self.sagemaker.table("model-package-group-policies")
-            policies[group["ModelPackageGroupName"]] = {"ResourcePolicy": request["ResourcePolicy"]}
+            self._policies[group["ModelPackageGroupName"]] = {"ResourcePolicy": request["ResourcePolicy"]}
             self.sagemaker.changed()
         return {"ModelPackageGroupArn": group["ModelPackageGroupArn"]}
 
+    @action("GetModelPackageGroupPolicy")
     def get_policy(self, request: dict[str, Any]) -> dict[str, Any]:
         group = self.group(request["ModelPackageGroupName"])
-        policy = self.sagemaker.table("model-package-group-policies").get(group["ModelPackageGroupName"])
+        policy = self._policies.get(group["ModelPackageGroupName"])
         if policy is None:
             arn = group["ModelPackageGroupArn"]
-            raise SageMakerError(f"Cannot find resource policy for {arn}", "ResourceNotFoundException")
+            raise ServiceError(f"Cannot find resource policy for {arn}", "ResourceNotFoundException")
         return policy
 
+    @action("DeleteModelPackageGroupPolicy")
     def delete_policy(self, request: dict[str, Any]) -> None:
         group = self.group(request["ModelPackageGroupName"])
         with self.sagemaker.lock:
-            self.sagemaker.table("model-package-group-policies").pop(group["ModelPackageGroupName"], None)
+            self._policies.pop(group["ModelPackageGroupName"], None)
             self.sagemaker.changed()
 
+    @action("CreateModelPackage")
     def create_package(self, request: dict[str, Any]) -> dict[str, Any]:
         if ("ModelPackageGroupName" in request) == ("ModelPackageName" in request):
-            raise SageMakerError("Expected either ModelPackageName or ModelPackageGroupName.")
+            raise ServiceError("Expected either ModelPackageName or ModelPackageGroupName.")
         for container in request.get("InferenceSpecification", {}).get("Containers", []):
             check_model_data(self.sagemaker, container)
         left_out = ("Tags", "ClientToken", "ModelPackageGroupName")
@@ -151,7 +161,7 @@ class Registry:
                 "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
             }
             arn = package["ModelPackageArn"]
-            self.sagemaker.table(PACKAGES)[arn] = package
+            self.sagemaker.model_packages[arn] = package
             set_tags(self.sagemaker, arn, request.get("Tags"))
             self.sagemaker.changed()
         self._emit(package)
@@ -161,14 +171,14 @@ class Registry:
         if "ModelPackageName" in request:
             name = request["ModelPackageName"]
             if "ModelApprovalStatus" in request:
-                raise SageMakerError("ModelApprovalStatus belongs to versions of a model package group.")
+                raise ServiceError("ModelApprovalStatus belongs to versions of a model package group.")
             arn = self.sagemaker.arn(f"model-package/{name}")
-            if arn in self.sagemaker.table(PACKAGES):
-                raise SageMakerError(f"Model Package already exists: {arn}")
+            if arn in self.sagemaker.model_packages:
+                raise ServiceError(f"Model Package already exists: {arn}")
             return {"ModelPackageArn": arn}
         name = self.group(request["ModelPackageGroupName"])["ModelPackageGroupName"]
         # A counter of its own: the number of a deleted version is never given out again.
-        counter = self.sagemaker.table("model-package-versions").setdefault(name, {"last": 0})
+        counter = self._versions.setdefault(name, {"last": 0})
         counter["last"] += 1
         return {
             "ModelPackageGroupName": name,
@@ -177,11 +187,13 @@ class Registry:
             "ModelApprovalStatus": "PendingManualApproval",
         }
 
+    @action("DescribeModelPackage")
     def describe_package(self, request: dict[str, Any]) -> dict[str, Any]:
         return self.package(request["ModelPackageName"])
 
+    @action("ListModelPackages")
     def list_packages(self, request: dict[str, Any]) -> dict[str, Any]:
-        packages = list(self.sagemaker.table(PACKAGES).values())
+        packages = list(self.sagemaker.model_packages.values())
         if "ModelPackageGroupName" in request:
             name = self.group(request["ModelPackageGroupName"])["ModelPackageGroupName"]
             packages = [p for p in packages if p.get("ModelPackageGroupName") == name]
@@ -201,11 +213,12 @@ class Registry:
             default_order="Ascending",
         )
 
+    @action("UpdateModelPackage")
     def update_package(self, request: dict[str, Any]) -> dict[str, Any]:
         with self.sagemaker.lock:
             package = self.package(request["ModelPackageArn"])
             if "ModelApprovalStatus" in request and "ModelPackageVersion" not in package:
-                raise SageMakerError("ModelApprovalStatus belongs to versions of a model package group.")
+                raise ServiceError("ModelApprovalStatus belongs to versions of a model package group.")
             before = package.get("ModelApprovalStatus")
             package.update({k: request[k] for k in (*_REPLACEABLE, "ModelLifeCycle") if k in request})
             properties = {
@@ -227,10 +240,11 @@ class Registry:
             self._emit(package)
         return {"ModelPackageArn": package["ModelPackageArn"]}
 
+    @action("DeleteModelPackage")
     def delete_package(self, request: dict[str, Any]) -> None:
         with self.sagemaker.lock:
             arn = self.package(request["ModelPackageName"])["ModelPackageArn"]
-            del self.sagemaker.table(PACKAGES)[arn]
+            del self.sagemaker.model_packages[arn]
             drop_tags(self.sagemaker, arn)
             self.sagemaker.changed()
 
@@ -240,23 +254,3 @@ class Registry:
         for name in ("CreationTime", "LastModifiedTime"):
             detail[name] = datetime.fromtimestamp(detail[name], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.sagemaker.emit(EVENT, detail, [package["ModelPackageArn"]])
-
-
-def install(sagemaker: SageMaker) -> None:
-    registry = Registry(sagemaker)
-    sagemaker.implement(
-        {
-            "CreateModelPackageGroup": registry.create_group,
-            "DescribeModelPackageGroup": registry.describe_group,
-            "ListModelPackageGroups": registry.list_groups,
-            "DeleteModelPackageGroup": registry.delete_group,
-            "PutModelPackageGroupPolicy": registry.put_policy,
-            "GetModelPackageGroupPolicy": registry.get_policy,
-            "DeleteModelPackageGroupPolicy": registry.delete_policy,
-            "CreateModelPackage": registry.create_package,
-            "DescribeModelPackage": registry.describe_package,
-            "ListModelPackages": registry.list_packages,
-            "UpdateModelPackage": registry.update_package,
-            "DeleteModelPackage": registry.delete_package,
-        }
-    )

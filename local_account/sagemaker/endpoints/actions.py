@@ -11,8 +11,9 @@ import shutil
 import threading
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
+from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.service import Resource, now
 from local_account.sagemaker.endpoints.archive import container_of
 from local_account.sagemaker.endpoints.capture import Capture
 from local_account.sagemaker.endpoints.changes import EndpointChanges
@@ -20,52 +21,29 @@ from local_account.sagemaker.endpoints.configs import EndpointConfigs
 from local_account.sagemaker.endpoints.deployment_config import check_change, check_policies, plan_of, retain_properties
 from local_account.sagemaker.endpoints.metrics import Metrics
 from local_account.sagemaker.endpoints.rollout import check_alarms
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
+from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import set_tags
 
 MAX_INSTANCES = 20  # of one endpoint: each is a process of this machine; AWS has a quota of its own
 _IN_PROGRESS = {"Creating", "Updating", "Deleting", "RollingBack", "SystemUpdating"}
 
-_installed: WeakKeyDictionary[SageMaker, Endpoints] = WeakKeyDictionary()
-
-
-def install(sagemaker: SageMaker) -> None:
-    """Implement the endpoints' actions and bring up what an earlier run of the account left."""
-    _installed[sagemaker] = Endpoints(sagemaker)
-    _installed[sagemaker].resume()
-
-
-def endpoints_of(sagemaker: SageMaker) -> Endpoints:
-    """What ``install`` made: the runtime serves the same endpoints."""
-    return _installed[sagemaker]
-
 
 class Endpoints:
     """The actions on endpoints."""
 
-    def __init__(self, sagemaker: SageMaker) -> None:
+    def __init__(self, sagemaker: SageMaker, configs: EndpointConfigs) -> None:
         self._sagemaker = sagemaker
         self._account = sagemaker.account
-        self._configs = EndpointConfigs(sagemaker)
+        self._configs = configs
         self.capture = Capture(self._account)
         self.metrics = Metrics(self._account)
         self._changes = EndpointChanges(sagemaker, self.metrics)
         threading.Thread(target=self.metrics.run, name="endpoint-metrics", daemon=True).start()
-        sagemaker.implement(
-            {
-                "CreateEndpoint": self.create,
-                "UpdateEndpoint": self.update,
-                "UpdateEndpointWeightsAndCapacities": self.update_weights,
-                "DescribeEndpoint": self.describe,
-                "ListEndpoints": self.list,
-                "DeleteEndpoint": self.delete,
-            }
-        )
 
     def get(self, name: str) -> Resource:
-        endpoint = self._sagemaker.table("endpoints").get(name)
+        endpoint = self._sagemaker.endpoints.get(name)
         if endpoint is None:
-            raise SageMakerError(f'Could not find endpoint "{self._arn(name)}".')
+            raise ServiceError(f'Could not find endpoint "{self._arn(name)}".')
         return endpoint
 
     def _arn(self, name: str) -> str:
@@ -85,12 +63,13 @@ class Endpoints:
             if fleet:
                 fleet.leave()
 
+    @action("CreateEndpoint")
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["EndpointName"]
         check_policies(request.get("DeploymentConfig", {}))
         with self._sagemaker.lock:
-            if name in self._sagemaker.table("endpoints"):
-                raise SageMakerError(f'Cannot create already existing endpoint "{self._arn(name)}".')
+            if name in self._sagemaker.endpoints:
+                raise ServiceError(f'Cannot create already existing endpoint "{self._arn(name)}".')
             source = self._source(request["EndpointConfigName"])
             endpoint = {
                 "EndpointName": name,
@@ -103,12 +82,13 @@ class Endpoints:
             }
             if "DeploymentConfig" in request:
                 endpoint["LastDeploymentConfig"] = request["DeploymentConfig"]
-            self._sagemaker.table("endpoints")[name] = endpoint
+            self._sagemaker.endpoints[name] = endpoint
             set_tags(self._sagemaker, endpoint["EndpointArn"], request.get("Tags"))
         self._changes.set(endpoint, "Creating")
         self._changes.run(endpoint, self._changes.bring_up)
         return {"EndpointArn": endpoint["EndpointArn"]}
 
+    @action("UpdateEndpoint")
     def update(self, request: dict[str, Any]) -> dict[str, Any]:
         deployment = self._deployment(request)
         alarms = deployment.get("AutoRollbackConfiguration", {}).get("Alarms", [])
@@ -134,9 +114,10 @@ class Endpoints:
         if not request.get("RetainDeploymentConfig"):
             return dict(request.get("DeploymentConfig", {}))
         if "DeploymentConfig" in request:
-            raise SageMakerError("Only one of DeploymentConfig and RetainDeploymentConfig can be specified.")
+            raise ServiceError("Only one of DeploymentConfig and RetainDeploymentConfig can be specified.")
         return dict(self.get(request["EndpointName"]).get("LastDeploymentConfig", {}))
 
+    @action("UpdateEndpointWeightsAndCapacities")
     def update_weights(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._sagemaker.lock:
             endpoint = self._settled(request["EndpointName"])
@@ -155,26 +136,28 @@ class Endpoints:
     def _check_wish(self, endpoint: Resource, variants: dict[str, Resource], wish: dict[str, Any]) -> None:
         name = wish["VariantName"]
         if name not in variants:
-            raise SageMakerError(
+            raise ServiceError(
                 f"The following variants do not exist in endpoint {endpoint['EndpointName']}: "
                 f"{name}. It has {', '.join(variants)}."
             )
         if "ServerlessUpdateConfig" in wish:
-            raise SageMakerError("The stand-in account does not implement ServerlessUpdateConfig.")
+            raise ServiceError("The stand-in account does not implement ServerlessUpdateConfig.")
         if "DesiredInstanceCount" not in wish:
             return
         if "ServerlessConfig" in variants[name]:
-            raise SageMakerError(f"Variant {name} is serverless: it has no DesiredInstanceCount.")
+            raise ServiceError(f"Variant {name} is serverless: it has no DesiredInstanceCount.")
         if wish["DesiredInstanceCount"] < 1:
-            raise SageMakerError(f"DesiredInstanceCount of variant {name} must be at least 1.")
+            raise ServiceError(f"DesiredInstanceCount of variant {name} must be at least 1.")
         _check_quota([{**variants[name], "InitialInstanceCount": wish["DesiredInstanceCount"]}])
 
+    @action("DescribeEndpoint")
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._sagemaker.lock:
             return self._changes.shown(self.get(request["EndpointName"]))
 
+    @action("ListEndpoints")
     def list(self, request: dict[str, Any]) -> dict[str, Any]:
-        found = list(self._sagemaker.table("endpoints").values())
+        found = list(self._sagemaker.endpoints.values())
         if "StatusEquals" in request:
             found = [e for e in found if e["EndpointStatus"] == request["StatusEquals"]]
         return listing(
@@ -185,6 +168,7 @@ class Endpoints:
             name_field="EndpointName",
         )
 
+    @action("DeleteEndpoint")
     def delete(self, request: dict[str, Any]) -> None:
         with self._sagemaker.lock:
             endpoint = self._settled(request["EndpointName"], deleting=True)
@@ -194,7 +178,7 @@ class Endpoints:
     def resume(self) -> None:
         """Bring up again the endpoints that an earlier run of the account left."""
         shutil.rmtree(self._account.state_dir / "endpoints", ignore_errors=True)
-        for endpoint in list(self._sagemaker.table("endpoints").values()):
+        for endpoint in list(self._sagemaker.endpoints.values()):
             status = endpoint["EndpointStatus"]
             if status == "Deleting":
                 self._changes.remove(endpoint)
@@ -206,9 +190,9 @@ class Endpoints:
     def _settled(self, name: str, *, deleting: bool = False) -> Resource:
         endpoint = self.get(name)
         if endpoint["EndpointStatus"] in _IN_PROGRESS:
-            raise SageMakerError(f'Cannot update in-progress endpoint "{self._arn(name)}".')
+            raise ServiceError(f'Cannot update in-progress endpoint "{self._arn(name)}".')
         if endpoint["EndpointStatus"] in {"Failed", "UpdateRollbackFailed"} and not deleting:
-            raise SageMakerError(
+            raise ServiceError(
                 f'Cannot update endpoint "{self._arn(name)}" in status {endpoint["EndpointStatus"]}: it can only be '
                 "deleted."
             )
@@ -227,7 +211,7 @@ class Endpoints:
 def _check_quota(variants: list[Resource]) -> None:
     wanted = sum(variant.get("InitialInstanceCount", 0) for variant in variants)
     if wanted > MAX_INSTANCES:
-        raise SageMakerError(
+        raise ServiceError(
             f"The account-level service limit for instances of an endpoint is {MAX_INSTANCES} Instances (each is a "
             f"process of this machine), a request delta of {wanted} Instances exceeds it.",
             "ResourceLimitExceeded",

@@ -14,7 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local_account.account import Account
 from local_account.base.archives import ArchiveError, extract_tar
 from local_account.base.images import repository
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError
+from local_account.protocol.actions import ServiceError
+from local_account.protocol.service import Resource
+from local_account.sagemaker.service import SageMaker
 
 
 class StartError(Exception):
@@ -33,12 +35,12 @@ class Container(TypedDict):
 
 def container_of(sagemaker: SageMaker, model_name: str) -> Container:
     """The container of ``CreateModel``; one made from a model package takes what the package's specification says."""
-    model = sagemaker.table("models").get(model_name)
+    model = sagemaker.models.get(model_name)
     if model is None:
-        raise SageMakerError(f'Could not find model "{sagemaker.arn("model/" + model_name)}".')
+        raise ServiceError(f'Could not find model "{sagemaker.arn("model/" + model_name)}".')
     definitions = [model["PrimaryContainer"]] if "PrimaryContainer" in model else model.get("Containers", [])
     if len(definitions) != 1:
-        raise SageMakerError(
+        raise ServiceError(
             f"Model {model_name} has {len(definitions)} containers; the stand-in account serves only one."
         )
     definition = definitions[0]
@@ -57,13 +59,13 @@ def container_of(sagemaker: SageMaker, model_name: str) -> Container:
 
 def _from_package(sagemaker: SageMaker, definition: Resource) -> Resource:
     name = definition["ModelPackageName"]
-    packages = sagemaker.table("model-packages")
+    packages = sagemaker.model_packages
     package = packages.get(name) or packages.get(sagemaker.arn(f"model-package/{name}"))
     if package is None:
-        raise SageMakerError(f"ModelPackage {name} does not exist.")
+        raise ServiceError(f"ModelPackage {name} does not exist.")
     containers = package.get("InferenceSpecification", {}).get("Containers", [])
     if len(containers) != 1:
-        raise SageMakerError(
+        raise ServiceError(
             f"Model package {name} has {len(containers)} containers; the stand-in account serves one container."
         )
     merged: Resource = {**containers[0]}

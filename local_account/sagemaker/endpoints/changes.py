@@ -13,13 +13,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from local_account.protocol.service import Resource, now
 from local_account.sagemaker.endpoints.archive import StartError
 from local_account.sagemaker.endpoints.deployment_config import plan_of
 from local_account.sagemaker.endpoints.description import describe, event_detail
 from local_account.sagemaker.endpoints.fleet import Fleet, Traffic
 from local_account.sagemaker.endpoints.metrics import Metrics
 from local_account.sagemaker.endpoints.rollout import InterruptedRolloutError, RollbackError, Rollout
-from local_account.sagemaker.service import Resource, SageMaker, now
+from local_account.sagemaker.service import SageMaker
 from local_account.sagemaker.tags import drop_tags
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class EndpointChanges:
                 pass  # the account stops: what is under way is in its state
             except Exception as error:
                 log.exception("endpoint %s", name)
-                if name in self._sagemaker.table("endpoints"):
+                if name in self._sagemaker.endpoints:
                     status = "InService" if name in self.traffic else "Failed"
                     self.set(endpoint, status, FailureReason=f"The stand-in account failed: {error!r}", _pending=None)
 
@@ -166,7 +167,7 @@ class EndpointChanges:
             if fleet:
                 fleet.stop()
         with self._sagemaker.lock:
-            self._sagemaker.table("endpoints").pop(endpoint["EndpointName"], None)
+            self._sagemaker.endpoints.pop(endpoint["EndpointName"], None)
             drop_tags(self._sagemaker, endpoint["EndpointArn"])
 
     def set(self, endpoint: Resource, status: str, **members: Any) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.service import Resource, now
 from local_account.sagemaker.endpoints.archive import container_of
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
+from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
 
 _UNSUPPORTED = ("AsyncInferenceConfig", "ExplainerConfig", "CrossRegionTrafficConfig")
@@ -22,31 +24,24 @@ class EndpointConfigs:
 
     def __init__(self, sagemaker: SageMaker) -> None:
         self._sagemaker = sagemaker
-        sagemaker.implement(
-            {
-                "CreateEndpointConfig": self.create,
-                "DescribeEndpointConfig": self.describe,
-                "ListEndpointConfigs": self.list,
-                "DeleteEndpointConfig": self.delete,
-            }
-        )
 
     def get(self, name: str) -> Resource:
-        config = self._sagemaker.table("endpoint-configs").get(name)
+        config = self._sagemaker.endpoint_configs.get(name)
         if config is None:
-            raise SageMakerError(f'Could not find endpoint configuration "{self._arn(name)}".')
+            raise ServiceError(f'Could not find endpoint configuration "{self._arn(name)}".')
         return config
 
     def _arn(self, name: str) -> str:
         return self._sagemaker.arn(f"endpoint-config/{name.lower()}")
 
+    @action("CreateEndpointConfig")
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["EndpointConfigName"]
         _check(request)
         with self._sagemaker.lock:
-            configs = self._sagemaker.table("endpoint-configs")
+            configs = self._sagemaker.endpoint_configs
             if name in configs:
-                raise SageMakerError(f'Cannot create already existing endpoint configuration "{self._arn(name)}".')
+                raise ServiceError(f'Cannot create already existing endpoint configuration "{self._arn(name)}".')
             for variant in _variants(request):
                 container_of(self._sagemaker, variant["ModelName"])
                 self._check_place(variant)
@@ -64,30 +59,33 @@ class EndpointConfigs:
 
     def _check_place(self, variant: Resource) -> None:
         """Serverless inference excludes networks of the account's own (Developer Guide, "Feature exclusions")."""
-        model = self._sagemaker.table("models")[variant["ModelName"]]
+        model = self._sagemaker.models[variant["ModelName"]]
         if "ServerlessConfig" in variant and ("VpcConfig" in model or model["EnableNetworkIsolation"]):
-            raise SageMakerError(
+            raise ServiceError(
                 f"Serverless variant {variant['VariantName']} cannot serve model {variant['ModelName']}, which has a "
                 "VpcConfig or network isolation."
             )
 
+    @action("DescribeEndpointConfig")
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
         return self.get(request["EndpointConfigName"])
 
+    @action("ListEndpointConfigs")
     def list(self, request: dict[str, Any]) -> dict[str, Any]:
         return listing(
-            self._sagemaker.table("endpoint-configs").values(),
+            self._sagemaker.endpoint_configs.values(),
             request,
             key="EndpointConfigs",
             fields=["EndpointConfigName", "EndpointConfigArn", "CreationTime"],
             name_field="EndpointConfigName",
         )
 
+    @action("DeleteEndpointConfig")
     def delete(self, request: dict[str, Any]) -> None:
         """Endpoints keep what they were made from, so that a configuration in use may go, as on AWS."""
         with self._sagemaker.lock:
             config = self.get(request["EndpointConfigName"])
-            del self._sagemaker.table("endpoint-configs")[request["EndpointConfigName"]]
+            del self._sagemaker.endpoint_configs[request["EndpointConfigName"]]
             drop_tags(self._sagemaker, config["EndpointConfigArn"])
         self._emit(config)
 
@@ -100,19 +98,19 @@ class EndpointConfigs:
 def _check(request: dict[str, Any]) -> None:
     for key in _UNSUPPORTED:
         if key in request:
-            raise SageMakerError(f"The stand-in account does not implement {key} of an endpoint configuration.")
+            raise ServiceError(f"The stand-in account does not implement {key} of an endpoint configuration.")
     names = [variant["VariantName"] for variant in _variants(request)]
     if len(set(names)) < len(names):
-        raise SageMakerError(f"Production variant names must be unique, they are {', '.join(names)}.")
+        raise ServiceError(f"Production variant names must be unique, they are {', '.join(names)}.")
     for variant in _variants(request):
         if "ModelName" not in variant:
-            raise SageMakerError(
+            raise ServiceError(
                 f"Production variant {variant['VariantName']} names no model: the stand-in account does not "
                 "implement inference components."
             )
         instances = "InstanceType" in variant and "InitialInstanceCount" in variant
         if instances == ("ServerlessConfig" in variant):
-            raise SageMakerError(
+            raise ServiceError(
                 f"Production variant {variant['VariantName']} needs either InstanceType and InitialInstanceCount, "
                 "or ServerlessConfig."
             )
@@ -120,7 +118,7 @@ def _check(request: dict[str, Any]) -> None:
     _check_serverless(request)
     capture = request.get("DataCaptureConfig")
     if capture and not capture["DestinationS3Uri"].startswith("s3://"):
-        raise SageMakerError(f"DestinationS3Uri must be an s3:// URI, it is {capture['DestinationS3Uri']!r}.")
+        raise ServiceError(f"DestinationS3Uri must be an s3:// URI, it is {capture['DestinationS3Uri']!r}.")
 
 
 def _variants(request: dict[str, Any]) -> list[Resource]:
@@ -130,7 +128,7 @@ def _variants(request: dict[str, Any]) -> list[Resource]:
 def _check_shadows(request: dict[str, Any]) -> None:
     shadows = request.get("ShadowProductionVariants", [])
     if shadows and (len(shadows) > 1 or len(request["ProductionVariants"]) > 1):
-        raise SageMakerError(
+        raise ServiceError(
             "With ShadowProductionVariants there can be only one variant in ProductionVariants and one in "
             f"ShadowProductionVariants, there are {len(request['ProductionVariants'])} and {len(shadows)}."
         )
@@ -142,11 +140,11 @@ def _check_serverless(request: dict[str, Any]) -> None:
     if not serverless:
         return
     if len(_variants(request)) > 1:
-        raise SageMakerError("A serverless variant must be the only variant of its endpoint configuration.")
+        raise ServiceError("A serverless variant must be the only variant of its endpoint configuration.")
     if "DataCaptureConfig" in request:
-        raise SageMakerError("Data capture is not supported for serverless variants: omit DataCaptureConfig.")
+        raise ServiceError("Data capture is not supported for serverless variants: omit DataCaptureConfig.")
     config = serverless[0]["ServerlessConfig"]
     if config["MemorySizeInMB"] % 1024:
-        raise SageMakerError(f"MemorySizeInMB must be a multiple of 1024, it is {config['MemorySizeInMB']}.")
+        raise ServiceError(f"MemorySizeInMB must be a multiple of 1024, it is {config['MemorySizeInMB']}.")
     if config.get("ProvisionedConcurrency", 0) > config["MaxConcurrency"]:
-        raise SageMakerError("ProvisionedConcurrency must be less than or equal to MaxConcurrency.")
+        raise ServiceError("ProvisionedConcurrency must be less than or equal to MaxConcurrency.")

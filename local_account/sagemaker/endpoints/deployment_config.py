@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from local_account.sagemaker.service import Resource, SageMakerError
+from local_account.protocol.actions import ServiceError
+from local_account.protocol.service import Resource
 
 MAX_STEP_PERCENT = 50
 MIN_PERCENT = {"CanarySize": 1, "LinearStepSize": 10, "MaximumBatchSize": 5, "RollbackMaximumBatchSize": 1}
@@ -53,7 +54,7 @@ def retain_properties(endpoint: Resource, source: dict[str, Any], excluded: set[
 def check_change(source: dict[str, Any], old: dict[str, Any]) -> None:
     """Refuse to turn instances into a serverless variant (Developer Guide, serverless endpoint operations)."""
     if _is_serverless(source) and not _is_serverless(old):
-        raise SageMakerError("A real-time endpoint cannot be updated to a serverless one: create another endpoint.")
+        raise ServiceError("A real-time endpoint cannot be updated to a serverless one: create another endpoint.")
 
 
 def _is_serverless(source: dict[str, Any]) -> bool:
@@ -61,7 +62,7 @@ def _is_serverless(source: dict[str, Any]) -> bool:
 
 
 def plan_of(deployment: dict[str, Any] | None, source: dict[str, Any], old: dict[str, Any]) -> Plan:
-    """The steps of a DeploymentConfig from what was deployed to ``source``; SageMakerError for what AWS refuses."""
+    """The steps of a DeploymentConfig from what was deployed to ``source``; ServiceError for what AWS refuses."""
     if not deployment:
         return Plan()
     check_policies(deployment)
@@ -74,7 +75,7 @@ def plan_of(deployment: dict[str, Any] | None, source: dict[str, Any], old: dict
         plan = _blue_green(deployment.get("BlueGreenUpdatePolicy"), new, alarms)
     waits_s = sum(step.bake_s for step in plan.steps)
     if plan.timeout_s <= waits_s:
-        raise SageMakerError(
+        raise ServiceError(
             f"MaximumExecutionTimeoutInSeconds must be larger than the total waiting time of the deployment, which is "
             f"{waits_s:g} seconds; it is {plan.timeout_s:g}."
         )
@@ -84,7 +85,7 @@ def plan_of(deployment: dict[str, Any] | None, source: dict[str, Any], old: dict
 def check_policies(deployment: dict[str, Any]) -> None:
     """What can be said of a DeploymentConfig without the fleets."""
     if "BlueGreenUpdatePolicy" in deployment and "RollingUpdatePolicy" in deployment:
-        raise SageMakerError("Only one of BlueGreenUpdatePolicy and RollingUpdatePolicy can be specified.")
+        raise ServiceError("Only one of BlueGreenUpdatePolicy and RollingUpdatePolicy can be specified.")
     routing = deployment.get("BlueGreenUpdatePolicy", {}).get("TrafficRoutingConfiguration")
     if routing is None:
         return
@@ -92,22 +93,22 @@ def check_policies(deployment: dict[str, Any]) -> None:
     for kind, member in sizes.items():
         if (member in routing) != (routing["Type"] == kind):
             verb = "needs" if routing["Type"] == kind else "does not take"
-            raise SageMakerError(f"TrafficRoutingConfiguration of type {routing['Type']} {verb} {member}.")
+            raise ServiceError(f"TrafficRoutingConfiguration of type {routing['Type']} {verb} {member}.")
 
 
 def _check_variants(deployment: dict[str, Any], source: dict[str, Any], old: dict[str, Any]) -> None:
     names = [sorted(v["VariantName"] for v in fleet["variants"]) for fleet in (source, old)]
     if names[0] != names[1]:
-        raise SageMakerError(
+        raise ServiceError(
             "With a DeploymentConfig the new endpoint configuration must have the same variant names as the endpoint: "
             f"it has {', '.join(names[0])}, the endpoint {', '.join(names[1])}."
         )
     if _is_serverless(source) or _is_serverless(old):
-        raise SageMakerError(
+        raise ServiceError(
             "A DeploymentConfig applies to real-time variants, not to serverless ones: update without it."
         )
     if "RollingUpdatePolicy" in deployment and len([*source["variants"], *source.get("shadows", [])]) > 1:
-        raise SageMakerError("A RollingUpdatePolicy does not apply to an endpoint with several variants.")
+        raise ServiceError("A RollingUpdatePolicy does not apply to an endpoint with several variants.")
 
 
 def _blue_green(policy: dict[str, Any] | None, new: list[Resource], alarms: tuple[str, ...]) -> Plan:
@@ -153,14 +154,14 @@ def _share(member: str, size: dict[str, Any], variant: Resource, limit: int = MA
         instances = math.ceil(percent / 100 * count - 1e-9)
         low, high = MIN_PERCENT[member], limit
         if not low <= percent <= high:
-            raise SageMakerError(f"{member} must be between {low} and {high} percent, it is {percent:g}.")
+            raise ServiceError(f"{member} must be between {low} and {high} percent, it is {percent:g}.")
     else:
         instances = size["Value"]
         percent = 100 * instances / count
         if percent < MIN_PERCENT[member]:
-            raise SageMakerError(f"{member} must be at least {MIN_PERCENT[member]} percent of {count} instances.")
+            raise ServiceError(f"{member} must be at least {MIN_PERCENT[member]} percent of {count} instances.")
     if 100 * instances / count > limit:
-        raise SageMakerError(
+        raise ServiceError(
             f"{member} must be less than or equal to {limit}% of the variant's total instance count: variant "
             f"{variant['VariantName']} has {count} instance{'s' * (count > 1)}, {member} asks for {instances}."
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from local_account.sagemaker.service import Resource
+from local_account.protocol.service import Resource
 
 SERVING = {"InService", "Updating", "RollingBack", "UpdateRollbackFailed"}
 

@@ -10,9 +10,9 @@ import threading
 from typing import Any
 
 from local_account.account import Account
+from local_account.protocol.service import Resource
 from local_account.sagemaker.endpoints.instance import ANSWER_S
 from local_account.sagemaker.endpoints.variants import Variant, make_variant
-from local_account.sagemaker.service import Resource
 
 
 class Portion:

@@ -21,10 +21,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
+from local_account.protocol.actions import ServiceError
 from local_account.sagemaker.endpoints.archive import StartError
 from local_account.sagemaker.endpoints.deployment_config import Plan, Step
 from local_account.sagemaker.endpoints.fleet import Fleet, Traffic
-from local_account.sagemaker.service import SageMakerError
 
 LOOK_EVERY_S = 0.2
 
@@ -158,10 +158,10 @@ def check_alarms(account: Account, source: dict[str, Any], names: Sequence[str])
     try:
         found = _described(account, source, names)
     except ClientError as error:
-        raise SageMakerError(f"The CloudWatch alarms of the deployment could not be read: {error}") from error
+        raise ServiceError(f"The CloudWatch alarms of the deployment could not be read: {error}") from error
     missing = set(names) - {alarm["AlarmName"] for alarm in found}
     if missing:
-        raise SageMakerError(f"Could not find the CloudWatch alarms of the deployment: {', '.join(sorted(missing))}.")
+        raise ServiceError(f"Could not find the CloudWatch alarms of the deployment: {', '.join(sorted(missing))}.")
 
 
 def _described(account: Account, source: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:

@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from local_account.base import clock
-from local_account.sagemaker.endpoints.actions import endpoints_of
+from local_account.protocol.service import Resource
+from local_account.sagemaker.endpoints.actions import Endpoints
 from local_account.sagemaker.endpoints.archive import StartError
 from local_account.sagemaker.endpoints.capture import Exchange
 from local_account.sagemaker.endpoints.fleet import Fleet
 from local_account.sagemaker.endpoints.instance import Instance, ModelAnswer, NoAnswerError
 from local_account.sagemaker.endpoints.metrics import Invocation
 from local_account.sagemaker.endpoints.variants import ThrottledError
-from local_account.sagemaker.service import Resource, SageMaker
+from local_account.sagemaker.service import SageMaker
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ class _Request(NamedTuple):
 class Runtime:
     """The WSGI application."""
 
-    def __init__(self, sagemaker: SageMaker) -> None:
-        self._endpoints = endpoints_of(sagemaker)
+    def __init__(self, sagemaker: SageMaker, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
         self._account = sagemaker.account
         self._copiers = ThreadPoolExecutor(COPIERS, "shadow")
         self._copying = threading.Semaphore(MAX_COPIES)

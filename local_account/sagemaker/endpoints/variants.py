@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from local_account.account import Account
+from local_account.protocol.service import Resource
 from local_account.sagemaker.endpoints.archive import StartError
 from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance
-from local_account.sagemaker.service import Resource
 
 # After so long without a request a serverless variant has no process; AWS does not state its time.
 IDLE_S = 300.0

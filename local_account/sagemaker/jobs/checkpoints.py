@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from local_account.protocol.actions import ServiceError
 from local_account.sagemaker.jobs.files import JobFiles
-from local_account.sagemaker.service import SageMaker, SageMakerError
+from local_account.sagemaker.service import SageMaker
 
 LOCAL_PATH = "/opt/ml/checkpoints"
 # Here nobody takes an instance back, so this tag on a running job does: `aws sagemaker add-tags --resource-arn ARN
@@ -63,23 +64,23 @@ def check(request: dict[str, Any]) -> None:
     config = request.get("CheckpointConfig")
     path = (config or {}).get("LocalPath", LOCAL_PATH)
     if not path.startswith("/opt/ml/") or ".." in Path(path).parts:
-        raise SageMakerError(f"CheckpointConfig.LocalPath must be below /opt/ml, got {path}.")
+        raise ServiceError(f"CheckpointConfig.LocalPath must be below /opt/ml, got {path}.")
     stopping = request["StoppingCondition"]
     longest = stopping["MaxRuntimeInSeconds"]
     wait = stopping.get("MaxWaitTimeInSeconds")
     if not request.get("EnableManagedSpotTraining"):
         if wait is not None:
-            raise SageMakerError(
+            raise ServiceError(
                 "Invalid MaxWaitTimeInSeconds. It is not supported when EnableManagedSpotTraining is false."
             )
         return
     if wait is None or wait < longest:
-        raise SageMakerError(
+        raise ServiceError(
             "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds "
             f"({longest}) when EnableManagedSpotTraining is true, got {wait}."
         )
     if config is None and wait > MAX_WAIT_WITHOUT_CHECKPOINTS_S:
-        raise SageMakerError(
+        raise ServiceError(
             f"Invalid MaxWaitTimeInSeconds. Without CheckpointConfig it must be at most "
             f"{MAX_WAIT_WITHOUT_CHECKPOINTS_S} seconds, got {wait}."
         )
@@ -88,7 +89,7 @@ def check(request: dict[str, Any]) -> None:
 def take_interruption(sagemaker: SageMaker, arn: str) -> bool:
     """Whether somebody asked to interrupt this job since the last call."""
     with sagemaker.lock:
-        tags = sagemaker.table("tags").get(arn, {})
+        tags = sagemaker.tags.get(arn, {})
         if INTERRUPTION_TAG not in tags:
             return False
         del tags[INTERRUPTION_TAG]

@@ -9,9 +9,10 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
-from local_account.sagemaker.jobs import run as job_runs
+from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.service import now
+from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.run import JobError, JobRun
-from local_account.sagemaker.service import SageMaker, SageMakerError, listing, now
 
 LOCAL_PREFIX = "/opt/ml/processing"
 
@@ -20,8 +21,6 @@ class ProcessingRun(JobRun):
     """One processing job."""
 
     kind = "Processing"
-    table = "processing-jobs"
-    runs: ClassVar[dict[str, JobRun]] = {}
 
     def prepare(self) -> None:
         for given in self.record.get("ProcessingInputs", []):
@@ -77,68 +76,64 @@ def _check(request: dict[str, Any]) -> None:
     """Refuse at once what this account cannot do, and what AWS refuses."""
     count = request["ProcessingResources"].get("ClusterConfig", {}).get("InstanceCount", 1)
     if count != 1:
-        raise SageMakerError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
+        raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
     names: set[str] = set()
     for given in request.get("ProcessingInputs", []):
         where = f"Processing input {given['InputName']!r}"
         source = given.get("S3Input")
         if source is None:
-            raise SageMakerError(f"{where}: the stand-in account reads S3Input only, not DatasetDefinition.")
+            raise ServiceError(f"{where}: the stand-in account reads S3Input only, not DatasetDefinition.")
         if source.get("S3InputMode", "File") != "File":
-            raise SageMakerError(f"{where}: the stand-in account supports S3InputMode File only, got Pipe.")
+            raise ServiceError(f"{where}: the stand-in account supports S3InputMode File only, got Pipe.")
         _check_path(where, source.get("LocalPath"))
         _check_unique(names, given["InputName"], where)
     names.clear()
     for output in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
         where = f"Processing output {output['OutputName']!r}"
         if "S3Output" not in output:
-            raise SageMakerError(f"{where}: the stand-in account writes S3Output only, not FeatureStoreOutput.")
+            raise ServiceError(f"{where}: the stand-in account writes S3Output only, not FeatureStoreOutput.")
         _check_path(where, output["S3Output"].get("LocalPath"))
         _check_unique(names, output["OutputName"], where)
 
 
 def _check_path(where: str, path: str | None) -> None:
     if path is None or not (path + "/").startswith(LOCAL_PREFIX + "/") or ".." in Path(path).parts:
-        raise SageMakerError(f"{where}: LocalPath must be below {LOCAL_PREFIX}, got {path}.")
+        raise ServiceError(f"{where}: LocalPath must be below {LOCAL_PREFIX}, got {path}.")
 
 
 def _check_unique(names: set[str], name: str, where: str) -> None:
     if name in names:
-        raise SageMakerError(f"{where}: the name occurs twice.")
+        raise ServiceError(f"{where}: the name occurs twice.")
     names.add(name)
 
 
-def install(sagemaker: SageMaker) -> None:
-    def create(request: dict[str, Any]) -> dict[str, Any]:
+class ProcessingJobs(JobActions):
+    """The actions on processing jobs."""
+
+    run = ProcessingRun
+    summary: ClassVar[list[str]] = [
+        "ProcessingJobName", "ProcessingJobArn", "CreationTime", "ProcessingEndTime", "LastModifiedTime",
+        "ProcessingJobStatus", "FailureReason", "ExitMessage",
+    ]  # fmt: skip
+
+    @action("CreateProcessingJob")
+    def create(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Refuses what the account cannot run, then runs the job."""
         request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": 86400})
-        return job_runs.create(sagemaker, ProcessingRun, request, _check)
+        _check(request)
+        return self.create_job(request)
 
-    def describe(request: dict[str, Any]) -> dict[str, Any]:
-        return job_runs.find(sagemaker, ProcessingRun, request["ProcessingJobName"])
+    @action("DescribeProcessingJob")
+    def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answers the job as it is now."""
+        return self.find_job(request["ProcessingJobName"])
 
-    def stop(request: dict[str, Any]) -> None:
-        job_runs.stop(sagemaker, ProcessingRun, request["ProcessingJobName"])
+    @action("ListProcessingJobs")
+    def list(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answers a page of jobs, the newest first."""
+        return self.list_jobs(request)
 
-    def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
-        status = request.get("StatusEquals")
-        records = sagemaker.table(ProcessingRun.table).values()
-        return listing(
-            [r for r in records if status in (None, r["ProcessingJobStatus"])],
-            request,
-            key="ProcessingJobSummaries",
-            fields=[
-                "ProcessingJobName", "ProcessingJobArn", "CreationTime", "ProcessingEndTime", "LastModifiedTime",
-                "ProcessingJobStatus", "FailureReason", "ExitMessage",
-            ],
-            name_field="ProcessingJobName",
-        )  # fmt: skip
-
-    job_runs.fail_interrupted(sagemaker, ProcessingRun)
-    sagemaker.implement(
-        {
-            "CreateProcessingJob": create,
-            "DescribeProcessingJob": describe,
-            "ListProcessingJobs": list_jobs,
-            "StopProcessingJob": stop,
-        }
-    )
+    @action("StopProcessingJob")
+    def stop(self, request: dict[str, Any]) -> None:
+        """The job ends within two minutes."""
+        self.stop_job(request["ProcessingJobName"])

@@ -11,14 +11,13 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from local_account.containers.run import RunningContainer, start_container
+from local_account.protocol.service import Resource, now
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, now
-from local_account.sagemaker.tags import set_tags
+from local_account.sagemaker.service import SageMaker
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +36,6 @@ class JobRun:
     """One run of a job. Subclasses say how it is prepared, started and finished."""
 
     kind: ClassVar[str]  # "Processing", "Training" or "Transform": the prefix of the record's members
-    table: ClassVar[str]
-    runs: ClassVar[dict[str, JobRun]]
 
     def __init__(self, sagemaker: SageMaker, record: Resource) -> None:
         self.sagemaker = sagemaker
@@ -50,9 +47,10 @@ class JobRun:
         self.stop_requested = threading.Event()
         self.exceeded = ""  # the member of StoppingCondition that ended the job
 
-    def start(self) -> None:
-        self.runs[self.name] = self
-        threading.Thread(target=self._run, name=f"{self.kind}-{self.name}", daemon=True).start()
+    def start(self, running: dict[str, JobRun]) -> None:
+        """Run the job in a thread; it is in ``running``, by name, until it ends."""
+        running[self.name] = self
+        threading.Thread(target=self._run, args=(running,), name=f"{self.kind}-{self.name}", daemon=True).start()
 
     # What a kind of job does.
     def role(self) -> str:
@@ -92,7 +90,7 @@ class JobRun:
         """The job was asked to stop."""
         self.change("Stopping")
 
-    def _run(self) -> None:
+    def _run(self, running: dict[str, JobRun]) -> None:
         status, reason = "Completed", None
         try:
             status = self._execute()
@@ -103,7 +101,7 @@ class JobRun:
             status, reason = "Failed", f"InternalServerError: {type(error).__name__}: {error}"
         finally:
             shutil.rmtree(self.root, ignore_errors=True)
-            self.runs.pop(self.name, None)
+            running.pop(self.name, None)
         if self.account.stopping.is_set():
             status, reason = "Failed", ACCOUNT_STOPPED
         elif self.stop_requested.is_set():
@@ -205,7 +203,7 @@ class JobRun:
         self.sagemaker.changed()
         # Events carry milliseconds, answers seconds.
         detail.update({k: int(v * 1000) for k, v in detail.items() if k.endswith("Time")})
-        detail["Tags"] = self.sagemaker.table("tags").get(self.record[f"{self.kind}JobArn"], {})
+        detail["Tags"] = self.sagemaker.tags.get(self.record[f"{self.kind}JobArn"], {})
         self.sagemaker.emit(f"SageMaker {self.kind} Job State Change", detail, [self.record[f"{self.kind}JobArn"]])
 
     def tail_text(self, tail: list[str]) -> str:
@@ -220,59 +218,3 @@ class JobRun:
             return None
         with path.open(encoding="utf-8", errors="replace") as file:
             return file.read(REASON_CHARACTERS).strip() or None
-
-
-def create(
-    sagemaker: SageMaker, run: type[JobRun], request: dict[str, Any], check: Callable[[dict[str, Any]], None]
-) -> dict[str, Any]:
-    """``Create*Job``: refuse what cannot run, keep the record, start the thread."""
-    kind = run.kind
-    name = request[f"{kind}JobName"]
-    check(request)
-    arn = sagemaker.arn(f"{kind.lower()}-job/{name}")
-    with sagemaker.lock:
-        if name in sagemaker.table(run.table):
-            raise SageMakerError(
-                f"{kind} job names must be unique within an AWS account and region, and a {kind.lower()} job with this "
-                f"name already exists ({arn})",
-                "ResourceInUse",
-            )
-        record: Resource = {k: v for k, v in request.items() if k != "Tags"}
-        record.update({f"{kind}JobArn": arn, f"{kind}JobStatus": "InProgress", "CreationTime": now()})
-        sagemaker.table(run.table)[name] = record
-        set_tags(sagemaker, arn, request.get("Tags"))
-    job = run(sagemaker, record)
-    job.entered("Starting")
-    job.start()
-    return {f"{kind}JobArn": arn}
-
-
-def find(sagemaker: SageMaker, run: type[JobRun], name: str) -> Resource:
-    """The record of a job; an unknown name is answered as SageMaker does, which is not what its model says."""
-    record = sagemaker.table(run.table).get(name)
-    if record is None:
-        raise SageMakerError(f"Requested resource not found: there is no {run.kind.lower()} job named {name}.")
-    return record
-
-
-def stop(sagemaker: SageMaker, run: type[JobRun], name: str) -> None:
-    """``Stop*Job``: the job's thread ends the container."""
-    record = find(sagemaker, run, name)
-    status = record[f"{run.kind}JobStatus"]
-    job = run.runs.get(name)
-    if status != "InProgress" or job is None:
-        raise SageMakerError(f"The request was rejected because the {run.kind.lower()} job is in status {status}.")
-    job.stopping()
-    job.stop_requested.set()
-
-
-def fail_interrupted(sagemaker: SageMaker, run: type[JobRun]) -> None:
-    """Jobs that ran when the account was stopped (or killed) can never end by themselves."""
-    for record in sagemaker.table(run.table).values():
-        if record[f"{run.kind}JobStatus"] in UNFINISHED:
-            record[f"{run.kind}JobStatus"] = "Failed"
-            record["FailureReason"] = ACCOUNT_STOPPED
-            record["LastModifiedTime"] = record[f"{run.kind}EndTime"] = now()
-            if run.kind == "Training":
-                record["SecondaryStatus"] = "Failed"
-    sagemaker.changed()

@@ -14,13 +14,15 @@ from typing import Any, ClassVar
 
 from local_account.base.archives import ArchiveError, extract_tar, pack_tar
 from local_account.base.images import repository
+from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.service import Resource, now
 from local_account.sagemaker.jobs import checkpoints
-from local_account.sagemaker.jobs import run as job_runs
+from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.checkpoints import Checkpoints
-from local_account.sagemaker.jobs.run import JobError, JobRun
+from local_account.sagemaker.jobs.run import REASON_CHARACTERS, JobError, JobRun
 from local_account.sagemaker.jobs.script_mode import Script, input_data_config, resource_config
 from local_account.sagemaker.jobs.training_metrics import Metrics
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
+from local_account.sagemaker.service import SageMaker
 
 _MESSAGES = {
     "Starting": "Starting the training job",
@@ -42,8 +44,6 @@ class TrainingRun(JobRun):
     """One training job."""
 
     kind = "Training"
-    table = "training-jobs"
-    runs: ClassVar[dict[str, JobRun]] = {}
 
     def __init__(self, sagemaker: SageMaker, record: Resource) -> None:
         super().__init__(sagemaker, record)
@@ -204,7 +204,7 @@ class TrainingRun(JobRun):
         if details is None:
             details = self.tail_text(tail)
         suffix = f", exit code: {exit_code}"
-        return f"AlgorithmError: {details[: job_runs.REASON_CHARACTERS - 20 - len(suffix)]}{suffix}"
+        return f"AlgorithmError: {details[: REASON_CHARACTERS - 20 - len(suffix)]}{suffix}"
 
     def _end(self, status: str, reason: str | None) -> None:
         self._count_time()
@@ -224,61 +224,57 @@ class TrainingRun(JobRun):
 def _check(request: dict[str, Any]) -> None:
     """Refuse at once what this account cannot do, and what AWS refuses."""
     if "AlgorithmSpecification" not in request or "ResourceConfig" not in request:
-        raise SageMakerError("The stand-in account needs AlgorithmSpecification and ResourceConfig for a training job.")
+        raise ServiceError("The stand-in account needs AlgorithmSpecification and ResourceConfig for a training job.")
     specification = request["AlgorithmSpecification"]
     if "TrainingImage" not in specification:
-        raise SageMakerError("The stand-in account needs a TrainingImage, it has no AlgorithmName resources.")
+        raise ServiceError("The stand-in account needs a TrainingImage, it has no AlgorithmName resources.")
     count = request["ResourceConfig"].get("InstanceCount", 1)
     if count != 1:
-        raise SageMakerError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
+        raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
     for channel in request.get("InputDataConfig", []):
         where = f"Channel {channel['ChannelName']!r}"
         if channel.get("InputMode", specification["TrainingInputMode"]) == "Pipe":
-            raise SageMakerError(f"{where}: the stand-in account supports the input modes File and FastFile, got Pipe.")
+            raise ServiceError(f"{where}: the stand-in account supports the input modes File and FastFile, got Pipe.")
         source = channel["DataSource"].get("S3DataSource")
         if source is None:
-            raise SageMakerError(f"{where}: the stand-in account reads S3DataSource only.")
+            raise ServiceError(f"{where}: the stand-in account reads S3DataSource only.")
         if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
-            raise SageMakerError(f"{where}: expected S3DataType S3Prefix or ManifestFile, got {source['S3DataType']}.")
+            raise ServiceError(f"{where}: expected S3DataType S3Prefix or ManifestFile, got {source['S3DataType']}.")
     checkpoints.check(request)
     for definition in specification.get("MetricDefinitions", []):
         try:
             re.compile(definition["Regex"])
         except re.error as error:
-            raise SageMakerError(f"Metric {definition['Name']!r}: {definition['Regex']!r}: {error}") from error
+            raise ServiceError(f"Metric {definition['Name']!r}: {definition['Regex']!r}: {error}") from error
 
 
-def install(sagemaker: SageMaker) -> None:
-    def create(request: dict[str, Any]) -> dict[str, Any]:
+class TrainingJobs(JobActions):
+    """The actions on training jobs."""
+
+    run = TrainingRun
+    summary: ClassVar[list[str]] = [
+        "TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime",
+        "TrainingJobStatus", "SecondaryStatus",
+    ]  # fmt: skip
+
+    @action("CreateTrainingJob")
+    def create(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Refuses what the account cannot run, then runs the job."""
         request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 86400)
-        return job_runs.create(sagemaker, TrainingRun, request, _check)
+        _check(request)
+        return self.create_job(request)
 
-    def describe(request: dict[str, Any]) -> dict[str, Any]:
-        return job_runs.find(sagemaker, TrainingRun, request["TrainingJobName"])
+    @action("DescribeTrainingJob")
+    def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answers the job as it is now."""
+        return self.find_job(request["TrainingJobName"])
 
-    def stop(request: dict[str, Any]) -> None:
-        job_runs.stop(sagemaker, TrainingRun, request["TrainingJobName"])
+    @action("ListTrainingJobs")
+    def list(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answers a page of jobs, the newest first."""
+        return self.list_jobs(request)
 
-    def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
-        status = request.get("StatusEquals")
-        records = sagemaker.table(TrainingRun.table).values()
-        return listing(
-            [r for r in records if status in (None, r["TrainingJobStatus"])],
-            request,
-            key="TrainingJobSummaries",
-            fields=[
-                "TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime",
-                "TrainingJobStatus", "SecondaryStatus",
-            ],
-            name_field="TrainingJobName",
-        )  # fmt: skip
-
-    job_runs.fail_interrupted(sagemaker, TrainingRun)
-    sagemaker.implement(
-        {
-            "CreateTrainingJob": create,
-            "DescribeTrainingJob": describe,
-            "ListTrainingJobs": list_jobs,
-            "StopTrainingJob": stop,
-        }
-    )
+    @action("StopTrainingJob")
+    def stop(self, request: dict[str, Any]) -> None:
+        """The job ends within two minutes."""
+        self.stop_job(request["TrainingJobName"])

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.service import Resource, now
 from local_account.sagemaker.endpoints.archive import Container, StartError, container_of
 from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance, NoAnswerError
-from local_account.sagemaker.jobs import run as job_runs
+from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.files import S3Object
-from local_account.sagemaker.jobs.run import JobError, JobRun
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
+from local_account.sagemaker.jobs.run import REASON_CHARACTERS, JobError, JobRun
+from local_account.sagemaker.service import SageMaker
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
 DEFAULT_PAYLOAD_MB = 6
@@ -39,8 +41,6 @@ class TransformRun(JobRun):
     """One batch transform job."""
 
     kind = "Transform"
-    table = "transform-jobs"
-    runs: ClassVar[dict[str, JobRun]] = {}
 
     def __init__(self, sagemaker: SageMaker, record: Resource) -> None:
         super().__init__(sagemaker, record)
@@ -49,7 +49,7 @@ class TransformRun(JobRun):
         self._concurrent = record.get("MaxConcurrentTransforms") or 1
 
     def role(self) -> str:
-        return str(self.sagemaker.table("models").get(self.record["ModelName"], {}).get("ExecutionRoleArn", ""))
+        return str(self.sagemaker.models.get(self.record["ModelName"], {}).get("ExecutionRoleArn", ""))
 
     def entered(self, phase: str) -> None:
         changes: Resource = {"TransformStartTime": now()} if phase == "Training" else {}
@@ -78,7 +78,7 @@ class TransformRun(JobRun):
             first = refusals[0]
             raise JobError(
                 f"{first.kind}: See job logs for more information. {len(refusals)} of {len(objects)} objects have no "
-                f"output, the first is {first.object.key}: {first.status} {first.message}"[: job_runs.REASON_CHARACTERS]
+                f"output, the first is {first.object.key}: {first.status} {first.message}"[:REASON_CHARACTERS]
             )
         return "Completed"
 
@@ -140,63 +140,59 @@ def _check(request: dict[str, Any]) -> None:
     """Refuse at once what this account cannot do, and what AWS refuses."""
     count = request["TransformResources"]["InstanceCount"]
     if count != 1:
-        raise SageMakerError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
+        raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
     for member in ("DataProcessing", "DataCaptureConfig", "ModelClientConfig"):
         if request.get(member):
-            raise SageMakerError(f"The stand-in account does not implement {member} of transform jobs; leave it out.")
+            raise ServiceError(f"The stand-in account does not implement {member} of transform jobs; leave it out.")
     given = request["TransformInput"]
     for member in ("SplitType", "CompressionType"):
         if given.get(member, "None") != "None":
-            raise SageMakerError(
+            raise ServiceError(
                 f"The stand-in account sends whole objects: expected {member} None, got {given[member]}."
             )
     if request["TransformOutput"].get("AssembleWith", "None") != "None":
-        raise SageMakerError("The stand-in account writes whole answers: expected AssembleWith None.")
+        raise ServiceError("The stand-in account writes whole answers: expected AssembleWith None.")
     data_type = given["DataSource"]["S3DataSource"]["S3DataType"]
     if data_type not in ("S3Prefix", "ManifestFile"):
-        raise SageMakerError(f"Expected S3DataType S3Prefix or ManifestFile, got {data_type}.")
+        raise ServiceError(f"Expected S3DataType S3Prefix or ManifestFile, got {data_type}.")
     megabytes = request.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB)
     together = megabytes * max(1, request.get("MaxConcurrentTransforms", 1))
     if megabytes == 0:
-        raise SageMakerError("The stand-in account sends no chunked requests: expected a MaxPayloadInMB above 0.")
+        raise ServiceError("The stand-in account sends no chunked requests: expected a MaxPayloadInMB above 0.")
     if together > MAX_PAYLOAD_MB:
-        raise SageMakerError(
+        raise ServiceError(
             f"MaxConcurrentTransforms * MaxPayloadInMB must not exceed {MAX_PAYLOAD_MB} MB, got {together}."
         )
 
 
-def install(sagemaker: SageMaker) -> None:
-    def create(request: dict[str, Any]) -> dict[str, Any]:
-        container_of(sagemaker, request["ModelName"])
-        return job_runs.create(sagemaker, TransformRun, request, _check)
+class TransformJobs(JobActions):
+    """The actions on batch transform jobs."""
 
-    def describe(request: dict[str, Any]) -> dict[str, Any]:
-        record = job_runs.find(sagemaker, TransformRun, request["TransformJobName"])
+    run = TransformRun
+    summary: ClassVar[list[str]] = [
+        "TransformJobName", "TransformJobArn", "CreationTime", "TransformEndTime", "LastModifiedTime",
+        "TransformJobStatus", "FailureReason",
+    ]  # fmt: skip
+
+    @action("CreateTransformJob")
+    def create(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Refuses what the account cannot run, then runs the job."""
+        container_of(self.sagemaker, request["ModelName"])
+        _check(request)
+        return self.create_job(request)
+
+    @action("DescribeTransformJob")
+    def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answers the job as it is now."""
+        record = self.find_job(request["TransformJobName"])
         return {name: value for name, value in record.items() if name != "LastModifiedTime"}  # only lists tell it
 
-    def stop(request: dict[str, Any]) -> None:
-        job_runs.stop(sagemaker, TransformRun, request["TransformJobName"])
+    @action("ListTransformJobs")
+    def list(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answers a page of jobs, the newest first."""
+        return self.list_jobs(request)
 
-    def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
-        status = request.get("StatusEquals")
-        records = sagemaker.table(TransformRun.table).values()
-        return listing(
-            [r for r in records if status in (None, r["TransformJobStatus"])],
-            request,
-            key="TransformJobSummaries",
-            fields=[
-                "TransformJobName", "TransformJobArn", "CreationTime", "TransformEndTime", "LastModifiedTime",
-                "TransformJobStatus", "FailureReason",
-            ],
-            name_field="TransformJobName",
-        )  # fmt: skip
-
-    job_runs.fail_interrupted(sagemaker, TransformRun)
-    sagemaker.implement(
-        {
-            "CreateTransformJob": create,
-            "DescribeTransformJob": describe,
-            "ListTransformJobs": list_jobs,
-            "StopTransformJob": stop,
-        }
-    )
+    @action("StopTransformJob")
+    def stop(self, request: dict[str, Any]) -> None:
+        """The job ends within two minutes."""
+        self.stop_job(request["TransformJobName"])

@@ -10,12 +10,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_account.sagemaker.pipelines.executions import VERSION_MEMBERS, Executions, checked_definition, refuse
-from local_account.sagemaker.pipelines.runs import EXECUTIONS
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
+from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.service import Resource, now
+from local_account.sagemaker.pipelines.executions import VERSION_MEMBERS, checked_definition, refuse
+from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
-
-PIPELINES = "pipelines"
 
 
 class Pipelines:
@@ -26,31 +25,32 @@ class Pipelines:
 
     def pipeline(self, name_or_arn: str) -> Resource:
         name = name_or_arn.rsplit("/", 1)[-1]
-        pipeline = self.sagemaker.table(PIPELINES).get(name)
+        pipeline = self.sagemaker.pipelines.get(name)
         if pipeline is None:
             arn = self.sagemaker.arn(f"pipeline/{name}")
-            raise SageMakerError(f"Pipeline '{arn}' does not exist.", "ResourceNotFound")
+            raise ServiceError(f"Pipeline '{arn}' does not exist.", "ResourceNotFound")
         return pipeline
 
+    @action("CreatePipeline")
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         refuse(request, VERSION_MEMBERS)
         name = request["PipelineName"]
         definition = self._definition_text(request)
         if definition is None:
-            raise SageMakerError("Expected PipelineDefinition or PipelineDefinitionS3Location.")
+            raise ServiceError("Expected PipelineDefinition or PipelineDefinitionS3Location.")
         checked_definition(definition)
         arn = self.sagemaker.arn(f"pipeline/{name}")
         token = f"CreatePipeline:{request['ClientRequestToken']}"
         with self.sagemaker.lock:
-            if self.sagemaker.table("request-tokens").get(token) == {"Arn": arn}:
+            if self.sagemaker.request_tokens.get(token) == {"Arn": arn}:
                 return {"PipelineArn": arn}
-            if name in self.sagemaker.table(PIPELINES):
-                raise SageMakerError(
+            if name in self.sagemaker.pipelines:
+                raise ServiceError(
                     "Pipeline names must be unique within an AWS account and region. "
                     f"Pipeline with name ({name}) already exists."
                 )
             created = now()
-            self.sagemaker.table(PIPELINES)[name] = {
+            self.sagemaker.pipelines[name] = {
                 "PipelineArn": arn,
                 "PipelineName": name,
                 "PipelineDisplayName": request.get("PipelineDisplayName", name),
@@ -63,11 +63,12 @@ class Pipelines:
                 "CreatedBy": {},
                 "LastModifiedBy": {},
             }
-            self.sagemaker.table("request-tokens")[token] = {"Arn": arn}
+            self.sagemaker.request_tokens[token] = {"Arn": arn}
             set_tags(self.sagemaker, arn, request.get("Tags"))
             self.sagemaker.changed()
         return {"PipelineArn": arn}
 
+    @action("UpdatePipeline")
     def update(self, request: dict[str, Any]) -> dict[str, Any]:
         refuse(request, VERSION_MEMBERS)
         pipeline = self.pipeline(request["PipelineName"])
@@ -88,7 +89,7 @@ class Pipelines:
             text: str | None = request.get("PipelineDefinition")
             return text
         if "PipelineDefinition" in request:
-            raise SageMakerError("Expected either PipelineDefinition or PipelineDefinitionS3Location, got both.")
+            raise ServiceError("Expected either PipelineDefinition or PipelineDefinitionS3Location, got both.")
         version = {"VersionId": location["VersionId"]} if "VersionId" in location else {}
         try:
             answer = self.sagemaker.account.client("s3").get_object(
@@ -96,39 +97,42 @@ class Pipelines:
             )
         except ClientError as error:
             where = f"s3://{location['Bucket']}/{location['ObjectKey']}"
-            raise SageMakerError(f"The pipeline definition {where} cannot be read: {error}") from error
+            raise ServiceError(f"The pipeline definition {where} cannot be read: {error}") from error
         return str(answer["Body"].read().decode())
 
+    @action("DescribePipeline")
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
         refuse(request, VERSION_MEMBERS)
         return self.pipeline(request["PipelineName"])
 
+    @action("DeletePipeline")
     def delete(self, request: dict[str, Any]) -> dict[str, Any]:
         with self.sagemaker.lock:
             pipeline = self.pipeline(request["PipelineName"])
             arn = pipeline["PipelineArn"]
-            executions = [e for e in self.sagemaker.table(EXECUTIONS).values() if e["PipelineArn"] == arn]
+            executions = [e for e in self.sagemaker.pipeline_executions.values() if e["PipelineArn"] == arn]
             running = [e for e in executions if e["PipelineExecutionStatus"] in ("Executing", "Stopping")]
             if running:
-                raise SageMakerError(
+                raise ServiceError(
                     f"Pipeline {arn} cannot be deleted: {len(running)} of its executions still run.",
                     "ConflictException",
                 )
             for execution in executions:
-                del self.sagemaker.table(EXECUTIONS)[execution["PipelineExecutionArn"]]
-            del self.sagemaker.table(PIPELINES)[pipeline["PipelineName"]]
-            tokens = self.sagemaker.table("request-tokens")
+                del self.sagemaker.pipeline_executions[execution["PipelineExecutionArn"]]
+            del self.sagemaker.pipelines[pipeline["PipelineName"]]
+            tokens = self.sagemaker.request_tokens
             for token in [t for t, made in tokens.items() if made["Arn"].startswith(arn)]:
                 del tokens[token]
             drop_tags(self.sagemaker, arn)
             self.sagemaker.changed()
         return {"PipelineArn": arn}
 
+    @action("ListPipelines")
     def list(self, request: dict[str, Any]) -> dict[str, Any]:
         prefix = request.get("PipelineNamePrefix", "")
         summaries = [
             {**p, "LastExecutionTime": p["LastRunTime"]} if "LastRunTime" in p else p
-            for p in self.sagemaker.table(PIPELINES).values()
+            for p in self.sagemaker.pipelines.values()
             if p["PipelineName"].startswith(prefix)
         ]
         fields = [
@@ -136,18 +140,3 @@ class Pipelines:
             "LastModifiedTime", "LastExecutionTime",
         ]  # fmt: skip
         return listing(summaries, request, key="PipelineSummaries", fields=fields, name_field="PipelineName")
-
-
-def install(sagemaker: SageMaker) -> None:
-    pipelines = Pipelines(sagemaker)
-    executions = Executions(sagemaker, pipelines.pipeline)
-    sagemaker.implement(
-        {
-            "CreatePipeline": pipelines.create,
-            "UpdatePipeline": pipelines.update,
-            "DescribePipeline": pipelines.describe,
-            "DeletePipeline": pipelines.delete,
-            "ListPipelines": pipelines.list,
-            **executions.actions(),
-        }
-    )

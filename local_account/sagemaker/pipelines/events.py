@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from local_account.protocol.service import Resource
 from local_account.sagemaker.pipelines.definition import Step
-from local_account.sagemaker.service import Resource, SageMaker
+from local_account.sagemaker.service import SageMaker
 
 EXECUTION_EVENT = "SageMaker Model Building Pipeline Execution Status Change"
 STEP_EVENT = "SageMaker Model Building Pipeline Execution Step Status Change"

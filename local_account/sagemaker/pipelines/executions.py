@@ -10,10 +10,12 @@ import string
 from collections.abc import Callable
 from typing import Any
 
+from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.service import Resource, now
 from local_account.sagemaker.pipelines.definition import Definition, DefinitionError, parse
 from local_account.sagemaker.pipelines.events import emit_execution
-from local_account.sagemaker.pipelines.runs import ACCOUNT_STOPPED, EXECUTIONS, PipelineRun
-from local_account.sagemaker.service import Action, Resource, SageMaker, SageMakerError, listing, now
+from local_account.sagemaker.pipelines.runs import ACCOUNT_STOPPED, PipelineRun
+from local_account.sagemaker.service import SageMaker, listing
 
 VERSION_MEMBERS = ("PipelineVersionId", "PipelineVersionAlias", "PipelineVersionAliases", "MlflowExperimentName")
 _EXECUTION_MEMBERS = [
@@ -53,7 +55,7 @@ class Executions:
         self._fail_interrupted()
 
     def _fail_interrupted(self) -> None:
-        for record in self.sagemaker.table(EXECUTIONS).values():
+        for record in self.sagemaker.pipeline_executions.values():
             if record["PipelineExecutionStatus"] in ("Executing", "Stopping"):
                 record.update(PipelineExecutionStatus="Failed", FailureReason=ACCOUNT_STOPPED, LastModifiedTime=now())
                 for step in record["Steps"].values():
@@ -61,24 +63,13 @@ class Executions:
                         step.update(StepStatus="Failed", FailureReason=ACCOUNT_STOPPED, EndTime=now())
                 self.sagemaker.changed()
 
-    def actions(self) -> dict[str, Action]:
-        return {
-            "StartPipelineExecution": self.start,
-            "StopPipelineExecution": self.stop,
-            "RetryPipelineExecution": self.retry,
-            "DescribePipelineExecution": self.describe_execution,
-            "ListPipelineExecutions": self.list_executions,
-            "ListPipelineExecutionSteps": self.list_steps,
-            "ListPipelineParametersForExecution": self.list_parameters,
-            "DescribePipelineDefinitionForExecution": self.describe_definition,
-        }
-
     def execution(self, arn: str) -> Resource:
-        execution = self.sagemaker.table(EXECUTIONS).get(arn)
+        execution = self.sagemaker.pipeline_executions.get(arn)
         if execution is None:
-            raise SageMakerError(f"Pipeline execution with ARN {arn} does not exist.", "ResourceNotFound")
+            raise ServiceError(f"Pipeline execution with ARN {arn} does not exist.", "ResourceNotFound")
         return execution
 
+    @action("StartPipelineExecution")
     def start(self, request: dict[str, Any]) -> dict[str, Any]:
         refuse(request, (*VERSION_MEMBERS, "SelectiveExecutionConfig"))
         pipeline = self._pipeline(request["PipelineName"])
@@ -87,14 +78,14 @@ class Executions:
         try:
             values = definition.values(given)
         except DefinitionError as error:
-            raise SageMakerError(str(error)) from error
+            raise ServiceError(str(error)) from error
         token = f"StartPipelineExecution:{pipeline['PipelineName']}:{request['ClientRequestToken']}"
         with self.sagemaker.lock:
-            known = self.sagemaker.table("request-tokens").get(token)
+            known = self.sagemaker.request_tokens.get(token)
             if known:
                 return {"PipelineExecutionArn": known["Arn"]}
             record = self._new_execution(pipeline, request, values)
-            self.sagemaker.table("request-tokens")[token] = {"Arn": record["PipelineExecutionArn"]}
+            self.sagemaker.request_tokens[token] = {"Arn": record["PipelineExecutionArn"]}
             pipeline["LastRunTime"] = record["CreationTime"]
             self.sagemaker.changed()
         emit_execution(self.sagemaker, record, None)
@@ -126,7 +117,7 @@ class Executions:
             "Values": values,
             "Steps": {},
         }
-        self.sagemaker.table(EXECUTIONS)[arn] = record
+        self.sagemaker.pipeline_executions[arn] = record
         return record
 
     def _run(self, record: Resource, definition: Definition) -> None:
@@ -135,41 +126,45 @@ class Executions:
         self._running[arn] = run
         run.start(lambda: (self._running.pop(arn, None), None)[1])
 
+    @action("StopPipelineExecution")
     def stop(self, request: dict[str, Any]) -> dict[str, Any]:
         arn = request["PipelineExecutionArn"]
         record = self.execution(arn)
         run = self._running.get(arn)
         if record["PipelineExecutionStatus"] != "Executing" or run is None:
             status = record["PipelineExecutionStatus"]
-            raise SageMakerError(f"Pipeline execution with ARN {arn} cannot be stopped: its status is {status}.")
+            raise ServiceError(f"Pipeline execution with ARN {arn} cannot be stopped: its status is {status}.")
         run.request_stop()
         return {"PipelineExecutionArn": arn}
 
+    @action("RetryPipelineExecution")
     def retry(self, request: dict[str, Any]) -> dict[str, Any]:
         arn = request["PipelineExecutionArn"]
         token = f"RetryPipelineExecution:{request['ClientRequestToken']}"
         with self.sagemaker.lock:
             record = self.execution(arn)
-            if self.sagemaker.table("request-tokens").get(token) == {"Arn": arn}:
+            if self.sagemaker.request_tokens.get(token) == {"Arn": arn}:
                 return {"PipelineExecutionArn": arn}
             before = record["PipelineExecutionStatus"]
             if before not in ("Failed", "Stopped") or arn in self._running:
-                raise SageMakerError(f"Pipeline execution with ARN {arn} cannot be retried: its status is {before}.")
+                raise ServiceError(f"Pipeline execution with ARN {arn} cannot be retried: its status is {before}.")
             record["Steps"] = {n: s for n, s in record["Steps"].items() if s["StepStatus"] == "Succeeded"}
             record.update(PipelineExecutionStatus="Executing", LastModifiedTime=now())
             record.pop("FailureReason", None)
             if "ParallelismConfiguration" in request:
                 record["ParallelismConfiguration"] = request["ParallelismConfiguration"]
-            self.sagemaker.table("request-tokens")[token] = {"Arn": arn}
+            self.sagemaker.request_tokens[token] = {"Arn": arn}
             self.sagemaker.changed()
         emit_execution(self.sagemaker, record, before)
         self._run(record, checked_definition(record["Definition"]))
         return {"PipelineExecutionArn": arn}
 
+    @action("DescribePipelineExecution")
     def describe_execution(self, request: dict[str, Any]) -> dict[str, Any]:
         record = self.execution(request["PipelineExecutionArn"])
         return {k: record[k] for k in _EXECUTION_MEMBERS if k in record}
 
+    @action("ListPipelineExecutions")
     def list_executions(self, request: dict[str, Any]) -> dict[str, Any]:
         arn = self._pipeline(request["PipelineName"])["PipelineArn"]
         summaries = [
@@ -178,7 +173,7 @@ class Executions:
                 "StartTime": record["CreationTime"],
                 **({"PipelineExecutionFailureReason": record["FailureReason"]} if "FailureReason" in record else {}),
             }
-            for record in self.sagemaker.table(EXECUTIONS).values()
+            for record in self.sagemaker.pipeline_executions.values()
             if record["PipelineArn"] == arn
         ]
         fields = [
@@ -189,11 +184,13 @@ class Executions:
             summaries, request, key="PipelineExecutionSummaries", fields=fields, name_field="PipelineExecutionArn"
         )
 
+    @action("ListPipelineExecutionSteps")
     def list_steps(self, request: dict[str, Any]) -> dict[str, Any]:
         record = self.execution(request["PipelineExecutionArn"])
         steps = [{**step, "CreationTime": step["StartTime"]} for step in record["Steps"].values()]
         return listing(steps, request, key="PipelineExecutionSteps", fields=_STEP_MEMBERS, name_field="StepName")
 
+    @action("ListPipelineParametersForExecution")
     def list_parameters(self, request: dict[str, Any]) -> dict[str, Any]:
         record = self.execution(request["PipelineExecutionArn"])
         given = {p["Name"]: p.get("Value", "") for p in record["Parameters"]}
@@ -210,21 +207,22 @@ class Executions:
             default_order="Ascending",
         )
 
+    @action("DescribePipelineDefinitionForExecution")
     def describe_definition(self, request: dict[str, Any]) -> dict[str, Any]:
         record = self.execution(request["PipelineExecutionArn"])
         return {"PipelineDefinition": record["Definition"], "CreationTime": record["CreationTime"]}
 
 
 def checked_definition(text: str) -> Definition:
-    """Parse a definition; raises SageMakerError."""
+    """Parse a definition; raises ServiceError."""
     try:
         return parse(text)
     except DefinitionError as error:
-        raise SageMakerError(str(error)) from error
+        raise ServiceError(str(error)) from error
 
 
 def refuse(request: dict[str, Any], members: tuple[str, ...]) -> None:
     """Say so rather than ignore what a request asks for."""
     for member in members:
         if member in request:
-            raise SageMakerError(f"The stand-in account does not implement {member}; leave it out.")
+            raise ServiceError(f"The stand-in account does not implement {member}; leave it out.")

@@ -15,6 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from local_account.protocol.service import Resource, now
 from local_account.sagemaker.jobs.files import TransferError, split_uri
 from local_account.sagemaker.pipelines import cache as pipeline_cache
 from local_account.sagemaker.pipelines import steps as pipeline_steps
@@ -22,11 +23,10 @@ from local_account.sagemaker.pipelines.definition import Definition, Step
 from local_account.sagemaker.pipelines.events import emit_execution, emit_step, iso
 from local_account.sagemaker.pipelines.expressions import ExpressionError, Scope, resolve
 from local_account.sagemaker.pipelines.steps import Result, Running, StepError, StepStoppedError
-from local_account.sagemaker.service import Resource, SageMaker, now
+from local_account.sagemaker.service import SageMaker
 
 log = logging.getLogger(__name__)
 
-EXECUTIONS = "pipeline-executions"
 ACCOUNT_STOPPED = "InternalServerError: the account was stopped while the pipeline ran."
 REASON_CHARACTERS = 1024
 DEFAULT_PARALLEL_STEPS = 50
@@ -41,7 +41,7 @@ class PipelineRun:
         self.definition = definition
         self.arn: str = record["PipelineExecutionArn"]
         self.stop = threading.Event()
-        pipelines = sagemaker.table("pipelines").values()
+        pipelines = sagemaker.pipelines.values()
         self._role = next((p["RoleArn"] for p in pipelines if p["PipelineArn"] == record["PipelineArn"]), "")
         self._properties: dict[str, dict[str, Any]] = {}
         self._skipped: set[str] = set()
@@ -182,7 +182,7 @@ class PipelineRun:
         not_before = now() - pipeline_cache.duration_s(config["ExpireAfter"])
         with self.sagemaker.lock:
             same = [
-                e for e in self.sagemaker.table(EXECUTIONS).values() if e["PipelineArn"] == self.record["PipelineArn"]
+                e for e in self.sagemaker.pipeline_executions.values() if e["PipelineArn"] == self.record["PipelineArn"]
             ]
             hit = pipeline_cache.earlier_success(same, step.name, key, not_before)
         if hit is None:

@@ -142,7 +142,7 @@ def _job(running: Running, arguments: dict[str, Any], *, kind: str) -> Result:
     created = running.call(f"Create{kind}Job", **{**arguments, f"{kind}JobName": name})
     metadata = {f"{kind}Job": {"Arn": created[f"{kind}JobArn"]}}
     running.note(metadata)
-    record = running.sagemaker.table(f"{kind.lower()}-jobs")[name]
+    record = running.sagemaker.jobs(kind)[name]
     asked = False
     while (status := record[f"{kind}JobStatus"]) in ("InProgress", "Stopping"):
         if running.stop.is_set() and not asked:
@@ -166,7 +166,7 @@ def _stop_job(running: Running, kind: str, name: str) -> None:
 
 def _register_model(running: Running, arguments: dict[str, Any]) -> Result:
     group = arguments.get("ModelPackageGroupName")
-    if group and group.rsplit("/", 1)[-1] not in running.sagemaker.table("model-package-groups"):
+    if group and group.rsplit("/", 1)[-1] not in running.sagemaker.model_package_groups:
         running.call("CreateModelPackageGroup", ModelPackageGroupName=group)
     arn = running.call("CreateModelPackage", **arguments)["ModelPackageArn"]
     properties = running.sagemaker.call("DescribeModelPackage", {"ModelPackageName": arn})
