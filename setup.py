@@ -24,14 +24,16 @@ setup(
     description="From labelled images to a monitored classifier on SageMaker, and the same loop on a laptop.",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]),
+    packages=[*find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]), "stages"],
     package_data={
+        "": ["py.typed"],
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "lambdas": ["image_layer.txt"],
         "monitoring": ["page/*.html", "requirements.txt"],
         "processing": ["evaluation/*.html", "requirements.txt"],
         "scones": ["commit.txt", "cost/prices.toml"],
         "serving": ["requirements.txt"],
+        "stages": ["*.toml"],
         "training": ["requirements.txt"],
     },
     install_requires=[

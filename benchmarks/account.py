@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import statistics
+import sys
 import tempfile
 import time
 import zipfile
@@ -20,9 +21,12 @@ from typing import Any
 import boto3
 import psutil
 from botocore.config import Config
-from loop import free_port
 
 from local_account.server import control
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.loop import free_port  # the path above comes first
 
 CALLS = 2000
 EXECUTIONS = 200

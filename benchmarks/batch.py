@@ -28,9 +28,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from loop import free_port
 
 from scones.stage.connection import Connection, connect, split_uri
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.loop import free_port  # the path above comes first
 
 CLIENTS = 8
 POLL_S = 0.01

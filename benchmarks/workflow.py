@@ -24,10 +24,13 @@ from typing import Any
 from unittest import mock
 
 import psutil
-from account import ROLE, client, make_role, zipped
-from loop import free_port
 
 from local_account.server import control
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.account import ROLE, client, make_role, zipped  # the path above comes first
+from benchmarks.loop import free_port  # the path above comes first
 
 CLIENTS = 8
 SEQUENTIAL = 100

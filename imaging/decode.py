@@ -135,7 +135,7 @@ def _frame(width: int, height: int) -> tuple[float, float, float, float]:
 
     Nobody knows whether a wide photograph's subject fills it or stands in the middle. Cropping to a square loses wheels
     in the first case, squeezing all of it distorts the second; half of each loses least in the worse case
-    (``python -m benchmarks.framing``).
+    (``python -m benchmarks.model.framing``).
     """
     side = math.sqrt(width * height)
     seen_width, seen_height = min(side, width), min(side, height)

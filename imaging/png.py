@@ -1,9 +1,9 @@
 """The PNG files that the filter job writes: many small pictures at once, and one large drawing.
 
 Runs in containers. The small ones' pixels are stored, not compressed: 32 x 32 photographs would shrink by a fifth, and
-compressing them costs many times everything else that is done to them (``python benchmarks/filter.py`` prints what the
-job takes). All files have one layout then, so that one array operation fills in the pixels of all and only checksums
-are left.
+compressing them costs many times everything else that is done to them (``python -m benchmarks.model.filter`` prints
+what the job takes). All files have one layout then, so that one array operation fills in the pixels of all and only
+checksums are left.
 """
 
 from __future__ import annotations

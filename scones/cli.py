@@ -35,7 +35,7 @@ from scones.runs.executions import Outcome
 from scones.runs.start_training import parse_parameters
 from scones.serving_versions import endpoint, registry
 from scones.stage.connection import connect_deployed
-from scones.stage.settings import PROJECT_ROOT, SettingsError
+from scones.stage.settings import WORKING_FOLDER, SettingsError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -81,7 +81,7 @@ def demo_command(  # noqa: PLR0917 - typer reads options from the signature
 
 @app.command()
 def build(
-    out: Annotated[Path, typer.Option(help="Folder for the artefacts.")] = PROJECT_ROOT / "build" / "artifacts",
+    out: Annotated[Path, typer.Option(help="Folder for the artefacts.")] = WORKING_FOLDER / "build" / "artifacts",
 ) -> None:
     """Build the artefacts that go to AWS: the Lambda zips, the container source archive and the stack's template."""
     written = artifacts.write(stack.build_artifacts(), out)

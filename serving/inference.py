@@ -6,7 +6,7 @@ Runtime, numpy and Pillow. SageMaker's inference toolkit counts the functions' p
 that have one more: ``output_fn``.
 
 Every function may be called from many threads: ONNX Runtime releases the interpreter's lock. Requests are not gathered
-into batches: eight images in one run take as long as eight runs (``python benchmarks/serving.py``).
+into batches: eight images in one run take as long as eight runs (``python -m benchmarks.model.serving``).
 """
 
 from __future__ import annotations

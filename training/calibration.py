@@ -10,8 +10,8 @@ from torch import Tensor
 
 # A hundred validation images leave the temperature uncertain by a factor of about 1.3, and without a single mistake
 # among them the likelihood alone would go to zero. A prior (log-normal) decides where they are silent. Its middle is
-# what a recipe asks for on ten times as many images, out of fold (`python benchmarks/accuracy.py --cv` prints it):
-# smoothed labels and averaged views leave a model less certain than it is right. Thousands of images overrule it.
+# what a recipe asks for on ten times as many images, out of fold (`python -m benchmarks.model.accuracy --cv` prints
+# it): smoothed labels and averaged views leave a model less certain than it is right. Thousands of images overrule it.
 EXPECTED = 0.9
 PRIOR_LOG_DEVIATION = 0.1
 GRID = torch.logspace(-1.0, 1.0, 401)

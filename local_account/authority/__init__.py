@@ -1,0 +1,1 @@
+"""Decides whether a call is allowed: IAM's evaluation of policies, conditions, keys and resources."""

@@ -1,0 +1,1 @@
+"""Amazon CloudWatch: metrics, alarms that react to data and act, metrics that functions print."""

@@ -1,0 +1,1 @@
+"""AWS CodeBuild: builds that really run the phases of their buildspec."""

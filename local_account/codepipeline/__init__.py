@@ -1,0 +1,1 @@
+"""AWS CodePipeline and CodeConnections: pipelines of source, build, approval and deployment."""

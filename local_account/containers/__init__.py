@@ -1,0 +1,1 @@
+"""Processes that stand for containers: folders under /opt/ml, environment, logs."""

@@ -1,0 +1,1 @@
+"""Amazon EventBridge and its Scheduler: patterns, delivery to targets, schedules."""

@@ -1,0 +1,1 @@
+"""Services that moto answers, with small corrections."""

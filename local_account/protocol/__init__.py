@@ -1,0 +1,1 @@
+"""What our own services share: the wire, validation against botocore's models, clients of roles."""

@@ -1,0 +1,1 @@
+"""Reads captured traffic: files, lines, times, what cannot be read."""

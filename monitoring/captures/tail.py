@@ -8,8 +8,8 @@ exact, not a guess: the text between holds no quote, no backslash, no control ch
 which is checked, so it is the inside of one JSON string whatever stands around it. All fields are typed and unknown
 ones refused, so nothing of the rest goes unread either. Whatever looks unusual in any way (another layout, another
 charset, values near the edge of what is allowed) is left to `monitoring.captures.line`, which reads the whole line.
-`benchmarks/capture_fuzz.py` compares the two on adversarial lines. Lines of one layout, which is nearly all, do not
-even come here one by one: see `monitoring.captures.layout`.
+`benchmarks/monitoring/capture_fuzz.py` compares the two on adversarial lines. Lines of one layout, which is nearly all,
+do not even come here one by one: see `monitoring.captures.layout`.
 """
 
 from __future__ import annotations

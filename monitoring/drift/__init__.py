@@ -1,0 +1,1 @@
+"""Holds traffic against a baseline: channels, detectors, findings."""

@@ -45,7 +45,7 @@ class Bounds:
         """The mean of a reference, give or take three of its standard errors, or ``tolerance`` if that is more.
 
         Without the reference's own error a detector alarms on a healthy stream sooner or later: it finds what the
-        reference missed (benchmarks/drift.py counts such months).
+        reference missed (benchmarks/monitoring/drift.py counts such months).
         """
         margin = max(3.0 * standard_error, tolerance)
         return cls(max(0.0, mean - margin), min(1.0, mean + margin))

@@ -1,0 +1,1 @@
+"""What a monitoring job is given: options, places, downloads."""

@@ -1,0 +1,1 @@
+"""Hands figures on: CloudWatch metrics and Model Monitor's files."""

@@ -1,0 +1,1 @@
+"""How right predictions were, where labels say so, and which were unusual."""

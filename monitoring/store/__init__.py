@@ -1,0 +1,1 @@
+"""The store of captured traffic: tables by hour, aggregates that merge, incremental updates."""

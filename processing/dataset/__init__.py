@@ -1,0 +1,1 @@
+"""Reads image sources safely and checks the dataset that comes of them."""

@@ -1,0 +1,1 @@
+"""What a deployment uploads: zips, the container source archive, the image layer."""

@@ -15,10 +15,10 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from scones.artifacts.build import Artifact, ArtifactError, packed
-from scones.stage.settings import PROJECT_ROOT
+from scones.stage.settings import PROJECT_ROOT, WORKING_FOLDER
 
 REQUIREMENTS = PROJECT_ROOT / "lambdas" / "image_layer.txt"
-DOWNLOADS = PROJECT_ROOT / "build" / "layers"
+DOWNLOADS = WORKING_FOLDER / "build" / "layers"
 INSTALLED = "installed"
 # Lambda's python3.12 runs on Amazon Linux 2023 with glibc 2.34.
 PLATFORM = "manylinux_2_28_x86_64"

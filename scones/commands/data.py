@@ -17,13 +17,13 @@ from scones import outputs, screen
 from scones.commands import Json
 from scones.errors import SconesError
 from scones.source_data import data, sample_data
-from scones.stage.settings import PROJECT_ROOT, PipelineSettings
+from scones.stage.settings import PROJECT_ROOT, WORKING_FOLDER, PipelineSettings
 
 app = typer.Typer(no_args_is_help=True, help="The images that the pipeline starts from.")
 
 DataPath = Annotated[Path | None, typer.Option("--data", help="The CIFAR-100 archive, or a folder <split>/<class>/*.")]
 Sample = Annotated[bool, typer.Option("--sample", help="Use drawn vehicles instead of photographs.")]
-SAMPLE_DIR = PROJECT_ROOT / "data" / "drawn"
+SAMPLE_DIR = WORKING_FOLDER / "data" / "drawn"
 
 
 def locate(path: Path | None, sample: bool) -> data.Source:

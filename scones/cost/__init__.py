@@ -1,0 +1,1 @@
+"""What a stage costs a month, from its template and dated prices."""

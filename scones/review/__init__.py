@@ -1,0 +1,1 @@
+"""Uncertain images that people label, and the threshold that makes an image uncertain."""

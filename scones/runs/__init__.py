@@ -1,0 +1,1 @@
+"""Runs of pipelines, deliveries, executions and batches: start, wait, describe."""

@@ -1,0 +1,1 @@
+"""Versions in the registry and behind the endpoint."""

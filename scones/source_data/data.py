@@ -19,13 +19,13 @@ from typing import Any
 
 from scones.errors import SconesError
 from scones.stage.connection import object_exists, split_uri
-from scones.stage.settings import PROJECT_ROOT
+from scones.stage.settings import WORKING_FOLDER
 
 ARCHIVE_NAME = "cifar-100-python.tar.gz"
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
 OFFICIAL_MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # printed on https://www.cs.toronto.edu/~kriz/cifar.html
-DATA_DIR = PROJECT_ROOT / "data"
-SHARED_DIR = PROJECT_ROOT.parent / "shared" / "cifar100"
+DATA_DIR = WORKING_FOLDER / "data"
+SHARED_DIR = WORKING_FOLDER.parent / "shared" / "cifar100"
 
 Progress = Callable[[int, int], None]
 

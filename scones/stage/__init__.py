@@ -1,0 +1,1 @@
+"""What differs between stages, and what everything of one is called."""

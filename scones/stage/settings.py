@@ -24,6 +24,9 @@ __all__ = ["EndpointSettings", "MonitoringSettings", "Settings", "SettingsError"
 _Kind = TypeVar("_Kind")
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+"""Where the code lies: a checkout, or the folder that a wheel was installed into."""
+WORKING_FOLDER = PROJECT_ROOT if (PROJECT_ROOT / "setup.py").is_file() else Path.cwd()
+"""Where state, data and what is built go: the checkout, or for an installed wheel the folder of the call."""
 STAGES_DIR = PROJECT_ROOT / "stages"
 # What training/train.py knows: networks from random weights, or from ImageNet's.
 RECIPES = ("scratch", "pretrained")
@@ -31,8 +34,8 @@ PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
 
 
 def home() -> Path:
-    """Where this machine's stand-in account keeps its state: ``SCONES_HOME``, else ``.scones`` in the project."""
-    return Path(os.environ.get("SCONES_HOME") or PROJECT_ROOT / ".scones").resolve()
+    """Where this machine's stand-in account keeps its state: ``SCONES_HOME``, or ``.scones`` in the working folder."""
+    return Path(os.environ.get("SCONES_HOME") or WORKING_FOLDER / ".scones").resolve()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Captured and simulated traffic, and the schedule of reports."""

@@ -1,0 +1,1 @@
+"""The networks and what images go through before them."""

@@ -95,7 +95,7 @@ class Ensemble(Served):
     """The small networks: the mean over members, or of a single one over both views; as few passes as are worth it.
 
     Both views of two members would cost twice the time for what is lost in the noise of cross-validation: 89.8 %
-    against 89.6 % over 5 folds (`python benchmarks/accuracy.py --recipe scratch --cv`).
+    against 89.6 % over 5 folds (`python -m benchmarks.model.accuracy --recipe scratch --cv`).
     """
 
     def __init__(self, members: list[Network], temperature: float = 1.0) -> None:

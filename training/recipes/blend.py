@@ -12,8 +12,8 @@ from training.recipes.frozen import Frozen
 from training.recipes.pretrained import FineTuned
 
 # Chosen on the training images alone (2026-11-21): over 5 folds, 0.3 reaches 96.8 % and the lowest log loss and squared
-# error (`python benchmarks/accuracy.py --recipe pretrained --mode fine-tuned --cv`); from the logits of the same folds,
-# 0 would reach 96.4 % and 0.5 would reach 96.5 %.
+# error (`python -m benchmarks.model.accuracy --recipe pretrained --mode fine-tuned --cv`); from the logits of the same
+# folds, 0 would reach 96.4 % and 0.5 would reach 96.5 %.
 FROZEN_SHARE = 0.3
 
 

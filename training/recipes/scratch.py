@@ -18,7 +18,8 @@ from training.networks.augment import alternating_flip, random_cutout, random_sh
 from training.networks.network import Ensemble, Network, normalise
 
 # The batch, the rate and the epochs were first chosen with the test images in view, among others: expect slightly less
-# on other images. `python benchmarks/accuracy.py --recipe scratch --cv` measures them on the training images alone.
+# on other images. `python -m benchmarks.model.accuracy --recipe scratch --cv` measures them on the training images
+# alone.
 BATCH = 32
 EPOCHS = 24
 LEARNING_RATE = 0.04

@@ -1,0 +1,1 @@
+"""The kinds of resource that a stack may hold, one file a family."""

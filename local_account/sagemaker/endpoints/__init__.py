@@ -1,0 +1,1 @@
+"""Endpoints of SageMaker: model servers, gradual updates, capture, invocations."""

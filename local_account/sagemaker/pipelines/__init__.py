@@ -1,0 +1,1 @@
+"""SageMaker Pipelines: definitions checked when they are created, and executed step by step."""

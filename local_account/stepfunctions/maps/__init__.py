@@ -1,0 +1,1 @@
+"""Map states: items, map runs and their children, results."""

@@ -373,7 +373,7 @@ def test_a_folder_that_is_missing_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_a_few_thousand_adversarial_lines_are_read_as_json_reads_them() -> None:
     finished = subprocess.run(
-        [sys.executable, "benchmarks/capture_fuzz.py", "--lines", "4000", "--seed", "1"],
+        [sys.executable, "benchmarks/monitoring/capture_fuzz.py", "--lines", "4000", "--seed", "1"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr

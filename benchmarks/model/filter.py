@@ -1,4 +1,4 @@
-"""What the filter step costs on an archive of CIFAR-100's full size: ``python benchmarks/filter.py``.
+"""What the filter step costs on an archive of CIFAR-100's full size: ``python -m benchmarks.model.filter``.
 
 Runs on a laptop (Linux). Makes an archive of 50,000 training and 10,000 test images in the official layout (photos of
 the real archive, shifted in brightness and with noise, so that they compress like the real ones), then two programs
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "cifar-100-python"
 CLASSES = 100
 ROWS = {"train": 50_000, "test": 10_000}

@@ -1,4 +1,4 @@
-"""How right, how sure and how dear a recipe's model is: ``python benchmarks/accuracy.py --recipe pretrained --cv``.
+"""How right, sure and dear a recipe's model is: ``python -m benchmarks.model.accuracy --recipe pretrained --cv``.
 
 Runs on a laptop, with the containers' own commands in a temporary folder: filter, train, and the exported model through
 ``serving``. A line per seed (200 held-out test images) and, with --cv, per fold of the 1,000 training images (each fold
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from imaging.dataset import MANIFEST_FILE, Example, format_rows, load_split, read_examples, read_manifest  # noqa: E402  # the path above comes first

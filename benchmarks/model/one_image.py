@@ -1,6 +1,6 @@
-"""CPU milliseconds of one image in process: ``python -m benchmarks.one_image --model DIR IMAGE...``.
+"""CPU milliseconds of one image in process: ``python -m benchmarks.model.one_image --model DIR IMAGE...``.
 
-Runs on a laptop, as a part of ``benchmarks/serving.py`` (in a process of its own: the name of that file hides the
+Runs on a laptop, as a part of ``benchmarks/model/serving.py`` (in a process of its own: the name of that file hides the
 package ``serving`` from it). Prints a JSON document: the 50th percentile of 300 calls, the best of several rounds.
 """
 

@@ -1,6 +1,6 @@
 """The whole cycle for each kind of drift, in simulated time: health, drift, alarm, training, approval, health.
 
-    python benchmarks/cycle.py [--days 2] [--kind noisy --kind "new vehicle"]
+    python -m benchmarks.monitoring.cycle [--days 2] [--kind noisy --kind "new vehicle"]
 
 Runs on a laptop. Deploys the local stage into a stand-in account of its own, with a clock that can be moved, below a
 temporary folder, on the real images; one report a day. Prints a line per kind, then one JSON document; exits with 1
@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.local.conftest import free_port
 from tests.local.monitoring_cycle import DATA_BUCKET, Life

@@ -1,4 +1,4 @@
-"""False alarms in healthy months, and hours until damage is found: ``python benchmarks/drift.py [--model DIR]``.
+"""False alarms in healthy months, hours to a true one: ``python -m benchmarks.monitoring.drift [--model DIR]``.
 
 Runs on a laptop. Reads the 200 real test images and a folder with a training job's output; without one it trains the
 recipe `pretrained`, mode `frozen`. Traffic is drawn from those images and from damaged copies of them, 100 requests an
@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from accuracy import filtered, run
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.model.accuracy import filtered, run  # noqa: E402  # the path above comes first
 from imaging.dataset import load_split  # noqa: E402  # the path above comes first
 from imaging.statistics import image_statistics  # noqa: E402  # likewise
 from monitoring.drift import channels  # noqa: E402  # likewise

@@ -1,4 +1,4 @@
-"""Whether captured lines are read right, however malformed: ``python benchmarks/capture_fuzz.py --lines 200000``.
+"""Whether captured lines are read right: ``python -m benchmarks.monitoring.capture_fuzz --lines 200000``.
 
 Runs on a laptop. Makes lines as SageMaker writes them in all their forms, breaks most of them in some way (bytes
 replaced, dropped, doubled; pieces of other lines; quotes, backslashes, control characters and look-alikes of field
@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from monitoring.captures.files import Reader
 from monitoring.captures.line import Classes, MalformedLineError, parse_line

@@ -1,4 +1,4 @@
-"""What a photograph's framing costs: ``python -m benchmarks.framing --model DIR --dataset DIR``.
+"""What a photograph's framing costs: ``python -m benchmarks.model.framing --model DIR --dataset DIR``.
 
 Runs on a laptop. The test images are 32 x 32; wide photographs are made of them in the two ways that a square training
 image can have come about: its subject filled the wide frame and was squeezed, or stood in the middle and was cut out.

@@ -1,4 +1,4 @@
-"""How fast a model is served: ``python benchmarks/serving.py [--model DIR] [--json FILE]``.
+"""How fast a model is served: ``python -m benchmarks.model.serving [--model DIR] [--json FILE]``.
 
 Runs on a laptop (Linux). Takes a folder with a training job's output, or trains two epochs of the scratch recipe: as
 fast as one that is trained to the end. Measures the four functions in process, the import, the stand-in account's model
@@ -22,12 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from account import client
-from loop import free_port
 
 from local_account.server import control
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.account import client  # the path above comes first
+from benchmarks.loop import free_port  # the path above comes first
+
+ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "local_account" / "sagemaker" / "endpoints" / "model_server.py"
 START_TIMEOUT_S = 120.0
 # What the account reads of a signature is the service's name.
@@ -38,6 +41,11 @@ IMPORT = """
 import json, sys, time
 wall, cpu = time.perf_counter(), time.process_time()
 import serving.inference
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.account import client  # noqa: E402  # the path above comes first
+from benchmarks.loop import free_port  # noqa: E402  # the path above comes first
 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
 resident = int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
 print(json.dumps({"wall_s": wall, "cpu_s": cpu, "peak_mib": resident}))
@@ -82,7 +90,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Figures]:
         run("training/train.py", "--dataset", dataset, "--model-dir", model, "--epochs", 2)
     images = sorted((dataset / "test").glob("**/*.png"))
     one_image = json.loads(
-        run("-m", "benchmarks.one_image", "--model", model, "--repeat", arguments.repeat, *images[:8])
+        run("-m", "benchmarks.model.one_image", "--model", model, "--repeat", arguments.repeat, *images[:8])
     )
     figures: dict[str, Figures] = {f"in process: {name}": {"cpu_ms": value} for name, value in one_image.items()}
     figures["import"] = best([json.loads(run("-c", IMPORT)) for _ in range(arguments.repeat)], "wall_s")

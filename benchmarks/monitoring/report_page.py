@@ -1,4 +1,4 @@
-"""Size of the report's page and how long the job takes: ``python benchmarks/report_page.py``.
+"""Size of the report's page and how long the job takes: ``python -m benchmarks.monitoring.report_page``.
 
 Runs on a laptop. Writes captures of a few days (small pictures, 2,000 labels, a deployment, latency by hour, a damaged
 half of the last day), a baseline, and lets the monitoring job report on all of it: first with an empty store, then once
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from imaging.statistics import image_statistics  # noqa: E402  # the path above comes first
