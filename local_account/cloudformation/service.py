@@ -10,7 +10,7 @@ from __future__ import annotations
 from local_account.account import Account
 from local_account.cloudformation.change_set_actions import ChangeSetActions
 from local_account.cloudformation.stack_actions import StackActions
-from local_account.protocol.actions import Answer
+from local_account.protocol.actions import Reply
 from local_account.protocol.service import Service
 from local_account.protocol.wire import QueryWire, Request
 
@@ -31,7 +31,7 @@ class CloudFormation(Service):
         self._stacks = StackActions(self)
         self.add(self._stacks, ChangeSetActions(self, self._stacks))
 
-    def perform(self, name: str, request: Request) -> Answer:
+    def perform(self, name: str, request: Request) -> Reply:
         """Run one action, and wait a little for the operation that it started.
 
         Raises ServiceError.

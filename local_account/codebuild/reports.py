@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from typing import Any
 
-from local_account.protocol.actions import Answer, ServiceError, action
+from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.service import Resource, Service, now, page
 
 INVALID = "InvalidInputException"
@@ -85,7 +85,7 @@ class Reports:
         return {"reportGroups": found, "reportGroupsNotFound": [arn for arn in arns if arn not in self._groups]}
 
     @action("ListReportGroups")
-    def list_groups(self, request: dict[str, Any]) -> Answer:
+    def list_groups(self, request: dict[str, Any]) -> Reply:
         return page(list(self._groups), request, "reportGroups")
 
     @action("BatchGetReports")
@@ -99,7 +99,7 @@ class Reports:
         return {name: value for name, value in report.items() if name not in ("cases", "coverages")}
 
     @action("ListReports")
-    def list_reports(self, request: dict[str, Any]) -> Answer:
+    def list_reports(self, request: dict[str, Any]) -> Reply:
         return page(self._arns(""), request, "reports")
 
     @action("DeleteReport")
@@ -107,18 +107,18 @@ class Reports:
         self._delete(request["arn"])
 
     @action("ListReportsForReportGroup")
-    def of_group(self, request: dict[str, Any]) -> Answer:
+    def of_group(self, request: dict[str, Any]) -> Reply:
         self._group(request["reportGroupArn"])
         return page(self._arns(request["reportGroupArn"]), request, "reports")
 
     @action("DescribeTestCases")
-    def test_cases(self, request: dict[str, Any]) -> Answer:
+    def test_cases(self, request: dict[str, Any]) -> Reply:
         status = request.get("filter", {}).get("status")
         cases = self._report(request["reportArn"]).get("cases", [])
         return page([case for case in cases if status in (None, case["status"])], request, "testCases")
 
     @action("DescribeCodeCoverages")
-    def code_coverages(self, request: dict[str, Any]) -> Answer:
+    def code_coverages(self, request: dict[str, Any]) -> Reply:
         return page(self._report(request["reportArn"]).get("coverages", []), request, "codeCoverages")
 
     def add(self, name: str, build_arn: str, project: str, kind: str, documents: list[bytes]) -> str:

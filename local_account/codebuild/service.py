@@ -15,7 +15,7 @@ from local_account.account import Account
 from local_account.codebuild.events import emit_state
 from local_account.codebuild.reports import Reports
 from local_account.codebuild.runs import BuildRun
-from local_account.protocol.actions import Answer, ServiceError, action
+from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.service import Resource, Service, now, page
 
 INVALID = "InvalidInputException"
@@ -116,7 +116,7 @@ class CodeBuild(Service):
         return {"projects": found, "projectsNotFound": [name for name in names if name not in self._projects]}
 
     @action("ListProjects")
-    def list_projects(self, request: dict[str, Any]) -> Answer:
+    def list_projects(self, request: dict[str, Any]) -> Reply:
         return page(sorted(self._projects), request, "projects")
 
     @action("StartBuild")
@@ -226,11 +226,11 @@ class CodeBuild(Service):
         return {"builds": found, "buildsNotFound": [build_id for build_id in ids if build_id not in self._builds]}
 
     @action("ListBuilds")
-    def list_builds(self, request: dict[str, Any]) -> Answer:
+    def list_builds(self, request: dict[str, Any]) -> Reply:
         return page(self._ids("", request), request, "ids")
 
     @action("ListBuildsForProject")
-    def builds_of_project(self, request: dict[str, Any]) -> Answer:
+    def builds_of_project(self, request: dict[str, Any]) -> Reply:
         self._project(request["projectName"])
         return page(self._ids(request["projectName"], request), request, "ids")
 

@@ -15,7 +15,7 @@ from local_account.account import Account
 from local_account.codepipeline import views
 from local_account.codepipeline.definition import check, resolved_variables, source_overrides
 from local_account.codepipeline.executions import ExecutionRun, Gates
-from local_account.protocol.actions import Answer, ServiceError, action
+from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.service import Resource, Service, now, page
 
 FINAL = ("Succeeded", "Failed", "Stopped", "Superseded", "Cancelled")
@@ -115,7 +115,7 @@ class CodePipeline(Service):
         self.changed()
 
     @action("ListPipelines")
-    def list(self, request: dict[str, Any]) -> Answer:
+    def list(self, request: dict[str, Any]) -> Reply:
         rows = []
         for found in self._pipelines.values():
             kept = {name: found["pipeline"][name] for name in ("name", "version", "pipelineType", "executionMode")}
@@ -195,13 +195,13 @@ class CodePipeline(Service):
         return {"pipelineExecution": views.execution(self._execution(request))}
 
     @action("ListPipelineExecutions")
-    def list_executions(self, request: dict[str, Any]) -> Answer:
+    def list_executions(self, request: dict[str, Any]) -> Reply:
         self._pipeline(request["pipelineName"])
         rows = [views.summary(record) for record in self._executions(request["pipelineName"])]
         return page(rows, request, "pipelineExecutionSummaries")
 
     @action("ListActionExecutions")
-    def list_actions(self, request: dict[str, Any]) -> Answer:
+    def list_actions(self, request: dict[str, Any]) -> Reply:
         self._pipeline(request["pipelineName"])
         wanted = request.get("filter", {}).get("pipelineExecutionId")
         rows = [

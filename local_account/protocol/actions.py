@@ -4,17 +4,19 @@ Runs in the server process. A method is marked with the name that the API gives 
 
     class Tags:
         @action("AddTags")
-        def add(self, request: AddTagsInputTypeDef) -> Answer: ...
+        def add(self, request: AddTagsInputTypeDef) -> Reply: ...
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-Answer = Mapping[str, object]
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""What JSON can say."""
+Reply = Mapping[str, object]
 """What an action answers: the members of the operation's output in botocore's model."""
-Action = Callable[..., Answer | None]
+Action = Callable[..., Reply | None]
 """Takes the request, of the shape that its own annotation names; None answers an empty structure."""
 _Marked = TypeVar("_Marked", bound=Action)
 

@@ -21,7 +21,7 @@ def role_client(account: Account, role_arn: str, session_name: str, service: str
     """
     account.authority.demand_trust(role_arn, by)
     session = new_session(role_arn, session_name)
-    clients: Any = boto3.Session(
+    clients = boto3.Session(
         aws_access_key_id=session.access_key,
         aws_secret_access_key=session.secret_key,
         aws_session_token=session.token,

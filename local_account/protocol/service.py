@@ -9,7 +9,6 @@ that it is given with ``add``. Reading this file and ``actions`` is enough to wr
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import logging
 import re
@@ -20,9 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from local_account.account import Account
 from local_account.base import clock
 from local_account.base.errors import ErrorAnswer, aws_error, not_implemented
-from local_account.protocol.actions import Action, Answer, ServiceError, actions_of
+from local_account.protocol.actions import Action, Json, Reply, ServiceError, actions_of
 from local_account.protocol.validation import problems
-from local_account.protocol.wire import JsonWire, Message, Request, Wire, Written
+from local_account.protocol.wire import JsonWire, Request, Wire, WireAnswer, WireRequest
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -84,16 +83,17 @@ class Service:
         """The ARN of a resource of this service in the account."""
         return self.account.arn(self.name, resource)
 
-    def call(self, name: str, request: Request) -> dict[str, object]:
+    def call(self, name: str, request: Request) -> dict[str, Json]:
         """What a client would be answered; for parts of the service that use its API.
 
         Raises ServiceError.
         """
         answer = self.perform(name, request)
         with self.lock:  # what runs may change the resource while it is read
-            return copy.deepcopy(dict(answer))
+            copied: dict[str, Json] = json.loads(json.dumps(answer))
+            return copied
 
-    def perform(self, name: str, request: Request) -> Answer:
+    def perform(self, name: str, request: Request) -> Reply:
         """Check and run one action; the answer may hold the resource itself.
 
         Raises ServiceError.
@@ -128,7 +128,7 @@ class Service:
         start_response("200 OK", [*written.headers, ("Content-Length", str(len(written.body)))])
         return [written.body]
 
-    def _written(self, message: Message) -> Written:
+    def _written(self, message: WireRequest) -> WireAnswer:
         operation = self._operation(message.action)
         answer = self.perform(message.action, self._wire.read(operation, message.body))
         with self.lock:  # what runs may change the resource while it is written
@@ -152,7 +152,7 @@ def _refuse(answer: ErrorAnswer, start_response: StartResponse) -> list[bytes]:
     return [answer.body]
 
 
-def page(items: Sequence[object], request: Mapping[str, object], key: str, size: int = 100) -> Answer:
+def page(items: Sequence[object], request: Mapping[str, object], key: str, size: int = 100) -> Reply:
     """The part of ``items`` that ``maxResults`` and ``nextToken`` ask for, as ``{key: ..., "nextToken": ...}``.
 
     Raises ServiceError for a token that was not given out here.

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 import botocore.session
 
-from local_account.protocol.actions import Answer, ServiceError
+from local_account.protocol.actions import Reply, ServiceError
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -26,7 +26,7 @@ Request = dict[str, object]
 
 
 @dataclass(frozen=True)
-class Message:
+class WireRequest:
     """A request as it came: the action's name, empty where it names none, and the body."""
 
     action: str
@@ -34,7 +34,7 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Written:
+class WireAnswer:
     """An answer's body and the headers that say what it is."""
 
     headers: list[tuple[str, str]]
@@ -47,7 +47,7 @@ class Wire(Protocol):
     def model(self, service: str) -> ServiceModel:
         """The service's model, as this wire reads it."""
 
-    def receive(self, environ: WSGIEnvironment) -> Message:
+    def receive(self, environ: WSGIEnvironment) -> WireRequest:
         """Take the request from the connection."""
 
     def read(self, operation: OperationModel, body: bytes, /) -> Request:
@@ -56,7 +56,7 @@ class Wire(Protocol):
         Raises ServiceError for a body that is none of this protocol.
         """
 
-    def write(self, operation: OperationModel, answer: Answer, /) -> Written:
+    def write(self, operation: OperationModel, answer: Reply, /) -> WireAnswer:
         """An answer, without the members that the operation's output does not know."""
 
 
@@ -67,10 +67,10 @@ class JsonWire:
         """botocore's model of the service."""
         return botocore.session.get_session().get_service_model(service)
 
-    def receive(self, environ: WSGIEnvironment) -> Message:
+    def receive(self, environ: WSGIEnvironment) -> WireRequest:
         """Take the request from the connection."""
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        return Message(environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2], body)
+        return WireRequest(environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2], body)
 
     def read(self, _operation: OperationModel, body: bytes, /) -> Request:
         """The members of a request; raises ServiceError for a body that is no JSON object."""
@@ -82,12 +82,12 @@ class JsonWire:
             raise ServiceError("The body is no structure.", "SerializationException")
         return request
 
-    def write(self, operation: OperationModel, answer: Answer, /) -> Written:
+    def write(self, operation: OperationModel, answer: Reply, /) -> WireAnswer:
         """An answer as JSON."""
         version = operation.service_model.metadata["jsonVersion"]
         shape = operation.output_shape
         known = {name: value for name, value in answer.items() if name in shape.members} if shape else {}
-        return Written([("Content-Type", f"application/x-amz-json-{version}")], json.dumps(known).encode())
+        return WireAnswer([("Content-Type", f"application/x-amz-json-{version}")], json.dumps(known).encode())
 
 
 class QueryWire:
@@ -99,10 +99,10 @@ class QueryWire:
 
         return get_service_model(service)
 
-    def receive(self, environ: WSGIEnvironment) -> Message:
+    def receive(self, environ: WSGIEnvironment) -> WireRequest:
         """Take the request from the connection."""
         body = environ["wsgi.input"].read()
-        return Message(dict(parse_qsl(body.decode("utf-8", "replace"))).get("Action", ""), body)
+        return WireRequest(dict(parse_qsl(body.decode("utf-8", "replace"))).get("Action", ""), body)
 
     def read(self, operation: OperationModel, body: bytes, /) -> Request:
         """The members of a request."""
@@ -114,7 +114,7 @@ class QueryWire:
         parsed = QueryParser(operation).parse({"values": values})
         return {name: _plain(value) for name, value in parsed.items() if value is not None}
 
-    def write(self, operation: OperationModel, answer: Answer, /) -> Written:
+    def write(self, operation: OperationModel, answer: Reply, /) -> WireAnswer:
         """An answer as XML."""
         from moto.core.serialize import get_serializer_class
 
@@ -122,7 +122,7 @@ class QueryWire:
         serializer = get_serializer_class(operation.service_model.service_name, "query")(operation)
         sent = serializer.serialize(_with_times(answer, shape) if shape else {})
         body = sent["body"]
-        return Written(list(sent["headers"].items()), body.encode() if isinstance(body, str) else body)
+        return WireAnswer(list(sent["headers"].items()), body.encode() if isinstance(body, str) else body)
 
 
 def _plain(value: object) -> object:

@@ -25,7 +25,7 @@ def install(account: Account) -> tuple[SageMaker, Runtime]:
     from local_account.sagemaker.jobs.transform import TransformJobs
     from local_account.sagemaker.models import Models
     from local_account.sagemaker.pipelines.actions import Pipelines
-    from local_account.sagemaker.pipelines.executions import Executions
+    from local_account.sagemaker.pipelines.executions import PipelineExecutions
     from local_account.sagemaker.registry import Registry
     from local_account.sagemaker.service import SageMaker
     from local_account.sagemaker.tags import Tags
@@ -36,6 +36,6 @@ def install(account: Account) -> tuple[SageMaker, Runtime]:
     endpoints = Endpoints(sagemaker, configs)
     sagemaker.add(Tags(sagemaker), Models(sagemaker), Registry(sagemaker))
     sagemaker.add(ProcessingJobs(sagemaker), TrainingJobs(sagemaker), TransformJobs(sagemaker))
-    sagemaker.add(pipelines, Executions(sagemaker, pipelines.pipeline), configs, endpoints)
+    sagemaker.add(pipelines, PipelineExecutions(sagemaker, pipelines.pipeline), configs, endpoints)
     endpoints.resume()
     return sagemaker, Runtime(sagemaker, endpoints)

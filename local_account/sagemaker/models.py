@@ -5,22 +5,41 @@ Runs in the server process; state: the table ``models``. Who starts them is ``en
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from local_account.authority.authority import AccessDeniedError
-from local_account.protocol.actions import ServiceError, action
-from local_account.protocol.service import Resource, now
+from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.records import record_of, without
+from local_account.protocol.service import now
 from local_account.sagemaker.jobs.files import TransferError, split_uri
+from local_account.sagemaker.records import ModelRecord
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
 
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        ContainerDefinitionUnionTypeDef,
+        CreateModelInputTypeDef,
+        DeleteModelInputTypeDef,
+        DescribeModelInputTypeDef,
+        ListModelsInputTypeDef,
+        ModelPackageContainerDefinitionUnionTypeDef,
+    )
 
-def check_model_data(sagemaker: SageMaker, container: dict[str, Any], role: str = "") -> None:
-    """Refuse a container whose model archive does not exist, or that the role may not read, as AWS does."""
+
+def check_model_data(
+    sagemaker: SageMaker,
+    container: ContainerDefinitionUnionTypeDef | ModelPackageContainerDefinitionUnionTypeDef,
+    role: str = "",
+) -> None:
+    """Refuse a container whose model archive does not exist, or that the role may not read, as AWS does.
+
+    Raises ServiceError.
+    """
     uri = container.get("ModelDataUrl")
-    if uri is None or container.get("Mode") == "MultiModel":
+    if uri is None or container.get("Mode", "SingleModel") == "MultiModel":
         return
     try:
         bucket, key = split_uri(uri)
@@ -38,7 +57,7 @@ def check_model_data(sagemaker: SageMaker, container: dict[str, Any], role: str 
         raise ServiceError(f"Could not find model data at {uri}.") from error
 
 
-def _check_container(sagemaker: SageMaker, container: dict[str, Any], role: str) -> None:
+def _check_container(sagemaker: SageMaker, container: ContainerDefinitionUnionTypeDef, role: str) -> None:
     arn = container.get("ModelPackageName")
     if arn is None:
         if "Image" not in container:
@@ -62,41 +81,45 @@ class Models:
         self._sagemaker = sagemaker
 
     @action("CreateModel")
-    def create(self, request: dict[str, Any]) -> dict[str, Any]:
+    def create(self, request: CreateModelInputTypeDef) -> Reply:
         """A model that could not run is refused here, not when an endpoint starts it."""
         name = request["ModelName"]
         if ("Containers" in request) == ("PrimaryContainer" in request):
             raise ServiceError("Expected either PrimaryContainer or Containers.")
-        containers = request.get("Containers") or [request.get("PrimaryContainer", {})]
+        containers = list(request.get("Containers", ()))
+        if "PrimaryContainer" in request:
+            containers.append(request["PrimaryContainer"])
+        if not containers:
+            raise ServiceError("A model needs at least one container.")
         for container in containers:
             _check_container(self._sagemaker, container, request.get("ExecutionRoleArn", ""))
         arn = self._arn(name)
         with self._sagemaker.lock:
             if name in self._sagemaker.models:
                 raise ServiceError(f'Cannot create already existing model "{arn}".')
-            self._sagemaker.models[name] = {
-                "EnableNetworkIsolation": False,
-                **{k: v for k, v in request.items() if k != "Tags"},
-                "ModelArn": arn,
-                "CreationTime": now(),
-            }
+            self._sagemaker.models[name] = record_of(
+                ModelRecord,
+                {"EnableNetworkIsolation": False},
+                without(request, "Tags"),
+                {"ModelArn": arn, "CreationTime": now()},
+            )
             set_tags(self._sagemaker, arn, request.get("Tags"))
             self._sagemaker.changed()
         return {"ModelArn": arn}
 
     @action("DescribeModel")
-    def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+    def describe(self, request: DescribeModelInputTypeDef) -> Reply:
         """Answers the model as it was created."""
         return self._find(request["ModelName"])
 
     @action("ListModels")
-    def list(self, request: dict[str, Any]) -> dict[str, Any]:
+    def list(self, request: ListModelsInputTypeDef) -> Reply:
         """Answers a page of models, the newest first."""
         fields = ["ModelName", "ModelArn", "CreationTime"]
         return listing(self._sagemaker.models.values(), request, key="Models", fields=fields, name_field="ModelName")
 
     @action("DeleteModel")
-    def delete(self, request: dict[str, Any]) -> None:
+    def delete(self, request: DeleteModelInputTypeDef) -> None:
         """Endpoints keep what they were made from, so that a model in use may go, as on AWS."""
         with self._sagemaker.lock:
             model = self._find(request["ModelName"])
@@ -104,7 +127,7 @@ class Models:
             drop_tags(self._sagemaker, model["ModelArn"])
             self._sagemaker.changed()
 
-    def _find(self, name: str) -> Resource:
+    def _find(self, name: str) -> ModelRecord:
         model = self._sagemaker.models.get(name)
         if model is None:
             raise ServiceError(f'Could not find model "{self._arn(name)}".')

@@ -9,13 +9,31 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
-from local_account.protocol.actions import ServiceError, action
-from local_account.protocol.service import Resource, now
+from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.records import change, chosen, record_of, without
+from local_account.protocol.service import now
 from local_account.sagemaker.models import check_model_data
+from local_account.sagemaker.records import ModelPackageGroupRecord, ModelPackageRecord
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        CreateModelPackageGroupInputTypeDef,
+        CreateModelPackageInputTypeDef,
+        DeleteModelPackageGroupInputTypeDef,
+        DeleteModelPackageGroupPolicyInputTypeDef,
+        DeleteModelPackageInputTypeDef,
+        DescribeModelPackageGroupInputTypeDef,
+        DescribeModelPackageInputTypeDef,
+        GetModelPackageGroupPolicyInputTypeDef,
+        ListModelPackageGroupsInputTypeDef,
+        ListModelPackagesInputTypeDef,
+        PutModelPackageGroupPolicyInputTypeDef,
+        UpdateModelPackageInputTypeDef,
+    )
 
 EVENT = "SageMaker Model Package State Change"
 _GROUP_SUMMARY = [
@@ -45,10 +63,14 @@ class Registry:
 
     def __init__(self, sagemaker: SageMaker) -> None:
         self.sagemaker = sagemaker
-        self._policies = sagemaker.table("model-package-group-policies", Resource)
+        self._policies = sagemaker.table("model-package-group-policies", dict[str, str])
         self._versions = sagemaker.table("model-package-versions", dict[str, int])
 
-    def group(self, name_or_arn: str) -> Resource:
+    def group(self, name_or_arn: str) -> ModelPackageGroupRecord:
+        """A group by its name or ARN.
+
+        Raises ServiceError when there is none.
+        """
         name = name_or_arn.rsplit("/", 1)[-1]
         group = self.sagemaker.model_package_groups.get(name)
         if group is None:
@@ -56,7 +78,11 @@ class Registry:
             raise ServiceError(f"ModelPackageGroup {arn} does not exist.")
         return group
 
-    def package(self, name_or_arn: str) -> Resource:
+    def package(self, name_or_arn: str) -> ModelPackageRecord:
+        """A model package by its ARN, or by what follows ``model-package/`` in it.
+
+        Raises ServiceError when there is none.
+        """
         arn = name_or_arn if name_or_arn.startswith("arn:") else self.sagemaker.arn(f"model-package/{name_or_arn}")
         package = self.sagemaker.model_packages.get(arn)
         if package is None:
@@ -64,30 +90,34 @@ class Registry:
         return package
 
     @action("CreateModelPackageGroup")
-    def create_group(self, request: dict[str, Any]) -> dict[str, Any]:
+    def create_group(self, request: CreateModelPackageGroupInputTypeDef) -> Reply:
+        """Raises ServiceError for a name that is taken."""
         name = request["ModelPackageGroupName"]
         arn = self.sagemaker.arn(f"model-package-group/{name}")
         with self.sagemaker.lock:
             if name in self.sagemaker.model_package_groups:
                 raise ServiceError(f"Model Package Group already exists: {arn}")
-            self.sagemaker.model_package_groups[name] = {
+            group: ModelPackageGroupRecord = {
                 "ModelPackageGroupName": name,
                 "ModelPackageGroupArn": arn,
-                **{k: request[k] for k in ("ModelPackageGroupDescription",) if k in request},
                 "CreationTime": now(),
                 "CreatedBy": {},
                 "ModelPackageGroupStatus": "Completed",
             }
+            change(group, chosen(request, ("ModelPackageGroupDescription",)))
+            self.sagemaker.model_package_groups[name] = group
             set_tags(self.sagemaker, arn, request.get("Tags"))
             self.sagemaker.changed()
         return {"ModelPackageGroupArn": arn}
 
     @action("DescribeModelPackageGroup")
-    def describe_group(self, request: dict[str, Any]) -> dict[str, Any]:
+    def describe_group(self, request: DescribeModelPackageGroupInputTypeDef) -> Reply:
+        """Answers the group."""
         return self.group(request["ModelPackageGroupName"])
 
     @action("ListModelPackageGroups")
-    def list_groups(self, request: dict[str, Any]) -> dict[str, Any]:
+    def list_groups(self, request: ListModelPackageGroupsInputTypeDef) -> Reply:
+        """Answers a page of groups, the oldest first."""
         return listing(
             self.sagemaker.model_package_groups.values(),
             request,
@@ -98,7 +128,8 @@ class Registry:
         )
 
     @action("DeleteModelPackageGroup")
-    def delete_group(self, request: dict[str, Any]) -> None:
+    def delete_group(self, request: DeleteModelPackageGroupInputTypeDef) -> None:
+        """Raises ServiceError while the group has versions."""
         with self.sagemaker.lock:
             group = self.group(request["ModelPackageGroupName"])
             name, arn = group["ModelPackageGroupName"], group["ModelPackageGroupArn"]
@@ -114,7 +145,8 @@ class Registry:
             self.sagemaker.changed()
 
     @action("PutModelPackageGroupPolicy")
-    def put_policy(self, request: dict[str, Any]) -> dict[str, Any]:
+    def put_policy(self, request: PutModelPackageGroupPolicyInputTypeDef) -> Reply:
+        """Raises ServiceError for a policy that is no JSON; it is kept and not enforced."""
         group = self.group(request["ModelPackageGroupName"])
         try:
             json.loads(request["ResourcePolicy"])
@@ -126,7 +158,8 @@ class Registry:
         return {"ModelPackageGroupArn": group["ModelPackageGroupArn"]}
 
     @action("GetModelPackageGroupPolicy")
-    def get_policy(self, request: dict[str, Any]) -> dict[str, Any]:
+    def get_policy(self, request: GetModelPackageGroupPolicyInputTypeDef) -> Reply:
+        """Raises ServiceError when the group has none."""
         group = self.group(request["ModelPackageGroupName"])
         policy = self._policies.get(group["ModelPackageGroupName"])
         if policy is None:
@@ -135,31 +168,38 @@ class Registry:
         return policy
 
     @action("DeleteModelPackageGroupPolicy")
-    def delete_policy(self, request: dict[str, Any]) -> None:
+    def delete_policy(self, request: DeleteModelPackageGroupPolicyInputTypeDef) -> None:
+        """A group without a policy is left as it is."""
         group = self.group(request["ModelPackageGroupName"])
         with self.sagemaker.lock:
             self._policies.pop(group["ModelPackageGroupName"], None)
             self.sagemaker.changed()
 
     @action("CreateModelPackage")
-    def create_package(self, request: dict[str, Any]) -> dict[str, Any]:
+    def create_package(self, request: CreateModelPackageInputTypeDef) -> Reply:
+        """The next version of a group, or a package with a name of its own.
+
+        Raises ServiceError for model data that is not there.
+        """
         if ("ModelPackageGroupName" in request) == ("ModelPackageName" in request):
             raise ServiceError("Expected either ModelPackageName or ModelPackageGroupName.")
-        for container in request.get("InferenceSpecification", {}).get("Containers", []):
-            check_model_data(self.sagemaker, container)
-        left_out = ("Tags", "ClientToken", "ModelPackageGroupName")
-        given = {k: v for k, v in request.items() if k not in left_out}
+        if "InferenceSpecification" in request:
+            for container in request["InferenceSpecification"]["Containers"]:
+                check_model_data(self.sagemaker, container)
         created = now()
         with self.sagemaker.lock:
-            package: Resource = {
-                "CertifyForMarketplace": False,
-                **self._identity(request),
-                **given,
-                "CreationTime": created,
-                "LastModifiedTime": created,
-                "ModelPackageStatus": "Completed",
-                "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
-            }
+            package = record_of(
+                ModelPackageRecord,
+                {"CertifyForMarketplace": False},
+                self._identity(request),
+                without(request, "Tags", "ClientToken", "ModelPackageGroupName"),
+                {
+                    "CreationTime": created,
+                    "LastModifiedTime": created,
+                    "ModelPackageStatus": "Completed",
+                    "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
+                },
+            )
             arn = package["ModelPackageArn"]
             self.sagemaker.model_packages[arn] = package
             set_tags(self.sagemaker, arn, request.get("Tags"))
@@ -167,7 +207,7 @@ class Registry:
         self._emit(package)
         return {"ModelPackageArn": arn}
 
-    def _identity(self, request: dict[str, Any]) -> Resource:
+    def _identity(self, request: CreateModelPackageInputTypeDef) -> dict[str, object]:
         if "ModelPackageName" in request:
             name = request["ModelPackageName"]
             if "ModelApprovalStatus" in request:
@@ -188,11 +228,13 @@ class Registry:
         }
 
     @action("DescribeModelPackage")
-    def describe_package(self, request: dict[str, Any]) -> dict[str, Any]:
+    def describe_package(self, request: DescribeModelPackageInputTypeDef) -> Reply:
+        """Answers the model package."""
         return self.package(request["ModelPackageName"])
 
     @action("ListModelPackages")
-    def list_packages(self, request: dict[str, Any]) -> dict[str, Any]:
+    def list_packages(self, request: ListModelPackagesInputTypeDef) -> Reply:
+        """Answers a page of model packages, the oldest first."""
         packages = list(self.sagemaker.model_packages.values())
         if "ModelPackageGroupName" in request:
             name = self.group(request["ModelPackageGroupName"])["ModelPackageGroupName"]
@@ -214,13 +256,14 @@ class Registry:
         )
 
     @action("UpdateModelPackage")
-    def update_package(self, request: dict[str, Any]) -> dict[str, Any]:
+    def update_package(self, request: UpdateModelPackageInputTypeDef) -> Reply:
+        """Members that the request does not name stay; a new approval status is told to EventBridge."""
         with self.sagemaker.lock:
             package = self.package(request["ModelPackageArn"])
             if "ModelApprovalStatus" in request and "ModelPackageVersion" not in package:
                 raise ServiceError("ModelApprovalStatus belongs to versions of a model package group.")
             before = package.get("ModelApprovalStatus")
-            package.update({k: request[k] for k in (*_REPLACEABLE, "ModelLifeCycle") if k in request})
+            change(package, chosen(request, (*_REPLACEABLE, "ModelLifeCycle")))
             properties = {
                 **package.get("CustomerMetadataProperties", {}),
                 **request.get("CustomerMetadataProperties", {}),
@@ -241,14 +284,15 @@ class Registry:
         return {"ModelPackageArn": package["ModelPackageArn"]}
 
     @action("DeleteModelPackage")
-    def delete_package(self, request: dict[str, Any]) -> None:
+    def delete_package(self, request: DeleteModelPackageInputTypeDef) -> None:
+        """What was deployed of the version goes on serving."""
         with self.sagemaker.lock:
             arn = self.package(request["ModelPackageName"])["ModelPackageArn"]
             del self.sagemaker.model_packages[arn]
             drop_tags(self.sagemaker, arn)
             self.sagemaker.changed()
 
-    def _emit(self, package: Resource) -> None:
+    def _emit(self, package: ModelPackageRecord) -> None:
         with self.sagemaker.lock:
             detail = json.loads(json.dumps(package))
         for name in ("CreationTime", "LastModifiedTime"):

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
-from local_account.protocol.actions import ServiceError
-from local_account.protocol.service import Resource, Service
+from local_account.protocol.actions import Reply, ServiceError
+from local_account.protocol.records import chosen
+from local_account.protocol.service import Service
 from local_account.protocol.wire import Request
+from local_account.sagemaker.records import (
+    EndpointConfigRecord,
+    EndpointRecord,
+    ExecutionRecord,
+    ModelPackageGroupRecord,
+    ModelPackageRecord,
+    ModelRecord,
+    PipelineRecord,
+    RequestToken,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,48 +44,48 @@ class SageMaker(Service):
         return self.table("tags", dict[str, str])
 
     @property
-    def models(self) -> dict[str, Resource]:
+    def models(self) -> dict[str, ModelRecord]:
         """By name."""
-        return self.table("models", Resource)
+        return self.table("models", ModelRecord)
 
     @property
-    def model_package_groups(self) -> dict[str, Resource]:
+    def model_package_groups(self) -> dict[str, ModelPackageGroupRecord]:
         """By name."""
-        return self.table("model-package-groups", Resource)
+        return self.table("model-package-groups", ModelPackageGroupRecord)
 
     @property
-    def model_packages(self) -> dict[str, Resource]:
+    def model_packages(self) -> dict[str, ModelPackageRecord]:
         """By ARN."""
-        return self.table("model-packages", Resource)
+        return self.table("model-packages", ModelPackageRecord)
 
     @property
-    def pipelines(self) -> dict[str, Resource]:
+    def pipelines(self) -> dict[str, PipelineRecord]:
         """By name."""
-        return self.table("pipelines", Resource)
+        return self.table("pipelines", PipelineRecord)
 
     @property
-    def pipeline_executions(self) -> dict[str, Resource]:
+    def pipeline_executions(self) -> dict[str, ExecutionRecord]:
         """By ARN."""
-        return self.table("pipeline-executions", Resource)
+        return self.table("pipeline-executions", ExecutionRecord)
 
     @property
-    def request_tokens(self) -> dict[str, dict[str, str]]:
-        """``{"Arn": ...}`` of what a request made, by its action and ClientRequestToken."""
-        return self.table("request-tokens", dict[str, str])
+    def request_tokens(self) -> dict[str, RequestToken]:
+        """By the request's action and its ClientRequestToken."""
+        return self.table("request-tokens", RequestToken)
 
     @property
-    def endpoint_configs(self) -> dict[str, Resource]:
+    def endpoint_configs(self) -> dict[str, EndpointConfigRecord]:
         """By name."""
-        return self.table("endpoint-configs", Resource)
+        return self.table("endpoint-configs", EndpointConfigRecord)
 
     @property
-    def endpoints(self) -> dict[str, Resource]:
+    def endpoints(self) -> dict[str, EndpointRecord]:
         """By name."""
-        return self.table("endpoints", Resource)
+        return self.table("endpoints", EndpointRecord)
 
-    def jobs(self, kind: str) -> dict[str, Resource]:
-        """Jobs of a kind (Processing, Training, Transform) by name."""
-        return self.table(f"{kind.lower()}-jobs", Resource)
+    def jobs(self, kind: str) -> dict[str, dict[str, object]]:
+        """Jobs of a kind (Processing, Training, Transform) by name; ``records`` has their shapes."""
+        return self.table(f"{kind.lower()}-jobs", dict[str, object])
 
     def check(self, name: str, request: Request) -> None:
         """Raises ServiceError for a request that SageMaker refuses, or whose role it cannot assume."""
@@ -106,49 +116,58 @@ _TIME_FILTERS = {
 
 
 def listing(
-    resources: Iterable[Resource],
-    request: dict[str, Any],
+    resources: Iterable[Mapping[str, object]],
+    request: Mapping[str, object],
     *,
     key: str,
-    fields: list[str],
+    fields: Sequence[str],
     name_field: str,
     default_order: str = "Descending",
-) -> dict[str, Any]:
+) -> Reply:
     """Answer a ``List*`` action: NameContains, the time filters, SortBy, SortOrder, MaxResults and NextToken.
 
-    ``key`` is the member that holds the summaries, ``fields`` what of a resource a summary shows.
+    ``key`` is the member that holds the summaries, ``fields`` what of a resource a summary shows. Raises ServiceError
+    for a token that was not given out here.
     """
-    found = [r for r in resources if request.get("NameContains", "").lower() in str(r.get(name_field, "")).lower()]
+    part = str(request.get("NameContains", "")).lower()
+    found = [r for r in resources if part in str(r.get(name_field, "")).lower()]
     for time_field, (after, before) in _TIME_FILTERS.items():
         for name in after & request.keys():
-            found = [r for r in found if (r.get(time_field) or r["CreationTime"]) > epoch(request[name])]
+            found = [r for r in found if _time(r, time_field) > epoch_s(request[name])]
         for name in before & request.keys():
-            found = [r for r in found if (r.get(time_field) or r["CreationTime"]) < epoch(request[name])]
-    sort_field = name_field if request.get("SortBy") == "Name" else "CreationTime"
-    found.sort(key=lambda r: r.get(sort_field, 0))  # of equal ones the first made comes first
+            found = [r for r in found if _time(r, time_field) < epoch_s(request[name])]
+    if request.get("SortBy") == "Name":
+        found.sort(key=lambda r: str(r.get(name_field, "")))
+    else:
+        found.sort(key=lambda r: _time(r, "CreationTime"))  # of equal ones the first made comes first
     if request.get("SortOrder", default_order) == "Descending":
         found.reverse()
-    start = _offset(request.get("NextToken"))
-    size = int(request.get("MaxResults", 100))
-    answer: dict[str, Any] = {key: [{f: r[f] for f in fields if f in r} for r in found[start : start + size]]}
+    start, size = _offset(request.get("NextToken")), int(str(request.get("MaxResults", 100)))
+    answer: dict[str, object] = {key: [chosen(r, fields) for r in found[start : start + size]]}
     if start + size < len(found):
         answer["NextToken"] = f"offset-{start + size}"
     return answer
 
 
-def _offset(token: str | None) -> int:
+def _time(resource: Mapping[str, object], field: str) -> float:
+    """Epoch seconds of a time; what was never changed was changed when it was made."""
+    value = resource.get(field) or resource.get("CreationTime")
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _offset(token: object) -> int:
     if token is None:
         return 0
-    match = re.fullmatch(r"offset-(\d+)", token)
+    match = re.fullmatch(r"offset-(\d+)", str(token))
     if match is None:
         raise ServiceError(f"NextToken {token!r} is not one that this account gave out.")
     return int(match.group(1))
 
 
-def epoch(value: float | str) -> float:
-    """A timestamp of a JSON request, as epoch seconds."""
-    if isinstance(value, str):
-        from botocore.utils import parse_timestamp
+def epoch_s(value: object) -> float:
+    """A timestamp of a JSON request, a number or ISO 8601 text, as epoch seconds."""
+    if isinstance(value, int | float):
+        return float(value)
+    from botocore.utils import parse_timestamp
 
-        return float(parse_timestamp(value).timestamp())
-    return float(value)
+    return float(parse_timestamp(value).timestamp())

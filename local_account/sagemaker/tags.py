@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from local_account.protocol.actions import Answer, ServiceError, action
+from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.sagemaker.service import SageMaker
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ class Tags:
         self._sagemaker = sagemaker
 
     @action("AddTags")
-    def add(self, request: AddTagsInputTypeDef) -> Answer:
+    def add(self, request: AddTagsInputTypeDef) -> Reply:
         """Answers all tags of the resource."""
         self._require(request["ResourceArn"])
         return {"Tags": set_tags(self._sagemaker, request["ResourceArn"], request["Tags"])}
 
     @action("ListTags")
-    def list(self, request: ListTagsInputTypeDef) -> Answer:
+    def list(self, request: ListTagsInputTypeDef) -> Reply:
         """Answers all tags at once."""
         self._require(request["ResourceArn"])
         return {"Tags": _as_list(self._sagemaker.tags.get(request["ResourceArn"], {}))}

@@ -11,15 +11,16 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
 
-from local_account.protocol.service import Resource, now
+from local_account.protocol.records import change
+from local_account.protocol.service import now
 from local_account.sagemaker.endpoints.archive import StartError
 from local_account.sagemaker.endpoints.deployment_config import plan_of
-from local_account.sagemaker.endpoints.description import describe, event_detail
-from local_account.sagemaker.endpoints.fleet import Fleet, Traffic
-from local_account.sagemaker.endpoints.metrics import Metrics
+from local_account.sagemaker.endpoints.description import EndpointDescription, describe, event_detail
+from local_account.sagemaker.endpoints.fleet import EndpointTraffic, Fleet
+from local_account.sagemaker.endpoints.metrics import EndpointMetrics
 from local_account.sagemaker.endpoints.rollout import InterruptedRolloutError, RollbackError, Rollout
+from local_account.sagemaker.records import EndpointRecord, Source, VariantRecord, VariantStatus
 from local_account.sagemaker.service import SageMaker
 from local_account.sagemaker.tags import drop_tags
 
@@ -31,19 +32,19 @@ MAX_REASON = 1024
 class EndpointChanges:
     """Runs the changes; ``traffic`` holds, for each endpoint that answers, who does."""
 
-    def __init__(self, sagemaker: SageMaker, metrics: Metrics) -> None:
+    def __init__(self, sagemaker: SageMaker, metrics: EndpointMetrics) -> None:
         self._sagemaker = sagemaker
         self._account = sagemaker.account
         self._metrics = metrics
-        self.traffic: dict[str, Traffic] = {}
+        self.traffic: dict[str, EndpointTraffic] = {}
 
-    def run(self, endpoint: Resource, change: Callable[[Resource], Any]) -> None:
+    def run(self, endpoint: EndpointRecord, work: Callable[[EndpointRecord], object]) -> None:
         """Start a change in its thread."""
         name = endpoint["EndpointName"]
 
         def guarded() -> None:
             try:
-                change(endpoint)
+                work(endpoint)
             except InterruptedRolloutError:
                 pass  # the account stops: what is under way is in its state
             except Exception as error:
@@ -54,7 +55,8 @@ class EndpointChanges:
 
         threading.Thread(target=guarded, name=f"endpoint-{name}", daemon=True).start()
 
-    def bring_up(self, endpoint: Resource, *, settle: bool = True) -> bool:
+    def bring_up(self, endpoint: EndpointRecord, *, settle: bool = True) -> bool:
+        """Start the fleet of ``_source``; whether it came up. With ``settle`` the endpoint is then InService."""
         fleet = self._fleet(endpoint, endpoint["EndpointConfigName"], endpoint["_source"])
         try:
             fleet.start()
@@ -63,12 +65,12 @@ class EndpointChanges:
                 self.set(endpoint, "Failed", FailureReason=str(error)[:MAX_REASON], _pending=None)
             return False
         with self._sagemaker.lock:
-            self.traffic[endpoint["EndpointName"]] = Traffic(fleet)
+            self.traffic[endpoint["EndpointName"]] = EndpointTraffic(fleet)
             if settle:
                 self.set(endpoint, "InService")
         return True
 
-    def resume(self, endpoint: Resource) -> None:
+    def resume(self, endpoint: EndpointRecord) -> None:
         """Bring an endpoint of an earlier run up again, as soon as the server answers."""
         for _ in range(600):
             with socket.socket() as probe:
@@ -81,7 +83,7 @@ class EndpointChanges:
         if self.bring_up(endpoint, settle="_pending" not in endpoint) and "_pending" in endpoint:
             self.replace(endpoint)
 
-    def replace(self, endpoint: Resource) -> None:
+    def replace(self, endpoint: EndpointRecord) -> None:
         """Update to the configuration in ``_pending``, or roll back."""
         pending = endpoint["_pending"]
         traffic = self.traffic[endpoint["EndpointName"]]
@@ -114,7 +116,7 @@ class EndpointChanges:
         old.stop()
         self.set(endpoint, "InService", _pending=None)
 
-    def _roll_back(self, endpoint: Resource, rollout: Rollout, reason: str) -> None:
+    def _roll_back(self, endpoint: EndpointRecord, rollout: Rollout, reason: str) -> None:
         endpoint["_pending"]["rolled_back"] = True
         self.set(endpoint, "RollingBack", FailureReason=reason)
         try:
@@ -124,7 +126,7 @@ class EndpointChanges:
             return
         self.set(endpoint, "InService", _pending=None)
 
-    def rescale(self, endpoint: Resource) -> None:
+    def rescale(self, endpoint: EndpointRecord) -> None:
         """UpdateEndpointWeightsAndCapacities: as many instances as ``_source`` says now."""
         fleet = self.traffic[endpoint["EndpointName"]].main
         before = fleet.counts
@@ -146,7 +148,7 @@ class EndpointChanges:
                 variant.pop("_status", None)
         self.set(endpoint, "InService")
 
-    def _tell_scaling(self, endpoint: Resource, before: dict[str, int]) -> None:
+    def _tell_scaling(self, endpoint: EndpointRecord, before: dict[str, int]) -> None:
         with self._sagemaker.lock:
             changed = [
                 variant
@@ -160,7 +162,8 @@ class EndpointChanges:
         if changed:
             self._emit_deployment(endpoint)
 
-    def remove(self, endpoint: Resource) -> None:
+    def remove(self, endpoint: EndpointRecord) -> None:
+        """End the fleets and forget the endpoint."""
         with self._sagemaker.lock:
             traffic = self.traffic.pop(endpoint["EndpointName"], None)
         for fleet in (traffic.main, traffic.new) if traffic else ():
@@ -170,26 +173,21 @@ class EndpointChanges:
             self._sagemaker.endpoints.pop(endpoint["EndpointName"], None)
             drop_tags(self._sagemaker, endpoint["EndpointArn"])
 
-    def set(self, endpoint: Resource, status: str, **members: Any) -> None:
+    def set(self, endpoint: EndpointRecord, status: str, **members: object) -> None:
         """Change the endpoint's status and members (None removes one) and tell EventBridge."""
         with self._sagemaker.lock:
-            for key, value in members.items():
-                if value is None:
-                    endpoint.pop(key, None)
-                else:
-                    endpoint[key] = value
-            endpoint |= {"EndpointStatus": status, "LastModifiedTime": now()}
+            change(endpoint, members | {"EndpointStatus": status, "LastModifiedTime": now()})
             detail = event_detail(self.shown(endpoint), endpoint)
         self._sagemaker.changed()
         detail.pop("PendingDeploymentSummary", None)
         self._sagemaker.emit("SageMaker Endpoint State Change", detail, [endpoint["EndpointArn"]])
 
-    def shown(self, endpoint: Resource) -> dict[str, Any]:
+    def shown(self, endpoint: EndpointRecord) -> EndpointDescription:
         """DescribeEndpoint's answer."""
         traffic = self.traffic.get(endpoint["EndpointName"])
         return describe(endpoint, traffic.main.counts if traffic else None)
 
-    def _report(self, endpoint: Resource, new: Fleet, status: str, message: str) -> None:
+    def _report(self, endpoint: EndpointRecord, new: Fleet, status: str, message: str) -> None:
         with self._sagemaker.lock:
             endpoint["_pending"] |= {
                 "counts": new.counts,
@@ -197,7 +195,7 @@ class EndpointChanges:
             }
         self._emit_deployment(endpoint)
 
-    def _emit_deployment(self, endpoint: Resource) -> None:
+    def _emit_deployment(self, endpoint: EndpointRecord) -> None:
         with self._sagemaker.lock:
             detail = event_detail(self.shown(endpoint), endpoint)
         self._sagemaker.changed()
@@ -208,13 +206,13 @@ class EndpointChanges:
         self._metrics.flush()
         self._account.evaluate_alarms()
 
-    def _fleet(self, endpoint: Resource, config: str, source: dict[str, Any], *, empty: bool = False) -> Fleet:
+    def _fleet(self, endpoint: EndpointRecord, config: str, source: Source, *, empty: bool = False) -> Fleet:
         return Fleet(self._account, endpoint["EndpointName"], config, source, empty=empty)
 
 
-def _status(status: str, message: str) -> dict[str, Any]:
+def _status(status: str, message: str) -> VariantStatus:
     return {"Status": status, "StatusMessage": message, "StartTime": now()}
 
 
-def _has_instances(variant: Resource) -> bool:
+def _has_instances(variant: VariantRecord) -> bool:
     return "InitialInstanceCount" in variant

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from local_account.account import Account
 from local_account.containers.run import RunningContainer, start_container
-from local_account.sagemaker.endpoints.archive import Container, StartError, fetch_model_data, script_of
+from local_account.sagemaker.endpoints.archive import StartError, fetch_model_data, script_of
+from local_account.sagemaker.records import Container
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class NoAnswerError(Exception):
 
 @dataclass(frozen=True)
 class ModelAnswer:
+    """What a model server answered."""
+
     status: int
     body: bytes
     content_type: str
@@ -52,6 +55,7 @@ class Connections:
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
 
     def request(self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float) -> ModelAnswer:
+        """Ask the model server; raises OSError or HTTPException, after which the connection is closed."""
         try:
             connection = self._idle.get_nowait()
         except queue.Empty:
@@ -72,6 +76,7 @@ class Connections:
         )
 
     def close(self) -> None:
+        """Close the connections that nobody uses."""
         with suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().close()
@@ -96,6 +101,7 @@ class Instance:
 
     @property
     def log_stream(self) -> str:
+        """The stream of CloudWatch Logs that it writes, in ``log_group``."""
         return f"{self.variant}/{self.instance}"
 
     def start(self) -> None:
@@ -185,13 +191,16 @@ class Instance:
 
     @property
     def healthy(self) -> bool:
+        """Whether its process runs and has answered a ping."""
         return self._connections is not None and self._process is not None and self._process.poll() is None
 
     def enter(self) -> None:
+        """A request begins; ``end`` waits for it."""
         with self._busy:
             self.in_flight += 1
 
     def leave(self) -> None:
+        """A request has been answered."""
         with self._busy:
             self.in_flight -= 1
             self._busy.notify_all()
@@ -203,6 +212,7 @@ class Instance:
         self.stop()
 
     def stop(self) -> None:
+        """End the process now, and remove its folder."""
         self._stopping.set()
         if self._connections:
             self._connections.close()

@@ -6,14 +6,19 @@ Runs in the server process; state: a table a kind. What a kind of job does is it
 from __future__ import annotations
 
 import shutil
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from local_account.containers.run import prepare
-from local_account.protocol.actions import ServiceError
-from local_account.protocol.service import Resource, now
+from local_account.protocol.actions import Reply, ServiceError
+from local_account.protocol.records import without
+from local_account.protocol.service import now
 from local_account.sagemaker.jobs.run import ACCOUNT_STOPPED, UNFINISHED, JobRun
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import set_tags
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import TagTypeDef
 
 
 def prepare_jobs(sagemaker: SageMaker) -> None:
@@ -36,12 +41,12 @@ class JobActions:
         self._running: dict[str, JobRun] = {}
         self._fail_interrupted()
 
-    def create_job(self, request: dict[str, Any]) -> dict[str, Any]:
+    def create_job(self, request: Mapping[str, object], tags: Sequence[TagTypeDef] | None) -> Reply:
         """Keep the record of a checked request and start the job's thread.
 
         Raises ServiceError for a name that is taken.
         """
-        name = request[f"{self.kind}JobName"]
+        name = str(request[f"{self.kind}JobName"])
         arn = self.sagemaker.arn(f"{self.kind.lower()}-job/{name}")
         with self.sagemaker.lock:
             if name in self.records:
@@ -50,16 +55,16 @@ class JobActions:
                     f"{self.kind.lower()} job with this name already exists ({arn})",
                     "ResourceInUse",
                 )
-            record: Resource = {k: v for k, v in request.items() if k != "Tags"}
-            record.update({f"{self.kind}JobArn": arn, f"{self.kind}JobStatus": "InProgress", "CreationTime": now()})
+            record = without(request, "Tags")
+            record |= {f"{self.kind}JobArn": arn, f"{self.kind}JobStatus": "InProgress", "CreationTime": now()}
             self.records[name] = record
-            set_tags(self.sagemaker, arn, request.get("Tags"))
+            set_tags(self.sagemaker, arn, tags)
         job = self.run(self.sagemaker, record)
         job.entered("Starting")
         job.start(self._running)
         return {f"{self.kind}JobArn": arn}
 
-    def find_job(self, name: str) -> Resource:
+    def find_job(self, name: str) -> dict[str, object]:
         """The record of a job.
 
         Raises ServiceError for an unknown name, in SageMaker's words, which are not those of its model.
@@ -69,7 +74,7 @@ class JobActions:
             raise ServiceError(f"Requested resource not found: there is no {self.kind.lower()} job named {name}.")
         return record
 
-    def list_jobs(self, request: dict[str, Any]) -> dict[str, Any]:
+    def list_jobs(self, request: Mapping[str, object]) -> Reply:
         """A page of jobs, the newest first."""
         status = request.get("StatusEquals")
         return listing(

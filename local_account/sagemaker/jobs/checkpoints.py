@@ -10,11 +10,14 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from local_account.protocol.actions import ServiceError
 from local_account.sagemaker.jobs.files import JobFiles
 from local_account.sagemaker.service import SageMaker
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import CheckpointConfigTypeDef, CreateTrainingJobRequestTypeDef
 
 LOCAL_PATH = "/opt/ml/checkpoints"
 # Here nobody takes an instance back, so this tag on a running job does: `aws sagemaker add-tags --resource-arn ARN
@@ -29,7 +32,7 @@ SETTLED_S = 0.2
 class Checkpoints:
     """The folder of one instance and the S3 prefix that it is kept in."""
 
-    def __init__(self, files: JobFiles, root: Path, config: dict[str, str]) -> None:
+    def __init__(self, files: JobFiles, root: Path, config: CheckpointConfigTypeDef) -> None:
         self._files = files
         self._folder = root / Path(config.get("LocalPath", LOCAL_PATH)).relative_to("/opt/ml")
         self._uri = config["S3Uri"].rstrip("/")
@@ -59,10 +62,10 @@ class Checkpoints:
         return found
 
 
-def check(request: dict[str, Any]) -> None:
+def check(request: CreateTrainingJobRequestTypeDef) -> None:
     """Refuse what AWS refuses about checkpoints and managed spot training."""
     config = request.get("CheckpointConfig")
-    path = (config or {}).get("LocalPath", LOCAL_PATH)
+    path = config.get("LocalPath", LOCAL_PATH) if config else LOCAL_PATH
     if not path.startswith("/opt/ml/") or ".." in Path(path).parts:
         raise ServiceError(f"CheckpointConfig.LocalPath must be below /opt/ml, got {path}.")
     stopping = request["StoppingCondition"]

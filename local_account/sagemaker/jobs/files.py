@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -183,6 +182,6 @@ class JobFiles:
 
 def _words(error: ClientError) -> str:
     """An S3 error as SageMaker quotes it: ``NoSuchKey (404): The specified key does not exist.``"""
-    answer: Any = error.response
+    answer = error.response
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return f"{answer['Error']['Code']} ({status}): {answer['Error'].get('Message', '')}"

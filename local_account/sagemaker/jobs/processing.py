@@ -7,12 +7,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.records import view
 from local_account.protocol.service import now
 from local_account.sagemaker.jobs.actions import JobActions
-from local_account.sagemaker.jobs.run import JobError, JobRun
+from local_account.sagemaker.jobs.run import FailedJobError, JobRun
+from local_account.sagemaker.records import ProcessingJobRecord
+from local_account.sagemaker.service import SageMaker
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        CreateProcessingJobRequestTypeDef,
+        DescribeProcessingJobRequestTypeDef,
+        ListProcessingJobsRequestTypeDef,
+        StopProcessingJobRequestTypeDef,
+    )
 
 LOCAL_PREFIX = "/opt/ml/processing"
 
@@ -22,12 +33,17 @@ class ProcessingRun(JobRun):
 
     kind = "Processing"
 
+    def __init__(self, sagemaker: SageMaker, record: dict[str, object]) -> None:
+        self.job = view(ProcessingJobRecord, record)
+        super().__init__(sagemaker, record)
+
     def prepare(self) -> None:
-        for given in self.record.get("ProcessingInputs", []):
+        """Download the inputs and make the folders of the outputs."""
+        for given in self.job.get("ProcessingInputs", []):
             source = given["S3Input"]
             self.files.download(source["S3Uri"], self._local(source["LocalPath"]), source["S3DataType"])
-        for output in self._outputs():
-            self._local(output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
+        for folder, _uri in self._outputs():
+            folder.mkdir(parents=True, exist_ok=True)
         (self.root / "output").mkdir(exist_ok=True)
         config = self.root / "config"
         config.mkdir(exist_ok=True)
@@ -36,45 +52,52 @@ class ProcessingRun(JobRun):
         (config / "resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
 
     def command(self) -> tuple[list[str], dict[str, str], Path | None]:
-        specification = self.record["AppSpecification"]
+        """The entry point; the account has no image that could bring one."""
+        specification = self.job["AppSpecification"]
         entrypoint = specification.get("ContainerEntrypoint")
         if not entrypoint:
-            raise JobError(
+            raise FailedJobError(
                 f"ClientError: image {specification['ImageUri']} cannot run here: the stand-in account has no "
                 "container images, so the job needs a ContainerEntrypoint (its own code) in AppSpecification."
             )
-        return [*entrypoint, *specification.get("ContainerArguments", [])], self.record.get("Environment", {}), None
+        return [*entrypoint, *specification.get("ContainerArguments", [])], self.job.get("Environment", {}), None
 
     def entered(self, phase: str) -> None:
+        """Tell when the job was made and when its container started."""
         if phase == "Starting":
-            self.change()
+            self.change({})
         if phase == "Training":
-            self.change(ProcessingStartTime=now())
+            self.change({"ProcessingStartTime": now()})
 
     def upload(self, succeeded: bool) -> None:
+        """Keep the container's message; upload the outputs of one that succeeded."""
         message = self.read_output("message")
         if message:
             with self.sagemaker.lock:
-                self.record["ExitMessage"] = message
+                self.job["ExitMessage"] = message
         if succeeded:
-            for output in self._outputs():
-                self.files.upload(self._local(output["S3Output"]["LocalPath"]), output["S3Output"]["S3Uri"])
+            for folder, uri in self._outputs():
+                self.files.upload(folder, uri)
 
     def failure(self, exit_code: int, tail: list[str]) -> str:
+        """What the container wrote to ``/opt/ml/output/failure``, or its last lines."""
         details = self.read_output("failure") or self.tail_text(tail)
         return f"AlgorithmError: See job logs for more information, exit code: {exit_code}. Last lines:\n{details}"
 
-    def _outputs(self) -> list[dict[str, Any]]:
-        outputs: list[dict[str, Any]] = self.record.get("ProcessingOutputConfig", {}).get("Outputs", [])
-        return outputs
+    def _outputs(self) -> list[tuple[Path, str]]:
+        """Where the container writes each output, and the S3 URI that it goes to."""
+        config = self.job.get("ProcessingOutputConfig")
+        outputs = [output["S3Output"] for output in config["Outputs"]] if config else []
+        return [(self._local(output["LocalPath"]), output["S3Uri"]) for output in outputs]
 
     def _local(self, container_path: str) -> Path:
         return self.root / Path(container_path).relative_to("/opt/ml")
 
 
-def _check(request: dict[str, Any]) -> None:
+def _check(request: CreateProcessingJobRequestTypeDef) -> None:
     """Refuse at once what this account cannot do, and what AWS refuses."""
-    count = request["ProcessingResources"].get("ClusterConfig", {}).get("InstanceCount", 1)
+    cluster = request["ProcessingResources"].get("ClusterConfig")
+    count = cluster["InstanceCount"] if cluster else 1
     if count != 1:
         raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
     names: set[str] = set()
@@ -88,7 +111,7 @@ def _check(request: dict[str, Any]) -> None:
         _check_path(where, source.get("LocalPath"))
         _check_unique(names, given["InputName"], where)
     names.clear()
-    for output in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
+    for output in request["ProcessingOutputConfig"]["Outputs"] if "ProcessingOutputConfig" in request else ():
         where = f"Processing output {output['OutputName']!r}"
         if "S3Output" not in output:
             raise ServiceError(f"{where}: the stand-in account writes S3Output only, not FeatureStoreOutput.")
@@ -117,23 +140,23 @@ class ProcessingJobs(JobActions):
     ]  # fmt: skip
 
     @action("CreateProcessingJob")
-    def create(self, request: dict[str, Any]) -> dict[str, Any]:
+    def create(self, request: CreateProcessingJobRequestTypeDef) -> Reply:
         """Refuses what the account cannot run, then runs the job."""
         request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": 86400})
         _check(request)
-        return self.create_job(request)
+        return self.create_job(request, request.get("Tags"))
 
     @action("DescribeProcessingJob")
-    def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+    def describe(self, request: DescribeProcessingJobRequestTypeDef) -> Reply:
         """Answers the job as it is now."""
         return self.find_job(request["ProcessingJobName"])
 
     @action("ListProcessingJobs")
-    def list(self, request: dict[str, Any]) -> dict[str, Any]:
+    def list(self, request: ListProcessingJobsRequestTypeDef) -> Reply:
         """Answers a page of jobs, the newest first."""
         return self.list_jobs(request)
 
     @action("StopProcessingJob")
-    def stop(self, request: dict[str, Any]) -> None:
+    def stop(self, request: StopProcessingJobRequestTypeDef) -> None:
         """The job ends within two minutes."""
         self.stop_job(request["ProcessingJobName"])

@@ -11,11 +11,12 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from local_account.containers.run import RunningContainer, start_container
-from local_account.protocol.service import Resource, now
+from local_account.protocol.service import now
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
 from local_account.sagemaker.service import SageMaker
 
@@ -28,7 +29,7 @@ ACCOUNT_STOPPED = "InternalServerError: the account was stopped while the job ra
 UNFINISHED = ("InProgress", "Stopping")
 
 
-class JobError(Exception):
+class FailedJobError(Exception):
     """Why a job failed, in AWS's words."""
 
 
@@ -37,11 +38,11 @@ class JobRun:
 
     kind: ClassVar[str]  # "Processing", "Training" or "Transform": the prefix of the record's members
 
-    def __init__(self, sagemaker: SageMaker, record: Resource) -> None:
+    def __init__(self, sagemaker: SageMaker, record: dict[str, object]) -> None:
         self.sagemaker = sagemaker
         self.account = sagemaker.account
         self.record = record
-        self.name: str = record[f"{self.kind}JobName"]
+        self.name = str(record[f"{self.kind}JobName"])
         self.root: Path = self.account.state_dir.absolute() / "jobs" / f"{self.kind.lower()}-{self.name}"
         self.files = JobFiles(self.account, self.role())
         self.stop_requested = threading.Event()
@@ -58,11 +59,11 @@ class JobRun:
         return str(self.record["RoleArn"])
 
     def prepare(self) -> None:
-        """Fill ``/opt/ml``; raises JobError or TransferError."""
+        """Fill ``/opt/ml``; raises FailedJobError or TransferError."""
         raise NotImplementedError
 
     def command(self) -> tuple[list[str], dict[str, str], Path | None]:
-        """Command line, environment and working folder of the container; raises JobError."""
+        """Command line, environment and working folder of the container; raises FailedJobError."""
         raise NotImplementedError
 
     def upload(self, succeeded: bool) -> None:
@@ -88,13 +89,13 @@ class JobRun:
 
     def stopping(self) -> None:
         """The job was asked to stop."""
-        self.change("Stopping")
+        self.change({}, "Stopping")
 
     def _run(self, running: dict[str, JobRun]) -> None:
         status, reason = "Completed", None
         try:
             status = self._execute()
-        except (JobError, TransferError) as error:
+        except (FailedJobError, TransferError) as error:
             status, reason = "Failed", str(error)
         except Exception as error:
             log.exception("%s job %s", self.kind, self.name)
@@ -107,8 +108,7 @@ class JobRun:
         elif self.stop_requested.is_set():
             status, reason = "Stopped", None
         elif self.exceeded:
-            limit = self.record["StoppingCondition"][self.exceeded]
-            reason = f"The job ran longer than {self.exceeded} ({limit}) and was stopped."
+            reason = f"The job ran longer than {self.exceeded} ({self._limits()[self.exceeded]}) and was stopped."
         self._end(status, reason)
 
     def _execute(self) -> str:
@@ -147,7 +147,7 @@ class JobRun:
         self._upload(exit_code == 0 or stopped)
         if exit_code != 0 and not stopped:
             reason = self.failure(exit_code, container.tail(40))
-            raise JobError(reason[:REASON_CHARACTERS])
+            raise FailedJobError(reason[:REASON_CHARACTERS])
         return "Stopped" if stopped else "Completed"
 
     def _upload(self, succeeded: bool) -> None:
@@ -185,26 +185,32 @@ class JobRun:
 
     def limits_s(self) -> dict[str, float]:
         """Seconds that the container may run, by the member of StoppingCondition that says so."""
-        return {"MaxRuntimeInSeconds": float(self.record["StoppingCondition"]["MaxRuntimeInSeconds"])}
+        return {"MaxRuntimeInSeconds": float(self._limits()["MaxRuntimeInSeconds"])}
+
+    def _limits(self) -> dict[str, int]:
+        """StoppingCondition; batch transform jobs have none."""
+        limits = self.record.get("StoppingCondition")
+        return limits if isinstance(limits, dict) else {}
 
     def _end(self, status: str, reason: str | None) -> None:
-        changes: Resource = {f"{self.kind}EndTime": now()}
+        changes: dict[str, object] = {f"{self.kind}EndTime": now()}
         if reason:
             changes["FailureReason"] = reason
-        self.change(status, **changes)
+        self.change(changes, status)
 
-    def change(self, status: str | None = None, **members: Any) -> None:
+    def change(self, members: Mapping[str, object], status: str | None = None) -> None:
         """Change the record and tell EventBridge."""
         with self.sagemaker.lock:
             if status:
                 self.record[f"{self.kind}JobStatus"] = status
-            self.record.update(members, LastModifiedTime=now())
+            self.record |= {**members, "LastModifiedTime": now()}
             detail = json.loads(json.dumps(self.record))
         self.sagemaker.changed()
         # Events carry milliseconds, answers seconds.
         detail.update({k: int(v * 1000) for k, v in detail.items() if k.endswith("Time")})
-        detail["Tags"] = self.sagemaker.tags.get(self.record[f"{self.kind}JobArn"], {})
-        self.sagemaker.emit(f"SageMaker {self.kind} Job State Change", detail, [self.record[f"{self.kind}JobArn"]])
+        arn = str(self.record[f"{self.kind}JobArn"])
+        detail["Tags"] = self.sagemaker.tags.get(arn, {})
+        self.sagemaker.emit(f"SageMaker {self.kind} Job State Change", detail, [arn])
 
     def tail_text(self, tail: list[str]) -> str:
         """Of a container's last lines those that tell what went wrong: the last traceback, or the last five."""

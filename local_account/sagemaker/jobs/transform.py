@@ -10,16 +10,26 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from local_account.protocol.actions import ServiceError, action
-from local_account.protocol.service import Resource, now
-from local_account.sagemaker.endpoints.archive import Container, StartError, container_of
+from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.records import view
+from local_account.protocol.service import now
+from local_account.sagemaker.endpoints.archive import StartError, container_of
 from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance, NoAnswerError
 from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.files import S3Object
-from local_account.sagemaker.jobs.run import REASON_CHARACTERS, JobError, JobRun
+from local_account.sagemaker.jobs.run import REASON_CHARACTERS, FailedJobError, JobRun
+from local_account.sagemaker.records import TransformJobRecord
 from local_account.sagemaker.service import SageMaker
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        CreateTransformJobRequestTypeDef,
+        DescribeTransformJobRequestTypeDef,
+        ListTransformJobsRequestTypeDef,
+        StopTransformJobRequestTypeDef,
+    )
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
 DEFAULT_PAYLOAD_MB = 6
@@ -42,30 +52,33 @@ class TransformRun(JobRun):
 
     kind = "Transform"
 
-    def __init__(self, sagemaker: SageMaker, record: Resource) -> None:
+    def __init__(self, sagemaker: SageMaker, record: dict[str, object]) -> None:
+        self.job = view(TransformJobRecord, record)
         super().__init__(sagemaker, record)
-        self._payload_bytes = record.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB) * _MEGABYTE
+        self._payload_bytes = self.job.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB) * _MEGABYTE
         # 0 and nothing given leave it to the container; without an opinion of its own it is one.
-        self._concurrent = record.get("MaxConcurrentTransforms") or 1
+        self._concurrent = self.job.get("MaxConcurrentTransforms") or 1
 
     def role(self) -> str:
-        return str(self.sagemaker.models.get(self.record["ModelName"], {}).get("ExecutionRoleArn", ""))
+        """The model's, which reads and writes for the job; without one, the owner's."""
+        model = self.sagemaker.models.get(self.job["ModelName"])
+        return model.get("ExecutionRoleArn", "") if model else ""
 
     def entered(self, phase: str) -> None:
-        changes: Resource = {"TransformStartTime": now()} if phase == "Training" else {}
-        self.change(**changes)
+        """Tell when the job was made and when its container started."""
+        self.change({"TransformStartTime": now()} if phase == "Training" else {})
 
     def _execute(self) -> str:
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True, mode=0o700)
-        source = self.record["TransformInput"]["DataSource"]["S3DataSource"]
+        source = self.job["TransformInput"]["DataSource"]["S3DataSource"]
         objects = self.files.objects(source["S3Uri"], source["S3DataType"])
         server = self._server()
         try:
             server.start()
         except StartError as error:
             server.stop()
-            raise JobError(f"AlgorithmError: See job logs for more information. {error}") from error
+            raise FailedJobError(f"AlgorithmError: See job logs for more information. {error}") from error
         try:
             self.entered("Training")
             refusals = self._transform(server, objects)
@@ -73,19 +86,19 @@ class TransformRun(JobRun):
             server.stop()
         if self.stop_requested.is_set():  # StopTransformJob: then nothing is stored
             return "Stopped"
-        self.files.upload(self.root, self.record["TransformOutput"]["S3OutputPath"])
+        self.files.upload(self.root, self.job["TransformOutput"]["S3OutputPath"])
         if refusals:
             first = refusals[0]
-            raise JobError(
+            raise FailedJobError(
                 f"{first.kind}: See job logs for more information. {len(refusals)} of {len(objects)} objects have no "
                 f"output, the first is {first.object.key}: {first.status} {first.message}"[:REASON_CHARACTERS]
             )
         return "Completed"
 
     def _server(self) -> Instance:
-        container = container_of(self.sagemaker, self.record["ModelName"])
-        environment = {**container["environment"], **self.record.get("Environment", {}), "SAGEMAKER_BATCH": "true"}
-        container = Container(**{**container, "environment": environment})
+        container = container_of(self.sagemaker, self.job["ModelName"])
+        environment = {**container["environment"], **self.job.get("Environment", {}), "SAGEMAKER_BATCH": "true"}
+        container = {**container, "environment": environment}
         server = Instance(self.account, "transform-jobs", self.name, container, STARTUP_S)
         server.log_group = LOG_GROUP
         return server
@@ -112,9 +125,9 @@ class TransformRun(JobRun):
         if len(body) > self._payload_bytes:
             return Refusal(one, "ClientError", "ClientError: 413", "Too much data for max payload size")
         headers = {}
-        if content_type := self.record["TransformInput"].get("ContentType"):
+        if content_type := self.job["TransformInput"].get("ContentType"):
             headers["Content-Type"] = content_type
-        if accept := self.record["TransformOutput"].get("Accept"):
+        if accept := self.job["TransformOutput"].get("Accept"):
             headers["Accept"] = accept
         try:
             answer = server.invoke(body, headers)
@@ -136,7 +149,7 @@ class TransformRun(JobRun):
         self.account.put_log_lines(LOG_GROUP, stream, [f"{at}:[sagemaker logs]: {line}" for line in lines])
 
 
-def _check(request: dict[str, Any]) -> None:
+def _check(request: CreateTransformJobRequestTypeDef) -> None:
     """Refuse at once what this account cannot do, and what AWS refuses."""
     count = request["TransformResources"]["InstanceCount"]
     if count != 1:
@@ -146,10 +159,8 @@ def _check(request: dict[str, Any]) -> None:
             raise ServiceError(f"The stand-in account does not implement {member} of transform jobs; leave it out.")
     given = request["TransformInput"]
     for member in ("SplitType", "CompressionType"):
-        if given.get(member, "None") != "None":
-            raise ServiceError(
-                f"The stand-in account sends whole objects: expected {member} None, got {given[member]}."
-            )
+        if (asked := given.get(member, "None")) != "None":
+            raise ServiceError(f"The stand-in account sends whole objects: expected {member} None, got {asked}.")
     if request["TransformOutput"].get("AssembleWith", "None") != "None":
         raise ServiceError("The stand-in account writes whole answers: expected AssembleWith None.")
     data_type = given["DataSource"]["S3DataSource"]["S3DataType"]
@@ -175,24 +186,24 @@ class TransformJobs(JobActions):
     ]  # fmt: skip
 
     @action("CreateTransformJob")
-    def create(self, request: dict[str, Any]) -> dict[str, Any]:
+    def create(self, request: CreateTransformJobRequestTypeDef) -> Reply:
         """Refuses what the account cannot run, then runs the job."""
         container_of(self.sagemaker, request["ModelName"])
         _check(request)
-        return self.create_job(request)
+        return self.create_job(request, request.get("Tags"))
 
     @action("DescribeTransformJob")
-    def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+    def describe(self, request: DescribeTransformJobRequestTypeDef) -> Reply:
         """Answers the job as it is now."""
         record = self.find_job(request["TransformJobName"])
         return {name: value for name, value in record.items() if name != "LastModifiedTime"}  # only lists tell it
 
     @action("ListTransformJobs")
-    def list(self, request: dict[str, Any]) -> dict[str, Any]:
+    def list(self, request: ListTransformJobsRequestTypeDef) -> Reply:
         """Answers a page of jobs, the newest first."""
         return self.list_jobs(request)
 
     @action("StopTransformJob")
-    def stop(self, request: dict[str, Any]) -> None:
+    def stop(self, request: StopTransformJobRequestTypeDef) -> None:
         """The job ends within two minutes."""
         self.stop_job(request["TransformJobName"])

@@ -6,15 +6,28 @@ what runs, so every client sees the same.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from local_account.protocol.actions import ServiceError, action
-from local_account.protocol.service import Resource, now
+from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.records import change, chosen, record_of, without
+from local_account.protocol.service import now
 from local_account.sagemaker.pipelines.executions import VERSION_MEMBERS, checked_definition, refuse
+from local_account.sagemaker.records import PipelineRecord
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
+
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import GetObjectRequestTypeDef
+    from types_boto3_sagemaker.type_defs import (
+        CreatePipelineRequestTypeDef,
+        DeletePipelineRequestTypeDef,
+        DescribePipelineRequestTypeDef,
+        ListPipelinesRequestTypeDef,
+        UpdatePipelineRequestTypeDef,
+    )
 
 
 class Pipelines:
@@ -23,7 +36,11 @@ class Pipelines:
     def __init__(self, sagemaker: SageMaker) -> None:
         self.sagemaker = sagemaker
 
-    def pipeline(self, name_or_arn: str) -> Resource:
+    def pipeline(self, name_or_arn: str) -> PipelineRecord:
+        """A pipeline by its name or ARN.
+
+        Raises ServiceError when there is none.
+        """
         name = name_or_arn.rsplit("/", 1)[-1]
         pipeline = self.sagemaker.pipelines.get(name)
         if pipeline is None:
@@ -32,7 +49,8 @@ class Pipelines:
         return pipeline
 
     @action("CreatePipeline")
-    def create(self, request: dict[str, Any]) -> dict[str, Any]:
+    def create(self, request: CreatePipelineRequestTypeDef) -> Reply:
+        """Raises ServiceError for a name that is taken, and for a definition that cannot run."""
         refuse(request, VERSION_MEMBERS)
         name = request["PipelineName"]
         definition = self._definition_text(request)
@@ -50,26 +68,28 @@ class Pipelines:
                     f"Pipeline with name ({name}) already exists."
                 )
             created = now()
-            self.sagemaker.pipelines[name] = {
-                "PipelineArn": arn,
-                "PipelineName": name,
-                "PipelineDisplayName": request.get("PipelineDisplayName", name),
-                "PipelineDefinition": definition,
-                **{k: request[k] for k in ("PipelineDescription", "ParallelismConfiguration") if k in request},
-                "RoleArn": request["RoleArn"],
-                "PipelineStatus": "Active",
-                "CreationTime": created,
-                "LastModifiedTime": created,
-                "CreatedBy": {},
-                "LastModifiedBy": {},
-            }
+            self.sagemaker.pipelines[name] = record_of(
+                PipelineRecord,
+                {"PipelineDisplayName": name},
+                without(request, "PipelineDefinitionS3Location", "ClientRequestToken", "Tags"),
+                {
+                    "PipelineArn": arn,
+                    "PipelineDefinition": definition,
+                    "PipelineStatus": "Active",
+                    "CreationTime": created,
+                    "LastModifiedTime": created,
+                    "CreatedBy": {},
+                    "LastModifiedBy": {},
+                },
+            )
             self.sagemaker.request_tokens[token] = {"Arn": arn}
             set_tags(self.sagemaker, arn, request.get("Tags"))
             self.sagemaker.changed()
         return {"PipelineArn": arn}
 
     @action("UpdatePipeline")
-    def update(self, request: dict[str, Any]) -> dict[str, Any]:
+    def update(self, request: UpdatePipelineRequestTypeDef) -> Reply:
+        """Executions that run keep the definition that they began with."""
         refuse(request, VERSION_MEMBERS)
         pipeline = self.pipeline(request["PipelineName"])
         definition = self._definition_text(request)
@@ -77,36 +97,40 @@ class Pipelines:
             checked_definition(definition)
         kept = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
         with self.sagemaker.lock:
-            pipeline.update({k: request[k] for k in kept if k in request}, LastModifiedTime=now())
+            change(pipeline, {**chosen(request, kept), "LastModifiedTime": now()})
             if definition is not None:
                 pipeline["PipelineDefinition"] = definition
             self.sagemaker.changed()
         return {"PipelineArn": pipeline["PipelineArn"]}
 
-    def _definition_text(self, request: dict[str, Any]) -> str | None:
+    def _definition_text(self, request: CreatePipelineRequestTypeDef | UpdatePipelineRequestTypeDef) -> str | None:
         location = request.get("PipelineDefinitionS3Location")
         if location is None:
-            text: str | None = request.get("PipelineDefinition")
-            return text
+            return request.get("PipelineDefinition")
         if "PipelineDefinition" in request:
             raise ServiceError("Expected either PipelineDefinition or PipelineDefinitionS3Location, got both.")
-        version = {"VersionId": location["VersionId"]} if "VersionId" in location else {}
         try:
-            answer = self.sagemaker.account.client("s3").get_object(
-                Bucket=location["Bucket"], Key=location["ObjectKey"], **version
-            )
+            wanted: GetObjectRequestTypeDef = {"Bucket": location["Bucket"], "Key": location["ObjectKey"]}
+            if "VersionId" in location:
+                wanted["VersionId"] = location["VersionId"]
+            answer = self.sagemaker.account.client("s3").get_object(**wanted)
         except ClientError as error:
             where = f"s3://{location['Bucket']}/{location['ObjectKey']}"
             raise ServiceError(f"The pipeline definition {where} cannot be read: {error}") from error
         return str(answer["Body"].read().decode())
 
     @action("DescribePipeline")
-    def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+    def describe(self, request: DescribePipelineRequestTypeDef) -> Reply:
+        """Answers the pipeline with its definition."""
         refuse(request, VERSION_MEMBERS)
         return self.pipeline(request["PipelineName"])
 
     @action("DeletePipeline")
-    def delete(self, request: dict[str, Any]) -> dict[str, Any]:
+    def delete(self, request: DeletePipelineRequestTypeDef) -> Reply:
+        """The pipeline's executions go with it.
+
+        Raises ServiceError while one runs.
+        """
         with self.sagemaker.lock:
             pipeline = self.pipeline(request["PipelineName"])
             arn = pipeline["PipelineArn"]
@@ -128,9 +152,10 @@ class Pipelines:
         return {"PipelineArn": arn}
 
     @action("ListPipelines")
-    def list(self, request: dict[str, Any]) -> dict[str, Any]:
+    def list(self, request: ListPipelinesRequestTypeDef) -> Reply:
+        """Answers a page of pipelines, the newest first."""
         prefix = request.get("PipelineNamePrefix", "")
-        summaries = [
+        summaries: list[Mapping[str, object]] = [
             {**p, "LastExecutionTime": p["LastRunTime"]} if "LastRunTime" in p else p
             for p in self.sagemaker.pipelines.values()
             if p["PipelineName"].startswith(prefix)

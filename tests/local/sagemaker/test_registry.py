@@ -16,7 +16,7 @@ from local_account.sagemaker.jobs.training import TrainingJobs
 from local_account.sagemaker.jobs.transform import TransformJobs
 from local_account.sagemaker.models import Models
 from local_account.sagemaker.pipelines.actions import Pipelines
-from local_account.sagemaker.pipelines.executions import Executions
+from local_account.sagemaker.pipelines.executions import PipelineExecutions
 from local_account.sagemaker.registry import Registry
 from local_account.sagemaker.tags import Tags
 from tests.local.conftest import RunningAccount
@@ -239,7 +239,7 @@ def _unknown_members(value: Any, shape: Any, path: str) -> list[str]:
 
 def test_every_answer_has_the_members_its_shape_knows(account: RunningAccount) -> None:
     """Calls every action of these parts and reads what goes over the wire: boto3 itself drops unknown members."""
-    parts = (Tags, Models, Registry, ProcessingJobs, TrainingJobs, TransformJobs, Pipelines, Executions)
+    parts = (Tags, Models, Registry, ProcessingJobs, TrainingJobs, TransformJobs, Pipelines, PipelineExecutions)
     actions = {name for part in parts for name in actions_of(part)}
     seen: dict[str, list[str]] = {}
 
