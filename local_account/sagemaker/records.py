@@ -178,7 +178,7 @@ class VariantRecord(TypedDict):
     _status: NotRequired[VariantStatus]
 
 
-class Source(TypedDict):
+class EndpointSource(TypedDict):
     """What an endpoint was made from: its configuration and models may be deleted meanwhile."""
 
     variants: list[VariantRecord]
@@ -198,7 +198,7 @@ class PendingUpdate(TypedDict):
     """The update that an endpoint is going through."""
 
     config: str
-    source: Source
+    source: EndpointSource
     start: float
     deployment: NotRequired[DeploymentConfig]
     rolled_back: NotRequired[bool]
@@ -228,7 +228,7 @@ class EndpointRecord(TypedDict):
     LastDeploymentConfig: NotRequired[DeploymentConfig]
     CreationTime: float
     LastModifiedTime: float
-    _source: Source
+    _source: EndpointSource
     _pending: NotRequired[PendingUpdate]
 
 

@@ -30,7 +30,7 @@ from local_account.sagemaker.endpoints.deployment_config import (
 from local_account.sagemaker.endpoints.fleet import Fleet
 from local_account.sagemaker.endpoints.metrics import EndpointMetrics
 from local_account.sagemaker.endpoints.rollout import check_alarms
-from local_account.sagemaker.records import DeploymentConfig, EndpointRecord, Source, VariantRecord
+from local_account.sagemaker.records import DeploymentConfig, EndpointRecord, EndpointSource, VariantRecord
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import set_tags
 
@@ -242,7 +242,7 @@ class Endpoints:
             )
         return endpoint
 
-    def _source(self, config_name: str) -> Source:
+    def _source(self, config_name: str) -> EndpointSource:
         config = self._configs.get(config_name)
         variants = [self._deployed(variant) for variant in config["ProductionVariants"]]
         shadows = [self._deployed(variant) for variant in config.get("ShadowProductionVariants", [])]

@@ -20,7 +20,7 @@ from local_account.sagemaker.endpoints.description import EndpointDescription, d
 from local_account.sagemaker.endpoints.fleet import EndpointTraffic, Fleet
 from local_account.sagemaker.endpoints.metrics import EndpointMetrics
 from local_account.sagemaker.endpoints.rollout import InterruptedRolloutError, RollbackError, Rollout
-from local_account.sagemaker.records import EndpointRecord, Source, VariantRecord, VariantStatus
+from local_account.sagemaker.records import EndpointRecord, EndpointSource, VariantRecord, VariantStatus
 from local_account.sagemaker.service import SageMaker
 from local_account.sagemaker.tags import drop_tags
 
@@ -206,7 +206,7 @@ class EndpointChanges:
         self._metrics.flush()
         self._account.evaluate_alarms()
 
-    def _fleet(self, endpoint: EndpointRecord, config: str, source: Source, *, empty: bool = False) -> Fleet:
+    def _fleet(self, endpoint: EndpointRecord, config: str, source: EndpointSource, *, empty: bool = False) -> Fleet:
         return Fleet(self._account, endpoint["EndpointName"], config, source, empty=empty)
 
 

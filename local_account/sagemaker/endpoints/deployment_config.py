@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local_account.protocol.actions import ServiceError
-from local_account.sagemaker.records import EndpointRecord, Source, VariantRecord
+from local_account.sagemaker.records import EndpointRecord, EndpointSource, VariantRecord
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
@@ -60,7 +60,7 @@ def _counted(variant: VariantRecord) -> Counted:
     return Counted(variant["VariantName"], variant["InitialInstanceCount"])
 
 
-def retain_properties(endpoint: EndpointRecord, source: Source, excluded: Collection[str]) -> None:
+def retain_properties(endpoint: EndpointRecord, source: EndpointSource, excluded: Collection[str]) -> None:
     """RetainAllVariantProperties: weights, instance counts and data capture stay as the endpoint has them now."""
     current = {variant["VariantName"]: variant for variant in endpoint["_source"]["variants"]}
     for variant in source["variants"]:
@@ -75,17 +75,19 @@ def retain_properties(endpoint: EndpointRecord, source: Source, excluded: Collec
         source["capture"] = endpoint["_source"]["capture"]
 
 
-def check_change(source: Source, old: Source) -> None:
+def check_change(source: EndpointSource, old: EndpointSource) -> None:
     """Refuse to turn instances into a serverless variant (Developer Guide, serverless endpoint operations)."""
     if _is_serverless(source) and not _is_serverless(old):
         raise ServiceError("A real-time endpoint cannot be updated to a serverless one: create another endpoint.")
 
 
-def _is_serverless(source: Source) -> bool:
+def _is_serverless(source: EndpointSource) -> bool:
     return any("ServerlessConfig" in variant for variant in source["variants"])
 
 
-def plan_of(deployment: DeploymentConfigUnionTypeDef | None, source: Source, old: Source) -> RolloutPlan:
+def plan_of(
+    deployment: DeploymentConfigUnionTypeDef | None, source: EndpointSource, old: EndpointSource
+) -> RolloutPlan:
     """The steps of a DeploymentConfig from what was deployed to ``source``; ServiceError for what AWS refuses."""
     if not deployment:
         return RolloutPlan()
@@ -129,7 +131,7 @@ def check_policies(deployment: DeploymentConfigUnionTypeDef) -> None:
             raise ServiceError(f"TrafficRoutingConfiguration of type {routing['Type']} {verb} {member}.")
 
 
-def _check_variants(deployment: DeploymentConfigUnionTypeDef, source: Source, old: Source) -> None:
+def _check_variants(deployment: DeploymentConfigUnionTypeDef, source: EndpointSource, old: EndpointSource) -> None:
     names = [sorted(v["VariantName"] for v in fleet["variants"]) for fleet in (source, old)]
     if names[0] != names[1]:
         raise ServiceError(

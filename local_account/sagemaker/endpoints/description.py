@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from local_account.protocol.records import change, chosen, record_of
-from local_account.sagemaker.records import EndpointRecord, PendingUpdate, Source, VariantRecord, VariantStatus
+from local_account.sagemaker.records import EndpointRecord, EndpointSource, PendingUpdate, VariantRecord, VariantStatus
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import ProductionVariantServerlessConfigTypeDef
@@ -110,7 +110,7 @@ def _pending_summary(pending: PendingUpdate, endpoint: EndpointRecord) -> Pendin
     return {"EndpointConfigName": pending["config"], "StartTime": pending["start"], **kinds}
 
 
-def _summaries(source: Source, endpoint: EndpointRecord, counts: Mapping[str, int] | None) -> VariantSummaries:
+def _summaries(source: EndpointSource, endpoint: EndpointRecord, counts: Mapping[str, int] | None) -> VariantSummaries:
     found: VariantSummaries = {}
     if source["variants"]:
         found["ProductionVariants"] = [_variant_summary(v, endpoint, counts) for v in source["variants"]]

@@ -11,7 +11,7 @@ import threading
 from local_account.account import Account
 from local_account.sagemaker.endpoints.instance import ANSWER_S
 from local_account.sagemaker.endpoints.variants import Variant, make_variant
-from local_account.sagemaker.records import Source, VariantRecord
+from local_account.sagemaker.records import EndpointSource, VariantRecord
 
 
 class Portion:
@@ -39,7 +39,7 @@ class Fleet:
     ``shadow`` gets a copy of ``copied`` of the requests.
     """
 
-    def __init__(self, account: Account, endpoint: str, config: str, source: Source, *, empty: bool) -> None:
+    def __init__(self, account: Account, endpoint: str, config: str, source: EndpointSource, *, empty: bool) -> None:
         """``empty``: no instance is started until a variant is scaled."""
         self.config = config
         self.source = source

@@ -25,7 +25,7 @@ from local_account.protocol.actions import ServiceError
 from local_account.sagemaker.endpoints.archive import StartError
 from local_account.sagemaker.endpoints.deployment_config import RolloutPlan, RolloutStep
 from local_account.sagemaker.endpoints.fleet import EndpointTraffic, Fleet
-from local_account.sagemaker.records import Source
+from local_account.sagemaker.records import EndpointSource
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch.type_defs import CompositeAlarmTypeDef, MetricAlarmTypeDef
@@ -155,7 +155,7 @@ def _instances(fleet: Fleet) -> int:
     return sum(v.get("InitialInstanceCount", 0) for v in fleet.source["variants"])
 
 
-def check_alarms(account: Account, source: Source, names: Sequence[str]) -> None:
+def check_alarms(account: Account, source: EndpointSource, names: Sequence[str]) -> None:
     """Refuse alarms that would watch nothing: missing ones, and those that the model's role may not read."""
     if not names:
         return
@@ -169,7 +169,7 @@ def check_alarms(account: Account, source: Source, names: Sequence[str]) -> None
 
 
 def _described(
-    account: Account, source: Source, names: Sequence[str]
+    account: Account, source: EndpointSource, names: Sequence[str]
 ) -> list[MetricAlarmTypeDef | CompositeAlarmTypeDef]:
     role = source["variants"][0]["container"].get("role", "")  # state of an older version has none
     answer = account.client("cloudwatch", role).describe_alarms(AlarmNames=list(names))
