@@ -14,7 +14,7 @@ from typing import Any
 from sagemaker.inputs import TrainingInput
 from sagemaker.model import Model
 from sagemaker.pytorch import PyTorch
-from sagemaker.workflow.parameters import ParameterInteger, ParameterString
+from sagemaker.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
 from sagemaker.workflow.steps import TrainingStep
 
 from pipelines import model_steps, offline_sdk
@@ -40,7 +40,7 @@ from pipelines.model_steps import (
     filter_classes,
     output_of,
 )
-from scones.stage.settings import PRETRAINED_MODES, RECIPES, Settings
+from scones.stage.settings import HYPERPARAMETERS, PRETRAINED_MODES, RECIPES, Settings
 
 # How CloudWatch reads training's lines:
 # `epoch=3/24 member=0 train_loss=0.41 validation_loss=0.38 validation_accuracy=0.91`.
@@ -66,6 +66,10 @@ class Parameters(model_steps.Parameters):
         # 0 is the recipe's own number.
         self.epochs = ParameterInteger("Epochs", default_value=defaults.epochs)
         self.members = ParameterInteger("Members", default_value=defaults.members)
+        self.learning_rate = ParameterFloat("LearningRate", default_value=defaults.learning_rate)
+        self.batch_size = ParameterInteger("BatchSize", default_value=defaults.batch_size)
+        self.network_side = ParameterInteger("NetworkSide", default_value=defaults.network_side)
+        self.penalty = ParameterFloat("Penalty", default_value=defaults.penalty)
 
 
 def definition(deployment: Deployment) -> str:
@@ -98,8 +102,7 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any) -> Any
     values = {
         "recipe": parameters.recipe,
         "pretrained-mode": parameters.pretrained_mode,
-        "epochs": parameters.epochs,
-        "members": parameters.members,
+        **{name.replace("_", "-"): getattr(parameters, name) for name in HYPERPARAMETERS},
     }
     estimator = PyTorch(
         entry_point="training/train.py",

@@ -58,6 +58,6 @@ def checkpoint_key(configuration: dict[str, object], data: Iterable[Tensor]) -> 
     digest = hashlib.sha256(document.encode())
     for tensor in data:
         digest.update(tensor.contiguous().numpy().tobytes())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from training.checkpoint import Checkpoint
+from training.hyperparameters import Hyperparameters
 from training.loop import Epoch
 
 Split = tuple[Tensor, Tensor]  # images uint8 [N, 32, 32, 3] and labels int64 [N]
@@ -30,10 +31,9 @@ class Result(TypedDict):
 class Job:
     """One process's part of a training."""
 
-    epochs: int
+    hyperparameters: Hyperparameters
     seed: int
     member: int
-    learning_rate: float
     classes: int
     train: Split
     validation: Split

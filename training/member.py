@@ -12,35 +12,25 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from imaging.dataset import DatasetError, load_split, read_manifest
 from training.checkpoint import Checkpoint, checkpoint_key
+from training.hyperparameters import add_arguments, given, resolve
 from training.job import Job, Result, read_result
 from training.loop import TrainingError
 from training.networks.network import to_tensors
 from training.recipes import distill, frozen, pretrained, scratch
 
-
-@dataclass(frozen=True)
-class Task:
-    """A kind of process: its function, and what it takes where the arguments say 0."""
-
-    run: Callable[[Job], Result]
-    epochs: int
-    learning_rate: float
-    members: int
-
-
-TASKS = {
-    "scratch": Task(scratch.train_scratch, scratch.EPOCHS, scratch.LEARNING_RATE, scratch.MEMBERS),
-    "fine-tuned": Task(pretrained.train_fine_tuned, pretrained.EPOCHS, pretrained.LEARNING_RATE, pretrained.MEMBERS),
-    "views": Task(distill.make_views, distill.ROUNDS, 0.0, distill.VIEW_PROCESSES),
-    "student": Task(distill.train_student, distill.EPOCHS, distill.LEARNING_RATE, distill.STUDENTS),
-    "frozen": Task(frozen.train_frozen, 1, 0.0, 1),
+TASKS: dict[str, Callable[[Job], Result]] = {
+    "scratch": scratch.train_scratch,
+    "fine-tuned": pretrained.train_fine_tuned,
+    "views": distill.make_views,
+    "student": distill.train_student,
+    "frozen": frozen.train_frozen,
 }
 
 
@@ -53,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # absent from the stubs
     try:
-        result = TASKS[arguments.task].run(_job(arguments))
+        result = TASKS[arguments.task](_job(arguments))
     except (DatasetError, TrainingError) as error:
         print(f"member {arguments.member}: {error}", file=sys.stderr)
         return 1
@@ -68,10 +58,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, help="file for the result")
     parser.add_argument("--inputs", type=Path, nargs="*", default=[], help="results that this task builds upon")
     parser.add_argument("--checkpoint", type=Path, help="file for the checkpoint; none by default")
-    parser.add_argument("--epochs", type=int, default=0, help="0: the task's own number")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--member", type=int, required=True)
-    parser.add_argument("--learning-rate", type=float, default=0.0, help="0: the task's own")
+    add_arguments(parser)
     parser.add_argument("--until-input-ends", action="store_true", help="end with whoever holds the standard input")
     return parser.parse_args(argv)
 
@@ -83,26 +72,22 @@ def _end_with_input() -> None:
 
 
 def _job(arguments: argparse.Namespace) -> Job:
-    task = TASKS[arguments.task]
+    chosen = resolve(arguments.task, given(arguments))
     classes = len(read_manifest(arguments.dataset)["classes"])
     train, validation = (to_tensors(*load_split(arguments.dataset, split)) for split in ("train", "validation"))
-    epochs = arguments.epochs or task.epochs
-    learning_rate = arguments.learning_rate or task.learning_rate
     configuration = {
         "task": arguments.task,
-        "epochs": epochs,
         "seed": arguments.seed,
         "member": arguments.member,
-        "learning_rate": learning_rate,
         "classes": classes,
+        **asdict(chosen),
     }
     inputs = [read_result(path)["tensors"] for path in arguments.inputs]
     data = [*train, *validation, *(tensor for tensors in inputs for tensor in tensors.values())]
     return Job(
-        epochs=epochs,
+        hyperparameters=chosen,
         seed=arguments.seed,
         member=arguments.member,
-        learning_rate=learning_rate,
         classes=classes,
         train=train,
         validation=validation,

@@ -26,6 +26,7 @@ import torch
 
 from imaging.dataset import DatasetError, load_split, read_examples, read_manifest
 from training.export import write_model
+from training.hyperparameters import ADJUSTABLE, HyperparameterError, add_arguments, given
 from training.job import Split
 from training.loop import TrainingError
 from training.networks.network import to_tensors
@@ -33,7 +34,7 @@ from training.recipes.chosen import PRETRAINED_MODES, train_model
 from training.recipes.pretrained import in_chunks
 from training.workers import Workers
 
-ARGUMENTS = ("recipe", "pretrained_mode", "epochs", "seed", "members", "learning_rate")
+ARGUMENTS = ("recipe", "pretrained_mode", "seed", *ADJUSTABLE)
 FEWEST_IMAGES = 5  # of each class to train on: what the folds of the calibration need
 FAILURE_LIMIT = 1024  # characters; SageMaker shows no more in FailureReason
 
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)  # a stopped job: end the members too
     try:
         run(arguments)
-    except (DatasetError, TrainingError) as error:
+    except (DatasetError, HyperparameterError, TrainingError) as error:
         print(f"train: {error}", file=sys.stderr)
         _leave_failure(arguments.output_dir, str(error))
         return 1
@@ -61,23 +62,22 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="training.train", description="Train, calibrate and export the classifier.")
     parser.add_argument("--recipe", choices=("scratch", "pretrained"), default="scratch")
     parser.add_argument("--pretrained-mode", choices=PRETRAINED_MODES, default=PRETRAINED_MODES[0])
-    parser.add_argument("--epochs", type=int, default=0, help="0: the recipe's own number")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--members", type=int, default=0, help="networks whose logits are averaged; 0: the recipe's")
-    parser.add_argument("--learning-rate", type=float, default=0.0, help="0: the recipe's own")
+    add_arguments(parser)
     parser.add_argument("--dataset", type=Path, default=folder("SM_CHANNEL_DATASET", "/opt/ml/input/data/dataset"))
     parser.add_argument("--model-dir", type=Path, default=folder("SM_MODEL_DIR", "/opt/ml/model"))
     parser.add_argument("--output-dir", type=Path, default=folder("SM_OUTPUT_DIR", "/opt/ml/output"))
     parser.add_argument("--checkpoint-dir", type=Path, default=Path("/opt/ml/checkpoints"), help="used where it exists")
     arguments = parser.parse_args(argv)
-    for name in ("epochs", "members", "learning_rate"):
-        if not getattr(arguments, name) >= 0:
-            parser.error(f"--{name.replace('_', '-')} must not be negative, got {getattr(arguments, name)}")
+    try:
+        given(arguments)
+    except HyperparameterError as error:
+        parser.error(str(error))
     return arguments
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """The whole job. Raises DatasetError or TrainingError."""
+    """The whole job. Raises DatasetError, HyperparameterError or TrainingError."""
     started = time.monotonic()
     manifest = read_manifest(arguments.dataset)
     images, labels = check_dataset(arguments.dataset, manifest["classes"])

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.hyperparameters import Adjusted, option, resolve
 from training.job import Result, read_result
 from training.loop import TrainingError
 
@@ -31,12 +32,14 @@ class Workers:
     scratch: Path
     checkpoints: Path | None
 
-    def run(
-        self, task: str, members: int, epochs: int = 0, learning_rate: float = 0.0, inputs: list[Path] | None = None
-    ) -> list[Path]:
-        """The files with the results of ``members`` processes of a task; 0 is the task's own. Raises TrainingError."""
-        files = [self.scratch / f"{task}-{number}.pt" for number in range(members)]
-        options = ["--task", task, "--epochs", str(epochs), "--learning-rate", str(learning_rate)]
+    def run(self, task: str, adjusted: Adjusted | None = None, inputs: list[Path] | None = None) -> list[Path]:
+        """The files with the results of a task's processes, one for each member. Raises TrainingError.
+
+        ``adjusted`` are hyperparameters that are not the task's own.
+        """
+        adjusted = adjusted or {}
+        files = [self.scratch / f"{task}-{number}.pt" for number in range(resolve(task, adjusted).members or 1)]
+        options = ["--task", task, *(part for name, value in adjusted.items() for part in (option(name), str(value)))]
         if inputs:
             options += ["--inputs", *map(str, inputs)]
         waiting = list(enumerate(files))

@@ -31,6 +31,8 @@ STAGES_DIR = PROJECT_ROOT / "stages"
 # What training/train.py knows: networks from random weights, or from ImageNet's.
 RECIPES = ("scratch", "pretrained")
 PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
+# What of a recipe a stage or a run may set: settings, and in capitals parameters of the pipeline.
+HYPERPARAMETERS = ("epochs", "members", "learning_rate", "batch_size", "network_side", "penalty")
 
 
 def home() -> Path:
@@ -48,8 +50,14 @@ class PipelineSettings:
     recipe: str = "scratch"
     pretrained_mode: str = "distilled"
     epochs: int = 0
-    """0: the recipe's own number; the same for ``members``."""
+    """0: the recipe's own number, for each of `HYPERPARAMETERS`; the recipes' are in training/hyperparameters.py."""
     members: int = 0
+    learning_rate: float = 0.0
+    batch_size: int = 0
+    network_side: int = 0
+    """Pixels that a pretrained network sees of an image."""
+    penalty: float = 0.0
+    """Of the squared weights."""
     seed: int = 0
     processing_instance_type: str = "ml.m5.large"
     training_instance_type: str = "ml.c5.xlarge"
@@ -207,7 +215,7 @@ class Settings:
             )
         if len(self.pipeline.classes) < 2:
             raise SettingsError(f"pipeline.classes needs at least two classes, got {list(self.pipeline.classes)}")
-        for name in ("epochs", "members"):
+        for name in HYPERPARAMETERS:
             if getattr(self.pipeline, name) < 0:
                 raise SettingsError(f"pipeline.{name} must not be negative, got {getattr(self.pipeline, name)}")
         for name, choices in (("recipe", RECIPES), ("pretrained_mode", PRETRAINED_MODES)):

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from training.calibration import fit_temperature
+from training.hyperparameters import FROZEN, Adjusted, HyperparameterError, given, option, resolve
 from training.job import Result
 from training.loop import Epoch
-from training.member import TASKS
 from training.networks.network import Ensemble, Network, Served
 from training.recipes.blend import Blend
 from training.recipes.frozen import load_frozen
@@ -45,56 +45,55 @@ class Trained:
 
 
 def train_model(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
-    """The model that the arguments ask for. Raises TrainingError."""
+    """The model that the arguments ask for. Raises TrainingError or HyperparameterError."""
     name = "scratch" if arguments.recipe == "scratch" else arguments.pretrained_mode
-    return RECIPES[name](arguments, workers, classes)
+    return RECIPES[name](given(arguments), workers, classes)
 
 
-def scratch(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
+def scratch(adjusted: Adjusted, workers: Workers, classes: int) -> Trained:
     """Small networks, from random weights."""
-    results = _run("scratch", arguments, workers)
+    results = read_results(workers.run("scratch", adjusted))
     model = Ensemble([load_small(result["tensors"], classes) for result in results])
     return Trained("scratch", model, results, fit_temperature)
 
 
-def fine_tuned(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
+def fine_tuned(adjusted: Adjusted, workers: Workers, classes: int) -> Trained:
     """Pretrained networks whose weights were trained further, and the frozen one beside them."""
-    (still,) = read_results(workers.run("frozen", 1))
-    results = _run("fine-tuned", arguments, workers)
-    networks = FineTuned([load_fine_tuned(result["tensors"], classes) for result in results])
-    model = Blend(networks, load_frozen(still["tensors"]))
+    side = resolve("fine-tuned", adjusted).network_side
+    (still,) = read_results(workers.run("frozen"))
+    results = read_results(workers.run("fine-tuned", adjusted))
+    networks = FineTuned([load_fine_tuned(result["tensors"], classes) for result in results], side)
+    model = Blend(networks, load_frozen(still["tensors"], FROZEN.network_side))
     return Trained("pretrained fine-tuned", model, results, fit_temperature, [still["cpu_seconds"]])
 
 
-def frozen(_arguments: argparse.Namespace, workers: Workers, _classes: int) -> Trained:
-    """A linear layer on pretrained features."""
-    (result,) = read_results(workers.run("frozen", 1))
+def frozen(adjusted: Adjusted, workers: Workers, _classes: int) -> Trained:
+    """A linear layer on pretrained features: one fit, in one process."""
+    for name in ("epochs", "members"):
+        if adjusted.get(name, 1) != 1:
+            raise HyperparameterError(f"{option(name)} must be 1 or 0 for one fit of one layer, got {adjusted[name]}")
+    side = resolve("frozen", adjusted).network_side
+    (result,) = read_results(workers.run("frozen", adjusted))
     held_out, train_labels = result["tensors"]["held_out"], result["tensors"]["labels"]
 
     def temperature(logits: Tensor, labels: Tensor) -> float:
         return fit_temperature(torch.cat([held_out, logits]), torch.cat([train_labels, labels]))
 
-    return Trained("pretrained frozen", load_frozen(result["tensors"]), [result], temperature)
+    return Trained("pretrained frozen", load_frozen(result["tensors"], side), [result], temperature)
 
 
-def distilled(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
-    """A small network that learns a fine-tuned one's answers; the arguments are those of the small one."""
-    teachers = workers.run("fine-tuned", TASKS["fine-tuned"].members)
-    views = workers.run("views", TASKS["views"].members, inputs=teachers)
-    members = arguments.members or TASKS["student"].members
-    students = workers.run("student", members, arguments.epochs, arguments.learning_rate, views)
-    results = read_results(students)
+def distilled(adjusted: Adjusted, workers: Workers, classes: int) -> Trained:
+    """A small network that learns a fine-tuned one's answers; what is adjusted is the small one's."""
+    resolve("student", adjusted)  # what it has no use for is refused before the teacher is trained
+    teachers = workers.run("fine-tuned")
+    views = workers.run("views", inputs=teachers)
+    results = read_results(workers.run("student", adjusted, views))
     model = Ensemble([load_small(result["tensors"], classes) for result in results])
     before = [result["cpu_seconds"] for result in read_results([*teachers, *views])]
     return Trained("pretrained distilled", model, results, fit_temperature, before)
 
 
 RECIPES = {"scratch": scratch, "fine-tuned": fine_tuned, "distilled": distilled, "frozen": frozen}
-
-
-def _run(task: str, arguments: argparse.Namespace, workers: Workers) -> list[Result]:
-    members = arguments.members or TASKS[task].members
-    return read_results(workers.run(task, members, arguments.epochs, arguments.learning_rate))
 
 
 def load_small(tensors: dict[str, Tensor], classes: int) -> Network:

@@ -13,29 +13,27 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
+from training.hyperparameters import FINE_TUNED
 from training.job import Job, Result
 from training.networks.augment import random_colour, random_cutout, random_shift, random_view
 from training.networks.network import normalise
 from training.recipes.pretrained import CENTRE, CHUNK, SPAN, FineTuned, load_fine_tuned, pixels
-from training.recipes.scratch import BATCH, fit_small_network, small_network
+from training.recipes.scratch import fit_small_network, small_network
 
-VIEW_PROCESSES = 2
-ROUNDS = 8  # views of every training image that one of these processes makes
 MIXED_SHARE = 0.5
-STUDENTS = 1  # that serves as fast as a small network can
-EPOCHS = 64  # half as many cost two points of accuracy
 EPOCH_SHARE = 0.25  # of the views; a line of progress and a checkpoint four times as often
-LEARNING_RATE = 0.04
 
 
 def make_views(job: Job) -> Result:
     """Changed images, uint8 [rounds x N, 32, 32, 3], and the teachers' logits for them."""
     stored = job.checkpoint.restore()
     if stored is None:
-        teacher = FineTuned([load_fine_tuned(tensors, job.classes) for tensors in job.inputs]).eval()
+        teacher = FineTuned(
+            [load_fine_tuned(tensors, job.classes) for tensors in job.inputs], FINE_TUNED.network_side
+        ).eval()
         generator = Generator().manual_seed(job.network_seed)
         torch.manual_seed(job.network_seed)
-        rounds = [_one_round(teacher, job.train[0], generator) for _ in range(job.epochs)]
+        rounds = [_one_round(teacher, job.train[0], generator) for _ in range(job.hyperparameters.epochs)]
         tensors = {"images": torch.cat([r[0] for r in rounds]), "logits": torch.cat([r[1] for r in rounds])}
         stored = {"tensors": tensors, "cpu_seconds": time.process_time()}
         job.checkpoint.save(stored)
@@ -68,7 +66,7 @@ def train_student(job: Job) -> Result:
     per_epoch = round(EPOCH_SHARE * len(images))
 
     def batches(_epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in torch.randperm(len(images), generator=generator)[:per_epoch].split(BATCH):  # type: ignore[no-untyped-call]  # torch left it bare
+        for batch in torch.randperm(len(images), generator=generator)[:per_epoch].split(job.hyperparameters.batch_size):  # type: ignore[no-untyped-call]  # torch left it bare
             flip = torch.rand(len(batch), 1, 1, 1, generator=generator) < 0.5
             views = normalise(images[batch])
             views = random_cutout(torch.where(flip, views.flip(3), views), generator)

@@ -17,21 +17,19 @@ from training.networks.efficientnet_lite import EfficientNetLite, pretrained
 from training.networks.network import Served
 from training.recipes.pretrained import CHUNK, Enlarge, pixels
 
-SIDE = 160  # pixels
 # Chosen on the training images alone (2026-11-21, 5 folds of 1,000): all depths from the fifth block on 95.5 % with the
-# lowest loss, four of them 95.1 to 95.4 %, the last alone 94.1 %; penalties from 0.003 to 0.1 differ by half a point.
+# lowest loss, four of them 95.1 to 95.4 %, the last alone 94.1 %.
 DEPTHS = range(5, 18)  # of EfficientNetLite.depths
-PENALTY = 0.05  # of the squared weights, per image, on features of unit variance
 STEPS = 100
 FOLDS = 5
 
 
 class Frozen(Served):
-    """ImageNet features of both views, averaged, and one linear layer."""
+    """ImageNet features of both views, averaged, and one linear layer; ``side`` in pixels."""
 
-    def __init__(self, network: EfficientNetLite, linear: nn.Linear, temperature: float = 1.0) -> None:
+    def __init__(self, network: EfficientNetLite, linear: nn.Linear, side: int, temperature: float = 1.0) -> None:
         super().__init__(temperature)
-        self.network, self.linear, self.enlarge = network, linear, Enlarge(SIDE)
+        self.network, self.linear, self.enlarge = network, linear, Enlarge(side)
 
     def features(self, images: Tensor) -> Tensor:
         """float32 [N, features]: the mean of each channel at each depth."""
@@ -49,19 +47,21 @@ class Frozen(Served):
 
 def train_frozen(job: Job) -> Result:
     """The linear layer, and the logits of training images by layers that were fitted without them."""
-    model = Frozen(pretrained(), nn.Linear(1, 1))
+    chosen = job.hyperparameters
+    model = Frozen(pretrained(), nn.Linear(1, 1), chosen.network_side)
     with torch.inference_mode():
         train, validation = (
             torch.cat([model.features(chunk) for chunk in split[0].split(CHUNK)])  # type: ignore[no-untyped-call]  # torch left it bare
             for split in (job.train, job.validation)
         )
     labels = job.train[1]
-    linear = fit_linear(train, labels, job.classes)
+    linear = fit_linear(train, labels, job.classes, chosen.penalty)
     held_out = torch.empty(len(labels), job.classes)
     folds = _folds(labels)
     for fold in range(FOLDS):
         part = folds == fold
-        held_out[part] = fit_linear(train[~part], labels[~part], job.classes)(train[part]).detach()
+        layer = fit_linear(train[~part], labels[~part], job.classes, chosen.penalty)
+        held_out[part] = layer(train[part]).detach()
     with torch.inference_mode():
         train_loss = nn.functional.cross_entropy(linear(train), labels).item()
         row = score(job.member, 1, train_loss, linear(validation), job.validation[1])
@@ -70,14 +70,14 @@ def train_frozen(job: Job) -> Result:
     return {"tensors": tensors, "history": [row], "cpu_seconds": time.process_time()}
 
 
-def load_frozen(tensors: dict[str, Tensor]) -> Frozen:
-    """The model of a finished training."""
+def load_frozen(tensors: dict[str, Tensor], side: int) -> Frozen:
+    """The model of a finished training; ``side`` in pixels."""
     linear = nn.Linear(tensors["weight"].shape[1], tensors["weight"].shape[0])
     linear.load_state_dict({name: tensors[name] for name in ("weight", "bias")})
-    return Frozen(pretrained(), linear)
+    return Frozen(pretrained(), linear, side)
 
 
-def fit_linear(features: Tensor, labels: Tensor, classes: int) -> nn.Linear:
+def fit_linear(features: Tensor, labels: Tensor, classes: int, penalty: float) -> nn.Linear:
     """Penalised multinomial logistic regression; the scaling to unit variance is folded into the layer."""
     mean, deviation = features.mean(dim=0), features.std(dim=0) + 1e-6
     scaled = ((features - mean) / deviation).double()
@@ -87,7 +87,7 @@ def fit_linear(features: Tensor, labels: Tensor, classes: int) -> nn.Linear:
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(scaled @ weight.T + bias, labels) + PENALTY * weight.square().sum()
+        loss = nn.functional.cross_entropy(scaled @ weight.T + bias, labels) + penalty * weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]  # torch left it bare
         return loss
 

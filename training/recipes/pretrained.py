@@ -1,4 +1,4 @@
-"""The recipe `pretrained`'s fine-tuned network: EfficientNet-Lite0 goes on from its ImageNet weights at 128 pixels.
+"""The recipe `pretrained`'s fine-tuned network: EfficientNet-Lite0 goes on from its ImageNet weights.
 
 Runs in the training container, one process per member.
 """
@@ -12,27 +12,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from training.hyperparameters import Hyperparameters
 from training.job import Job, Result
 from training.loop import Training, fit
 from training.networks.augment import random_colour, random_view
 from training.networks.efficientnet_lite import HEAD_WIDTH, EfficientNetLite, pretrained
 from training.networks.network import Served
 
-# Chosen on the training images alone (2026-11-21, 5 folds of 1,000, 80 CPU seconds a fold): these settings reach
-# 96.5 %; 6 epochs at 128 pixels with nothing frozen, shifts only and no average 96.1 % at 97 CPU seconds; blending and
-# twice the rate together 0.75 points less (4 folds).
-SIDE = 128  # pixels; the images of 32 are enlarged
-EARLY_SIDE = 96  # in the first half of the epochs, which are then nearly twice as fast
-EPOCHS = 8
-FROZEN_BLOCKS = 3  # edges and colours are the same here as in ImageNet, and these blocks would cost a third of the time
-AVERAGING = 0.98
-MEMBERS = 1
-BATCH = 32
-LEARNING_RATE = 3e-4
-HEAD_FACTOR = 10.0  # the new classifier learns faster than the weights it builds upon
-WEIGHT_DECAY = 0.01
-WARM_UP_SHARE = 0.3
-LABEL_SMOOTHING = 0.05
 CENTRE, SPAN = 127.0, 128.0  # what the ImageNet weights were trained with
 CHUNK = 25  # images at once where no gradient is kept: what fits the caches
 
@@ -61,12 +47,12 @@ def pixels(images: Tensor) -> Tensor:
 
 
 class FineTuned(Served):
-    """The fine-tuned networks alone: the mean over members and both views."""
+    """The fine-tuned networks alone: the mean over members and both views; ``side`` in pixels."""
 
-    def __init__(self, members: list[EfficientNetLite], temperature: float = 1.0) -> None:
+    def __init__(self, members: list[EfficientNetLite], side: int, temperature: float = 1.0) -> None:
         super().__init__(temperature)
         self.members = nn.ModuleList(members)
-        self.enlarge = Enlarge(SIDE)
+        self.enlarge = Enlarge(side)
 
     def logits(self, images: Tensor) -> Tensor:
         return (self.one_view(images) + self.one_view(images.flip(2))) / 2
@@ -92,48 +78,50 @@ def load_fine_tuned(tensors: dict[str, Tensor], classes: int) -> EfficientNetLit
 
 def train_fine_tuned(job: Job) -> Result:
     """One fine-tuned network. Raises TrainingError when the loss diverges."""
+    chosen = job.hyperparameters
     generator = Generator().manual_seed(job.network_seed)
     images, labels = pixels(job.train[0]), job.train[1]
     network = pretrained()
     network.classifier = nn.Linear(HEAD_WIDTH, job.classes)
     nn.init.zeros_(network.classifier.weight)
     nn.init.zeros_(network.classifier.bias)
-    network.freeze(FROZEN_BLOCKS)
-    served = FineTuned([network])
+    network.freeze(chosen.frozen_blocks)
+    served = FineTuned([network], chosen.network_side)
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in torch.randperm(len(images), generator=generator).split(BATCH):  # type: ignore[no-untyped-call]  # torch left it bare
-            side = EARLY_SIDE if epoch < job.epochs // 2 else SIDE
+        for batch in torch.randperm(len(images), generator=generator).split(chosen.batch_size):  # type: ignore[no-untyped-call]  # torch left it bare
+            side = chosen.early_side if epoch < chosen.epochs // 2 else chosen.network_side
             views = random_view(random_colour(images[batch], generator), side, generator)
             yield views.contiguous(memory_format=torch.channels_last), labels[batch]
 
-    optimizer = _optimizer(network, job.learning_rate)
+    optimizer = _optimizer(network, chosen)
     training = Training(
         member=job.member,
-        epochs=job.epochs,
+        epochs=chosen.epochs,
         network=network,
         optimizer=optimizer,
         schedule=OneCycleLR(
             optimizer,
             [group["lr"] for group in optimizer.param_groups],
-            total_steps=job.epochs * math.ceil(len(images) / BATCH) + 1,
-            pct_start=WARM_UP_SHARE,
+            total_steps=chosen.epochs * math.ceil(len(images) / chosen.batch_size) + 1,
+            pct_start=chosen.warm_up_share,
         ),
         generator=generator,
         batches=batches,
-        loss=nn.CrossEntropyLoss(label_smoothing=LABEL_SMOOTHING),
+        loss=nn.CrossEntropyLoss(label_smoothing=chosen.label_smoothing),
         validate=lambda: in_chunks(served, job.validation[0]),
         validation_labels=job.validation[1],
-        advice=f"lower --learning-rate (now {job.learning_rate})",
-        averaging=AVERAGING,
+        advice=f"lower --learning-rate (now {chosen.learning_rate})",
+        averaging=chosen.averaging,
     )
     outcome = fit(training, job.checkpoint)
     return {"tensors": network.state_dict(), "history": outcome.history, "cpu_seconds": outcome.cpu_seconds}
 
 
-def _optimizer(network: EfficientNetLite, learning_rate: float) -> torch.optim.AdamW:
+def _optimizer(network: EfficientNetLite, chosen: Hyperparameters) -> torch.optim.AdamW:
     head = list(network.classifier.parameters())
     named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
     body = [weight for name, weight in named if not name.startswith("classifier.")]
-    groups = [{"params": body, "lr": learning_rate}, {"params": head, "lr": HEAD_FACTOR * learning_rate}]
-    return torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
+    rate = chosen.learning_rate
+    groups = [{"params": body, "lr": rate}, {"params": head, "lr": chosen.head_factor * rate}]
+    return torch.optim.AdamW(groups, weight_decay=chosen.penalty)

@@ -12,36 +12,26 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from training.hyperparameters import Hyperparameters
 from training.job import Job, Result
 from training.loop import Training, fit
 from training.networks.augment import alternating_flip, random_cutout, random_shift
 from training.networks.network import Ensemble, Network, normalise
-
-# The batch, the rate and the epochs were first chosen with the test images in view, among others: expect slightly less
-# on other images. `python -m benchmarks.model.accuracy --recipe scratch --cv` measures them on the training images
-# alone.
-BATCH = 32
-EPOCHS = 24
-LEARNING_RATE = 0.04
-MEMBERS = 2
-WARM_UP_SHARE = 0.2
-MOMENTUM = 0.9
-WEIGHT_DECAY = 5e-4
-LABEL_SMOOTHING = 0.1
 
 
 def train_scratch(job: Job) -> Result:
     """One trained small network. Raises TrainingError when the loss diverges."""
     generator = Generator().manual_seed(job.network_seed)
     images = normalise(job.train[0])
-    targets = (1 - LABEL_SMOOTHING) * nn.functional.one_hot(job.train[1], job.classes) + LABEL_SMOOTHING / job.classes
+    smoothing = job.hyperparameters.label_smoothing
+    targets = (1 - smoothing) * nn.functional.one_hot(job.train[1], job.classes) + smoothing / job.classes
     network = small_network(job, images)
     flipped_first = torch.rand(len(images), generator=generator) < 0.5
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         views = random_shift(alternating_flip(images, flipped_first, epoch), generator)
         views = random_cutout(views, generator)
-        for batch in torch.randperm(len(images), generator=generator).split(BATCH):  # type: ignore[no-untyped-call]  # torch left it bare
+        for batch in torch.randperm(len(images), generator=generator).split(job.hyperparameters.batch_size):  # type: ignore[no-untyped-call]  # torch left it bare
             yield views[batch].contiguous(memory_format=torch.channels_last), targets[batch]
 
     return fit_small_network(job, network, generator, batches, len(images))
@@ -64,33 +54,35 @@ def fit_small_network(
     images_per_epoch: int,
 ) -> Result:
     """Train on soft labels with stochastic gradient descent under the triangular schedule."""
-    optimizer = _optimizer(network, job.learning_rate)
+    chosen = job.hyperparameters
+    optimizer = _optimizer(network, chosen)
+    steps = chosen.epochs * math.ceil(images_per_epoch / chosen.batch_size)
     training = Training(
         member=job.member,
-        epochs=job.epochs,
+        epochs=chosen.epochs,
         network=network,
         optimizer=optimizer,
-        schedule=_schedule(optimizer, job.epochs * math.ceil(images_per_epoch / BATCH)),
+        schedule=_schedule(optimizer, steps, chosen.warm_up_share),
         generator=generator,
         batches=batches,
         loss=nn.CrossEntropyLoss(),
         validate=lambda: Ensemble([network]).logits(job.validation[0]),
         validation_labels=job.validation[1],
-        advice=f"lower --learning-rate (now {job.learning_rate})",
+        advice=f"lower --learning-rate (now {chosen.learning_rate})",
     )
     outcome = fit(training, job.checkpoint)
     return {"tensors": network.state_dict(), "history": outcome.history, "cpu_seconds": outcome.cpu_seconds}
 
 
-def _optimizer(network: Network, learning_rate: float) -> torch.optim.SGD:
+def _optimizer(network: Network, chosen: Hyperparameters) -> torch.optim.SGD:
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     weights = [parameter for parameter in trainable if parameter.ndim > 1]
     norms = [parameter for parameter in trainable if parameter.ndim == 1]
-    groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": norms, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM, nesterov=True)
+    groups = [{"params": weights, "weight_decay": chosen.penalty}, {"params": norms, "weight_decay": 0.0}]
+    return torch.optim.SGD(groups, lr=chosen.learning_rate, momentum=chosen.momentum, nesterov=True)
 
 
-def _schedule(optimizer: torch.optim.SGD, steps: int) -> LambdaLR:
-    """Triangular: up during the first fifth, then straight down to zero."""
-    peak = max(1, round(WARM_UP_SHARE * steps))
+def _schedule(optimizer: torch.optim.SGD, steps: int, warm_up_share: float) -> LambdaLR:
+    """Triangular: up during the warm-up, then straight down to zero."""
+    peak = max(1, round(warm_up_share * steps))
     return LambdaLR(optimizer, lambda step: (step + 1) / peak if step < peak else (steps - step) / (steps - peak + 1))

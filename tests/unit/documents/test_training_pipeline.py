@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from scones.stage.settings import HYPERPARAMETERS
 from tests.places import ROOT
 from tests.unit.definitions import a_deployment, assert_valid_request, check_sample, resolve
 
@@ -160,7 +161,9 @@ def test_training_is_on_spot_instances_with_checkpoints_of_its_own(
 def test_the_hyperparameters_are_arguments_of_the_training_script(definition: dict[str, Any]) -> None:
     given = every_step(definition["Steps"])["TrainModel"]["Arguments"]["HyperParameters"]
     own = {name for name in given if not name.startswith("sagemaker_")}
-    assert own == {"recipe", "pretrained-mode", "epochs", "members", "seed"}
+    adjustable = {name.replace("_", "-") for name in HYPERPARAMETERS}
+    assert own == {"recipe", "pretrained-mode", "seed", *adjustable}
+    assert adjustable >= {"epochs", "members", "learning-rate", "batch-size", "network-side", "penalty"}
     answer = subprocess.run(
         [sys.executable, "-m", "training.train", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
