@@ -34,7 +34,10 @@ class FailedJobError(Exception):
 
 
 class JobRun:
-    """One run of a job. Subclasses say how it is prepared, started and finished."""
+    """One run of a job. Subclasses say how it is prepared, started and finished.
+
+    ``record`` is what Describe answers, its members named after ``kind``; subclasses read it as ``job``, by its shape.
+    """
 
     kind: ClassVar[str]  # "Processing", "Training" or "Transform": the prefix of the record's members
 
