@@ -67,8 +67,10 @@ class Service:
         """
         for holder in holders:
             for name, method in actions_of(holder).items():
-                if name in self.actions or name not in self._model.operation_names:
-                    raise ValueError(f"{self.name} has one action {name} or none, {type(holder).__name__} adds one")
+                if name not in self._model.operation_names:
+                    raise ValueError(f"{type(holder).__name__}: expected an action of {self.name}'s API, got {name!r}.")
+                if name in self.actions:
+                    raise ValueError(f"{type(holder).__name__}: {self.name}'s action {name} is there already.")
                 self.actions[name] = method
 
     def table(self, kind: str, _record: type[_Record]) -> dict[str, _Record]:
