@@ -3,9 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# LOCKED=1: exactly the packages of requirements-build.txt, as delivery's builds do (Python 3.11 on Linux x86_64).
+LOCKED ?=
 PACKAGES := imaging inference_workflow infrastructure lambdas local_account monitoring pipelines processing reporting scones serving training
 
-.PHONY: run test test-all check build scan clean help
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# First setuptools, from the lock as well: with it what comes as source is built, so that nothing else is fetched.
+INSTALL_LOCKED := sed -n '/^setuptools==/,/[^\\]$$/p' requirements-build.txt > $(VENV)/setuptools.txt && \
+	$(INSTALL) --require-hashes --requirement $(VENV)/setuptools.txt && \
+	$(INSTALL) --require-hashes --no-build-isolation --requirement requirements-build.txt && \
+	$(INSTALL) --no-deps --no-build-isolation --no-index --editable .
+
+.PHONY: run test test-all check build lock scan clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -29,8 +38,11 @@ check: $(STAMP) ## format, lint, types, import rules
 build: $(STAMP) ## the artefacts that go to AWS, into build/artifacts
 	@$(BIN)/scones build
 
-scan: build build/checkov/bin/checkov ## what checkov finds in the stack's template; it is a large tool, with a .venv of its own
-	@build/checkov/bin/checkov --framework cloudformation --compact --quiet --skip-download -f build/artifacts/stack.yaml
+lock: $(STAMP) ## the versions and digests of what containers and builds install; UPGRADE=1 for newer ones
+	@$(BIN)/python -m scones.locks $(if $(UPGRADE),--upgrade)
+
+scan: build build/checkov/bin/checkov ## what checkov finds in the stacks' templates; it is a large tool, with a .venv of its own
+	@build/checkov/bin/checkov --framework cloudformation --compact --quiet --skip-download -f build/artifacts/stack.yaml build/artifacts/delivery.yaml
 
 build/checkov/bin/checkov:
 	@$(PYTHON) -m venv build/checkov
@@ -40,11 +52,11 @@ clean: ## remove everything that was built; data and the stand-in account's stat
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage $(VENV)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): setup.py pyproject.toml
+$(STAMP): setup.py pyproject.toml $(if $(LOCKED),requirements-build.txt)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found; say which with: make PYTHON=python3.11" >&2; exit 1; }
 	@echo "Setting up $(VENV) (once; about a minute and a half)..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(if $(LOCKED),$(INSTALL_LOCKED),$(INSTALL) --editable '.[dev]')
 	@mkdir -p build
 	@touch $(STAMP)

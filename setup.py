@@ -84,6 +84,7 @@ setup(
             "types-boto3-codepipeline>=1.43,<2",
             "types-boto3-s3>=1.43,<2",
             "types-boto3-sagemaker>=1.43,<2",
+            "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
     },
     entry_points={"console_scripts": ["scones = scones.cli:main"]},

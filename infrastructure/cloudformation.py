@@ -121,6 +121,11 @@ class Stack:
         stack._follow(seen, progress, done={"DELETE_COMPLETE"})
         return True
 
+    def parameter(self, name: str) -> str:
+        """The value that a parameter has now; empty without the stack or the parameter."""
+        given = (self._describe() or {}).get("Parameters", [])
+        return next((str(one["ParameterValue"]) for one in given if one["ParameterKey"] == name), "")
+
     def outputs(self) -> dict[str, str]:
         found = self._describe()
         if found is None:

@@ -71,9 +71,11 @@ def deploy(
     for key in uploaded:
         progress(f"uploaded s3://{names.artifact_bucket}/{key}")
     found = Stack(names.stack, connection.client("cloudformation"))
+    # CodeBuild's roles may make no role without one; it stays when somebody deploys by hand what delivery made.
+    boundary = os.environ.get("SCONES_PERMISSIONS_BOUNDARY") or found.parameter("PermissionsBoundaryArn")
     wanted = Wanted(
-        template_source(connection.client("s3"), names.artifact_bucket, connection.settings.region),
-        template_parameters(connection, built, layer),
+        template_source(connection.client("s3"), names.artifact_bucket, connection.settings.region, stage_template()),
+        template_parameters(connection, built, layer) | {"PermissionsBoundaryArn": boundary},
         names.tags,
         os.environ.get("SCONES_EXECUTION_ROLE", ""),  # CodeBuild's deploying role may do little itself
     )
@@ -86,9 +88,8 @@ def deploy(
     return outputs
 
 
-def template_source(s3: Any, bucket: str, region: str) -> str:
+def template_source(s3: Any, bucket: str, region: str, text: str) -> str:
     """The template's text, or, when it is too long for a request, the address of a copy in the artifact bucket."""
-    text = stage_template()
     if len(text.encode()) <= MAX_TEMPLATE_BYTES:
         return text
     template = artifacts.document("templates/stage-{}.yaml", text)

@@ -230,7 +230,7 @@ def entrypoint(module: str) -> list[str]:
     package = module.partition(".")[0]
     script = (
         f'cd "$(mktemp -d)"; tar -xzf {CODE_FOLDER}/source.tar.gz; '
-        f"python3 -m pip install --quiet --requirement {package}/requirements.txt; "
+        f"python3 -m pip install --quiet --require-hashes --requirement {package}/requirements.txt; "
         f'exec python3 -m {module} "$@"'
     )
     return ["/bin/bash", "-ec", script, package]

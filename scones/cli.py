@@ -17,6 +17,7 @@ from botocore.parsers import ResponseParserError
 from rich.markup import escape
 
 from infrastructure import stack
+from infrastructure.delivery import delivery_template
 from infrastructure.template import stage_template
 from local_account.base.errors import AccountError
 from scones import demo, screen
@@ -83,11 +84,12 @@ def demo_command(  # noqa: PLR0917 - typer reads options from the signature
 def build(
     out: Annotated[Path, typer.Option(help="Folder for the artefacts.")] = WORKING_FOLDER / "build" / "artifacts",
 ) -> None:
-    """Build the artefacts that go to AWS: the Lambda zips, the container source archive and the stack's template."""
+    """Build the artefacts that go to AWS: the Lambda zips, the container source archive and the stacks' templates."""
     written = artifacts.write(stack.build_artifacts(), out)
-    template = out / "stack.yaml"
-    template.write_text(stage_template(), encoding="utf-8")
-    for path in (*written, template):
+    templates = {out / "stack.yaml": stage_template(), out / "delivery.yaml": delivery_template()}
+    for path, text in templates.items():
+        path.write_text(text, encoding="utf-8")
+    for path in (*written, *templates):
         screen.out.print(str(path), markup=False)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local_account.authority.conditions import Context
-from local_account.authority.documents import Documents
+from local_account.authority.documents import Documents, TagReader
 from local_account.authority.evaluation import Decision, Policies, decide, decide_for_service
 from local_account.authority.identity import Session
 from local_account.authority.keys import key_demands
@@ -29,6 +29,20 @@ log = logging.getLogger(__name__)
 
 # Of these, moto says by itself that the bucket is missing.
 _OBJECT_ACTIONS = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"}
+# Of these, iam:PermissionsBoundary is the boundary that the role has; of CreateRole and PutRolePermissionsBoundary it
+# is the one that is asked for (Service Authorization Reference, IAM).
+_LIMITED_BY_BOUNDARY = {
+    f"iam:{operation}"
+    for operation in (
+        *("AttachRolePolicy", "DetachRolePolicy", "PutRolePolicy", "DeleteRolePolicy"),
+        "DeleteRolePermissionsBoundary",
+    )
+}
+_OF_A_ROLE = {
+    *_LIMITED_BY_BOUNDARY,
+    *(f"iam:{verb}Role" for verb in ("Delete", "Get", "Tag", "Untag", "Update")),
+    *("iam:PutRolePermissionsBoundary", "iam:UpdateAssumeRolePolicy", "iam:UpdateRoleDescription"),
+}
 NO_ROLE = Decision(False, "because the role does not exist")
 
 
@@ -54,7 +68,7 @@ class Authority:
         request = asked(service, environ)
         if request is None:
             return None  # no operation of the service looks like that, and the service itself says so
-        wanted = [self._of_the_key_itself(demand) for demand in demands(request, self._place)]
+        wanted = [self._of_the_thing_itself(demand) for demand in demands(request, self._place)]
         if service == "s3" and self._bucket_is_missing(wanted):
             return None  # S3 says NoSuchBucket whoever asks: there is no owner whose permission could be asked for
         wanted += self._for_what_is_missing(service, wanted)
@@ -116,6 +130,10 @@ class Authority:
         trust = role.assume_role_policy_document
         return decide_for_service(by, "sts:AssumeRole", role_arn, known, trust).allowed
 
+    def read_tags_with(self, service: str, reader: TagReader) -> None:
+        """Let a service tell the tags of its resources, for ``aws:ResourceTag`` in conditions."""
+        self._documents.tag_readers[service] = reader
+
     def longest_session_s(self, role_arn: str) -> int:
         """The role's MaxSessionDuration."""
         role = self._documents.role(role_arn)
@@ -149,7 +167,7 @@ class Authority:
             self._documents.boundary(role),
             session.policy,
             resource_policy,
-            resource_must_allow=trust or (demand.action.startswith("kms:") and ":key/" in demand.resource),
+            resource_must_allow=trust or _is_of_a_key(demand),
         )
         context = self._context(session, role, demand)
         return decide(principal, demand.action, demand.resource, context, policies)
@@ -165,8 +183,13 @@ class Authority:
                     return refusal
         return None
 
-    def _of_the_key_itself(self, demand: Demand) -> Demand:
-        """Who names a key by its alias asks for the key (KMS Developer Guide, "Controlling access to aliases")."""
+    def _of_the_thing_itself(self, demand: Demand) -> Demand:
+        """Who names a key by its alias asks for the key (KMS Developer Guide, "Controlling access to aliases").
+
+        A role's name leaves its path out, its ARN does not.
+        """
+        if demand.action in _OF_A_ROLE and (role := self._documents.role(demand.resource)):
+            return replace(demand, resource=str(role.arn))
         if not demand.action.startswith("kms:") or demand.action.endswith("Alias"):
             return demand
         return replace(demand, resource=self._documents.key_arn(demand.resource) or demand.resource)
@@ -215,8 +238,7 @@ class Authority:
         )
 
     def _context(self, session: Session, role: Any, demand: Demand) -> Context:
-        held = role.tags.values() if isinstance(role.tags, dict) else role.tags or []  # moto keeps either
-        tags = {f"aws:PrincipalTag/{tag['Key']}": tag["Value"] for tag in held}
+        tags = {f"aws:PrincipalTag/{k}": v for k, v in self._documents.role_tags(session.role_arn).items()}
         of_caller = {
             "aws:PrincipalArn": session.role_arn,
             "aws:PrincipalAccount": session.account_id,
@@ -224,8 +246,17 @@ class Authority:
             "aws:userid": f"{role.id}:{session.name}",
             **tags,
         }
-        of_resource = {f"aws:ResourceTag/{k}": v for k, v in self._documents.tags_of(demand.resource).items()}
+        of_resource: dict[str, Any] = {
+            f"aws:ResourceTag/{k}": v for k, v in self._documents.tags_of(demand.resource).items()
+        }
+        if demand.action in _LIMITED_BY_BOUNDARY:
+            of_resource["iam:PermissionsBoundary"] = self._documents.boundary_arn(demand.resource)
         return self._common(demand.resource).with_values({**of_caller, **of_resource, **demand.context})
+
+
+def _is_of_a_key(demand: Demand) -> bool:
+    """A key that is being made (``key/*``) has no policy yet."""
+    return demand.action.startswith("kms:") and ":key/" in demand.resource and not demand.resource.endswith("key/*")
 
 
 def _bucket_and_key(resource: str) -> tuple[str, str]:

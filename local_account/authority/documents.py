@@ -6,8 +6,11 @@ Runs in the server process and reads moto's own objects at each question, so tha
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
+
+TagReader = Callable[[str], dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,11 @@ class Documents:
 
     account_id: str
     region: str
+    tag_readers: dict[str, TagReader] = field(init=False)
+    """By service: the tags of a resource by its ARN."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tag_readers", {"kms": self.key_tags, "iam": self.role_tags})
 
     def role(self, role_arn: str) -> Any | None:
         """moto's role with this ARN, also when the ARN leaves its path out."""
@@ -48,13 +56,25 @@ class Documents:
         read = _READERS.get(parts[2]) if len(parts) == 6 else None
         return read(self, parts[5]) if read else None
 
+    def boundary_arn(self, role_arn: str) -> str | None:
+        """Which policy is a role's permissions boundary."""
+        return getattr(self.role(role_arn), "permissions_boundary_arn", None) or None
+
     def tags_of(self, arn: str) -> dict[str, str]:
-        """The tags of a KMS key, for conditions; the account knows no others."""
+        """The tags of a KMS key, a role, or a resource of whoever called `read_tags_with`."""
+        parts = arn.split(":", 5)
+        read = self.tag_readers.get(parts[2]) if len(parts) == 6 else None
+        return read(arn) if read else {}
+
+    def role_tags(self, role_arn: str) -> dict[str, str]:
+        held = getattr(self.role(role_arn), "tags", None) or {}
+        listed = held.values() if isinstance(held, dict) else held  # moto keeps either
+        return {tag["Key"]: tag["Value"] for tag in listed}
+
+    def key_tags(self, arn: str) -> dict[str, str]:
         from moto.kms.models import kms_backends
 
-        key_id = arn.partition(":key/")[2] if arn.startswith("arn:aws:kms:") else ""
-        if not key_id:
-            return {}
+        key_id = arn.partition(":key/")[2]
         tags: dict[str, str] = kms_backends[self.account_id][self.region].tagger.get_tag_dict_for_resource(key_id)
         return tags
 

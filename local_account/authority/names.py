@@ -84,6 +84,10 @@ def _plain(name: str, _parameters: Mapping[str, Any]) -> str:
     return name
 
 
+def _with_path(kind: str) -> Callable[[str, Mapping[str, Any]], str]:
+    return lambda name, parameters: f"{kind}{parameters.get('Path') or '/'}{name}"
+
+
 _SAGEMAKER_KINDS = {
     "training-job": ("TrainingJobName", "TrainingJobArn"),
     "processing-job": ("ProcessingJobName",),
@@ -162,9 +166,9 @@ _NAMINGS: dict[str, list[_Naming]] = {
         _Naming("dashboard", ("DashboardName", "DashboardNames"), _below("dashboard/"), True),
     ],
     "iam": [
-        _Naming("role", ("RoleName",), _below("role/")),
+        _Naming("role", ("RoleName",), _with_path("role")),
         _Naming("policy", ("PolicyArn",), _plain, True),
-        _Naming("policy", ("PolicyName",), _below("policy/"), True),
+        _Naming("policy", ("PolicyName",), _with_path("policy"), True),
     ],
     "sts": [_Naming("role", ("RoleArn",), _plain)],
 }

@@ -24,6 +24,7 @@ _INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _ENDPOINT = re.compile(r"/endpoints/([^/]+)/(invocations|async-invocations|invocations-response-stream)")
 _CBOR = re.compile(r"/service/[^/]+/operation/(\w+)")
 _KEY = re.compile(r"<Key>(.*?)</Key>", re.DOTALL)
+_MEMBER = re.compile(r"(\w+)\.(?:member|entry)\.(\d+)(?:\.(\w+))?")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def asked(service: str, environ: dict[str, Any]) -> Asked | None:
         return Asked(service, match[1], _cbor(_body(environ)))
     if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
         form = parse_qs(_body(environ).decode("utf-8", "replace"), keep_blank_values=True)
-        return Asked(service, form.get("Action", [""])[0], {name: values[0] for name, values in form.items()})
+        given = {name: values[0] for name, values in form.items()}
+        return Asked(service, given.get("Action", ""), {**given, **_lists(given)})
     return _of_rest(service, environ)
 
 
@@ -62,6 +64,19 @@ def _body(environ: dict[str, Any]) -> bytes:
         with contextlib.suppress(OSError, EOFError, zlib.error):  # the service itself answers what is wrong with it
             return gzip.decompress(content)
     return content
+
+
+def _lists(form: dict[str, str]) -> dict[str, list[Any]]:
+    """Lists of a form by their names: ``Tags.member.1.Key=a`` becomes ``{"Tags": [{"Key": "a"}]}``."""
+    found: dict[str, dict[int, Any]] = {}
+    for name, value in form.items():
+        if match := _MEMBER.fullmatch(name):
+            members = found.setdefault(match[1], {})
+            if match[3]:
+                members.setdefault(int(match[2]), {})[match[3]] = value
+            else:
+                members[int(match[2])] = value
+    return {name: [members[number] for number in sorted(members)] for name, members in found.items()}
 
 
 def _json(body: bytes) -> dict[str, Any]:

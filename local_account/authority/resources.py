@@ -23,6 +23,22 @@ ACTION_NAMES = {
     ("sqs", "DeleteMessageBatch"): "DeleteMessage",
     ("sqs", "ChangeMessageVisibilityBatch"): "ChangeMessageVisibility",
 }
+# What making a resource with tags needs besides (Service Authorization Reference, dependent actions and the services'
+# pages about tags: KMS Developer Guide, "Controlling access to tags"; IAM User Guide, "Controlling access ... tags").
+TAGGING = {
+    ("cloudwatch", "PutMetricAlarm"): "TagResource",
+    ("dynamodb", "CreateTable"): "TagResource",
+    ("events", "PutRule"): "TagResource",
+    ("iam", "CreatePolicy"): "TagPolicy",
+    ("iam", "CreateRole"): "TagRole",
+    ("kms", "CreateKey"): "TagResource",
+    ("lambda", "CreateFunction"): "TagResource",
+    ("logs", "CreateLogGroup"): "TagResource",
+    ("sns", "CreateTopic"): "TagResource",
+    ("sqs", "CreateQueue"): "TagQueue",
+    ("ssm", "PutParameter"): "AddTagsToResource",
+    ("states", "CreateStateMachine"): "TagResource",
+}
 # Need no permission: STS API Reference, GetCallerIdentity.
 FREE = {("sts", "GetCallerIdentity")}
 
@@ -49,9 +65,17 @@ def demands(request: Asked, place: Place) -> list[Demand]:
     context = _context(prefix, request)
     named = resources(prefix, request.operation, request.parameters, place)
     found = [Demand(action, resource, context) for _, resource in named] or [Demand(action, "*", context)]
-    if prefix == "sagemaker" and request.operation.startswith("Create") and request.parameters.get("Tags"):
-        found.append(Demand("sagemaker:AddTags", found[0].resource, context))
+    if "aws:TagKeys" in context and (tagging := _tagging(prefix, request.operation)):
+        # A key that is being made has no name yet.
+        tagged = place.arn("kms", "key/*") if prefix == "kms" else found[0].resource
+        found.append(Demand(f"{prefix}:{tagging}", tagged, context))
     return [*found, *_passed_roles(prefix, request.parameters)]
+
+
+def _tagging(prefix: str, operation: str) -> str | None:
+    if prefix == "sagemaker" and operation.startswith("Create"):
+        return "AddTags"
+    return TAGGING.get((prefix, operation))
 
 
 def _context(prefix: str, request: Asked) -> dict[str, Any]:
@@ -59,11 +83,16 @@ def _context(prefix: str, request: Asked) -> dict[str, Any]:
     if prefix == "sts":
         named = {"sts:RoleSessionName": "RoleSessionName", "sts:ExternalId": "ExternalId"}
         context |= {key: request.parameters[name] for key, name in named.items() if name in request.parameters}
+    if prefix == "iam":  # of a role that is there already, iam_authority knows the boundary
+        named = {"iam:PermissionsBoundary": "PermissionsBoundary", "iam:PolicyARN": "PolicyArn"}
+        context |= {key: request.parameters[name] for key, name in named.items() if name in request.parameters}
     if prefix == "cloudwatch" and (namespace := request.parameters.get("Namespace")):
         context["cloudwatch:namespace"] = str(namespace)
     if tags := _tags(request.parameters.get("Tags") or request.parameters.get("tags")):
         context |= {f"aws:RequestTag/{key}": value for key, value in tags.items()}
         context["aws:TagKeys"] = list(tags)
+    if isinstance(keys := request.parameters.get("TagKeys") or request.parameters.get("tagKeys"), list):
+        context["aws:TagKeys"] = [str(key) for key in keys]
     return context
 
 

@@ -159,9 +159,12 @@ class BuildRun:
             raise ShellStoppedError
 
     def _client(self, service: str) -> Any:
-        return role_client(
-            self._account, self.build["serviceRole"], "AWSCodeBuild-service", service, by="codebuild.amazonaws.com"
+        role, project = (
+            self.build["serviceRole"],
+            self._account.arn("codebuild", f"project/{self.build['projectName']}"),
         )
+        by = "codebuild.amazonaws.com"
+        return role_client(self._account, role, "AWSCodeBuild-service", service, by=by, source_arn=project)
 
     def _download(self, source: Resource, folder: Path, version: str) -> None:
         if source["type"] == "NO_SOURCE":

@@ -208,7 +208,9 @@ class ExecutionRun:
 
         def client(service: str) -> Any:
             execution = self.record["pipelineExecutionId"]
-            return role_client(self._account, role, execution, service, by="codepipeline.amazonaws.com")
+            pipeline = self._account.arn("codepipeline", self.record["pipelineName"])
+            by = "codepipeline.amazonaws.com"
+            return role_client(self._account, role, execution, service, by=by, source_arn=pipeline)
 
         work = Work(self._account, self.record, action, configuration, role, client, note, self._abandoned)
         self.works[action["name"]] = work

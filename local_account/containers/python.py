@@ -1,9 +1,9 @@
 """A container's Python: a throwaway virtual environment over the packages the account runs with.
 
 Runs in the server process. ``pip install`` inside a container lands in the throwaway folder and never changes the
-user's environment; packages that are already there count as installed. The account's site-packages are put on the path
-as a plain folder, so that their ``.pth`` files are not read: an editable install beside them stays invisible, as it
-would be in an image.
+user's environment; packages that are already there count as installed, in a container also for a locked version. The
+account's site-packages are put on the path as a plain folder, so that their ``.pth`` files are not read: an editable
+install beside them stays invisible, as it would be in an image.
 """
 
 from __future__ import annotations
@@ -38,6 +38,14 @@ def make_environment(folder: Path) -> None:
         f"version = {sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}\n"
     )
     (packages / "account.pth").write_text("".join(f"{path}\n" for path in _account_packages()))
+
+
+def let_locked_packages_stand(folder: Path) -> None:
+    """Have pip take the account's version of a package for the locked one: see ``container_pip``."""
+    package = folder / "lib" / f"python{_VERSION}" / "site-packages" / "pip"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").symlink_to(Path(__file__).with_name("container_pip.py").absolute())
 
 
 def _account_packages() -> list[str]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from local_account.account import Account
 from local_account.authority.identity import session_environment
 from local_account.containers.logs import LogPump
-from local_account.containers.python import make_environment
+from local_account.containers.python import let_locked_packages_stand, make_environment
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +155,7 @@ class _Folders:
         for folder in (folders.view, folders.work, folders.home, folders.tmp):
             folder.mkdir()
         make_environment(folders.python)
+        let_locked_packages_stand(folders.python)
         return folders
 
 

@@ -14,12 +14,14 @@ from local_account.account import Account
 from local_account.authority.identity import new_session
 
 
-def role_client(account: Account, role_arn: str, session_name: str, service: str, *, by: str) -> Any:
-    """A client of ``service`` with the role's credentials.
+def role_client(
+    account: Account, role_arn: str, session_name: str, service: str, *, by: str, source_arn: str = ""
+) -> Any:
+    """A client of ``service`` with the role's credentials, which ``by`` takes for the resource ``source_arn``.
 
     Raises AccessDeniedError when the role does not trust the service ``by`` (``codebuild.amazonaws.com``).
     """
-    account.authority.demand_trust(role_arn, by)
+    account.authority.demand_trust(role_arn, by, source_arn)
     session = new_session(role_arn, session_name)
     clients = boto3.Session(
         aws_access_key_id=session.access_key,

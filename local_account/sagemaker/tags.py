@@ -53,6 +53,7 @@ class Tags:
 
     def __init__(self, sagemaker: SageMaker) -> None:
         self._sagemaker = sagemaker
+        sagemaker.account.authority.read_tags_with("sagemaker", lambda arn: dict(sagemaker.tags.get(arn, {})))
 
     @action("AddTags")
     def add(self, request: AddTagsInputTypeDef) -> Reply:

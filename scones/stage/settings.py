@@ -162,12 +162,11 @@ class DeliverySettings:
     repository: str = ""
     """Owner and name, such as ``somebody/scones``."""
     branch: str = "main"
-    connection_arn: str = ""
-    """A connection that exists; without it the delivery stack makes one."""
+    connection_arn: str = ""  # of a connection that exists; without it the delivery stack makes one
     stages: tuple[str, ...] = ("staging", "production")
     """The one that is deployed first, and the one that is deployed after the approval."""
-    production_account_id: str = ""
-    """An account that may read this stage's models and registry, to promote them into its own; none without it."""
+    locked_tools: bool = True  # builds install what requirements-build.txt locks, which is for Linux x86_64
+    production_account_id: str = ""  # may read this stage's models and registry, to promote them into its own
 
     def __post_init__(self) -> None:
         if self.source not in ("connection", "s3"):
@@ -233,6 +232,7 @@ class Settings:
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in stages_dir.glob("*.toml")))
             raise SettingsError(f"there is no stage {stage!r}; stages are: {known} (one file each in {stages_dir})")
+        _check_name(stage, [other.stem for other in stages_dir.glob("*.toml")])
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except tomllib.TOMLDecodeError as error:
@@ -257,6 +257,15 @@ class Settings:
         parts |= {"endpoint": endpoint, "monitoring": monitoring}
         parts |= {"network": network, "notifications": notifications, "cost": cost, "delivery": delivery}
         return _build(cls, {**document, "stage": stage, **parts}, str(path))
+
+
+def _check_name(stage: str, stages: list[str]) -> None:
+    """Raise SettingsError for a name whose resources another stage's roles, or delivery's, would reach."""
+    for other in ("delivery", *(other for other in stages if other != stage)):
+        if f"{stage}-".startswith(f"{other}-") or other.startswith(f"{stage}-"):
+            raise SettingsError(
+                f"stage {stage!r} shares its beginning with {other!r}, and permissions go by it: rename it"
+            )
 
 
 def _check_url(url: Any, where: str) -> None:

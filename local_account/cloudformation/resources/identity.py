@@ -27,6 +27,10 @@ class Role(Kind):
         trust = {"PolicyDocument": new["AssumeRolePolicyDocument"]}
         call(place, "iam", "UpdateAssumeRolePolicy", role | trust)
         call(place, "iam", "UpdateRole", role | only(new, "Description", "MaxSessionDuration"))
+        if boundary := only(new, "PermissionsBoundary"):  # before the policies: who may change them may depend on it
+            call(place, "iam", "PutRolePermissionsBoundary", role | boundary)
+        elif old.get("PermissionsBoundary"):
+            call(place, "iam", "DeleteRolePermissionsBoundary", role)
         self._set_policies(place, physical_id, old, new)
         found = place.client("iam").get_role(RoleName=physical_id)["Role"]
         return Made(physical_id, {"Arn": found["Arn"], "RoleId": found["RoleId"]})

@@ -232,7 +232,7 @@ def test_a_key_is_reached_by_its_tags_and_by_its_alias(account: RunningAccount, 
     region_of_keys = ours.rpartition("/")[0]
     alias = region_of_keys.removesuffix(":key") + ":alias/scones-of-a-test"
     one = assume(
-        allow("kms:CreateKey", "*", StringEquals={"aws:RequestTag/team": "ours"}),
+        allow(["kms:CreateKey", "kms:TagResource"], "*", StringEquals={"aws:RequestTag/team": "ours"}),
         allow(
             ["kms:DescribeKey", "kms:CreateAlias"], f"{region_of_keys}/*", StringEquals={"aws:ResourceTag/team": "ours"}
         ),

@@ -34,11 +34,15 @@ BUILDSPEC = """
 version: 0.2
 env:
   variables: {TESTS: test_right.py}
-  exported-variables: [ANSWER]
+  exported-variables: [ANSWER, SOURCE_SHA256]
 phases:
   install:
     runtime-versions: {python: "3.11"}
-    commands: [mkdir -p kept, ls kept]
+    commands:
+      - mkdir -p kept build
+      - ls kept
+      - tar --exclude=./build --exclude=./kept -czf build/source.tar.gz .
+      - export SOURCE_SHA256=$(sha256sum build/source.tar.gz | cut -d ' ' -f 1)
   build:
     commands:
       - case "$TESTS" in test_*) ;; *) TESTS=test_right.py ;; esac
@@ -49,29 +53,31 @@ phases:
     commands:
       - test "$CODEBUILD_BUILD_SUCCEEDING" = 1
       - export ANSWER=$(python3 -c 'import answer; print(answer.of(6))')
-      - echo "the answer is $ANSWER" > answer.txt; date > kept/mark
+      - date > kept/mark
 reports:
   tests: {files: [junit.xml], base-directory: reports, file-format: JUNITXML}
   coverage: {files: [coverage.xml], base-directory: reports, file-format: COBERTURAXML}
-artifacts: {files: [answer.txt, buildspec-deploy.yml, deploy.py]}
+artifacts: {files: [source.tar.gz], base-directory: build}
 cache: {paths: [kept/**/*]}
 """
-DEPLOY = """
-version: 0.2
-phases:
-  build:
-    commands:
-      - ls
-      - python3 deploy.py
+# The deployments run the repository's own buildspec-deploy.yml, which calls make and `scones`.
+MAKEFILE = """
+build:
+	@mkdir -p .venv/bin && cp scones.sh .venv/bin/scones && chmod +x .venv/bin/scones && ls
+"""
+SCONES = """#!/bin/sh
+test "$1" != deploy || exec python3 deploy.py
 """
 DEPLOY_CODE = """
 import os
+import answer
 import boto3
 
 bucket = "scones-%s-artifacts-123456789012-us-east-1"
 s3 = boto3.client("s3")
 s3.create_bucket(Bucket=bucket % os.environ["STAGE"])
-s3.upload_file("answer.txt", bucket % os.environ["STAGE"], "answer.txt")
+text = f"the answer is {answer.of(6)}\\n".encode()
+s3.put_object(Bucket=bucket % os.environ["STAGE"], Key="answer.txt", Body=text)
 try:
     s3.create_bucket(Bucket=bucket % "other")
 except s3.exceptions.ClientError as error:
@@ -81,7 +87,8 @@ else:
 """
 PROJECT = {
     "buildspec.yml": BUILDSPEC,
-    "buildspec-deploy.yml": DEPLOY,
+    "Makefile": MAKEFILE,
+    "scones.sh": SCONES,
     "deploy.py": DEPLOY_CODE,
     "answer.py": "def of(number):\n    if number < 0:\n        return 0\n    return number * 7\n",
     "test_right.py": "import answer\n\ndef test_answer():\n    assert answer.of(6) == 42\n",
@@ -238,7 +245,8 @@ def test_a_new_zip_goes_through_tests_staging_and_approval_to_production(deliver
 def test_a_deployment_sees_what_was_built_and_may_touch_its_own_stage_only(delivery: Delivery, delivered: str) -> None:
     build = delivery.build(delivered, "Production")
     log = delivery.log(build)
-    assert "answer.txt\nbuildspec-deploy.yml\ndeploy.py" in log
+    assert "source.tar.gz: OK" in log
+    assert "deploy.py\nscones.sh\nsource.tar.gz" in log
     assert "AccessDenied" in log
     assert build["serviceRole"].rpartition("/")[2].startswith("scones-delivery-ProductionRole")
 
@@ -248,7 +256,12 @@ def test_a_build_tells_its_phases_variables_and_log(delivery: Delivery, delivere
     phases = {phase["phaseType"]: phase.get("phaseStatus") for phase in build["phases"]}
     assert list(phases)[:4] == ["SUBMITTED", "QUEUED", "PROVISIONING", "DOWNLOAD_SOURCE"]
     assert all(status == "SUCCEEDED" for name, status in phases.items() if name != "COMPLETED")
-    assert build["exportedEnvironmentVariables"] == [{"name": "ANSWER", "value": "42"}]
+    exported = {each["name"]: each["value"] for each in build["exportedEnvironmentVariables"]}
+    assert exported["ANSWER"] == "42"
+    approval = delivery.client.list_action_executions(
+        pipelineName=delivery.name, filter={"pipelineExecutionId": delivered}
+    )["actionExecutionDetails"][1]
+    assert exported["SOURCE_SHA256"] in approval["input"]["resolvedConfiguration"]["CustomData"]  # what one approves
     assert build["initiator"] == "codepipeline/scones-delivery"
     log = delivery.log(build)
     assert "codepipeline/scones-delivery ran test_right.py" in log
@@ -300,6 +313,29 @@ def test_a_failing_test_stops_the_pipeline_until_the_stage_is_retried(delivery: 
     delivery.decide("Rejected")
     assert delivery.rest(execution) == "Failed"
     assert delivery.actions(execution)[-1] == ("Approval", "Failed")
+
+
+def test_production_refuses_what_was_exchanged_while_it_waited_for_approval(delivery: Delivery, delivered: str) -> None:
+    execution = delivery.start()
+    assert delivery.rest(execution) == "waits"
+    s3, details = delivery.account.client("s3"), delivery.client.list_action_executions(pipelineName=delivery.name)
+    (built,) = [
+        action["output"]["outputArtifacts"][0]["s3location"]
+        for action in details["actionExecutionDetails"]
+        if (action["pipelineExecutionId"], action["stageName"]) == (execution, "Build")
+    ]
+    exchanged = io.BytesIO()
+    with zipfile.ZipFile(exchanged, "w") as archive:  # also with a buildspec that does not look
+        archive.writestr("source.tar.gz", b"something else")
+        archive.writestr("buildspec-deploy.yml", "version: 0.2\nphases: {build: {commands: [python3 deploy.py]}}\n")
+        archive.writestr("deploy.py", "print('taken over')\n")
+    s3.put_object(Bucket=built["bucket"], Key=built["key"], Body=exchanged.getvalue())
+    delivery.decide("Approved")
+    assert delivery.rest(execution) == "Failed"
+    assert delivery.actions(execution)[-1] == ("Production", "Failed")
+    log = delivery.log(delivery.build(execution, "Production"))
+    assert "source.tar.gz: FAILED" in log
+    assert "taken over" not in log
 
 
 def test_stopping_ends_the_build_with_all_its_processes(delivery: Delivery, delivered: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -104,6 +105,29 @@ def test_pip_sees_what_is_installed_and_installs_into_the_container_only(account
     value, _, path = container.tail()[-1].partition(" ")
     assert value == "7"
     assert path.startswith(str(tmp_path / "state"))
+
+
+def test_a_package_that_is_here_stands_for_the_locked_one(account: Account, tmp_path: Path) -> None:
+    """As the image's packages would on AWS; the log says so, and what is not here is still pip's to check."""
+    lock = f"# locked\nnumpy==0.0.1 \\\n    --hash=sha256:{'0' * 64}\n"
+    install = "python3 -m pip install --quiet --require-hashes --requirement locked.txt"
+    container = start(account, tmp_path, "/bin/sh", "-ec", f"printf '%s' \"$0\" > locked.txt; {install}", lock)
+    assert container.wait(60) == 0, container.tail()
+    assert container.tail()[0].endswith("stands for the locked 0.0.1: this machine's packages are the image's")
+
+    package = tmp_path / "wheels"
+    package.mkdir()
+    with zipfile.ZipFile(package / "absent_here-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("absent_here-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: absent-here\nVersion: 1.0\n")
+        wheel.writestr(
+            "absent_here-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr("absent_here-1.0.dist-info/RECORD", "")
+    lock += f"absent-here==1.0 --hash=sha256:{'1' * 64}\n"
+    offline = f"{install} --no-index --find-links {package}"
+    container = start(account, tmp_path, "/bin/sh", "-ec", f"printf '%s' \"$0\" > locked.txt; {offline}", lock)
+    assert container.wait(60) != 0
+    assert any("THESE PACKAGES DO NOT MATCH THE HASHES" in line for line in container.tail(60))
 
 
 def test_an_environment_takes_less_than_150_ms(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from infrastructure.delivery import TEMPLATE
+from infrastructure.delivery import delivery_template
 from infrastructure.template import stage_template
 from local_account.cloudformation.template import parse
 from scones.stage.settings import PROJECT_ROOT
 from tests.unit.documents.test_permissions import ACTIONS, PREFIXES, as_list, operations
 
 POLICIES = PROJECT_ROOT / "docs" / "policies"
-OWN, OF_THE_STACK = ("deploy", "operate"), ("stack-data", "stack-code")
+OWN, OF_THE_STACK, BOUNDARY = ("deploy", "operate"), ("stack-data", "stack-code", "stack-roles"), "boundary"
 # Managed policy size, without whitespace (IAM User Guide, "IAM and AWS STS quotas").
 POLICY_CHARACTERS = 6144
 # What AWS's schemas ask of a handler for features that the template does not use.
@@ -26,7 +26,7 @@ UNUSED_FEATURES = (
     r"(billing|elasticfilesystem|firehose|kinesis|s3files|s3tables):.*",
     r"dynamodb:(\w*Replica|ImportTable|DescribeImport|(Enable|Disable|Update)Kinesis\w+|UpdateContributorInsights)",
     r"dynamodb:((Put|Delete)ResourcePolicy|BatchWriteItem|(Get|Put|Update|Delete)Item|Query|Scan)",
-    r"iam:((Attach|Detach)(Group|User)Policy|(Put|Delete)RolePermissionsBoundary|CreateServiceLinkedRole)",
+    r"iam:((Attach|Detach)(Group|User)Policy|DeleteRolePermissionsBoundary|CreateServiceLinkedRole)",
     r"kms:Disable\w+",
     r"lambda:((Put|Delete)Function(CodeSigningConfig|Concurrency|RecursionConfig|ScalingConfig)|PublishVersion)",
     r"lambda:(AssociateRuntimeAlias|GetCodeSigningConfig|PassCapacityProvider|PutRuntimeManagementConfig)",
@@ -74,7 +74,8 @@ def policy(name: str) -> dict[str, Any]:
 
 
 def actions(*names: str) -> set[str]:
-    return {action for name in names for s in policy(name)["Statement"] for action in as_list(s["Action"])}
+    allowing = [s for name in names for s in policy(name)["Statement"] if s["Effect"] == "Allow"]
+    return {action for statement in allowing for action in as_list(statement["Action"])}
 
 
 @cache
@@ -140,10 +141,12 @@ def test_whoever_deploys_and_operates_may_do_nothing_else() -> None:
     assert not sorted(actions(*OWN) - set().union(*called()) - IMPLIED)
 
 
-@pytest.mark.parametrize("name", [*OWN, *OF_THE_STACK])
+@pytest.mark.parametrize("name", [*OWN, *OF_THE_STACK, BOUNDARY])
 def test_a_policy_names_its_resources_and_is_short_enough(name: str) -> None:
     document = policy(name)
     for statement in document["Statement"]:
+        if statement["Effect"] == "Deny" or name == BOUNDARY:  # limits, and gives nothing
+            continue
         assert not [action for action in as_list(statement["Action"]) if "*" in action]
         for resource in as_list(statement["Resource"]):
             limited = re.search("PREFIX|PROJECT/STAGE|pipelines-|Powertools", resource) or "Condition" in statement
@@ -162,31 +165,39 @@ def test_a_policy_names_its_resources_and_is_short_enough(name: str) -> None:
 
 
 def test_delivery_gives_cloudformation_the_same_policies() -> None:
-    """They differ in how a stage is named: there by a tag of the role."""
-    prefix = "${Project}-${!aws:PrincipalTag/stage}"
-    names = {
-        "PROJECT/STAGE": "${Project}/${!aws:PrincipalTag/stage}",
-        "PREFIX": prefix,
-        "arn:aws:": "arn:${AWS::Partition}:",
-    }
-    names |= {"ACCOUNT": "${AWS::AccountId}", "REGION": "${AWS::Region}"}
-    template = parse(TEMPLATE.read_text(encoding="utf-8"))
-    for name, resource in zip(OF_THE_STACK, ("StackDataPolicy", "StackCodePolicy"), strict=True):
+    """They differ in how a stage is named: there by a tag of the role, or by a parameter where tags can be forged."""
+    resources = parse(delivery_template())["Resources"]
+    by_tag, by_parameter = "${!aws:PrincipalTag/stage}", "${StagingStage}"
+    for name, resource, stage in (
+        ("stack-data", "StackDataPolicy", by_tag),
+        ("stack-code", "StackCodePolicy", by_tag),
+        ("stack-roles", "StagingRolesPolicy", by_parameter),
+        (BOUNDARY, "StagingBoundary", by_parameter),
+    ):
+        names = {"arn:aws:iam::ACCOUNT:policy/boundary-PREFIX": "StagingBoundary"}
+        names |= {
+            "PROJECT/STAGE": f"${{Project}}/{stage}",
+            "PREFIX": f"${{Project}}-{stage}",
+            '"STAGE"': '"StagingStage"',
+        }
+        names |= {"arn:aws:": "arn:${AWS::Partition}:", "ACCOUNT": "${AWS::AccountId}", "REGION": "${AWS::Region}"}
         expected = json.dumps(policy(name)["Statement"])
         for placeholder, known in names.items():
             expected = expected.replace(placeholder, known)
-        found = template["Resources"][resource]["Properties"]["PolicyDocument"]["Statement"]
+        found = resources[resource]["Properties"]["PolicyDocument"]["Statement"]
         assert _without_subs(found) == json.loads(expected)
 
 
 def _without_subs(value: Any) -> Any:
     if isinstance(value, dict):
-        return value["Fn::Sub"] if set(value) == {"Fn::Sub"} else {k: _without_subs(v) for k, v in value.items()}
+        if set(value) in ({"Fn::Sub"}, {"Ref"}):
+            return next(iter(value.values()))
+        return {name: _without_subs(inner) for name, inner in value.items()}
     return [_without_subs(item) for item in value] if isinstance(value, list) else value
 
 
 def test_every_policy_stands_in_the_docs() -> None:
     documented = (PROJECT_ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
     files = {path.stem for path in POLICIES.glob("*.json")}
-    assert files == {*OWN, *OF_THE_STACK}
+    assert files == {*OWN, *OF_THE_STACK, BOUNDARY}
     assert all(f"policies/{name}.json" in documented for name in files)

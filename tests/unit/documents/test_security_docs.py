@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import typer
 
-from infrastructure.delivery import TEMPLATE
+from infrastructure.delivery import delivery_template
 from infrastructure.template import stage_template
 from local_account.cloudformation.template import parse
 from scones.cli import app
@@ -25,7 +25,7 @@ from scones.cost.assumptions import Assumptions
 from scones.stage.settings import PROJECT_ROOT, Settings
 
 DOCS = {name: PROJECT_ROOT / "docs" / name for name in ("aws.md", "deployments.md", "security.md")}
-TEMPLATES = {"stage": stage_template, "delivery": lambda: TEMPLATE.read_text(encoding="utf-8")}
+TEMPLATES = {"stage": stage_template, "delivery": delivery_template}
 
 
 def as_list(value: Any) -> list[Any]:
@@ -42,7 +42,7 @@ def may(document: dict[str, Any]) -> Iterator[str]:
         chosen = statement["Fn::If"][1] if "Fn::If" in statement else statement
         actions = ", ".join(as_list(chosen["Action"]))
         places = ", ".join(dict.fromkeys(map(place, as_list(chosen["Resource"]))))
-        yield f"{chosen['Sid']} (`{actions}` on `{places}`)"
+        yield f"{'never ' if chosen['Effect'] == 'Deny' else ''}{chosen['Sid']} (`{actions}` on `{places}`)"
 
 
 def place(resource: Any) -> str:

@@ -50,6 +50,16 @@ def test_a_mistake_in_a_stage_file_is_named(tmp_path: Path, text: str, message: 
         stage(tmp_path, text)
 
 
+@pytest.mark.parametrize(("name", "other"), [("trial-eu", "trial"), ("trial", "trial-eu"), ("delivery", "x")])
+def test_a_stage_whose_resources_another_ones_roles_would_reach_is_refused(
+    tmp_path: Path, name: str, other: str
+) -> None:
+    for each in (name, other):
+        (tmp_path / f"{each}.toml").write_text("", encoding="utf-8")
+    with pytest.raises(SettingsError, match="shares its beginning with"):
+        Settings.load(name, tmp_path)
+
+
 def test_an_unknown_stage_lists_the_known_ones() -> None:
     with pytest.raises(SettingsError, match="no stage 'prod'; stages are: local, production, rehearsal, staging"):
         Settings.load("prod")
