@@ -6,8 +6,10 @@ the rate of a trivial call, a warm invocation, and an execution of three functio
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -15,6 +17,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +39,16 @@ ECHO = "def handler(event, context):\n    return event\n"
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--durable", action="store_true", help="have every change on disk before it is answered")
+    durable = parser.parse_args().durable
     with tempfile.TemporaryDirectory(prefix="scones-account-") as folder:
         state = Path(folder) / "account"
         began = time.perf_counter()
-        running = control.start(state, free_port())
+        running = control.start(state, free_port(), durable=durable)
         print(f"start to first answer         {time.perf_counter() - began:8.2f} s")
         try:
+            os.environ.update(control.environment(state, running.port))
             measure(running.endpoint_url, psutil.Process(running.pid))
         finally:
             control.stop(state)
@@ -56,6 +63,9 @@ def measure(url: str, server: psutil.Process) -> None:
     print(f"memory after the start        {server.memory_info().rss / 2**20:8.0f} MiB")
     print(f"ssm get-parameter             {median_ms(lambda: ssm.get_parameter(Name='value'), 300):8.1f} ms")
     print(f"  from {CLIENTS} threads              {rate(lambda: ssm.get_parameter(Name='value'), CALLS):8.0f} calls/s")
+    put = partial(ssm.put_parameter, Name="value", Value="2", Type="String", Overwrite=True)
+    print(f"ssm put-parameter             {median_ms(put, 200):8.1f} ms")
+    print(f"  from {CLIENTS} threads              {rate(put, 1000):8.0f} calls/s")
     make_role(url)
     functions = clients["lambda"]
     arn = functions.create_function(
@@ -133,12 +143,7 @@ def make_role(url: str) -> None:
 
 
 def client(url: str, service: str) -> Any:
-    environment = control.environment(int(url.rsplit(":", 1)[1]))
-    session = boto3.Session(
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        region_name=environment["AWS_REGION"],
-    )
+    session = boto3.Session()
     return session.client(service, endpoint_url=url, config=Config(max_pool_connections=2 * CLIENTS))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import sys
 import tarfile
@@ -56,6 +57,7 @@ def main() -> None:
         probe.close()
         running = control.start(Path(folder) / "account", port, time_scale=TIME_SCALE)
         try:
+            os.environ.update(control.environment(running.state_dir, port))
             failed = measure(running.endpoint_url)
         finally:
             control.stop(running.state_dir)
@@ -63,7 +65,7 @@ def main() -> None:
 
 
 def client(url: str, service: str) -> Any:
-    session: Any = boto3.Session("local", "local", region_name="us-east-1")
+    session: Any = boto3.Session()
     return session.client(service, endpoint_url=url, config=Config(retries={"total_max_attempts": 1}))
 
 
@@ -131,14 +133,19 @@ def document(statement: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
-def make_config(url: str, name: str, script: str) -> None:
-    """A model of ``script`` and a configuration of two instances, both called ``name``."""
+def archive(script: str) -> bytes:
+    """A model archive of one script."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as tar:
         member = tarfile.TarInfo("code/inference.py")
         member.size = len(script.encode())
         tar.addfile(member, io.BytesIO(script.encode()))
-    client(url, "s3").put_object(Bucket=NAME, Key=f"{name}.tar.gz", Body=stream.getvalue())
+    return stream.getvalue()
+
+
+def make_config(url: str, name: str, script: str) -> None:
+    """A model of ``script`` and a configuration of two instances, both called ``name``."""
+    client(url, "s3").put_object(Bucket=NAME, Key=f"{name}.tar.gz", Body=archive(script))
     container = {"Image": IMAGE, "ModelDataUrl": f"s3://{NAME}/{name}.tar.gz"}
     sagemaker = client(url, "sagemaker")
     sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)

@@ -75,6 +75,7 @@ def account() -> Iterator[tuple[str, psutil.Process]]:
     with tempfile.TemporaryDirectory(prefix="scones-workflow-") as folder:
         running = control.start(Path(folder) / "account", free_port())
         try:
+            os.environ.update(control.environment(running.state_dir, running.port))
             yield running.endpoint_url, psutil.Process(running.pid)
         finally:
             control.stop(Path(folder) / "account")
@@ -83,7 +84,7 @@ def account() -> Iterator[tuple[str, psutil.Process]]:
 @contextmanager
 def plain_moto() -> Iterator[str]:
     port = free_port()
-    environment = os.environ | control.environment(port) | {"MOTO_PORT": str(port)}
+    environment = os.environ | {"MOTO_PORT": str(port)}
     command = [sys.executable, "-c", PLAIN_MOTO, str(port)]
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)

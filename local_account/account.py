@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
-from botocore.config import Config
 
 from local_account.authority.authority import Authority
 from local_account.authority.identity import new_session
+from local_account.authority.owner import owner_keys
 from local_account.base.children import Children
+from local_account.base.client_environment import client_variables, make_client_folder
+from local_account.base.clients import Keys, make_client
 from local_account.base.clock import CLOCK
 from local_account.base.images import Image
 from local_account.base.snapshots import Snapshots
@@ -61,6 +63,8 @@ class Account:
     """How many times as fast as stated the waits of deployments pass."""
     chaos: str = ""
     """Which of ``chaos.KINDS`` the account allows itself."""
+    durable: bool = False
+    """Whether a change is on disk before it is acknowledged."""
     emit_event: EmitEvent = _no_event_bus
     evaluate_alarms: Callable[[], None] = _no_alarms
     """Has every alarm look at the data that is there now; set by CloudWatch."""
@@ -78,13 +82,32 @@ class Account:
     _clients_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.snapshots = Snapshots(self.state_dir / "services")
+        self.snapshots = Snapshots(self.state_dir / "services", durable=self.durable)
         self.authority = Authority(self.account_id, self.region)
 
     @property
     def endpoint_url(self) -> str:
         """Where the account answers."""
         return f"http://127.0.0.1:{self.port}"
+
+    @cached_property
+    def client_folder(self) -> Path:
+        """Files for the clients of this account, among them an ``aws`` that calls nothing else."""
+        return make_client_folder(self.state_dir.absolute())
+
+    @cached_property
+    def owner(self) -> Keys:
+        """The keys of the account's owner."""
+        return owner_keys(self.state_dir.absolute())
+
+    def secret_of(self, access_key: str) -> str | None:
+        """The secret key of the owner, or of an IAM user, whose permissions are not enforced."""
+        if access_key == self.owner.access_key:
+            return self.owner.secret_key
+        from moto.iam.models import iam_backends  # heavy, and only needed once the server runs
+
+        kept = iam_backends[self.account_id]["aws"].access_keys.get(access_key)
+        return str(kept.secret_access_key) if kept is not None and kept.status == "Active" else None
 
     @cached_property
     def _session(self) -> boto3.Session:
@@ -115,14 +138,9 @@ class Account:
     def environment(self) -> dict[str, str]:
         """What a process of this account needs so that its AWS clients reach the account and nothing else."""
         return {
-            "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",  # the account is reached from this machine only
-            "AWS_DEFAULT_REGION": self.region,
-            "AWS_REGION": self.region,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            # StartSyncExecution would go to sync-127.0.0.1, a host that no resolver knows.
-            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+            **client_variables(self.endpoint_url, self.region, self.client_folder),
+            "AWS_ACCESS_KEY_ID": self.owner.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.owner.secret_key,
         }
 
     @overload
@@ -145,20 +163,8 @@ class Account:
         with self._clients_lock:
             if (service, role) not in self._clients:
                 credentials = new_session(role, "account") if role else None
-                self._clients[service, role] = self._session.client(
-                    service,
-                    aws_access_key_id=credentials.access_key if credentials else "local",
-                    aws_secret_access_key=credentials.secret_key if credentials else "local",
-                    aws_session_token=credentials.token if credentials else None,
-                    endpoint_url=self.endpoint_url,
-                    config=Config(
-                        retries={"total_max_attempts": 1},
-                        inject_host_prefix=False,
-                        s3={"addressing_style": "path"},
-                        max_pool_connections=64,
-                        read_timeout=900,
-                    ),
-                )
+                keys = credentials or self.owner
+                self._clients[service, role] = make_client(self._session, service, self.endpoint_url, keys)
             return self._clients[service, role]
 
     def may_log(self, role: str, group: str, stream: str) -> bool:

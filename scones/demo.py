@@ -38,8 +38,8 @@ from scones.traffic import captures
 from scones.traffic.captures import Window
 
 STAGE = "local"
-_ENDPOINT_TIMEOUT_S = 120
-_CAPTURE_TIMEOUT_S = 60
+_ENDPOINT_TIMEOUT_S = 1800  # as `scones model approve` waits; a deployment ends by itself before
+_CAPTURE_TIMEOUT_S = 600
 
 
 @dataclass

@@ -22,6 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from local_account.server import control
 
@@ -34,9 +37,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "local_account" / "sagemaker" / "endpoints" / "model_server.py"
 START_TIMEOUT_S = 120.0
 # What the account reads of a signature is the service's name.
-SIGNATURE = (
-    "AWS4-HMAC-SHA256 Credential=local/20250101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
-)
 IMPORT = """
 import json, sys, time
 wall, cpu = time.perf_counter(), time.process_time()
@@ -108,8 +108,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Figures]:
             str(port),
             "--path",
             f"/endpoints/{name}/invocations",
-            "--header",
-            f"Authorization: {SIGNATURE}",
+            *signed_headers(f"/endpoints/{name}/invocations"),
         )
         for clients in (1, arguments.clients):
             figures[f"InvokeEndpoint: {clients} clients"] = load(account, clients, *more)
@@ -169,6 +168,15 @@ def model_server(model: Path, folder: Path) -> Iterator[tuple[psutil.Process, in
         process.wait()
 
 
+def signed_headers(path: str) -> list[str]:
+    """Options of the lean client: one signature for all bodies."""
+    unsigned_body = {"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}
+    request = AWSRequest("POST", f"http://127.0.0.1{path}", unsigned_body)
+    keys = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+    SigV4Auth(keys, "sagemaker", "us-east-1").add_auth(request)
+    return [part for name, value in request.headers.items() for part in ("--header", f"{name}: {value}")]
+
+
 @contextlib.contextmanager
 def endpoint(model: Path, folder: Path) -> Iterator[tuple[psutil.Process, int, str]]:
     """An endpoint of a stand-in account of its own: the account's process, its port, the endpoint's name."""
@@ -177,6 +185,7 @@ def endpoint(model: Path, folder: Path) -> Iterator[tuple[psutil.Process, int, s
     port = free_port()
     running = control.start(folder / "account", port)
     try:
+        os.environ.update(control.environment(running.state_dir, port))
         role = make_role(client(running.endpoint_url, "iam"))
         client(running.endpoint_url, "s3").create_bucket(Bucket="benchmark")
         client(running.endpoint_url, "s3").upload_file(str(folder / "model.tar.gz"), "benchmark", "model.tar.gz")

@@ -2,7 +2,7 @@
 
 Runs in the server process and keeps the sessions in memory: after a restart their credentials are refused as expired,
 and whatever the account starts then gets new ones. A session of a process lasts as long as the server does; AWS renews
-such credentials behind the process's back. Credentials that were not given out here are the account owner's.
+such credentials behind the process's back. Everything else has to be signed with the owner's keys (`owner`).
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs
+
+from local_account.authority.signatures import Claim, claim_of, is_signed_with
 
 # Temporary keys begin with ASIA (IAM User Guide, unique identifiers); the rest of the prefix tells ours from real ones
 # that a user may have in the environment.
 KEY_PREFIX = "ASIASTANDIN"
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _KEY = re.compile(rf"{KEY_PREFIX}[A-Z2-7]{{9}}")
-_AUTHORIZATION = re.compile(r"Credential=([^/]+)/")
 _ROLE_ARN = re.compile(r"arn:aws:iam::(\d{12}):role/(?:.*/)?([\w+=,.@-]+)")
+WHO_MAY = 'This stand-in account answers its owner only: run eval "$(scones account env)" in this shell first.'
 _NOT_IN_A_SESSION_NAME = re.compile(r"[^\w+=,.@-]")
 
 
@@ -60,7 +62,7 @@ class Session:
 
 
 class InvalidCredentialsError(Exception):
-    """Credentials of a session that has ended, or with a session token that is not theirs."""
+    """Credentials that are none, have ended, or did not sign the request."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -99,25 +101,36 @@ def find_session(access_key: str) -> Session | None:
     return _sessions.get(access_key)
 
 
-def caller(environ: dict[str, Any]) -> Session | None:
-    """The role session that signed a request (WSGI), None for the owner; raises InvalidCredentialsError."""
-    authorization = environ.get("HTTP_AUTHORIZATION", "")
-    token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
-    if KEY_PREFIX in authorization:
-        match = _AUTHORIZATION.search(authorization)
-        key = match[1] if match else ""
-    elif KEY_PREFIX in (query := environ.get("QUERY_STRING", "")):  # a presigned address
-        parts = {name.lower(): values[0] for name, values in parse_qs(query).items()}
-        key = parts.get("x-amz-credential", "").partition("/")[0] or parts.get("awsaccesskeyid", "")
-        token = parts.get("x-amz-security-token", token)
-    else:
-        return None
-    if not _KEY.fullmatch(key):
-        return None
-    session = _sessions.get(key)
-    if session is None or (session.expires is not None and session.expires < time.time()):
+def caller(environ: dict[str, Any], secret_of: Callable[[str], str | None]) -> Session | None:
+    """The role session that signed a request (WSGI), None for the owner; raises InvalidCredentialsError.
+
+    ``secret_of`` knows the secret keys of those who count as the owner, by access key.
+    """
+    claim = claim_of(environ)
+    if claim is None:
+        raise InvalidCredentialsError("MissingAuthenticationToken", f"The request is not signed. {WHO_MAY}")
+    session = _sessions.get(claim.access_key)
+    secret_key = session.secret_key if session else secret_of(claim.access_key)
+    if secret_key is None:
+        _refuse_unknown(claim)
+    elif not is_signed_with(claim, secret_key, environ):
+        message = f"The signature of the request is not that of the access key {claim.access_key}. {WHO_MAY}"
+        raise InvalidCredentialsError("SignatureDoesNotMatch", message)
+    if session is not None:
+        _check_session(session, claim.token)
+    return session
+
+
+def _refuse_unknown(claim: Claim) -> None:
+    if _KEY.fullmatch(claim.access_key):
+        raise InvalidCredentialsError("ExpiredToken", "The security token included in the request is expired")
+    code = "InvalidAccessKeyId" if claim.service == "s3" else "InvalidClientTokenId"
+    raise InvalidCredentialsError(code, f"The access key {claim.access_key!r:.40} is unknown. {WHO_MAY}")
+
+
+def _check_session(session: Session, token: str) -> None:
+    if session.expires is not None and session.expires < time.time():
         raise InvalidCredentialsError("ExpiredToken", "The security token included in the request is expired")
     if not secrets.compare_digest(session.token.encode(), token.encode()):
         message = "The security token included in the request is invalid."
         raise InvalidCredentialsError("InvalidClientTokenId", message)
-    return session

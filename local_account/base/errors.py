@@ -6,6 +6,7 @@ JSON, CBOR or the query protocol to one and the same service.
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from xml.sax.saxutils import escape
 
 # Signing names of the services whose REST bodies are XML (``protocol: rest-xml`` in botocore's models).
 REST_XML = {"s3", "s3express", "s3-outposts", "s3-object-lambda", "cloudfront", "route53"}
+# A disk that takes nothing more, for whatever reason.
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 class AccountError(Exception):

@@ -42,7 +42,7 @@ def environment(account: Account, folder: Path, build: dict[str, Any]) -> dict[s
     """Everything but the variables of the project, the call and the buildspec."""
     build_id = build["id"]
     return {
-        **machine_environment(folder / "python", folder / "home"),
+        **machine_environment(account.client_folder, folder / "python", folder / "home"),
         "XDG_CACHE_HOME": str(folder / "home" / ".cache"),
         "TMPDIR": str(folder / "tmp"),
         **account.environment(),

@@ -41,11 +41,11 @@ def make_environment(folder: Path) -> None:
 
 
 def let_locked_packages_stand(folder: Path) -> None:
-    """Have pip take the account's version of a package for the locked one: see ``container_pip``."""
+    """Have pip take the account's version of a package for the locked one: see ``containers.pip``."""
     package = folder / "lib" / f"python{_VERSION}" / "site-packages" / "pip"
     package.mkdir()
     (package / "__init__.py").touch()
-    (package / "__main__.py").symlink_to(Path(__file__).with_name("container_pip.py").absolute())
+    (package / "__main__.py").symlink_to(Path(__file__).with_name("pip.py").absolute())
 
 
 def _account_packages() -> list[str]:

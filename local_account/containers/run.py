@@ -24,6 +24,7 @@ from pathlib import Path
 
 from local_account.account import Account
 from local_account.authority.identity import session_environment
+from local_account.base.client_environment import no_proxy, with_programs
 from local_account.containers.logs import LogPump
 from local_account.containers.python import let_locked_packages_stand, make_environment
 
@@ -161,20 +162,18 @@ class _Folders:
 
 def _environment(account: Account, folders: _Folders, cache: Path) -> dict[str, str]:
     return {
-        **machine_environment(folders.python, folders.home),
+        **machine_environment(account.client_folder, folders.python, folders.home),
         "XDG_CACHE_HOME": str(cache),
         "TMPDIR": str(folders.tmp),
         **account.environment(),
     }
 
 
-def machine_environment(python: Path, home: Path) -> dict[str, str]:
+def machine_environment(client: Path, python: Path, home: Path) -> dict[str, str]:
     """What a process gets that has a Python and a home folder of its own, but this machine's package index."""
     _link_pip_settings(home)
     passed_on = {k: v for k, v in os.environ.items() if _PASSED_ON.fullmatch(k)}
-    exceptions = ",".join(
-        filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1,localhost"))
-    )
+    exceptions = no_proxy(os.environ)
     return {
         "PIP_CACHE_DIR": str(_user_cache() / "pip"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -182,7 +181,7 @@ def machine_environment(python: Path, home: Path) -> dict[str, str]:
         **passed_on,
         "NO_PROXY": exceptions,
         "no_proxy": exceptions,
-        "PATH": f"{python / 'bin'}:{_SYSTEM_PATH}",
+        "PATH": with_programs(client, f"{python / 'bin'}:{_SYSTEM_PATH}"),
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",  # as in AWS's images: lines appear in the log when they are printed

@@ -21,9 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local_account.base.children import Children
+from local_account.base.progress import Progress
 from local_account.functions.runtime_api import Invocation, Mailbox, Message, RuntimeApiServer
 
 INIT_LIMIT_S = 10.0  # lambda/latest/dg/lambda-runtime-environment.html: the init phase's limit
+LOOK_S = 0.5
 LOG_EVENT_LIMIT = 256 * 1024 - 26  # characters, CloudWatch Logs' limit of one event
 PROGRAM = Path(__file__).with_name("worker.py")
 
@@ -144,7 +146,7 @@ class Worker:
         init_ms = None
         if not self._ready:
             try:
-                message = self._receive(time.monotonic() + max(INIT_LIMIT_S, self.plan.timeout_s))
+                message = self._until_ready()
             finally:
                 self._initialised()
             if message is None or message.kind != "ready":
@@ -179,6 +181,18 @@ class Worker:
         self.alive = False
         self._children.stop(self._process, grace_s=0.0)
         self._api.close(self._token)
+
+    def _until_ready(self) -> Message | None:
+        """The first message; None when the import uses up the limit, or stands still for so long.
+
+        The processor time counts: what takes 2 s on AWS takes 20 on a machine that ten others use.
+        """
+        limit_s = max(INIT_LIMIT_S, self.plan.timeout_s)
+        progress = Progress(self._process.pid, limit_s)
+        while (message := self._receive(time.monotonic() + LOOK_S)) is None:
+            if progress.stands_still() or progress.processor_s() > limit_s:
+                return None
+        return message
 
     def _receive(self, deadline: float, request_id: str | None = None) -> Message | None:
         """The next message that matters, None at the deadline."""

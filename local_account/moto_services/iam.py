@@ -66,7 +66,11 @@ def _hook_sessions(account: Account) -> None:
         session = find_session(access_key_id)
         return _as_moto(account, session) if session else None
 
+    def of_a_user(*_arguments: Any, **_named: Any) -> Any:
+        raise NotImplementedError("sessions without a role")
+
     STSBackend.assume_role = assume_role
+    STSBackend.get_session_token = STSBackend.get_federation_token = of_a_user
     STSBackend.assume_role_with_web_identity = STSBackend.assume_role_with_saml = federated
     STSBackend.get_assumed_role_from_access_key = known
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextvars
 import hashlib
 import json
+import os
 import re
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from local_account.account import Account
+from local_account.base.snapshots import sync_folder
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # Whether the request at hand asks for a range: then only that part of the file is read.
@@ -52,8 +54,9 @@ def not_implemented(query: str) -> str | None:
 class ObjectFiles:
     """Contents by digest."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder
+        self._durable = durable
 
     def path(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):
@@ -67,9 +70,22 @@ class ObjectFiles:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as partial:
-                partial.write(content)
+                try:
+                    self._fill(partial, content)
+                except OSError:  # such as a full disk
+                    Path(partial.name).unlink()
+                    raise
             Path(partial.name).replace(path)
+            if self._durable:
+                sync_folder(path.parent)
+                sync_folder(self.folder)
         return digest
+
+    def _fill(self, file: IO[bytes], content: bytes) -> None:
+        file.write(content)
+        file.flush()
+        if self._durable:
+            os.fsync(file.fileno())
 
     def read(self, digest: str, start: int, length: int) -> bytes:
         with self.path(digest).open("rb") as file:
@@ -104,7 +120,7 @@ def install(account: Account) -> None:
     """Put the objects' bytes into files."""
     from moto.s3 import models, responses
 
-    files = ObjectFiles(account.state_dir / "objects")
+    files = ObjectFiles(account.state_dir / "objects", durable=account.durable)
     _store_keys_in_files(models.FakeKey, files)
     _cut_joined_parts(models.FakeMultipart, models.S3Backend)
     _checksum_copies_whole(models.S3Backend)
@@ -127,7 +143,9 @@ def collect_garbage(account: Account) -> None:
     """Remove the contents that nothing refers to."""
     from moto.s3.models import s3_backends
 
-    ObjectFiles(account.state_dir / "objects").collect_garbage(set(referenced_contents(s3_backends)))
+    ObjectFiles(account.state_dir / "objects", durable=account.durable).collect_garbage(
+        set(referenced_contents(s3_backends))
+    )
 
 
 def _loopback_is_secure(bucket_class: Any) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import boto3
-from botocore.config import Config
 
 from local_account.account import Account
 from local_account.authority.identity import new_session
+from local_account.base.clients import make_client
 
 
 def role_client(
@@ -22,12 +22,6 @@ def role_client(
     Raises AccessDeniedError when the role does not trust the service ``by`` (``codebuild.amazonaws.com``).
     """
     account.authority.demand_trust(role_arn, by, source_arn)
-    session = new_session(role_arn, session_name)
-    clients = boto3.Session(
-        aws_access_key_id=session.access_key,
-        aws_secret_access_key=session.secret_key,
-        aws_session_token=session.token,
-        region_name=account.region,
+    return make_client(
+        boto3.Session(region_name=account.region), service, account.endpoint_url, new_session(role_arn, session_name)
     )
-    config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, read_timeout=900)
-    return clients.client(service, endpoint_url=account.endpoint_url, config=config)

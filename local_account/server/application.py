@@ -20,12 +20,14 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from local_account.account import Account
+from local_account.authority.signatures import claim_of
 from local_account.base.clock import CLOCK
-from local_account.base.errors import ErrorAnswer, aws_error, not_implemented
+from local_account.base.errors import DISK_FULL, ErrorAnswer, aws_error, not_implemented
+from local_account.base.snapshots import NotSavedError
 from local_account.moto_bridge import requests as moto_requests
 from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3
-from local_account.server.refusals import refusal
+from local_account.server.refusals import ACCOUNTS_OWN, refusal
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,6 @@ MOTO_MODULES = {
 }
 HEALTH_PATH = "/_account/health"
 CLOCK_PATH = "/_account/clock"
-_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([^/,\s]+)/aws4_request")
 _READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 _READING_ACTIONS = re.compile(
     r"(Get|List|Describe|Head|Filter|Search|Lookup|BatchGet|Validate|Simulate|StartSync|Test|Tail)[A-Z]"
@@ -58,6 +59,8 @@ _OWN_HOSTS = re.compile(r"(127\.0\.0\.1|localhost|[\w.-]+\.localhost)(:\d+)?")
 _FORM = re.compile(r"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
 # Elsewhere an address alone, which any link or image of a web page may hold, would change things.
 _PRESIGNED = {"s3", "sts"}
+# Calls of functions and models; the control path of the account itself.
+_CALL = re.compile(r"/invocations$|^/_account/")
 _CBOR_ACTION = re.compile(r"/service/[^/]+/operation/(\w+)")
 
 
@@ -76,15 +79,42 @@ class Application:
         service = _service(environ)
         if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
             service = "sagemaker-runtime"  # signed with the same name
-        if refused := _from_a_browser(environ, service) or refusal(self._account.authority, service, environ):
+        if environ["PATH_INFO"] == HEALTH_PATH and not service and _is_for_this_machine(environ):
+            return _json(start_response, {"status": "running"})
+        if refused := self._refusal(environ, service):
             return _send(refused, start_response)
-        if environ["PATH_INFO"] in {HEALTH_PATH, CLOCK_PATH}:
+        snapshots = self._account.snapshots
+        if not (snapshots.durable or snapshots.trouble(service)) or not _stores(environ):
+            return self._answer(environ, service, start_response)
+        return self._store(environ, service, start_response)
+
+    def _store(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
+        """Answer a change only when it is kept: refuse it where it would not be, wait for the disk where it has to."""
+        snapshots = self._account.snapshots
+        if why := snapshots.trouble(service):
+            return _send(_not_saved(environ, service, why), start_response)
+        answer = self._answer(environ, service, start_response)
+        try:
+            if snapshots.durable:
+                snapshots.commit(service)
+        except NotSavedError as error:
+            return _send(_not_saved(environ, service, str(error)), start_response)
+        return answer
+
+    def _refusal(self, environ: dict[str, Any], service: str) -> ErrorAnswer | None:
+        if not _is_for_this_machine(environ):
+            message = "The stand-in account answers programs on this machine only, not web pages."
+            return aws_error(environ, service, "AccessDenied", message, 403)
+        return refusal(self._account.authority, service, environ, self._account.secret_of)
+
+    def _answer(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
+        if service == ACCOUNTS_OWN:
             return self._health(environ, start_response)
         if service in self._own:
             answer: Iterable[bytes] = self._own[service](environ, start_response)
             return answer
         if service not in MOTO_MODULES:
-            what = f"the service {service!r}" if service else "requests without a signature"
+            what = f"the service {service!r}" if service else "this kind of signature"
             return _send(not_implemented(environ, service, what), start_response)
         if service == "s3" and (subresource := s3.not_implemented(environ.get("QUERY_STRING", ""))):
             return _send(not_implemented(environ, service, f"s3's ?{subresource}"), start_response)
@@ -142,9 +172,9 @@ class Application:
                 by = timedelta(seconds=float(json.loads(environ["wsgi.input"].read())["advance_s"]))
                 self._account.advance_clock(by)
             except (ValueError, KeyError, TypeError, OverflowError) as error:
-                start_response("400 Bad Request", [("Content-Type", "application/json")])
-                return [json.dumps({"message": str(error)}).encode()]
-        body = json.dumps(
+                return _json(start_response, {"message": str(error)}, "400 Bad Request")
+        return _json(
+            start_response,
             {
                 "status": "running",
                 "pid": os.getpid(),
@@ -153,36 +183,34 @@ class Application:
                 "state_dir": str(self._account.state_dir),
                 "time_scale": self._account.time_scale,
                 "chaos": self._account.chaos,
+                "durable": self._account.durable,
+                "trouble": self._account.snapshots.trouble(),
+                "loss_s": round(self._account.snapshots.loss_s(), 2),
+                "unsaved_s": round(self._account.snapshots.unsaved_s(), 2),
                 "clock": {"now": CLOCK.now().isoformat(), "speed": CLOCK.speed, "movable": CLOCK.movable},
                 "version": version("scones-mlops"),
-            }
-        ).encode()
-        start_response("200 OK", [("Content-Type", "application/json")])
-        return [body]
+            },
+        )
+
+
+def _json(start_response: Any, document: Mapping[str, object], status: str = "200 OK") -> list[bytes]:
+    start_response(status, [("Content-Type", "application/json")])
+    return [json.dumps(document).encode()]
 
 
 def _service(environ: dict[str, Any]) -> str:
     """The service that the request was signed for; empty when it is not signed."""
-    if match := _SCOPE.search(environ.get("HTTP_AUTHORIZATION", "")):
-        return str(match[1]).lower()
-    query = parse_qs(environ.get("QUERY_STRING", ""))
-    for credential in query.get("X-Amz-Credential", []):  # a presigned URL
-        parts = credential.split("/")
-        if len(parts) == 5 and parts[3].lower() in _PRESIGNED:
-            return str(parts[3]).lower()
-    # Presigned with the older signature, which botocore still uses for S3 when no region is set.
-    return "s3" if "AWSAccessKeyId" in query and "Signature" in query else ""
+    claim = claim_of(environ)
+    if claim is None or (claim.in_address and claim.service not in _PRESIGNED):
+        return ""
+    return claim.service
 
 
-def _from_a_browser(environ: dict[str, Any], service: str) -> ErrorAnswer | None:
-    """Refuse what a page in the user's browser could send here: this server runs code on request."""
-    host = environ.get("HTTP_HOST", "127.0.0.1")
+def _is_for_this_machine(environ: dict[str, Any]) -> bool:
+    """Whether no page in the user's browser sent the request: this server runs code on request."""
     # Browsers send Sec-Fetch-Site with every request; "none" is an address that the user entered.
     from_a_page = "HTTP_ORIGIN" in environ or environ.get("HTTP_SEC_FETCH_SITE", "none") != "none"
-    if from_a_page or not _OWN_HOSTS.fullmatch(host):
-        message = "The stand-in account answers programs on this machine only, not web pages."
-        return aws_error(environ, service, "AccessDenied", message, 403)
-    return None
+    return not from_a_page and _OWN_HOSTS.fullmatch(environ.get("HTTP_HOST", "127.0.0.1")) is not None
 
 
 def _action(environ: dict[str, Any]) -> str:
@@ -206,6 +234,17 @@ def _changes(environ: dict[str, Any], action: str) -> bool:
     return environ["REQUEST_METHOD"] not in _READING_METHODS
 
 
+def _stores(environ: dict[str, Any]) -> bool:
+    """Whether an answer to the request promises that something is kept."""
+    return _changes(environ, _action(environ)) and not _CALL.search(environ["PATH_INFO"])
+
+
+def _not_saved(environ: dict[str, Any], service: str, why: str) -> ErrorAnswer:
+    """503, which clients try again: there may be room by then."""
+    message = f"The stand-in account cannot save anything: {why}. Make room; it tries again every second."
+    return aws_error(environ, service, "ServiceUnavailable", message, 503)
+
+
 def _named(service: str, action: str, error: Exception | None = None) -> str:
     if action:
         return f"{service}'s {action}"
@@ -213,6 +252,8 @@ def _named(service: str, action: str, error: Exception | None = None) -> str:
 
 
 def _fault(environ: dict[str, Any], service: str, action: str, error: Exception) -> ErrorAnswer:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return _not_saved(environ, service, f"{error.strerror} ({error.filename or 'the state folder'})")
     where = traceback.extract_tb(error.__traceback__)[-1]
     log.error("%s failed", action or repr(environ["PATH_INFO"]), exc_info=error)
     message = (

@@ -15,19 +15,43 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import psutil
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
-from local_account.account import Account
+from local_account.account import REGION, Account
+from local_account.authority.owner import owner_keys
+from local_account.base.client_environment import FOLDER, shell_variables, taken_out, with_programs
+from local_account.base.clients import make_client
 from local_account.base.errors import AccountError
+from local_account.base.progress import STUCK_S, Progress
+from local_account.server.refusals import ACCOUNTS_OWN
 
 STARTED_FILE = "server.json"
 LOG_FILE = "server.log"
+ANSWER_S = 60.0  # for what an account says of itself; where none listens, the answer comes at once
 # Files by which a folder is known to be an account's state.
 _MARKER = "account.lock"
+_TOLD = (
+    "pid",
+    "region",
+    "account_id",
+    "version",
+    "time_scale",
+    "chaos",
+    "durable",
+    "trouble",
+    "unsaved_s",
+    "loss_s",
+    "clock",
+)
 # The servers that this process started: their parent has to wait for them when they end.
 _started: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -44,6 +68,13 @@ class Status:
     version: str
     time_scale: float = 1.0
     chaos: str = ""
+    durable: bool = False
+    trouble: str = field(default="", compare=False)
+    """Why changes are not saved and refused; empty while they are saved."""
+    unsaved_s: float = field(default=0.0, compare=False)
+    """How old the oldest change is that is not written."""
+    loss_s: float = field(default=0.0, compare=False)
+    """How old the oldest acknowledged change may be that a crash costs."""
     clock: dict[str, Any] = field(default_factory=dict, compare=False)
     """``now``, ``speed`` and ``movable``."""
     already_running: bool = False
@@ -58,7 +89,7 @@ def status(state_dir: Path) -> Status | None:
     state_dir = state_dir.resolve()
     try:
         note = json.loads((state_dir / STARTED_FILE).read_text(encoding="utf-8"))
-        answer = _health(int(note["port"]))
+        answer = _ask(state_dir, int(note["port"]))
     except (OSError, ValueError, KeyError):
         return None
     if answer is None or Path(answer["state_dir"]) != state_dir:
@@ -67,26 +98,29 @@ def status(state_dir: Path) -> Status | None:
 
 
 def _status(answer: Mapping[str, Any], port: int, state_dir: Path) -> Status:
-    told = {key: answer[key] for key in ("pid", "region", "account_id", "version", "time_scale", "chaos", "clock")}
-    return Status(port=port, state_dir=state_dir, **told)
+    return Status(port=port, state_dir=state_dir, **{name: answer[name] for name in _TOLD})
 
 
 def start(
     state_dir: Path,
     port: int,
-    timeout_s: float = 30.0,
     images: Mapping[str, Any] | None = None,
     *,
     time_scale: float = 1.0,
     chaos: str = "",
     clock: str = "",
+    durable: bool = False,
+    stuck_s: float = STUCK_S,
 ) -> Status:
     """Start the account and wait until it answers; one that runs already is left as it is.
 
+    It is waited for as long as it lives and does not stand still for ``stuck_s`` seconds, however slow the machine is.
+
     ``images`` says what stands for container images, see `local_account.base.images`; ``time_scale`` how many times as
     fast as stated the waits of deployments pass; ``chaos`` which faults the account allows itself
-    (`local_account.base.chaos`); ``clock`` where its time starts and how fast it passes (`local_account.base.clock`).
-    Raises AccountError with the server's last line when it does not come up.
+    (`local_account.base.chaos`); ``clock`` where its time starts and how fast it passes (`local_account.base.clock`);
+    ``durable`` whether a change is on disk before it is acknowledged. Raises AccountError with the server's last line
+    when it does not come up.
     """
     state_dir = state_dir.resolve()
     if running := status(state_dir):
@@ -96,6 +130,8 @@ def start(
             )
         if chaos and running.chaos != chaos:
             raise AccountError(f"the account on {state_dir} already runs without --chaos {chaos}; stop it first")
+        if durable and not running.durable:
+            raise AccountError(f"the account on {state_dir} already runs without --durable; stop it first")
         if clock and not running.clock["movable"]:
             raise AccountError(f"the account on {state_dir} already runs in this machine's time; stop it first")
         return Status(**{**running.__dict__, "already_running": True})
@@ -115,6 +151,7 @@ def start(
                     chaos,
                     "--clock",
                     clock,
+                    *(["--durable"] if durable else []),
                 ),
             ],
             stdin=subprocess.DEVNULL,
@@ -124,7 +161,7 @@ def start(
         )
     _started[process.pid] = process
     try:
-        answer = _await_health(process, port, timeout_s)
+        answer = _await_health(process, state_dir, port, Progress(process.pid, stuck_s))
     except BaseException:  # Ctrl-C included: a server that nobody waits for must not stay behind
         process.kill()
         process.wait()
@@ -134,15 +171,18 @@ def start(
             raise AccountError(f"the account did not start: {_last_line(log_path, log_start)}")
         process.kill()
         process.wait()
-        raise AccountError(f"the account did not answer on port {port} within {timeout_s:g} seconds; see {log_path}")
+        raise AccountError(
+            f"the account stood still for {stuck_s:g} seconds before it answered on port {port}; see {log_path}"
+        )
     return _status(answer, port, state_dir)
 
 
-def _await_health(process: subprocess.Popen[bytes], port: int, timeout_s: float) -> dict[str, Any] | None:
-    """What the server says of itself once it answers; None when it ended or the time is over."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline and process.poll() is None:
-        answer = _health(port)
+def _await_health(
+    process: subprocess.Popen[bytes], state_dir: Path, port: int, progress: Progress
+) -> dict[str, Any] | None:
+    """What the server says of itself once it answers; None when it ended or stands still."""
+    while process.poll() is None and not progress.stands_still():
+        answer = _ask(state_dir, port)
         if answer and answer["pid"] == process.pid:
             return answer
         time.sleep(0.05)
@@ -154,39 +194,53 @@ def advance_clock(state_dir: Path, seconds: float) -> Status:
     running = status(state_dir)
     if running is None:
         raise AccountError("no stand-in account runs")
-    return _status(advance_clock_at(running.port, seconds), running.port, running.state_dir)
+    return _status(advance_clock_at(running.state_dir, running.port, seconds), running.port, running.state_dir)
 
 
-def advance_clock_at(port: int, seconds: float) -> dict[str, Any]:
+def advance_clock_at(state_dir: Path, port: int, seconds: float) -> dict[str, Any]:
     """The same for the account on a port; what it says of itself then."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
-    try:
-        connection.request("POST", "/_account/clock", json.dumps({"advance_s": seconds}))
-        answer = connection.getresponse()
-        told: dict[str, Any] = json.loads(answer.read())
-    finally:
-        connection.close()
-    if answer.status != http.client.OK:
+    status, told = _request(
+        state_dir, port, "POST", "/_account/clock", json.dumps({"advance_s": seconds}), timeout_s=600
+    )
+    if status != http.client.OK:
         raise AccountError(told["message"])
     return told
 
 
-def stop(state_dir: Path, timeout_s: float = 30.0) -> bool:
-    """Stop the account that runs on this state and wait until it is gone; False when none runs."""
+def stop(state_dir: Path, stuck_s: float = STUCK_S, *, losing: bool = False) -> bool:
+    """Stop the account that runs on this state and wait until it is gone; False when none runs.
+
+    Raises AccountError when it stands still for ``stuck_s`` seconds instead, and when its last changes are not saved,
+    unless ``losing`` them is meant.
+    """
     running = status(state_dir)
     if running is None:
         return False
-    try:
-        os.kill(running.pid, signal.SIGTERM)
-        (_started.pop(running.pid, None) or psutil.Process(running.pid)).wait(timeout_s)
-    except (ProcessLookupError, psutil.NoSuchProcess):
-        pass
-    except (subprocess.TimeoutExpired, psutil.TimeoutExpired) as error:
+    if running.trouble and running.unsaved_s and not losing:
         raise AccountError(
-            f"the account (process {running.pid}) did not stop within {timeout_s:g} seconds; see "
-            f"{running.state_dir / LOG_FILE}, or end it with: kill -9 {running.pid}"
-        ) from error
+            f"the account's last changes are not saved: {running.trouble}. Make room and try again, or lose them with:"
+            f" kill -9 {running.pid}"
+        )
+    with suppress(ProcessLookupError, psutil.NoSuchProcess):
+        process = _started.pop(running.pid, None) or psutil.Process(running.pid)
+        progress = Progress(running.pid, stuck_s)
+        os.kill(running.pid, signal.SIGTERM)
+        while not _has_ended(process):
+            if progress.stands_still():
+                raise AccountError(
+                    f"the account (process {running.pid}) has stood still for {stuck_s:g} seconds instead of stopping;"
+                    f" see {running.state_dir / LOG_FILE}, or end it with: kill -9 {running.pid}"
+                )
     (running.state_dir / STARTED_FILE).unlink(missing_ok=True)
+    return True
+
+
+def _has_ended(process: subprocess.Popen[bytes] | psutil.Process) -> bool:
+    """Wait a moment for the end of a process."""
+    try:
+        process.wait(0.2)
+    except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
+        return False
     return True
 
 
@@ -196,33 +250,65 @@ def reset(state_dir: Path) -> None:
     Raises AccountError for a folder that no account has written.
     """
     state_dir = state_dir.resolve()
-    if not state_dir.exists() or not any(state_dir.iterdir()):
+    if not state_dir.exists() or not any(entry.name != FOLDER for entry in state_dir.iterdir()):
         return
     if not (state_dir / _MARKER).is_file():
         raise AccountError(f"{state_dir} is not the state of an account (no {_MARKER} in it); nothing was removed")
-    stop(state_dir)
+    stop(state_dir, losing=True)
     if _is_locked(state_dir):
         raise AccountError(f"an account still runs on {state_dir}; end it, then try again. Nothing was removed")
     for entry in state_dir.iterdir():
+        if entry.name == FOLDER:  # shells that read `scones account env` go on working
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif entry.name != _MARKER:
             entry.unlink()
 
 
-def environment(port: int) -> dict[str, str]:
-    """What to export so that the aws CLI and every SDK reach the account on this port."""
-    return Account(Path(), port).environment()
+def environment(state_dir: Path, port: int) -> dict[str, str]:
+    """What to export so that the aws CLI and every SDK reach the account on this port and nothing else.
+
+    Besides, `left_out` has to be unset.
+    """
+    account = Account(state_dir.resolve(), port)
+    path = with_programs(account.client_folder, os.environ.get("PATH", ""))
+    return {**account.environment(), **shell_variables(os.environ), "PATH": path}
 
 
-def _health(port: int) -> dict[str, Any] | None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def left_out(exported: Mapping[str, str]) -> list[str]:
+    """The variables of this process's environment, and others, that would lead past the account."""
+    return taken_out(os.environ, exported)
+
+
+def client(state_dir: Path, port: int, service: str) -> Any:
+    """A boto3 client of the account on this state, with its owner's keys."""
+    return make_client(
+        boto3.Session(region_name=REGION), service, f"http://127.0.0.1:{port}", owner_keys(state_dir.resolve())
+    )
+
+
+def _ask(state_dir: Path, port: int) -> dict[str, Any] | None:
+    """What the account on this state says of itself; None when no account answers, or one with other keys."""
     try:
-        connection.request("GET", "/_account/health")
-        answer = json.loads(connection.getresponse().read())
-        return answer if isinstance(answer, dict) and answer.get("status") == "running" else None
+        status, told = _request(state_dir, port, "GET", "/_account/health")
     except (OSError, ValueError, http.client.HTTPException):
         return None
+    return told if status == http.client.OK and told.get("status") == "running" else None
+
+
+def _request(
+    state_dir: Path, port: int, method: str, path: str, body: str = "", *, timeout_s: float | None = ANSWER_S
+) -> tuple[int, dict[str, Any]]:
+    """Status and document of the answer to a request that the owner signs."""
+    request = AWSRequest(method, f"http://127.0.0.1:{port}{path}", data=body.encode())
+    keys = owner_keys(state_dir.resolve())
+    SigV4Auth(Credentials(keys.access_key, keys.secret_key), ACCOUNTS_OWN, REGION).add_auth(request)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request(method, path, body, dict(request.headers))
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
     finally:
         connection.close()
 

@@ -22,10 +22,11 @@ from typing import Any
 
 from local_account.account import Account
 from local_account.base.chaos import KINDS
+from local_account.base.client_environment import shell_variables, with_programs
 from local_account.base.clock import CLOCK
 from local_account.base.clock import FILE as CLOCK_FILE
 from local_account.base.clock import parse as parse_clock
-from local_account.base.errors import AccountError
+from local_account.base.errors import DISK_FULL, AccountError
 from local_account.base.images import parse_images
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def make_application(account: Account) -> Any:
     # Read by moto when it is imported. Without these moto lets any web page call the account, and dials AWS for data.
     os.environ.update(MOTO_DISABLE_GLOBAL_CORS="true", MOTO_PORT=str(account.port), MOTO_ACCOUNT_ID=account.account_id)
     _leave_the_users_settings()
-    os.environ.update(account.environment())
+    os.environ.update(account.environment(), PATH=with_programs(account.client_folder, os.environ.get("PATH", "")))
 
     from local_account.autoscaling import service as autoscaling
     from local_account.cloudformation import service as cloudformation
@@ -111,10 +112,11 @@ def make_application(account: Account) -> Any:
 
 
 def _leave_the_users_settings() -> None:
-    """Keep the user's profile, credentials and AWS configuration out of this process and of what it starts."""
+    """Keep the user's profile, credentials, AWS configuration and proxy out of this process and of what it starts."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
+    os.environ.pop("BOTO_CONFIG", None)
+    os.environ.update(shell_variables(os.environ))
 
 
 def serve(account: Account, listener: socket.socket) -> None:
@@ -145,6 +147,8 @@ def serve(account: Account, listener: socket.socket) -> None:
     account.snapshots.mark_dirty("states")  # executions that run have moved on since they were written
     account.children.stop_all()
     account.snapshots.write()
+    if trouble := account.snapshots.trouble():
+        raise AccountError(f"stopped, but the last changes may not be saved: {trouble}")
     log.info("stopped")
 
 
@@ -169,6 +173,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--clock", default="", help="let time start elsewhere, pass faster and be moved: now, 2026-11-01T00:00Z@x60"
     )
+    parser.add_argument("--durable", action="store_true", help="have a change on disk before it is acknowledged")
     parser.add_argument("--chaos", default="", choices=["", *KINDS], help="faults that AWS allows itself")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -186,11 +191,20 @@ def main(argv: list[str] | None = None) -> None:
         if arguments.clock:
             CLOCK.make_movable(state_dir / CLOCK_FILE, *_clock(arguments.clock))
         account = Account(
-            state_dir, arguments.port, images=images, time_scale=arguments.time_scale, chaos=arguments.chaos
+            state_dir,
+            arguments.port,
+            images=images,
+            time_scale=arguments.time_scale,
+            chaos=arguments.chaos,
+            durable=arguments.durable,
         )
         serve(account, listener)
     except AccountError as error:
         sys.exit(f"local_account: {error}")
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        sys.exit(f"local_account: {error.strerror} ({error.filename or state_dir}); make room and start again")
     os.close(lock)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -6,6 +6,7 @@ a refusal differ by service.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from local_account.authority.authority import Authority
@@ -18,15 +19,23 @@ _CODES = {
     "sns": "AuthorizationError",
 }
 # The services whose protocol is JSON with a target answer 400, all others 403.
+# The name with which requests to the account itself, not to one of its services, are signed.
+ACCOUNTS_OWN = "stand-in-account"
 _STATUS_403 = {*_CODES, "lambda", "sagemaker-runtime", "scheduler", "xray"}
 
 
-def refusal(authority: Authority, service: str, environ: dict[str, Any]) -> ErrorAnswer | None:
-    """The answer to a request that may not be; None lets it pass."""
+def refusal(
+    authority: Authority, service: str, environ: dict[str, Any], secret_of: Callable[[str], str | None]
+) -> ErrorAnswer | None:
+    """The answer to a request that may not be; None lets it pass. ``secret_of`` as in `iam_identity.caller`."""
     try:
-        session = caller(environ)
+        session = caller(environ, secret_of)
     except InvalidCredentialsError as error:
         return aws_error(environ, service, error.code, str(error), 403)
+    if service == ACCOUNTS_OWN:
+        return (
+            aws_error(environ, service, "AccessDenied", "The account itself is its owner's.", 403) if session else None
+        )
     if session is not None:
         message = authority.check(session, service, environ)
     elif service == "sts":

@@ -62,6 +62,9 @@ def start(
         str,
         typer.Option(help="Let its time start elsewhere, pass faster and be moved: now, x60, 2026-11-01T00:00Z@x60."),
     ] = "",
+    durable: Annotated[
+        bool, typer.Option("--durable", help="Have every change on disk before it is answered; slower.")
+    ] = False,
 ) -> None:
     """Start the account in the background; its state is kept in .scones/account (or below SCONES_HOME)."""
     if chaos and chaos not in KINDS:
@@ -71,15 +74,23 @@ def start(
             parse_clock(clock)
         except ValueError as error:
             raise SconesError(f"--clock: {error}") from error
-    begin(Settings.load(stage), time_scale, chaos, clock)
+    begin(Settings.load(stage), time_scale, chaos, clock, durable=durable)
     status(stage)
 
 
-def begin(settings: Settings, time_scale: float = TIME_SCALE, chaos: str = "", clock: str = "") -> None:
+def begin(
+    settings: Settings, time_scale: float = TIME_SCALE, chaos: str = "", clock: str = "", *, durable: bool = False
+) -> None:
     """Start the account unless it runs; SconesError with what the server said when it does not come up."""
     try:
         control.start(
-            state_dir(), port(settings), images=images(settings), time_scale=time_scale, chaos=chaos, clock=clock
+            state_dir(),
+            port(settings),
+            images=images(settings),
+            time_scale=time_scale,
+            chaos=chaos,
+            clock=clock,
+            durable=durable,
         )
     except AccountError as error:
         raise SconesError(
@@ -116,7 +127,10 @@ def _running() -> control.Status:
 @app.command()
 def stop() -> None:
     """Stop the account and every process it started; its state stays."""
-    stopped = control.stop(state_dir())
+    try:
+        stopped = control.stop(state_dir())
+    except AccountError as error:
+        raise SconesError(str(error)) from error
     screen.say("stopped" if stopped else "the stand-in account was not running")
 
 
@@ -130,6 +144,12 @@ def status(stage: Stage = "local", as_json: Json = False) -> None:
         screen.out.print(
             f"running on {Settings.load(stage).endpoint_url} (pid {found.pid}), state and log in {state_dir()}"
         )
+        if found.trouble:
+            screen.out.print(f"NOTHING IS SAVED, and changes are refused: {found.trouble}", markup=False)
+        if found.durable:
+            screen.out.print("durable: every change is on disk before it is answered")
+        else:
+            screen.out.print(f"a crash costs at most the last {found.loss_s:g} s of changes (--durable: none)")
         if found.chaos:
             screen.out.print(f"chaos: {KINDS[found.chaos]}")
     else:
@@ -140,8 +160,10 @@ def status(stage: Stage = "local", as_json: Json = False) -> None:
 
 @app.command()
 def env(stage: Stage = "local") -> None:
-    """Print exports for aws CLI and boto3: eval "$(scones account env)"."""
-    for name, value in control.environment(port(Settings.load(stage))).items():
+    """Print what a shell needs for aws CLI and boto3, also what it must lose: eval "$(scones account env)"."""
+    exported = control.environment(state_dir(), port(Settings.load(stage)))
+    typer.echo(f"unset {' '.join(control.left_out(exported))}")
+    for name, value in exported.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 

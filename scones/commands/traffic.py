@@ -154,7 +154,7 @@ def _pace(connection: Connection) -> Pace:
         return RealTime()
 
     def move(seconds: float) -> datetime:
-        told = control.advance_clock_at(running.port, seconds)["clock"]["now"]
+        told = control.advance_clock_at(running.state_dir, running.port, seconds)["clock"]["now"]
         return datetime.fromisoformat(told).astimezone(UTC)
 
     return MovedTime(move, lambda now: await_reports(connection, now))

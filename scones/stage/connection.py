@@ -6,6 +6,7 @@ the stage's settings give, never the environment or a profile behind their back.
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,14 +14,16 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 from botocore.parsers import ResponseParserError
 
 from scones.errors import SconesError
 from scones.stage.names import Names
-from scones.stage.settings import Settings
+from scones.stage.settings import Settings, home
 
+_OWNERS_PREFIX = "AKIASTANDIN"  # as local_account.authority.owner makes them
 _SAME_TIME = timedelta(minutes=5)
 
 
@@ -58,6 +61,8 @@ def make_client(session: Any, settings: Settings, service: str) -> Any:
         inject_host_prefix=settings.endpoint_url is None,
         # AWS_ENDPOINT_URL moves the stand-in account (scones.stage.settings); an AWS stage stays where it is.
         ignore_configured_endpoint_urls=True,
+        # A proxy is asked for what is elsewhere.
+        proxies=None if settings.endpoint_url is None else {},
     )
     return session.client(service, endpoint_url=settings.endpoint_url, config=config)
 
@@ -65,15 +70,39 @@ def make_client(session: Any, settings: Settings, service: str) -> Any:
 def make_session(settings: Settings) -> Any:
     """Credentials of the environment on AWS and in a build; else those of the stand-in account's owner.
 
-    The stand-in account takes any, so no profile of the user's is needed; a build has those of its role.
+    No profile of the user's is needed for the stand-in account; a build has the credentials of its role.
     """
     if settings.endpoint_url is None or "CODEBUILD_BUILD_ID" in os.environ:
         return boto3.Session(region_name=settings.region)
+    access_key, secret_key = _owners_keys()
     return boto3.Session(
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - not a secret: the stand-in account checks none
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
         region_name=settings.region,
+        botocore_session=_without_the_users_settings(),
     )
+
+
+def _owners_keys() -> tuple[str, str]:
+    """The stand-in account's keys: those that `scones account env` put here, or those of the account of this home.
+
+    Where there are none, such as are refused: the account says then what to do.
+    """
+    if os.environ.get("AWS_ACCESS_KEY_ID", "").startswith(_OWNERS_PREFIX):
+        return os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    try:
+        kept = json.loads((home() / "account" / "client" / "owner.json").read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return "none", "none"
+    return kept["access_key"], kept["secret_key"]
+
+
+def _without_the_users_settings() -> Any:
+    """A botocore session that reads neither variables nor files: a missing profile or FIPS is AWS's matter."""
+    variables: dict[str, tuple[Any, ...]] = botocore.session.Session.SESSION_VARIABLES
+    blank = {name: (place[0], None, *place[2:]) for name, place in variables.items()}
+    blank |= dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+    return botocore.session.Session(session_vars=blank)
 
 
 def connect(stage: str) -> Connection:

@@ -14,7 +14,7 @@ from scones.durations import duration
 from scones.stage.connection import Connection
 from scones.stage.monitoring_settings import every_of
 
-START_LIMIT_S = 60.0  # until a report that is due has been started: a cold start of a function
+START_LIMIT_S = 600.0  # until a report that is due has been started: a cold start of a function on a busy machine
 
 
 class Pace(Protocol):

@@ -19,10 +19,10 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from local_account.authority.owner import owner_keys
+from local_account.base.progress import Progress
 from tests.local.roles import make_taken_for_granted
 from tests.local.workflow_stage import Photos, Shop, deploy, open_shop, photographs
-
-START_TIMEOUT_S = 60.0  # the machine may be busy with other tests
 
 
 def free_port() -> int:
@@ -31,14 +31,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-_SESSION = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
+_SESSION = boto3.Session(region_name="us-east-1")
 _MAKING_CLIENTS = threading.Lock()  # a session makes one client at a time
 
 
-def owners_client(service: str, endpoint_url: str, config: Config) -> Any:
+def owners_client(service: str, state_dir: Path, port: int, config: Config) -> Any:
     """A boto3 client with the owner's credentials. One session for all of them reads a service's model once."""
+    keys = owner_keys(state_dir)
     with _MAKING_CLIENTS:
-        return _SESSION.client(service, endpoint_url=endpoint_url, config=config)
+        return _SESSION.client(
+            service,
+            aws_access_key_id=keys.access_key,
+            aws_secret_access_key=keys.secret_key,
+            endpoint_url=f"http://127.0.0.1:{port}",
+            config=config.merge(Config(proxies={})),
+        )
 
 
 @dataclass
@@ -62,10 +69,11 @@ class RunningAccount:
     def environment(self) -> dict[str, str]:
         """The environment of a process whose AWS clients reach this account."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        keys = owner_keys(self.state_dir)
         return inherited | {
             "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ACCESS_KEY_ID": keys.access_key,
+            "AWS_SECRET_ACCESS_KEY": keys.secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -75,7 +83,7 @@ class RunningAccount:
         """A cached boto3 client of this account."""
         if service not in self._clients:
             config = Config(retries={"total_max_attempts": 1}, read_timeout=120)
-            self._clients[service] = owners_client(service, self.endpoint_url, config)
+            self._clients[service] = owners_client(service, self.state_dir, self.port, config)
         return self._clients[service]
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
@@ -111,13 +119,13 @@ def start_account(state_dir: Path, port: int | None = None, *options: str) -> Ru
             stderr=log,
         )
     running = RunningAccount(state_dir, port, process)
-    deadline = time.monotonic() + START_TIMEOUT_S
+    progress = Progress(process.pid)
     while True:
         try:
             with urllib.request.urlopen(f"{running.endpoint_url}/_account/health", timeout=5):  # noqa: S310  # ours
                 break
         except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is not None or progress.stands_still():
                 running.stop(signal.SIGKILL)
                 raise RuntimeError(f"the account did not start; its log:\n{running.log}") from None
             time.sleep(0.05)

@@ -53,8 +53,7 @@ class Life:
         """Made once: making one takes longer than most calls."""
         if service not in self._clients:
             config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
-            url = f"http://127.0.0.1:{self.port}"
-            self._clients[service] = owners_client(service, url, config)
+            self._clients[service] = owners_client(service, self.home / "account", self.port, config)
         return self._clients[service]
 
     def begin(self, every: str) -> None:

@@ -19,7 +19,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import numpy as np
 from botocore.config import Config
 from PIL import Image
@@ -124,9 +123,10 @@ class Shop:
     @cached_property
     def sync(self) -> Any:
         """A client that does not put ``sync-`` before the account's address."""
-        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
+        from tests.local.conftest import owners_client
+
         config = Config(inject_host_prefix=False)
-        return session.client("stepfunctions", endpoint_url=self.account.endpoint_url, config=config)
+        return owners_client("stepfunctions", self.account.state_dir, self.account.port, config)
 
     def put(self, key: str, data: bytes, **options: Any) -> dict[str, str]:
         self.account.client("s3").put_object(Bucket=BUCKET, Key=key, Body=data, **options)

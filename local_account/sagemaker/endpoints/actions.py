@@ -89,6 +89,11 @@ class Endpoints:
             if fleet:
                 fleet.leave()
 
+    def is_coming_up(self, name: str) -> bool:
+        """Whether an endpoint that served before the account was started does not serve yet."""
+        endpoint = self._sagemaker.endpoints.get(name)
+        return endpoint is not None and endpoint["EndpointStatus"] == "Updating"
+
     @action("CreateEndpoint")
     def create(self, request: CreateEndpointInputTypeDef) -> Reply:
         """The endpoint comes up in the background.

@@ -72,16 +72,17 @@ class EndpointChanges:
 
     def resume(self, endpoint: EndpointRecord) -> None:
         """Bring an endpoint of an earlier run up again, as soon as the server answers."""
-        for _ in range(600):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self._account.port)) == 0:
-                    break
+        while not self._answers():
             if self._account.stopping.wait(0.1):
                 return
         if endpoint.get("_pending", {}).get("rolled_back"):
             del endpoint["_pending"]
         if self.bring_up(endpoint, settle="_pending" not in endpoint) and "_pending" in endpoint:
             self.replace(endpoint)
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._account.port)) == 0
 
     def replace(self, endpoint: EndpointRecord) -> None:
         """Update to the configuration in ``_pending``, or roll back."""

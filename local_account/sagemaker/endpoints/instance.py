@@ -19,6 +19,7 @@ from pathlib import Path
 from local_account.account import Account
 from local_account.containers.run import RunningContainer, start_container
 from local_account.sagemaker.endpoints.archive import StartError, fetch_model_data, script_of
+from local_account.sagemaker.endpoints.model_server import SECRET_HEADER
 from local_account.sagemaker.records import Container
 
 log = logging.getLogger(__name__)
@@ -50,8 +51,9 @@ class ModelAnswer:
 class Connections:
     """Keep-alive connections to one model server process."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, secret: str) -> None:
         self._port = port
+        self._secret = secret
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
 
     def request(self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float) -> ModelAnswer:
@@ -61,7 +63,7 @@ class Connections:
         except queue.Empty:
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)
         try:
-            connection.request(method, path, body, headers)
+            connection.request(method, path, body, {**headers, SECRET_HEADER: self._secret})
             answer = connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException):
@@ -93,6 +95,7 @@ class Instance:
         self._container = container
         self._startup_s = startup_s
         self._root = account.state_dir / "endpoints" / endpoint / f"{variant}-{self.instance}"
+        self._secret = secrets.token_urlsafe(24)
         self._stopping = threading.Event()
         self._process: RunningContainer | None = None
         self._connections: Connections | None = None
@@ -124,6 +127,7 @@ class Instance:
                 **self._container["environment"],
                 **script,
                 "SAGEMAKER_BIND_TO_PORT": "0",
+                "MODEL_SERVER_SECRET": self._secret,
                 "MODEL_SERVER_PORT_FILE": f"/opt/ml/{PORT_FILE}",
             },
             log_group=self.log_group,
@@ -148,7 +152,7 @@ class Instance:
                 process.wait(5)
                 raise StartError(f"{failed} Last lines: {' | '.join(process.tail(5))}")
             with suppress(OSError, ValueError, http.client.HTTPException):
-                connections = Connections(int((self._root / PORT_FILE).read_text()))
+                connections = Connections(int((self._root / PORT_FILE).read_text()), self._secret)
                 if connections.request("GET", "/ping", b"", {}, ANSWER_S).status == http.HTTPStatus.OK:
                     return connections
                 connections.close()

@@ -3,11 +3,14 @@
 Runs inside the container of an endpoint's variant, started by its file path, on the standard library alone (numpy only
 where a script leaves ``input_fn`` or ``output_fn`` out). It follows SageMaker's script mode as the inference toolkit
 does (https://github.com/aws/sagemaker-inference-toolkit): reads ``SAGEMAKER_PROGRAM``, ``SAGEMAKER_SUBMIT_DIRECTORY``,
-``SM_MODEL_DIR`` and ``SAGEMAKER_BIND_TO_PORT``; writes the port it took to ``MODEL_SERVER_PORT_FILE``.
+``SM_MODEL_DIR`` and ``SAGEMAKER_BIND_TO_PORT``; writes the port it took to ``MODEL_SERVER_PORT_FILE``. With
+``MODEL_SERVER_SECRET`` it answers only those who send it as the header ``X-Model-Server-Secret``: other users of the
+machine reach the port as well.
 """
 
 from __future__ import annotations
 
+import hmac
 import importlib
 import inspect
 import io
@@ -30,6 +33,7 @@ HOOKS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
 MAX_BODY_BYTES = 6_291_456  # InvokeEndpoint's limit: nothing larger reaches a container on AWS
 MAX_DISCARDED_BYTES = 64 * 2**20  # a larger body is not even read past
 CHUNK_BYTES = 64 * 1024
+SECRET_HEADER = "X-Model-Server-Secret"  # noqa: S105  # its name
 ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 # How the standard library refuses what it does not read, and what that is: the client's fault.
 CLIENT_ERRORS = {HTTPStatus.NOT_IMPLEMENTED: HTTPStatus.METHOD_NOT_ALLOWED, 505: HTTPStatus.BAD_REQUEST}
@@ -202,7 +206,9 @@ class Handler(BaseHTTPRequestHandler):
     def _read_body(self) -> bytes | None:
         """The request's body; None when it was refused, or when the client has gone before it was whole."""
         stated = self.headers.get_all("Content-Length", ["0"])
-        if "Transfer-Encoding" in self.headers:
+        if not hmac.compare_digest(self._header(SECRET_HEADER, "").encode(), self.server.secret.encode()):
+            self.send_error(403, "this model server answers the account that started it only")
+        elif "Transfer-Encoding" in self.headers:
             self.send_error(411, "send a Content-Length, not a Transfer-Encoding")
         elif len(stated) > 1 or not (stated[0].isascii() and stated[0].isdecimal()) or len(stated[0]) > 18:
             self.send_error(400, f"expected one Content-Length, a number, got {stated!a:.80}")
@@ -257,6 +263,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, port: int, script: Script) -> None:
         self.script = script
+        self.secret = os.environ.get("MODEL_SERVER_SECRET", "")
         super().__init__(("127.0.0.1", port), Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -89,6 +89,9 @@ class Runtime:
     def _invoke(self, environ: WSGIEnvironment, body: bytes, started: float) -> tuple[list[tuple[str, str]], bytes]:
         name = self._endpoint_name(environ)
         with self._endpoints.serving(name) as fleet:
+            if fleet is None and self._endpoints.is_coming_up(name):
+                message = f"Endpoint {name} is not up again since the account was started; try again."
+                raise RuntimeServiceError(message, "ServiceUnavailable", 503)
             if fleet is None:
                 raise RuntimeServiceError(f"Endpoint {name} of account {self._account.account_id} not found.")
             target = _header(environ, "Target-Variant")

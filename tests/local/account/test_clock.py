@@ -41,7 +41,7 @@ def movable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[conftest.Runni
 
 
 def advance(account: conftest.RunningAccount, seconds: Any) -> datetime:
-    return datetime.fromisoformat(control.advance_clock_at(account.port, seconds)["clock"]["now"])
+    return datetime.fromisoformat(control.advance_clock_at(account.state_dir, account.port, seconds)["clock"]["now"])
 
 
 def test_every_answer_tells_the_account_s_time(movable: conftest.RunningAccount) -> None:
@@ -118,7 +118,7 @@ def test_a_move_that_makes_no_sense_is_refused(movable: conftest.RunningAccount,
 
 def test_this_machine_s_time_is_not_moved(account: conftest.RunningAccount) -> None:
     with pytest.raises(AccountError, match="start it with --clock"):
-        control.advance_clock_at(account.port, 60.0)
+        control.advance_clock_at(account.state_dir, account.port, 60.0)
 
 
 @pytest.mark.parametrize(

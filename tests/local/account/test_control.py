@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,11 +40,43 @@ def test_start_status_stop(state_dir: Path) -> None:
 
 def test_the_exported_environment_reaches_the_account(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = control.start(state_dir, free_port())
-    for name, value in control.environment(started.port).items():
+    for name, value in control.environment(state_dir, started.port).items():
         monkeypatch.setenv(name, value)
     client = boto3.client("sts")
     assert client.get_caller_identity()["Account"] == started.account_id
     client.close()
+
+
+BEFORE_THE_SERVER = """
+import sys, time
+if "--port" in sys.orig_argv:
+    ends = time.monotonic() + {seconds}
+    while time.monotonic() < ends:
+        {meanwhile}
+"""
+
+
+def _hold_up(folder: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, meanwhile: str) -> None:
+    """Have every server that is started from now on do something else first."""
+    (folder / "sitecustomize.py").write_text(BEFORE_THE_SERVER.format(seconds=seconds, meanwhile=meanwhile))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+def test_a_server_that_works_is_waited_for(state_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _hold_up(tmp_path, monkeypatch, 8, "sum(range(1000))")
+    began = time.monotonic()
+    started = control.start(state_dir, free_port(), stuck_s=5)
+    assert time.monotonic() - began > 8
+    assert control.status(state_dir) == started
+
+
+def test_a_server_that_stands_still_is_given_up(
+    state_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _hold_up(tmp_path, monkeypatch, 3600, "time.sleep(3600)")
+    with pytest.raises(AccountError, match="the account stood still for 2 seconds before it answered"):
+        control.start(state_dir, free_port(), stuck_s=2)
+    assert control.status(state_dir) is None
 
 
 def test_a_port_in_use_is_said_in_one_line(state_dir: Path) -> None:
@@ -72,12 +105,11 @@ def test_a_note_of_a_server_that_is_gone_means_nothing(state_dir: Path) -> None:
 
 def test_reset_empties_the_state_of_a_running_account(state_dir: Path) -> None:
     started = control.start(state_dir, free_port())
-    session = boto3.Session("local", "local", region_name="us-east-1")
-    client = session.client("s3", endpoint_url=started.endpoint_url)
+    client = control.client(state_dir, started.port, "s3")
     client.create_bucket(Bucket="goes-away")
     control.reset(state_dir)
     assert control.status(state_dir) is None
-    assert {path.name for path in state_dir.iterdir()} <= {"account.lock"}
+    assert {path.name for path in state_dir.iterdir()} <= {"account.lock", "client"}
     control.start(state_dir, started.port)
     assert client.list_buckets()["Buckets"] == []
     client.close()

@@ -17,11 +17,16 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from local_account.authority.owner import owner_keys
 from tests.local.conftest import RunningAccount, free_port
 from tests.local.foreign_functions import Workshop
 from tests.local.sagemaker_requests import job_log, processing_arguments, wait_for_job
@@ -82,14 +87,17 @@ def test_a_web_page_cannot_call_the_account(account: RunningAccount, headers: di
     with pytest.raises(urllib.error.HTTPError) as raised:
         urllib.request.urlopen(request, timeout=10)  # noqa: S310
     assert raised.value.code == 403
+    assert "not web pages" in raised.value.read().decode()
     assert "access-control-allow-origin" not in {name.lower() for name in raised.value.headers}
     raised.value.close()
 
 
 def test_an_address_alone_changes_nothing_and_tells_a_page_nothing(account: RunningAccount) -> None:
-    scope = "X-Amz-Credential=local/20260101/us-east-1/sns/aws4_request"
+    keys = owner_keys(account.state_dir)
+    topic = AWSRequest("GET", f"{account.endpoint_url}/?Action=CreateTopic&Name=of-a-page&Version=2010-03-31")
+    SigV4QueryAuth(Credentials(keys.access_key, keys.secret_key), "sns", "us-east-1").add_auth(topic)
     connection = http.client.HTTPConnection("127.0.0.1", account.port, timeout=10)
-    connection.request("GET", f"/?Action=CreateTopic&Name=of-a-page&Version=2010-03-31&{scope}")
+    connection.request("GET", topic.url.removeprefix(account.endpoint_url))
     answer = connection.getresponse()
     answer.read()
     assert answer.status == 404
@@ -104,10 +112,8 @@ def test_an_address_alone_changes_nothing_and_tells_a_page_nothing(account: Runn
 def test_a_body_that_breaks_off_is_not_stored(account: RunningAccount) -> None:
     s3 = account.client("s3")
     s3.create_bucket(Bucket="server-broken-off")
-    head = (
-        "PUT /server-broken-off/part HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-        "Authorization: AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/s3/aws4_request, Signature=0\r\n"
-    )
+    address = urlsplit(s3.generate_presigned_url("put_object", {"Bucket": "server-broken-off", "Key": "part"}))
+    head = f"PUT {address.path}?{address.query} HTTP/1.1\r\nHost: {address.netloc}\r\n"
     for rest in ("Content-Length: 1000\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3e8\r\nabc"):
         with socket.create_connection(("127.0.0.1", account.port), timeout=10) as client:
             client.sendall((head + rest).encode())
@@ -119,7 +125,8 @@ def test_a_body_that_breaks_off_is_not_stored(account: RunningAccount) -> None:
 def test_requests_without_a_signature_are_refused(account: RunningAccount) -> None:
     with pytest.raises(urllib.error.HTTPError) as raised:
         urllib.request.urlopen(f"{account.endpoint_url}/moto-api/data.json", timeout=10)  # noqa: S310
-    assert raised.value.code == 404
+    assert raised.value.code == 403
+    assert "scones account env" in raised.value.read().decode()
     raised.value.close()
 
 

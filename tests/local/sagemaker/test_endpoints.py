@@ -348,3 +348,43 @@ def test_endpoints_come_up_again_with_the_account(fresh_account: Callable[..., A
     deployer.account, deployer.sagemaker = second, second.client("sagemaker")
     assert deployer.settled(endpoint)["EndpointStatus"] == "InService"
     assert json.loads(deployer.invoke(endpoint)["Body"].read())["model"] == 7.0
+
+
+GATED = """
+import os, time
+
+def model_fn(model_dir):
+    while not os.path.exists({gate!r}):
+        time.sleep(0.01)
+    return "open"
+
+def predict_fn(data, model):
+    return model
+
+def output_fn(prediction, accept):
+    return prediction, "text/plain"
+"""
+
+
+def test_an_endpoint_that_is_not_up_again_after_a_start_says_so(
+    fresh_account: Callable[..., Any], tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    first = fresh_account()
+    deployer = Deployer(first, "gated")
+    endpoint = deployer.serve("model", archive(GATED.format(gate=str(gate))))
+    first.stop()
+    gate.unlink()
+    second = fresh_account(first.state_dir)
+    deployer.account, deployer.sagemaker = second, second.client("sagemaker")
+    with pytest.raises(ClientError) as raised:
+        deployer.invoke(endpoint, b"[1]", ContentType="application/json")
+    answer = raised.value.response
+    assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == ("ServiceUnavailable", 503)
+    assert "is not up again since the account was started" in answer["Error"]["Message"]
+    with pytest.raises(ClientError, match="Endpoint gated-missing of account 123456789012 not found"):
+        deployer.invoke("gated-missing")
+    gate.touch()
+    assert deployer.settled(endpoint)["EndpointStatus"] == "InService"
+    assert deployer.invoke(endpoint, b"[1]", ContentType="application/json")["Body"].read() == b"open"

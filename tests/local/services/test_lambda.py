@@ -524,3 +524,18 @@ def test_functions_survive_a_crash_of_the_account(fresh_account: Callable[..., A
     assert shop.invoke(name, Qualifier="live")[0] == [1, version]
     shop.account.client("lambda").create_alias(FunctionName=name, Name="second", FunctionVersion=version)
     assert shop.invoke(f"{name}:second")[0] == [1, version]
+
+
+def test_an_import_that_gets_on_is_waited_for_and_one_that_stands_still_is_not(shop: Workshop) -> None:
+    """AWS gives the import ten seconds of a processor that nobody else uses."""
+    slow = (
+        "import time\nends = time.monotonic() + 12\n"
+        "while time.monotonic() < ends:\n    sum(range(100_000))\n    time.sleep(0.05)\n"
+        "def handler(event, context):\n    return 'imported'\n"
+    )
+    still = "import time\ntime.sleep(3600)\ndef handler(event, context):\n    return 'imported'\n"
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(lambda code: shop.invoke(shop.function(code)), (slow, still)))
+    assert answers[0][0] == "imported"
+    assert answers[1][1]["FunctionError"] == "Unhandled"
+    assert "Task timed out" in answers[1][0]["errorMessage"]

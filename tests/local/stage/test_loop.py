@@ -63,7 +63,7 @@ class Shop:
 
     def client(self, service: str) -> Any:
         config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
-        return owners_client(service, f"http://127.0.0.1:{self.port}", config)
+        return owners_client(service, self.home / "account", self.port, config)
 
     def succeeds(self, *arguments: str) -> str:
         answer = self.scones(*arguments)

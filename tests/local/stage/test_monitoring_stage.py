@@ -36,7 +36,7 @@ class Monitored:
         return self.stage.account.client(service)
 
     def advance(self, by: timedelta) -> datetime:
-        moved = control.advance_clock_at(self.stage.account.port, by.total_seconds())
+        moved = control.advance_clock_at(self.stage.account.state_dir, self.stage.account.port, by.total_seconds())
         return datetime.fromisoformat(moved["clock"]["now"])
 
     def executions(self, pipeline: str) -> list[dict[str, Any]]:

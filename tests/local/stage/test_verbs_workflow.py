@@ -209,7 +209,8 @@ def test_a_deployment_keeps_what_a_person_set(
     stage: Stage, batch: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even when it changes the parameter, as with another threshold in the stage file."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{stage.shop.port}")
+    for name, value in stage.shop.environment().items():
+        monkeypatch.setenv(name, value)
     before, said = stage.threshold(), list[str]()
     with threshold.kept(connect("local"), said.append):
         deploy_with_threshold(stage.shop, "0.5")

@@ -28,7 +28,7 @@ def shop(account: Any) -> Workshop:
 @pytest.fixture(scope="module")
 def sync(account: Any) -> Any:
     """A client that was only told not to put ``sync-`` before the host."""
-    client = owners_client("stepfunctions", account.endpoint_url, Config(inject_host_prefix=False))
+    client = owners_client("stepfunctions", account.state_dir, account.port, Config(inject_host_prefix=False))
     yield client
     client.close()
 
