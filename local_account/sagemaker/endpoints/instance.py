@@ -19,12 +19,12 @@ from pathlib import Path
 from local_account.account import Account
 from local_account.containers.run import RunningContainer, start_container
 from local_account.sagemaker.endpoints.archive import StartError, fetch_model_data, script_of
-from local_account.sagemaker.endpoints.model_server import SECRET_HEADER
+from local_account.sagemaker.endpoints.container.model_server import SECRET_HEADER
 from local_account.sagemaker.records import Container
 
 log = logging.getLogger(__name__)
 
-MODEL_SERVER = Path(__file__).with_name("model_server.py")
+MODEL_SERVER = Path(__file__).with_name("container") / "model_server.py"
 PORT_FILE = "model-server.port"
 # AWS's limit for one answer: "customer containers must respond within 60 seconds" (SageMaker, InvokeEndpoint).
 ANSWER_S = 60.0
