@@ -27,13 +27,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from account import ROLE, client, make_role, zipped
 from botocore.exceptions import BotoCoreError, ClientError
-from loop import free_port
-from updates import archive
 
 from local_account.base.errors import AccountError
 from local_account.server import control
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.account import ROLE, client, make_role, zipped  # the path above comes first
+from benchmarks.loop import free_port  # the path above comes first
+from benchmarks.updates import archive  # the path above comes first
 
 LOAD_S = (1.0, 6.0)  # between the start and the kill
 THREADS = 2  # for each kind of write

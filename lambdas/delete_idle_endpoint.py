@@ -15,9 +15,9 @@ from typing import Any
 
 import boto3
 
+from lambdas.deployment.desired_state import DELETE, Order, text_of
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.sagemaker_endpoint import VARIANT, describe_endpoint
-from lambdas.deployment.wishes import DELETE, Order, text_of
 
 PERIOD_S = 3600
 ITSELF = "delete_idle_endpoint"
@@ -50,7 +50,7 @@ def look(endpoint: str, idle_hours: float, now: datetime) -> str:
         return "kept: it is used"
     reason = f"no invocation for {idle_hours:g} hours"
     ledger = Ledger(boto3.resource("dynamodb").Table(os.environ["DEPLOYMENTS_TABLE"]))
-    ledger.give(Order(DELETE, 0, 0, text_of(now), ITSELF, reason))
+    ledger.put_order(Order(DELETE, 0, 0, text_of(now), ITSELF, reason))
     _client("lambda").invoke(FunctionName=os.environ["DEPLOYING_FUNCTION"], InvocationType="Event", Payload=b"{}")
     return f"ordered its end: {reason}"
 

@@ -18,10 +18,11 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from lambdas.deployment.context import Context
+from lambdas.deployment.endpoint_spec import EndpointSettings, EndpointSpec, Network
 from lambdas.deployment.ledger import Ledger
+from lambdas.deployment.notifier import Notifier
 from lambdas.deployment.reconcile import reconcile
-from lambdas.deployment.target import EndpointSettings, Network, Target
-from lambdas.deployment.workplace import Workplace
 
 # Longer than the function may run, so that nobody else begins before it has ended.
 LEASE_MARGIN_S = 10
@@ -33,14 +34,16 @@ def _client(service: str) -> Any:
 
 
 @functools.cache
-def _workplace() -> Workplace:
+def _context() -> Context:
     table = boto3.resource("dynamodb").Table(os.environ["DEPLOYMENTS_TABLE"])
-    return Workplace(_client, Ledger(table), _target())
+    spec = _spec()
+    notifier = Notifier(_client("sns"), os.environ["NOTIFICATION_TOPIC_ARN"], spec.endpoint)
+    return Context(_client, Ledger(table), notifier, spec)
 
 
-def _target() -> Target:
+def _spec() -> EndpointSpec:
     subnets = _listed(os.environ["SUBNET_IDS"])
-    return Target(
+    return EndpointSpec(
         endpoint=os.environ["ENDPOINT_NAME"],
         model_package_group=os.environ["MODEL_PACKAGE_GROUP"],
         instance_type=os.environ["INSTANCE_TYPE"],
@@ -50,7 +53,6 @@ def _target() -> Target:
         network=Network(subnets, _listed(os.environ["SECURITY_GROUP_IDS"])) if subnets else None,
         settings=EndpointSettings(**json.loads(os.environ["ENDPOINT_SETTINGS"])),
         alarms=_listed(os.environ["ALARM_NAMES"]),
-        topic_arn=os.environ["NOTIFICATION_TOPIC_ARN"],
     )
 
 
@@ -61,6 +63,6 @@ def _listed(names: str) -> tuple[str, ...]:
 def handler(event: dict[str, Any], context: Any) -> list[str]:
     lease_s = context.get_remaining_time_in_millis() // 1000 + LEASE_MARGIN_S
     named = event.get("detail", {}).get("ModelPackageArn")
-    done = reconcile(_workplace(), named, context.aws_request_id, lease_s)
+    done = reconcile(_context(), named, context.aws_request_id, lease_s)
     print(json.dumps({"steps": done}))  # the function's log is all that an asynchronous invocation leaves behind
     return done

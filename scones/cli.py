@@ -126,7 +126,7 @@ def test_cases(
 ) -> None:
     """Run random test images through the deployed workflow. Exit code 1 when one fails for a technical reason."""
     connection = connect_deployed(stage)
-    version = registry.describe(connection, endpoint.live(connection).model_package_arn)
+    version = registry.deployed(connection, endpoint.live(connection).model_package_arn)
     images = executions.pick_test_images(connection, version.metadata["dataset_s3_uri"], count, seed)
     outcomes = executions.run(connection, images)
     _print(outcomes, as_json)

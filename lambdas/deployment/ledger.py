@@ -1,10 +1,10 @@
-"""The table of deployments: decisions, orders, who works on the endpoint, what is under way, what came of it.
+"""The table of deployments: decisions, orders, the lease, the deployment in progress, what came of each.
 
 Runs in Lambda. Reads and writes one DynamoDB table, whose items have the keys ``kind`` and ``key``:
-``decision``/<version>, ``order``/endpoint, ``lease``/endpoint, ``current``/endpoint (the deployment under way),
-``live``/endpoint, ``made``/<kind>#<name> (what has to be deleted one day) and ``record``/<time>#<version>. Every write
-that two invocations could make at once has a condition. `scones.serving_versions.deployments` reads and writes the same
-items.
+``decision``/<version>, ``order``/endpoint, ``lease``/endpoint, ``current``/endpoint (the deployment in progress),
+``live``/endpoint, ``version``/<number> (what is known of a version, from the moment its deployment begins),
+``made``/<kind>#<name> (what has to be deleted one day) and ``record``/<time>#<version>. Every write that two
+invocations could make at once has a condition. `scones.serving_versions.deployments` reads and writes the same items.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.wishes import Decision, Order
+from lambdas.deployment.desired_state import Decision, Order
+from lambdas.deployment.version import ServableVersion, number_text
 
 _Kind = TypeVar("_Kind")
 ENDPOINT = "endpoint"
@@ -64,6 +65,8 @@ class Live:
     """Other settings for the same version, which SageMaker did not take."""
     unwanted: str = ""
     """Why the version should not serve, once that was told and there is no other."""
+    removal_told: bool = False
+    """Whether it was told that the version's entry in the registry is gone."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,14 @@ class Record:
     smoke_after: str = ""
 
 
+@dataclass(frozen=True)
+class _Write:
+    """One of a transaction: ``action`` is Put, Update or Delete."""
+
+    action: str
+    request: dict[str, Any]
+
+
 class Ledger:
     """The table's items as values."""
 
@@ -99,21 +110,31 @@ class Ledger:
         found = [_value(Decision, item) for item in self._query("decision")]
         return {decision.version: decision for decision in found}
 
-    def decide(self, decision: Decision) -> bool:
+    def put_decision(self, decision: Decision) -> bool:
         """Keep a decision unless a newer one on the version is known; whether it was kept."""
-        item = {**_item("decision", _number(decision.version), decision), "decided": decision.at}
+        item = {**_item("decision", number_text(decision.version), decision), "decided": decision.at}
         return self._put(item, "attribute_not_exists(kind) OR decided <= :at", {":at": decision.at})
 
     def order(self) -> Order | None:
         return self._get(Order, "order")
 
-    def give(self, order: Order) -> bool:
+    def put_order(self, order: Order) -> bool:
         """Keep an order unless there is a newer one."""
-        item = {**_item("order", ENDPOINT, order), "given": order.at}
-        return self._put(item, "attribute_not_exists(kind) OR given <= :at", {":at": order.at})
+        return self._put(_order_item(order), "attribute_not_exists(kind) OR given <= :at", {":at": order.at})
 
-    # Who works on the endpoint.
-    def take(self, owner: str, now_s: int, until_s: int) -> bool:
+    def update_order(self, order: Order) -> None:
+        """Replace an order by what has become of it, unless there is a newer one."""
+        self._put(_order_item(order), "given = :at", {":at": order.at})
+
+    # Versions, as they were when their deployment began.
+    def version(self, number: int) -> ServableVersion | None:
+        return self._get(ServableVersion, "version", number_text(number))
+
+    def put_version(self, version: ServableVersion) -> None:
+        self._table.put_item(Item=_item("version", number_text(version.version), version))
+
+    # The lease: one invocation at a time works on the endpoint.
+    def acquire_lease(self, owner: str, now_s: int, until_s: int) -> bool:
         """Take the lease; False while somebody else has it, who is then told to look once more before it ends."""
         item = {"kind": "lease", "key": ENDPOINT, "owner": owner, "until": until_s, "again": False}
         free = "attribute_not_exists(kind) OR #until < :now OR #owner = :owner"
@@ -123,7 +144,7 @@ class Ledger:
                 return False
         return True
 
-    def release(self, owner: str) -> bool:
+    def release_lease(self, owner: str) -> bool:
         """Give the lease back; False when somebody came meanwhile, and the owner has to look once more."""
         names, mine = {"#owner": "owner"}, {":owner": owner}
         if self._update("lease", "SET again = :no", "#owner = :owner AND again = :yes", mine | _YES_NO, names):
@@ -141,8 +162,8 @@ class Ledger:
             return not lease or lease["owner"] != owner  # lost to somebody else, who looks anyway
         return True
 
-    # The deployment under way, and what serves.
-    def current(self) -> Deployment | None:
+    # The deployment in progress, and what serves.
+    def in_progress(self) -> Deployment | None:
         return self._get(Deployment, "current")
 
     def begin(self, deployment: Deployment) -> bool:
@@ -155,36 +176,35 @@ class Ledger:
     def live(self) -> Live | None:
         return self._get(Live, "live")
 
-    def set_live(self, live: Live) -> None:
+    def put_live(self, live: Live) -> None:
         self._table.put_item(Item=_item("live", ENDPOINT, live))
 
-    def forget_live(self) -> None:
-        self._table.delete_item(Key={"kind": "live", "key": ENDPOINT})
-
     def end(self, record: Record, live: Live | None, failed: Decision | None = None) -> bool:
-        """Write a record with all that follows from it, or nothing; False when it was written before."""
-        name = self._table.name
-        writes: list[dict[str, Any]] = [
-            {"Put": {"Item": _item("record", record.id, record), "ConditionExpression": "attribute_not_exists(kind)"}},
-            {"Delete": {"Key": {"kind": "current", "key": ENDPOINT}}},
-            {"Put": {"Item": _item("live", ENDPOINT, live)}}
-            if live
-            else {"Delete": {"Key": {"kind": "live", "key": ENDPOINT}}},
-        ]
+        """Write the record of a deployment with all that follows from it; False when it was written before."""
+        follows = [_Write("Delete", {"Key": {"kind": "current", "key": ENDPOINT}})]
         if failed:
-            writes.append(
-                {
-                    "Update": {
-                        "Key": {"kind": "decision", "key": _number(failed.version)},
-                        "UpdateExpression": "SET failed = :why, failed_at = :at",
-                        "ExpressionAttributeValues": {":why": failed.failed, ":at": failed.failed_at},
-                    }
-                }
-            )
-        for write in writes:
-            next(iter(write.values()))["TableName"] = name
+            blame = {
+                "Key": {"kind": "decision", "key": number_text(failed.version)},
+                "UpdateExpression": "SET failed = :why, failed_at = :at",
+                "ExpressionAttributeValues": {":why": failed.failed, ":at": failed.failed_at},
+            }
+            follows.append(_Write("Update", blame))
+        return self._record(record, live, follows)
+
+    def note(self, record: Record, live: Live | None, order: Order | None = None) -> bool:
+        """Write a record of something that is no deployment, what serves after it, and what became of an order."""
+        put = {"Item": _order_item(order)} if order else {}
+        return self._record(record, live, [_Write("Put", put)] if order else [])
+
+    def _record(self, record: Record, live: Live | None, follows: list[_Write]) -> bool:
+        """All in one transaction, or nothing; False when the record was written before."""
+        new = {"Item": _item("record", record.id, record), "ConditionExpression": "attribute_not_exists(kind)"}
+        nothing = _Write("Delete", {"Key": {"kind": "live", "key": ENDPOINT}})
+        serves = _Write("Put", {"Item": _item("live", ENDPOINT, live)}) if live else nothing
+        writes = [_Write("Put", new), *follows, serves]
+        request = [{write.action: {"TableName": self._table.name, **write.request}} for write in writes]
         try:
-            self._table.meta.client.transact_write_items(TransactItems=writes)
+            self._table.meta.client.transact_write_items(TransactItems=request)
         except ClientError as error:
             if error.response["Error"]["Code"] != "TransactionCanceledException":
                 raise
@@ -193,23 +213,19 @@ class Ledger:
             return False
         return True
 
-    def note(self, record: Record) -> None:
-        """A record of something that is no deployment."""
-        self._table.put_item(Item=_item("record", record.id, record))
-
-    # What was made and has to be deleted one day: written before it is made.
-    def made(self) -> set[tuple[str, str]]:
+    # Models and configurations that have to be deleted one day: written before they are created.
+    def creations(self) -> set[tuple[str, str]]:
         keys = [str(item["key"]) for item in self._query("made")]
         return {(kind, name) for kind, _, name in (key.partition("#") for key in keys)}
 
-    def will_make(self, kind: str, name: str) -> None:
+    def record_creation(self, kind: str, name: str) -> None:
         self._table.put_item(Item={"kind": "made", "key": f"{kind}#{name}"})
 
-    def forget(self, kind: str, name: str) -> None:
+    def forget_creation(self, kind: str, name: str) -> None:
         self._table.delete_item(Key={"kind": "made", "key": f"{kind}#{name}"})
 
-    def _get(self, kind: type[_Kind], name: str) -> _Kind | None:
-        item = self._table.get_item(Key={"kind": name, "key": ENDPOINT}, ConsistentRead=True).get("Item")
+    def _get(self, kind: type[_Kind], name: str, key: str = ENDPOINT) -> _Kind | None:
+        item = self._table.get_item(Key={"kind": name, "key": key}, ConsistentRead=True).get("Item")
         return _value(kind, item) if item else None
 
     def _query(self, kind: str) -> list[dict[str, Any]]:
@@ -261,8 +277,8 @@ def _unless_refused(error: ClientError) -> None:
         raise error
 
 
-def _number(version: int) -> str:
-    return f"{version:08d}"  # so that keys sort as numbers do
+def _order_item(order: Order) -> dict[str, Any]:
+    return {**_item("order", ENDPOINT, order), "given": order.at}
 
 
 def _item(kind: str, key: str, value: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Brings the endpoint one step nearer to what is wanted, whatever the reason for looking was.
+"""Brings the endpoint one step nearer to the desired state, whatever the reason for looking was.
 
 Runs in Lambda. One invocation at a time works on the endpoint (a lease in the table); one that comes meanwhile has the
 other look again. Nothing waits here for an update to end: its event, or the schedule, comes back.
@@ -7,18 +7,35 @@ other look again. Nothing waits here for an update to end: its event, or the sch
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from botocore.exceptions import ClientError
 
+from lambdas.deployment.context import Context
+from lambdas.deployment.desired_state import (
+    DELETE,
+    REJECTED,
+    ROLLBACK,
+    Decision,
+    Order,
+    desired_state,
+    why_not_deployable,
+)
+from lambdas.deployment.history import Reason
+from lambdas.deployment.in_progress import APPROVAL, REJECTION, REMOVAL, SETTINGS, SHADOW, go_on
 from lambdas.deployment.ledger import Deployment, Live
 from lambdas.deployment.registry import read_decisions
-from lambdas.deployment.sagemaker_endpoint import IN_PROGRESS, config_name, delete_made, model_name, version_of
-from lambdas.deployment.surroundings import start_scaling
-from lambdas.deployment.under_way import APPROVAL, REJECTION, SETTINGS, SHADOW, go_on
-from lambdas.deployment.wishes import DELETE, REJECTED, ROLLBACK, Decision, Order, wish
-from lambdas.deployment.workplace import Situation, Step, Word, Workplace
+from lambdas.deployment.sagemaker_endpoint import (
+    IN_PROGRESS,
+    config_name,
+    delete_created,
+    model_name,
+    served_version,
+    version_of,
+)
+from lambdas.deployment.scaling import start_scaling
+from lambdas.deployment.steps import ObservedState, Step, StepKind
 
 MAX_STEPS = 12
 ITSELF = "deploy_approved_model"
@@ -26,178 +43,240 @@ DELETION_LOOKS, LOOK_S = 20, 0.5
 
 
 def reconcile(
-    at: Workplace, named: str | None, owner: str, lease_s: int, sleep: Callable[[float], None] = time.sleep
+    context: Context, named: str | None, owner: str, lease_s: int, sleep: Callable[[float], None] = time.sleep
 ) -> list[str]:
     """What was done, a line for each step; ``named`` is the package that an event tells of."""
     done: list[str] = []
     while True:
         if named:
-            read_decisions(at.sagemaker, at.ledger, at.where.model_package_group, named)
-        now_s = int(at.clock().timestamp())
-        if not at.ledger.take(owner, now_s, now_s + lease_s):
-            return [*done, "somebody else is at it and looks again"]
+            read_decisions(context.sagemaker, context.ledger, context.spec.model_package_group, named)
+        now_s = int(context.clock().timestamp())
+        if not context.ledger.acquire_lease(owner, now_s, now_s + lease_s):
+            return [*done, "another invocation has the lease and looks again"]
         try:
-            done += _steps(at, sleep)
+            done += _steps(context, sleep)
         finally:
-            finished = at.ledger.release(owner)
+            finished = context.ledger.release_lease(owner)
         if finished:
             return done
 
 
-def _steps(at: Workplace, sleep: Callable[[float], None]) -> list[str]:
+def _steps(context: Context, sleep: Callable[[float], None]) -> list[str]:
     done = []
     for _ in range(MAX_STEPS):
-        taken = step(at)
+        taken = step(context)
         done.append(taken.text)
-        if "deleting" in taken.text and _gone(at, sleep):
-            continue
-        if not taken.more:
+        goes_on = taken.kind is StepKind.PROGRESSED or (taken.kind is StepKind.DELETING and _gone(context, sleep))
+        if not goes_on:
             break
     return done
 
 
-def _gone(at: Workplace, sleep: Callable[[float], None]) -> bool:
+def _gone(context: Context, sleep: Callable[[float], None]) -> bool:
     """No event tells that an endpoint is gone, and that is soon, so it is worth a few seconds."""
     for _ in range(DELETION_LOOKS):
-        if at.endpoint() is None:
+        if context.endpoint() is None:
             return True
         sleep(LOOK_S)
     return False
 
 
-def step(at: Workplace) -> Step:
+def step(context: Context) -> Step:
     """Look at everything, then do one thing."""
-    decisions = read_decisions(at.sagemaker, at.ledger, at.where.model_package_group, None)
-    wanted = wish(decisions, at.ledger.order())
-    seen = Situation(wanted, decisions, at.ledger.current(), at.ledger.live(), at.endpoint())
-    if seen.current:
-        return go_on(at, seen, seen.current)
-    if seen.status in IN_PROGRESS:
-        return Step(f"waiting: the endpoint is {seen.status}")
-    if seen.endpoint is None and seen.live:
-        return _deleted(at, wanted.order, seen.live)
-    if wanted.delete:
-        return _delete(at, seen.live) if seen.endpoint else _clean(at, None, "there is no endpoint, as ordered")
-    if wanted.chosen is None:
-        return _nothing_to_serve(at, seen)
-    return _towards(at, seen, wanted.chosen)
+    decisions = read_decisions(context.sagemaker, context.ledger, context.spec.model_package_group, None)
+    live, order, endpoint = context.ledger.live(), context.ledger.order(), context.endpoint()
+    serving = (live.version, live.shadow_version) if live else (served_version(context.spec, endpoint),)
+    desired, deployment = desired_state(decisions, order, serving), context.ledger.in_progress()
+    observed = ObservedState(desired, decisions, deployment, live, endpoint)
+    if observed.deployment:
+        return go_on(context, observed, observed.deployment)
+    if observed.status in IN_PROGRESS:
+        return Step.waiting(f"waiting: the endpoint is {observed.status}")
+    if observed.endpoint is None and observed.live:
+        return _deleted(context, observed.desired.order, observed.live)
+    return _as_desired(context, observed, serving)
 
 
-def _deleted(at: Workplace, order: Order | None, live: Live) -> Step:
+def _as_desired(context: Context, observed: ObservedState, serving: Collection[int]) -> Step:
+    desired, order = observed.desired, observed.desired.order
+    if (
+        order
+        and order.pending
+        and not desired.delete
+        and (why := why_not_deployable(observed.decisions, order, serving))
+    ):
+        return _refuse(context, observed.live, order, why)
+    if desired.delete and observed.endpoint:
+        return _delete(context, observed.live)
+    if desired.delete:
+        return _clean_up(context, None, "there is no endpoint, as ordered")
+    if desired.chosen is None:
+        return _nothing_to_serve(context, observed)
+    return _towards(context, observed, desired.chosen)
+
+
+def _deleted(context: Context, order: Order | None, live: Live) -> Step:
     """The endpoint is gone: as ordered, or by somebody's hand, which is taken for an order."""
     ordered = order is not None and order.action == DELETE
-    word = Word(DELETE, order.by, order.reason) if order and ordered else at.deleted_elsewhere(live.since)
-    at.note(at.record(word, "deleted", "", live))
-    at.ledger.forget_live()
-    return Step("the endpoint is gone", more=True)
+    if order and ordered:
+        reason = Reason(DELETE, order.by, order.reason)
+    else:
+        reason = context.history.deleted_elsewhere(live.since)
+    context.history.note(reason, "deleted", "", live, live=None)
+    return Step.progressed("the endpoint is gone")
 
 
-def _delete(at: Workplace, live: Live | None) -> Step:
+def _refuse(context: Context, live: Live | None, order: Order, why: str) -> Step:
+    """What serves stays, as if that had been ordered; without any, the order counts for nothing."""
+    about = Live(order.version, "", "", "")
+    stays = replace(order, version=live.version if live else 0, pending=False, refused=why)
+    context.history.note(Reason(order.action, order.by, order.reason), "failed", why, about, live=live, order=stays)
+    return Step.progressed(f"{order.action} refused: {why}")
+
+
+def _delete(context: Context, live: Live | None) -> Step:
     if live is None:
-        at.ledger.set_live(Live(0, "", "", at.now()))  # so that its end is recorded
-    at.without_scaling(live)
-    at.sagemaker.delete_endpoint(EndpointName=at.where.endpoint)
-    return Step("deleting the endpoint, as ordered")
+        context.ledger.put_live(Live(0, "", "", context.now()))  # so that its end is recorded
+    context.stop_scaling(live)
+    context.sagemaker.delete_endpoint(EndpointName=context.spec.endpoint)
+    return Step.deleting("deleting the endpoint, as ordered")
 
 
-def _nothing_to_serve(at: Workplace, seen: Situation) -> Step:
+def _nothing_to_serve(context: Context, observed: ObservedState) -> Step:
     """No version may serve: what serves goes on, unless it is one that failed and there was none before it."""
-    if seen.endpoint is None:
-        return _clean(at, None, "no version is approved")
-    live, served = seen.live, seen.decisions.get(version_of(at.where, seen.config))
-    if live is None and (seen.status == "Failed" or (served and served.failed)):
-        at.sagemaker.delete_endpoint(EndpointName=at.where.endpoint)
-        return Step("deleting the endpoint, which serves a version that failed")
+    if observed.endpoint is None:
+        return _clean_up(context, None, "no version is approved")
+    live, served = observed.live, observed.decisions.get(version_of(context.spec, observed.config))
+    if live is None and (observed.status == "Failed" or (served and served.failed)):
+        context.sagemaker.delete_endpoint(EndpointName=context.spec.endpoint)
+        return Step.deleting("deleting the endpoint, which serves a version that failed")
     if live and served and served.status == REJECTED and not live.unwanted:
         detail = "it serves on, because no other version is approved; `scones endpoint delete` ends that"
-        at.note(at.record(Word(REJECTION, served.by, served.reason), "kept", detail, live))
-        at.ledger.set_live(replace(live, unwanted=served.reason or REJECTED))
-    return _clean(at, live, "no version is approved")
+        unwanted = replace(live, unwanted=served.reason or REJECTED)
+        context.history.note(Reason(REJECTION, served.by, served.reason), "kept", detail, live, live=unwanted)
+    return _clean_up(context, live, "no version is approved")
 
 
-def _towards(at: Workplace, seen: Situation, chosen: Decision) -> Step:
-    live, serves = seen.live, seen.serves
+def _towards(context: Context, observed: ObservedState, chosen: Decision) -> Step:
+    live, serves = observed.live, observed.config_in_service
     # Copied traffic starts once the version beside it serves, so that a failure is the challenger's.
-    shadow = seen.wanted.shadow if live and live.version == chosen.version and serves else None
-    config = config_name(at.where, chosen.version, chosen.package_arn, shadow.version if shadow else 0)
+    shadow = observed.desired.shadow if live and live.version == chosen.version and serves else None
+    config = config_name(context.spec, chosen.version, chosen.package_arn, shadow.version if shadow else 0)
     if serves and (serves == config or (live and (live.config, live.refused_config) == (serves, config))):
-        return _steady(at, chosen, shadow, serves, live)
-    word = _why(at, seen, chosen, shadow)
-    now = at.now()
-    before = at.smoke(live.package_arn).text if live and serves == live.config else "not tested: nothing served"
+        _order_taken(context, observed.desired.order)
+        return _steady(context, chosen, shadow, serves, live)
+    for decision in (chosen, shadow):
+        if decision:
+            context.keep_version(decision.package_arn)
+    reason = _reason(context, observed, chosen, shadow)
+    now = context.now()
+    before = "not tested: nothing served"
+    if live and serves == live.config:
+        before = context.smoke_test(live.package_arn).text
     deployment = Deployment(
         id=f"{now}#{chosen.version:08d}",
-        action=word.action,
+        action=reason.action,
         version=chosen.version,
         package_arn=chosen.package_arn,
         config=config,
-        by=word.by,
-        reason=word.reason,
+        by=reason.by,
+        reason=reason.text,
         decided_at=(shadow or chosen).at,
         started=now,
-        previous_version=version_of(at.where, serves),
+        previous_version=version_of(context.spec, serves),
         previous_config=serves,
         shadow_version=shadow.version if shadow else 0,
         shadow_arn=shadow.package_arn if shadow else "",
         smoke_before=before,
     )
-    at.ledger.begin(deployment)
-    return Step(f"version {chosen.version} is to serve ({word.action})", more=True)
+    context.ledger.begin(deployment)
+    _order_taken(context, observed.desired.order)
+    return Step.progressed(f"version {chosen.version} is to serve ({reason.action})")
 
 
-def _why(at: Workplace, seen: Situation, chosen: Decision, shadow: Decision | None) -> Word:
-    """What the change is, on whose word, and why."""
-    order, served = seen.wanted.order, seen.decisions.get(version_of(at.where, seen.serves))
+def _order_taken(context: Context, order: Order | None) -> None:
+    """An order that is carried out is no longer pending."""
+    if order and order.pending:
+        context.ledger.update_order(replace(order, pending=False))
+
+
+def _reason(context: Context, observed: ObservedState, chosen: Decision, shadow: Decision | None) -> Reason:
+    """What the change is, who wants it, and why."""
+    order, served = observed.desired.order, observed.decisions.get(version_of(context.spec, observed.config_in_service))
     if served and served.failed and served.version != chosen.version:
-        return Word(ROLLBACK, ITSELF, f"version {served.version} failed: {served.failed}")
+        return Reason(ROLLBACK, ITSELF, f"version {served.version} failed: {served.failed}")
     if served and served.status == REJECTED and served.at > chosen.at:
-        return Word(REJECTION, served.by, served.reason)
-    if seen.live and seen.serves and seen.live.version == chosen.version:
-        return _why_the_same(seen, seen.live.shadow_version, shadow)
-    if order:
-        return Word(order.action, order.by, order.reason)
-    return Word(APPROVAL, chosen.by, chosen.reason)
+        return Reason(REJECTION, served.by, served.reason)
+    if observed.live and observed.config_in_service and observed.live.version == chosen.version:
+        return _reason_of_the_same_version(observed, observed.live.shadow_version, shadow)
+    if order and not order.refused:
+        return Reason(order.action, order.by, order.reason)
+    return Reason(APPROVAL, chosen.by, chosen.reason)
 
 
-def _why_the_same(seen: Situation, shadowed: int, shadow: Decision | None) -> Word:
+def _reason_of_the_same_version(observed: ObservedState, shadowed: int, shadow: Decision | None) -> Reason:
     """The same version in another configuration."""
     if shadow and shadow.version != shadowed:
-        return Word(SHADOW, shadow.by, shadow.reason)
+        return Reason(SHADOW, shadow.by, shadow.reason)
     if shadowed and not shadow:
-        ended = seen.decisions[shadowed]
-        return Word(ROLLBACK, ended.by, f"no more copied traffic for version {shadowed}: {ended.reason}")
-    return Word(SETTINGS, ITSELF, "the settings of the stage have changed")
+        ended = observed.decisions[shadowed]
+        return Reason(ROLLBACK, ended.by, f"no more copied traffic for version {shadowed}: {ended.reason}")
+    return Reason(SETTINGS, ITSELF, "the settings of the stage have changed")
 
 
-def _steady(at: Workplace, chosen: Decision, shadow: Decision | None, config: str, live: Live | None) -> Step:
+def _steady(context: Context, chosen: Decision, shadow: Decision | None, config: str, live: Live | None) -> Step:
     """It serves what it should; what is no longer needed goes."""
     if live is None or live.config != config:
         # Deployed before there was this table, or put there by hand.
-        live = Live(chosen.version, chosen.package_arn, config, at.now(), shadow.version if shadow else 0)
-        at.ledger.set_live(live)
-        at.ledger.will_make("model", model_name(at.where, chosen.version))
-        at.ledger.will_make("config", config)
-    if at.where.settings.scales and not live.scaled:
-        try:
-            start_scaling(at.clients("application-autoscaling"), at.where)
-        except ClientError as error:
-            at.note(at.record(Word("autoscaling", ITSELF, "the settings of the stage"), "failed", str(error), live))
-        live = replace(live, scaled=True)  # also after a failure, which was told: not every few minutes again
-        at.ledger.set_live(live)
-    return _clean(at, live, f"version {chosen.version} serves")
+        live = Live(chosen.version, chosen.package_arn, config, context.now(), shadow.version if shadow else 0)
+        context.ledger.put_live(live)
+        context.ledger.record_creation("model", model_name(context.spec, chosen.version))
+        context.ledger.record_creation("config", config)
+    if context.ledger.version(live.version) is None:
+        context.keep_version(live.package_arn)  # deployed before versions were kept
+    if live.unwanted:  # it was rejected, and then approved again
+        live = replace(live, unwanted="")
+        context.ledger.put_live(live)
+    live = _tell_of_removal(context, chosen, live)
+    if context.spec.settings.scales and not live.scaled:
+        live = _scale(context, live)
+    return _clean_up(context, live, f"version {chosen.version} serves")
 
 
-def _clean(at: Workplace, live: Live | None, text: str) -> Step:
+def _tell_of_removal(context: Context, chosen: Decision, live: Live) -> Live:
+    """Once, that the version that serves is gone from the registry."""
+    if not chosen.removed_at or live.removal_told:
+        return live
+    detail = "it was deleted from the registry and serves on, until another version is approved or ordered"
+    told = replace(live, removal_told=True)
+    context.history.note(Reason(REMOVAL, "unknown", "deleted from the registry"), "kept", detail, live, live=told)
+    return told
+
+
+def _scale(context: Context, live: Live) -> Live:
+    """Scaled, also after a failure, which was told: not every few minutes again."""
+    scaled = replace(live, scaled=True)
+    try:
+        start_scaling(context.clients("application-autoscaling"), context.spec)
+    except ClientError as error:
+        reason = Reason("autoscaling", ITSELF, "the settings of the stage")
+        context.history.note(reason, "failed", str(error), live, live=scaled)
+    else:
+        context.ledger.put_live(scaled)
+    return scaled
+
+
+def _clean_up(context: Context, live: Live | None, text: str) -> Step:
     """Delete the models and configurations that neither serve nor are the way back."""
     configs = {live.config, live.previous_config} if live else set()
     versions = {live.version, live.shadow_version, live.previous_version} if live else set()
 
     def kept(kind: str, name: str) -> bool:
         # Also a version's model in a network of before: the endpoint may stand there still.
-        return name in configs if kind == "config" else version_of(at.where, name) in versions
+        return name in configs if kind == "config" else version_of(context.spec, name) in versions
 
-    gone = sorted(made for made in at.ledger.made() if not kept(*made))
+    gone = sorted(item for item in context.ledger.creations() if not kept(*item))
     for kind, name in gone:
-        delete_made(at.sagemaker, kind, name)
-        at.ledger.forget(kind, name)
-    return Step(f"{text}; deleted {', '.join(name for _, name in gone)}" if gone else text)
+        delete_created(context.sagemaker, kind, name)
+        context.ledger.forget_creation(kind, name)
+    return Step.settled(f"{text}; deleted {', '.join(name for _, name in gone)}" if gone else text)

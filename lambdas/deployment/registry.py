@@ -8,13 +8,13 @@ names.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from lambdas.deployment.desired_state import APPROVED, REJECTED, Decision, text_of
 from lambdas.deployment.ledger import Ledger
-from lambdas.deployment.wishes import APPROVED, REJECTED, Decision, text_of
+from lambdas.deployment.version import ServableVersion, VersionGoneError, number_of, of_package
 
 # `scones model approve --shadow` leaves it with the package.
 MODE_PROPERTY, SHADOW = "deployment_mode", "shadow"
@@ -25,7 +25,7 @@ _BY = re.compile(r"\[by (?P<name>[^\]]+)\]\s*$")
 def read_decisions(sagemaker: Any, ledger: Ledger, group: str, named: str | None) -> dict[int, Decision]:
     """The decisions after a look at the registry; ``named`` is the package of an event, if it names one."""
     known = ledger.decisions()
-    arns = {decision.package_arn for decision in known.values() if decision.status == APPROVED}
+    arns = {decision.package_arn for decision in known.values() if decision.deployable}
     arns |= set(_approved(sagemaker, group))
     if named and f":model-package/{group}/" in named:
         arns.add(named)
@@ -34,7 +34,7 @@ def read_decisions(sagemaker: Any, ledger: Ledger, group: str, named: str | None
         found = _decision(sagemaker, arn, known)
         before = known.get(found.version) if found else None
         if found and not (before and before.same_as(found)):
-            changed |= ledger.decide(found)
+            changed |= ledger.put_decision(found)
     return ledger.decisions() if changed else known
 
 
@@ -51,12 +51,9 @@ def _approved(sagemaker: Any, group: str) -> list[str]:
 
 def _decision(sagemaker: Any, arn: str, known: dict[int, Decision]) -> Decision | None:
     """What the registry says of a package; None while nobody has decided."""
-    try:
-        package = sagemaker.describe_model_package(ModelPackageName=arn)
-    except ClientError as error:
-        if "does not exist" not in error.response["Error"].get("Message", ""):
-            raise
-        return _removed(arn, known)
+    package = describe_package(sagemaker, arn)
+    if package is None:
+        return _removed(arn, known.get(number_of(arn)))
     status = package["ModelApprovalStatus"]
     version = package["ModelPackageVersion"]
     if status != APPROVED and version not in known and status != REJECTED:
@@ -74,13 +71,12 @@ def _decision(sagemaker: Any, arn: str, known: dict[int, Decision]) -> Decision 
     )
 
 
-def _removed(arn: str, known: dict[int, Decision]) -> Decision | None:
+def _removed(arn: str, before: Decision | None) -> Decision:
     """A version that is gone from the registry cannot be deployed again."""
-    version = int(arn.rpartition("/")[2])
-    if version not in known:
-        return None
     now = text_of(datetime.now(UTC))
-    return Decision(version, arn, REJECTED, now, "", "the version was removed from the registry")
+    if before is None:
+        return Decision(number_of(arn), arn, REJECTED, now, "unknown", "deleted from the registry", removed_at=now)
+    return before if before.removed_at else replace(before, removed_at=now)
 
 
 def _who(package: dict[str, Any], description: str) -> str:
@@ -91,3 +87,35 @@ def _who(package: dict[str, Any], description: str) -> str:
         return str(name)
     found = _BY.search(description)
     return found["name"] if found else "unknown"
+
+
+def describe_package(sagemaker: Any, arn: str) -> dict[str, Any] | None:
+    """DescribeModelPackage's answer; None for a package that is gone."""
+    try:
+        found: dict[str, Any] = sagemaker.describe_model_package(ModelPackageName=arn)
+    except ClientError as error:
+        if "does not exist" not in error.response["Error"].get("Message", ""):
+            raise
+        return None
+    return found
+
+
+def find_version(sagemaker: Any, ledger: Ledger, arn: str) -> ServableVersion:
+    """What was kept when the version's deployment began; for one of before that, what the registry says.
+
+    Raises VersionGoneError when neither knows it.
+    """
+    kept = ledger.version(number_of(arn))
+    if kept and kept.package_arn == arn:
+        return kept
+    package = describe_package(sagemaker, arn)
+    if package is None:
+        raise VersionGoneError(arn)
+    return of_package(package)
+
+
+def keep_version(sagemaker: Any, ledger: Ledger, arn: str) -> None:
+    """Keep what the registry says of a version now; what was kept before stays when the registry has it no more."""
+    package = describe_package(sagemaker, arn)
+    if package is not None:
+        ledger.put_version(of_package(package))

@@ -13,7 +13,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.target import Network, Target
+from lambdas.deployment.endpoint_spec import EndpointSpec, Network
+from lambdas.deployment.version import ServableVersion
 
 VARIANT, SHADOW_VARIANT = "AllTraffic", "Shadow"
 PACKAGE_TAG = "scones:model-package-arn"
@@ -29,28 +30,28 @@ class NameTaken(Exception):  # noqa: N818  # an error name in the function's log
     """A model of the wanted name serves another package."""
 
 
-def model_name(where: Target, version: int) -> str:
+def model_name(spec: EndpointSpec, version: int) -> str:
     """A model cannot be changed, so it has another name in another network."""
-    name = f"{where.endpoint}-v{version}"
-    return f"{name}-{_digest(asdict(where.network))}" if where.network else name
+    name = f"{spec.endpoint}-v{version}"
+    return f"{name}-{_digest(asdict(spec.network))}" if spec.network else name
 
 
-def config_settings(where: Target, version: int, shadow_version: int = 0) -> dict[str, Any]:
+def config_settings(spec: EndpointSpec, version: int, shadow_version: int = 0) -> dict[str, Any]:
     """CreateEndpointConfig without name and tags: one variant, all of its traffic captured, perhaps a shadow of it."""
-    settings: dict[str, Any] = {"ProductionVariants": [_variant(where, VARIANT, version)]}
-    if not where.settings.serverless:  # SageMaker captures nothing there (developer guide, serverless inference)
-        settings["DataCaptureConfig"] = _capture(where)
+    settings: dict[str, Any] = {"ProductionVariants": [_variant(spec, VARIANT, version)]}
+    if not spec.settings.serverless:  # SageMaker captures nothing there (developer guide, serverless inference)
+        settings["DataCaptureConfig"] = _capture(spec)
     if shadow_version:
-        settings["ShadowProductionVariants"] = [_variant(where, SHADOW_VARIANT, shadow_version)]
+        settings["ShadowProductionVariants"] = [_variant(spec, SHADOW_VARIANT, shadow_version)]
     return settings
 
 
-def _capture(where: Target) -> dict[str, Any]:
+def _capture(spec: EndpointSpec) -> dict[str, Any]:
     return {
         "EnableCapture": True,
         "InitialSamplingPercentage": 100,
-        "DestinationS3Uri": where.capture_uri,
-        "KmsKeyId": where.data_key_arn,
+        "DestinationS3Uri": spec.capture_uri,
+        "KmsKeyId": spec.data_key_arn,
         "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
         # Without it the answers would be captured as base64.
         "CaptureContentTypeHeader": {
@@ -60,45 +61,50 @@ def _capture(where: Target) -> dict[str, Any]:
     }
 
 
-def _variant(where: Target, name: str, version: int) -> dict[str, Any]:
+def _variant(spec: EndpointSpec, name: str, version: int) -> dict[str, Any]:
     variant: dict[str, Any] = {
         "VariantName": name,
-        "ModelName": model_name(where, version),
+        "ModelName": model_name(spec, version),
         "InitialVariantWeight": 1.0,
     }
-    if where.settings.serverless:
+    if spec.settings.serverless:
         capacity = {
-            "MemorySizeInMB": where.settings.serverless_memory_mb,
-            "MaxConcurrency": where.settings.serverless_max_concurrency,
+            "MemorySizeInMB": spec.settings.serverless_memory_mb,
+            "MaxConcurrency": spec.settings.serverless_max_concurrency,
         }
         return {**variant, "ServerlessConfig": capacity}
-    count = where.settings.initial_instance_count if name == VARIANT else 1
-    return {**variant, "InitialInstanceCount": count, "InstanceType": where.instance_type}
+    count = spec.settings.initial_instance_count if name == VARIANT else 1
+    return {**variant, "InitialInstanceCount": count, "InstanceType": spec.instance_type}
 
 
-def config_name(where: Target, version: int, package_arn: str, shadow_version: int = 0) -> str:
-    document = {**config_settings(where, version, shadow_version), "ModelPackageArn": package_arn}
-    return f"{where.endpoint}-v{version}-{_digest(document)}"
+def config_name(spec: EndpointSpec, version: int, package_arn: str, shadow_version: int = 0) -> str:
+    document = {**config_settings(spec, version, shadow_version), "ModelPackageArn": package_arn}
+    return f"{spec.endpoint}-v{version}-{_digest(document)}"
 
 
-def version_of(where: Target, name: str) -> int:
+def version_of(spec: EndpointSpec, name: str) -> int:
     """The version that a configuration or a model of ours serves; 0 for one of somebody else."""
-    found = re.fullmatch(re.escape(where.endpoint) + r"-v(\d+)(-[0-9a-f]{8})?", name)
+    found = re.fullmatch(re.escape(spec.endpoint) + r"-v(\d+)(-[0-9a-f]{8})?", name)
     return int(found[1]) if found else 0
+
+
+def served_version(spec: EndpointSpec, endpoint: dict[str, Any] | None) -> int:
+    """The version of the endpoint's configuration; 0 without an endpoint, or for a configuration of somebody else."""
+    return version_of(spec, str(endpoint["EndpointConfigName"])) if endpoint else 0
 
 
 def _digest(document: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def update_options(where: Target, alarms: list[str], *, back: bool, keep_scale: bool) -> dict[str, Any]:
+def update_options(spec: EndpointSpec, alarms: list[str], *, back: bool, keep_scale: bool) -> dict[str, Any]:
     """UpdateEndpoint without names: a canary before the rest, undone by alarms. The way back is one step, at once."""
     options: dict[str, Any] = {}
     if keep_scale:
         # Else autoscaling's instances would be given up with the old fleet.
         options["RetainAllVariantProperties"] = True
         options["ExcludeRetainedVariantProperties"] = [{"VariantPropertyType": "DataCaptureConfig"}]
-    settings = where.settings
+    settings = spec.settings
     if settings.serverless:
         return options  # shifts at once: traffic is no matter of instances there
     routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
@@ -120,6 +126,15 @@ def update_options(where: Target, alarms: list[str], *, back: bool, keep_scale: 
     return {**options, "DeploymentConfig": deployment}
 
 
+def usable_alarms(cloudwatch: Any, names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The alarms that may undo an update, and those that are on already: these would undo each update, also a cure."""
+    if not names:
+        return [], []
+    found = cloudwatch.describe_alarms(AlarmNames=list(names))["MetricAlarms"]
+    on = [alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM"]
+    return [alarm["AlarmName"] for alarm in found if alarm["AlarmName"] not in on], on
+
+
 def describe_endpoint(sagemaker: Any, name: str) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = sagemaker.describe_endpoint(EndpointName=name)
@@ -130,24 +145,35 @@ def describe_endpoint(sagemaker: Any, name: str) -> dict[str, Any] | None:
     return found
 
 
-def create_model(sagemaker: Any, where: Target, version: int, package_arn: str) -> None:
-    """The package's container, told what it serves, so that each of its answers can say so."""
-    name = model_name(where, version)
-    environment = {VERSION_VARIABLE: str(version), PACKAGE_VARIABLE: package_arn}
+def create_model(sagemaker: Any, spec: EndpointSpec, version: ServableVersion) -> None:
+    """The package's container, told what it serves, so that each of its answers can say so.
+
+    By its image and archive, not by its package: whatever SageMaker starts of it later must not need the registry.
+    """
+    name = model_name(spec, version.version)
+    told = {VERSION_VARIABLE: str(version.version), PACKAGE_VARIABLE: version.package_arn}
+    environment = version.container.get("Environment", {}) | told
     try:
         sagemaker.create_model(
             ModelName=name,
-            PrimaryContainer={"ModelPackageName": package_arn, "Environment": environment},
-            ExecutionRoleArn=where.role_arn,
-            Tags=tags(package_arn),
-            **_place(where.network),
+            PrimaryContainer={**version.container, "Environment": environment},
+            ExecutionRoleArn=spec.role_arn,
+            Tags=tags(version.package_arn),
+            **_place(spec.network),
         )
     except ClientError as error:
         if not says(error, "already exist"):
             raise
-        found = sagemaker.describe_model(ModelName=name)
-        if found.get("PrimaryContainer", {}).get("ModelPackageName") != package_arn:
-            raise NameTaken(f"model {name} exists and serves another package than {package_arn}; delete it") from error
+        if package_of(sagemaker.describe_model(ModelName=name)) != version.package_arn:
+            text = f"model {name} exists and serves another package than {version.package_arn}; delete it"
+            raise NameTaken(text) from error
+
+
+def package_of(model: dict[str, Any]) -> str:
+    """The package that a model of ours serves; those made before 2026-12 name it, later ones carry it."""
+    container = model.get("PrimaryContainer", {})
+    found = container.get("Environment", {}).get(PACKAGE_VARIABLE) or container.get("ModelPackageName", "")
+    return str(found)
 
 
 def _place(network: Network | None) -> dict[str, Any]:
@@ -156,9 +182,9 @@ def _place(network: Network | None) -> dict[str, Any]:
     return {"VpcConfig": {"Subnets": list(network.subnet_ids), "SecurityGroupIds": list(network.security_group_ids)}}
 
 
-def create_config(sagemaker: Any, where: Target, name: str, package_arn: str, versions: tuple[int, int]) -> None:
+def create_config(sagemaker: Any, spec: EndpointSpec, name: str, package_arn: str, versions: tuple[int, int]) -> None:
     """The name carries a digest of the settings, so one that exists is the same."""
-    settings = config_settings(where, *versions)
+    settings = config_settings(spec, *versions)
     try:
         sagemaker.create_endpoint_config(EndpointConfigName=name, Tags=tags(package_arn), **settings)
     except ClientError as error:
@@ -166,7 +192,7 @@ def create_config(sagemaker: Any, where: Target, name: str, package_arn: str, ve
             raise
 
 
-def delete_made(sagemaker: Any, kind: str, name: str) -> None:
+def delete_created(sagemaker: Any, kind: str, name: str) -> None:
     """Delete a model or a configuration, which may be gone already."""
     try:
         if kind == "model":

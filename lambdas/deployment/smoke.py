@@ -1,7 +1,7 @@
 """The smoke test: a few known images, and the answers that the version gave in its evaluation.
 
-Runs in Lambda. Reads ``smoke.json``, which the evaluation wrote beside the document that the model package names, and
-asks the endpoint. The requests carry an inference id by which reports leave them out.
+Runs in Lambda. Reads ``smoke.json``, which the evaluation wrote beside its document, and asks the endpoint. The
+requests carry an inference id by which reports leave them out.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
+from lambdas.deployment.version import ServableVersion
+
 INFERENCE_ID = "smoke-test"  # `monitoring.captures.line` knows it
-FILE = "smoke.json"
 PACKAGE_ATTRIBUTE = "model_package_arn="
 # Between processors and versions of the runtime, answers differ in the fifth place; another model differs by far more.
 TOLERANCE = 0.05
@@ -37,37 +38,32 @@ class Smoke:
 class Asker:
     """The clients, and the endpoint that is asked."""
 
-    sagemaker: Any
     s3: Any
     runtime: Any
     endpoint: str
     sleep: Callable[[float], None] = time.sleep
 
-    def test(self, package_arn: str) -> Smoke:
+    def test(self, version: ServableVersion) -> Smoke:
         """Ask for every image of the version's smoke test."""
-        document = self._document(package_arn)
+        document = self._document(version.smoke_uri)
         if isinstance(document, str):
             return Smoke(None, document)
         images = document["images"]
-        faults = [fault for image in images if (fault := self._fault(image, package_arn))]
+        faults = [fault for image in images if (fault := self._fault(image, version.package_arn))]
         if faults:
             return Smoke(False, f"{len(faults)} of {len(images)} known images failed: {faults[0]}")
         return Smoke(True, f"{len(images)} of {len(images)} known images answered as in the evaluation")
 
-    def _document(self, package_arn: str) -> Any:
-        package = self.sagemaker.describe_model_package(ModelPackageName=package_arn)
-        quality = package.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
-        uri = quality.get("S3Uri", "")
+    def _document(self, uri: str) -> Any:
         if not uri:
             return "not tested: the version was registered without an evaluation"
         bucket, _, key = uri.removeprefix("s3://").partition("/")
-        place = f"{key.rpartition('/')[0]}/{FILE}"
         try:
-            return json.loads(self.s3.get_object(Bucket=bucket, Key=place)["Body"].read())
+            return json.loads(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
         except ClientError as error:
             if error.response["Error"]["Code"] not in _ABSENT:
                 raise
-            return f"not tested: there is no s3://{bucket}/{place}"
+            return f"not tested: there is no {uri}"
 
     def _fault(self, image: dict[str, Any], package_arn: str) -> str:
         """Why an image's answer will not do; empty when it will."""

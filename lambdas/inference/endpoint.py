@@ -1,6 +1,7 @@
 """The endpoint: class probabilities for an image, and which model package gave them.
 
-Runs in Lambda. Environment: ENDPOINT_NAME; ENDPOINT_TIMEOUT_SECONDS, when an answer is to come sooner than after 30 s.
+Runs in Lambda. Environment: ENDPOINT_NAME, DEPLOYMENTS_TABLE; ENDPOINT_TIMEOUT_SECONDS, when an answer is to come
+sooner than after 30 s.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import functools
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +20,11 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from lambdas.inference.body import WorkflowFault
 from lambdas.inference.images import InvalidImage, content_type
+from lambdas.inference.versions import LiveModel, UnexpectedModelAnswer, Versions
 
-# The variable of the model's container that names its classes, in the order of its probabilities.
-CLASSES_VARIABLE = "SCONES_CLASSES"
 # What a container may tell of itself: `X-Amzn-SageMaker-Custom-Attributes: model_package_arn=<ARN>`.
 PACKAGE_ATTRIBUTE = "model_package_arn="
+PACKAGE_VARIABLE = "SCONES_MODEL_PACKAGE_ARN"  # `lambdas.deployment.sagemaker_endpoint` sets it
 CONFIG_CACHE_SECONDS = 60
 # InvokeEndpoint: InferenceId has at most 64 characters, while an execution's name may have 80.
 MAX_INFERENCE_ID_CHARACTERS = 64
@@ -31,7 +33,10 @@ READ_TIMEOUT_SECONDS = 30
 _TRANSIENT_CODES = {
     "InternalDependencyException",
     "InternalFailure",
+    "InternalServerError",
     "ModelNotReadyException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
     "ServiceUnavailable",
     "ServiceUnavailableException",
     "ThrottlingException",
@@ -44,18 +49,6 @@ class ModelTemporarilyUnavailable(WorkflowFault):
 
 class EndpointNotDeployed(WorkflowFault):
     """There is no endpoint, so no model version has been approved yet."""
-
-
-class UnexpectedModelAnswer(WorkflowFault):
-    """The model's answer is not one probability for each class."""
-
-
-@dataclass(frozen=True)
-class LiveModel:
-    """A model package, and what its classes are called."""
-
-    package_arn: str
-    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -71,11 +64,14 @@ class Endpoint:
 
     An answer tells the variant, not the model behind it. A container that names its package in the answer's custom
     attributes is believed. For others, the endpoint's configuration is asked once a minute, so that for up to a minute
-    after an update an answer may be put down to the version before; packages and their classes never change.
+    after an update an answer may be put down to the version before; versions and their classes never change.
     """
 
-    def __init__(self, name: str, runtime: Any, sagemaker: Any, clock: Any = time.monotonic) -> None:
+    def __init__(
+        self, name: str, runtime: Any, sagemaker: Any, versions: Versions, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.name = name
+        self._versions = versions
         self._runtime = runtime
         self._sagemaker = sagemaker
         self._clock = clock
@@ -107,7 +103,7 @@ class Endpoint:
         key = told.removeprefix(PACKAGE_ATTRIBUTE) if told else self._variants().get(variant, "")
         if key not in self._models:
             package = key if told else self._package_of(key)
-            self._models[key] = self._described(package)
+            self._models[key] = self._versions.described(package)
         return self._models[key]
 
     def _variants(self) -> dict[str, str]:
@@ -129,17 +125,10 @@ class Endpoint:
     def _package_of(self, model_name: str) -> str:
         model = self._sagemaker.describe_model(ModelName=model_name or self._variants()[""])
         container = model.get("PrimaryContainer") or model["Containers"][0]
-        if "ModelPackageName" not in container:
+        package = container.get("Environment", {}).get(PACKAGE_VARIABLE) or container.get("ModelPackageName")
+        if not package:
             raise UnexpectedModelAnswer(f"model {model['ModelName']} does not come from a model package")
-        return str(container["ModelPackageName"])
-
-    def _described(self, package_arn: str) -> LiveModel:
-        package = self._sagemaker.describe_model_package(ModelPackageName=package_arn)
-        environment = package["InferenceSpecification"]["Containers"][0].get("Environment", {})
-        classes = tuple(name for name in environment.get(CLASSES_VARIABLE, "").split(",") if name)
-        if not classes:
-            raise UnexpectedModelAnswer(f"{package['ModelPackageArn']} does not name its classes in {CLASSES_VARIABLE}")
-        return LiveModel(package["ModelPackageArn"], classes)
+        return str(package)
 
     def _named(self, error: ClientError, subject: str) -> Exception:
         response: dict[str, Any] = dict(error.response)
@@ -179,4 +168,6 @@ def live_endpoint() -> Endpoint:
         max_pool_connections=16,
     )
     runtime = boto3.client("sagemaker-runtime", config=config)
-    return Endpoint(os.environ["ENDPOINT_NAME"], runtime, boto3.client("sagemaker"))
+    sagemaker = boto3.client("sagemaker")
+    versions = Versions(boto3.client("dynamodb"), os.environ["DEPLOYMENTS_TABLE"], sagemaker)
+    return Endpoint(os.environ["ENDPOINT_NAME"], runtime, sagemaker, versions)

@@ -15,13 +15,14 @@ from typing import Any
 from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
+from lambdas.deployment.desired_state import text_of
 from lambdas.deployment.ledger import Ledger
+from lambdas.deployment.registry import find_version
 from lambdas.deployment.sagemaker_endpoint import VARIANT, describe_endpoint
-from lambdas.deployment.wishes import text_of
+from lambdas.deployment.version import BASELINE_FILE, ServableVersion
 
 # As far back as the job looks for drift, and the first week of a month-old version.
 LOOK_BACK = timedelta(days=31)
-CLASSES_VARIABLE = "SCONES_CLASSES"  # `pipelines.model_steps` registers it
 _HOUR_S = 3600
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 
@@ -42,28 +43,25 @@ class Surroundings:
 
 
 def parameters(around: Surroundings, until: datetime) -> Parameters:
-    """Of the monitoring pipeline, as of a time; what is unknown is absent, for there may be no version that serves."""
+    """Of the monitoring pipeline, as of a time; what is unknown is absent, for there may be no version that serves.
+
+    Raises VersionGoneError when one serves of which neither the table nor the registry knows anything.
+    """
     value = json.loads(around.clients("ssm").get_parameter(Name=around.threshold_parameter)["Parameter"]["Value"])
     known = {"Thresholds": json.dumps({"default": value["default"], "classes": value.get("classes", {})})}
     live = Ledger(around.table).live()
     if live is not None:
-        package = around.clients("sagemaker").describe_model_package(ModelPackageName=live.package_arn)
+        version = find_version(around.clients("sagemaker"), Ledger(around.table), live.package_arn)
         records = _records(around.table)
         known |= {
-            "Classes": classes_of(package),
-            "DataOrigin": package.get("CustomerMetadataProperties", {}).get("data_origin", ""),
-            "BaselineUri": _baseline_uri(around, package),
+            "Classes": version.classes,
+            "DataOrigin": version.metadata.get("data_origin", ""),
+            "BaselineUri": _baseline_uri(around, version),
             "DeployedAt": deployed_at(records, live.version),
             "ModelPackageArn": live.package_arn,
             "ContextUri": _upload_context(around, records, until),
         }
     return {name: value for name, value in known.items() if value}
-
-
-def classes_of(package: dict[str, Any]) -> str:
-    """Separated by commas, in the order of the model's probabilities."""
-    containers = package.get("InferenceSpecification", {}).get("Containers", [{}])
-    return str(containers[0].get("Environment", {}).get(CLASSES_VARIABLE, ""))
 
 
 def deployed_at(records: list[dict[str, Any]], version: int) -> str:
@@ -89,16 +87,11 @@ def _records(table: Any) -> list[dict[str, Any]]:
         request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
-def _baseline_uri(around: Surroundings, package: dict[str, Any]) -> str:
+def _baseline_uri(around: Surroundings, version: ServableVersion) -> str:
     """The baseline that was made of the version's traffic, else the one that was registered with it, else ""."""
-    data = package.get("DriftCheckBaselines", {}).get("ModelDataQuality", {})
-    # The registry has no place for baseline.json, which stands beside the statistics.
-    folders = [
-        f"{around.baselines_uri}/version-{package['ModelPackageVersion']}",
-        data.get("Statistics", {}).get("S3Uri", "").rpartition("/")[0],
-    ]
     s3 = around.clients("s3")
-    return next((f"{f}/baseline.json" for f in folders if f and _exists(s3, f"{f}/baseline.json")), "")
+    uris = [f"{around.baselines_uri}/version-{version.version}/{BASELINE_FILE}", version.baseline_uri]
+    return next((uri for uri in uris if uri and _exists(s3, uri)), "")
 
 
 def _exists(s3: Any, uri: str) -> bool:

@@ -17,7 +17,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from lambdas.deployment.ledger import Ledger
-from lambdas.monitoring.live_version import classes_of
+from lambdas.deployment.registry import find_version
+from lambdas.deployment.version import ServableVersion, VersionGoneError
 
 PREDICTIONS = "predictions"
 # Executions of this name were started here; whatever people start does not count for the cool-down.
@@ -91,22 +92,25 @@ def consider_training(where: Where, now: datetime) -> Decision:
     live = Ledger(where.table).live()
     if live is None:
         return Decision(REFUSED, "no version serves", report.uri)
-    package = where.clients("sagemaker").describe_model_package(ModelPackageName=live.package_arn)
+    try:
+        version = find_version(where.clients("sagemaker"), Ledger(where.table), live.package_arn)
+    except VersionGoneError as error:
+        return Decision(REFUSED, str(error), report.uri)
     executions = _executions(where)
-    known = package.get("CustomerMetadataProperties", {}).get("reviewed_until", NEVER)
+    known = version.metadata.get("reviewed_until", NEVER)
     reviews = [f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for at in _reviews(where)]
     new = sum(known == NEVER or at > known for at in reviews)
     obstacle = (
         _settings_against(where)
         or _execution_against(where, executions, now)
-        or _waiting_version(where, package)
+        or _waiting_version(where, version)
         or _too_little(where.rules, report, new)
     )
-    if not obstacle and "source_s3_uri" not in package.get("CustomerMetadataProperties", {}):
+    if not obstacle and "source_s3_uri" not in version.metadata:
         obstacle = f"version {live.version} does not say what it was trained on"
     if obstacle:
         return Decision(REFUSED, obstacle, report.uri)
-    arn = _start(where, package, executions, max(reviews, default=NEVER), now)
+    arn = _start(where, version, executions, max(reviews, default=NEVER), now)
     return Decision(STARTED, f"version {live.version}'s data and {new} newly reviewed images", report.uri, arn)
 
 
@@ -160,17 +164,17 @@ def _execution_against(where: Where, executions: list[dict[str, Any]], now: date
     return ""
 
 
-def _waiting_version(where: Where, live: dict[str, Any]) -> str:
+def _waiting_version(where: Where, live: ServableVersion) -> str:
     """A version that is newer than the one that serves has to be approved or rejected first."""
     answer = where.clients("sagemaker").list_model_packages(
         ModelPackageGroupName=where.model_package_group,
         ModelApprovalStatus="PendingManualApproval",
-        CreationTimeAfter=live["CreationTime"],
+        CreationTimeAfter=datetime.fromisoformat(live.created),
         SortBy="CreationTime",
         SortOrder="Descending",
         MaxResults=1,
     )
-    waiting = [p for p in answer["ModelPackageSummaryList"] if p["ModelPackageArn"] != live["ModelPackageArn"]]
+    waiting = [p for p in answer["ModelPackageSummaryList"] if p["ModelPackageArn"] != live.package_arn]
     return f"version {waiting[0]['ModelPackageVersion']} waits for approval" if waiting else ""
 
 
@@ -187,15 +191,15 @@ def _too_little(rules: Rules, report: Report, reviewed: int) -> str:
 
 def _start(
     where: Where,
-    package: dict[str, Any],
+    version: ServableVersion,
     executions: list[dict[str, Any]],
     reviewed_until: str,
     now: datetime,
 ) -> str:
     """Two invocations that see the same executions start one: the token is the same."""
-    metadata = package["CustomerMetadataProperties"]
+    metadata = version.metadata
     given = {parameter: metadata[name] for name, parameter in _SAME_AGAIN.items() if metadata.get(name)}
-    given |= {"Classes": classes_of(package), "ReviewedUntil": reviewed_until}
+    given |= {"Classes": version.classes, "ReviewedUntil": reviewed_until}
     last = executions[0]["PipelineExecutionArn"] if executions else "none"
     answer = where.clients("sagemaker").start_pipeline_execution(
         PipelineName=where.pipeline,

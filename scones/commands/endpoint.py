@@ -36,6 +36,7 @@ def status(stage: Stage = "local", as_json: Json = False) -> None:
         **dataclasses.asdict(found),
         "version": int(found.model_package_arn.rpartition("/")[2] or 0),
         "shadow_version": int(known.live["shadow_version"]) if known.live else 0,
+        "remark": deployments.remark(known),
         "under_way": deployments.plain(known.current) if known.current else None,
         "deleted_when_idle": f"{idle:%Y-%m-%dT%H:%M:%SZ}" if idle else None,
     }
@@ -86,7 +87,7 @@ def rollback(
     connection = connect_deployed(stage)
     known = deployments.state(connection)
     serves = int(known.live["version"]) if known.live else 0
-    version = _approved(connection, to) if to else endpoint.newest_before(known, serves)
+    version = _approved(connection, to) if to else endpoint.newest_before(connection, known, serves)
     if version == serves:
         raise SconesError(f"version {version} serves already")
     at = deployments.order(connection, deployments.ROLLBACK, version, serves, reason)
@@ -105,8 +106,8 @@ def deploy(
 ) -> None:
     """Deploy an approved version: after the endpoint was deleted, or once more after a deployment failed."""
     connection = connect_deployed(stage)
-    chosen = _approved(connection, version) if version else endpoint.newest_before(deployments.state(connection), 0)
     known = deployments.state(connection)
+    chosen = _approved(connection, version) if version else endpoint.newest_before(connection, known, 0)
     if known.quiet and known.status == "InService" and known.live and int(known.live["version"]) == chosen:
         raise SconesError(f"version {chosen} serves already")
     at = deployments.order(connection, deployments.DEPLOY, chosen, 0, reason)
@@ -147,7 +148,7 @@ def shadow(
     known = deployments.state(connection)
     if not known.live or not known.live["shadow_version"]:
         raise SconesError("no version gets copies of the traffic: start one with `scones model approve --shadow`")
-    challenger = registry.find(connection, int(known.live["shadow_version"]))
+    challenger = registry.deployed(connection, _shadow_arn(known.live))
     report = shadow_report.compare(connection, int(known.live["version"]), challenger, str(known.live["since"]))
     if as_json:
         screen.print_json(report)
@@ -155,10 +156,15 @@ def shadow(
         screen.out.print(screen.table("", "", rows=shadow_report.rows(report)))
     if not promote:
         return
-    at = registry.set_approval(connection, challenger, "Approved", reason)
+    at = registry.set_approval(connection, registry.describe(connection, challenger.arn), "Approved", reason)
     if wait:
         endpoint.wait_for(connection, challenger.arn, timeout_s, at, screen.say)
         screen.say(f"endpoint {connection.names.endpoint} serves version {challenger.version}")
+
+
+def _shadow_arn(live: deployments.Item) -> str:
+    """Versions of one group differ in the last part of their ARNs."""
+    return f"{str(live['package_arn']).rpartition('/')[0]}/{live['shadow_version']}"
 
 
 @app.command()

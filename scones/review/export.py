@@ -78,7 +78,7 @@ def _dataset_uri(connection: Connection) -> str:
     """Of the version that serves, else of the newest."""
     live = endpoint.status(connection)
     arn = live.model_package_arn if live else ""
-    version = registry.describe(connection, arn) if arn else registry.find(connection, None)
+    version = registry.deployed(connection, arn) if arn else registry.find(connection, None)
     return version.metadata["dataset_s3_uri"]
 
 

@@ -160,7 +160,7 @@ def live_model(connection: Connection) -> LiveModel | None:
     found = endpoint.status(connection)
     if found is None or not found.model_package_arn:
         return None
-    version = registry.describe(connection, found.model_package_arn)
+    version = registry.deployed(connection, found.model_package_arn)
     evaluation = registry.evaluation(connection, version)
     return LiveModel(version, evaluation, _predictions(connection, version))
 

@@ -36,6 +36,7 @@ class State:
     config: str
     current: Item | None
     live: Item | None
+    order: Item | None
     decisions: dict[int, Item]
     records: list[Item]
     """The oldest first."""
@@ -48,12 +49,13 @@ class State:
 def state(connection: Connection) -> State:
     """Raises SconesError when the stage is not deployed."""
     endpoint = _endpoint(connection)
-    items = {kind: _items(connection, kind) for kind in ("current", "live", "decision", "record")}
+    items = {kind: _items(connection, kind) for kind in ("current", "live", "order", "decision", "record")}
     return State(
         status=endpoint.get("EndpointStatus", ""),
         config=endpoint.get("EndpointConfigName", ""),
         current=next(iter(items["current"]), None),
         live=next(iter(items["live"]), None),
+        order=next(iter(items["order"]), None),
         decisions={int(item["version"]): item for item in items["decision"]},
         records=items["record"],
     )
@@ -79,6 +81,7 @@ def order(connection: Connection, action: str, version: int, left: int, reason: 
         "given": at,
         "by": caller(connection),
         "reason": reason,
+        "pending": True,
     }
     serialize = TypeSerializer().serialize
     connection.client("dynamodb").put_item(
@@ -124,6 +127,32 @@ def doing(found: State) -> str:
         return f"endpoint {found.status or 'absent'}"
     whose = f"version {found.current['version']} ({found.current['action']})"
     return f"{whose} is {found.current['phase']}, endpoint {found.status or 'absent'}"
+
+
+def version(connection: Connection, package_arn: str) -> Item | None:
+    """What the table keeps of a version since its deployment began; None for one that was never deployed."""
+    number = package_arn.rpartition("/")[2]
+    if not number.isdecimal():
+        return None
+    key = {"kind": {"S": "version"}, "key": {"S": f"{int(number):08d}"}}
+    try:
+        answer = connection.client("dynamodb").get_item(
+            TableName=connection.names.deployments_table, Key=key, ConsistentRead=True
+        )
+    except ClientError as error:
+        raise _unless_deployed(connection, error) from error
+    found = {name: TypeDeserializer().deserialize(value) for name, value in answer.get("Item", {}).items()}
+    return found if found.get("package_arn") == package_arn else None
+
+
+def remark(found: State) -> str:
+    """Why what serves should not, or could not be deployed again; "" for nothing."""
+    decision = found.decisions.get(int(found.live["version"]), {}) if found.live else {}
+    if decision.get("removed_at"):
+        return "deleted from the registry; it serves on, until another version is approved or ordered"
+    if decision.get("status") == "Rejected":
+        return "rejected; it serves on, because no other version is approved"
+    return ""
 
 
 def outcome_of(found: State, since: str, version: int) -> str | None:
@@ -188,8 +217,12 @@ def _items(connection: Connection, kind: str) -> list[Item]:
             for item in page["Items"]
         ]
     except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
-            raise
-        stage = connection.settings.stage
-        raise SconesError(f"stage {stage!r} has no table of deployments: run `scones deploy` first") from error
+        raise _unless_deployed(connection, error) from error
     return [{key: deserialize(value) for key, value in item.items()} for item in found]
+
+
+def _unless_deployed(connection: Connection, error: ClientError) -> SconesError:
+    if error.response["Error"]["Code"] != "ResourceNotFoundException":
+        raise error
+    stage = connection.settings.stage
+    return SconesError(f"stage {stage!r} has no table of deployments: run `scones deploy` first")

@@ -12,10 +12,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from scones.errors import SconesError
-from scones.serving_versions import deployments
+from scones.serving_versions import deployments, registry
 from scones.stage.connection import Connection
 
 _IDLE_PERIOD_S = 3600
+_PACKAGE_VARIABLE = "SCONES_MODEL_PACKAGE_ARN"  # `lambdas.deployment.sagemaker_endpoint` sets it
 
 
 def _nobody(_line: str) -> None:
@@ -52,7 +53,12 @@ def _model_package(sagemaker: Any, config_name: str) -> str:
     config = sagemaker.describe_endpoint_config(EndpointConfigName=config_name)
     model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     containers = [model["PrimaryContainer"]] if "PrimaryContainer" in model else model.get("Containers", [])
-    return next((c["ModelPackageName"] for c in containers if "ModelPackageName" in c), "")
+    return next((found for c in containers if (found := _package(c))), "")
+
+
+def _package(container: dict[str, Any]) -> str:
+    """The variable is the deployment's; models of before it named their package."""
+    return str(container.get("Environment", {}).get(_PACKAGE_VARIABLE) or container.get("ModelPackageName", ""))
 
 
 def live(connection: Connection) -> EndpointStatus:
@@ -80,6 +86,10 @@ def wait_for(
     def done(found: deployments.State) -> str | None:
         outcome = deployments.outcome_of(found, since, version)
         known = found.decisions.get(version, {})
+        if outcome is None and found.quiet and known.get("removed_at", "") >= since > "":
+            raise SconesError(f"version {version} is not deployed: it was deleted from the registry before that")
+        if outcome is None and found.quiet and found.order and found.order["at"] > since > "":
+            raise SconesError(f"version {version} is not deployed: {found.order['action']} was ordered later")
         serves = found.live is not None and version in (int(found.live["version"]), int(found.live["shadow_version"]))
         if outcome is None and found.quiet and serves and known.get("at", "") >= since:
             return "deployed"  # it was before
@@ -95,12 +105,16 @@ def wait_for(
     return live(connection)
 
 
-def newest_before(found: deployments.State, version: int) -> int:
-    """The newest other version that is still approved and did not fail; SconesError when there is none."""
+def newest_before(connection: Connection, found: deployments.State, version: int) -> int:
+    """The newest other version that is still approved and did not fail; SconesError when there is none.
+
+    The registry has the last word: what the table says of it may be older than a deletion.
+    """
+    approved = {v.version for v in registry.versions(connection) if v.approval == "Approved"}
     usable = [
         d
         for number, d in found.decisions.items()
-        if d["status"] == "Approved" and not d["failed"] and not d["shadow"] and number != version
+        if number in approved and not d["failed"] and not d["shadow"] and number != version
     ]
     if not usable:
         raise SconesError("there is no other approved version to go back to: approve one with `scones model approve`")

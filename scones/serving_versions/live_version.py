@@ -49,7 +49,7 @@ def parameters(connection: Connection, until: datetime) -> dict[str, str]:
 def live(connection: Connection) -> ModelVersion | None:
     """The version that serves, or None."""
     found = endpoint.status(connection)
-    return registry.describe(connection, found.model_package_arn) if found and found.model_package_arn else None
+    return registry.deployed(connection, found.model_package_arn) if found and found.model_package_arn else None
 
 
 def baseline(connection: Connection) -> Baseline:

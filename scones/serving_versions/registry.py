@@ -39,6 +39,34 @@ class ModelVersion:
     baseline_uri: str = ""
 
 
+class VersionDeletedError(SconesError):
+    """The registry has no entry for a version, which may serve all the same."""
+
+    def __init__(self, arn: str) -> None:
+        super().__init__(f"version {arn.rpartition('/')[2]} is not in the registry, somebody deleted it: {arn}")
+
+
+def deployed(connection: Connection, arn: str) -> ModelVersion:
+    """A version that was deployed, as it was then: whatever serves must not need its entry in the registry.
+
+    One that was deployed before the table of deployments kept that is looked up. Raises VersionDeletedError.
+    """
+    kept = deployments.version(connection, arn)
+    if kept is None:
+        return describe(connection, arn)
+    return ModelVersion(
+        arn,
+        int(kept["version"]),
+        "Approved",
+        datetime.fromisoformat(kept["created"]),
+        dict(kept["metadata"]),
+        "",
+        str(kept["evaluation_uri"]),
+        _named(str(kept["classes"])),
+        str(kept["baseline_uri"]),
+    )
+
+
 def versions(connection: Connection) -> list[ModelVersion]:
     """Every version, the newest first."""
     sagemaker = connection.client("sagemaker")
@@ -49,8 +77,13 @@ def versions(connection: Connection) -> list[ModelVersion]:
 
 
 def describe(connection: Connection, arn: str) -> ModelVersion:
-    """One version by its ARN."""
-    answer = connection.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    """One version by its ARN. Raises VersionDeletedError."""
+    try:
+        answer = connection.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    except ClientError as error:
+        if "does not exist" not in str(error):
+            raise
+        raise VersionDeletedError(arn) from error
     statistics = answer.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
     return ModelVersion(
         answer["ModelPackageArn"],
@@ -75,7 +108,10 @@ def _baseline_uri(package: dict[str, Any]) -> str:
 def _classes(package: dict[str, Any]) -> list[str]:
     """Where the inference workflow reads them too: the container's environment, as metadata may hold no commas."""
     containers = package.get("InferenceSpecification", {}).get("Containers", [{}])
-    named = containers[0].get("Environment", {}).get(_CLASSES_VARIABLE, "")
+    return _named(containers[0].get("Environment", {}).get(_CLASSES_VARIABLE, ""))
+
+
+def _named(named: str) -> list[str]:
     return [name.strip() for name in named.split(",") if name.strip()]
 
 
@@ -103,7 +139,10 @@ def set_approval(
 
     ``shadow``: it shall get copies of the traffic before it serves any.
     """
-    said = " ".join(f"{reason} [by {deployments.caller(connection)}]".split())[-_DESCRIPTION_CHARACTERS:]
+    said = _description(connection, reason)
+    if (status, said) == (version.approval, version.description):
+        # The registry keeps no time of a decision, so that the same words once more would be no new decision.
+        said = _description(connection, f"{reason} (again at {deployments.text_of(connection.now())})")
     request: dict[str, Any] = {"ModelApprovalStatus": status, "ApprovalDescription": said}
     if shadow or MODE_PROPERTY in version.metadata:
         request["CustomerMetadataProperties"] = {MODE_PROPERTY: "shadow" if shadow else "live"}
@@ -112,6 +151,10 @@ def set_approval(
     deployments.nudge(connection, version.arn)
     changed = sagemaker.describe_model_package(ModelPackageName=version.arn)
     return deployments.text_of(changed["LastModifiedTime"])
+
+
+def _description(connection: Connection, reason: str) -> str:
+    return " ".join(f"{reason} [by {deployments.caller(connection)}]".split())[-_DESCRIPTION_CHARACTERS:]
 
 
 def evaluation(connection: Connection, version: ModelVersion) -> dict[str, Any]:

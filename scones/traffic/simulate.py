@@ -105,7 +105,7 @@ class Traffic:
 
 def load(connection: Connection, plan: Plan) -> Traffic:
     """Fetch the test images of the version that serves. SconesError when there is none, or an option does not fit."""
-    version = registry.describe(connection, live(connection).model_package_arn)
+    version = registry.deployed(connection, live(connection).model_package_arn)
     stored: dict[str, list[StoredImage]] = {}
     for image in executions.test_images(connection, version.metadata["dataset_s3_uri"]):
         stored.setdefault(str(image.true_label), []).append(image)

@@ -132,6 +132,10 @@ class Stage:
             ModelPackageArn=package, ModelApprovalStatus=status, ApprovalDescription=reason
         )
 
+    def remove(self, package: str) -> None:
+        """`aws sagemaker delete-model-package`."""
+        self.sagemaker.delete_model_package(ModelPackageName=package)
+
     def approve(self, package: str, reason: str = "a test [by tester]") -> None:
         self.decide(package, "Approved", reason)
 
@@ -180,7 +184,7 @@ class Stage:
             return ""
         config = self.sagemaker.describe_endpoint_config(EndpointConfigName=found["EndpointConfigName"])
         model = self.sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
-        return str(model["PrimaryContainer"]["ModelPackageName"])
+        return str(model["PrimaryContainer"]["Environment"]["SCONES_MODEL_PACKAGE_ARN"])
 
     def ask(self) -> float:
         """The first probability of an answer: the weights of the version that gave it."""
@@ -195,9 +199,9 @@ class Stage:
         quiet = found is None or found["EndpointStatus"] in ("InService", "Failed")
         return quiet and not self.items("current") and not self.items("lease")
 
-    def until(self, condition: Callable[[], Any], what: str) -> None:
+    def until(self, condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> None:
         """Wait for a condition, however slow the machine is."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while not condition():
             assert time.monotonic() < deadline, f"{what}: {self.endpoint()}, {self.items('current')}, {self.records()}"
             time.sleep(0.1)

@@ -19,10 +19,11 @@ import boto3
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from lambdas.deployment.context import Context
+from lambdas.deployment.endpoint_spec import EndpointSettings, EndpointSpec, Network
 from lambdas.deployment.ledger import Ledger
+from lambdas.deployment.notifier import Notifier
 from lambdas.deployment.reconcile import reconcile
-from lambdas.deployment.target import EndpointSettings, Network, Target
-from lambdas.deployment.workplace import Workplace
 from tests.unit.fake_table import FakeTable
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
@@ -59,7 +60,8 @@ class FakeSageMaker:
     """What SageMaker keeps. ``breaks`` holds what goes wrong with a version: ping, smoke, archive."""
 
     packages: dict[str, dict[str, Any]] = field(default_factory=dict)
-    models: dict[str, str] = field(default_factory=dict)
+    registered: int = 0
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
     networks: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     endpoint: dict[str, Any] | None = None
@@ -73,7 +75,8 @@ class FakeSageMaker:
 
     # What a test does.
     def register(self) -> str:
-        version = len(self.packages) + 1
+        self.registered += 1
+        version = self.registered
         arn = f"{ARN}:model-package/{GROUP}/{version}"
         self.packages[arn] = {
             "ModelPackageArn": arn,
@@ -81,6 +84,15 @@ class FakeSageMaker:
             "ModelApprovalStatus": "PendingManualApproval",
             "CreationTime": self.tick(),
             "ModelMetrics": {"ModelQuality": {"Statistics": {"S3Uri": f"s3://data/{version}/evaluation.json"}}},
+            "InferenceSpecification": {
+                "Containers": [
+                    {
+                        "Image": "image",
+                        "ModelDataUrl": f"s3://data/{version}/model.tar.gz",
+                        "Environment": {"SCONES_CLASSES": "bicycle,motorcycle"},
+                    }
+                ]
+            },
         }
         return arn
 
@@ -88,6 +100,10 @@ class FakeSageMaker:
         package = self.packages[arn]
         package |= {"ModelApprovalStatus": status, "ApprovalDescription": reason, "LastModifiedTime": self.tick()}
         package["CustomerMetadataProperties"] = metadata
+
+    def remove(self, arn: str) -> None:
+        """DeleteModelPackage."""
+        del self.packages[arn]
 
     def settle(self) -> None:
         """End what is under way."""
@@ -107,8 +123,13 @@ class FakeSageMaker:
         found["EndpointStatus"] = "Failed" if broken and found["EndpointStatus"] == "Creating" else "InService"
 
     def _version(self, config: str) -> int:
-        arn = self.models[self.configs[config]["ProductionVariants"][0]["ModelName"]]
-        return int(arn.rpartition("/")[2])
+        container = self.models[self.configs[config]["ProductionVariants"][0]["ModelName"]]
+        return int(self._package(container).rpartition("/")[2])
+
+    @staticmethod
+    def _package(container: dict[str, Any]) -> str:
+        """Models of before name their package."""
+        return str(container.get("Environment", {}).get("SCONES_MODEL_PACKAGE_ARN") or container["ModelPackageName"])
 
     @property
     def live(self) -> int:
@@ -130,14 +151,16 @@ class FakeSageMaker:
     def create_model(self, **request: Any) -> None:
         if request["ModelName"] in self.models:
             raise _invalid("Cannot create already existing model")
-        package = request["PrimaryContainer"]["ModelPackageName"]
+        container = request["PrimaryContainer"]
+        package = self._package(container)
+        assert container.get("ModelDataUrl", "").startswith("s3://data/") or package in self.packages
         if self.breaks.get(int(package.rpartition("/")[2])) == "archive":
             raise _invalid("Could not access model data")
-        self.models[request["ModelName"]] = package
+        self.models[request["ModelName"]] = container
         self.networks[request["ModelName"]] = request.get("VpcConfig")
 
     def describe_model(self, **request: Any) -> dict[str, Any]:
-        return {"PrimaryContainer": {"ModelPackageName": self.models[request["ModelName"]]}}
+        return {"PrimaryContainer": self.models[request["ModelName"]]}
 
     def delete_model(self, **request: Any) -> None:
         if self.models.pop(request["ModelName"], None) is None:
@@ -243,8 +266,8 @@ class Account:
     def ledger(self) -> Ledger:
         return Ledger(self.table)
 
-    def workplace(self) -> Workplace:
-        target = Target(
+    def context(self) -> Context:
+        spec = EndpointSpec(
             endpoint=ENDPOINT,
             model_package_group=GROUP,
             instance_type="ml.m5.large",
@@ -254,13 +277,13 @@ class Account:
             network=self.network,
             settings=self.settings,
             alarms=self.alarms,
-            topic_arn=self.topic_arn,
         )
-        return Workplace(self.client, Ledger(Counting(self.table, self)), target, self.sagemaker.tick)
+        notifier = Notifier(self.client("sns"), self.topic_arn, ENDPOINT)
+        return Context(self.client, Ledger(Counting(self.table, self)), notifier, spec, self.sagemaker.tick)
 
     def look(self, owner: str = "", lease_s: int = 0) -> list[str]:
         """One invocation; a lease of no time, because a crashed one's would have to run out first."""
-        return reconcile(self.workplace(), None, owner or uuid.uuid4().hex, lease_s, lambda _: self.sagemaker.settle())
+        return reconcile(self.context(), None, owner or uuid.uuid4().hex, lease_s, lambda _: self.sagemaker.settle())
 
     def run(self, times: int = 6) -> list[str]:
         """Invocations with what SageMaker does in between, until nothing changes any more."""

@@ -20,8 +20,8 @@ from scones.stage.connection import connect
 from tests.local.conftest import RunningAccount
 from tests.local.foreign_functions import Workshop
 from tests.local.roles import allow, make_role, trust
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 LOOPBACK = {"127.0.0.1"}
 # One for each way out that botocore or the aws CLI knows.
 HOSTILE = {

@@ -158,6 +158,8 @@ def test_the_verbs_approve_show_and_go_back(stage: Stage, first: str) -> None:
     approved = stage.scones("model", "approve", str(version), "--reason", "better", "--json")
     assert approved == {"version": version, "model_package_arn": package, "outcome": "deployed"}
     assert stage.scones("endpoint", "status", "--json")["version"] == version
+    again = ("model", "approve", str(version), "--reason", "better", "--timeout", "100", "--json")
+    assert stage.scones(*again)["outcome"] == "deployed", "the same words once more are a new decision"
     newest = stage.scones("endpoint", "history", "--json")[0]
     assert (newest["version"], newest["outcome"]) == (version, "deployed")
     assert newest["reason"].startswith("better [by ")

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from lambdas.inference import body as bodies
 from lambdas.inference import endpoint as endpoints
 from lambdas.inference import threshold
 from lambdas.inference.body import WorkflowFault
+from lambdas.inference.versions import Versions
 from tests.unit.lambdas.test_lambdas import stream
 
 STATE_LIMIT_BYTES = 262_144
@@ -58,7 +60,11 @@ class Runtime:
     def describe_model_package(self, ModelPackageName: str) -> dict[str, Any]:  # noqa: N803  # boto3's names
         environment = {"SCONES_CLASSES": ",".join(self.classes)}
         containers = {"Containers": [{"Environment": environment}]}
-        return {"ModelPackageArn": ModelPackageName, "InferenceSpecification": containers}
+        found = {"ModelPackageArn": ModelPackageName, "ModelPackageVersion": 1, "CreationTime": datetime.now(UTC)}
+        return {**found, "InferenceSpecification": containers}
+
+    def get_item(self, **_request: Any) -> dict[str, Any]:
+        return {}
 
 
 @settings(max_examples=150, deadline=None)
@@ -89,7 +95,7 @@ def test_classify_answers_probabilities_or_a_named_error(
     event: dict[str, Any], answer: Any, classes: int, name: str
 ) -> None:
     runtime = Runtime(answer, classes)
-    endpoint = endpoints.Endpoint("shop", runtime, runtime)
+    endpoint = endpoints.Endpoint("shop", runtime, runtime, Versions(runtime, "deployments", runtime))
     try:
         found = classify_image.classify(event, name, endpoint, lambda: Store(b"image"))
     except WorkflowFault as fault:

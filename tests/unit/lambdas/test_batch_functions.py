@@ -10,8 +10,9 @@ from botocore.exceptions import ClientError
 
 from lambdas import classify_batch, summarize_batch
 from lambdas.inference import endpoint as endpoints
-from lambdas.inference.endpoint import Answer, LiveModel, ModelTemporarilyUnavailable
+from lambdas.inference.endpoint import Answer, ModelTemporarilyUnavailable
 from lambdas.inference.threshold import Thresholds
+from lambdas.inference.versions import LiveModel
 from tests.unit.account.test_lambda_properties import Store
 
 MODEL = LiveModel("arn:package/1", ("bicycle", "motorcycle"))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from lambdas.deployment.desired_state import DELETE, DEPLOY, ROLLBACK, Decision, Order, desired_state
+from lambdas.deployment.endpoint_spec import Network
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.sagemaker_endpoint import config_settings, update_options
 from lambdas.deployment.smoke import difference
-from lambdas.deployment.target import Network
-from lambdas.deployment.wishes import DELETE, DEPLOY, ROLLBACK, Decision, Order, wish
-from tests.unit.deployment_account import SETTINGS, Account, Crash, account, quick_account
+from scones.stage.settings import PROJECT_ROOT
+from tests.unit.deployment_account import ARN, GROUP, SETTINGS, Account, Crash, account, quick_account
 
 
 @pytest.fixture
@@ -60,24 +63,24 @@ def order(action: str, version: int, at: str, left: int = 0) -> Order:
     ],
 )
 def test_the_newest_word_decides(decisions: list[Decision], given: Order | None, version: int) -> None:
-    wanted = wish({d.version: d for d in decisions}, given)
+    wanted = desired_state({d.version: d for d in decisions}, given)
     assert (wanted.chosen.version if wanted.chosen else 0) == version
     assert wanted.delete == (given is not None and given.action == DELETE and version == 0)
 
 
 def test_copied_traffic_is_for_what_was_approved_last() -> None:
     known = {1: decision(1, "1"), 2: decision(2, "2", shadow=True)}
-    shadow = wish(known, None).shadow
+    shadow = desired_state(known, None).shadow
     assert shadow is not None and shadow.version == 2
-    assert wish({**known, 3: decision(3, "3")}, None).shadow is None
-    assert wish({2: known[2]}, None).shadow is None  # beside nothing
+    assert desired_state({**known, 3: decision(3, "3")}, None).shadow is None
+    assert desired_state({2: known[2]}, None).shadow is None  # beside nothing
 
 
 # What SageMaker is asked for.
 
 
 def test_a_canary_goes_before_the_rest_and_alarms_undo_it(shop: Account) -> None:
-    where = shop.workplace().where
+    where = shop.context().spec
     deployment = update_options(where, ["a", "b"], back=False, keep_scale=False)["DeploymentConfig"]
     policy = deployment["BlueGreenUpdatePolicy"]
     assert policy["TrafficRoutingConfiguration"] == {
@@ -97,10 +100,10 @@ def test_a_canary_goes_before_the_rest_and_alarms_undo_it(shop: Account) -> None
 
 def test_one_instance_has_no_canary_and_serverless_no_instances(shop: Account) -> None:
     shop.settings = dataclasses.replace(SETTINGS, initial_instance_count=1)
-    deployment = update_options(shop.workplace().where, [], back=False, keep_scale=False)["DeploymentConfig"]
+    deployment = update_options(shop.context().spec, [], back=False, keep_scale=False)["DeploymentConfig"]
     assert deployment["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"] == "ALL_AT_ONCE"
     shop.settings = dataclasses.replace(SETTINGS, variant="serverless")
-    where = shop.workplace().where
+    where = shop.context().spec
     assert update_options(where, ["a"], back=False, keep_scale=False) == {}
     settings = config_settings(where, 1)
     assert set(settings) == {"ProductionVariants"}, "SageMaker captures no traffic of serverless variants"
@@ -144,7 +147,7 @@ def nothing_left_over(shop: Account) -> None:
     versions = {live.version, live.previous_version, live.shadow_version} - {0} if live else set()
     assert set(shop.sagemaker.configs) == names
     assert set(shop.sagemaker.models) == {f"shop-v{version}" for version in versions}
-    assert shop.ledger.made() == {("config", n) for n in names} | {("model", f"shop-v{v}") for v in versions}
+    assert shop.ledger.creations() == {("config", n) for n in names} | {("model", f"shop-v{v}") for v in versions}
 
 
 def test_repeated_looks_change_nothing(shop: Account) -> None:
@@ -203,6 +206,11 @@ def test_a_rejected_version_goes_and_the_last_one_stays(shop: Account) -> None:
     shop.run()
     assert len(shop.records()) == 3  # told once
     nothing_left_over(shop)
+    shop.sagemaker.decide(first, reason="it will do [by bob]")
+    shop.run()
+    shop.sagemaker.decide(first, "Rejected", "it will not [by bob]")
+    shop.run()
+    assert [r[1:] for r in shop.records()[2:]] == [("rejection", "kept")] * 2, "a new rejection is told of anew"
 
 
 def test_an_approval_during_an_update_comes_next(shop: Account) -> None:
@@ -241,11 +249,11 @@ def test_an_approval_after_a_deletion_by_hand_counts_though_nobody_saw_the_delet
 def test_an_order_to_delete_and_one_to_come_back(shop: Account) -> None:
     approve(shop)
     shop.run()
-    shop.ledger.give(Order(DELETE, 0, 0, shop.workplace().now(), "bob", "expensive"))
+    shop.ledger.put_order(Order(DELETE, 0, 0, shop.context().now(), "bob", "expensive"))
     shop.run()
     assert shop.sagemaker.endpoint is None
     nothing_left_over(shop)
-    shop.ledger.give(Order(DEPLOY, 1, 0, shop.workplace().now(), "bob", "needed"))
+    shop.ledger.put_order(Order(DEPLOY, 1, 0, shop.context().now(), "bob", "needed"))
     shop.run()
     assert shop.sagemaker.live == 1
     assert [r[1:] for r in shop.records()] == [("approval", "deployed"), ("delete", "deleted"), ("deploy", "deployed")]
@@ -256,7 +264,7 @@ def test_a_rollback_order_moves_the_endpoint_back_at_once(shop: Account) -> None
     shop.run()
     approve(shop)
     shop.run()
-    shop.ledger.give(Order(ROLLBACK, 1, 2, shop.workplace().now(), "bob", "slow"))
+    shop.ledger.put_order(Order(ROLLBACK, 1, 2, shop.context().now(), "bob", "slow"))
     shop.run()
     assert shop.sagemaker.live == 1
     routing = shop.sagemaker.updates[-1]["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
@@ -280,8 +288,8 @@ def test_other_settings_come_to_the_same_version_and_blame_it_for_nothing(shop: 
 
 
 def test_captured_traffic_is_encrypted_with_the_stages_key(shop: Account) -> None:
-    capture = config_settings(shop.workplace().where, 1)["DataCaptureConfig"]
-    assert capture["KmsKeyId"] == shop.workplace().where.data_key_arn
+    capture = config_settings(shop.context().spec, 1)["DataCaptureConfig"]
+    assert capture["KmsKeyId"] == shop.context().spec.data_key_arn
 
 
 def test_the_model_stands_in_the_stages_network_and_moves_with_it(shop: Account) -> None:
@@ -360,29 +368,173 @@ def test_an_alarm_that_is_on_already_does_not_undo_the_cure(whole_shop: Account)
     }
 
 
+# The registry loses a version.
+
+
+def test_a_deleted_version_serves_on_and_is_told_of_once(shop: Account) -> None:
+    approve(shop)
+    second = approve(shop)
+    shop.run()
+    shop.sagemaker.remove(second)
+    shop.told()
+    shop.run()
+    assert shop.sagemaker.live == 2
+    assert shop.records()[1:] == [(2, "removal", "kept")]
+    (told,) = shop.told()
+    assert told.startswith("endpoint shop: version 2 (removal) kept: it was deleted from the registry and serves on")
+    approve(shop)
+    shop.run()
+    assert shop.sagemaker.live == 3
+
+
+def test_a_broken_update_goes_back_to_a_version_that_the_registry_lost(shop: Account) -> None:
+    first = approve(shop)
+    shop.run()
+    shop.sagemaker.remove(first)
+    approve(shop, how="smoke")
+    shop.run()
+    assert shop.sagemaker.live == 1
+    assert [r[2] for r in shop.records()] == ["deployed", "rolled back", "deployed", "kept"]
+    assert all("not tested" not in record["smoke_after"] for record in records(shop)[:-1])
+
+
+def records(shop: Account) -> list[dict[str, Any]]:
+    items = [item for item in shop.table.scan()["Items"] if item["kind"] == "record"]
+    return sorted(items, key=lambda item: str(item["key"]))
+
+
+def test_a_version_deleted_during_its_own_update_serves(shop: Account) -> None:
+    approve(shop)
+    shop.run()
+    second = approve(shop)
+    shop.look()
+    shop.sagemaker.remove(second)
+    shop.run()
+    assert shop.sagemaker.live == 2
+    assert [r[1:] for r in shop.records()[-2:]] == [("approval", "deployed"), ("removal", "kept")]
+    assert shop.ledger.in_progress() is None
+
+
+def as_the_version_before_left_it(shop: Account) -> None:
+    """Nothing is kept of versions, and models name their packages."""
+    for item in shop.table.scan()["Items"]:
+        if item["kind"] == "version":
+            shop.table.delete_item(Key={"kind": "version", "key": item["key"]})
+    for container in shop.sagemaker.models.values():
+        package = container["Environment"]["SCONES_MODEL_PACKAGE_ARN"]
+        container.clear()
+        container["ModelPackageName"] = package
+
+
+def test_what_was_deployed_before_versions_were_kept_is_kept_at_the_next_look(shop: Account) -> None:
+    approve(shop)
+    shop.run()
+    as_the_version_before_left_it(shop)
+    shop.run()
+    assert shop.records() == [(1, "approval", "deployed")]
+    kept = shop.ledger.version(1)
+    assert kept is not None
+    assert (kept.classes, kept.smoke_uri) == ("bicycle,motorcycle", "s3://data/1/smoke.json")
+
+
+@pytest.mark.parametrize("during", [True, False])
+def test_what_neither_table_nor_registry_knows_goes_on_untested(shop: Account, during: bool) -> None:
+    """A version before left a deployment, and then the registry lost it."""
+    approve(shop)
+    shop.run()
+    second = approve(shop)
+    shop.look()
+    if not during:
+        shop.run()
+    as_the_version_before_left_it(shop)
+    shop.sagemaker.remove(second)
+    shop.run()
+    assert shop.sagemaker.live == 2
+    approve(shop)
+    shop.run()
+    assert shop.sagemaker.live == 3
+    last = records(shop)[-1]
+    assert last["smoke_before"].startswith("not tested: arn:")
+    assert "was deleted from the registry, and deployed before" in last["smoke_before"]
+
+
+def left_by_the_version_before() -> Account:
+    """Its table, with an update to version 4 in progress, and what SageMaker had by then."""
+    sample = json.loads((PROJECT_ROOT / "tests/samples/deployments_table.json").read_text())
+    shop = quick_account()
+    for item in sample["items"]:
+        shop.table.put_item(Item=item)
+    for _ in range(4):
+        shop.sagemaker.register()
+    decided = {item["package_arn"]: item["at"] for item in sample["items"] if item["kind"] == "decision"}
+    for arn, at in decided.items():
+        shop.sagemaker.decide(arn)
+        shop.sagemaker.packages[arn]["LastModifiedTime"] = datetime.fromisoformat(at)
+    shop.sagemaker.time = datetime(2026, 11, 21, 9, tzinfo=UTC)
+    shop.sagemaker.models = {name: {"ModelPackageName": arn} for name, arn in sample["models"].items()}
+    shop.sagemaker.configs, shop.sagemaker.endpoint = sample["configs"], sample["endpoint"]
+    return shop
+
+
+@pytest.mark.parametrize("lost", [(), (4,), (1, 4)])
+def test_an_update_that_the_version_before_began_is_ended(lost: tuple[int, ...]) -> None:
+    shop = left_by_the_version_before()
+    for version in lost:
+        shop.sagemaker.remove(f"{ARN}:model-package/{GROUP}/{version}")
+    shop.sagemaker.settle()
+    shop.run()
+    assert shop.sagemaker.live == 4
+    assert not shop.sagemaker.updates, "the same settings make the same configuration"
+    assert (4, "approval", "deployed") in shop.records()
+    assert (shop.records()[-1] == (4, "removal", "kept")) == (4 in lost)
+    nothing_left_over(shop)
+
+
+@pytest.mark.parametrize("why", ["was deleted from the registry", "is Rejected", "was never approved"])
+def test_an_order_that_cannot_be_carried_out_is_refused_and_changes_nothing(shop: Account, why: str) -> None:
+    for _ in range(3):
+        last = approve(shop)
+        shop.run()
+    first = last.replace("/3", "/1")
+    if why == "is Rejected":
+        shop.sagemaker.decide(first, "Rejected")
+    elif why == "was deleted from the registry":
+        shop.sagemaker.remove(first)
+    version = 4 if why == "was never approved" else 1
+    shop.ledger.put_order(Order(ROLLBACK, version, 3, shop.context().now(), "bob", "slow", pending=True))
+    shop.run()
+    assert shop.sagemaker.live == 3
+    assert shop.records()[-1] == (version, "rollback", "failed")
+    assert why in records(shop)[-1]["detail"]
+    assert len(shop.records()) == 4  # told once
+    approve(shop)
+    shop.run()
+    assert shop.sagemaker.live == 4
+
+
 # Two at once, and crashes.
 
 
 def test_who_comes_second_has_the_first_look_again(whole_shop: Account) -> None:
     ledger = whole_shop.ledger
-    assert ledger.take("first", 100, 200)
-    assert ledger.take("first", 100, 200)  # the same invocation, tried again
-    assert not ledger.take("second", 101, 201)
-    assert not ledger.release("first")
-    assert ledger.release("first")
-    assert ledger.take("second", 102, 202)
-    assert ledger.take("third", 300, 400)  # the second one's time is over
-    assert ledger.release("second")  # which is none of its business any more
-    assert not ledger.take("fourth", 301, 401)
+    assert ledger.acquire_lease("first", 100, 200)
+    assert ledger.acquire_lease("first", 100, 200)  # the same invocation, tried again
+    assert not ledger.acquire_lease("second", 101, 201)
+    assert not ledger.release_lease("first")
+    assert ledger.release_lease("first")
+    assert ledger.acquire_lease("second", 102, 202)
+    assert ledger.acquire_lease("third", 300, 400)  # the second one's time is over
+    assert ledger.release_lease("second")  # which is none of its business any more
+    assert not ledger.acquire_lease("fourth", 301, 401)
 
 
 def test_an_older_decision_or_order_never_replaces_a_newer_one(whole_shop: Account) -> None:
     ledger: Ledger = whole_shop.ledger
-    assert ledger.decide(decision(1, "2", "Rejected"))
-    assert not ledger.decide(decision(1, "1"))
+    assert ledger.put_decision(decision(1, "2", "Rejected"))
+    assert not ledger.put_decision(decision(1, "1"))
     assert ledger.decisions()[1].status == "Rejected"
-    assert ledger.give(order(DELETE, 0, "2"))
-    assert not ledger.give(order(DEPLOY, 1, "1"))
+    assert ledger.put_order(order(DELETE, 0, "2"))
+    assert not ledger.put_order(order(DEPLOY, 1, "1"))
 
 
 def deploy_the_first(shop: Account) -> None:
@@ -409,11 +561,31 @@ def reject_the_second(shop: Account) -> None:
     shop.sagemaker.decide(second, "Rejected")
 
 
+def lose_the_second_during_its_update(shop: Account) -> None:
+    approve(shop)
+    shop.run()
+    second = approve(shop)
+    shop.look()
+    shop.sagemaker.remove(second)
+
+
+def order_what_is_gone(shop: Account) -> None:
+    approve(shop)
+    shop.run()
+    gone = approve(shop)
+    shop.run()
+    shop.sagemaker.decide(gone, "Rejected")
+    shop.run()
+    shop.ledger.put_order(Order(ROLLBACK, 2, 1, shop.context().now(), "bob", "slow", pending=True))
+
+
 CASES: list[tuple[Callable[[Account], None], int, list[str]]] = [
     (deploy_the_first, 1, ["deployed"]),
     (deploy_the_second, 2, ["deployed", "deployed"]),
     (deploy_a_broken_one, 1, ["deployed", "rolled back", "deployed"]),
     (reject_the_second, 1, ["deployed", "deployed", "deployed"]),
+    (lose_the_second_during_its_update, 2, ["deployed", "deployed", "kept"]),
+    (order_what_is_gone, 1, ["deployed", "deployed", "deployed", "failed"]),
 ]
 
 
@@ -436,4 +608,4 @@ def test_a_crash_after_any_change_is_made_good(case: Callable[[Account], None], 
         assert shop.sagemaker.live == live, number
         assert [r[2] for r in shop.records()] == outcomes, number
         nothing_left_over(shop)
-    assert number > 15
+    assert number > 10

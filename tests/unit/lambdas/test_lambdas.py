@@ -6,7 +6,8 @@ import base64
 import io
 import json
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from lambdas import classify_image, filter_inferences, serialize_image
 from lambdas.inference import body as bodies
 from lambdas.inference import endpoint as endpoints
 from lambdas.inference import images, threshold
+from lambdas.inference.versions import Versions
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 100
 JPEG = b"\xff\xd8\xff\xe0" + b"\0" * 100
@@ -218,6 +220,31 @@ def test_an_input_without_an_image_is_refused(event: dict[str, Any]) -> None:
 # classify_image
 
 
+class Table:
+    """A DynamoDB client whose table of deployments keeps these items."""
+
+    def __init__(self, *items: dict[str, Any]) -> None:
+        self.items = items
+
+    def get_item(self, **request: Any) -> dict[str, Any]:
+        assert (request["TableName"], request["ConsistentRead"]) == ("deployments", True)
+        found = [item for item in self.items if {name: item[name] for name in ("kind", "key")} == request["Key"]]
+        return {"Item": found[0]} if found else {}
+
+
+def kept(classes: str, package: str = PACKAGE) -> dict[str, Any]:
+    """The item of version 3."""
+    texts = {"kind": "version", "key": "00000003", "package_arn": package, "classes": classes}
+    return {name: {"S": value} for name, value in texts.items()}
+
+
+def endpoint_of(
+    runtime: Any, sagemaker: Any, clock: Callable[[], float] = time.monotonic, table: Table | None = None
+) -> endpoints.Endpoint:
+    versions = Versions(table or Table(), "deployments", sagemaker)
+    return endpoints.Endpoint(ENDPOINT, runtime, sagemaker, versions, clock)
+
+
 def add_model(stub: Stubber, classes: str = "bicycle,motorcycle") -> None:
     """The answers on the way from the endpoint to its model package."""
     stub.add_response("describe_endpoint", endpoint_answer("shop-v3-abc"), {"EndpointName": ENDPOINT})
@@ -308,7 +335,7 @@ Pair = tuple[Any, Stubber]
 def test_the_body_gets_probabilities_classes_and_the_package(runtime: Pair, sagemaker: Pair, wrap: Any) -> None:
     add_prediction(runtime[1], "[0.125, 0.875]")
     add_model(sagemaker[1])
-    endpoint = endpoints.Endpoint(ENDPOINT, runtime[0], sagemaker[0])
+    endpoint = endpoint_of(runtime[0], sagemaker[0])
     assert classify_image.classify(wrap(body()), "run-1", endpoint, no_s3) == {
         "s3_bucket": "images",
         "s3_key": "a.png",
@@ -324,7 +351,7 @@ def test_a_large_image_is_read_from_s3(runtime: Pair, sagemaker: Pair, s3: Pair)
     add_object(s3[1], JPEG)
     add_prediction(runtime[1], "[0.5, 0.5]", JPEG, "image/jpeg")
     add_model(sagemaker[1])
-    endpoint = endpoints.Endpoint(ENDPOINT, runtime[0], sagemaker[0])
+    endpoint = endpoint_of(runtime[0], sagemaker[0])
     result = classify_image.classify({**body(), "image_data": ""}, "run-1", endpoint, lambda: s3[0])
     assert result["inferences"] == [0.5, 0.5]
 
@@ -345,7 +372,7 @@ def add_config(stub: Stubber, model: str = "shop-v3") -> None:
 
 def test_the_configuration_is_asked_once_a_minute_and_a_package_once(runtime: Pair, sagemaker: Pair) -> None:
     now = [0.0]
-    endpoint = endpoints.Endpoint(ENDPOINT, runtime[0], sagemaker[0], lambda: now[0])
+    endpoint = endpoint_of(runtime[0], sagemaker[0], lambda: now[0])
     add_model(sagemaker[1])
     add_config(sagemaker[1])
     for now[0] in (0.0, 59.0, 60.0, 61.0):
@@ -355,7 +382,7 @@ def test_the_configuration_is_asked_once_a_minute_and_a_package_once(runtime: Pa
 
 def test_what_was_known_stays_while_sagemaker_is_busy(runtime: Pair, sagemaker: Pair) -> None:
     now = [0.0]
-    endpoint = endpoints.Endpoint(ENDPOINT, runtime[0], sagemaker[0], lambda: now[0])
+    endpoint = endpoint_of(runtime[0], sagemaker[0], lambda: now[0])
     add_model(sagemaker[1])
     sagemaker[1].add_client_error("describe_endpoint", "ThrottlingException", "slower")
     for now[0] in (0.0, 60.0):
@@ -367,7 +394,7 @@ def test_a_busy_sagemaker_is_asked_again_by_the_workflow(runtime: Pair, sagemake
     add_prediction(runtime[1], "[0.5, 0.5]")
     sagemaker[1].add_client_error("describe_endpoint", "ThrottlingException", "slower")
     with pytest.raises(endpoints.ModelTemporarilyUnavailable, match="slower"):
-        classify_image.classify(body(), "run-1", endpoints.Endpoint(ENDPOINT, runtime[0], sagemaker[0]), no_s3)
+        classify_image.classify(body(), "run-1", endpoint_of(runtime[0], sagemaker[0]), no_s3)
 
 
 def test_an_answer_that_names_its_package_needs_no_look_at_the_endpoint(runtime: Pair, sagemaker: Pair) -> None:
@@ -375,8 +402,40 @@ def test_an_answer_that_names_its_package_needs_no_look_at_the_endpoint(runtime:
     runtime[1].add_response("invoke_endpoint", answer)
     package = package_answer(classes="a,b")
     sagemaker[1].add_response("describe_model_package", package, {"ModelPackageName": PACKAGE})
-    found = classify_image.classify(body(), "run-1", endpoints.Endpoint(ENDPOINT, runtime[0], sagemaker[0]), no_s3)
+    found = classify_image.classify(body(), "run-1", endpoint_of(runtime[0], sagemaker[0]), no_s3)
     assert (found["model_package_arn"], found["classes"]) == (PACKAGE, ["a", "b"])
+
+
+def test_what_the_table_keeps_of_a_version_counts_whatever_became_of_its_registry_entry(
+    runtime: Pair, sagemaker: Pair
+) -> None:
+    answer = {"Body": stream(b"[0.5, 0.5]"), "CustomAttributes": f"model_package_arn={PACKAGE}"}
+    runtime[1].add_response("invoke_endpoint", answer)
+    endpoint = endpoint_of(runtime[0], sagemaker[0], table=Table(kept("c,d")))  # the registry is not asked
+    found = classify_image.classify(body(), "run-1", endpoint, no_s3)
+    assert (found["model_package_arn"], found["classes"]) == (PACKAGE, ["c", "d"])
+
+
+def test_a_model_of_ours_that_does_not_tell_is_known_without_the_registry(runtime: Pair, sagemaker: Pair) -> None:
+    add_prediction(runtime[1], "[0.5, 0.5]")
+    add_config(sagemaker[1])
+    container = {"Image": "image", "Environment": {"SCONES_MODEL_PACKAGE_ARN": PACKAGE}}
+    model = {**model_answer(), "PrimaryContainer": container}
+    sagemaker[1].add_response("describe_model", model, {"ModelName": "shop-v3"})
+    endpoint = endpoint_of(runtime[0], sagemaker[0], table=Table(kept("c,d")))
+    assert classify_image.classify(body(), "run-1", endpoint, no_s3)["classes"] == ["c", "d"]
+
+
+@pytest.mark.parametrize("table", [Table(), Table(kept("c,d", f"{ACCOUNT}:model-package/another-group/3"))])
+def test_a_version_that_neither_table_nor_registry_knows_is_told_of(
+    runtime: Pair, sagemaker: Pair, table: Table
+) -> None:
+    answer = {"Body": stream(b"[0.5, 0.5]"), "CustomAttributes": f"model_package_arn={PACKAGE}"}
+    runtime[1].add_response("invoke_endpoint", answer)
+    gone = f"ModelPackage {PACKAGE} does not exist."
+    sagemaker[1].add_client_error("describe_model_package", "ValidationException", gone)
+    with pytest.raises(endpoints.UnexpectedModelAnswer, match="was deleted from the registry, and deployed before"):
+        classify_image.classify(body(), "run-1", endpoint_of(runtime[0], sagemaker[0], table=table), no_s3)
 
 
 def test_a_body_without_an_image_is_refused() -> None:
@@ -391,7 +450,7 @@ def test_a_long_execution_name_is_cut_to_what_the_endpoint_allows(runtime: Pair,
         {"EndpointName": ENDPOINT, "Body": ANY, "ContentType": ANY, "Accept": ANY, "InferenceId": "n" * 64},
     )
     add_model(sagemaker[1])
-    endpoint = endpoints.Endpoint(ENDPOINT, runtime[0], sagemaker[0])
+    endpoint = endpoint_of(runtime[0], sagemaker[0])
     assert classify_image.classify(body(), "n" * 80, endpoint, no_s3)["inference_id"] == "n" * 64
 
 
@@ -412,7 +471,7 @@ def test_errors_of_the_endpoint_say_whether_to_try_again(
     runtime: Pair, code: str, more: dict[str, Any], error: type[Exception]
 ) -> None:
     runtime[1].add_client_error("invoke_endpoint", code, "message", modeled_fields=more)
-    endpoint = endpoints.Endpoint(ENDPOINT, runtime[0], None)
+    endpoint = endpoint_of(runtime[0], None)
     with pytest.raises(error):
         endpoint.classify(PNG, "run-1", "a.png")
 
@@ -420,7 +479,7 @@ def test_errors_of_the_endpoint_say_whether_to_try_again(
 def test_a_missing_endpoint_is_named(runtime: Pair) -> None:
     runtime[1].add_client_error("invoke_endpoint", "ValidationError", "Endpoint shop of account 1 not found.")
     with pytest.raises(endpoints.EndpointNotDeployed, match="approve a model version"):
-        endpoints.Endpoint(ENDPOINT, runtime[0], None).classify(PNG, "run-1", "a.png")
+        endpoint_of(runtime[0], None).classify(PNG, "run-1", "a.png")
 
 
 @pytest.mark.parametrize("answer", ["[0.5]", '{"a": 1}', '["0.5", "0.5"]', "[true, false]", "not json"])
@@ -430,7 +489,7 @@ def test_an_answer_that_is_no_probability_for_each_class_is_refused(runtime: Pai
     with Stubber(client) as stub:
         add_model(stub)
         with pytest.raises(endpoints.UnexpectedModelAnswer):
-            classify_image.classify(body(), "run-1", endpoints.Endpoint(ENDPOINT, runtime[0], client), no_s3)
+            classify_image.classify(body(), "run-1", endpoint_of(runtime[0], client), no_s3)
 
 
 def test_text_that_is_not_base64_is_an_invalid_image() -> None:

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from lambdas import retrain_on_drift, start_monitoring
 from lambdas.deployment.ledger import Ledger, Live
+from lambdas.deployment.version import of_package
 from lambdas.monitoring.live_version import deployed_at
 from lambdas.monitoring.retraining import QUIET, REFUSED, STARTED, Rules, Where
 from tests.unit.fake_table import FakeTable
@@ -35,6 +36,7 @@ class Account:
         self.pending: list[dict[str, Any]] = []
         self.metadata = {"source_s3_uri": "s3://data/source/x", "recipe": "scratch", "members": "2"}
         self.starts: list[dict[str, Any]] = []
+        self.removed = False
         self.published: list[dict[str, Any]] = []
 
     def __call__(self, _service: str) -> Account:
@@ -55,9 +57,13 @@ class Account:
 
     def describe_model_package(self, ModelPackageName: str) -> dict[str, Any]:  # noqa: N803
         assert ModelPackageName == LIVE
+        if self.removed:
+            error = {"Code": "ValidationException", "Message": f"ModelPackage {LIVE} does not exist."}
+            raise ClientError({"Error": error}, "DescribeModelPackage")
         containers = [{"Environment": {"SCONES_CLASSES": "bicycle,motorcycle"}}]
         return {
             "ModelPackageArn": LIVE,
+            "ModelPackageVersion": 3,
             "CreationTime": NOW - timedelta(days=9),
             "CustomerMetadataProperties": self.metadata,
             "InferenceSpecification": {"Containers": containers},
@@ -93,7 +99,7 @@ def account() -> Account:
 @pytest.fixture
 def where(account: Account) -> Where:
     table = FakeTable("shop-deployments")
-    Ledger(table).set_live(Live(3, LIVE, "config", "2026-11-20"))
+    Ledger(table).put_live(Live(3, LIVE, "config", "2026-11-20"))
     return Where(account, table, PIPELINE, "shop", "s3://data/reports", "s3://data/reviews", RULES)
 
 
@@ -168,6 +174,18 @@ def test_a_training_may_start_again_after_the_cool_down_and_beside_what_people_s
         execution("Succeeded", "drift-1", NOW - timedelta(hours=24)),
     ]
     assert retrain_on_drift.respond(where, "predictions", NOW)[0].outcome == STARTED
+
+
+def test_a_version_that_the_registry_lost_is_known_from_the_table_or_said(account: Account, where: Where) -> None:
+    kept = of_package(account.describe_model_package(LIVE))
+    account.removed = True
+    decision, sentence = retrain_on_drift.respond(where, "predictions", NOW)
+    assert decision.outcome == "refused"
+    assert f"{LIVE} was deleted from the registry, and deployed before" in sentence
+    Ledger(where.table).put_version(kept)
+    decision, _ = retrain_on_drift.respond(where, "predictions", NOW)
+    assert decision.outcome == "started"
+    assert account.given()["SourceUri"] == "s3://data/source/x"
 
 
 def test_settings_and_a_missing_version_are_said(account: Account, where: Where) -> None:

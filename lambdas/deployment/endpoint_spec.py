@@ -42,7 +42,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Target:
+class EndpointSpec:
     """The endpoint, and all that its changes need to know."""
 
     endpoint: str
@@ -54,4 +54,3 @@ class Target:
     network: Network | None
     settings: EndpointSettings
     alarms: tuple[str, ...]
-    topic_arn: str

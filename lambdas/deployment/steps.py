@@ -1,0 +1,75 @@
+"""What a step of the reconciliation sees, and what it answers.
+
+Runs in Lambda; no AWS call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from lambdas.deployment.desired_state import Decision, DesiredState
+from lambdas.deployment.ledger import Deployment, Live
+
+
+class StepKind(Enum):
+    """What follows a step."""
+
+    PROGRESSED = "progressed"
+    """Another step can follow at once."""
+    WAITING = "waiting"
+    """An event tells when it goes on."""
+    DELETING = "deleting"
+    """The endpoint will be gone soon, and no event tells of that."""
+    SETTLED = "settled"
+    """Nothing is left to do."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step did: ``text`` is its line in the function's log."""
+
+    kind: StepKind
+    text: str
+
+    @classmethod
+    def progressed(cls, text: str) -> Step:
+        return cls(StepKind.PROGRESSED, text)
+
+    @classmethod
+    def waiting(cls, text: str) -> Step:
+        return cls(StepKind.WAITING, text)
+
+    @classmethod
+    def deleting(cls, text: str) -> Step:
+        return cls(StepKind.DELETING, text)
+
+    @classmethod
+    def settled(cls, text: str) -> Step:
+        return cls(StepKind.SETTLED, text)
+
+
+@dataclass(frozen=True)
+class ObservedState:
+    """What is desired and what is there, at one look. ``endpoint`` is DescribeEndpoint's answer."""
+
+    desired: DesiredState
+    decisions: Mapping[int, Decision]
+    deployment: Deployment | None
+    live: Live | None
+    endpoint: dict[str, Any] | None
+
+    @property
+    def status(self) -> str:
+        return str(self.endpoint["EndpointStatus"]) if self.endpoint else "absent"
+
+    @property
+    def config(self) -> str:
+        return str(self.endpoint["EndpointConfigName"]) if self.endpoint else ""
+
+    @property
+    def config_in_service(self) -> str:
+        """The configuration in service; empty when none is."""
+        return self.config if self.status == "InService" else ""
