@@ -1,4 +1,4 @@
-"""Brings the decisions in the table up to what the model registry says now.
+"""What the model registry says: decisions brought up to date, and what is known of a version.
 
 Runs in Lambda. An event is only a reason to look: what it says may be old by the time it comes. So the registry is
 asked for the approved versions, for those that were approved when it was asked last, and for the one that the event
@@ -11,6 +11,8 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from lambdas.deployment.desired_state import APPROVED, REJECTED, Decision, text_of
 from lambdas.deployment.ledger import Ledger

@@ -7,7 +7,6 @@ the keys of DeleteObjects are read. Routes of the REST protocols come from botoc
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 import re
 import zlib
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, unquote
+
+from local_account.base.wire.packed_requests import unpack
 
 # Signing name -> botocore's name, where they differ.
 CLIENT_NAMES = {"states": "stepfunctions", "monitoring": "cloudwatch", "sagemaker-runtime": "sagemaker-runtime"}
@@ -61,8 +62,8 @@ def _body(environ: dict[str, Any]) -> bytes:
     content: bytes = stream.read(int(environ.get("CONTENT_LENGTH") or 0))
     stream.seek(0)
     if environ.get("HTTP_CONTENT_ENCODING") == "gzip":  # botocore compresses metric data from 10 KiB on
-        with contextlib.suppress(OSError, EOFError, zlib.error):  # the service itself answers what is wrong with it
-            return gzip.decompress(content)
+        with contextlib.suppress(EOFError, zlib.error):  # refused before anybody gets here
+            return unpack(content) or b""
     return content
 
 

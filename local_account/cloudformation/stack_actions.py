@@ -5,6 +5,7 @@ Runs in the server process; state: the table ``stacks``.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from local_account.protocol.service import Resource, Service
 
 FINISH_S = 2.0
 MAX_BODY_BYTES = 51_200  # a longer template has to lie in S3 (API reference, CreateStack)
+_NAME = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{0,127}")
 _UPDATABLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 
 Request = dict[str, Any]
@@ -149,6 +151,12 @@ class StackActions:
         }
 
     def new(self, name: str) -> Stack:
+        """A stack of this name, kept. Raises ServiceError for a name that CloudFormation does not take."""
+        if not _NAME.fullmatch(name):
+            raise ServiceError(
+                f"1 validation error detected: Value '{name[:200]}' at 'stackName' failed to satisfy constraint: "
+                "Member must satisfy regular expression pattern: [a-zA-Z][-a-zA-Z0-9]* and have at most 128 characters"
+            )
         stack = Stack.new(self.account, name, self._exports)
         self.records[stack.record["StackId"]] = stack.record
         return stack

@@ -6,52 +6,30 @@ names.
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from local_account.base.archives.zips import Limits, ZipError, extract_zip
 from local_account.codebuild.buildspec import Files
 
-MAX_BYTES = 5 * 1024**3
-MAX_MEMBERS = 200_000
+# A cap of the stand-in's own, unpacked: CodeBuild documents none but its machines' disks.
+LIMITS = Limits(5 * 1024**3, 200_000)
 
 
 class FilesError(Exception):
     """An archive that cannot be used, or files that are not there."""
 
 
-def unzip(content: bytes, folder: Path, what: str) -> None:
+def unzip(archive: Path, folder: Path, what: str) -> None:
     """Extract a zip into ``folder``, with its files' permissions and without links."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
-            if len(members) > MAX_MEMBERS or sum(member.file_size for member in members) > MAX_BYTES:
-                raise FilesError(f"{what} holds more than {MAX_BYTES} bytes or {MAX_MEMBERS} files")
-            for member in members:
-                _extract(archive, member, folder, what)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise FilesError(f"{what} is not a zip that can be read: {error}") from error
-
-
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, what: str) -> None:
-    path = PurePosixPath(member.filename)
-    mode = member.external_attr >> 16
-    if path.is_absolute() or ".." in path.parts or "\\" in member.filename:
-        raise FilesError(f"{what} holds {member.filename!r}, which leads out of its folder")
-    if stat.S_ISLNK(mode):
-        raise FilesError(f"{what} holds the symbolic link {member.filename!r}; links are not extracted here")
-    target = folder / path
-    if member.is_dir():
-        target.mkdir(parents=True, exist_ok=True)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(archive.read(member))
-    if mode & stat.S_IXUSR:
-        target.chmod(0o755)
+        with archive.open("rb") as file:
+            extract_zip(file, folder, LIMITS)
+    except ZipError as error:
+        raise FilesError(f"{what} {error}") from error
 
 
 def select(folder: Path, files: Files) -> list[tuple[Path, str]]:
@@ -90,10 +68,12 @@ def _expression(pattern: str) -> str:
     return "".join(words.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*\*|\*|\?)", pattern))
 
 
-def zip_files(chosen: list[tuple[Path, str]]) -> bytes:
-    """A zip of the files with their permissions."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=3, strict_timestamps=False) as archive:
+def zip_files(chosen: list[tuple[Path, str]], target: Path) -> None:
+    """Write a zip of the files with their permissions."""
+    total = sum(path.stat().st_size for path, _ in chosen)
+    if total > LIMITS.total_bytes:
+        raise FilesError(f"the files to keep have {total:,} bytes, more than {LIMITS.total_bytes:,}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=3, strict_timestamps=False) as archive:
         for path, name in chosen:
             archive.write(path, name)
-    return buffer.getvalue()

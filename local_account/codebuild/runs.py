@@ -18,6 +18,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_account.base.archives.s3_download import download
 from local_account.codebuild import files
 from local_account.codebuild.buildspec import FORMATS, PHASES, Buildspec, BuildspecError, Phase, Report, parse
 from local_account.codebuild.cache import Cache
@@ -171,8 +172,10 @@ class BuildRun:
             return
         bucket, _, key = source["location"].removeprefix("arn:aws:s3:::").partition("/")
         request = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version and ":" not in version else {})}
-        content = self._client("s3").get_object(**request)["Body"].read()
-        files.unzip(content, folder, f"s3://{bucket}/{key}")
+        archive = self._folder / "source.zip"
+        download(self._client("s3"), archive, **request)
+        files.unzip(archive, folder, f"s3://{bucket}/{key}")
+        archive.unlink()
 
     def _buildspec(self) -> str:
         given: str = self.build["source"].get("buildspec") or "buildspec.yml"
@@ -268,10 +271,12 @@ class BuildRun:
         extra = encrypted if self.build.get("encryptionKey") and not target.get("encryptionDisabled") else {}
         s3 = self._client("s3")
         if target.get("packaging") == "ZIP":
-            s3.put_object(Bucket=bucket, Key=key, Body=files.zip_files(chosen), **extra)
-        else:
-            for path, name in chosen:
-                s3.put_object(Bucket=bucket, Key=f"{key}/{name}", Body=path.read_bytes(), **extra)
+            archive = self._folder / "artifacts.zip"
+            files.zip_files(chosen, archive)
+            chosen = [(archive, "")]
+        for path, name in chosen:
+            with path.open("rb") as file:
+                s3.put_object(Bucket=bucket, Key=f"{key}/{name}" if name else key, Body=file, **extra)
         with self._service.lock:
             self.build["artifacts"] = {"location": f"arn:aws:s3:::{bucket}/{key}"}
 

@@ -9,19 +9,24 @@ from __future__ import annotations
 import json
 import secrets
 import string
+import tempfile
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
+from local_account.base.archives.s3_download import download
 from local_account.codepipeline.codeconnections import UnreachableError, archive
 from local_account.protocol.service import Resource
 
 APPROVAL_DAYS = 7
+MAX_ARTIFACT_BYTES = 2**31 - 1  # what the account takes in one request; CodePipeline takes 7 GB from S3, 1 GB from Git
 LOOK_S = 0.2
 
 
@@ -65,10 +70,21 @@ class Work:
         key = self.execution["definition"]["artifactStore"].get("encryptionKey")
         return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key["id"]} if key else {}
 
-    def put_artifact(self, content: bytes) -> None:
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A file of the state folder for as long as it is needed: an artifact may be larger than the memory."""
+        with tempfile.TemporaryDirectory(prefix=".artifact-", dir=self.account.state_dir) as folder:
+            yield Path(folder, "artifact.zip")
+
+    def put_artifact(self, content: Path) -> None:
+        size = content.stat().st_size
+        if size > MAX_ARTIFACT_BYTES:
+            message = f"the source has {size:,} bytes, more than the {MAX_ARTIFACT_BYTES:,} that an artifact may have"
+            raise ActionError("ConfigurationError", message)
         name = self.action["outputArtifacts"][0]["name"]
         place = self.new_artifact(name)
-        self.client("s3").put_object(Bucket=place["bucket"], Key=place["key"], Body=content, **self.encryption())
+        with content.open("rb") as file:
+            self.client("s3").put_object(Bucket=place["bucket"], Key=place["key"], Body=file, **self.encryption())
         self.outputs[name] = place
 
 
@@ -84,10 +100,10 @@ def from_s3(work: Work) -> None:
     s3 = work.client("s3")
     if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
         raise ActionError("ConfigurationError", f"bucket {bucket} must be versioned to be a source")
-    answer = s3.get_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
-    content = answer["Body"].read()
+    with work.scratch() as content:
+        answer = download(s3, content, Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
+        work.put_artifact(content)
     summary = answer["Metadata"].get("codepipeline-artifact-revision-summary", "")
-    work.put_artifact(content)
     work.variables |= {
         "BucketName": bucket,
         "ETag": answer["ETag"].strip('"'),
@@ -102,12 +118,12 @@ def from_connection(work: Work) -> None:
     configuration = work.configuration
     arn = configuration["ConnectionArn"]
     work.account.authority.demand(work.role_arn, "codeconnections:UseConnection", arn)
-    try:
-        found = archive(work.account.client("codeconnections"), arn, configuration["BranchName"])
-    except UnreachableError as error:
-        raise ActionError("ConfigurationError", str(error)) from error
-    content, commit = found
-    work.put_artifact(content)
+    with work.scratch() as content:
+        try:
+            commit = archive(work.account.client("codeconnections"), arn, configuration["BranchName"], content)
+        except UnreachableError as error:
+            raise ActionError("ConfigurationError", str(error)) from error
+        work.put_artifact(content)
     work.variables |= commit | {
         "BranchName": configuration["BranchName"],
         "ConnectionArn": configuration["ConnectionArn"],

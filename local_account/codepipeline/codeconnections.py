@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import subprocess
 import uuid
+from pathlib import Path
 from typing import Any
 
 from local_account.account import Account
@@ -98,8 +99,8 @@ class UnreachableError(Exception):
     """A connection through which nothing can be read; the message says what to do."""
 
 
-def archive(client: Any, arn: str, branch: str) -> tuple[bytes, dict[str, str]]:
-    """A zip of the branch behind a connection, and its commit's id, message and author's date."""
+def archive(client: Any, arn: str, branch: str, target: Path) -> dict[str, str]:
+    """Write a zip of the branch behind a connection; its commit's id, message and author's date."""
     tags = {tag["Key"]: tag["Value"] for tag in client.list_tags_for_resource(ResourceArn=arn)["Tags"]}
     folder = tags.get(REPOSITORY_TAG)
     if folder is None:
@@ -110,8 +111,8 @@ def archive(client: Any, arn: str, branch: str) -> tuple[bytes, dict[str, str]]:
     reference = f"refs/heads/{branch}"
     log = _git(folder, "log", "-1", "--format=%H%n%aI%n%s", reference, "--").decode("utf-8", "replace")
     commit, date, message = log.split("\n", 2)
-    content = _git(folder, "archive", "--format=zip", commit)
-    return content, {"CommitId": commit, "AuthorDate": date, "CommitMessage": message.strip()}
+    _git(folder, "archive", "--format=zip", f"--output={target.absolute()}", commit)
+    return {"CommitId": commit, "AuthorDate": date, "CommitMessage": message.strip()}
 
 
 def _git(folder: str, *arguments: str) -> bytes:

@@ -103,10 +103,13 @@ def start_container(
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
     role: str = "",
+    isolated: bool = False,
+    sockets: tuple[int, ...] = (),
 ) -> RunningContainer:
     """Start ``command`` with ``root`` as its ``/opt/ml``; ``on_line`` sees every line of its output.
 
     With the ARN of a role the container has credentials of that role, and logs only what the role may.
+    An ``isolated`` one has no network but its own loopback interface, and ``sockets``, descriptors that it inherits.
     ``cwd`` may be given below ``/opt/ml`` or below ``root``; without it the process starts in an empty folder.
     Raises FileNotFoundError when the program does not exist.
     """
@@ -121,8 +124,15 @@ def start_container(
         variables = {**_environment(account, folders, containers / "cache"), **own, **environment}
         folder = _inside(cwd, root) if cwd else folders.work
         entered, variables = _enter(folders, command, variables, folder)
+        if isolated:
+            entered = [*_without_network(), *entered]
         process = account.children.start(
-            entered, environment=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            entered,
+            environment=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=sockets,
         )
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -255,4 +265,32 @@ def namespace_command() -> list[str] | None:
             )
             if tried.returncode == 0:
                 return namespace
+    return None
+
+
+# Brings up the loopback interface of the new network (SIOCSIFFLAGS, IFF_UP and IFF_RUNNING), then runs the command.
+_LOOPBACK = """
+import fcntl, os, socket, struct, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 0x41))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def _without_network() -> list[str]:
+    command = isolation_command()
+    if command is None:
+        raise RuntimeError("this system cannot keep a container from the network")
+    return command
+
+
+@functools.cache
+def isolation_command() -> list[str] | None:
+    """The command that runs another one without a network, or None where the system forbids that; tried out once."""
+    if sys.platform != "linux" or not (unshare := shutil.which("unshare")):
+        return None
+    for options in (["--net"], ["--map-root-user", "--net"]):
+        command = [unshare, *options, sys.executable, "-I", "-S", "-c", _LOOPBACK]
+        if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+            return command
     return None

@@ -11,16 +11,18 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import shutil
-import stat
 import tempfile
 import threading
 import zipfile
-import zlib
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-# The unzipped size that AWS allows a function with its layers: lambda/latest/dg/gettingstarted-limits.html
-UNPACKED_LIMIT_BYTES = 250 * 1024 * 1024
+from local_account.base.archives.zips import Limits, ZipError, ZipTooLargeError, extract_zip
+
+# The unzipped size that AWS allows a function with its layers: lambda/latest/dg/gettingstarted-limits.html. The number
+# of files is a cap of the stand-in's own.
+LIMITS = Limits(250 * 1024 * 1024, 200_000)
 RUNTIME_DISTRIBUTIONS = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
 
 
@@ -83,29 +85,26 @@ def _link_distribution(name: str, folder: Path) -> None:
 
 def _extract(content: bytes, folder: Path) -> None:
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
-            _check(members)
-            for member in members:
-                path = Path(archive.extract(member, folder))
-                permissions = (member.external_attr >> 16) & 0o777
-                if permissions and path.is_file():
-                    path.chmod(permissions | stat.S_IRUSR | stat.S_IWUSR)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
+        extract_zip(io.BytesIO(content), folder, LIMITS)
+    except ZipTooLargeError as error:
+        message = f"Unzipped size must be smaller than {LIMITS.total_bytes} bytes, but it is {error.total_bytes} bytes"
+        raise CodeError(message) from error
+    except ZipError as error:
+        message = "Could not unzip uploaded file. Please check your file, then try to upload again"
+        raise CodeError(f"{message}: it {error}") from error
+
+
+def check_together(function: bytes, layers: Iterable[bytes]) -> None:
+    """Refuse a function whose zip and layers are too large together. They were unpacked before; raises CodeError."""
+    size = sum(unpacked_bytes(content) for content in (function, *layers))
+    if size > LIMITS.total_bytes:
         raise CodeError(
-            f"Could not unzip uploaded file. Please check your file, then try to upload again: {error}"
-        ) from (error)
+            f"Function code combined with layers exceeds the maximum allowed size of {LIMITS.total_bytes} bytes. "
+            f"The actual size is {size} bytes."
+        )
 
 
-def _check(members: list[zipfile.ZipInfo]) -> None:
-    size = sum(member.file_size for member in members)
-    if size > UNPACKED_LIMIT_BYTES:
-        raise CodeError(f"Unzipped size must be smaller than {UNPACKED_LIMIT_BYTES} bytes, but it is {size} bytes")
-    for member in members:
-        path = PurePosixPath(member.filename)
-        if path.is_absolute() or ".." in path.parts or "\\" in member.filename:
-            raise CodeError(
-                f"The zip holds {member.filename!r}, which would be written outside of the function's folder"
-            )
-        if stat.S_ISLNK(member.external_attr >> 16):
-            raise CodeError(f"The zip holds the symbolic link {member.filename!r}: send the file itself")
+def unpacked_bytes(content: bytes) -> int:
+    """The size of a zip's files."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return sum(member.file_size for member in archive.infolist())

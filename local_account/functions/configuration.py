@@ -48,14 +48,15 @@ RESERVED_VARIABLES = {
 
 def hook_configuration(functions: Functions) -> None:
     """Complete moto's functions. Called once, before the first request."""
-    _hook_attributes()
+    _hook_attributes(functions)
     _hook_code(functions)
+    _hook_layers(functions)
     _hook_backend(functions)
     _hook_cloudformation()
     _hook_state()
 
 
-def _hook_attributes() -> None:
+def _hook_attributes(functions: Functions) -> None:
     from moto.awslambda.models import LambdaFunction
     from moto.core.utils import utcnow
 
@@ -70,7 +71,14 @@ def _hook_attributes() -> None:
 
     def update(function: Any, updates: dict[str, Any]) -> dict[str, Any]:
         _check_variables(updates)
+        before = function.layers
         original_update(function, updates)
+        if "Layers" in updates:
+            try:
+                functions.check_code(function)
+            except CodeError as error:
+                function.layers = before
+                raise client_error("InvalidParameterValueException", str(error), 400) from error
         function.dead_letter_config = updates.get("DeadLetterConfig", getattr(function, "dead_letter_config", None))
         function.tracing_config = updates.get("TracingConfig", function.tracing_config)
         if "EphemeralStorage" in updates:
@@ -131,6 +139,22 @@ def _hook_code(functions: Functions) -> None:
             raise client_error("InvalidParameterValueException", str(error), 400) from error
 
     LambdaFunction._set_function_code = set_code
+
+
+def _hook_layers(functions: Functions) -> None:
+    """Look into a layer's zip when it is published, not when a function first asks for it."""
+    from moto.awslambda.models import LayerVersion
+
+    original_init = LayerVersion.__init__
+
+    def init(layer: Any, spec: dict[str, Any], account_id: str, region: str) -> None:
+        original_init(layer, spec, account_id, region)
+        try:
+            functions.check_layer(layer)
+        except CodeError as error:
+            raise client_error("InvalidParameterValueException", str(error), 400) from error
+
+    LayerVersion.__init__ = init
 
 
 def _hook_backend(functions: Functions) -> None:

@@ -26,7 +26,7 @@ from local_account.authority.identity import session_environment
 from local_account.base.clock import CLOCK
 from local_account.cloudwatch.embedded_metrics import embedded_values
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.functions.code import CodeError, CodeStore
+from local_account.functions.code import CodeError, CodeStore, check_together
 from local_account.functions.errors import FunctionError, ThrottledError
 from local_account.functions.layers import check_installed, published_layer
 from local_account.functions.runtime_api import Invocation, RuntimeApiServer
@@ -102,6 +102,14 @@ class Functions:
             raise CodeError("Error occurred while GetObject. S3 Error Code: NoSuchKey. The code was not found in S3")
         if function.package_type == "Zip":
             self.code.unpack(function.code_digest, function.code_bytes)
+            own = (self._layer(layer["Arn"]) for layer in function.layers if not published_layer(layer["Arn"]))
+            check_together(function.code_bytes, (layer.code_bytes for layer in own if layer))
+
+    def check_layer(self, layer: Any) -> None:
+        """Unpack the zip of moto's layer version; ``CodeError`` says what is wrong with it."""
+        if not layer.code_bytes:
+            raise CodeError("The layer's zip is empty, or was not found in S3")
+        self.code.unpack(layer.code_digest, layer.code_bytes)
 
     def check_role(self, function: Any, code: str = "InvalidParameterValueException", status: int = 400) -> None:
         """Refuse a role that Lambda may not assume; FunctionError with the code."""
@@ -180,12 +188,15 @@ class Functions:
         if published := published_layer(arn):
             check_installed(arn, published)
             return [self.code.installed(f"layer-{published[0]}", published)]
-        from moto.awslambda.models import lambda_backends  # heavy, and only needed once the server runs
-
-        layer = lambda_backends[self._account.account_id][self._account.region].layers_versions_by_arn(arn)
+        layer = self._layer(arn)
         if layer is None:
             raise CodeError(f"The layer version {arn} does not exist any more")
         return self.code.layer_paths(self.code.unpack(layer.code_digest, layer.code_bytes))
+
+    def _layer(self, arn: str) -> Any:
+        from moto.awslambda.models import lambda_backends  # heavy, and only needed once the server runs
+
+        return lambda_backends[self._account.account_id][self._account.region].layers_versions_by_arn(arn)
 
     def _environment(self, function: Any) -> dict[str, str]:
         return {

@@ -15,12 +15,16 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from local_account.account import Account
 from local_account.base.snapshots import sync_folder
+from local_account.base.wire import s3_names
+from local_account.protocol import kms_keys
 
+_PIECE_BYTES = 2**20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # Whether the request at hand asks for a range: then only that part of the file is read.
 _ranged: contextvars.ContextVar[bool] = contextvars.ContextVar("ranged", default=False)
@@ -76,16 +80,45 @@ class ObjectFiles:
                     Path(partial.name).unlink()
                     raise
             Path(partial.name).replace(path)
-            if self._durable:
-                sync_folder(path.parent)
-                sync_folder(self.folder)
+            self._settle_folder(path.parent)
         return digest
+
+    def take(self, source: Path) -> tuple[str, str, int]:
+        """Store a file's content, whole or not at all; its digest, its MD5 and its length."""
+        digest, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        folder = self.folder / "00"  # where what a killed server leaves is found
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with source.open("rb") as file, tempfile.NamedTemporaryFile(dir=folder, delete=False) as partial:
+            try:
+                while piece := file.read(_PIECE_BYTES):
+                    digest.update(piece)
+                    md5.update(piece)
+                    partial.write(piece)
+                length = partial.tell()
+                self._settle(partial)
+            except BaseException:
+                Path(partial.name).unlink()
+                raise
+        path = self.path(digest.hexdigest())
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        Path(partial.name).replace(path)
+        self._settle_folder(path.parent)
+        return digest.hexdigest(), md5.hexdigest(), length
 
     def _fill(self, file: IO[bytes], content: bytes) -> None:
         file.write(content)
+        self._settle(file)
+
+    def _settle(self, file: IO[bytes]) -> None:
+        """Have what was written on disk, where changes are durable before they are acknowledged."""
         file.flush()
         if self._durable:
             os.fsync(file.fileno())
+
+    def _settle_folder(self, folder: Path) -> None:
+        if self._durable:
+            sync_folder(folder)
+            sync_folder(self.folder)
 
     def read(self, digest: str, start: int, length: int) -> bytes:
         with self.path(digest).open("rb") as file:
@@ -97,6 +130,13 @@ class ObjectFiles:
         for path in self.folder.glob("*/*"):
             if path.name not in kept:
                 path.unlink()
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """The bytes of a file of the state folder, which become an object's without being read into memory."""
+
+    path: Path
 
 
 class StoredContent:
@@ -126,6 +166,8 @@ def install(account: Account) -> None:
     _checksum_copies_whole(models.S3Backend)
     _read_ranges_only(responses.S3Response)
     _loopback_is_secure(models.FakeBucket)
+    kms_keys.install_rules(account)
+    s3_names.install_rules()
 
 
 def referenced_contents(backends: Any) -> Iterator[str]:
@@ -179,13 +221,22 @@ def _store_keys_in_files(key_class: Any, files: ObjectFiles) -> None:
         content = StoredContent(files, self.content_digest, self.content_start, self.contentsize)
         return content if _ranged.get() else bytes(content)
 
-    def set_value(self: Any, content: bytes) -> None:
+    def content_pieces(self: Any) -> Iterator[bytes]:
+        for start in range(0, self.contentsize, _PIECE_BYTES):
+            length = min(_PIECE_BYTES, self.contentsize - start)
+            yield files.read(self.content_digest, self.content_start + start, length)
+
+    def set_value(self: Any, content: bytes | str | FileContent) -> None:
         buffer = self.__dict__.pop("_value_buffer", None)
         if buffer is not None:
             buffer.close()
+        self.content_start = 0
+        if isinstance(content, FileContent):
+            self.content_digest, md5, self.contentsize = files.take(content.path)
+            self._etag = self._etag or md5
+            return
         content = content.encode() if isinstance(content, str) else bytes(content)
         self.content_digest = files.write(content)
-        self.content_start = 0
         self.contentsize = len(content)
         if self._etag is None:
             self._etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -201,6 +252,7 @@ def _store_keys_in_files(key_class: Any, files: ObjectFiles) -> None:
         self.disposed = True  # the file goes when nothing refers to it any more
 
     key_class.value = property(get_value, set_value)
+    key_class.content_pieces = content_pieces
     key_class.etag = property(lambda self: f'"{self._etag}"')
     key_class.dispose = dispose
     key_class.__getstate__ = get_state

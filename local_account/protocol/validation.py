@@ -37,7 +37,7 @@ def _violations(value: object, shape: Shape, path: str) -> Iterator[str]:
         for position, member in enumerate(value, 1):
             yield from _violations(member, shape.member, f"{path}.{position}.member")
     elif isinstance(value, str) and shape.type_name == "string":
-        yield from _text(value, shape, path)
+        yield from text_problems(value, shape, path)
     elif isinstance(value, int | float) and shape.type_name in ("integer", "long", "float", "double"):
         yield from _number(value, shape, path)
 
@@ -59,9 +59,11 @@ def _camel(name: str) -> str:
 
 
 def _size(value: Sized, shape: Shape, path: str) -> Iterator[str]:
+    shown = f"Value at '{path}' failed to satisfy constraint: Member must have length"
     if len(value) > shape.metadata.get("max", len(value)):
-        limit = shape.metadata["max"]
-        yield f"Value at '{path}' failed to satisfy constraint: Member must have length less than or equal to {limit}"
+        yield f"{shown} less than or equal to {shape.metadata['max']}"
+    if len(value) < shape.metadata.get("min", 0):
+        yield f"{shown} greater than or equal to {shape.metadata['min']}"
 
 
 def _number(value: float, shape: Shape, path: str) -> Iterator[str]:
@@ -71,7 +73,8 @@ def _number(value: float, shape: Shape, path: str) -> Iterator[str]:
         yield f"{shown}: Member must have value less than or equal to {limit}"
 
 
-def _text(value: str, shape: Shape, path: str) -> Iterator[str]:
+def text_problems(value: str, shape: Shape, path: str) -> Iterator[str]:
+    """What a string's shape excludes: its enumeration, its lengths, its pattern."""
     shown = f"Value '{value[:100]}' at '{path}' failed to satisfy constraint"
     enumeration = shape.metadata.get("enum")
     if enumeration and value not in enumeration:

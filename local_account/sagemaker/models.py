@@ -14,6 +14,7 @@ from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.records import record_of, without
 from local_account.protocol.service import now
 from local_account.sagemaker.jobs.files import TransferError, split_uri
+from local_account.sagemaker.network import check_network
 from local_account.sagemaker.records import ModelRecord
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
@@ -91,6 +92,7 @@ class Models:
             containers.append(request["PrimaryContainer"])
         if not containers:
             raise ServiceError("A model needs at least one container.")
+        check_network(request)
         for container in containers:
             _check_container(self._sagemaker, container, request.get("ExecutionRoleArn", ""))
         arn = self._arn(name)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ContainerDefinitionOutputTypeDef,
         DataCaptureConfigOutputTypeDef,
         InferenceSpecificationOutputTypeDef,
+        NetworkConfigOutputTypeDef,
         OutputDataConfigTypeDef,
         ParallelismConfigurationTypeDef,
         ParameterTypeDef,
@@ -155,6 +156,7 @@ class Container(TypedDict):
     compressed: bool
     environment: dict[str, str]
     role: NotRequired[str]  # state of an older version has none
+    isolated: NotRequired[bool]
 
 
 class VariantStatus(TypedDict):
@@ -249,6 +251,7 @@ class ProcessingJobRecord(TypedDict):
     ProcessingInputs: NotRequired[list[ProcessingInputTypeDef]]
     ProcessingOutputConfig: NotRequired[ProcessingOutputConfigOutputTypeDef]
     Environment: NotRequired[dict[str, str]]
+    NetworkConfig: NotRequired[NetworkConfigOutputTypeDef]
     ExitMessage: NotRequired[str]
 
 
@@ -266,6 +269,7 @@ class TrainingJobRecord(TypedDict):
     InputDataConfig: NotRequired[list[ChannelOutputTypeDef]]
     CheckpointConfig: NotRequired[CheckpointConfigTypeDef]
     EnableManagedSpotTraining: NotRequired[bool]
+    EnableNetworkIsolation: NotRequired[bool]
     CreationTime: float
     TrainingStartTime: NotRequired[float]
     SecondaryStatus: NotRequired[str]

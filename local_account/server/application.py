@@ -24,9 +24,11 @@ from local_account.authority.signatures import claim_of
 from local_account.base.clock import CLOCK
 from local_account.base.errors import DISK_FULL, ErrorAnswer, aws_error, not_implemented
 from local_account.base.snapshots import NotSavedError
+from local_account.base.wire import packed_requests, s3_names
 from local_account.moto_bridge import requests as moto_requests
 from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3
+from local_account.server import name_rules
 from local_account.server.refusals import ACCOUNTS_OWN, refusal
 
 log = logging.getLogger(__name__)
@@ -105,7 +107,9 @@ class Application:
         if not _is_for_this_machine(environ):
             message = "The stand-in account answers programs on this machine only, not web pages."
             return aws_error(environ, service, "AccessDenied", message, 403)
-        return refusal(self._account.authority, service, environ, self._account.secret_of)
+        refused = packed_requests.refusal(environ, service)
+        refused = refused or refusal(self._account.authority, service, environ, self._account.secret_of)
+        return refused or _misnamed(environ, service)
 
     def _answer(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
         if service == ACCOUNTS_OWN:
@@ -204,6 +208,10 @@ def _service(environ: dict[str, Any]) -> str:
     if claim is None or (claim.in_address and claim.service not in _PRESIGNED):
         return ""
     return claim.service
+
+
+def _misnamed(environ: dict[str, Any], service: str) -> ErrorAnswer | None:
+    return s3_names.refusal(environ) if service == "s3" else name_rules.refusal(environ, service)
 
 
 def _is_for_this_machine(environ: dict[str, Any]) -> bool:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import io
 import logging
-from typing import Any
+from typing import IO, Any
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 
 from local_account.base import clock
+from local_account.base.wire.patient_reader import MemoryKeeper, PatientReader, receive
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 2**31  # S3 takes at most 5 GiB at once; a body is held in memory here
+MAX_BODY_BYTES = 2**31  # S3 takes at most 5 GiB at once; the services hold a body in memory here
 
 
 class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carries no types
@@ -25,7 +26,22 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carrie
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = 65536  # bytes: head and body of a short answer leave in one packet
-    timeout = 600  # seconds without a request after which a connection is closed
+    timeout = 600  # seconds without a request after which a connection is closed, or in which an answer is taken
+    head_s = 30.0  # from a request's first byte to the end of its head
+    body_s = 60.0  # for a request's body, and one second more for every ``slowest`` bytes
+    slowest = 2**20
+    memory = MemoryKeeper()
+    rfile: io.BufferedReader
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self._reader = PatientReader(self.connection, float(self.timeout), self.head_s, self.body_s, self.slowest)
+        self.rfile = io.BufferedReader(self._reader)
+
+    def handle_one_request(self) -> None:
+        self._reader.expect_request()
+        super().handle_one_request()
 
     def run_wsgi(self) -> None:
         if self.headers.get("Expect", "").strip().lower() == "100-continue":
@@ -33,18 +49,27 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carrie
             self.wfile.flush()
         environ = self.make_environ()
         try:
-            body = self._read_body(environ)
+            received = self._read_body(environ)
+        except TimeoutError:
+            log.info("%s %r: the body did not come in time", self.command, self.path)
+            self._refuse(408, "RequestTimeout: the request's body did not come in time")
+            return
         except OSError as error:  # the client went away in the middle: what came is not what it meant to send
             log.info("%s %r: the body did not arrive whole (%s)", self.command, self.path, error)
             self.close_connection = True
             return
-        if body is None:
-            self.close_connection = True
-            self.send_error(413, "Request body too large")
+        if received is None:
+            self._refuse(413, "Request body too large")
             return
-        environ["wsgi.input"] = io.BytesIO(body)
-        environ["CONTENT_LENGTH"] = str(len(body))
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        body, length = received
+        with body:
+            environ["wsgi.input"] = body
+            environ["CONTENT_LENGTH"] = str(length)
+            environ.pop("HTTP_TRANSFER_ENCODING", None)
+            self._run(environ)
+        self.memory.had(length)
+
+    def _run(self, environ: dict[str, Any]) -> None:
         answer: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> None:
@@ -57,21 +82,33 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carrie
             answer[:] = ["500 Internal Server Error", []]
             content = b""
         self._answer(answer[0], answer[1], content)
+        self.memory.had(len(content))
 
-    def _read_body(self, environ: dict[str, Any]) -> bytes | None:
+    def _refuse(self, status: int, message: str) -> None:
+        self.close_connection = True
+        self.send_error(status, message)
+
+    def _read_body(self, environ: dict[str, Any]) -> tuple[IO[bytes], int] | None:
+        """The body as a file, and its length; None when it is too large."""
         if environ.get("wsgi.input_terminated"):  # chunked
-            content: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
-            return content if len(content) <= MAX_BODY_BYTES else None
+            self._reader.expect_body(MAX_BODY_BYTES)
+            file, came = receive(environ["wsgi.input"].read, MAX_BODY_BYTES + 1)
+            if came <= MAX_BODY_BYTES:
+                return file, came
+            file.close()
+            return None
         try:
             length = int(self.headers.get("Content-Length") or 0)
         except ValueError:
             return None
         if not 0 <= length <= MAX_BODY_BYTES:
             return None
-        content = self.rfile.read(length)
-        if len(content) < length:
-            raise ConnectionError(f"{len(content)} of {length} bytes")
-        return content
+        self._reader.expect_body(length)
+        file, came = receive(self.rfile.read, length)
+        if came < length:
+            file.close()
+            raise ConnectionError(f"{came} of {length} bytes")
+        return file, came
 
     def _answer(self, status: str, headers: list[tuple[str, str]], content: bytes) -> None:
         code, _, reason = status.partition(" ")

@@ -42,14 +42,20 @@ class TarStream:
         self._ready = memoryview(b"")
         self._at = 0
         self._max_bytes = max_bytes
+        self._header_left = MAX_READ
+
+    def next_member(self) -> None:
+        """What is read from now on is another member's header, until its content comes in ``pieces``."""
+        self._header_left = MAX_READ
 
     def tell(self) -> int:
         return self._at
 
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes, fewer only at the end. Raises ArchiveRefusedError when the caps are passed."""
-        if not 0 <= size <= MAX_READ:
+        if not 0 <= size <= self._header_left:
             raise ArchiveRefusedError("it holds a header of more than 1 MiB: refused")
+        self._header_left -= size
         return b"".join(self.pieces(size))
 
     def pieces(self, size: int) -> Iterator[memoryview]:
@@ -104,7 +110,7 @@ class TarStream:
 def extract_archive(archive: Path, destination: Path, max_bytes: int = MAX_BYTES) -> None:
     """Unpack ``archive`` into ``destination``. Raises JobError when it is truncated, no archive, or not harmless."""
     with _opened(archive, max_bytes) as (tar, stream):
-        for member in _checked(tar):
+        for member in _checked(tar, stream):
             target = destination / member.name
             if not target.resolve().is_relative_to(destination.resolve()):
                 raise ArchiveRefusedError(f"it holds {member.name[:MAX_NAME]!r}, which lies outside: refused")
@@ -124,7 +130,7 @@ def read_members(archive: Path, wanted: set[str], max_bytes: int = MAX_BYTES) ->
     """
     found: dict[str, bytearray] = {}
     with _opened(archive, max_bytes) as (tar, stream):
-        for member in _checked(tar):
+        for member in _checked(tar, stream):
             path = PurePosixPath(member.name)
             if member.isfile() and path.name in wanted and len(path.parts) <= 2:
                 if path.name in found:
@@ -153,7 +159,7 @@ def _opened(archive: Path, max_bytes: int) -> Iterator[tuple[tarfile.TarFile, Ta
         ) from error
 
 
-def _checked(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def _checked(tar: tarfile.TarFile, stream: TarStream) -> Iterator[tarfile.TarInfo]:
     for number, member in enumerate(tar, start=1):
         plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
         parts = PurePosixPath(member.name).parts
@@ -170,6 +176,7 @@ def _checked(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         if number > MAX_MEMBERS:
             raise ArchiveRefusedError(f"it holds more than {MAX_MEMBERS:,} files: refused")
         yield member
+        stream.next_member()
 
 
 def _content(stream: TarStream, member: tarfile.TarInfo) -> Iterator[memoryview]:

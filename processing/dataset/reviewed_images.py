@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,6 +26,7 @@ NEVER = "never"
 NO_CLASS = "none"  # `scones.review.records` writes it
 LABEL_FILE = "label.json"
 CONNECTIONS = 8
+MAX_FILE_BYTES = 64 * 2**20  # of a label or a photograph; several are read at once
 
 
 @dataclass
@@ -130,7 +131,8 @@ class _Folder:
         yield from (path.relative_to(self._folder).as_posix() for path in sorted(self._folder.glob(f"*/{LABEL_FILE}")))
 
     def read(self, name: str) -> bytes:
-        return (self._folder / name).read_bytes()
+        with (self._folder / name).open("rb") as file:
+            return _whole(file, f"{self._folder / name}")
 
 
 class _Prefix:
@@ -157,7 +159,18 @@ class _Prefix:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            content: bytes = self._s3.get_object(Bucket=self._bucket, Key=f"{self._key}/{name}")["Body"].read()
+            content = self._s3.get_object(Bucket=self._bucket, Key=f"{self._key}/{name}")["Body"]
+            return _whole(content, f"{self._uri}/{name}")
         except (ClientError, BotoCoreError) as error:
             raise JobError(f"{self._uri}/{name} cannot be read: {error}") from error
-        return content
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _whole(file: _Readable, where: str) -> bytes:
+    content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise JobError(f"{where} has more than {MAX_FILE_BYTES:,} bytes: this is not what `scones review label` writes")
+    return content

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from local_account.base.wire.s3_names import is_bucket
 from local_account.cloudformation.resources.base import (
     Kind,
     Made,
@@ -27,6 +28,8 @@ class Bucket(Kind):
     def create(self, place: Place, properties: Properties) -> Made:
         self._check(properties)
         name = properties.get("BucketName") or place.generated_name(63, lower=True)
+        if not is_bucket(str(name)):
+            raise ResourceError(f"The specified bucket is not valid. (Service: S3, Code: InvalidBucketName, {name!r})")
         region = place.account.region
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         place.client("s3").create_bucket(Bucket=name, **where)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
-from local_account.base.archives import ArchiveError, extract_tar
+from local_account.base.archives.tars import ArchiveError, extract_tar
 from local_account.base.images import repository
 from local_account.protocol.actions import ServiceError
 from local_account.sagemaker.records import Container
@@ -52,6 +52,7 @@ def container_of(sagemaker: SageMaker, model_name: str) -> Container:
         compressed=source is None or source["CompressionType"] == "Gzip",
         environment={**(image.serving_environment() if image else {}), **definition.get("Environment", {})},
         role=model.get("ExecutionRoleArn", ""),
+        isolated=bool(model.get("EnableNetworkIsolation")),
     )
 
 

@@ -30,6 +30,7 @@ from local_account.base import clock
 from local_account.protocol.actions import Json
 
 if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import PutObjectRequestTypeDef
     from types_boto3_sagemaker.type_defs import CaptureContentTypeHeaderOutputTypeDef, DataCaptureConfigOutputTypeDef
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class _Object(NamedTuple):
     key: str
     body: str
     role: str = ""
+    kms_key: str = ""
 
 
 def encode(content_type: str, data: bytes, mode: str, headers: CaptureContentTypeHeaderOutputTypeDef) -> dict[str, str]:
@@ -103,7 +105,7 @@ class Capture:
         self._recorded: queue.SimpleQueue[tuple[DataCaptureConfigOutputTypeDef, Exchange, str]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
-        self._open: dict[tuple[str, str, str], list[str]] = {}
+        self._open: dict[tuple[str, str, str, str], list[str]] = {}
         self._unsent: list[_Object] = []
         account.before_clock_moves.append(self._flush)
         account.snapshots.register("data-capture", self._dump, self._load)
@@ -138,9 +140,7 @@ class Capture:
             unsent = list(self._unsent)
         for item in unsent:
             try:
-                self._account.client("s3", item.role).put_object(
-                    Bucket=item.bucket, Key=item.key, Body=item.body.encode(), ContentType="application/json"
-                )
+                self._account.client("s3", item.role).put_object(**_request(item))
             except ClientError as error:  # no such bucket, no permission: trying again would not help
                 log.warning("captured data could not be written to s3://%s/%s: %s", item.bucket, item.key, error)
             except BotoCoreError:  # the account is starting or stopping: try again
@@ -155,7 +155,9 @@ class Capture:
             hour = datetime.fromtimestamp(exchange.at, UTC).strftime("%Y/%m/%d/%H")
             address = urlsplit(config["DestinationS3Uri"])
             prefix = "/".join(filter(None, (address.path.strip("/"), exchange.endpoint, exchange.variant, hour)))
-            self._open.setdefault((address.netloc, prefix, role), []).append(capture_line(config, exchange))
+            self._open.setdefault((address.netloc, prefix, role, config.get("KmsKeyId", "")), []).append(
+                capture_line(config, exchange)
+            )
 
     def _dump(self) -> bytes:
         with self._lock:
@@ -166,16 +168,31 @@ class Capture:
 
     def _load(self, content: bytes) -> None:
         state = json.loads(content)
-        self._open = {(bucket, prefix, *(role or [""])): lines for bucket, prefix, *role, lines in state["open"]}
+        # State of an older version has no role, or no key.
+        self._open = {(bucket, prefix, *[*more, "", ""][:2]): lines for bucket, prefix, *more, lines in state["open"]}
         self._unsent = [_Object(*item) for item in state["unsent"]]
 
 
-def _objects(key: tuple[str, str, str], lines: list[str]) -> list[_Object]:
-    bucket, prefix, role = key
+def _request(item: _Object) -> PutObjectRequestTypeDef:
+    request: PutObjectRequestTypeDef = {
+        "Bucket": item.bucket,
+        "Key": item.key,
+        "Body": item.body.encode(),
+        "ContentType": "application/json",
+    }
+    if item.kms_key:
+        request |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": item.kms_key}
+    return request
+
+
+def _objects(key: tuple[str, str, str, str], lines: list[str]) -> list[_Object]:
+    bucket, prefix, role, kms_key = key
     objects = []
     for start in range(0, len(lines), FLUSH_LINES):
         name = f"{clock.now().strftime('%M-%S-%f')[:-3]}-{uuid.uuid4()}.jsonl"
         objects.append(
-            _Object(bucket, f"{prefix}/{name}", "".join(f"{x}\n" for x in lines[start : start + FLUSH_LINES]), role)
+            _Object(
+                bucket, f"{prefix}/{name}", "".join(f"{x}\n" for x in lines[start : start + FLUSH_LINES]), role, kms_key
+            )
         )
     return objects

@@ -13,6 +13,7 @@ from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.records import chosen, record_of, without
 from local_account.protocol.service import now
 from local_account.sagemaker.endpoints.archive import container_of
+from local_account.sagemaker.network import check_key
 from local_account.sagemaker.records import EndpointConfigRecord
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
@@ -53,6 +54,9 @@ class EndpointConfigs:
         """Raises ServiceError for a name that is taken, and for what the account cannot serve."""
         name = request["EndpointConfigName"]
         _check(request)
+        check_key(self._sagemaker.account, request, "KmsKeyId")
+        if "DataCaptureConfig" in request:
+            check_key(self._sagemaker.account, request["DataCaptureConfig"], "KmsKeyId")
         with self._sagemaker.lock:
             configs = self._sagemaker.endpoint_configs
             if name in configs:

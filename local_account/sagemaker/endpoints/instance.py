@@ -10,6 +10,7 @@ import logging
 import queue
 import secrets
 import shutil
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -116,7 +117,19 @@ class Instance:
 
     def _launch(self, script: dict[str, str]) -> None:
         (self._root / PORT_FILE).unlink(missing_ok=True)
-        process = start_container(
+        with socket.socket() as listener:
+            # Opened here, so that a container without a network is reached all the same, and by nobody else.
+            listener.bind(("127.0.0.1", 0))
+            process = self._start_container(script, listener.fileno())
+        self._process = process
+        try:
+            self._connections = self._until_healthy(process)
+        except StartError:
+            process.stop(0.5)
+            raise
+
+    def _start_container(self, script: dict[str, str], listener: int) -> RunningContainer:
+        return start_container(
             self._account,
             name=f"endpoint-{self.variant}",
             root=self._root,
@@ -126,20 +139,16 @@ class Instance:
                 "SM_MODEL_DIR": "/opt/ml/model",
                 **self._container["environment"],
                 **script,
-                "SAGEMAKER_BIND_TO_PORT": "0",
+                "MODEL_SERVER_SOCKET": str(listener),
                 "MODEL_SERVER_SECRET": self._secret,
                 "MODEL_SERVER_PORT_FILE": f"/opt/ml/{PORT_FILE}",
             },
             log_group=self.log_group,
             log_stream=self.log_stream,
             role=self._container.get("role", ""),
+            isolated=self._container.get("isolated", False),
+            sockets=(listener,),
         )
-        self._process = process
-        try:
-            self._connections = self._until_healthy(process)
-        except StartError:
-            process.stop(0.5)
-            raise
 
     def _until_healthy(self, process: RunningContainer) -> Connections:
         failed = (

@@ -14,6 +14,7 @@ from local_account.protocol.actions import Reply, ServiceError
 from local_account.protocol.records import without
 from local_account.protocol.service import now
 from local_account.sagemaker.jobs.run import ACCOUNT_STOPPED, UNFINISHED, JobRun
+from local_account.sagemaker.network import check_volume_keys
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import set_tags
 
@@ -44,9 +45,10 @@ class JobActions:
     def create_job(self, request: Mapping[str, object], tags: Sequence[TagTypeDef] | None) -> Reply:
         """Keep the record of a checked request and start the job's thread.
 
-        Raises ServiceError for a name that is taken.
+        Raises ServiceError for a name that is taken, and for keys of disks that cannot be used.
         """
         name = str(request[f"{self.kind}JobName"])
+        check_volume_keys(self.sagemaker.account, request)
         arn = self.sagemaker.arn(f"{self.kind.lower()}-job/{name}")
         with self.sagemaker.lock:
             if name in self.records:

@@ -8,12 +8,14 @@ Amazon SageMaker AI"). A file that is deleted in the folder stays in S3.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_account.protocol.actions import ServiceError
-from local_account.sagemaker.jobs.files import JobFiles
+from local_account.sagemaker.jobs.container_view import LinkError
+from local_account.sagemaker.jobs.files import JobFiles, TransferError
 from local_account.sagemaker.service import SageMaker
 
 if TYPE_CHECKING:
@@ -36,30 +38,33 @@ class Checkpoints:
         self._files = files
         self._folder = root / Path(config.get("LocalPath", LOCAL_PATH)).relative_to("/opt/ml")
         self._uri = config["S3Uri"].rstrip("/")
-        self._saved: dict[Path, tuple[int, int]] = {}
+        self._saved: dict[str, tuple[int, int]] = {}
 
     def restore(self) -> None:
         """Fill the folder from S3. Raises TransferError."""
         # The slash, because without one a prefix names its neighbours too.
         self._files.download(f"{self._uri}/", self._folder, may_be_empty=True)
-        self._saved = self._look()
+        self._saved = {name: (path.stat().st_mtime_ns, path.stat().st_size) for path, name in self._look(last=True)}
 
     def save(self, *, last: bool = False) -> None:
         """Upload what changed; unless it is the last time, not what may still be in the middle of being written."""
         settled_ns = time.time_ns() - (0 if last else int(SETTLED_S * 1e9))
-        for path, (modified_ns, size) in self._look().items():
-            if self._saved.get(path) != (modified_ns, size) and modified_ns <= settled_ns:
-                with suppress(FileNotFoundError):  # renamed while we looked: the next look finds its new name
-                    self._files.upload_object(path, f"{self._uri}/{path.relative_to(self._folder).as_posix()}")
-                    self._saved[path] = (modified_ns, size)
+        for path, name in self._look(last=last):
+            with suppress(FileNotFoundError):  # renamed while we looked: the next look finds its new name
+                version = path.stat().st_mtime_ns, path.stat().st_size
+                if self._saved.get(name) != version and version[0] <= settled_ns:
+                    self._files.upload_object(path, f"{self._uri}/{name}")
+                    self._saved[name] = version
 
-    def _look(self) -> dict[Path, tuple[int, int]]:
-        found = {}
-        for path in sorted(self._folder.rglob("*")):
-            with suppress(FileNotFoundError):
-                if path.is_file():
-                    found[path] = (path.stat().st_mtime_ns, path.stat().st_size)
-        return found
+    def _look(self, *, last: bool) -> Iterator[tuple[Path, str]]:
+        """The files that the container sees; what changes under the look is left for the next one, if there is one."""
+        try:
+            yield from self._files.view.files(self._folder)
+        except FileNotFoundError:
+            return
+        except LinkError as error:
+            if last:
+                raise TransferError(f"ClientError: Data upload failed: {error}") from error
 
 
 def check(request: CreateTrainingJobRequestTypeDef) -> None:

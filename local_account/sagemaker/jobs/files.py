@@ -9,10 +9,20 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
+from local_account.base.archives.s3_download import download
+from local_account.base.archives.zips import spelled_otherwise
+from local_account.base.wire.s3_names import KEY_TOO_LONG, is_bucket, is_key
+from local_account.moto_services.s3 import FileContent
+from local_account.protocol.kms_keys import KeyUnusableError, usable_key
+from local_account.sagemaker.jobs.container_view import ContainerView, LinkError
+
+if TYPE_CHECKING:
+    from moto.s3.models import FakeKey
 
 
 class TransferError(Exception):
@@ -24,6 +34,8 @@ def split_uri(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://"):
         raise TransferError(f"ClientError: expected an S3 URI (s3://bucket/key), got {uri!r}")
     bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not is_bucket(bucket):
+        raise TransferError(f"ClientError: InvalidBucketName (400): The specified bucket is not valid. ({uri})")
     return bucket, key
 
 
@@ -37,7 +49,7 @@ class S3Object:
 
 
 class _Objects:
-    """Objects of this account, read and written without a request for each.
+    """Objects of this account, read and written without a request for each, and never whole in memory.
 
     A data set of 1,200 images moves in 0.3 s instead of 3.4 s (2 cores, 2026-11-21). Buckets and objects that do
     not exist go through the API, so that errors are S3's own.
@@ -50,35 +62,74 @@ class _Objects:
         self._backend = s3_backends[account.account_id]["aws"]
         self._kind = FakeKey
 
-    def read(self, bucket: str, key: str) -> bytes:
-        if bucket in self._backend.buckets:
-            found = self._backend.get_object(bucket, key)
-            if isinstance(found, self._kind):
-                self._demand("s3:GetObject", bucket, key)
-                return bytes(found.value)
-        content: bytes = self._account.client("s3", self._role).get_object(Bucket=bucket, Key=key)["Body"].read()
+    def read(self, bucket: str, key: str, limit_bytes: int) -> bytes | None:
+        """The bytes, or None when there are more than ``limit_bytes``."""
+        found = self._found(bucket, key)
+        if found is not None:
+            return bytes(found.value) if found.contentsize <= limit_bytes else None
+        client = self._account.client("s3", self._role)
+        content: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
         return content
 
-    def write(self, bucket: str, key: str, content: bytes) -> None:
-        if bucket not in self._backend.buckets:
-            self._account.client("s3", self._role).put_object(Bucket=bucket, Key=key, Body=content)
+    def fetch(self, bucket: str, key: str, path: Path) -> None:
+        """Write the object to ``path``."""
+        found = self._found(bucket, key)
+        if found is None:
+            download(self._account.client("s3", self._role), path, Bucket=bucket, Key=key)
             return
-        self._demand("s3:PutObject", bucket, key)
-        made = self._backend.put_object(bucket, key, content, storage="STANDARD")
+        with path.open("wb") as file:
+            for piece in found.content_pieces():
+                file.write(piece)
+
+    def _found(self, bucket: str, key: str) -> FakeKey | None:
+        """moto's object, which the role may read; None when it is not there."""
+        if bucket not in self._backend.buckets:
+            return None
+        found = self._backend.get_object(bucket, key)
+        if not isinstance(found, self._kind):
+            return None
+        self._demand("s3:GetObject", bucket, key)
+        return found
+
+    def write(self, bucket: str, key: str, path: Path, kms_key: str) -> None:
+        """Store a file as an object, encrypted with a key where one is named. Raises KeyUnusableError."""
+        if bucket not in self._backend.buckets:
+            with path.open("rb") as file:
+                self._account.client("s3", self._role).put_object(Bucket=bucket, Key=key, Body=file)
+            return
+        arn = usable_key(self._account.account_id, self._account.region, kms_key) if kms_key else None
+        self._demand("s3:PutObject", bucket, key, _encrypted_with(arn))
+        if not is_key(key):
+            raise TransferError(
+                f"ClientError: Data upload failed: KeyTooLongError (400): {KEY_TOO_LONG} ({key[:200]}...)"
+            )
+        made = self._backend.put_object(
+            bucket, key, FileContent(path), storage="STANDARD", encryption="aws:kms" if arn else None, kms_key_id=arn
+        )
         made.set_metadata({"Content-Type": "binary/octet-stream"})
         made.set_acl(self._backend.get_bucket(bucket).acl)
         self._account.snapshots.mark_dirty("s3")
 
-    def _demand(self, action: str, bucket: str, key: str) -> None:
+    def _demand(self, action: str, bucket: str, key: str, context: dict[str, str] | None = None) -> None:
         if self._role:
             resource = f"arn:aws:s3:::{bucket}/{key}"
-            self._account.authority.demand(self._role, action, resource, session_name="SageMaker")
+            self._account.authority.demand(self._role, action, resource, context, session_name="SageMaker")
+
+
+def _encrypted_with(arn: str | None) -> dict[str, str]:
+    """The condition keys of a request that names a key; the key's own policy is asked for it."""
+    if arn is None:
+        return {}
+    header = "s3:x-amz-server-side-encryption"
+    return {header: "aws:kms", f"{header}-aws-kms-key-id": arn}
 
 
 class JobFiles:
     """Downloads and uploads of one job, in the name of ``role``."""
 
-    def __init__(self, account: Account, role: str) -> None:
+    def __init__(self, account: Account, role: str, root: Path) -> None:
+        """``root`` is the job's ``/opt/ml``."""
+        self.view = ContainerView(root)
         self._s3 = account.client("s3", role)
         self._objects = _Objects(account, role)
         self._region = account.region
@@ -100,10 +151,10 @@ class JobFiles:
             raise self._nothing_found(uri, "")
         return found
 
-    def read(self, one: S3Object) -> bytes:
-        """The bytes of an object. Raises TransferError."""
+    def read(self, one: S3Object, limit_bytes: int) -> bytes | None:
+        """The bytes of an object, None when there are more than ``limit_bytes``. Raises TransferError."""
         try:
-            return self._objects.read(one.bucket, one.key)
+            return self._objects.read(one.bucket, one.key, limit_bytes)
         except ClientError as error:
             where = f"s3://{one.bucket}/{one.key}"
             raise TransferError(f"ClientError: Data download failed:{_words(error)} ({where})") from error
@@ -115,19 +166,27 @@ class JobFiles:
         """Download one object to ``path``. Raises TransferError."""
         self._get(*split_uri(uri), path)
 
-    def upload(self, folder: Path, uri: str) -> None:
-        """Upload all files below ``folder`` under the prefix ``uri``. Raises TransferError."""
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                self.upload_object(path, f"{uri.rstrip('/')}/{path.relative_to(folder).as_posix()}")
+    def upload(self, folder: Path, uri: str, kms_key: str = "") -> None:
+        """Upload all files that the container sees below ``folder`` under the prefix ``uri``. Raises TransferError."""
+        try:
+            for path, name in self.view.files(folder):
+                self.upload_object(path, f"{uri.rstrip('/')}/{name}", kms_key)
+        except LinkError as error:
+            raise TransferError(f"ClientError: Data upload failed: {error}") from error
 
-    def upload_object(self, path: Path, uri: str) -> None:
-        """Upload one file. Raises TransferError."""
+    def upload_object(self, path: Path, uri: str, kms_key: str = "") -> None:
+        """Upload one file, encrypted with a key of KMS where one is named. Raises TransferError."""
         bucket, key = split_uri(uri)
         try:
-            self._objects.write(bucket, key, path.read_bytes())
+            self._objects.write(bucket, key, path, kms_key)
+        except KeyUnusableError as error:
+            raise TransferError(f"ClientError: Data upload failed: {error.code} (400): {error} ({uri})") from error
         except ClientError as error:
             raise TransferError(f"ClientError: Data upload failed: {_words(error)} ({uri})") from error
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise TransferError(f"ClientError: Data upload failed: {error.strerror or error} ({uri})") from error
 
     def _prefix(self, uri: str) -> Iterator[tuple[str, str, str]]:
         bucket, prefix = split_uri(uri)
@@ -159,8 +218,19 @@ class JobFiles:
         if key.endswith("/"):  # a folder marker, as the console makes them
             path.mkdir(parents=True, exist_ok=True)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.read(S3Object(bucket, key, path.name)))
+        where = f"s3://{bucket}/{key}"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if spelled_otherwise(path):
+                raise TransferError(f"ClientError: Data download failed: another file has the name of {where} here")
+            self._objects.fetch(bucket, key, path)
+        except ClientError as error:
+            raise TransferError(f"ClientError: Data download failed:{_words(error)} ({where})") from error
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            reason = "its name is a file's and a folder's at once, which no file system can hold"
+            raise TransferError(f"ClientError: Data download failed: {where}: {reason}") from error
+        except OSError as error:
+            raise TransferError(f"ClientError: Data download failed: {where}: {error.strerror or error}") from error
 
     @staticmethod
     def inside(folder: Path, relative: str) -> Path:

@@ -14,6 +14,7 @@ from local_account.protocol.records import view
 from local_account.protocol.service import now
 from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.run import FailedJobError, JobRun
+from local_account.sagemaker.network import check_network
 from local_account.sagemaker.records import ProcessingJobRecord
 from local_account.sagemaker.service import SageMaker
 
@@ -76,13 +77,19 @@ class ProcessingRun(JobRun):
             with self.sagemaker.lock:
                 self.job["ExitMessage"] = message
         if succeeded:
+            config = self.job.get("ProcessingOutputConfig")
+            kms_key = config.get("KmsKeyId", "") if config else ""
             for folder, uri in self._outputs():
-                self.files.upload(folder, uri)
+                self.files.upload(folder, uri, kms_key)
 
     def failure(self, exit_code: int, tail: list[str]) -> str:
         """What the container wrote to ``/opt/ml/output/failure``, or its last lines."""
         details = self.read_output("failure") or self.tail_text(tail)
         return f"AlgorithmError: See job logs for more information, exit code: {exit_code}. Last lines:\n{details}"
+
+    def isolated(self) -> bool:
+        """Whether the job asks for no network."""
+        return bool(self.job.get("NetworkConfig", {}).get("EnableNetworkIsolation"))
 
     def _outputs(self) -> list[tuple[Path, str]]:
         """Where the container writes each output, and the S3 URI that it goes to."""
@@ -96,6 +103,8 @@ class ProcessingRun(JobRun):
 
 def _check(request: CreateProcessingJobRequestTypeDef) -> None:
     """Refuse at once what this account cannot do, and what AWS refuses."""
+    if "NetworkConfig" in request:
+        check_network(request["NetworkConfig"])
     cluster = request["ProcessingResources"].get("ClusterConfig")
     count = cluster["InstanceCount"] if cluster else 1
     if count != 1:

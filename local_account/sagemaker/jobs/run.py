@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from local_account.base.archives.zips import file_name
 from local_account.containers.run import RunningContainer, start_container
 from local_account.protocol.service import now
+from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
 from local_account.sagemaker.service import SageMaker
 
@@ -46,8 +48,8 @@ class JobRun:
         self.account = sagemaker.account
         self.record = record
         self.name = str(record[f"{self.kind}JobName"])
-        self.root: Path = self.account.state_dir.absolute() / "jobs" / f"{self.kind.lower()}-{self.name}"
-        self.files = JobFiles(self.account, self.role())
+        self.root: Path = self.account.state_dir.absolute() / "jobs" / f"{self.kind.lower()}-{file_name(self.name)}"
+        self.files = JobFiles(self.account, self.role(), self.root)
         self.stop_requested = threading.Event()
         self.exceeded = ""  # the member of StoppingCondition that ended the job
 
@@ -76,6 +78,10 @@ class JobRun:
     def failure(self, exit_code: int, tail: list[str]) -> str:
         """The FailureReason of a container that ended with ``exit_code``."""
         raise NotImplementedError
+
+    def isolated(self) -> bool:
+        """Whether the container is to have no network."""
+        return False
 
     def entered(self, phase: str) -> None:
         """The job enters ``phase``: Starting, Downloading, Training (the container runs) or Uploading."""
@@ -140,6 +146,7 @@ class JobRun:
             cwd=folder,
             on_line=self.see_line,
             role=self.role(),
+            isolated=self.isolated(),
         )
         exit_code = self._wait(container)
         if exit_code is None:
@@ -222,7 +229,10 @@ class JobRun:
 
     def read_output(self, name: str) -> str | None:
         """The first 1,024 characters of ``/opt/ml/output/<name>``, if the container wrote it."""
-        path = self.root / "output" / name
+        try:
+            path = self.files.view.real(self.root / "output" / name)
+        except LinkError:
+            return None
         if not path.is_file():
             return None
         with path.open(encoding="utf-8", errors="replace") as file:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from local_account.base.archives import ArchiveError, extract_tar, pack_tar
+from local_account.base.archives.tars import ArchiveError, extract_tar, pack_tar
 from local_account.base.images import repository
 from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.records import view
@@ -20,9 +20,11 @@ from local_account.protocol.service import now
 from local_account.sagemaker.jobs import checkpoints
 from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.checkpoints import Checkpoints
+from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.run import REASON_CHARACTERS, FailedJobError, JobRun
 from local_account.sagemaker.jobs.script_mode import TrainingScript, input_data_config, resource_config
 from local_account.sagemaker.jobs.training_metrics import TrainingMetrics
+from local_account.sagemaker.network import check_network
 from local_account.sagemaker.records import TrainingJobRecord
 from local_account.sagemaker.service import SageMaker
 
@@ -198,23 +200,34 @@ class TrainingRun(JobRun):
         """Publish the metrics; upload checkpoints, ``output.tar.gz`` and, of a job that succeeded, the model."""
         self._metrics.publish(self.account, self.name, self.role())
         self._save_checkpoints(last=True)
+        kms_key = self.job["OutputDataConfig"].get("KmsKeyId", "")
         results = self.root / "output" / "data"
         if results.is_dir() and any(results.iterdir()):
             archive = self.root / "output.tar.gz"
-            pack_tar(results, archive)
-            self.files.upload_object(archive, f"{self.output_uri}/output.tar.gz")
+            self._pack(results, archive)
+            self.files.upload_object(archive, f"{self.output_uri}/output.tar.gz", kms_key)
         if not succeeded:
             return
         uri = f"{self.output_uri}/model.tar.gz"
         if self.job["OutputDataConfig"].get("CompressionType") == "NONE":
             uri = f"{self.output_uri}/model/"
-            self.files.upload(self.root / "model", uri)
+            self.files.upload(self.root / "model", uri, kms_key)
         else:
             archive = self.root / "model.tar.gz"
-            pack_tar(self.root / "model", archive)
-            self.files.upload_object(archive, uri)
+            self._pack(self.root / "model", archive)
+            self.files.upload_object(archive, uri, kms_key)
         with self.sagemaker.lock:
             self.job["ModelArtifacts"] = {"S3ModelArtifacts": uri}
+
+    def isolated(self) -> bool:
+        """Whether the job asks for no network."""
+        return self.job.get("EnableNetworkIsolation", False)
+
+    def _pack(self, folder: Path, archive: Path) -> None:
+        try:
+            pack_tar(self.files.view.members(folder), archive)
+        except LinkError as error:
+            raise FailedJobError(f"ClientError: Data upload failed: {error}") from error
 
     def failure(self, exit_code: int, tail: list[str]) -> str:
         """What the container or the script's toolkit said, with the exit code at its end."""
@@ -245,6 +258,7 @@ def _check(request: CreateTrainingJobRequestTypeDef) -> None:
     """Refuse at once what this account cannot do, and what AWS refuses."""
     if "AlgorithmSpecification" not in request or "ResourceConfig" not in request:
         raise ServiceError("The stand-in account needs AlgorithmSpecification and ResourceConfig for a training job.")
+    check_network(request)
     specification = request["AlgorithmSpecification"]
     if "TrainingImage" not in specification:
         raise ServiceError("The stand-in account needs a TrainingImage, it has no AlgorithmName resources.")

@@ -86,7 +86,8 @@ class TransformRun(JobRun):
             server.stop()
         if self.stop_requested.is_set():  # StopTransformJob: then nothing is stored
             return "Stopped"
-        self.files.upload(self.root, self.job["TransformOutput"]["S3OutputPath"])
+        output = self.job["TransformOutput"]
+        self.files.upload(self.root, output["S3OutputPath"], output.get("KmsKeyId", ""))
         if refusals:
             first = refusals[0]
             raise FailedJobError(
@@ -121,8 +122,8 @@ class TransformRun(JobRun):
         """One object; its answer lands in the job's folder."""
         if self.stop_requested.is_set():
             return None
-        body = self.files.read(one)
-        if len(body) > self._payload_bytes:
+        body = self.files.read(one, self._payload_bytes)
+        if body is None:
             return Refusal(one, "ClientError", "ClientError: 413", "Too much data for max payload size")
         headers = {}
         if content_type := self.job["TransformInput"].get("ContentType"):

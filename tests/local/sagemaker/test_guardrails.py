@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from local_account.account import Account
 from local_account.autoscaling.tracking import Tracking
 from local_account.base.chaos import Duplicates
+from local_account.containers.run import isolation_command
 from local_account.sagemaker.endpoints.deployment_config import RolloutPlan
 from local_account.sagemaker.endpoints.fleet import EndpointTraffic, Fleet
 from local_account.sagemaker.endpoints.rollout import RollbackError, Rollout
@@ -607,11 +608,12 @@ def test_what_serverless_excludes_is_refused(deployer: Guarded, endpoint: str) -
     assert "Data capture is not supported" in refused(lambda: config_of(DataCaptureConfig=capture))
     container = deployer.sagemaker.describe_model(ModelName="gr-open")["PrimaryContainer"]
     vpc = {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
-    deployer.sagemaker.create_model(
-        ModelName="gr-inside", PrimaryContainer=container, ExecutionRoleArn=ROLE, VpcConfig=vpc
-    )
-    inside = {**variant, "ModelName": "gr-inside"}
-    assert "which has a VpcConfig" in refused(lambda: config_of(ProductionVariants=[inside]))
+    model = {"ModelName": "gr-inside", "PrimaryContainer": container, "ExecutionRoleArn": ROLE}
+    assert "do not exist" in refused(lambda: deployer.sagemaker.create_model(**model, VpcConfig=vpc))
+    if isolation_command():
+        deployer.sagemaker.create_model(**model, EnableNetworkIsolation=True)
+        inside = {**variant, "ModelName": "gr-inside"}
+        assert "network isolation" in refused(lambda: config_of(ProductionVariants=[inside]))
     config = deployer.numbered("small", "1", ServerlessConfig=size)
     assert "cannot be updated to a serverless one" in refused(lambda: deployer.update(endpoint, config))
 

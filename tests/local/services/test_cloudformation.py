@@ -267,7 +267,9 @@ def test_a_change_set_shows_what_it_will_do_before_it_does_it(stacks: Stacks) ->
 
 
 def test_a_request_without_a_required_member_is_refused(stacks: Stacks) -> None:
-    careless = owners_client("cloudformation", stacks.account.endpoint_url, Config(parameter_validation=False))
+    careless = owners_client(
+        "cloudformation", stacks.account.state_dir, stacks.account.port, Config(parameter_validation=False)
+    )
     with pytest.raises(ClientError, match='Missing required parameter in input: "StackName"') as refused:
         careless.create_stack(TemplateBody="{}")
     assert refused.value.response["Error"]["Code"] == "ValidationError"

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from local_account.base import reaper
-from local_account.base.archives import ArchiveError, extract_tar
+from local_account.base.archives.tars import ArchiveError, extract_tar
 from local_account.base.children import Children
 from local_account.base.errors import REST_XML, AccountError, aws_error, protocol_of
 from local_account.base.snapshots import Snapshots

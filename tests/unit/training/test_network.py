@@ -1,4 +1,4 @@
-"""The option of a network of the stage's own reaches every job, model and function."""
+"""The stage's key, and the option of a network of its own, reach every job, model and function."""
 
 from __future__ import annotations
 
@@ -34,6 +34,19 @@ def test_every_job_and_model_of_a_pipeline_stands_in_it(name: str) -> None:
         for step in found:
             arguments = step["Arguments"]
             assert arguments.get("NetworkConfig", arguments).get("VpcConfig") == expected, step["Name"]
+
+
+@pytest.mark.parametrize("name", ["training_pipeline", "built_in_pipeline", "monitoring_pipeline"])
+def test_the_stage_s_key_reaches_all_that_a_pipeline_s_jobs_write(name: str) -> None:
+    deployment = a_deployment()
+    definition = json.loads(importlib.import_module(f"pipelines.{name}").definition(deployment))
+    places = {"Processing": "ProcessingOutputConfig", "Training": "OutputDataConfig", "Transform": "TransformOutput"}
+    jobs = [step for step in definition["Steps"] if step["Type"] in places]
+    assert jobs
+    for step in jobs:
+        assert step["Arguments"][places[step["Type"]]]["KmsKeyId"] == deployment.data_key_arn, step["Name"]
+    # A step of another kind would need a place above, or to write nothing.
+    assert {step["Type"] for step in definition["Steps"]} <= {*places, "Condition", "Fail", "Model", "RegisterModel"}
 
 
 def test_every_function_can_stand_in_it_and_its_role_may() -> None:

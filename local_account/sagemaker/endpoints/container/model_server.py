@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hmac
 import importlib
+import io
 import os
 import runpy
 import signal
@@ -26,8 +27,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from local_account.base.wire import patient_reader
     from local_account.sagemaker.endpoints.container import inference_script
 else:  # this file runs by its path, where no package can be imported
+    _WIRE = Path(__file__).parents[3] / "base" / "wire"
+    patient_reader = SimpleNamespace(**runpy.run_path(str(_WIRE / "patient_reader.py")))
     inference_script = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("inference_script.py"))))
 
 MODEL_DIR = Path("/opt/ml/model")
@@ -35,6 +39,9 @@ HOOKS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
 MAX_BODY_BYTES = 6_291_456  # InvokeEndpoint's limit: nothing larger reaches a container on AWS
 MAX_DISCARDED_BYTES = 64 * 2**20  # a larger body is not even read past
 CHUNK_BYTES = 64 * 1024
+IDLE_S = 600.0  # a connection without a request: the account keeps some open
+HEAD_S = BODY_S = 30.0  # from the first byte on; a client on the same machine needs milliseconds
+SLOWEST_BYTES_S = 2**20
 SECRET_HEADER = "X-Model-Server-Secret"  # noqa: S105  # its name
 # How the standard library refuses what it does not read, and what that is: the client's fault.
 CLIENT_ERRORS = {HTTPStatus.NOT_IMPLEMENTED: HTTPStatus.METHOD_NOT_ALLOWED, 505: HTTPStatus.BAD_REQUEST}
@@ -49,6 +56,21 @@ class ModelServerHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = 64 * 1024  # unbuffered, the header and the body of an answer meet Nagle's delay of 40 ms
     server: Server
+
+    def setup(self) -> None:
+        """Read the connection through a reader that waits so long and no longer."""
+        super().setup()
+        self.rfile.close()
+        limit_s = float(os.environ.get("MODEL_SERVER_READ_TIMEOUT_S", BODY_S))
+        self._reader = patient_reader.PatientReader(
+            self.connection, IDLE_S, min(HEAD_S, limit_s), limit_s, SLOWEST_BYTES_S
+        )
+        self.rfile = io.BufferedReader(self._reader)
+
+    def handle_one_request(self) -> None:
+        """Wait for the next request of the connection."""
+        self._reader.expect_request()
+        super().handle_one_request()
 
     def do_GET(self) -> None:
         """Answer the ping."""
@@ -98,13 +120,25 @@ class ModelServerHandler(BaseHTTPRequestHandler):
             self._discard(length)
             self.send_error(413, f"the body has {length:,} bytes, more than the {MAX_BODY_BYTES:,} accepted")
         else:
-            body = self.rfile.read(length)
-            self.close_connection |= len(body) < length
-            return body if len(body) == length else None
+            return self._receive(length)
         return None
+
+    def _receive(self, length: int) -> bytes | None:
+        self._reader.expect_body(length)
+        try:
+            file, came = patient_reader.receive(self.rfile.read, length)
+        except TimeoutError:
+            self.send_error(408, f"the body of {length:,} bytes did not come in time")
+            return None
+        finally:
+            self.server.memory.had(length)
+        with file:
+            self.close_connection |= came < length
+            return file.read() if came == length else None
 
     def _discard(self, length: int) -> None:
         """Read past a body, so that a client that sends all of it before it listens meets an answer, not a reset."""
+        self._reader.expect_body(length)
         while 0 < length <= MAX_DISCARDED_BYTES:
             part = self.rfile.read(min(length, CHUNK_BYTES))
             length = length - len(part) if part else 0
@@ -151,10 +185,17 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, script: inference_script.InferenceScript) -> None:
+    def __init__(self, port: int, script: inference_script.InferenceScript, bound: int | None = None) -> None:
+        """Listen on a port, or on the socket ``bound``, a file descriptor that was inherited."""
         self.script = script
         self.secret = os.environ.get("MODEL_SERVER_SECRET", "")
-        super().__init__(("127.0.0.1", port), ModelServerHandler)
+        self.memory = patient_reader.MemoryKeeper()
+        super().__init__(("127.0.0.1", port), ModelServerHandler, bind_and_activate=bound is None)
+        if bound is not None:
+            self.socket.close()
+            self.socket = socket.socket(fileno=bound)
+            self.server_address = self.socket.getsockname()
+            self.server_activate()
 
     def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         """A client that has gone is no error."""
@@ -180,7 +221,9 @@ def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # stdout is a text stream here
     submit_directory = Path(os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", MODEL_DIR / "code"))
     script = load_script(submit_directory, os.environ.get("SAGEMAKER_PROGRAM", "inference.py"))
-    server = Server(int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")), script)
+    inherited = os.environ.get("MODEL_SERVER_SOCKET")
+    port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
+    server = Server(port, script, int(inherited) if inherited else None)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     if "MODEL_SERVER_PORT_FILE" in os.environ:
         port_file = Path(os.environ["MODEL_SERVER_PORT_FILE"])

@@ -1,0 +1,1 @@
+"""Tar and zip archives, read with checks, and downloads in ranges."""
