@@ -5,13 +5,18 @@ Runs in the server process. Who may use it is the authority's to say: see ``iam_
 
 from __future__ import annotations
 
+import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from local_account.authority.documents import Documents
 
 if TYPE_CHECKING:
     from local_account.account import Account
+
+
+_Answer = TypeVar("_Answer")
 
 
 class KeyUnusableError(Exception):
@@ -44,10 +49,11 @@ def install_rules(account: Account) -> None:
     from moto.s3.exceptions import S3ClientError
     from moto.s3.models import S3Backend
 
-    def checked(original: Any) -> Any:
+    def checked(original: Callable[..., _Answer]) -> Callable[..., _Answer]:
         signature = inspect.signature(original)
 
-        def method(*values: Any, **named: Any) -> Any:
+        @functools.wraps(original)
+        def method(*values: object, **named: object) -> _Answer:
             given = signature.bind(*values, **named)
             if key := given.arguments.get("kms_key_id"):
                 try:

@@ -13,21 +13,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local_account.protocol.actions import ServiceError
+from local_account.sagemaker.jobs.checks import CHECKPOINTS_PATH
 from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
 from local_account.sagemaker.service import SageMaker
 
 if TYPE_CHECKING:
-    from types_boto3_sagemaker.type_defs import CheckpointConfigTypeDef, CreateTrainingJobRequestTypeDef
+    from types_boto3_sagemaker.type_defs import CheckpointConfigTypeDef
 
-LOCAL_PATH = "/opt/ml/checkpoints"
 # Here nobody takes an instance back, so this tag on a running job does: `aws sagemaker add-tags --resource-arn ARN
 # --tags Key=local-account:spot-interruption,Value=now`. The account removes it again. On AWS a tag changes nothing;
 # there the Fault Injection Service interrupts.
 INTERRUPTION_TAG = "local-account:spot-interruption"
-# Developer guide, "Managed Spot Training": algorithms that do not checkpoint get one hour.
-MAX_WAIT_WITHOUT_CHECKPOINTS_S = 3600
 SETTLED_S = 0.2
 
 
@@ -36,7 +33,7 @@ class Checkpoints:
 
     def __init__(self, files: JobFiles, root: Path, config: CheckpointConfigTypeDef) -> None:
         self._files = files
-        self._folder = root / Path(config.get("LocalPath", LOCAL_PATH)).relative_to("/opt/ml")
+        self._folder = root / Path(config.get("LocalPath", CHECKPOINTS_PATH)).relative_to("/opt/ml")
         self._uri = config["S3Uri"].rstrip("/")
         self._saved: dict[str, tuple[int, int]] = {}
 
@@ -65,33 +62,6 @@ class Checkpoints:
         except LinkError as error:
             if last:
                 raise TransferError(f"ClientError: Data upload failed: {error}") from error
-
-
-def check(request: CreateTrainingJobRequestTypeDef) -> None:
-    """Refuse what AWS refuses about checkpoints and managed spot training."""
-    config = request.get("CheckpointConfig")
-    path = config.get("LocalPath", LOCAL_PATH) if config else LOCAL_PATH
-    if not path.startswith("/opt/ml/") or ".." in Path(path).parts:
-        raise ServiceError(f"CheckpointConfig.LocalPath must be below /opt/ml, got {path}.")
-    stopping = request["StoppingCondition"]
-    longest = stopping["MaxRuntimeInSeconds"]
-    wait = stopping.get("MaxWaitTimeInSeconds")
-    if not request.get("EnableManagedSpotTraining"):
-        if wait is not None:
-            raise ServiceError(
-                "Invalid MaxWaitTimeInSeconds. It is not supported when EnableManagedSpotTraining is false."
-            )
-        return
-    if wait is None or wait < longest:
-        raise ServiceError(
-            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds "
-            f"({longest}) when EnableManagedSpotTraining is true, got {wait}."
-        )
-    if config is None and wait > MAX_WAIT_WITHOUT_CHECKPOINTS_S:
-        raise ServiceError(
-            f"Invalid MaxWaitTimeInSeconds. Without CheckpointConfig it must be at most "
-            f"{MAX_WAIT_WITHOUT_CHECKPOINTS_S} seconds, got {wait}."
-        )
 
 
 def take_interruption(sagemaker: SageMaker, arn: str) -> bool:

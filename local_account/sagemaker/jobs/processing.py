@@ -9,12 +9,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
 from local_account.sagemaker.jobs.actions import JobActions
+from local_account.sagemaker.jobs.checks import check_processing
 from local_account.sagemaker.jobs.run import FailedJobError, JobRun
-from local_account.sagemaker.network import check_network
 from local_account.sagemaker.records import ProcessingJobRecord
 from local_account.sagemaker.service import SageMaker
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
         ListProcessingJobsRequestTypeDef,
         StopProcessingJobRequestTypeDef,
     )
-
-LOCAL_PREFIX = "/opt/ml/processing"
 
 
 class ProcessingRun(JobRun):
@@ -101,44 +99,6 @@ class ProcessingRun(JobRun):
         return self.root / Path(container_path).relative_to("/opt/ml")
 
 
-def _check(request: CreateProcessingJobRequestTypeDef) -> None:
-    """Refuse at once what this account cannot do, and what AWS refuses."""
-    if "NetworkConfig" in request:
-        check_network(request["NetworkConfig"])
-    cluster = request["ProcessingResources"].get("ClusterConfig")
-    count = cluster["InstanceCount"] if cluster else 1
-    if count != 1:
-        raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
-    names: set[str] = set()
-    for given in request.get("ProcessingInputs", []):
-        where = f"Processing input {given['InputName']!r}"
-        source = given.get("S3Input")
-        if source is None:
-            raise ServiceError(f"{where}: the stand-in account reads S3Input only, not DatasetDefinition.")
-        if source.get("S3InputMode", "File") != "File":
-            raise ServiceError(f"{where}: the stand-in account supports S3InputMode File only, got Pipe.")
-        _check_path(where, source.get("LocalPath"))
-        _check_unique(names, given["InputName"], where)
-    names.clear()
-    for output in request["ProcessingOutputConfig"]["Outputs"] if "ProcessingOutputConfig" in request else ():
-        where = f"Processing output {output['OutputName']!r}"
-        if "S3Output" not in output:
-            raise ServiceError(f"{where}: the stand-in account writes S3Output only, not FeatureStoreOutput.")
-        _check_path(where, output["S3Output"].get("LocalPath"))
-        _check_unique(names, output["OutputName"], where)
-
-
-def _check_path(where: str, path: str | None) -> None:
-    if path is None or not (path + "/").startswith(LOCAL_PREFIX + "/") or ".." in Path(path).parts:
-        raise ServiceError(f"{where}: LocalPath must be below {LOCAL_PREFIX}, got {path}.")
-
-
-def _check_unique(names: set[str], name: str, where: str) -> None:
-    if name in names:
-        raise ServiceError(f"{where}: the name occurs twice.")
-    names.add(name)
-
-
 class ProcessingJobs(JobActions):
     """The actions on processing jobs."""
 
@@ -152,7 +112,7 @@ class ProcessingJobs(JobActions):
     def create(self, request: CreateProcessingJobRequestTypeDef) -> Reply:
         """Refuses what the account cannot run, then runs the job."""
         request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": 86400})
-        _check(request)
+        check_processing(request)
         return self.create_job(request, request.get("Tags"))
 
     @action("DescribeProcessingJob")

@@ -7,24 +7,23 @@ Runs in the server process; writes the log group ``/aws/sagemaker/TrainingJobs``
 from __future__ import annotations
 
 import json
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from local_account.base.archives.tars import ArchiveError, extract_tar, pack_tar
 from local_account.base.images import repository
-from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
 from local_account.sagemaker.jobs import checkpoints
 from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.checkpoints import Checkpoints
+from local_account.sagemaker.jobs.checks import check_training
 from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.run import REASON_CHARACTERS, FailedJobError, JobRun
 from local_account.sagemaker.jobs.script_mode import TrainingScript, input_data_config, resource_config
 from local_account.sagemaker.jobs.training_metrics import TrainingMetrics
-from local_account.sagemaker.network import check_network
 from local_account.sagemaker.records import TrainingJobRecord
 from local_account.sagemaker.service import SageMaker
 
@@ -254,34 +253,6 @@ class TrainingRun(JobRun):
         super()._end(status, reason)
 
 
-def _check(request: CreateTrainingJobRequestTypeDef) -> None:
-    """Refuse at once what this account cannot do, and what AWS refuses."""
-    if "AlgorithmSpecification" not in request or "ResourceConfig" not in request:
-        raise ServiceError("The stand-in account needs AlgorithmSpecification and ResourceConfig for a training job.")
-    check_network(request)
-    specification = request["AlgorithmSpecification"]
-    if "TrainingImage" not in specification:
-        raise ServiceError("The stand-in account needs a TrainingImage, it has no AlgorithmName resources.")
-    count = request["ResourceConfig"].get("InstanceCount", 1)
-    if count != 1:
-        raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
-    for channel in request.get("InputDataConfig", []):
-        where = f"Channel {channel['ChannelName']!r}"
-        if channel.get("InputMode", specification["TrainingInputMode"]) == "Pipe":
-            raise ServiceError(f"{where}: the stand-in account supports the input modes File and FastFile, got Pipe.")
-        source = channel["DataSource"].get("S3DataSource")
-        if source is None:
-            raise ServiceError(f"{where}: the stand-in account reads S3DataSource only.")
-        if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
-            raise ServiceError(f"{where}: expected S3DataType S3Prefix or ManifestFile, got {source['S3DataType']}.")
-    checkpoints.check(request)
-    for definition in specification.get("MetricDefinitions", []):
-        try:
-            re.compile(definition["Regex"])
-        except re.error as error:
-            raise ServiceError(f"Metric {definition['Name']!r}: {definition['Regex']!r}: {error}") from error
-
-
 class TrainingJobs(JobActions):
     """The actions on training jobs."""
 
@@ -295,7 +266,7 @@ class TrainingJobs(JobActions):
     def create(self, request: CreateTrainingJobRequestTypeDef) -> Reply:
         """Refuses what the account cannot run, then runs the job."""
         request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 86400)
-        _check(request)
+        check_training(request)
         return self.create_job(request, request.get("Tags"))
 
     @action("DescribeTrainingJob")

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
 from local_account.sagemaker.endpoints.archive import StartError, container_of
 from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance, NoAnswerError
 from local_account.sagemaker.jobs.actions import JobActions
+from local_account.sagemaker.jobs.checks import DEFAULT_PAYLOAD_MB, check_transform
 from local_account.sagemaker.jobs.files import S3Object
 from local_account.sagemaker.jobs.run import REASON_CHARACTERS, FailedJobError, JobRun
 from local_account.sagemaker.records import TransformJobRecord
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     )
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
-DEFAULT_PAYLOAD_MB = 6
-MAX_PAYLOAD_MB = 100  # also of all concurrent requests together (CreateTransformJob, MaxPayloadInMB)
 _MEGABYTE = 1024 * 1024
 
 
@@ -150,33 +149,6 @@ class TransformRun(JobRun):
         self.account.put_log_lines(LOG_GROUP, stream, [f"{at}:[sagemaker logs]: {line}" for line in lines])
 
 
-def _check(request: CreateTransformJobRequestTypeDef) -> None:
-    """Refuse at once what this account cannot do, and what AWS refuses."""
-    count = request["TransformResources"]["InstanceCount"]
-    if count != 1:
-        raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
-    for member in ("DataProcessing", "DataCaptureConfig", "ModelClientConfig"):
-        if request.get(member):
-            raise ServiceError(f"The stand-in account does not implement {member} of transform jobs; leave it out.")
-    given = request["TransformInput"]
-    for member in ("SplitType", "CompressionType"):
-        if (asked := given.get(member, "None")) != "None":
-            raise ServiceError(f"The stand-in account sends whole objects: expected {member} None, got {asked}.")
-    if request["TransformOutput"].get("AssembleWith", "None") != "None":
-        raise ServiceError("The stand-in account writes whole answers: expected AssembleWith None.")
-    data_type = given["DataSource"]["S3DataSource"]["S3DataType"]
-    if data_type not in ("S3Prefix", "ManifestFile"):
-        raise ServiceError(f"Expected S3DataType S3Prefix or ManifestFile, got {data_type}.")
-    megabytes = request.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB)
-    together = megabytes * max(1, request.get("MaxConcurrentTransforms", 1))
-    if megabytes == 0:
-        raise ServiceError("The stand-in account sends no chunked requests: expected a MaxPayloadInMB above 0.")
-    if together > MAX_PAYLOAD_MB:
-        raise ServiceError(
-            f"MaxConcurrentTransforms * MaxPayloadInMB must not exceed {MAX_PAYLOAD_MB} MB, got {together}."
-        )
-
-
 class TransformJobs(JobActions):
     """The actions on batch transform jobs."""
 
@@ -190,7 +162,7 @@ class TransformJobs(JobActions):
     def create(self, request: CreateTransformJobRequestTypeDef) -> Reply:
         """Refuses what the account cannot run, then runs the job."""
         container_of(self.sagemaker, request["ModelName"])
-        _check(request)
+        check_transform(request)
         return self.create_job(request, request.get("Tags"))
 
     @action("DescribeTransformJob")
