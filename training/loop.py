@@ -61,13 +61,13 @@ class Outcome:
 
 
 def fit(training: Training, checkpoint: Checkpoint) -> Outcome:
-    """Train ``training.networks.network`` in place, from the checkpoint's epoch on. Raises TrainingError."""
-    average = WeightAverage(training.networks.network, training.averaging)
+    """Train ``training.network`` in place, from the checkpoint's epoch on. Raises TrainingError."""
+    average = WeightAverage(training.network, training.averaging)
     history: list[Epoch] = []
     spent = 0.0
     state = checkpoint.restore()
     if state is not None:
-        training.networks.network.load_state_dict(state["network"])
+        training.network.load_state_dict(state["network"])
         training.optimizer.load_state_dict(state["optimizer"])
         training.schedule.load_state_dict(state["schedule"])
         training.generator.set_state(state["generator"])
@@ -80,7 +80,7 @@ def fit(training: Training, checkpoint: Checkpoint) -> Outcome:
             history.append(_validate(training, epoch, train_loss))
         checkpoint.save(
             {
-                "network": training.networks.network.state_dict(),
+                "network": training.network.state_dict(),
                 "optimizer": training.optimizer.state_dict(),
                 "schedule": training.schedule.state_dict(),
                 "generator": training.generator.get_state(),
@@ -90,16 +90,16 @@ def fit(training: Training, checkpoint: Checkpoint) -> Outcome:
             }
         )
     average.keep()
-    training.networks.network.eval()
+    training.network.eval()
     return Outcome(history, spent + time.process_time())
 
 
 def _train_epoch(training: Training, average: WeightAverage, epoch: int) -> float:
     """The mean loss of one pass. Raises TrainingError at the first loss that is no number."""
-    training.networks.network.train()
+    training.network.train()
     total, count = 0.0, 0
     for inputs, targets in training.batches(epoch):
-        loss = training.loss(training.networks.network(inputs), targets)
+        loss = training.loss(training.network(inputs), targets)
         if not math.isfinite(loss.item()):
             raise TrainingError(
                 f"the loss became {loss.item()} in epoch {epoch + 1} of {training.epochs}; {training.advice}"
@@ -114,7 +114,7 @@ def _train_epoch(training: Training, average: WeightAverage, epoch: int) -> floa
 
 
 def _validate(training: Training, epoch: int, train_loss: float) -> Epoch:
-    training.networks.network.eval()
+    training.network.eval()
     with torch.inference_mode():
         row = score(training.member, epoch + 1, train_loss, training.validate(), training.validation_labels)
     print_epoch(row, training.epochs)

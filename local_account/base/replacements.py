@@ -1,16 +1,21 @@
-"""The register of what is replaced in moto: each replacement says what, by what, why, and where it belongs upstream.
+"""The register of what is ours in moto: what is replaced, and which of its classes are extended.
 
-Used in the server process. A room calls `replace` while it is installed; a name that moto no longer has, or whose
-parameters are not those that ours takes, ends the start by name instead of a failure hours later. A subclass that
-moto's own interface lets us put in its place is no replacement and has no entry here.
+Used in the server process. A room calls `replace` while it is installed, and marks each subclass of a class of moto's
+with `extends`. A name that moto no longer has, or whose parameters are not those that ours takes, ends the start by
+name instead of a failure hours later. `table` is what ``docs/upstream/README.md`` shows.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from local_account.base.errors import AccountError
+
+_Class = TypeVar("_Class", bound=type)
 
 
 @dataclass(frozen=True)
@@ -27,16 +32,28 @@ class Replacement:
     @property
     def private(self) -> bool:
         """Whether the name is none of moto's interface."""
-        return self.name.startswith("_") and not self.name.startswith("__")
+        return _is_private(self.name)
+
+
+@dataclass(frozen=True)
+class Extension:
+    """One class of moto's that ours derives from, put where moto's interface takes a class or an object of it."""
+
+    theirs: str
+    """The class, dotted."""
+    overridden: tuple[str, ...]
+    """The names of moto's that ours answers instead, public and private."""
 
 
 _REGISTER: dict[tuple[str, str], Replacement] = {}
+_EXTENSIONS: dict[str, Extension] = {}
 
 
 def replace(owner: object, name: str, ours: object, *, why: str, upstream: str = "") -> None:
     """Put ``ours`` in the place of ``owner.name``, a module's or a class's, and note it.
 
-    Raises AccountError when there is no such name, it was replaced before, or the parameters are not the same.
+    Raises AccountError when there is no such name, it was replaced before, the parameters are not the same, or another
+    module of moto's was imported before and goes on with what was there.
     """
     where = _dotted(owner)
     if (where, name) in _REGISTER:
@@ -45,13 +62,58 @@ def replace(owner: object, name: str, ours: object, *, why: str, upstream: str =
     if theirs is None:
         raise AccountError(f"moto no longer has {where}.{name}, which is replaced here because {why}")
     _check_parameters(f"{where}.{name}", theirs, ours)
+    if holders := _holders(where, name, theirs):
+        raise AccountError(f"{where}.{name} was imported by {', '.join(holders)} before it could be replaced")
     setattr(owner, name, ours)
     _REGISTER[where, name] = Replacement(where, name, why, upstream)
+
+
+def extends(ours: _Class) -> _Class:
+    """Mark a class of ours that derives from one of moto's, and check what it overrides; a class decorator.
+
+    A method whose name begins with one underscore overrides one of moto's: helpers of ours are functions. Raises
+    AccountError when moto has no such method, or with other parameters.
+    """
+    theirs = next(base for base in ours.__mro__[1:] if base.__module__.startswith("moto."))
+    overridden = []
+    for name, member in vars(ours).items():
+        if name.startswith("__") or not (inspect.isroutine(member) or isinstance(member, property)):
+            continue
+        original = next((vars(base)[name] for base in ours.__mro__[1:] if name in vars(base)), None)
+        if original is not None:
+            _check_parameters(f"{_dotted(theirs)}.{name}", original, member)
+            overridden.append(name)
+        elif _is_private(name):
+            raise AccountError(f"moto no longer has {_dotted(theirs)}.{name}, which {ours.__qualname__} overrides")
+    _EXTENSIONS[f"{ours.__module__}.{ours.__qualname__}"] = Extension(_dotted(theirs), tuple(sorted(overridden)))
+    return ours
 
 
 def replacements() -> list[Replacement]:
     """All that was replaced so far, by owner and name."""
     return [_REGISTER[key] for key in sorted(_REGISTER)]
+
+
+def extensions() -> list[Extension]:
+    """All classes of moto's that were extended so far, by name."""
+    return sorted(_EXTENSIONS.values(), key=lambda extension: (extension.theirs, extension.overridden))
+
+
+def table() -> str:
+    """Both lists as Markdown."""
+    lines = ["| replaced | why | upstream |", "| --- | --- | --- |"]
+    for each in replacements():
+        patch = f"[{each.upstream.partition('-')[0]}]({each.upstream})" if each.upstream else ""
+        lines.append(f"| `{each.owner.removeprefix('moto.')}.{each.name}` | {each.why} | {patch} |")
+    lines += ["", "| extended | overridden |", "| --- | --- |"]
+    for extension in extensions():
+        names = ", ".join(f"`{name}`" for name in extension.overridden)
+        lines.append(f"| `{extension.theirs.removeprefix('moto.')}` | {names} |")
+    return "\n".join(lines) + "\n"
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
 
 
 def _dotted(owner: object) -> str:
@@ -60,8 +122,18 @@ def _dotted(owner: object) -> str:
     return str(getattr(owner, "__name__", owner))
 
 
+def _holders(where: str, name: str, theirs: object) -> list[str]:
+    """Modules of moto's that took a name from the module ``where``, which defines it."""
+    if getattr(theirs, "__module__", where) != where:
+        return []  # one of many references to what another module defines
+    modules = {n: module for n, module in list(sys.modules.items()) if n.startswith("moto.") and n != where}
+    return [n for n, module in modules.items() if vars(module).get(name) is theirs]
+
+
 def _check_parameters(what: str, theirs: object, ours: object) -> None:
     """Ours must be callable as theirs is; what is no function (a constant, a property) is not compared."""
+    if isinstance(theirs, property) != isinstance(ours, property):
+        raise AccountError(f"{what} is {'a property' if isinstance(theirs, property) else 'no property'} in this moto")
     expected, found = _parameters(theirs), _parameters(ours)
     if expected is None or found is None or any(p.kind is p.VAR_POSITIONAL for p in found.values()):
         return
@@ -71,6 +143,7 @@ def _check_parameters(what: str, theirs: object, ours: object) -> None:
 
 def _parameters(value: object) -> dict[str, inspect.Parameter] | None:
     function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
-    if not inspect.isroutine(function):
+    if not callable(function) or isinstance(function, type):
         return None
-    return dict(inspect.signature(inspect.unwrap(function)).parameters)
+    plain: Callable[..., object] = inspect.unwrap(function)
+    return dict(inspect.signature(plain).parameters) if inspect.isroutine(plain) else None
