@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from local_account.authority.documents import Documents
 
+_Answer = TypeVar("_Answer")
+
 
 class KeyUnusableError(Exception):
     """A key that is not there, is disabled, or is about to be deleted; ``code`` is S3's."""

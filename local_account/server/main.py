@@ -88,7 +88,7 @@ def make_application(account: Account) -> Application:
     _leave_the_users_settings()
     os.environ.update(account.environment(), PATH=with_programs(account.client_folder, os.environ.get("PATH", "")))
 
-    from local_account import autoscaling
+    from local_account.autoscaling import service as autoscaling
     from local_account.cloudformation import service as cloudformation
     from local_account.codebuild import service as codebuild
     from local_account.codepipeline import service as codepipeline

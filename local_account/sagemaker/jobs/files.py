@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -21,6 +21,9 @@ from local_account.moto_services.object_files import FileContent
 from local_account.moto_services.s3 import StoredObject, stored_buckets
 from local_account.protocol.kms_keys import KeyUnusableError, usable_key
 from local_account.sagemaker.jobs.container_view import ContainerView, LinkError
+
+if TYPE_CHECKING:
+    pass
 
 
 class TransferError(Exception):
@@ -247,6 +250,6 @@ class JobFiles:
 
 def _words(error: ClientError) -> str:
     """An S3 error as SageMaker quotes it: ``NoSuchKey (404): The specified key does not exist.``"""
-    answer: Any = error.response
+    answer = error.response
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return f"{answer['Error']['Code']} ({status}): {answer['Error'].get('Message', '')}"

@@ -12,7 +12,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
@@ -23,6 +23,9 @@ from local_account.stepfunctions.language.documents import DistributedMap, Reade
 from local_account.stepfunctions.language.encoding import STATE_LIMIT_BYTES, dumps
 from local_account.stepfunctions.language.failures import failure
 from local_account.stepfunctions.language.programs import parse
+
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import GetObjectRequestTypeDef, ListObjectsV2RequestPaginateTypeDef
 
 DELIMITERS = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": "\t"}
 
@@ -98,10 +101,12 @@ def read_items(account: Account, fields: MapFields) -> list[object]:
     limit = fields.whole(config, "MaxItems", "ItemReader/ReaderConfig/MaxItems") or None
     try:
         if reader["Resource"].endswith(":listObjectsV2"):
-            pages = account.client("s3", role).get_paginator("list_objects_v2").paginate(**arguments)
+            asked = cast("ListObjectsV2RequestPaginateTypeDef", arguments)
+            pages = account.client("s3", role).get_paginator("list_objects_v2").paginate(**asked)
             items = _listed(pages, limit)
         else:
-            content = account.client("s3", role).get_object(**arguments)["Body"].read()
+            wanted = cast("GetObjectRequestTypeDef", arguments)
+            content = account.client("s3", role).get_object(**wanted)["Body"].read()
             items = _parsed(content, config)
     except (ClientError, BotoCoreError, ValueError, KeyError, csv.Error) as error:
         where = f"s3://{arguments.get('Bucket')}/{arguments.get('Key', arguments.get('Prefix', ''))}"
