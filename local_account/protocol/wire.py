@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
 import botocore.session
@@ -111,7 +111,8 @@ class QueryWire:
         if operation.input_shape is None:
             return {}
         values = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        parsed = QueryParser(operation).parse({"values": values})
+        form: Any = {"values": values}  # all that the query protocol reads of a request
+        parsed = QueryParser(operation).parse(form)
         return {name: _plain(value) for name, value in parsed.items() if value is not None}
 
     def write(self, operation: OperationModel, answer: Reply, /) -> WireAnswer:

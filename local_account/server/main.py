@@ -31,6 +31,8 @@ from local_account.base.errors import DISK_FULL, AccountError
 from local_account.base.images import parse_images
 
 if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
     from local_account.server.application import Application
 
 log = logging.getLogger(__name__)
@@ -103,7 +105,7 @@ def make_application(account: Account) -> Application:
     moto_state.install(account)
     collect_garbage()
     control_plane, runtime = install_sagemaker(account)
-    own = {
+    own: dict[str, WSGIApplication] = {
         "application-autoscaling": autoscaling.install(account),
         "cloudformation": cloudformation.install(account),
         "codebuild": codebuild.install(account),
