@@ -86,10 +86,13 @@ setup(
             "types-boto3-codeconnections>=1.43,<2",
             "types-boto3-codepipeline>=1.43,<2",
             "types-boto3-events>=1.43,<2",
+            "types-boto3-iam>=1.43,<2",
             "types-boto3-lambda>=1.43,<2",
             "types-boto3-s3>=1.43,<2",
             "types-boto3-sagemaker>=1.43,<2",
             "types-boto3-scheduler>=1.43,<2",
+            "types-boto3-sns>=1.43,<2",
+            "types-boto3-ssm>=1.43,<2",
             "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
     },
