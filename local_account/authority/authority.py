@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from local_account.authority.conditions import RequestContext
 from local_account.authority.documents import Documents, TagReader
-from local_account.authority.evaluation import Policies, Verdict, decide, decide_for_service
+from local_account.authority.evaluation import AccessDecision, Policies, decide, decide_for_service
 from local_account.authority.identity import Session
 from local_account.authority.keys import key_demands
 from local_account.authority.names import Region
@@ -49,7 +49,7 @@ _OF_A_ROLE = {
     *(f"iam:{verb}Role" for verb in ("Delete", "Get", "Tag", "Untag", "Update")),
     *("iam:PutRolePermissionsBoundary", "iam:UpdateAssumeRolePolicy", "iam:UpdateRoleDescription"),
 }
-NO_ROLE = Verdict(False, "because the role does not exist")
+NO_ROLE = AccessDecision(False, "because the role does not exist")
 
 
 class AccessDeniedError(ClientError):  # type: ignore[misc]  # botocore has no types
@@ -160,7 +160,7 @@ class Authority:
             )
             raise AccessDeniedError(message, "sts:AssumeRole")
 
-    def decide(self, session: Session, demand: Demand) -> Verdict:
+    def decide(self, session: Session, demand: Demand) -> AccessDecision:
         """What the policies say of one demand of a role's session."""
         role = self._documents.role(session.role_arn)
         if role is None:

@@ -34,9 +34,9 @@ class RequestContext(Mapping[str, Values]):
             value = value()
         if value is None:
             raise KeyError(name)
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            return (str(value),)
-        return tuple(map(str, value))
+        if isinstance(value, Iterable) and not isinstance(value, str):
+            value = list(value)
+        return tuple(_texts(value))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

@@ -118,9 +118,16 @@ def _statement(one: dict[str, object]) -> Statement:
     )
 
 
+_MALFORMED: Conditions = {"malformed": {"": ""}}
+
+
 def _conditions(value: object) -> Conditions:
-    """A Condition element as it stands; `holds` reads it, and a malformed one is a fault of whoever wrote it."""
-    return value if isinstance(value, dict) else {}
+    """A Condition element as it stands; one that is malformed counts as an operator that nobody knows."""
+    if not value:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(keys, dict) for keys in value.values()):
+        return _MALFORMED
+    return value
 
 
 def _listed(value: object) -> list[object]:

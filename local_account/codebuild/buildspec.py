@@ -41,7 +41,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class ReportFiles:
+class ReportSpec:
     """Which files a report is made of, and their format."""
 
     files: Files
@@ -61,7 +61,7 @@ class Buildspec:
     exported: tuple[str, ...]
     phases: Mapping[str, Phase]
     artifacts: Files | None
-    reports: Mapping[str, ReportFiles] = field(default_factory=dict)
+    reports: Mapping[str, ReportSpec] = field(default_factory=dict)
     """Name or ARN of a report group -> what goes into it."""
     cache: tuple[str, ...] = ()
 
@@ -120,7 +120,7 @@ def _artifacts(value: object) -> Files | None:
     return _files(members, "artifacts")
 
 
-def _reports(value: object) -> dict[str, ReportFiles]:
+def _reports(value: object) -> dict[str, ReportSpec]:
     made = {}
     for name, each in _mapping(value, "reports", None).items():
         where = f"reports/{name}"
@@ -128,7 +128,7 @@ def _reports(value: object) -> dict[str, ReportFiles]:
         kind = str(members.get("file-format", "JUNITXML"))
         if kind not in FORMATS:
             raise BuildspecError(f"{where}/file-format must be one of {', '.join(FORMATS)} here, got {kind!r}")
-        made[str(name)] = ReportFiles(_files(members, where), kind)
+        made[str(name)] = ReportSpec(_files(members, where), kind)
     return made
 
 

@@ -195,7 +195,7 @@ class CoverageSummary(CoverageCounts):
     branchCoveragePercentage: float
 
 
-class Coverage(CoverageSummary):
+class FileCoverage(CoverageSummary):
     """The coverage of one file; ``reportARN`` and ``expired`` come with the report that it is put into."""
 
     id: str
@@ -211,7 +211,7 @@ class ReportContents(TypedDict):
     testSummary: NotRequired[ReportTestSummary]
     cases: NotRequired[list[ReportedTest]]
     codeCoverageSummary: NotRequired[CoverageSummary]
-    coverages: NotRequired[list[Coverage]]
+    coverages: NotRequired[list[FileCoverage]]
 
 
 class ReportGroupRecord(TypedDict):

@@ -10,9 +10,9 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 
 from local_account.codebuild.records import (
-    Coverage,
     CoverageCounts,
     CoverageSummary,
+    FileCoverage,
     ReportContents,
     ReportedTest,
     ReportTestSummary,
@@ -86,7 +86,7 @@ def _case(case: ET.Element, suite: str) -> ReportedTest:
     }
 
 
-def _covered(found: ET.Element) -> Coverage:
+def _covered(found: ET.Element) -> FileCoverage:
     lines = found.findall("lines/line")
     hit = sum(int(line.get("hits") or 0) > 0 for line in lines)
     # "50% (1/2)"
@@ -99,7 +99,9 @@ def _covered(found: ET.Element) -> Coverage:
         "branchesCovered": taken,
         "branchesMissed": known - taken,
     }
-    return record_of(Coverage, {"id": str(uuid.uuid4()), "filePath": found.get("filename", "")}, _with_shares(counts))
+    return record_of(
+        FileCoverage, {"id": str(uuid.uuid4()), "filePath": found.get("filename", "")}, _with_shares(counts)
+    )
 
 
 def _with_shares(counts: CoverageCounts) -> CoverageSummary:

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.base.clients import Clients
 from local_account.codebuild.artifacts import upload_artifacts
-from local_account.codebuild.buildspec import FORMATS, PHASES, Buildspec, BuildspecError, Phase, ReportFiles, parse
+from local_account.codebuild.buildspec import FORMATS, PHASES, Buildspec, BuildspecError, Phase, ReportSpec, parse
 from local_account.codebuild.cache import Cache
 from local_account.codebuild.environment import check_python, environment, make_home
 from local_account.codebuild.events import emit_state
@@ -212,7 +212,7 @@ class BuildRun:
         if failure:
             raise failure
 
-    def _report(self, name: str, report: ReportFiles) -> None:
+    def _report(self, name: str, report: ReportSpec) -> None:
         contents = [path.read_bytes() for path, _ in select(self._sources.primary, report.files)]
         kind = FORMATS[report.format]
         arn = self._reports.add(name, self.build["arn"], self.build["projectName"], kind, contents)

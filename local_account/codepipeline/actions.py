@@ -24,7 +24,7 @@ from local_account.account import Account
 from local_account.base.archives.s3_download import download
 from local_account.base.clients import Clients
 from local_account.codepipeline.codeconnections import UnreachableError, archive
-from local_account.codepipeline.records import ActionDeclaration, ArtifactPlace, ExecutionRecord
+from local_account.codepipeline.records import ActionDeclaration, ArtifactPlace, CodePipelineExecution
 
 if TYPE_CHECKING:
     from types_boto3_codebuild.type_defs import (
@@ -59,7 +59,7 @@ class Work:
     """One action that runs. ``note`` changes what ListActionExecutions answers of it."""
 
     account: Account
-    execution: ExecutionRecord
+    execution: CodePipelineExecution
     action: ActionDeclaration
     configuration: dict[str, str]
     role_arn: str

@@ -8,25 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from local_account.account import Account
-from local_account.codepipeline.records import ActionRecord, ExecutionRecord
+from local_account.codepipeline.records import ActionRecord, CodePipelineExecution
 from local_account.protocol.records import chosen
 
 _WORDS = {"INPROGRESS": "STARTED", "ABANDONED": "ABANDONED"}
 
 
-def pipeline(account: Account, execution: ExecutionRecord, state: str) -> None:
+def pipeline(account: Account, execution: CodePipelineExecution, state: str) -> None:
     """Send that an execution has reached a state (STARTED, RESUMED, SUCCEEDED, ...)."""
     extra = {"execution-trigger": _trigger(execution), "pipeline-execution-attempt": execution["attempt"]}
     _emit(account, execution, "CodePipeline Pipeline Execution State Change", {"state": state, **extra})
 
 
-def stage(account: Account, execution: ExecutionRecord, name: str, status: str) -> None:
+def stage(account: Account, execution: CodePipelineExecution, name: str, status: str) -> None:
     """Send that a stage has reached a status."""
     details = {"stage": name, "state": _state(status), "pipeline-execution-attempt": execution["attempt"]}
     _emit(account, execution, "CodePipeline Stage Execution State Change", details)
 
 
-def action(account: Account, execution: ExecutionRecord, detail: ActionRecord) -> None:
+def action(account: Account, execution: CodePipelineExecution, detail: ActionRecord) -> None:
     """Send the status of an action."""
     kind = detail["actionTypeId"]
     result = {"external-execution-id": detail.get("externalExecutionId")}
@@ -46,7 +46,7 @@ def action(account: Account, execution: ExecutionRecord, detail: ActionRecord) -
     _emit(account, execution, "CodePipeline Action Execution State Change", details)
 
 
-def _trigger(execution: ExecutionRecord) -> dict[str, str]:
+def _trigger(execution: CodePipelineExecution) -> dict[str, str]:
     trigger = execution["trigger"]
     return {"trigger-type": trigger["triggerType"], "trigger-detail": trigger.get("triggerDetail", "")}
 
@@ -55,7 +55,7 @@ def _state(status: str) -> str:
     return _WORDS.get(status.upper(), status.upper())
 
 
-def _emit(account: Account, execution: ExecutionRecord, kind: str, details: Mapping[str, object]) -> None:
+def _emit(account: Account, execution: CodePipelineExecution, kind: str, details: Mapping[str, object]) -> None:
     about = {
         "pipeline": execution["pipelineName"],
         "execution-id": execution["pipelineExecutionId"],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from local_account.codepipeline import views
 from local_account.codepipeline.definition import resolved_variables, source_overrides
 from local_account.codepipeline.executions import ExecutionRun, Gates
-from local_account.codepipeline.records import ExecutionRecord, Trigger
+from local_account.codepipeline.records import CodePipelineExecution, Trigger
 from local_account.codepipeline.tables import Tables
 from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.service import Service, now, page
@@ -63,7 +63,7 @@ class ExecutionActions:
         """
         with self._service.lock:
             pipeline = self._tables.pipeline(request["name"])["pipeline"]
-            record: ExecutionRecord = {
+            record: CodePipelineExecution = {
                 "pipelineName": request["name"],
                 "pipelineVersion": pipeline["version"],
                 "pipelineExecutionId": str(uuid.uuid4()),
@@ -190,7 +190,7 @@ class ExecutionActions:
         run.start()
         return {"pipelineExecutionId": record["pipelineExecutionId"]}
 
-    def _check_retry(self, request: RetryStageExecutionInputTypeDef, record: ExecutionRecord) -> None:
+    def _check_retry(self, request: RetryStageExecutionInputTypeDef, record: CodePipelineExecution) -> None:
         name, stage = request["pipelineName"], request["stageName"]
         pipeline = self._tables.pipeline(name)["pipeline"]
         if stage not in [each["name"] for each in pipeline["stages"]]:

@@ -21,7 +21,7 @@ from local_account.codepipeline.records import (
     ActionDeclaration,
     ActionFailure,
     ActionRecord,
-    ExecutionRecord,
+    CodePipelineExecution,
     StageDeclaration,
     StageState,
 )
@@ -62,7 +62,7 @@ class Gates:
                     raise _LeftError
                 self._changed.wait(LOOK_S)
 
-    def leave(self, record: ExecutionRecord, stage: str) -> None:
+    def leave(self, record: CodePipelineExecution, stage: str) -> None:
         """Give the stage to the next execution."""
         with self._changed:
             queue = self._queues[record["pipelineName"], stage]
@@ -81,7 +81,7 @@ class Gates:
         return not closed and (not alone or queue[0] == run.record["pipelineExecutionId"])
 
     @staticmethod
-    def _is_overtaken(record: ExecutionRecord, queue: list[str]) -> bool:
+    def _is_overtaken(record: CodePipelineExecution, queue: list[str]) -> bool:
         place = queue.index(record["pipelineExecutionId"])
         return place > 0 and place < len(queue) - 1
 
@@ -93,7 +93,7 @@ class ExecutionRun:
         self,
         service: Service,
         gates: Gates,
-        record: ExecutionRecord,
+        record: CodePipelineExecution,
         first: str = "",
         kept: frozenset[str] = frozenset(),
     ) -> None:

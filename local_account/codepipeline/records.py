@@ -85,7 +85,7 @@ class PipelineTag(TypedDict):
     value: str
 
 
-class PipelineRecord(TypedDict):
+class CodePipelineRecord(TypedDict):
     """A pipeline as it is kept: its last version only."""
 
     pipeline: PipelineDeclaration
@@ -158,7 +158,7 @@ class ResolvedVariable(TypedDict):
     resolvedValue: str
 
 
-class ExecutionRecord(TypedDict):
+class CodePipelineExecution(TypedDict):
     """One execution of a pipeline; ``definition`` is the pipeline as it was when the execution began."""
 
     pipelineName: str

@@ -15,7 +15,7 @@ from local_account.codepipeline import views
 from local_account.codepipeline.definition import check
 from local_account.codepipeline.execution_actions import FINAL, ExecutionActions
 from local_account.codepipeline.executions import Gates
-from local_account.codepipeline.records import ActionFailure, PipelineDeclaration, PipelineRecord, PipelineTag
+from local_account.codepipeline.records import ActionFailure, CodePipelineRecord, PipelineDeclaration, PipelineTag
 from local_account.codepipeline.tables import Tables
 from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.records import chosen, record_of
@@ -215,6 +215,6 @@ def _completed(given: Reply, version: int) -> PipelineDeclaration:
     )
 
 
-def _listed(found: PipelineRecord) -> Reply:
+def _listed(found: CodePipelineRecord) -> Reply:
     kept = chosen(found["pipeline"], ("name", "version", "pipelineType", "executionMode"))
     return {**kept, "created": found["created"], "updated": found["updated"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local_account.codepipeline.records import ClosedTransition, ExecutionRecord, PipelineRecord, StageState
+from local_account.codepipeline.records import ClosedTransition, CodePipelineExecution, CodePipelineRecord, StageState
 from local_account.protocol.actions import ServiceError
 from local_account.protocol.service import Service
 
@@ -17,14 +17,14 @@ class Tables:
         self._service = service
 
     @property
-    def pipelines(self) -> dict[str, PipelineRecord]:
+    def pipelines(self) -> dict[str, CodePipelineRecord]:
         """Every pipeline by its name."""
-        return self._service.table("pipelines", PipelineRecord)
+        return self._service.table("pipelines", CodePipelineRecord)
 
     @property
-    def executions(self) -> dict[str, ExecutionRecord]:
+    def executions(self) -> dict[str, CodePipelineExecution]:
         """Every execution by its id, the oldest first."""
-        return self._service.table("executions", ExecutionRecord)
+        return self._service.table("executions", CodePipelineExecution)
 
     @property
     def stage_states(self) -> dict[str, StageStates]:
@@ -36,11 +36,11 @@ class Tables:
         """What is closed, by pipeline and stage (``pipeline/stage``)."""
         return self._service.table("transitions", ClosedTransition)
 
-    def executions_of(self, pipeline: str) -> list[ExecutionRecord]:
+    def executions_of(self, pipeline: str) -> list[CodePipelineExecution]:
         """The executions of a pipeline, the newest first."""
         return [record for record in reversed(self.executions.values()) if record["pipelineName"] == pipeline]
 
-    def pipeline(self, name_or_arn: str) -> PipelineRecord:
+    def pipeline(self, name_or_arn: str) -> CodePipelineRecord:
         """The pipeline of this name or ARN.
 
         Raises ServiceError for an unknown one.
@@ -51,7 +51,7 @@ class Tables:
             raise ServiceError(message, "PipelineNotFoundException")
         return self.pipelines[name]
 
-    def execution(self, pipeline: str, execution_id: str) -> ExecutionRecord:
+    def execution(self, pipeline: str, execution_id: str) -> CodePipelineExecution:
         """An execution of a pipeline.
 
         Raises ServiceError for an unknown pipeline, and for an execution that is not its.

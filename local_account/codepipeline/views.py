@@ -11,7 +11,7 @@ from local_account.codepipeline.records import (
     ActionRecord,
     ArtifactPlace,
     ClosedTransition,
-    ExecutionRecord,
+    CodePipelineExecution,
     StageDeclaration,
     StageState,
 )
@@ -21,7 +21,7 @@ from local_account.protocol.records import chosen, without
 _SUMMARY = ("pipelineExecutionId", "status", "statusSummary", "startTime", "lastUpdateTime", "trigger", "executionMode")
 
 
-def execution(record: ExecutionRecord) -> Reply:
+def execution(record: CodePipelineExecution) -> Reply:
     """An execution as GetPipelineExecution tells it."""
     members = ("pipelineName", "pipelineVersion", "pipelineExecutionId", "status", "statusSummary", "trigger")
     revisions = [{"name": each["artifact"], **without(each, "artifact")} for each in record["revisions"].values()]
@@ -32,7 +32,7 @@ def execution(record: ExecutionRecord) -> Reply:
     }
 
 
-def summary(record: ExecutionRecord) -> Reply:
+def summary(record: CodePipelineExecution) -> Reply:
     """An execution as ListPipelineExecutions tells it."""
     revisions = [
         {"actionName": action, "revisionId": each["revisionId"], "revisionSummary": each["revisionSummary"]}
@@ -42,7 +42,7 @@ def summary(record: ExecutionRecord) -> Reply:
     return {**chosen(record, _SUMMARY), "sourceRevisions": revisions, "executionType": "STANDARD", **stop}
 
 
-def action_execution(record: ExecutionRecord, detail: ActionRecord) -> Reply:
+def action_execution(record: CodePipelineExecution, detail: ActionRecord) -> Reply:
     """A run of an action as ListActionExecutions tells it."""
     result = {
         "externalExecutionId": detail.get("externalExecutionId"),
@@ -91,7 +91,7 @@ def stage_state(
     }
 
 
-def action_states(stage: StageDeclaration, records: Iterable[ExecutionRecord]) -> list[Reply]:
+def action_states(stage: StageDeclaration, records: Iterable[CodePipelineExecution]) -> list[Reply]:
     """The actions of a stage as GetPipelineState tells them, each as it ran last; ``records`` with the newest first."""
     latest: dict[str, ActionRecord] = {}
     for record in records:

@@ -89,14 +89,18 @@ class BucketPolicy(Kind):
 
 def _encryption(value: object) -> dict[str, object]:
     rules = []
-    for rule in rows(as_mapping(value, "BucketEncryption"), "ServerSideEncryptionConfiguration"):
+    for rule in rows(as_mapping(value, "BucketEncryption"), "ServerSideEncryptionConfiguration", required=True):
         default = {"ApplyServerSideEncryptionByDefault": rule["ServerSideEncryptionByDefault"]}
         rules.append(without(rule, "ServerSideEncryptionByDefault") | default)
     return {"Rules": rules}
 
 
 def _lifecycle(value: object) -> dict[str, object]:
-    return {"Rules": [_lifecycle_rule(rule) for rule in rows(as_mapping(value, "LifecycleConfiguration"), "Rules")]}
+    return {
+        "Rules": [
+            _lifecycle_rule(rule) for rule in rows(as_mapping(value, "LifecycleConfiguration"), "Rules", required=True)
+        ]
+    }
 
 
 def _lifecycle_rule(rule: Properties) -> dict[str, object]:
@@ -156,7 +160,7 @@ def _cors(value: object) -> dict[str, object]:
     return {
         "CORSRules": [
             {names.get(k, k): v for k, v in rule.items()}
-            for rule in rows(as_mapping(value, "CorsConfiguration"), "CorsRules")
+            for rule in rows(as_mapping(value, "CorsConfiguration"), "CorsRules", required=True)
         ]
     }
 

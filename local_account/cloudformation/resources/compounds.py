@@ -238,7 +238,7 @@ class AttachedPolicy(Kind):
             self._set(place, properties, "", call_gone)
 
     def _set(self, place: StackPlace, properties: Properties, policy: str, send: Send = call) -> None:
-        for target in texts(properties, self._targets):
+        for target in texts(properties, self._targets, required=True):
             if self._service == "sqs":
                 request: dict[str, object] = {"Attributes": {"Policy": policy}}
             else:

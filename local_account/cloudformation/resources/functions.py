@@ -33,7 +33,7 @@ class Function(Kind):
         return Made(name, {"Arn": answer["FunctionArn"]})
 
     def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
-        """Change code and configuration, each where it differs; what the template lost of environment and layers is cleared."""
+        """Change code and configuration; environment and layers that the template lost are cleared."""
         if old["Code"] != new["Code"]:
             code = {"FunctionName": physical_id, **_code(part(new, "Code"))}
             call(place, "lambda", "UpdateFunctionCode", code)

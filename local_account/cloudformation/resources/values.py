@@ -39,23 +39,25 @@ def part(properties: Properties, name: str) -> Properties:
     return as_mapping(properties[name], name)
 
 
-def rows(properties: Properties, name: str) -> list[Properties]:
-    """A property that is a list of objects; none where it is missing.
+def rows(properties: Properties, name: str, *, required: bool = False) -> list[Properties]:
+    """A property that is a list of objects; none where it is missing and not ``required``.
 
     Raises ResourceError for anything else.
     """
-    return [as_mapping(each, name) for each in _items(properties, name)]
+    return [as_mapping(each, name) for each in _items(properties, name, required=required)]
 
 
-def texts(properties: Properties, name: str) -> list[str]:
-    """A property that is a list of texts; none where it is missing.
+def texts(properties: Properties, name: str, *, required: bool = False) -> list[str]:
+    """A property that is a list of texts; none where it is missing and not ``required``.
 
     Raises ResourceError for anything else.
     """
-    return [as_text(each) for each in _items(properties, name)]
+    return [as_text(each) for each in _items(properties, name, required=required)]
 
 
-def _items(properties: Properties, name: str) -> list[object]:
+def _items(properties: Properties, name: str, *, required: bool) -> list[object]:
+    if required and name not in properties:
+        raise ResourceError(f"Property {name} is required")
     value = properties.get(name, [])
     if not isinstance(value, list):
         raise ResourceError(f"Property {name} should be a list, got {value!r}")

@@ -196,8 +196,11 @@ def test_conditions(condition: dict[str, Any], expected: bool) -> None:
     assert holds(condition, CONTEXT, unknown=False) is expected
 
 
-def test_an_unknown_operator_is_never_in_the_callers_favour() -> None:
-    unknown = {"Condition": {"StringAlmost": {"s3:prefix": "x"}}}
+@pytest.mark.parametrize(
+    "condition", [{"StringAlmost": {"s3:prefix": "x"}}, {"StringEquals": "x"}, ["StringEquals"], "StringEquals"]
+)
+def test_an_unknown_operator_is_never_in_the_callers_favour(condition: Any) -> None:
+    unknown = {"Condition": condition}
     allowed = decide(CALLER, "s3:GetObject", OBJECT, CONTEXT, Policies([policy(allow(**unknown))]))
     denied = decide(CALLER, "s3:GetObject", OBJECT, CONTEXT, Policies([ALLOWING, policy(deny(**unknown))]))
     assert not allowed.allowed
