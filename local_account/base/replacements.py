@@ -2,20 +2,30 @@
 
 Used in the server process. A room calls `replace` while it is installed, and marks each subclass of a class of moto's
 with `extends`. A name that moto no longer has, or whose parameters are not those that ours takes, ends the start by
-name instead of a failure hours later. `table` is what ``docs/upstream/README.md`` shows.
+name instead of a failure hours later. `table` is what ``docs/upstream/README.md`` shows. `use_backend` gives moto the
+class that it makes a service's backends of, and that class says by `answered_by` what answers the requests.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from local_account.base.errors import AccountError
 
+if TYPE_CHECKING:
+    from moto.core.base_backend import BackendDict, BaseBackend
+    from moto.core.common_types import TYPE_RESPONSE
+
+    # What answers one address: the request, its URL and its headers make status, headers and body.
+    Handler = Callable[[object, str, object], TYPE_RESPONSE]
+    Handlers = dict[str, Handler]
+
 _Class = TypeVar("_Class", bound=type)
+_Backend = TypeVar("_Backend", bound="BaseBackend")
 
 
 @dataclass(frozen=True)
@@ -49,11 +59,14 @@ _REGISTER: dict[tuple[str, str], Replacement] = {}
 _EXTENSIONS: dict[str, Extension] = {}
 
 
-def replace(owner: object, name: str, ours: object, *, why: str, upstream: str = "") -> None:
+def replace(
+    owner: object, name: str, ours: object, *, why: str, upstream: str = "", kept_by: Collection[str] = ()
+) -> None:
     """Put ``ours`` in the place of ``owner.name``, a module's or a class's, and note it.
 
-    Raises AccountError when there is no such name, it was replaced before, the parameters are not the same, or another
-    module of moto's was imported before and goes on with what was there.
+    The modules ``kept_by`` may go on with moto's own: they only ask whether an object is of that class. Raises
+    AccountError when there is no such name, it was replaced before, the parameters are not the same, or another module
+    of moto's was imported before and goes on with what was there.
     """
     where = _dotted(owner)
     if (where, name) in _REGISTER:
@@ -62,10 +75,27 @@ def replace(owner: object, name: str, ours: object, *, why: str, upstream: str =
     if theirs is None:
         raise AccountError(f"moto no longer has {where}.{name}, which is replaced here because {why}")
     _check_parameters(f"{where}.{name}", theirs, ours)
-    if holders := _holders(where, name, theirs):
+    if holders := [holder for holder in _holders(where, name, theirs) if holder not in kept_by]:
         raise AccountError(f"{where}.{name} was imported by {', '.join(holders)} before it could be replaced")
     setattr(owner, name, ours)
     _REGISTER[where, name] = Replacement(where, name, why, upstream)
+
+
+def use_backend(backends: BackendDict[_Backend], ours: type[_Backend]) -> None:
+    """Have moto make the backends of a service of ``ours``, a subclass of its own class.
+
+    Raises AccountError when it is no subclass, or when a backend was made before.
+    """
+    if not issubclass(ours, backends.backend):
+        raise AccountError(f"{_dotted(ours)} is no subclass of moto's {_dotted(backends.backend)}")
+    if backends:
+        raise AccountError(f"moto's {backends.service_name} was used before {_dotted(ours)} took its place")
+    backends.backend = ours
+
+
+def answered_by(response: type, paths: Mapping[str, Handler]) -> Handlers:
+    """A backend's ``url_paths``: the addresses of moto's table ``paths``, answered by the methods of ``response``."""
+    return {path.format(""): getattr(response, handler.__name__) for path, handler in paths.items()}
 
 
 def extends(ours: _Class) -> _Class:

@@ -5,18 +5,7 @@ Runs in the server process. Who may use it is the authority's to say: see ``iam_
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
-
 from local_account.authority.documents import Documents
-
-if TYPE_CHECKING:
-    from local_account.account import Account
-
-
-_Answer = TypeVar("_Answer")
 
 
 class KeyUnusableError(Exception):
@@ -42,27 +31,3 @@ def usable_key(account_id: str, region: str, key_id: str) -> str:
     if state != "Enabled":
         raise KeyUnusableError("KMS.KMSInvalidStateException", f"{arn} is pending deletion.")
     return arn
-
-
-def install_rules(account: Account) -> None:
-    """Have moto's S3 encrypt with keys that are there only, and tell their ARNs, as S3 does."""
-    from moto.s3.exceptions import S3ClientError
-    from moto.s3.models import S3Backend
-
-    def checked(original: Callable[..., _Answer]) -> Callable[..., _Answer]:
-        signature = inspect.signature(original)
-
-        @functools.wraps(original)
-        def method(*values: object, **named: object) -> _Answer:
-            given = signature.bind(*values, **named)
-            if key := given.arguments.get("kms_key_id"):
-                try:
-                    given.arguments["kms_key_id"] = usable_key(account.account_id, account.region, key)
-                except KeyUnusableError as error:
-                    raise S3ClientError(error.code, str(error)) from error
-            return original(*given.args, **given.kwargs)
-
-        return method
-
-    for name in ("put_object", "copy_object", "create_multipart_upload"):
-        setattr(S3Backend, name, checked(getattr(S3Backend, name)))

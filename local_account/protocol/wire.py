@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
     from botocore.model import OperationModel, ServiceModel, Shape
+    from moto.core.parse import RequestDict
 
 Request = dict[str, object]
 
@@ -106,12 +107,16 @@ class QueryWire:
 
     def read(self, operation: OperationModel, body: bytes, /) -> Request:
         """The members of a request."""
-        from moto.core.parse import QueryParser
-
         if operation.input_shape is None:
             return {}
-        values = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        parsed = QueryParser(operation).parse({"values": values})
+        from moto.core.parse import QueryParser
+        from werkzeug.datastructures import Headers, MultiDict
+
+        values = MultiDict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        form: RequestDict = {
+            "body": body, "headers": Headers(), "method": "POST", "url_params": {}, "url_path": "/", "values": values,
+        }  # fmt: skip
+        parsed = QueryParser(operation).parse(form)
         return {name: _plain(value) for name, value in parsed.items() if value is not None}
 
     def write(self, operation: OperationModel, answer: Reply, /) -> WireAnswer:

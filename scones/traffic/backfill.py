@@ -77,7 +77,7 @@ def fill(connection: Connection, wanted: list[Window], show: Callable[[Run], Non
         uri = pipeline_runs.processing_output(connection, run, "report")
         bucket, prefix = split_uri(uri)
         body = connection.client("s3").get_object(Bucket=bucket, Key=f"{prefix}/report.json")["Body"].read()
-        yield Written(window, uri, json.loads(body)["verdict"])
+        yield Written(window, uri, captures.read_report(body, uri).verdict)
 
 
 def _listed(connection: Connection) -> list[dict[str, str]]:
