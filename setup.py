@@ -20,7 +20,7 @@ PACKAGES = [
 
 setup(
     name="scones-mlops",
-    version="0.1.0",
+    version="0.2.0",
     description="From labelled images to a monitored classifier on SageMaker, and the same loop on a laptop.",
     license="Apache-2.0",
     python_requires=">=3.11",
@@ -78,18 +78,18 @@ setup(
             "pytest-cov>=6,<8",
             "pytest-xdist>=3.6,<4",  # test files side by side: most of their time is waiting
             "ruff>=0.9,<1",
-            # The shapes of AWS's requests and answers, for mypy alone: what services take and clients send.
+            # The shapes of AWS's requests and answers, for mypy alone.
             "types-boto3-application-autoscaling>=1.43,<2",
             "types-boto3-cloudformation>=1.43,<2",
             "types-boto3-cloudwatch>=1.43,<2",
             "types-boto3-codebuild>=1.43,<2",
             "types-boto3-codeconnections>=1.43,<2",
             "types-boto3-codepipeline>=1.43,<2",
-            "types-boto3-events>=1.40,<2",
-            "types-boto3-lambda>=1.40,<2",
+            "types-boto3-events>=1.43,<2",
+            "types-boto3-lambda>=1.43,<2",
             "types-boto3-s3>=1.43,<2",
             "types-boto3-sagemaker>=1.43,<2",
-            "types-boto3-scheduler>=1.40,<2",
+            "types-boto3-scheduler>=1.43,<2",
             "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
     },

@@ -1,6 +1,6 @@
 """Whether a key of KMS can encrypt what a service is to write with it.
 
-Runs in the server process. Who may use it is the authority's to say: see ``iam_keys``.
+Runs in the server process. Who may use it is the authority's to say: see ``authority.keys``.
 """
 
 from __future__ import annotations

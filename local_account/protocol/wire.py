@@ -107,11 +107,11 @@ class QueryWire:
 
     def read(self, operation: OperationModel, body: bytes, /) -> Request:
         """The members of a request."""
-        if operation.input_shape is None:
-            return {}
         from moto.core.parse import QueryParser
         from werkzeug.datastructures import Headers, MultiDict
 
+        if operation.input_shape is None:
+            return {}
         values = MultiDict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         form: RequestDict = {
             "body": body, "headers": Headers(), "method": "POST", "url_params": {}, "url_path": "/", "values": values,
