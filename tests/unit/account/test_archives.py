@@ -26,8 +26,8 @@ import resource, sys
 from pathlib import Path
 from local_account.base.archives.tars import ArchiveError, extract_tar
 from local_account.base.archives.zips import Limits, ZipError, extract_zip
-from processing.archive import extract_archive
-from processing.job import JobError
+from processing.dataset.archive import extract_archive
+from reporting.job import JobError
 
 archive, folder = Path(sys.argv[1]), Path(sys.argv[2])
 try:
