@@ -53,8 +53,9 @@ class EventRule(Kind):
 
     @staticmethod
     def _put(place: StackPlace, name: str, properties: Properties) -> Made:
+        targets = rows(properties, "Targets")
         arn = call(place, "events", "PutRule", without(properties, "Targets") | {"Name": name})["RuleArn"]
-        if targets := properties.get("Targets"):
+        if targets:
             request = {"Rule": name, "Targets": targets, **only(properties, "EventBusName")}
             answer = call(place, "events", "PutTargets", request)
             if answer.get("FailedEntryCount"):
