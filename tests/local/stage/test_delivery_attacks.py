@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from infrastructure import delivery
 from infrastructure.delivery import delivery_template
+from local_account.authority.owner import owner_keys
 from local_account.cloudformation.template import parse
 from scones.stage.connection import Connection
 from scones.stage.names import Names
@@ -79,7 +80,8 @@ class Siege:
 @pytest.fixture(scope="module")
 def siege(account: RunningAccount) -> Iterator[Siege]:
     settings = dataclasses.replace(Settings.load("local"), project=PROJECT, endpoint_url=account.endpoint_url)
-    session = boto3.Session("local", "local", region_name=REGION)
+    keys = owner_keys(account.state_dir)
+    session = boto3.Session(keys.access_key, keys.secret_key, region_name=REGION)
     connection = Connection(settings, Names.of(settings, ACCOUNT), session)
     delivery.deploy(connection, lambda _: None)
     pages = account.client("cloudformation").describe_stack_resources(StackName=f"{PROJECT}-delivery")
