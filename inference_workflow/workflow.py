@@ -44,7 +44,7 @@ QUEUE_TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class Options:
+class WorkflowOptions:
     """What a stage may choose. ``on_low_confidence`` is ``fail`` or ``review``."""
 
     query_language: str = "JSONPath"
@@ -56,7 +56,7 @@ class Options:
         return BRIEF if self.express else PATIENT
 
 
-def image_workflow(options: Options) -> str:
+def image_workflow(options: WorkflowOptions) -> str:
     """The state machine as Amazon States Language JSON; the same text every time."""
     fields = {} if options.query_language == "JSONPath" else {"query_language": options.query_language}
     machine = Machine(
@@ -72,7 +72,7 @@ def as_text(machine: Any) -> str:
     return json.dumps(machine.to_dict(), indent=2) + "\n"
 
 
-def functions(options: Options) -> list[Any]:
+def functions(options: WorkflowOptions) -> list[Any]:
     """The three functions in their order, each with what becomes of its errors."""
     language, patience = LANGUAGES[options.query_language], options.patience
     fails = {name: language.fail(name) for name in sorted({*SERIALIZE_ERRORS, *CLASSIFY_ERRORS, *FILTER_ERRORS})}
@@ -100,7 +100,7 @@ def functions(options: Options) -> list[Any]:
     return [serialize, classify, accept]
 
 
-def review(options: Options) -> Any:
+def review(options: WorkflowOptions) -> Any:
     """Queue the image for somebody to label, then end as the stage or the input wants."""
     language = LANGUAGES[options.query_language]
     send = language.send_to_review(

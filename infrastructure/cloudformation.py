@@ -14,11 +14,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infrastructure.change_set import Change, changes
+from infrastructure.change_set import ResourceChange, changes
 from scones.errors import SconesError
 
 Progress = Callable[[str], None]
-Agree = Callable[[Sequence[Change]], bool]
+Agree = Callable[[Sequence[ResourceChange]], bool]
 
 # The waits between two looks grow from the first to the last: short for the stand-in account, polite to AWS.
 FIRST_WAIT_SECONDS = 0.1
@@ -62,7 +62,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Stack:
+class StageStack:
     """One stack by name, whether it exists or not."""
 
     name: str
@@ -112,7 +112,7 @@ class Stack:
         if found is None:
             return False
         # By id: a deleted stack can no longer be described by its name.
-        stack = Stack(found["StackId"], self.client, self.sleep)
+        stack = StageStack(found["StackId"], self.client, self.sleep)
         if found["StackStatus"] in _BUSY:
             progress(f"stack {self.name} is changing ({found['StackStatus']}): waiting for its end")
             stack._wait_for_rest()

@@ -15,7 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infrastructure.cloudformation import FIRST_WAIT_SECONDS, Progress, Stack, StackError
+from infrastructure.cloudformation import FIRST_WAIT_SECONDS, Progress, StackError, StageStack
 from scones.stage.connection import Connection
 
 MAX_LOOKS = 300
@@ -58,7 +58,7 @@ def destroy(connection: Connection, progress: Progress, sleep: Callable[[float],
         done.removed.append(what)
         progress(f"removed {what}")
 
-    stack = Stack(names.stack, connection.client("cloudformation"), sleep)
+    stack = StageStack(names.stack, connection.client("cloudformation"), sleep)
     stop_triggers(stack, say, progress)
     key = key_behind(connection.client("kms"), names.key_alias)
     for name in (names.training_pipeline, names.built_in_pipeline, names.monitoring_pipeline):
@@ -85,7 +85,7 @@ def destroy(connection: Connection, progress: Progress, sleep: Callable[[float],
     return done
 
 
-def stop_triggers(stack: Stack, say: Progress, progress: Progress) -> None:
+def stop_triggers(stack: StageStack, say: Progress, progress: Progress) -> None:
     """By an update of the stack, so that `scones deploy` enables them again if the removal does not get to its end."""
     try:
         if stack.change("Triggers", "DISABLED", progress):
@@ -130,7 +130,7 @@ def remove_job_logs(logs: Any, jobs: list[tuple[str, str]], say: Progress) -> No
         say(f"{removed} log streams of jobs")
 
 
-def remove_stack(stack: Stack, s3: Any, bucket: str, say: Progress, progress: Progress) -> None:
+def remove_stack(stack: StageStack, s3: Any, bucket: str, say: Progress, progress: Progress) -> None:
     """The stack with its bucket, which has to be empty: captures and logs of what was just removed may still arrive."""
     for attempt in range(STACK_ATTEMPTS):
         empty_bucket(s3, bucket, say)

@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infrastructure.cloudformation import Agree, Progress, Stack, StackError, Wanted
+from infrastructure.cloudformation import Agree, Progress, StackError, StageStack, Wanted
 from infrastructure.deployment_parameters import deployment_parameters
 from infrastructure.monitoring_parameters import monitoring_parameters
 from infrastructure.removal import destroy
@@ -70,7 +70,7 @@ def deploy(
     uploaded = artifacts.upload([*built.all(), layer], connection.client("s3"), names.artifact_bucket)
     for key in uploaded:
         progress(f"uploaded s3://{names.artifact_bucket}/{key}")
-    found = Stack(names.stack, connection.client("cloudformation"))
+    found = StageStack(names.stack, connection.client("cloudformation"))
     # CodeBuild's roles may make no role without one; it stays when somebody deploys by hand what delivery made.
     boundary = os.environ.get("SCONES_PERMISSIONS_BOUNDARY") or found.parameter("PermissionsBoundaryArn")
     wanted = Wanted(
@@ -99,7 +99,7 @@ def template_source(s3: Any, bucket: str, region: str, text: str) -> str:
 
 def outputs(connection: Connection) -> StackOutputs:
     """What the deployed stack says of itself. Raises StackError when there is no stack."""
-    return _outputs(Stack(connection.names.stack, connection.client("cloudformation")).outputs())
+    return _outputs(StageStack(connection.names.stack, connection.client("cloudformation")).outputs())
 
 
 def build_artifacts(choices: WorkflowSettings | None = None) -> Artifacts:
@@ -209,10 +209,10 @@ def deploy_pipelines(connection: Connection, built: Artifacts, found: StackOutpu
     """Create or update the SageMaker pipelines."""
     # Here, because they import the SageMaker SDK, which takes seconds.
     from pipelines import built_in_pipeline, monitoring_pipeline, training_pipeline
-    from pipelines.container_jobs import Deployment, Roles
+    from pipelines.container_jobs import PipelineDeployment, Roles
 
     names = connection.names
-    deployment = Deployment(
+    deployment = PipelineDeployment(
         names=names,
         settings=connection.settings,
         roles=Roles(

@@ -23,10 +23,10 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas.inference.body import WorkflowFault
-from lambdas.inference.endpoint import Answer, Endpoint, ModelTemporarilyUnavailable, live_endpoint
+from lambdas.inference.endpoint import Endpoint, EndpointAnswer, ModelTemporarilyUnavailable, live_endpoint
 from lambdas.inference.images import read_image
 from lambdas.inference.telemetry import count_confidence, logger, observed
-from lambdas.inference.threshold import Thresholds, Verdict, current_thresholds, judge
+from lambdas.inference.threshold import ConfidenceThresholds, Verdict, current_thresholds, judge
 
 THREADS = 8
 ATTEMPTS = 5
@@ -39,7 +39,7 @@ REASON_CHARACTERS = 300
 
 
 @dataclass
-class Row:
+class BatchRow:
     """One line of the batch's results; ``status`` is passed, needs_review, failed or skipped."""
 
     s3_bucket: str
@@ -66,10 +66,10 @@ class OutOfTime(WorkflowFault):
 
 
 @dataclass
-class Review:
+class ReviewRequest:
     """An image of low confidence, and the message that tells what it takes to label it."""
 
-    row: Row
+    row: BatchRow
     message: str
 
 
@@ -80,13 +80,13 @@ class Batch:
     batch_id: str
     bucket: str
     execution_arn: str
-    thresholds: Thresholds
+    thresholds: ConfidenceThresholds
     endpoint: Endpoint
     s3: Any
     remaining_s: Callable[[], float]
     wait: Callable[[float], None] = time.sleep
 
-    def classified(self, item: Any) -> tuple[Row, Review | None]:
+    def classified(self, item: Any) -> tuple[BatchRow, ReviewRequest | None]:
         """What became of one item; never raises."""
         row = _row(*_location(item, self.bucket), self.batch_id)
         if row.s3_key.endswith("/") and isinstance(item, dict) and item.get("Size") == 0:
@@ -103,7 +103,7 @@ class Batch:
             return row, None
         return self._judged(row, answer)
 
-    def _asked(self, image: bytes, row: Row) -> Answer:
+    def _asked(self, image: bytes, row: BatchRow) -> EndpointAnswer:
         subject = f"s3://{row.s3_bucket}/{row.s3_key}"
         for attempt in range(ATTEMPTS):
             if self.remaining_s() < ATTEMPT_S:
@@ -117,14 +117,14 @@ class Batch:
             self.wait(pause * random.random())  # noqa: S311  # full jitter, not a secret
         raise AssertionError("the last attempt returns or raises")
 
-    def _judged(self, row: Row, answer: Answer) -> tuple[Row, Review | None]:
+    def _judged(self, row: BatchRow, answer: EndpointAnswer) -> tuple[BatchRow, ReviewRequest | None]:
         verdict = judge(answer.inferences, list(answer.model.classes), self.thresholds)
         row.status = "passed" if verdict.passed else "needs_review"
         row.predicted_label, row.confidence, row.threshold = astuple(verdict)
         row.model_package_arn = answer.model.package_arn
-        return row, None if verdict.passed else Review(row, self._message(row, answer, verdict))
+        return row, None if verdict.passed else ReviewRequest(row, self._message(row, answer, verdict))
 
-    def _message(self, row: Row, answer: Answer, verdict: Verdict) -> str:
+    def _message(self, row: BatchRow, answer: EndpointAnswer, verdict: Verdict) -> str:
         return json.dumps(
             {
                 "s3_bucket": row.s3_bucket,
@@ -165,7 +165,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, Any
     return {"outcomes": [asdict(row) for row in rows]}
 
 
-def classify(items: list[Any], batch: Batch, sqs: Any, queue_url: str) -> list[Row]:
+def classify(items: list[Any], batch: Batch, sqs: Any, queue_url: str) -> list[BatchRow]:
     """One row for each item, in their order; reviews are sent last, so that a repeated batch rarely repeats them."""
     with ThreadPoolExecutor(THREADS) as pool:
         done = list(pool.map(batch.classified, items))
@@ -182,15 +182,15 @@ def _location(item: Any, bucket: str) -> tuple[str, str]:
     return str(item.get("s3_bucket") or bucket), key if isinstance(key, str) else ""
 
 
-def _row(bucket: str, key: str, batch_id: str) -> Row:
+def _row(bucket: str, key: str, batch_id: str) -> BatchRow:
     """The inference id is the same whenever the same batch asks for the same image."""
     digest = hashlib.sha256(f"{batch_id}/{bucket}/{key}".encode()).hexdigest()
-    return Row(bucket, key, f"{batch_id[:31]}-{digest[:32]}")
+    return BatchRow(bucket, key, f"{batch_id[:31]}-{digest[:32]}")
 
 
-def _requests(reviews: Iterable[Review]) -> Iterator[list[Review]]:
+def _requests(reviews: Iterable[ReviewRequest]) -> Iterator[list[ReviewRequest]]:
     """Reviews in groups that fit one request each."""
-    group: list[Review] = []
+    group: list[ReviewRequest] = []
     size = 0
     for review in reviews:
         size += len(review.message.encode())
@@ -202,7 +202,7 @@ def _requests(reviews: Iterable[Review]) -> Iterator[list[Review]]:
         yield group
 
 
-def _send(sqs: Any, queue_url: str, reviews: list[Review]) -> None:
+def _send(sqs: Any, queue_url: str, reviews: list[ReviewRequest]) -> None:
     """Queue the reviews; an image that could not be queued has failed, else nobody would ever look at it."""
     entries = [{"Id": str(index), "MessageBody": review.message} for index, review in enumerate(reviews)]
     try:

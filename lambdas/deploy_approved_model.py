@@ -18,8 +18,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from lambdas.deployment.context import Context
-from lambdas.deployment.endpoint_spec import EndpointSettings, EndpointSpec, Network
+from lambdas.deployment.context import DeploymentContext
+from lambdas.deployment.endpoint_spec import ContainerNetwork, EndpointOptions, EndpointSpec
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.notifier import Notifier
 from lambdas.deployment.reconcile import reconcile
@@ -34,11 +34,11 @@ def _client(service: str) -> Any:
 
 
 @functools.cache
-def _context() -> Context:
+def _context() -> DeploymentContext:
     table = boto3.resource("dynamodb").Table(os.environ["DEPLOYMENTS_TABLE"])
     spec = _spec()
     notifier = Notifier(_client("sns"), os.environ["NOTIFICATION_TOPIC_ARN"], spec.endpoint)
-    return Context(_client, Ledger(table), notifier, spec)
+    return DeploymentContext(_client, Ledger(table), notifier, spec)
 
 
 def _spec() -> EndpointSpec:
@@ -50,8 +50,8 @@ def _spec() -> EndpointSpec:
         role_arn=os.environ["EXECUTION_ROLE_ARN"],
         capture_uri=os.environ["CAPTURE_URI"],
         data_key_arn=os.environ["DATA_KEY_ARN"],
-        network=Network(subnets, _listed(os.environ["SECURITY_GROUP_IDS"])) if subnets else None,
-        settings=EndpointSettings(**json.loads(os.environ["ENDPOINT_SETTINGS"])),
+        network=ContainerNetwork(subnets, _listed(os.environ["SECURITY_GROUP_IDS"])) if subnets else None,
+        settings=EndpointOptions(**json.loads(os.environ["ENDPOINT_SETTINGS"])),
         alarms=_listed(os.environ["ALARM_NAMES"]),
     )
 

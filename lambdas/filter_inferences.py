@@ -9,9 +9,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from lambdas.inference.body import InvalidBody, Result, WorkflowFault, name_of, unwrapped
+from lambdas.inference.body import InvalidBody, WorkflowFault, WorkflowResult, name_of, unwrapped
 from lambdas.inference.telemetry import count_confidence, logger, observed
-from lambdas.inference.threshold import Thresholds, Verdict, current_thresholds, judge
+from lambdas.inference.threshold import ConfidenceThresholds, Verdict, current_thresholds, judge
 
 
 class THRESHOLD_CONFIDENCE_NOT_MET(WorkflowFault):  # noqa: N801  # Step Functions shows the class name as the error
@@ -19,7 +19,7 @@ class THRESHOLD_CONFIDENCE_NOT_MET(WorkflowFault):  # noqa: N801  # Step Functio
 
 
 @observed
-def handler(event: dict[str, Any], _context: object) -> Result:
+def handler(event: dict[str, Any], _context: object) -> WorkflowResult:
     body = unwrapped(event)
     verdict = judged(body, current_thresholds())
     count_confidence(verdict.confidence, verdict.passed)
@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], _context: object) -> Result:
     return answer
 
 
-def judged(body: dict[str, Any], thresholds: Thresholds) -> Verdict:
+def judged(body: dict[str, Any], thresholds: ConfidenceThresholds) -> Verdict:
     """The verdict on the body's probabilities."""
     inferences, classes = body.get("inferences"), body.get("classes")
     if not isinstance(inferences, list) or not isinstance(classes, list) or not _match(inferences, classes):
@@ -45,7 +45,7 @@ def _match(inferences: list[Any], classes: list[Any]) -> bool:
     )
 
 
-def accepted(body: dict[str, Any], verdict: Verdict) -> Result:
+def accepted(body: dict[str, Any], verdict: Verdict) -> WorkflowResult:
     """The result, if the likeliest class has at least the probability that it needs."""
     where = {"s3_bucket": body.get("s3_bucket", ""), "s3_key": body.get("s3_key", "")}
     if not verdict.passed:

@@ -23,8 +23,8 @@ from lambdas.monitoring.retraining import (
     QUIET,
     REFUSED,
     STARTED,
-    Decision,
     Rules,
+    TrainingDecision,
     Where,
     consider_training,
     newest_report,
@@ -54,11 +54,11 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, str]:
     return {"outcome": decision.outcome, "sentence": sentence}
 
 
-def respond(where: Where, family: str, now: datetime) -> tuple[Decision, str]:
+def respond(where: Where, family: str, now: datetime) -> tuple[TrainingDecision, str]:
     """What is done about a family of channels that moved, and how that is told."""
     if family != PREDICTIONS:
         report = newest_report(where)
-        decision = Decision(REFUSED, "", report.uri if report else "")
+        decision = TrainingDecision(REFUSED, "", report.uri if report else "")
         return decision, _with_report(f"{_PAGES[family]}; no training is started for that", decision)
     decision = consider_training(where, now)
     if decision.outcome == STARTED:
@@ -70,11 +70,11 @@ def respond(where: Where, family: str, now: datetime) -> tuple[Decision, str]:
     return decision, _with_report(text, decision)
 
 
-def _with_report(text: str, decision: Decision) -> str:
+def _with_report(text: str, decision: TrainingDecision) -> str:
     return f"{text}; report: {decision.report}" if decision.report else text
 
 
-def _tell(decision: Decision, sentence: str) -> None:
+def _tell(decision: TrainingDecision, sentence: str) -> None:
     attributes = {"outcome": decision.outcome, "report": decision.report, "execution": decision.execution}
     _client("sns").publish(
         TopicArn=os.environ["NOTIFICATION_TOPIC_ARN"],

@@ -38,7 +38,7 @@ class BATCH_INCOMPLETE(WorkflowFault):  # noqa: N801  # as above
 
 
 @dataclass
-class Tally:
+class BatchTally:
     """Counts of outcomes."""
 
     statuses: Counter[str] = field(default_factory=Counter)
@@ -78,7 +78,7 @@ def summarize(event: dict[str, Any], s3: Any) -> dict[str, Any]:
     bucket, batch_id = event["results_bucket"], event["batch_id"]
     base = f"{PREFIX}/{batch_id}"
     manifest = newest_manifest(s3, bucket, f"{base}/map/")
-    tally = Tally()
+    tally = BatchTally()
     with tempfile.TemporaryDirectory() as folder:
         results, left = Path(folder, "results.jsonl"), Path(folder, "left.jsonl")
         with results.open("w", encoding="utf-8") as all_rows, left.open("w", encoding="utf-8") as failed_rows:

@@ -34,8 +34,8 @@ from pipelines.container_jobs import (
     MAX_JOB_SECONDS,
     SERVICE_RETRIES,
     VOLUME_GB,
-    Deployment,
     OfflineSession,
+    PipelineDeployment,
     network_options,
     vpc_config,
 )
@@ -58,7 +58,7 @@ IMAGE_SHAPE = "3,32,32"
 CONCURRENT_REQUESTS = 4
 
 
-class Parameters(model_steps.Parameters):
+class BuiltInParameters(model_steps.ModelParameters):
     """The shared ones, and the hyperparameters of the algorithm."""
 
     def __init__(self, settings: Settings) -> None:
@@ -77,16 +77,16 @@ class Parameters(model_steps.Parameters):
         )
 
 
-def definition(deployment: Deployment) -> str:
+def definition(deployment: PipelineDeployment) -> str:
     """The pipeline definition JSON; the same text for the same arguments."""
     with offline_sdk():
         text: str = assemble(deployment).definition()
     return text
 
 
-def assemble(deployment: Deployment) -> Any:
+def assemble(deployment: PipelineDeployment) -> Any:
     """The pipeline: one line for each step of the diagram above."""
-    parameters = Parameters(deployment.settings)
+    parameters = BuiltInParameters(deployment.settings)
     session = OfflineSession(deployment.settings.region, deployment.names.data_bucket)
     assembly = Assembly(deployment, parameters, session)
 
@@ -109,7 +109,7 @@ def assemble(deployment: Deployment) -> Any:
     return assembly.pipeline(deployment.names.built_in_pipeline, steps)
 
 
-def train_model(assembly: Assembly, parameters: Parameters, dataset: Any, manifest: Any) -> Any:
+def train_model(assembly: Assembly, parameters: BuiltInParameters, dataset: Any, manifest: Any) -> Any:
     """The four channels of the dataset folder -> model archive."""
     deployment = assembly.deployment
     values = {
@@ -163,7 +163,7 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any, manife
     )
 
 
-def model_package(assembly: Assembly, parameters: Parameters, archive: Any) -> Model:
+def model_package(assembly: Assembly, parameters: BuiltInParameters, archive: Any) -> Model:
     """What serves the algorithm's model: its own container. It does not know the classes' names, so we add them."""
     return Model(
         image_uri=algorithm_image(assembly.region),
@@ -175,7 +175,7 @@ def model_package(assembly: Assembly, parameters: Parameters, archive: Any) -> M
     )
 
 
-def create_model(package: Model, deployment: Deployment) -> Any:
+def create_model(package: Model, deployment: PipelineDeployment) -> Any:
     """The model that the batch transform starts. The SDK appends "-CreateModel" to the name."""
     return ModelStep(
         name="Candidate",
@@ -187,7 +187,7 @@ def create_model(package: Model, deployment: Deployment) -> Any:
     )
 
 
-def classify_test_images(assembly: Assembly, parameters: Parameters, dataset: Any, model: Any) -> Any:
+def classify_test_images(assembly: Assembly, parameters: BuiltInParameters, dataset: Any, model: Any) -> Any:
     """Held-out test images -> one JSON array of class probabilities each, as ``<file name>.out``."""
     transformer = Transformer(
         model_name=model.properties.ModelName,

@@ -81,7 +81,7 @@ class Roles:
 
 
 @dataclass(frozen=True)
-class Deployment:
+class PipelineDeployment:
     """Where a pipeline runs and from which code; ``data_key_arn`` is the KMS key that encrypts what jobs write."""
 
     names: Names
@@ -158,7 +158,7 @@ class ContainerJob:
 
 def processing_step(
     job: ContainerJob,
-    deployment: Deployment,
+    deployment: PipelineDeployment,
     *,
     session: Any,
     role_arn: str,

@@ -26,7 +26,7 @@ from pipelines.container_jobs import (
     MAX_JOB_SECONDS,
     SERVICE_RETRIES,
     ContainerJob,
-    Deployment,
+    PipelineDeployment,
     processing_step,
     run_folder,
 )
@@ -41,7 +41,7 @@ APPROVAL_STATUSES = ["PendingManualApproval", "Approved", "Rejected"]
 MAX_WAIT_SECONDS = 2 * MAX_JOB_SECONDS
 
 
-class Parameters:
+class ModelParameters:
     """What may be chosen for each execution. `SourceUri` has no default: it names the uploaded image archive.
 
     `ReviewedUntil` adds the images that people labelled up to then, in ISO 8601, to those of the training split.
@@ -76,8 +76,8 @@ class Parameters:
 class Assembly:
     """What every step needs while a pipeline is put together."""
 
-    deployment: Deployment
-    parameters: Parameters
+    deployment: PipelineDeployment
+    parameters: ModelParameters
     session: Any
 
     @property
@@ -213,7 +213,7 @@ def check_accuracy(assembly: Assembly, evaluation: Any, report: Any, *, passed: 
     )
 
 
-def gate_missed(parameters: Parameters, accuracy: Any, p_value: Any) -> Any:
+def gate_missed(parameters: ModelParameters, accuracy: Any, p_value: Any) -> Any:
     """Ends the execution as Failed, with both figures in the message."""
     return FailStep(
         name="GateMissed",

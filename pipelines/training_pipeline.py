@@ -23,8 +23,8 @@ from pipelines.container_jobs import (
     JOB_RETRIES,
     MAX_JOB_SECONDS,
     VOLUME_GB,
-    Deployment,
     OfflineSession,
+    PipelineDeployment,
     inference_image,
     network_options,
     training_image,
@@ -53,7 +53,7 @@ METRIC_DEFINITIONS = [
 ]
 
 
-class Parameters(model_steps.Parameters):
+class TrainingParameters(model_steps.ModelParameters):
     """The shared ones, and how our own network is trained."""
 
     def __init__(self, settings: Settings) -> None:
@@ -72,16 +72,16 @@ class Parameters(model_steps.Parameters):
         self.penalty = ParameterFloat("Penalty", default_value=defaults.penalty)
 
 
-def definition(deployment: Deployment) -> str:
+def definition(deployment: PipelineDeployment) -> str:
     """The pipeline definition JSON; the same text for the same arguments."""
     with offline_sdk():
         text: str = assemble(deployment).definition()
     return text
 
 
-def assemble(deployment: Deployment) -> Any:
+def assemble(deployment: PipelineDeployment) -> Any:
     """The pipeline: one line for each step of the diagram above."""
-    parameters = Parameters(deployment.settings)
+    parameters = TrainingParameters(deployment.settings)
     session = OfflineSession(deployment.settings.region, deployment.names.data_bucket)
     assembly = Assembly(deployment, parameters, session)
 
@@ -96,7 +96,7 @@ def assemble(deployment: Deployment) -> Any:
     return assembly.pipeline(deployment.names.training_pipeline, [dataset, model, evaluation, baseline, check])
 
 
-def train_model(assembly: Assembly, parameters: Parameters, dataset: Any) -> Any:
+def train_model(assembly: Assembly, parameters: TrainingParameters, dataset: Any) -> Any:
     """Dataset folder -> model archive."""
     deployment = assembly.deployment
     values = {
@@ -135,7 +135,7 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any) -> Any
     )
 
 
-def register_model(assembly: Assembly, parameters: Parameters, archive: Any, lineage: Lineage) -> Any:
+def register_model(assembly: Assembly, parameters: TrainingParameters, archive: Any, lineage: Lineage) -> Any:
     """The version that PyTorch's container serves."""
     deployment = assembly.deployment
     package = Model(

@@ -26,16 +26,16 @@ from scones.commands.account import begin, port, state_dir
 from scones.commands.data import locate
 from scones.errors import SconesError
 from scones.runs import executions, pipeline_runs
-from scones.runs.executions import Outcome
+from scones.runs.executions import ImageOutcome
 from scones.runs.pipeline_runs import Run
 from scones.runs.start_training import start_training
 from scones.serving_versions import endpoint, registry
 from scones.serving_versions.registry import ModelVersion
-from scones.source_data.data import Source
+from scones.source_data.data import ImageSource
 from scones.stage.connection import Connection, connect
 from scones.stage.settings import Settings, home
 from scones.traffic import captures
-from scones.traffic.captures import Window
+from scones.traffic.captures import TimeRange
 
 STAGE = "local"
 _ENDPOINT_TIMEOUT_S = 1800  # as `scones model approve` waits; a deployment ends by itself before
@@ -43,7 +43,7 @@ _CAPTURE_TIMEOUT_S = 600
 
 
 @dataclass
-class Clock:
+class Stopwatch:
     """Wall seconds of each part, in order."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DemoPlan:
     """What the demonstration was asked for."""
 
     data: Path | None
@@ -69,7 +69,7 @@ class Plan:
     keep: bool
 
 
-def main(plan: Plan, json_file: Path | None, *, stop: bool) -> None:
+def main(plan: DemoPlan, json_file: Path | None, *, stop: bool) -> None:
     """Run the loop, print where to look, write the summary.
 
     Ctrl-C and its relatives stop the account. After an error it goes on running, for its logs, unless ``stop``.
@@ -146,9 +146,9 @@ def _closing_words(summary: dict[str, Any], *, stopped: bool) -> None:
         screen.out.print(f"  {command}", markup=False)
 
 
-def run(plan: Plan, settings: Settings, source: Source) -> dict[str, Any]:
+def run(plan: DemoPlan, settings: Settings, source: ImageSource) -> dict[str, Any]:
     """The loop, from images to report; answers the summary. The account is left running."""
-    clock = Clock()
+    clock = Stopwatch()
     with clock.part("start a stand-in account"):
         _start_account(settings, keep=plan.keep)
     connection = connect(STAGE)
@@ -168,7 +168,7 @@ def run(plan: Plan, settings: Settings, source: Source) -> dict[str, Any]:
         outcomes = _classify(connection, version, plan)
     with clock.part("write the report"):
         captured = _wait_for_captures(connection, before + len(outcomes)) - before
-        captures.write_report(connection, Window(began, datetime.now(UTC)), plan.report_dir)
+        captures.write_report(connection, TimeRange(began, datetime.now(UTC)), plan.report_dir)
     return {
         "dataset": _dataset_summary(connection, version, source),
         "accuracy": registry.accuracy(evaluation),
@@ -202,7 +202,7 @@ def _deploy(connection: Connection) -> None:
     screen.say(f"  {len(created)} resources created")
 
 
-def _train(connection: Connection, source: Source, parameters: dict[str, str]) -> Run:
+def _train(connection: Connection, source: ImageSource, parameters: dict[str, str]) -> Run:
     arn = start_training(connection, source, parameters)
     try:
         with screen.pipeline_view("training pipeline") as show:
@@ -224,7 +224,7 @@ def _version_of(connection: Connection, run: Run) -> ModelVersion:
     return registry.describe(connection, arn)
 
 
-def _classify(connection: Connection, version: ModelVersion, plan: Plan) -> list[Outcome]:
+def _classify(connection: Connection, version: ModelVersion, plan: DemoPlan) -> list[ImageOutcome]:
     images = executions.pick_test_images(connection, version.metadata["dataset_s3_uri"], plan.images, plan.seed)
     outcomes = executions.run(connection, images)
     screen.out.print(screen.outcomes_table(outcomes))
@@ -242,7 +242,7 @@ def _wait_for_captures(connection: Connection, expected: int) -> int:
     return found
 
 
-def _dataset_summary(connection: Connection, version: ModelVersion, source: Source) -> dict[str, Any]:
+def _dataset_summary(connection: Connection, version: ModelVersion, source: ImageSource) -> dict[str, Any]:
     uri = version.metadata["dataset_s3_uri"]
     document = executions.read_json(connection, f"{uri}/dataset.json")
     return {"uri": uri, "source": str(source.path), "drawn": source.drawn, **document}

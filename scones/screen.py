@@ -18,8 +18,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from scones.runs.executions import Outcome
-from scones.runs.pipeline_runs import Run, Step
+from scones.runs.executions import ImageOutcome
+from scones.runs.pipeline_runs import Run, RunStep
 
 # Without a terminal, tables take the width they need: nothing that a program reads is cut.
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 400)
@@ -61,7 +61,7 @@ def table(*columns: str, rows: Sequence[Sequence[Any]]) -> Table:
     return result
 
 
-def steps_table(steps: Sequence[Step]) -> Table:
+def steps_table(steps: Sequence[RunStep]) -> Table:
     """The steps of a run: status, seconds, and why one failed."""
     rows = [
         (
@@ -102,7 +102,7 @@ def _line_view() -> Callable[[Run], None]:
     return show
 
 
-def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
+def outcomes_table(outcomes: Sequence[ImageOutcome]) -> Table:
     """Executions of the workflow: which passed, which were too uncertain, which failed."""
     rows = [
         (
@@ -118,7 +118,7 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
     return table("image", "true label", "predicted", "confidence", "execution", "", rows=rows)
 
 
-def outcomes_summary(outcomes: Sequence[Outcome]) -> str:
+def outcomes_summary(outcomes: Sequence[ImageOutcome]) -> str:
     """One line of counts; accuracy is over those that passed and whose label is known."""
     passed = [o for o in outcomes if o.status == "SUCCEEDED"]
     low = sum(o.status == "LOW_CONFIDENCE" for o in outcomes)

@@ -88,7 +88,7 @@ class Identity(NamedTuple):
     version: str
 
 
-class Context(Protocol):
+class ToolkitContext(Protocol):
     """The part of the toolkit's context (it is the model server's: TorchServe, ts/context.py) that is used here."""
 
     @property
@@ -183,8 +183,8 @@ def predict_fn(data: Pixels, model: Model) -> Probabilities:
 @overload
 def output_fn(prediction: Probabilities, accept: str) -> str: ...
 @overload
-def output_fn(prediction: Probabilities, accept: str, context: Context) -> tuple[str, str]: ...
-def output_fn(prediction: Probabilities, accept: str, context: Context | None = None) -> str | tuple[str, str]:
+def output_fn(prediction: Probabilities, accept: str, context: ToolkitContext) -> tuple[str, str]: ...
+def output_fn(prediction: Probabilities, accept: str, context: ToolkitContext | None = None) -> str | tuple[str, str]:
     """A JSON array of class probabilities, as the built-in image classification answers. Raises RequestError.
 
     With the toolkit's context: that and its content type, or, to whoever prefers ``application/json;verbose``,

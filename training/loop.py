@@ -53,14 +53,14 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FinishedTraining:
     """A finished training: the history, and the CPU seconds of this process and of the interrupted ones before it."""
 
     history: list[Epoch]
     cpu_seconds: float
 
 
-def fit(training: Training, checkpoint: Checkpoint) -> Outcome:
+def fit(training: Training, checkpoint: Checkpoint) -> FinishedTraining:
     """Train ``training.network`` in place, from the checkpoint's epoch on. Raises TrainingError."""
     average = WeightAverage(training.network, training.averaging)
     history: list[Epoch] = []
@@ -91,7 +91,7 @@ def fit(training: Training, checkpoint: Checkpoint) -> Outcome:
         )
     average.keep()
     training.network.eval()
-    return Outcome(history, spent + time.process_time())
+    return FinishedTraining(history, spent + time.process_time())
 
 
 def _train_epoch(training: Training, average: WeightAverage, epoch: int) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 from lambdas.deployment.desired_state import text_of
 from lambdas.deployment.endpoint_spec import EndpointSpec
 from lambdas.deployment.history import History
-from lambdas.deployment.ledger import Ledger, Live
+from lambdas.deployment.ledger import Ledger, LiveDeployment
 from lambdas.deployment.notifier import Notifier
 from lambdas.deployment.registry import find_version, keep_version
 from lambdas.deployment.sagemaker_endpoint import describe_endpoint
@@ -27,7 +27,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True)
-class Context:
+class DeploymentContext:
     """``clients`` answers a boto3 client for a service's name."""
 
     clients: Callable[[str], Any]
@@ -67,7 +67,7 @@ class Context:
         except VersionGoneError as error:
             return Smoke(None, f"not tested: {error}")
 
-    def stop_scaling(self, live: Live | None) -> None:
+    def stop_scaling(self, live: LiveDeployment | None) -> None:
         """Take autoscaling off the endpoint, where it is on."""
         if live is not None and live.scaled:
             stop_scaling(self.clients("application-autoscaling"), self.spec)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class EndpointSettings:
+class EndpointOptions:
     """How the endpoint runs and is changed; `scones.stage.settings.EndpointSettings` says what each means."""
 
     variant: str
@@ -34,7 +34,7 @@ class EndpointSettings:
 
 
 @dataclass(frozen=True)
-class Network:
+class ContainerNetwork:
     """The stage's own network, in which the model's container stands."""
 
     subnet_ids: tuple[str, ...]
@@ -51,6 +51,6 @@ class EndpointSpec:
     role_arn: str
     capture_uri: str
     data_key_arn: str
-    network: Network | None
-    settings: EndpointSettings
+    network: ContainerNetwork | None
+    settings: EndpointOptions
     alarms: tuple[str, ...]

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from lambdas.deployment.desired_state import DELETE, Decision, Order, text_of
-from lambdas.deployment.ledger import Deployment, Ledger, Live, Record
+from lambdas.deployment.desired_state import DELETE, Order, VersionDecision, text_of
+from lambdas.deployment.ledger import Ledger, LiveDeployment, ModelDeployment, Record
 from lambdas.deployment.notifier import Notifier
 
 
@@ -32,7 +32,14 @@ class History:
     clock: Callable[[], datetime]
 
     def end(
-        self, deployment: Deployment, outcome: str, detail: str, live: Live | None, *, smoke: str = "", blame: int = 0
+        self,
+        deployment: ModelDeployment,
+        outcome: str,
+        detail: str,
+        live: LiveDeployment | None,
+        *,
+        smoke: str = "",
+        blame: int = 0,
     ) -> None:
         """Record how a deployment ended. ``blame`` is the version that is not tried again until somebody says so."""
         kept = {k: v for k, v in asdict(deployment).items() if k in Record.__dataclass_fields__}
@@ -44,14 +51,21 @@ class History:
         self.ledger.end(record, live, failed)
 
     def note(
-        self, reason: Reason, outcome: str, detail: str, about: Live, *, live: Live | None, order: Order | None = None
+        self,
+        reason: Reason,
+        outcome: str,
+        detail: str,
+        about: LiveDeployment,
+        *,
+        live: LiveDeployment | None,
+        order: Order | None = None,
     ) -> None:
         """Record what is no deployment; ``live`` serves after it, and the order in the table has become ``order``."""
         record = self._record(reason, outcome, detail, about)
         self.notifier.notify(record)
         self.ledger.note(record, live, order)
 
-    def _record(self, reason: Reason, outcome: str, detail: str, about: Live) -> Record:
+    def _record(self, reason: Reason, outcome: str, detail: str, about: LiveDeployment) -> Record:
         now = text_of(self.clock())
         return Record(
             id=f"{now}#{about.version:08d}",
@@ -78,4 +92,4 @@ class History:
 
 
 # Only the version, the fault and its time are written.
-_BLAMED = Decision(0, "", "", "", "", "")
+_BLAMED = VersionDecision(0, "", "", "", "", "")

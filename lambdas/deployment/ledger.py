@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.desired_state import Decision, Order
+from lambdas.deployment.desired_state import Order, VersionDecision
 from lambdas.deployment.version import ServableVersion, number_text
 
 _Kind = TypeVar("_Kind")
@@ -25,7 +25,7 @@ PLANNED, CHANGING = "planned", "changing"
 
 
 @dataclass(frozen=True)
-class Deployment:
+class ModelDeployment:
     """A change of the endpoint that was begun: to which version, why, and from where.
 
     ``phase`` is ``planned`` until SageMaker took the change, then ``changing``.
@@ -50,7 +50,7 @@ class Deployment:
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveDeployment:
     """What serves, as far as deployments of ours brought it there, and where a rollback would go."""
 
     version: int
@@ -106,11 +106,11 @@ class Ledger:
         self._table = table
 
     # Decisions and orders.
-    def decisions(self) -> dict[int, Decision]:
-        found = [_value(Decision, item) for item in self._query("decision")]
+    def decisions(self) -> dict[int, VersionDecision]:
+        found = [_value(VersionDecision, item) for item in self._query("decision")]
         return {decision.version: decision for decision in found}
 
-    def put_decision(self, decision: Decision) -> bool:
+    def put_decision(self, decision: VersionDecision) -> bool:
         """Keep a decision unless a newer one on the version is known; whether it was kept."""
         item = {**_item("decision", number_text(decision.version), decision), "decided": decision.at}
         return self._put(item, "attribute_not_exists(kind) OR decided <= :at", {":at": decision.at})
@@ -163,23 +163,23 @@ class Ledger:
         return True
 
     # The deployment in progress, and what serves.
-    def in_progress(self) -> Deployment | None:
-        return self._get(Deployment, "current")
+    def in_progress(self) -> ModelDeployment | None:
+        return self._get(ModelDeployment, "current")
 
-    def begin(self, deployment: Deployment) -> bool:
+    def begin(self, deployment: ModelDeployment) -> bool:
         return self._put(_item("current", ENDPOINT, deployment), "attribute_not_exists(kind)", {})
 
-    def advance(self, deployment: Deployment) -> bool:
+    def advance(self, deployment: ModelDeployment) -> bool:
         """Keep how far the deployment has come; False when somebody else has ended it."""
         return self._put(_item("current", ENDPOINT, deployment), "id = :id", {":id": deployment.id})
 
-    def live(self) -> Live | None:
-        return self._get(Live, "live")
+    def live(self) -> LiveDeployment | None:
+        return self._get(LiveDeployment, "live")
 
-    def put_live(self, live: Live) -> None:
+    def put_live(self, live: LiveDeployment) -> None:
         self._table.put_item(Item=_item("live", ENDPOINT, live))
 
-    def end(self, record: Record, live: Live | None, failed: Decision | None = None) -> bool:
+    def end(self, record: Record, live: LiveDeployment | None, failed: VersionDecision | None = None) -> bool:
         """Write the record of a deployment with all that follows from it; False when it was written before."""
         follows = [_Write("Delete", {"Key": {"kind": "current", "key": ENDPOINT}})]
         if failed:
@@ -191,12 +191,12 @@ class Ledger:
             follows.append(_Write("Update", blame))
         return self._record(record, live, follows)
 
-    def note(self, record: Record, live: Live | None, order: Order | None = None) -> bool:
+    def note(self, record: Record, live: LiveDeployment | None, order: Order | None = None) -> bool:
         """Write a record of something that is no deployment, what serves after it, and what became of an order."""
         put = {"Item": _order_item(order)} if order else {}
         return self._record(record, live, [_Write("Put", put)] if order else [])
 
-    def _record(self, record: Record, live: Live | None, follows: list[_Write]) -> bool:
+    def _record(self, record: Record, live: LiveDeployment | None, follows: list[_Write]) -> bool:
         """All in one transaction, or nothing; False when the record was written before."""
         new = {"Item": _item("record", record.id, record), "ConditionExpression": "attribute_not_exists(kind)"}
         nothing = _Write("Delete", {"Key": {"kind": "live", "key": ENDPOINT}})

@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.desired_state import APPROVED, REJECTED, Decision, text_of
+from lambdas.deployment.desired_state import APPROVED, REJECTED, VersionDecision, text_of
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.version import ServableVersion, VersionGoneError, number_of, of_package
 
@@ -24,7 +24,7 @@ NEWEST = 20
 _BY = re.compile(r"\[by (?P<name>[^\]]+)\]\s*$")
 
 
-def read_decisions(sagemaker: Any, ledger: Ledger, group: str, named: str | None) -> dict[int, Decision]:
+def read_decisions(sagemaker: Any, ledger: Ledger, group: str, named: str | None) -> dict[int, VersionDecision]:
     """The decisions after a look at the registry; ``named`` is the package of an event, if it names one."""
     known = ledger.decisions()
     arns = {decision.package_arn for decision in known.values() if decision.deployable}
@@ -51,7 +51,7 @@ def _approved(sagemaker: Any, group: str) -> list[str]:
     return [package["ModelPackageArn"] for package in answer["ModelPackageSummaryList"]]
 
 
-def _decision(sagemaker: Any, arn: str, known: dict[int, Decision]) -> Decision | None:
+def _decision(sagemaker: Any, arn: str, known: dict[int, VersionDecision]) -> VersionDecision | None:
     """What the registry says of a package; None while nobody has decided."""
     package = describe_package(sagemaker, arn)
     if package is None:
@@ -61,7 +61,7 @@ def _decision(sagemaker: Any, arn: str, known: dict[int, Decision]) -> Decision 
     if status != APPROVED and version not in known and status != REJECTED:
         return None
     description = package.get("ApprovalDescription", "")
-    return Decision(
+    return VersionDecision(
         version=version,
         package_arn=package["ModelPackageArn"],
         # Back to PendingManualApproval is no approval any more.
@@ -73,11 +73,13 @@ def _decision(sagemaker: Any, arn: str, known: dict[int, Decision]) -> Decision 
     )
 
 
-def _removed(arn: str, before: Decision | None) -> Decision:
+def _removed(arn: str, before: VersionDecision | None) -> VersionDecision:
     """A version that is gone from the registry cannot be deployed again."""
     now = text_of(datetime.now(UTC))
     if before is None:
-        return Decision(number_of(arn), arn, REJECTED, now, "unknown", "deleted from the registry", removed_at=now)
+        return VersionDecision(
+            number_of(arn), arn, REJECTED, now, "unknown", "deleted from the registry", removed_at=now
+        )
     return before if before.removed_at else replace(before, removed_at=now)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.endpoint_spec import EndpointSpec, Network
+from lambdas.deployment.endpoint_spec import ContainerNetwork, EndpointSpec
 from lambdas.deployment.version import ServableVersion
 
 VARIANT, SHADOW_VARIANT = "AllTraffic", "Shadow"
@@ -176,7 +176,7 @@ def package_of(model: dict[str, Any]) -> str:
     return str(found)
 
 
-def _place(network: Network | None) -> dict[str, Any]:
+def _place(network: ContainerNetwork | None) -> dict[str, Any]:
     if network is None:
         return {}
     return {"VpcConfig": {"Subnets": list(network.subnet_ids), "SecurityGroupIds": list(network.security_group_ids)}}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from lambdas.deployment.desired_state import Decision, DesiredState
-from lambdas.deployment.ledger import Deployment, Live
+from lambdas.deployment.desired_state import DesiredState, VersionDecision
+from lambdas.deployment.ledger import LiveDeployment, ModelDeployment
 
 
 class StepKind(Enum):
@@ -28,26 +28,26 @@ class StepKind(Enum):
 
 
 @dataclass(frozen=True)
-class Step:
+class ReconcileStep:
     """What a step did: ``text`` is its line in the function's log."""
 
     kind: StepKind
     text: str
 
     @classmethod
-    def progressed(cls, text: str) -> Step:
+    def progressed(cls, text: str) -> ReconcileStep:
         return cls(StepKind.PROGRESSED, text)
 
     @classmethod
-    def waiting(cls, text: str) -> Step:
+    def waiting(cls, text: str) -> ReconcileStep:
         return cls(StepKind.WAITING, text)
 
     @classmethod
-    def deleting(cls, text: str) -> Step:
+    def deleting(cls, text: str) -> ReconcileStep:
         return cls(StepKind.DELETING, text)
 
     @classmethod
-    def settled(cls, text: str) -> Step:
+    def settled(cls, text: str) -> ReconcileStep:
         return cls(StepKind.SETTLED, text)
 
 
@@ -56,9 +56,9 @@ class ObservedState:
     """What is desired and what is there, at one look. ``endpoint`` is DescribeEndpoint's answer."""
 
     desired: DesiredState
-    decisions: Mapping[int, Decision]
-    deployment: Deployment | None
-    live: Live | None
+    decisions: Mapping[int, VersionDecision]
+    deployment: ModelDeployment | None
+    live: LiveDeployment | None
     endpoint: dict[str, Any] | None
 
     @property

@@ -30,7 +30,7 @@ class Inferences(TypedDict):
     inference_id: str
 
 
-class Result(Inferences):
+class WorkflowResult(Inferences):
     """The workflow's result: the body and what the probabilities mean. ``status`` is passed or needs_review."""
 
     status: str

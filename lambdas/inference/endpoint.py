@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from lambdas.inference.body import WorkflowFault
 from lambdas.inference.images import InvalidImage, content_type
-from lambdas.inference.versions import LiveModel, UnexpectedModelAnswer, Versions
+from lambdas.inference.versions import AnsweringModel, UnexpectedModelAnswer, Versions
 
 # What a container may tell of itself: `X-Amzn-SageMaker-Custom-Attributes: model_package_arn=<ARN>`.
 PACKAGE_ATTRIBUTE = "model_package_arn="
@@ -52,10 +52,10 @@ class EndpointNotDeployed(WorkflowFault):
 
 
 @dataclass(frozen=True)
-class Answer:
+class EndpointAnswer:
     """One answer of the endpoint: who gave it, and one probability for each class of the model."""
 
-    model: LiveModel
+    model: AnsweringModel
     inferences: list[float]
 
 
@@ -76,9 +76,9 @@ class Endpoint:
         self._sagemaker = sagemaker
         self._clock = clock
         self._config: tuple[float, dict[str, str]] | None = None
-        self._models: dict[str, LiveModel] = {}
+        self._models: dict[str, AnsweringModel] = {}
 
-    def classify(self, image: bytes, inference_id: str, subject: str) -> Answer:
+    def classify(self, image: bytes, inference_id: str, subject: str) -> EndpointAnswer:
         """Ask for ``image``, which messages call ``subject``. Raises the faults above and InvalidImage."""
         try:
             answer = self._runtime.invoke_endpoint(
@@ -96,9 +96,9 @@ class Endpoint:
             raise ModelTemporarilyUnavailable(f"{subject}: endpoint {self.name} did not answer: {error}") from error
         except (ValueError, RecursionError) as error:
             raise UnexpectedModelAnswer(f"{subject}: endpoint {self.name} did not answer with JSON: {error}") from error
-        return Answer(model, probabilities(content, model, subject))
+        return EndpointAnswer(model, probabilities(content, model, subject))
 
-    def _model(self, variant: str, attributes: str) -> LiveModel:
+    def _model(self, variant: str, attributes: str) -> AnsweringModel:
         told = next((p.strip() for p in attributes.split(";") if p.strip().startswith(PACKAGE_ATTRIBUTE)), None)
         key = told.removeprefix(PACKAGE_ATTRIBUTE) if told else self._variants().get(variant, "")
         if key not in self._models:
@@ -148,7 +148,7 @@ class Endpoint:
         return unnamed
 
 
-def probabilities(answer: Any, model: LiveModel, subject: str) -> list[float]:
+def probabilities(answer: Any, model: AnsweringModel, subject: str) -> list[float]:
     """The model's answer as one number for each class."""
     if not isinstance(answer, list) or not all(type(value) in (int, float) for value in answer):
         raise UnexpectedModelAnswer(f"{subject}: expected a JSON array of numbers, got {str(answer)[:100]}")

@@ -20,7 +20,7 @@ class UnexpectedModelAnswer(WorkflowFault):
 
 
 @dataclass(frozen=True)
-class LiveModel:
+class AnsweringModel:
     """A model package, and what its classes are called."""
 
     package_arn: str
@@ -35,14 +35,14 @@ class Versions:
     table: str
     sagemaker: Any
 
-    def described(self, package_arn: str) -> LiveModel:
+    def described(self, package_arn: str) -> AnsweringModel:
         """Raises UnexpectedModelAnswer for a package that is not known or does not name its classes."""
         text = self._kept(package_arn)
         named = self._registered(package_arn).classes if text is None else text
         classes = tuple(name for name in named.split(",") if name)
         if not classes:
             raise UnexpectedModelAnswer(f"{package_arn} does not name its classes in {CLASSES_VARIABLE}")
-        return LiveModel(package_arn, classes)
+        return AnsweringModel(package_arn, classes)
 
     def _kept(self, package_arn: str) -> str | None:
         key = {name: {"S": value} for name, value in key_of(package_arn).items()}

@@ -63,7 +63,7 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Decision:
+class TrainingDecision:
     """``outcome``: STARTED, REFUSED, or QUIET where nothing asks for a training."""
 
     outcome: str
@@ -74,7 +74,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Report:
+class NewestReport:
     """The newest of the list that the monitoring job keeps."""
 
     uri: str
@@ -82,20 +82,20 @@ class Report:
     records: int
 
 
-def consider_training(where: Where, now: datetime) -> Decision:
+def consider_training(where: Where, now: datetime) -> TrainingDecision:
     """Start the training pipeline, if the newest report asks for it and nothing speaks against it."""
     report = newest_report(where)
     if report is None:
-        return Decision(QUIET, "there is no report yet")
+        return TrainingDecision(QUIET, "there is no report yet")
     if PREDICTIONS not in report.alarms:
-        return Decision(QUIET, "the newest report finds no drift of the predictions", report.uri)
+        return TrainingDecision(QUIET, "the newest report finds no drift of the predictions", report.uri)
     live = Ledger(where.table).live()
     if live is None:
-        return Decision(REFUSED, "no version serves", report.uri)
+        return TrainingDecision(REFUSED, "no version serves", report.uri)
     try:
         version = find_version(where.clients("sagemaker"), Ledger(where.table), live.package_arn)
     except VersionGoneError as error:
-        return Decision(REFUSED, str(error), report.uri)
+        return TrainingDecision(REFUSED, str(error), report.uri)
     executions = _executions(where)
     known = version.metadata.get("reviewed_until", NEVER)
     reviews = [f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for at in _reviews(where)]
@@ -109,12 +109,12 @@ def consider_training(where: Where, now: datetime) -> Decision:
     if not obstacle and "source_s3_uri" not in version.metadata:
         obstacle = f"version {live.version} does not say what it was trained on"
     if obstacle:
-        return Decision(REFUSED, obstacle, report.uri)
+        return TrainingDecision(REFUSED, obstacle, report.uri)
     arn = _start(where, version, executions, max(reviews, default=NEVER), now)
-    return Decision(STARTED, f"version {live.version}'s data and {new} newly reviewed images", report.uri, arn)
+    return TrainingDecision(STARTED, f"version {live.version}'s data and {new} newly reviewed images", report.uri, arn)
 
 
-def newest_report(where: Where) -> Report | None:
+def newest_report(where: Where) -> NewestReport | None:
     """None where none was ever written."""
     bucket, _, prefix = where.reports_uri.removeprefix("s3://").partition("/")
     try:
@@ -127,7 +127,7 @@ def newest_report(where: Where) -> Report | None:
     if not listed:
         return None
     newest = listed[0]
-    return Report(
+    return NewestReport(
         f"{where.reports_uri}/{newest['name']}/report.html", tuple(newest["alarms"]), int(newest.get("records", 0))
     )
 
@@ -178,7 +178,7 @@ def _waiting_version(where: Where, live: ServableVersion) -> str:
     return f"version {waiting[0]['ModelPackageVersion']} waits for approval" if waiting else ""
 
 
-def _too_little(rules: Rules, report: Report, reviewed: int) -> str:
+def _too_little(rules: Rules, report: NewestReport, reviewed: int) -> str:
     if report.records < rules.min_records:
         return f"the report is about {report.records} predictions, fewer than {rules.min_records}"
     if reviewed < rules.min_reviewed_images:

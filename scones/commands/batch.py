@@ -15,7 +15,7 @@ from scones import screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
 from scones.runs import batch
-from scones.runs.batch import Ended, Limits, Progress, Show
+from scones.runs.batch import BatchLimits, BatchProgress, Ended, Show
 from scones.serving_versions import endpoint
 from scones.stage.connection import Connection, connect_deployed
 
@@ -70,7 +70,7 @@ def run_batch(  # noqa: PLR0917 - typer reads options from the signature
         endpoint.live(connection)
         batch_id = batch.new_id()
         source = _source(connection, batch_id, place, manifest, retry_failures)
-        batch.start(connection, batch_id, source, Limits(max_concurrency, batch_size, tolerated_failures))
+        batch.start(connection, batch_id, source, BatchLimits(max_concurrency, batch_size, tolerated_failures))
     if not wait:
         screen.say(f"batch {batch_id} has started. {_how_to_go_on(batch_id)}")
         return
@@ -119,7 +119,7 @@ def _view() -> Iterator[Show]:
 def _line_view() -> Show:
     said = -1
 
-    def show(progress: Progress) -> None:
+    def show(progress: BatchProgress) -> None:
         nonlocal said
         tenth = 10 * progress.done // progress.total if progress.total else -1
         if tenth > said:

@@ -26,15 +26,15 @@ Sample = Annotated[bool, typer.Option("--sample", help="Use drawn vehicles inste
 SAMPLE_DIR = WORKING_FOLDER / "data" / "drawn"
 
 
-def locate(path: Path | None, sample: bool) -> data.Source:
+def locate(path: Path | None, sample: bool) -> data.ImageSource:
     """Find the images, download them as a last resort, or draw them when ``sample`` is asked for."""
     if sample:
         screen.say("drawing vehicles (--sample): these are not photographs, and figures say nothing about real ones")
-        return data.Source(sample_data.write(SAMPLE_DIR), "drawn by --sample, not photographs", drawn=True)
+        return data.ImageSource(sample_data.write(SAMPLE_DIR), "drawn by --sample, not photographs", drawn=True)
     return data.find(path) or _download()
 
 
-def _download() -> data.Source:
+def _download() -> data.ImageSource:
     screen.say(f"no CIFAR-100 here: downloading {data.OFFICIAL_URL}")
     with Progress(console=screen.err, transient=True) as progress:
         task = progress.add_task("downloading", total=None)
@@ -80,7 +80,7 @@ def show(
     screen.out.print(f"contact sheet: {sheet}", markup=False)
 
 
-def _filter(source: data.Source, classes: str, folder: Path) -> Path:
+def _filter(source: data.ImageSource, classes: str, folder: Path) -> Path:
     """Run the pipeline's own filter job in a temporary folder: what is shown is what is trained on."""
     command = [sys.executable, "-m", "processing.filter_cifar", "--source", str(source.path), "--output", str(folder)]
     finished = subprocess.run(

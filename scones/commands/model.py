@@ -12,7 +12,7 @@ from scones import outputs, screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
 from scones.serving_versions import deployments, endpoint, evaluation_facts, registry
-from scones.serving_versions.deployments import State
+from scones.serving_versions.deployments import DeploymentsState
 from scones.serving_versions.registry import ModelVersion
 from scones.stage.connection import Connection, connect_deployed, split_uri
 
@@ -142,7 +142,7 @@ def reject(
 def after_rejection(connection: Connection, version: int, at: str, timeout_s: float) -> str:
     """Wait until the endpoint serves something else, or is known to have nothing else."""
 
-    def done(found: State) -> str | None:
+    def done(found: DeploymentsState) -> str | None:
         if not found.quiet or found.decisions.get(version, {}).get("at", at) < at:
             return None
         live = found.live or {"version": 0, "shadow_version": 0, "unwanted": ""}

@@ -59,7 +59,7 @@ def simulate(  # noqa: PLR0917 - typer reads options from the signature
     In real time; but where the stand-in account was started with --clock, an hour passes as fast as its images are
     answered, and time stands still while a monitoring report is written.
     """
-    plan = simulation.Plan(
+    plan = simulation.TrafficPlan(
         duration(length),
         per_hour,
         daily,
@@ -116,7 +116,7 @@ def backfill(
     wanted = backfills.windows(captures.window(since, until, connection.now()), step)
     todo = backfills.missing(connection, wanted)
     screen.say(f"{len(wanted)} windows of {every}, {len(wanted) - len(todo)} have a report")
-    written: list[backfills.Written] = []
+    written: list[backfills.BackfilledReport] = []
     interrupted = False
     try:
         with screen.pipeline_view("monitoring pipeline") as show:

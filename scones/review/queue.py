@@ -26,7 +26,7 @@ MESSAGES_AT_ONCE = 10  # what SQS hands out at most
 
 
 @dataclass(frozen=True)
-class Item:
+class ReviewItem:
     """An image that waits for a review, and the messages that say so: the same image may have come more than once."""
 
     message: dict[str, Any]
@@ -56,7 +56,7 @@ class Item:
         return name in (self.key, self.uri, self.inference_id, PurePosixPath(self.key).name)
 
 
-class Queue:
+class ReviewQueue:
     """The review queue of a stage. Whatever was received and not deleted is handed back by `hand_back`."""
 
     def __init__(self, connection: Connection) -> None:
@@ -114,16 +114,16 @@ class Queue:
         answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
         return int(answer["Attributes"][name])
 
-    def items(self, hidden_s: int) -> list[Item]:
+    def items(self, hidden_s: int) -> list[ReviewItem]:
         """Every image that waits, the oldest first; those received stay hidden until `hand_back`.
 
         Of a queue that is longer than can be read before the first are no longer hidden, a part.
         """
-        found: dict[tuple[str, str], Item] = {}
+        found: dict[tuple[str, str], ReviewItem] = {}
         enough = time.monotonic() + hidden_s / 2
         for document, receipt in itertools.takewhile(lambda _: time.monotonic() < enough, self.receive(hidden_s)):
             place = (document["inference_id"], document["s3_key"])
-            known = found.setdefault(place, Item(document))
+            known = found.setdefault(place, ReviewItem(document))
             known.receipts.append(receipt)
         return sorted(found.values(), key=lambda item: str(item.message["queued_at"]))
 
@@ -138,9 +138,9 @@ def _document(body: str) -> dict[str, Any] | None:
         return None
 
 
-def waiting(connection: Connection) -> tuple[list[Item], int]:
+def waiting(connection: Connection) -> tuple[list[ReviewItem], int]:
     """Every image that waits, the oldest first, and about how many more messages somebody else looks at."""
-    queue = Queue(connection)
+    queue = ReviewQueue(connection)
     elsewhere = queue.hidden()
     try:
         return queue.items(LIST_SECONDS), elsewhere

@@ -22,7 +22,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from scones.errors import SconesError
-from scones.review.queue import LABEL_SECONDS, Item, Queue
+from scones.review.queue import LABEL_SECONDS, ReviewItem, ReviewQueue
 from scones.stage.connection import Connection, list_keys, object_exists, split_uri
 
 NO_CLASS = "none"
@@ -34,7 +34,7 @@ _KEY_SAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True)
-class Answer:
+class GivenLabel:
     """A person's word on an image."""
 
     label: str
@@ -43,7 +43,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Review:
+class ReviewRecord:
     """``label.json``: what a person said of an image. ``truths``: where ground truth was written, last of all."""
 
     message: dict[str, Any]
@@ -54,10 +54,12 @@ class Review:
     truths: list[str]
 
 
-def find(connection: Connection, queue: Queue, name: str) -> Item:
+def find(connection: Connection, queue: ReviewQueue, name: str) -> ReviewItem:
     """The one image of this name that waits, or that was reviewed before. SconesError when it is none or several."""
     found = [item for item in queue.items(LABEL_SECONDS) if item.is_called(name)]
-    found = found or [Item(review.message) for review in reviews(connection) if Item(review.message).is_called(name)]
+    found = found or [
+        ReviewItem(review.message) for review in reviews(connection) if ReviewItem(review.message).is_called(name)
+    ]
     if not found:
         raise SconesError(f"no image {name!r} waits for a review: see `scones review list`")
     if len(found) > 1:
@@ -66,7 +68,7 @@ def find(connection: Connection, queue: Queue, name: str) -> Item:
     return found[0]
 
 
-def check_label(item: Item, label: str) -> None:
+def check_label(item: ReviewItem, label: str) -> None:
     """SconesError unless the label is one of the classes that the model chose from."""
     if label not in (*item.classes, NO_CLASS):
         raise SconesError(
@@ -74,7 +76,7 @@ def check_label(item: Item, label: str) -> None:
         )
 
 
-def record(connection: Connection, queue: Queue, item: Item, answer: Answer) -> Review:
+def record(connection: Connection, queue: ReviewQueue, item: ReviewItem, answer: GivenLabel) -> ReviewRecord:
     """Keep the label, write the ground truth, delete the messages. Doing it again changes nothing."""
     check_label(item, answer.label)
     s3, bucket = connection.client("s3"), connection.names.data_bucket
@@ -88,7 +90,7 @@ def record(connection: Connection, queue: Queue, item: Item, answer: Answer) -> 
     return review
 
 
-def _review(connection: Connection, item: Item, answer: Answer) -> Review:
+def _review(connection: Connection, item: ReviewItem, answer: GivenLabel) -> ReviewRecord:
     """What is to be kept: the same label again leaves it as it was; with another one, the newest truth counts."""
     before = _read(connection, item)
     if before is not None and before.label == answer.label:
@@ -97,10 +99,10 @@ def _review(connection: Connection, item: Item, answer: Answer) -> Review:
     earlier = before.truths if before else []
     truth = _truth_key(connection, item, answer.at)
     at = answer.at.astimezone(UTC).isoformat(timespec="seconds")
-    return Review(item.message, answer.label, answer.by, at, image, [*(k for k in earlier if k != truth), truth])
+    return ReviewRecord(item.message, answer.label, answer.by, at, image, [*(k for k in earlier if k != truth), truth])
 
 
-def ground_truth(item: Item, label: str) -> dict[str, Any]:
+def ground_truth(item: ReviewItem, label: str) -> dict[str, Any]:
     """A line of Model Monitor's: the number of the class, as the model numbers them."""
     return {
         "groundTruthData": {"data": str(item.classes.index(label)), "encoding": "CSV"},
@@ -109,7 +111,7 @@ def ground_truth(item: Item, label: str) -> dict[str, Any]:
     }
 
 
-def _truth_key(connection: Connection, item: Item, at: datetime) -> str:
+def _truth_key(connection: Connection, item: ReviewItem, at: datetime) -> str:
     """Below the hour of the review: Model Monitor looks for labels by the time at which they were given."""
     _, prefix = split_uri(connection.names.ground_truth_uri)
     return f"{prefix}/{at.astimezone(UTC):%Y/%m/%d/%H}/{safe_name(item.inference_id)}.jsonl"
@@ -120,7 +122,7 @@ def safe_name(name: str) -> str:
     return _KEY_SAFE.sub("_", name)
 
 
-def _folder(connection: Connection, item: Item) -> str:
+def _folder(connection: Connection, item: ReviewItem) -> str:
     return f"{connection.names.reviews_prefix}/{safe_name(item.inference_id)}"
 
 
@@ -128,20 +130,20 @@ def _put(s3: Any, bucket: str, key: str, text: str) -> None:
     s3.put_object(Bucket=bucket, Key=key, Body=f"{text}\n".encode(), ContentType="application/json")
 
 
-def _read(connection: Connection, item: Item) -> Review | None:
+def _read(connection: Connection, item: ReviewItem) -> ReviewRecord | None:
     s3, bucket, key = connection.client("s3"), connection.names.data_bucket, f"{_folder(connection, item)}/{LABEL_FILE}"
     if not object_exists(s3, bucket, key):
         return None
-    return Review(**json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()))
+    return ReviewRecord(**json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()))
 
 
-def label_of(connection: Connection, item: Item) -> str | None:
+def label_of(connection: Connection, item: ReviewItem) -> str | None:
     """What was said of the image before."""
     before = _read(connection, item)
     return before.label if before else None
 
 
-def _copy_image(connection: Connection, item: Item) -> str | None:
+def _copy_image(connection: Connection, item: ReviewItem) -> str | None:
     """The key of the copy; None when the image is gone, or was sent to the workflow without being in S3."""
     if not item.key:
         return None
@@ -156,7 +158,7 @@ def _copy_image(connection: Connection, item: Item) -> str | None:
     return target
 
 
-def image_bytes(connection: Connection, item: Item) -> bytes | None:
+def image_bytes(connection: Connection, item: ReviewItem) -> bytes | None:
     """The image itself, where it still is."""
     try:
         answer = connection.client("s3").get_object(Bucket=item.message["s3_bucket"], Key=item.key)
@@ -168,9 +170,9 @@ def image_bytes(connection: Connection, item: Item) -> bytes | None:
     return content
 
 
-def reviews(connection: Connection) -> Iterator[Review]:
+def reviews(connection: Connection) -> Iterator[ReviewRecord]:
     """What was said of every image that was reviewed."""
     s3, names = connection.client("s3"), connection.names
     for key in list_keys(s3, f"s3://{names.data_bucket}/{names.reviews_prefix}/"):
         if key.endswith(f"/{LABEL_FILE}"):
-            yield Review(**json.loads(s3.get_object(Bucket=names.data_bucket, Key=key)["Body"].read()))
+            yield ReviewRecord(**json.loads(s3.get_object(Bucket=names.data_bucket, Key=key)["Body"].read()))

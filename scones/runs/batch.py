@@ -29,7 +29,7 @@ Source = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Limits:
+class BatchLimits:
     """How the batch is worked off; the share of failures is in percent."""
 
     max_concurrency: int
@@ -38,7 +38,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Progress:
+class BatchProgress:
     """Images of a running batch; ``total`` is 0 until they are counted. What became of each is known at the end."""
 
     total: int
@@ -54,7 +54,7 @@ class Ended:
     error: str = ""
 
 
-Show = Callable[[Progress], None]
+Show = Callable[[BatchProgress], None]
 
 
 def new_id() -> str:
@@ -158,7 +158,7 @@ def id_of(run: str) -> str:
     return run.rpartition(":")[2]
 
 
-def start(connection: Connection, batch_id: str, source: Source, limits: Limits) -> None:
+def start(connection: Connection, batch_id: str, source: Source, limits: BatchLimits) -> None:
     """Start the workflow under the batch's name."""
     document = {
         **source,
@@ -201,13 +201,13 @@ def follow(connection: Connection, batch_id: str, show: Show) -> Ended:
     return _ended(batch_id, execution)
 
 
-def _progress(states: Any, arn: str) -> Progress | None:
+def _progress(states: Any, arn: str) -> BatchProgress | None:
     runs = states.list_map_runs(executionArn=arn)["mapRuns"]
     if not runs:
         return None
     counts = states.describe_map_run(mapRunArn=runs[0]["mapRunArn"])["itemCounts"]
     done = sum(counts[name] for name in ("succeeded", "failed", "timedOut", "aborted"))
-    return Progress(counts["total"], done)
+    return BatchProgress(counts["total"], done)
 
 
 def _ended(batch_id: str, execution: dict[str, Any]) -> Ended:

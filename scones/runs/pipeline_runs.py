@@ -20,7 +20,7 @@ _LOG_GROUPS = {kind: f"/aws/sagemaker/{kind}s" for kind in ("ProcessingJob", "Tr
 
 
 @dataclass(frozen=True)
-class Step:
+class RunStep:
     """One step of a run as ListPipelineExecutionSteps shows it; ``job`` is the ARN of what ran it or what it made."""
 
     name: str
@@ -50,13 +50,13 @@ class Run:
     arn: str
     status: str
     failure: str
-    steps: tuple[Step, ...]
+    steps: tuple[RunStep, ...]
 
     @property
     def succeeded(self) -> bool:
         return self.status == "Succeeded"
 
-    def step(self, name: str) -> Step | None:
+    def step(self, name: str) -> RunStep | None:
         return next((s for s in self.steps if s.name == name), None)
 
     def explain(self) -> str:
@@ -88,10 +88,10 @@ def describe(connection: Connection, arn: str) -> Run:
     return Run(arn, answer["PipelineExecutionStatus"], answer.get("FailureReason", ""), steps)
 
 
-def _step(item: Mapping[str, Any]) -> Step:
+def _step(item: Mapping[str, Any]) -> RunStep:
     metadata = item.get("Metadata", {})
     kind, job = next(((k, str(v.get("Arn", ""))) for k, v in metadata.items() if isinstance(v, Mapping)), ("", ""))
-    return Step(
+    return RunStep(
         item["StepName"],
         item["StepStatus"],
         item.get("StartTime"),
@@ -103,7 +103,7 @@ def _step(item: Mapping[str, Any]) -> Step:
     )
 
 
-def _with_details(sagemaker: Any, step: Step) -> Step:
+def _with_details(sagemaker: Any, step: RunStep) -> RunStep:
     """What only the job itself tells: how far a training is, and why a processing step failed."""
     name = step.job.rsplit("/", 1)[-1]
     if step.status == "Failed" and step.kind == "ProcessingJob" and name:
@@ -155,7 +155,7 @@ def stop(connection: Connection, arn: str) -> None:
     )
 
 
-def log_lines(connection: Connection, step: Step) -> Iterator[str]:
+def log_lines(connection: Connection, step: RunStep) -> Iterator[str]:
     """The lines that a step's job wrote to CloudWatch Logs."""
     group = _LOG_GROUPS.get(step.kind)
     if group is None:

@@ -82,7 +82,7 @@ def _is_share(text: str) -> bool:
 
 def start_training(
     connection: Connection,
-    source: data.Source | None,
+    source: data.ImageSource | None,
     parameters: dict[str, str],
     algorithm: Algorithm = Algorithm.PYTORCH,
 ) -> str:

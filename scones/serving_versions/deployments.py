@@ -29,7 +29,7 @@ FINE = ("deployed", "shadowing", "deleted", "kept")
 
 
 @dataclass(frozen=True)
-class State:
+class DeploymentsState:
     """All that the table says at one moment, and the endpoint's status (empty when there is none)."""
 
     status: str
@@ -46,11 +46,11 @@ class State:
         return self.current is None and self.status in ("", "InService", "Failed")
 
 
-def state(connection: Connection) -> State:
+def state(connection: Connection) -> DeploymentsState:
     """Raises SconesError when the stage is not deployed."""
     endpoint = _endpoint(connection)
     items = {kind: _items(connection, kind) for kind in ("current", "live", "order", "decision", "record")}
-    return State(
+    return DeploymentsState(
         status=endpoint.get("EndpointStatus", ""),
         config=endpoint.get("EndpointConfigName", ""),
         current=next(iter(items["current"]), None),
@@ -102,7 +102,11 @@ def nudge(connection: Connection, package_arn: str = "") -> None:
 
 
 def follow(
-    connection: Connection, done: Callable[[State], str | None], what: str, timeout_s: float, progress: Progress
+    connection: Connection,
+    done: Callable[[DeploymentsState], str | None],
+    what: str,
+    timeout_s: float,
+    progress: Progress,
 ) -> str:
     """Wait until ``done`` answers, and tell of each change meanwhile. SconesError when it takes too long."""
     deadline, told = time.monotonic() + timeout_s, ""
@@ -121,7 +125,7 @@ def follow(
         time.sleep(connection.settings.poll_interval_s)
 
 
-def doing(found: State) -> str:
+def doing(found: DeploymentsState) -> str:
     """What is going on, in a line."""
     if found.current is None:
         return f"endpoint {found.status or 'absent'}"
@@ -145,7 +149,7 @@ def version(connection: Connection, package_arn: str) -> Item | None:
     return found if found.get("package_arn") == package_arn else None
 
 
-def remark(found: State) -> str:
+def remark(found: DeploymentsState) -> str:
     """Why what serves should not, or could not be deployed again; "" for nothing."""
     decision = found.decisions.get(int(found.live["version"]), {}) if found.live else {}
     if decision.get("removed_at"):
@@ -155,7 +159,7 @@ def remark(found: State) -> str:
     return ""
 
 
-def outcome_of(found: State, since: str, version: int) -> str | None:
+def outcome_of(found: DeploymentsState, since: str, version: int) -> str | None:
     """How the deployment of a version that was decided at ``since`` or later ended; SconesError when badly."""
     for record in reversed(found.records):
         if record["decided_at"] >= since and version in (int(record["version"]), int(record["shadow_version"])):
@@ -165,7 +169,7 @@ def outcome_of(found: State, since: str, version: int) -> str | None:
     return None
 
 
-def ended_order(found: State, at: str) -> str | None:
+def ended_order(found: DeploymentsState, at: str) -> str | None:
     """How an order ended: by its record, or because things were so already."""
     if not found.quiet:
         return None

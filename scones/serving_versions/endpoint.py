@@ -83,7 +83,7 @@ def wait_for(
     """Wait until a version that was approved at ``since`` is deployed and tested. SconesError when it was not."""
     version = int(model_package_arn.rpartition("/")[2])
 
-    def done(found: deployments.State) -> str | None:
+    def done(found: deployments.DeploymentsState) -> str | None:
         outcome = deployments.outcome_of(found, since, version)
         known = found.decisions.get(version, {})
         if outcome is None and found.quiet and known.get("removed_at", "") >= since > "":
@@ -105,7 +105,7 @@ def wait_for(
     return live(connection)
 
 
-def newest_before(connection: Connection, found: deployments.State, version: int) -> int:
+def newest_before(connection: Connection, found: deployments.DeploymentsState, version: int) -> int:
     """The newest other version that is still approved and did not fail; SconesError when there is none.
 
     The registry has the last word: what the table says of it may be older than a deletion.
@@ -151,7 +151,7 @@ def delete(connection: Connection, reason: str, timeout_s: float, progress: depl
         raise SconesError(f"endpoint {connection.names.endpoint} does not exist: there is nothing to delete")
     at = deployments.order(connection, deployments.DELETE, 0, 0, reason)
 
-    def done(found: deployments.State) -> str | None:
+    def done(found: deployments.DeploymentsState) -> str | None:
         return deployments.ended_order(found, at) if not found.status else None
 
     return deployments.follow(connection, done, "the end of the endpoint", timeout_s, progress)

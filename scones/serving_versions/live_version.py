@@ -19,7 +19,7 @@ from scones.stage.connection import Connection, split_uri
 
 
 @dataclass(frozen=True)
-class Baseline:
+class LiveBaseline:
     """Where a version's baseline stands, and what it says."""
 
     uri: str
@@ -52,7 +52,7 @@ def live(connection: Connection) -> ModelVersion | None:
     return registry.deployed(connection, found.model_package_arn) if found and found.model_package_arn else None
 
 
-def baseline(connection: Connection) -> Baseline:
+def baseline(connection: Connection) -> LiveBaseline:
     """The baseline of the live version; SconesError without one."""
     version = live(connection)
     if version is None:
@@ -65,4 +65,4 @@ def baseline(connection: Connection) -> Baseline:
         )
     bucket, key = split_uri(uri)
     document = json.loads(connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
-    return Baseline(uri, document)
+    return LiveBaseline(uri, document)

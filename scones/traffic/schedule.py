@@ -35,7 +35,7 @@ _KEPT = (
 
 
 @dataclass(frozen=True)
-class Schedule:
+class ReportSchedule:
     """``every`` as in the stage file, where it is one of those; else the expression. ``stage_file``: what that says."""
 
     name: str
@@ -50,12 +50,12 @@ class Schedule:
         return f"{what}{says}, about {self.window_hours} hours each"
 
 
-def current(connection: Connection) -> Schedule:
+def current(connection: Connection) -> ReportSchedule:
     """What is set. SconesError when the stage is not deployed."""
     return _schedule(connection, _find(connection))
 
 
-def change(connection: Connection, every: str) -> Schedule:
+def change(connection: Connection, every: str) -> ReportSchedule:
     """Set it to 1h to 24h, or off."""
     found = _find(connection)
     if every == OFF:
@@ -110,7 +110,7 @@ def _found(connection: Connection) -> dict[str, Any] | None:
     return {name: answer[name] for name in _KEPT if name in answer}
 
 
-def _put(connection: Connection, wanted: dict[str, Any]) -> Schedule:
+def _put(connection: Connection, wanted: dict[str, Any]) -> ReportSchedule:
     connection.client("scheduler").update_schedule(**wanted)
     alarms = [connection.names.missing_reports_alarm]
     cloudwatch = connection.client("cloudwatch")
@@ -121,7 +121,7 @@ def _put(connection: Connection, wanted: dict[str, Any]) -> Schedule:
     return _schedule(connection, wanted)
 
 
-def _schedule(connection: Connection, found: dict[str, Any]) -> Schedule:
+def _schedule(connection: Connection, found: dict[str, Any]) -> ReportSchedule:
     settings = connection.settings.monitoring
     every = every_of(found["ScheduleExpression"]) if found["State"] == "ENABLED" else OFF
-    return Schedule(found["Name"], every, found["ScheduleExpression"], settings.window_hours, settings.every)
+    return ReportSchedule(found["Name"], every, found["ScheduleExpression"], settings.window_hours, settings.every)

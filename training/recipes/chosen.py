@@ -14,7 +14,7 @@ from torch import Tensor
 
 from training.calibration import fit_temperature
 from training.hyperparameters import FROZEN, Adjusted, HyperparameterError, given, option, resolve
-from training.job import Result
+from training.job import ProcessResult
 from training.loop import Epoch
 from training.networks.network import Ensemble, Network, Served
 from training.recipes.blend import Blend
@@ -31,7 +31,7 @@ class Trained:
 
     name: str
     model: Served
-    results: list[Result]
+    results: list[ProcessResult]
     temperature: Callable[[Tensor, Tensor], float]  # from the validation images' logits and labels
     preparation: Sequence[float] = ()  # CPU seconds of processes that are not part of the model
 

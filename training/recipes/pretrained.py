@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from training.hyperparameters import Hyperparameters
-from training.job import Job, Result
+from training.job import Job, ProcessResult
 from training.loop import Training, fit
 from training.networks.augment import random_colour, random_view
 from training.networks.efficientnet_lite import HEAD_WIDTH, EfficientNetLite, pretrained
@@ -76,7 +76,7 @@ def load_fine_tuned(tensors: dict[str, Tensor], classes: int) -> EfficientNetLit
     return network.eval()
 
 
-def train_fine_tuned(job: Job) -> Result:
+def train_fine_tuned(job: Job) -> ProcessResult:
     """One fine-tuned network. Raises TrainingError when the loss diverges."""
     chosen = job.hyperparameters
     generator = Generator().manual_seed(job.network_seed)

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lambdas import retrain_on_drift, start_monitoring
-from lambdas.deployment.ledger import Ledger, Live
+from lambdas.deployment.ledger import Ledger, LiveDeployment
 from lambdas.deployment.version import of_package
 from lambdas.monitoring.live_version import deployed_at
 from lambdas.monitoring.retraining import QUIET, REFUSED, STARTED, Rules, Where
@@ -99,7 +99,7 @@ def account() -> Account:
 @pytest.fixture
 def where(account: Account) -> Where:
     table = FakeTable("shop-deployments")
-    Ledger(table).put_live(Live(3, LIVE, "config", "2026-11-20"))
+    Ledger(table).put_live(LiveDeployment(3, LIVE, "config", "2026-11-20"))
     return Where(account, table, PIPELINE, "shop", "s3://data/reports", "s3://data/reviews", RULES)
 
 
