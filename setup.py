@@ -75,6 +75,9 @@ setup(
             "pytest-cov>=6,<8",
             "pytest-xdist>=3.6,<4",  # test files side by side: most of their time is waiting
             "ruff>=0.9,<1",
+            # The shapes of AWS's clients, requests and answers, for mypy alone.
+            "types-boto3[application-autoscaling,cloudformation,cloudwatch,codebuild,codepipeline,dynamodb,kms,lambda,logs,"
+            "s3,sagemaker,sagemaker-runtime,scheduler,sns,sqs,ssm,stepfunctions,sts]>=1.43,<2",
             "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
     },

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -28,6 +28,12 @@ from lambdas.inference.images import read_image
 from lambdas.inference.telemetry import count_confidence, logger, observed
 from lambdas.inference.threshold import ConfidenceThresholds, Verdict, current_thresholds, judge
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from types_boto3_s3 import S3Client
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
 THREADS = 8
 ATTEMPTS = 5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
@@ -36,6 +42,27 @@ ATTEMPT_S = 35.0
 # SQS: ten messages and 262,144 bytes a request.
 MESSAGES_PER_REQUEST, BYTES_PER_REQUEST = 10, 250_000
 REASON_CHARACTERS = 300
+
+
+class BatchInput(TypedDict):
+    """What all children of a map are told."""
+
+    batch_id: str
+    s3_bucket: str
+    execution_arn: str
+
+
+class BatchEvent(TypedDict):
+    """One child's part of the batch; ``Items`` are lines of a manifest, or objects as ListObjectsV2 lists them."""
+
+    BatchInput: BatchInput
+    Items: list[object]
+
+
+class BatchAnswer(TypedDict):
+    """What becomes of the images: the members of `BatchRow`."""
+
+    outcomes: list[dict[str, object]]
 
 
 @dataclass
@@ -54,6 +81,7 @@ class BatchRow:
     reason: str | None = None
 
     def fail(self, error: str, reason: str) -> None:
+        """Note why the image has no result."""
         self.status, self.error, self.reason = "failed", error, reason[:REASON_CHARACTERS]
 
 
@@ -82,11 +110,11 @@ class Batch:
     execution_arn: str
     thresholds: ConfidenceThresholds
     endpoint: Endpoint
-    s3: Any
+    s3: S3Client
     remaining_s: Callable[[], float]
     wait: Callable[[float], None] = time.sleep
 
-    def classified(self, item: Any) -> tuple[BatchRow, ReviewRequest | None]:
+    def classified(self, item: object) -> tuple[BatchRow, ReviewRequest | None]:
         """What became of one item; never raises."""
         row = _row(*_location(item, self.bucket), self.batch_id)
         if row.s3_key.endswith("/") and isinstance(item, dict) and item.get("Size") == 0:
@@ -141,12 +169,20 @@ class Batch:
 
 
 @functools.cache
-def client(service: str) -> Any:
-    return boto3.client(service)
+def s3_client() -> S3Client:
+    """Return the function's client of S3, made once."""
+    return boto3.client("s3")
+
+
+@functools.cache
+def sqs_client() -> SQSClient:
+    """Return the function's client of SQS, made once."""
+    return boto3.client("sqs")
 
 
 @observed
-def handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, Any]]]:
+def handler(event: BatchEvent, context: LambdaContext) -> BatchAnswer:
+    """Classify one child's images; an image that fails is a row, never an error."""
     common = event["BatchInput"]
     batch = Batch(
         batch_id=common["batch_id"],
@@ -154,10 +190,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, Any
         execution_arn=common["execution_arn"],
         thresholds=current_thresholds(),
         endpoint=live_endpoint(),
-        s3=client("s3"),
+        s3=s3_client(),
         remaining_s=lambda: context.get_remaining_time_in_millis() / 1000,
     )
-    rows = classify(event["Items"], batch, client("sqs"), os.environ["REVIEW_QUEUE_URL"])
+    rows = classify(event["Items"], batch, sqs_client(), os.environ["REVIEW_QUEUE_URL"])
     for row in rows:
         if row.confidence is not None:
             count_confidence(row.confidence, row.status == "passed")
@@ -165,7 +201,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, Any
     return {"outcomes": [asdict(row) for row in rows]}
 
 
-def classify(items: list[Any], batch: Batch, sqs: Any, queue_url: str) -> list[BatchRow]:
+def classify(items: list[object], batch: Batch, sqs: SQSClient, queue_url: str) -> list[BatchRow]:
     """One row for each item, in their order; reviews are sent last, so that a repeated batch rarely repeats them."""
     with ThreadPoolExecutor(THREADS) as pool:
         done = list(pool.map(batch.classified, items))
@@ -174,7 +210,7 @@ def classify(items: list[Any], batch: Batch, sqs: Any, queue_url: str) -> list[B
     return [row for row, _ in done]
 
 
-def _location(item: Any, bucket: str) -> tuple[str, str]:
+def _location(item: object, bucket: str) -> tuple[str, str]:
     """Bucket and key from a line of a manifest, or from what ListObjectsV2 says of an object."""
     if not isinstance(item, dict):
         return bucket, ""
@@ -202,9 +238,11 @@ def _requests(reviews: Iterable[ReviewRequest]) -> Iterator[list[ReviewRequest]]
         yield group
 
 
-def _send(sqs: Any, queue_url: str, reviews: list[ReviewRequest]) -> None:
+def _send(sqs: SQSClient, queue_url: str, reviews: list[ReviewRequest]) -> None:
     """Queue the reviews; an image that could not be queued has failed, else nobody would ever look at it."""
-    entries = [{"Id": str(index), "MessageBody": review.message} for index, review in enumerate(reviews)]
+    entries: list[SendMessageBatchRequestEntryTypeDef] = [
+        {"Id": str(index), "MessageBody": review.message} for index, review in enumerate(reviews)
+    ]
     try:
         answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
         refused = {int(entry["Id"]): entry.get("Message", entry["Code"]) for entry in answer.get("Failed", [])}

@@ -10,7 +10,7 @@ Runs on a laptop or in CodeBuild and makes no AWS call. `definition` returns the
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sagemaker.workflow.execution_variables import ExecutionVariables
 from sagemaker.workflow.functions import Join
@@ -21,6 +21,10 @@ from pipelines import offline_sdk
 from pipelines.container_jobs import ContainerJob, OfflineSession, PipelineDeployment, processing_step
 from scones.stage.names import Names
 from scones.stage.settings import Settings
+
+if TYPE_CHECKING:
+    from sagemaker.workflow.parameters import Parameter
+    from sagemaker.workflow.steps import ProcessingStep
 
 
 class MonitoringParameters:
@@ -54,7 +58,8 @@ class MonitoringParameters:
             "ProcessingInstanceType", default_value=settings.pipeline.processing_instance_type
         )
 
-    def declared(self) -> list[Any]:
+    def declared(self) -> list[Parameter]:
+        """List the parameters, for the pipeline's definition."""
         return list(vars(self).values())
 
 
@@ -65,7 +70,7 @@ def definition(deployment: PipelineDeployment) -> str:
     return text
 
 
-def assemble(deployment: PipelineDeployment) -> Any:
+def assemble(deployment: PipelineDeployment) -> Pipeline:
     """The pipeline of one step."""
     parameters = MonitoringParameters(deployment.names, deployment.settings)
     session = OfflineSession(deployment.settings.region, deployment.names.data_bucket)
@@ -79,7 +84,9 @@ def assemble(deployment: PipelineDeployment) -> Any:
     )
 
 
-def report_traffic(deployment: PipelineDeployment, parameters: MonitoringParameters, session: Any) -> Any:
+def report_traffic(
+    deployment: PipelineDeployment, parameters: MonitoringParameters, session: OfflineSession
+) -> ProcessingStep:
     """Captured lines -> the report. Never cached: captures keep arriving.
 
     The job itself copies from S3 what it needs, which is less than what is there, and may be nothing: a processing

@@ -26,7 +26,7 @@ def transform_fn(model, body, content_type, accept):
     return model, "text/plain"
 """
 # What a child of the server is, by its command line.
-CHILDREN = {"worker": "lambda_worker.py", "model server": "model_server.py", "job": "of-a-killed-job"}
+CHILDREN = {"worker": "functions/worker.py", "model server": "model_server.py", "job": "of-a-killed-job"}
 
 
 class Targets:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
-APPROVED, REJECTED = "Approved", "Rejected"
+APPROVED: Final = "Approved"
+REJECTED: Final = "Rejected"
 DEPLOY, ROLLBACK, DELETE = "deploy", "rollback", "delete"
 NEVER = ""  # before every time
 
@@ -34,10 +36,12 @@ class VersionDecision:
 
     @property
     def approved(self) -> bool:
+        """Whether the newest decision on the version was an approval."""
         return self.status == APPROVED
 
     @property
     def deployable(self) -> bool:
+        """Whether it is approved and still in the registry."""
         return self.approved and not self.removed_at
 
     def same_as(self, other: VersionDecision) -> bool:
@@ -80,6 +84,7 @@ class DesiredState:
 
     @property
     def delete(self) -> bool:
+        """Whether there is to be no endpoint."""
         return self.order is not None and self.order.action == DELETE
 
 

@@ -6,6 +6,10 @@ Runs in Lambda.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,12 @@ class EndpointOptions:
 
     @property
     def serverless(self) -> bool:
+        """Whether AWS finds the capacity for each request, instead of instances that wait."""
         return self.variant == "serverless"
 
     @property
     def scales(self) -> bool:
+        """Whether autoscaling may add instances."""
         return not self.serverless and self.autoscaling_max_instances > self.initial_instance_count
 
 
@@ -47,7 +53,7 @@ class EndpointSpec:
 
     endpoint: str
     model_package_group: str
-    instance_type: str
+    instance_type: ProductionVariantInstanceTypeType
     role_arn: str
     capture_uri: str
     data_key_arn: str

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from lambdas.deployment.desired_state import DELETE, Order, VersionDecision, text_of
-from lambdas.deployment.ledger import Ledger, LiveDeployment, ModelDeployment, Record
+from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.notifier import Notifier
+from lambdas.deployment.records import LiveDeployment, ModelDeployment, Record
 
 
 @dataclass(frozen=True)

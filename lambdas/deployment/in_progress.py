@@ -7,13 +7,13 @@ process dies in between, the next one goes on.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from lambdas.deployment.context import DeploymentContext
 from lambdas.deployment.desired_state import ROLLBACK
-from lambdas.deployment.ledger import CHANGING, PLANNED, LiveDeployment, ModelDeployment
+from lambdas.deployment.records import CHANGING, PLANNED, LiveDeployment, ModelDeployment
 from lambdas.deployment.sagemaker_endpoint import (
     IN_PROGRESS,
     NameTaken,
@@ -27,6 +27,9 @@ from lambdas.deployment.sagemaker_endpoint import (
 )
 from lambdas.deployment.steps import ObservedState, ReconcileStep
 from lambdas.deployment.version import VersionGoneError
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
 
 MAX_ATTEMPTS = 3
 REJECTION, APPROVAL, SHADOW, SETTINGS, REMOVAL = "rejection", "approval", "shadow", "settings", "removal"
@@ -112,20 +115,26 @@ def _change(context: DeploymentContext, observed: ObservedState, deployment: Mod
     context.ledger.record_creation("config", deployment.config)
     versions = (deployment.version, deployment.shadow_version)
     create_config(context.sagemaker, context.spec, deployment.config, deployment.package_arn, versions)
-    names = {"EndpointName": context.spec.endpoint, "EndpointConfigName": deployment.config}
+    endpoint, config = context.spec.endpoint, deployment.config
     if observed.endpoint is None:
-        context.sagemaker.create_endpoint(**names, Tags=tags(deployment.package_arn))
+        context.sagemaker.create_endpoint(
+            EndpointName=endpoint, EndpointConfigName=config, Tags=tags(deployment.package_arn)
+        )
         return ""
     keep_scale = observed.live is not None and context.spec.settings.scales and deployment.action != SETTINGS
     context.stop_scaling(observed.live)
-    alarms, on = usable_alarms(context.clients("cloudwatch"), context.spec.alarms)
+    alarms, on = usable_alarms(context.clients.cloudwatch, context.spec.alarms)
     back = deployment.action in (REJECTION, ROLLBACK)
-    context.sagemaker.update_endpoint(**names, **update_options(context.spec, alarms, back=back, keep_scale=keep_scale))
+    options = update_options(context.spec, alarms, back=back, keep_scale=keep_scale)
+    context.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config, **options)
     return f"; not watched, because on already: {', '.join(on)}" if on else ""
 
 
 def _arrived(
-    context: DeploymentContext, observed: ObservedState, endpoint: dict[str, Any], deployment: ModelDeployment
+    context: DeploymentContext,
+    observed: ObservedState,
+    endpoint: DescribeEndpointOutputTypeDef,
+    deployment: ModelDeployment,
 ) -> ReconcileStep:
     live = observed.live
     smoke = context.smoke_test(deployment.package_arn)

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from lambdas.deployment.ledger import Record
+from lambdas.deployment.records import Record
+
+if TYPE_CHECKING:
+    from types_boto3_sns import SNSClient
 
 MAX_SUBJECT_CHARACTERS = 100  # SNS, Publish
 
 
 @dataclass(frozen=True)
 class Notifier:
-    """``sns`` is a boto3 client."""
+    """Publishes what became of the endpoint to the stage's topic."""
 
-    sns: Any
+    sns: SNSClient
     topic_arn: str
     endpoint: str
 
@@ -38,6 +41,7 @@ class Notifier:
         )
 
     def line(self, record: Record) -> str:
+        """Return the sentence for people."""
         what = f"version {record.version} ({record.action})" if record.version else record.action
         text = f"endpoint {self.endpoint}: {what} {record.outcome}"
         return f"{text}: {record.detail}" if record.detail else text

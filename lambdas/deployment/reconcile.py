@@ -24,7 +24,7 @@ from lambdas.deployment.desired_state import (
 )
 from lambdas.deployment.history import Reason
 from lambdas.deployment.in_progress import APPROVAL, REJECTION, REMOVAL, SETTINGS, SHADOW, go_on
-from lambdas.deployment.ledger import LiveDeployment, ModelDeployment
+from lambdas.deployment.records import LiveDeployment, ModelDeployment
 from lambdas.deployment.registry import read_decisions
 from lambdas.deployment.sagemaker_endpoint import (
     IN_PROGRESS,
@@ -267,7 +267,7 @@ def _scale(context: DeploymentContext, live: LiveDeployment) -> LiveDeployment:
     """Scaled, also after a failure, which was told: not every few minutes again."""
     scaled = replace(live, scaled=True)
     try:
-        start_scaling(context.clients("application-autoscaling"), context.spec)
+        start_scaling(context.clients.application_autoscaling, context.spec)
     except ClientError as error:
         reason = Reason("autoscaling", ITSELF, "the settings of the stage")
         context.history.note(reason, "failed", str(error), live, live=scaled)

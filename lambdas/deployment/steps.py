@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lambdas.deployment.desired_state import DesiredState, VersionDecision
-from lambdas.deployment.ledger import LiveDeployment, ModelDeployment
+from lambdas.deployment.records import LiveDeployment, ModelDeployment
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
 
 
 class StepKind(Enum):
@@ -36,18 +39,22 @@ class ReconcileStep:
 
     @classmethod
     def progressed(cls, text: str) -> ReconcileStep:
+        """Say that another step can follow at once."""
         return cls(StepKind.PROGRESSED, text)
 
     @classmethod
     def waiting(cls, text: str) -> ReconcileStep:
+        """Say that an event tells when it goes on."""
         return cls(StepKind.WAITING, text)
 
     @classmethod
     def deleting(cls, text: str) -> ReconcileStep:
+        """Say that the endpoint will be gone soon."""
         return cls(StepKind.DELETING, text)
 
     @classmethod
     def settled(cls, text: str) -> ReconcileStep:
+        """Say that nothing is left to do."""
         return cls(StepKind.SETTLED, text)
 
 
@@ -59,14 +66,16 @@ class ObservedState:
     decisions: Mapping[int, VersionDecision]
     deployment: ModelDeployment | None
     live: LiveDeployment | None
-    endpoint: dict[str, Any] | None
+    endpoint: DescribeEndpointOutputTypeDef | None
 
     @property
     def status(self) -> str:
+        """SageMaker's EndpointStatus, or ``absent``."""
         return str(self.endpoint["EndpointStatus"]) if self.endpoint else "absent"
 
     @property
     def config(self) -> str:
+        """The endpoint's configuration, whatever its status; empty without an endpoint."""
         return str(self.endpoint["EndpointConfigName"]) if self.endpoint else ""
 
     @property

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import boto3
 from botocore.config import Config
@@ -21,6 +21,10 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from lambdas.inference.body import WorkflowFault
 from lambdas.inference.images import InvalidImage, content_type
 from lambdas.inference.versions import AnsweringModel, UnexpectedModelAnswer, Versions
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 # What a container may tell of itself: `X-Amzn-SageMaker-Custom-Attributes: model_package_arn=<ARN>`.
 PACKAGE_ATTRIBUTE = "model_package_arn="
@@ -51,6 +55,13 @@ class EndpointNotDeployed(WorkflowFault):
     """There is no endpoint, so no model version has been approved yet."""
 
 
+class _ModelError(TypedDict, total=False):
+    """What InvokeEndpoint's ModelError carries beside its code and message."""
+
+    OriginalStatusCode: int
+    OriginalMessage: str
+
+
 @dataclass(frozen=True)
 class EndpointAnswer:
     """One answer of the endpoint: who gave it, and one probability for each class of the model."""
@@ -68,7 +79,12 @@ class Endpoint:
     """
 
     def __init__(
-        self, name: str, runtime: Any, sagemaker: Any, versions: Versions, clock: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        runtime: SageMakerRuntimeClient,
+        sagemaker: SageMakerClient,
+        versions: Versions,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self._versions = versions
@@ -131,11 +147,11 @@ class Endpoint:
         return str(package)
 
     def _named(self, error: ClientError, subject: str) -> Exception:
-        response: dict[str, Any] = dict(error.response)
-        code, message = response["Error"]["Code"], response["Error"].get("Message", "")
+        code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
         if code == "ModelError":
-            status = int(response.get("OriginalStatusCode") or 500)
-            said = response.get("OriginalMessage") or message
+            more = cast("_ModelError", error.response)
+            status = int(more.get("OriginalStatusCode") or 500)
+            said = more.get("OriginalMessage") or message
             if 400 <= status < 500 and status != 429:
                 return InvalidImage(f"{subject}: the model refused the image with status {status}: {said}")
             return ModelTemporarilyUnavailable(f"{subject}: the model failed with status {status}: {said}")
@@ -144,11 +160,10 @@ class Endpoint:
         if code in {"ValidationError", "ValidationException"} and "not f" in message.lower():
             text = f"{subject}: there is no endpoint {self.name}: approve a model version to deploy one"
             return EndpointNotDeployed(text)
-        unnamed: Exception = error
-        return unnamed
+        return error
 
 
-def probabilities(answer: Any, model: AnsweringModel, subject: str) -> list[float]:
+def probabilities(answer: object, model: AnsweringModel, subject: str) -> list[float]:
     """The model's answer as one number for each class."""
     if not isinstance(answer, list) or not all(type(value) in (int, float) for value in answer):
         raise UnexpectedModelAnswer(f"{subject}: expected a JSON array of numbers, got {str(answer)[:100]}")
@@ -160,6 +175,7 @@ def probabilities(answer: Any, model: AnsweringModel, subject: str) -> list[floa
 
 @functools.cache
 def live_endpoint() -> Endpoint:
+    """Return the stage's endpoint, the same one for every invocation."""
     # One attempt: who calls retries, with a back-off that everybody can see.
     config = Config(
         read_timeout=min(READ_TIMEOUT_SECONDS, float(os.environ.get("ENDPOINT_TIMEOUT_SECONDS", "inf"))),

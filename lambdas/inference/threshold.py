@@ -10,13 +10,17 @@ import functools
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas.inference.body import WorkflowFault
+
+if TYPE_CHECKING:
+    from types_boto3_ssm import SSMClient
 
 MAX_CACHE_SECONDS = 60.0
 _PERMANENT_CODES = {"ParameterNotFound", "ParameterVersionNotFound", "AccessDeniedException", "InvalidKeyId"}
@@ -38,6 +42,7 @@ class ConfidenceThresholds:
     classes: dict[str, float] = field(default_factory=dict)
 
     def of(self, label: str) -> float:
+        """Return the least confidence for a class."""
         return self.classes.get(label, self.default)
 
 
@@ -51,6 +56,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
+        """Whether the confidence reaches the threshold."""
         return self.confidence >= self.threshold  # false for NaN
 
 
@@ -73,7 +79,7 @@ def parse(text: str, where: str) -> ConfidenceThresholds:
     return ConfidenceThresholds(_number(document.get("default"), f"{where}: default"), classes)
 
 
-def _number(value: Any, where: str) -> float:
+def _number(value: object, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise InvalidThreshold(f"{where} must be a number from 0 to 1, got {value!r}")
     return float(value)
@@ -82,7 +88,7 @@ def _number(value: Any, where: str) -> float:
 class ThresholdParameter:
     """A parameter, read again once what is known is ``cache_s`` seconds old."""
 
-    def __init__(self, ssm: Any, name: str, cache_s: float, clock: Any = time.monotonic) -> None:
+    def __init__(self, ssm: SSMClient, name: str, cache_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._ssm, self._name, self._clock = ssm, name, clock
         self._cache_s = min(cache_s, MAX_CACHE_SECONDS)
         self._known: tuple[float, ConfidenceThresholds] | None = None

@@ -7,12 +7,16 @@ it serves. The registry is asked only for a version that was deployed before the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from lambdas.deployment.version import CLASSES_VARIABLE, ServableVersion, VersionGoneError, key_of, of_package
 from lambdas.inference.body import WorkflowFault
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_sagemaker import SageMakerClient
 
 
 class UnexpectedModelAnswer(WorkflowFault):
@@ -29,11 +33,11 @@ class AnsweringModel:
 
 @dataclass(frozen=True)
 class Versions:
-    """``dynamodb`` and ``sagemaker`` are boto3 clients, ``table`` is the name of the table of deployments."""
+    """Where versions are looked up: ``table`` is the name of the table of deployments."""
 
-    dynamodb: Any
+    dynamodb: DynamoDBClient
     table: str
-    sagemaker: Any
+    sagemaker: SageMakerClient
 
     def described(self, package_arn: str) -> AnsweringModel:
         """Raises UnexpectedModelAnswer for a package that is not known or does not name its classes."""

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from lambdas.deployment.clients import Clients
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.registry import find_version
 from lambdas.deployment.version import ServableVersion, VersionGoneError
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.service_resource import Table
+    from types_boto3_sagemaker.type_defs import PipelineExecutionSummaryTypeDef
 
 PREDICTIONS = "predictions"
 # Executions of this name were started here; whatever people start does not count for the cool-down.
@@ -51,10 +56,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Where:
-    """``clients`` answers a boto3 client for a service's name; ``table`` is the one of the deployments."""
+    """What is looked at and started; ``table`` is the one of the deployments."""
 
-    clients: Callable[[str], Any]
-    table: Any
+    clients: Clients
+    table: Table
     pipeline: str
     model_package_group: str
     reports_uri: str
@@ -93,7 +98,7 @@ def consider_training(where: Where, now: datetime) -> TrainingDecision:
     if live is None:
         return TrainingDecision(REFUSED, "no version serves", report.uri)
     try:
-        version = find_version(where.clients("sagemaker"), Ledger(where.table), live.package_arn)
+        version = find_version(where.clients.sagemaker, Ledger(where.table), live.package_arn)
     except VersionGoneError as error:
         return TrainingDecision(REFUSED, str(error), report.uri)
     executions = _executions(where)
@@ -118,7 +123,7 @@ def newest_report(where: Where) -> NewestReport | None:
     """None where none was ever written."""
     bucket, _, prefix = where.reports_uri.removeprefix("s3://").partition("/")
     try:
-        answer = where.clients("s3").get_object(Bucket=bucket, Key=f"{prefix}/index.json")
+        answer = where.clients.s3.get_object(Bucket=bucket, Key=f"{prefix}/index.json")
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchKey":
             raise
@@ -132,19 +137,18 @@ def newest_report(where: Where) -> NewestReport | None:
     )
 
 
-def _executions(where: Where) -> list[dict[str, Any]]:
+def _executions(where: Where) -> list[PipelineExecutionSummaryTypeDef]:
     """The latest of the training pipeline, the newest first."""
-    answer = where.clients("sagemaker").list_pipeline_executions(
+    answer = where.clients.sagemaker.list_pipeline_executions(
         PipelineName=where.pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=50
     )
-    found: list[dict[str, Any]] = answer["PipelineExecutionSummaries"]
-    return found
+    return answer["PipelineExecutionSummaries"]
 
 
 def _reviews(where: Where) -> Iterator[datetime]:
     """When each reviewed image was labelled."""
     bucket, _, prefix = where.reviews_uri.removeprefix("s3://").partition("/")
-    pages = where.clients("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
+    pages = where.clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
     for page in pages:
         yield from (o["LastModified"] for o in page.get("Contents", []) if o["Key"].endswith(_LABEL_FILE))
 
@@ -153,7 +157,7 @@ def _settings_against(where: Where) -> str:
     return "" if where.rules.retrain else "the stage's settings say not to ([monitoring] retrain)"
 
 
-def _execution_against(where: Where, executions: list[dict[str, Any]], now: datetime) -> str:
+def _execution_against(where: Where, executions: list[PipelineExecutionSummaryTypeDef], now: datetime) -> str:
     for execution in executions:
         if execution["PipelineExecutionStatus"] in _UNDER_WAY:
             return f"execution {_name(execution['PipelineExecutionArn'])} of {where.pipeline} is in progress"
@@ -166,7 +170,7 @@ def _execution_against(where: Where, executions: list[dict[str, Any]], now: date
 
 def _waiting_version(where: Where, live: ServableVersion) -> str:
     """A version that is newer than the one that serves has to be approved or rejected first."""
-    answer = where.clients("sagemaker").list_model_packages(
+    answer = where.clients.sagemaker.list_model_packages(
         ModelPackageGroupName=where.model_package_group,
         ModelApprovalStatus="PendingManualApproval",
         CreationTimeAfter=datetime.fromisoformat(live.created),
@@ -192,7 +196,7 @@ def _too_little(rules: Rules, report: NewestReport, reviewed: int) -> str:
 def _start(
     where: Where,
     version: ServableVersion,
-    executions: list[dict[str, Any]],
+    executions: list[PipelineExecutionSummaryTypeDef],
     reviewed_until: str,
     now: datetime,
 ) -> str:
@@ -201,7 +205,7 @@ def _start(
     given = {parameter: metadata[name] for name, parameter in _SAME_AGAIN.items() if metadata.get(name)}
     given |= {"Classes": version.classes, "ReviewedUntil": reviewed_until}
     last = executions[0]["PipelineExecutionArn"] if executions else "none"
-    answer = where.clients("sagemaker").start_pipeline_execution(
+    answer = where.clients.sagemaker.start_pipeline_execution(
         PipelineName=where.pipeline,
         PipelineExecutionDisplayName=DISPLAY_NAME.format(now.astimezone(UTC)),
         PipelineParameters=[{"Name": k, "Value": v} for k, v in sorted(given.items()) if v],

@@ -238,6 +238,16 @@ class Counting:
         return call
 
 
+class CountingClients:
+    """The account's clients, as `lambdas.deployment.clients.Clients` has them."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    def __getattr__(self, name: str) -> Counting:
+        return self._account.client(name.replace("_", "-"))
+
+
 @dataclass
 class Account:
     """The account, and one function in it."""
@@ -279,7 +289,9 @@ class Account:
             alarms=self.alarms,
         )
         notifier = Notifier(self.client("sns"), self.topic_arn, ENDPOINT)
-        return DeploymentContext(self.client, Ledger(Counting(self.table, self)), notifier, spec, self.sagemaker.tick)
+        return DeploymentContext(
+            CountingClients(self), Ledger(Counting(self.table, self)), notifier, spec, self.sagemaker.tick
+        )
 
     def look(self, owner: str = "", lease_s: int = 0) -> list[str]:
         """One invocation; a lease of no time, because a crashed one's would have to run out first."""
