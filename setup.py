@@ -29,8 +29,9 @@ setup(
         "": ["py.typed"],
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "lambdas": ["image_layer.txt"],
-        "monitoring": ["page/*.html", "requirements.txt"],
-        "processing": ["evaluation/*.html", "requirements.txt"],
+        "monitoring": ["requirements.txt"],
+        "processing": ["requirements.txt"],
+        "reporting": ["templates/*"],
         "scones": ["commit.txt", "cost/prices.toml"],
         "serving": ["requirements.txt"],
         "stages": ["*.toml"],
@@ -48,7 +49,9 @@ setup(
         "numpy>=1.26,<3",  # arrays
         "pandas>=2.2.2,<4",  # tables of captured traffic
         "pyarrow>=17,<27",  # those tables as parquet files
-        "msgspec>=0.19,<1",  # decodes captured lines into typed structs
+        "msgspec>=0.19,<1",  # documents and captured lines as typed structs
+        "jinja2>=3.1.3,<4",  # the pages' templates, with every text escaped
+        "markupsafe>=2.1,<4",  # marks the charts' drawings as what the templates need not escape
         "pillow>=10.4,<14",  # decode and encode images
         "onnx>=1.17,<2",  # write the model
         "onnxruntime>=1.20,<2",  # serve the model: ten times smaller than torch, twice as fast
@@ -76,8 +79,27 @@ setup(
             "pytest-xdist>=3.6,<4",  # test files side by side: most of their time is waiting
             "ruff>=0.9,<1",
             # The shapes of AWS's clients, requests and answers, for mypy alone.
-            "types-boto3[application-autoscaling,cloudformation,cloudwatch,codebuild,codepipeline,dynamodb,kms,lambda,logs,"
-            "s3,sagemaker,sagemaker-runtime,scheduler,sns,sqs,ssm,stepfunctions,sts]>=1.43,<2",
+            "types-boto3>=1.43,<2",
+            "types-boto3-application-autoscaling>=1.43,<2",
+            "types-boto3-cloudformation>=1.43,<2",
+            "types-boto3-cloudwatch>=1.43,<2",
+            "types-boto3-codebuild>=1.43,<2",
+            "types-boto3-codeconnections>=1.43,<2",
+            "types-boto3-codepipeline>=1.43,<2",
+            "types-boto3-dynamodb>=1.43,<2",
+            "types-boto3-events>=1.43,<2",
+            "types-boto3-kms>=1.43,<2",
+            "types-boto3-lambda>=1.43,<2",
+            "types-boto3-logs>=1.43,<2",
+            "types-boto3-s3>=1.43,<2",
+            "types-boto3-sagemaker>=1.43,<2",
+            "types-boto3-sagemaker-runtime>=1.43,<2",
+            "types-boto3-scheduler>=1.43,<2",
+            "types-boto3-sns>=1.43,<2",
+            "types-boto3-sqs>=1.43,<2",
+            "types-boto3-ssm>=1.43,<2",
+            "types-boto3-stepfunctions>=1.43,<2",
+            "types-boto3-sts>=1.43,<2",
             "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
     },

@@ -7,54 +7,24 @@ that folder is its channel. ``contact_sheet.png`` beside them is for people.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from imaging.decode import IMAGE_SIZE, ImageError, Pixels, decode_image
+from reporting.documents.dataset import MANIFEST_FILE, Manifest
+from reporting.documents.json import DocumentError, from_bytes
 
 SPLITS = ("train", "validation", "test")
-MANIFEST_FILE = "dataset.json"
 
 Labels = npt.NDArray[np.int64]
 
 
 class DatasetError(Exception):
     """The dataset folder is incomplete or contradicts itself; the message names the file."""
-
-
-class Checks(TypedDict):
-    """What the filter job looked at and found; whatever is wrong stops it, so that nothing here is an error."""
-
-    images: dict[str, int]
-    """In each split: those looked at without `copies_left_out`. The built-in algorithm's pipeline reads it."""
-    sizes: dict[str, int]
-    """Pictures per size in pixels, the five most frequent; all are scaled to 32x32."""
-    modes: dict[str, int]
-    copies_within_splits: dict[str, int]
-    """Images with exactly the pixels of another one in their split; they stay."""
-    copies_left_out: dict[str, list[str]]
-    """Images that another split holds as well, and were taken out of this one."""
-    reviews: dict[str, int]
-    """How many reviewed images were ``added`` to the training split, and for other reasons not."""
-
-
-class Manifest(TypedDict):
-    """``dataset.json``."""
-
-    classes: list[str]
-    counts: dict[str, dict[str, int]]
-    source_sha256: str
-    seed: int
-    validation_fraction: float
-    digests: dict[str, str]
-    """SHA-256 per split of what ``cd SPLIT && LC_ALL=C sha256sum *`` prints: names, contents, and so the labels."""
-    checks: Checks
 
 
 @dataclass(frozen=True)
@@ -75,18 +45,13 @@ def read_manifest(folder: Path) -> Manifest:
     """``dataset.json`` of a dataset folder. Raises DatasetError."""
     path = folder / MANIFEST_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return from_bytes(path.read_bytes(), Manifest)
     except FileNotFoundError as error:
         raise DatasetError(
             f"{path} is missing: expected a dataset folder written by processing.filter_cifar"
         ) from error
-    except ValueError as error:
-        raise DatasetError(f"{path} is not valid JSON: {error}") from error
-    missing = sorted(Manifest.__required_keys__ - set(document))
-    if missing:
-        raise DatasetError(f"{path} lacks {', '.join(missing)}")
-    manifest: Manifest = document
-    return manifest
+    except DocumentError as error:
+        raise DatasetError(f"{path} is not what processing.filter_cifar writes: {error}") from error
 
 
 def read_examples(folder: Path, split: str) -> list[Example]:
@@ -118,7 +83,7 @@ def load_split(folder: Path, split: str) -> tuple[Pixels, Labels]:
         except ImageError as error:
             raise DatasetError(f"{example.path}: {error}") from error
     labels = np.array([example.label for example in examples], dtype=np.int64)
-    classes = len(read_manifest(folder)["classes"])
+    classes = len(read_manifest(folder).classes)
     if labels.max() >= classes:
         raise DatasetError(f"{folder / split}.lst holds label {labels.max()}, but there are {classes} classes")
     return images, labels

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
 
@@ -29,13 +29,19 @@ from local_account.base.clock import CLOCK
 from local_account.base.images import Image
 from local_account.base.snapshots import Snapshots
 
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch.client import CloudWatchClient
+    from types_boto3_s3.client import S3Client
+    from types_boto3_sagemaker.client import SageMakerClient
+
 ACCOUNT_ID = "123456789012"  # moto's and AWS's own documentation account
 REGION = "us-east-1"
 
-EmitEvent = Callable[[str, str, Mapping[str, Any], list[str]], None]
+EmitEvent = Callable[[str, str, Mapping[str, object], list[str]], None]
+"""Sends an event: its source, its detail type, its detail and the ARNs of the resources that it is about."""
 
 
-def _no_event_bus(source: str, detail_type: str, *_: Any) -> None:
+def _no_event_bus(source: str, detail_type: str, *_: object) -> None:
     raise RuntimeError(f"event {detail_type!r} of {source} was emitted before EventBridge was installed")
 
 
@@ -72,7 +78,7 @@ class Account:
     """Each does what has become due; in this order."""
     stopping: threading.Event = field(default_factory=threading.Event)
     _moving: threading.Lock = field(default_factory=threading.Lock)
-    _clients: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _clients: dict[tuple[str, str], object] = field(default_factory=dict)
     _clients_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -81,6 +87,7 @@ class Account:
 
     @property
     def endpoint_url(self) -> str:
+        """Where the account answers."""
         return f"http://127.0.0.1:{self.port}"
 
     @cached_property
@@ -103,7 +110,7 @@ class Account:
         return str(kept.secret_access_key) if kept is not None and kept.status == "Active" else None
 
     @cached_property
-    def _session(self) -> Any:
+    def _session(self) -> boto3.Session:
         """One for all clients, so that a service's model is read once; made late, without the user's AWS settings."""
         return boto3.Session(region_name=self.region)
 
@@ -125,6 +132,7 @@ class Account:
                 catch_up()
 
     def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource of the account, in its region."""
         return f"arn:aws:{service}:{self.region}:{self.account_id}:{resource}"
 
     def environment(self) -> dict[str, str]:
@@ -135,7 +143,19 @@ class Account:
             "AWS_SECRET_ACCESS_KEY": self.owner.secret_key,
         }
 
-    def client(self, service: str, role: str = "") -> Any:
+    @overload
+    def client(self, service: Literal["cloudwatch"], role: str = "") -> CloudWatchClient: ...
+
+    @overload
+    def client(self, service: Literal["s3"], role: str = "") -> S3Client: ...
+
+    @overload
+    def client(self, service: Literal["sagemaker"], role: str = "") -> SageMakerClient: ...
+
+    @overload
+    def client(self, service: str, role: str = "") -> Any: ...
+
+    def client(self, service: str, role: str = "") -> object:
         """A cached boto3 client of this account (making one takes 25 to 50 ms; clients are thread-safe).
 
         With the ARN of a role its calls are that role's, and are checked; without, they are the owner's.

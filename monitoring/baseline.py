@@ -9,25 +9,32 @@ is held against its own.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 
 from imaging.dataset import DatasetError, load_split, read_examples, read_manifest
 from imaging.labels import LabelsError
 from imaging.statistics import image_statistics
-from monitoring.drift.baseline import BASELINE_FILE, VERSION
 from monitoring.drift.channels import Predictions
 from monitoring.drift.detector import Floats
 from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.publish import model_monitor
 from processing.evaluation.answers import MODEL_ARCHIVE, load_model, served_probabilities, stored_probabilities
 from processing.evaluation.scores import Labels, calibration_error, reliability, wilson_interval
+from reporting.documents.baseline import (
+    BASELINE_FILE,
+    VERSION,
+    BaselineDocument,
+    BaselineRecords,
+    Calibration,
+    MeasuredShare,
+)
+from reporting.documents.json import to_text
 from reporting.job import MESSAGE_FILE, JobError, run_job
 from serving.inference import ModelError
 
@@ -53,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def write(arguments: argparse.Namespace) -> None:
     """Write the three files, `baseline.json` last. Raises what main() turns into a message."""
     split = "test" if arguments.predictions else "validation"
-    classes = read_manifest(arguments.dataset)["classes"]
+    classes = read_manifest(arguments.dataset).classes
     examples = read_examples(arguments.dataset, split)
     if arguments.predictions:
         probabilities = stored_probabilities(arguments.predictions, arguments.dataset / split, examples, len(classes))
@@ -73,7 +80,11 @@ def write(arguments: argparse.Namespace) -> None:
         passes=probabilities.max(axis=1) >= arguments.threshold,
         statistics=image_statistics(pixels),
     )
-    document = describe(seen, classes, f"{split} split", arguments.threshold) | _quality(labels, probabilities)
+    document = msgspec.structs.replace(
+        describe(seen, classes, f"{split} split", arguments.threshold),
+        accuracy=_accuracy(labels, probabilities),
+        calibration=_calibration(labels, probabilities),
+    )
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name, text in files(seen, document).items():
         partial = arguments.output / f"{name}.partial"
@@ -81,43 +92,44 @@ def write(arguments: argparse.Namespace) -> None:
         partial.replace(arguments.output / name)
 
 
-def files(seen: Predictions, document: Mapping[str, Any]) -> dict[str, str]:
+def files(seen: Predictions, document: BaselineDocument) -> dict[str, str]:
     """The three files by name, ``baseline.json`` last; ``document`` is what `describe` says of the predictions."""
-    contents = {
-        model_monitor.STATISTICS_FILE: model_monitor.statistics(seen, document["classes"]),
-        model_monitor.CONSTRAINTS_FILE: model_monitor.constraints(seen, document["classes"], RATE_PER_MONTH),
+    contents: dict[str, object] = {
+        model_monitor.STATISTICS_FILE: model_monitor.statistics(seen, document.classes),
+        model_monitor.CONSTRAINTS_FILE: model_monitor.constraints(seen, document.classes, RATE_PER_MONTH),
         BASELINE_FILE: document,
     }
-    return {name: json.dumps(content, indent=1, allow_nan=False) + "\n" for name, content in contents.items()}
+    return {name: to_text(content, indent=1) for name, content in contents.items()}
 
 
-def describe(seen: Predictions, classes: Sequence[str], origin: str, threshold: float) -> dict[str, Any]:
+def describe(seen: Predictions, classes: Sequence[str], origin: str, threshold: float) -> BaselineDocument:
     """``baseline.json`` about healthy predictions: what they amount to, and at most MOST_RECORDS of them."""
     kept = seen.at(np.unique(np.linspace(0, len(seen) - 1, min(len(seen), MOST_RECORDS)).astype(np.int64)))
-    return {
-        "version": VERSION,
-        "classes": list(classes),
-        "origin": origin,
-        "count": len(seen),
-        "threshold": threshold,
-        "mean_confidence": float(seen.confidence.mean()),
-        "share_below_threshold": float((~seen.passes).mean()),
-        "class_shares": {name: float((seen.predicted == index).mean()) for index, name in enumerate(classes)},
-        "records": {
-            "confidence": _rounded(kept.confidence),
-            "predicted": kept.predicted.tolist(),
-            "statistics": {name: _rounded(values) for name, values in kept.statistics.items()},
-        },
-    }
+    return BaselineDocument(
+        version=VERSION,
+        classes=list(classes),
+        origin=origin,
+        count=len(seen),
+        threshold=threshold,
+        mean_confidence=float(seen.confidence.mean()),
+        share_below_threshold=float((~seen.passes).mean()),
+        class_shares={name: float((seen.predicted == index).mean()) for index, name in enumerate(classes)},
+        records=BaselineRecords(
+            confidence=[round(value, _DIGITS) for value in kept.confidence.tolist()],
+            predicted=kept.predicted.tolist(),
+            statistics={name: _rounded(values) for name, values in kept.statistics.items()},
+        ),
+    )
 
 
-def _quality(labels: Labels, probabilities: Floats) -> dict[str, Any]:
+def _accuracy(labels: Labels, probabilities: Floats) -> MeasuredShare:
     right = int((probabilities.argmax(axis=1) == labels).sum())
+    return MeasuredShare(right / len(labels), list(wilson_interval(right, len(labels))))
+
+
+def _calibration(labels: Labels, probabilities: Floats) -> Calibration:
     bins = reliability(labels, probabilities)
-    return {
-        "accuracy": {"value": right / len(labels), "interval": list(wilson_interval(right, len(labels)))},
-        "calibration": {"error": calibration_error(bins), "bins": bins},
-    }
+    return Calibration(calibration_error(bins), bins)
 
 
 def _rounded(values: Floats) -> list[float | None]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -17,37 +17,27 @@ import pandas as pd
 from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.job_inputs.gather import Gathered
 from monitoring.job_inputs.options import Options
-from monitoring.page.plots_drift import Labelled
+from monitoring.page.chart_data import Labelled
 from monitoring.publish import model_monitor
 from monitoring.publish.metrics import metrics
 from monitoring.quality.performance import Answers, merge, performance
 from monitoring.quality.unusual import most_unusual
-from monitoring.summary import Summary, iso, least_confident_rows, prediction, summarize
+from monitoring.summary import iso, least_confident_rows, prediction, summarize
+from reporting.documents.report import DeploymentEntry, LabelFiles, Quality, Report, Violation
+from reporting.documents.traffic import Shown, Summary
 
 
-@dataclass
+@dataclass(frozen=True)
 class Concluded:
     """The document, what the plots need besides it, and Model Monitor's files by name."""
 
-    document: dict[str, Any]
+    report: Report
     labelled: Labelled
-    model_monitor: dict[str, dict[str, Any]]
+    monitor_files: Mapping[str, model_monitor.Document]
 
 
 def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concluded:
-    """``report.json``: `Summary`, and
-
-    - ``drift``: `monitoring.drift.watch.describe` and what was held against what, or null; then ``no_drift_because``.
-    - ``quality``: `monitoring.quality.performance.Performance` with ``ground_truth``: ``files``, ``lines``,
-      ``unusable``.
-    - ``mistakes``, ``most_unusual``: predictions as in ``least_confident``, with ``true_label``; with ``statistic``,
-      ``value``, ``usual``, ``deviations``.
-    - ``deployments`` (``at``, ``version``, ``outcome``), ``capture_gap`` (share of requests), ``violations`` (those of
-      constraint_violations.json), ``metrics`` (see `monitoring.publish.metrics`), ``notes`` (sentences about the
-      report).
-
-    ``frame`` is the table of the captures with its column ``below``.
-    """
+    """``report.json`` but for its verdict. ``frame`` is the table of the captures with its column ``below``."""
     collected, classes = gathered.collected, gathered.classes
     summary = summarize(
         dataclasses.replace(collected.captures, frame=frame),
@@ -55,9 +45,9 @@ def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concl
         classes,
         gathered.thresholds,
         endpoint=options.endpoint,
+        data_origin=options.data_origin,
         least_confident=least_confident_rows(frame, options.least_confident),
     )
-    summary["data_origin"] = options.data_origin
     answers = Answers(
         np.array(frame["probabilities"].tolist(), np.float64).reshape(len(frame), len(classes)),
         ~frame["below"].to_numpy(bool),
@@ -65,44 +55,45 @@ def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concl
         frame["inference_id"].tolist(),
     )
     labelled, rows = _labelled(answers, gathered)
-    watched, baseline = collected.watched, gathered.baseline
-    drift = None if watched is None else watched.document
-    documents: dict[str, dict[str, Any]] = {}
-    if watched is not None and baseline is not None:
-        violations = model_monitor.violations(watched.findings)
-        documents = {
-            model_monitor.STATISTICS_FILE: model_monitor.statistics(watched.predictions, classes),
-            model_monitor.CONSTRAINTS_FILE: model_monitor.constraints(
-                baseline.predictions(gathered.thresholds.by_index(classes, len(classes)).tolist()),
-                classes,
-                RATE_PER_MONTH,
-            ),
-            **dict.fromkeys(model_monitor.VIOLATIONS_FILES, violations),
-        }
-    document = {
-        **summary,
-        "drift": drift,
-        "no_drift_because": _no_drift_because(gathered),
-        "quality": {
-            **performance(answers, gathered.truth.labels, classes),
-            "ground_truth": {
-                "files": gathered.truth.files,
-                "lines": gathered.truth.lines,
-                "unusable": dict(gathered.truth.unusable.most_common(20)),
-            },
-        },
-        "mistakes": _mistakes(frame, labelled, rows, options.least_confident),
-        "most_unusual": _most_unusual(frame, gathered, options.least_confident),
-        "deployments": [
-            {"at": iso(each.at), "version": each.version, "outcome": each.outcome}
-            for each in gathered.context.deployments
+    drift = collected.watched.drift if collected.watched else None
+    violations = model_monitor.violations(collected.watched.findings if collected.watched else [])
+    report = Report(
+        **msgspec.structs.asdict(summary),
+        drift=drift,
+        no_drift_because=_no_drift_because(gathered),
+        quality=_quality(answers, gathered),
+        mistakes=_mistakes(frame, labelled, rows, options.least_confident),
+        most_unusual=_most_unusual(frame, gathered, options.least_confident),
+        deployments=[
+            DeploymentEntry(iso(each.at), each.version, each.outcome) for each in gathered.context.deployments
         ],
-        "capture_gap": collected.capture_gap,
-        "violations": documents[model_monitor.VIOLATIONS_FILES[0]]["violations"] if documents else [],
-        "metrics": metrics(summary, drift, collected.capture_gap),
-        "notes": [*gathered.notes, *_notes(summary)],
+        capture_gap=collected.capture_gap,
+        violations=violations,
+        metrics=metrics(summary, drift, collected.capture_gap),
+        notes=[*gathered.notes, *_notes(summary)],
+    )
+    return Concluded(report, labelled, _model_monitor(gathered, violations))
+
+
+def _model_monitor(gathered: Gathered, violations: list[Violation]) -> dict[str, model_monitor.Document]:
+    """Model Monitor's files; none where drift was not looked for."""
+    watched, baseline, classes = gathered.collected.watched, gathered.baseline, gathered.classes
+    if watched is None or baseline is None:
+        return {}
+    expected = baseline.predictions(gathered.thresholds.by_index(classes, len(classes)).tolist())
+    return {
+        model_monitor.STATISTICS_FILE: model_monitor.statistics(watched.predictions, classes),
+        model_monitor.CONSTRAINTS_FILE: model_monitor.constraints(expected, classes, RATE_PER_MONTH),
+        **{name: {"violations": violations} for name in model_monitor.VIOLATIONS_FILES},
     }
-    return Concluded(document, labelled, documents)
+
+
+def _quality(answers: Answers, gathered: Gathered) -> Quality:
+    truth = gathered.truth
+    return Quality(
+        **msgspec.structs.asdict(performance(answers, truth.labels, gathered.classes)),
+        ground_truth=LabelFiles(truth.files, truth.lines, dict(truth.unusable.most_common(20))),
+    )
 
 
 def _no_drift_because(gathered: Gathered) -> str | None:
@@ -112,7 +103,7 @@ def _no_drift_because(gathered: Gathered) -> str | None:
 
 
 def _notes(summary: Summary) -> list[str]:
-    misplaced = summary["counts"]["misplaced"]
+    misplaced = summary.counts.misplaced
     if not misplaced:
         return []
     return [f"Predictions that say another hour than the file they stand in, since a clock is wrong: {misplaced:,}"]
@@ -126,28 +117,27 @@ def _labelled(answers: Answers, gathered: Gathered) -> tuple[Labelled, npt.NDArr
     return Labelled(confidence, predicted, truth, gathered.classes, gathered.thresholds.default), rows
 
 
-def _mistakes(frame: pd.DataFrame, labelled: Labelled, rows: npt.NDArray[np.int64], most: int) -> list[dict[str, Any]]:
+def _mistakes(frame: pd.DataFrame, labelled: Labelled, rows: npt.NDArray[np.int64], most: int) -> list[Shown]:
     wrong = np.flatnonzero(labelled.predicted != labelled.truth)
     surest = wrong[np.argsort(-labelled.confidence[wrong], kind="stable")][:most]
     return [
-        {
-            **prediction(frame, int(rows[at]), labelled.classes),
-            "true_label": labelled.classes[int(labelled.truth[at])],
-        }
+        msgspec.structs.replace(
+            prediction(frame, int(rows[at]), labelled.classes),
+            true_label=labelled.classes[int(labelled.truth[at])],
+        )
         for at in surest
     ]
 
 
-def _most_unusual(frame: pd.DataFrame, gathered: Gathered, most: int) -> list[dict[str, Any]]:
-    collected = gathered.collected
+def _most_unusual(frame: pd.DataFrame, gathered: Gathered, most: int) -> list[Shown]:
     reference: Mapping[str, npt.NDArray[np.float64]] = gathered.baseline.statistics if gathered.baseline else {}
     return [
-        {
-            **prediction(frame, found.row, gathered.classes),
-            "statistic": found.statistic,
-            "value": found.value,
-            "usual": found.usual,
-            "deviations": found.deviations,
-        }
-        for found in most_unusual(frame, collected.image_statistics, reference, most)
+        msgspec.structs.replace(
+            prediction(frame, found.row, gathered.classes),
+            statistic=found.statistic,
+            value=found.value,
+            usual=found.usual,
+            deviations=found.deviations,
+        )
+        for found in most_unusual(frame, gathered.collected.image_statistics, reference, most)
     ]

@@ -3,7 +3,7 @@
 Runs in a SageMaker processing container (``python -m monitoring.report``), as a container of SageMaker Model Monitor,
 in the stand-in account and in tests. Reads captures, the state of earlier runs, the live version's baseline, labels and
 what is known of the endpoint (`monitoring.job_inputs.gather`). Writes to ``--output``: ``report.html`` (one file, opens
-offline), ``report.json`` (see `monitoring.conclusions.conclude`), every plot as PNG; with a baseline, Model Monitor's
+offline), ``report.json`` (`reporting.documents.report`), every plot as PNG; with a baseline, Model Monitor's
 ``statistics.json``, ``constraints.json`` and ``constraint_violations.json``; and ``quarantine.jsonl`` where lines are
 malformed. All of it is made in a temporary folder and moved into place at the end; then the state goes back to where it
 came from, and the report into the list of those beside it.
@@ -11,40 +11,44 @@ came from, and the report into the list of those beside it.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import UNSET
 
 from monitoring import baseline
 from monitoring.conclusions import Concluded, conclude
 from monitoring.job_inputs.gather import Gathered, gather
 from monitoring.job_inputs.options import Options, read_options
 from monitoring.job_inputs.places import Prefix
-from monitoring.page import earlier
-from monitoring.page.plots import Mark, Plot, PlotData, draw_plots
-from monitoring.page.plots_drift import draw_drift, draw_latency, draw_quality
-from monitoring.page.render import CAPTIONS, render_page, verdict
+from monitoring.page import earlier, plots, plots_drift  # noqa: F401 - they register their charts
+from monitoring.page.chart_data import CHARTS, Mark, ReportData
+from monitoring.page.render import render_page, verdict
 from monitoring.publish import metrics, model_monitor
 from monitoring.store.window_table import CaptureError, Captures, Window
 from monitoring.summary import below_threshold
+from reporting.documents.json import to_text
+from reporting.documents.report import REPORT_FILE, Report
 from reporting.job import JobError, run_job
+from reporting.page import Drawn
 
 # As many as the validation split has; the bounds of fewer hide every change.
 FEWEST_FOR_A_BASELINE = 100
 OUTPUTS = (
     "quarantine.jsonl",
-    *(f"{name}.png" for name in CAPTIONS),
+    *CHARTS.files(),
     model_monitor.STATISTICS_FILE,
     model_monitor.CONSTRAINTS_FILE,
     *model_monitor.VIOLATIONS_FILES,
-    "report.json",
+    REPORT_FILE,
     "report.html",
 )
 
@@ -72,49 +76,52 @@ def make_report(options: Options, scratch: Path) -> str:
         raise JobError(_nothing(captures, options))
     frame = captures.frame.assign(below=below_threshold(captures.frame, gathered.classes, gathered.thresholds))
     concluded = conclude(gathered, options, frame)
-    document = concluded.document = {"verdict": verdict(concluded.document), **concluded.document}
-    write(
-        options.output,
-        captures,
-        concluded,
-        draw(gathered, concluded, frame, options.window),
-        _images(gathered, concluded),
-    )
+    report = msgspec.structs.replace(concluded.report, verdict=verdict(concluded.report))
+    charts = CHARTS.draw(chart_data(gathered, concluded, frame, options.window))
+    page = render_page(report, charts, _images(gathered, report))
+    write(options.output, captures, ReportFiles(report, concluded.monitor_files, charts, page))
     if options.publish:
-        when = document["window"]["end"]
-        metrics.write_lines(document["metrics"], options.metrics_folder, when, options.endpoint, options.schedule)
+        when = report.window.end
+        metrics.write_lines(report.metrics, options.metrics_folder, when, options.endpoint, options.schedule)
     gathered.state.save()
     if options.new_baseline:
         write_baseline(gathered, options)
     if options.report_uri:
-        earlier.note_report(options.report_uri, document)
+        earlier.note_report(options.report_uri, report)
     if options.metrics_namespace:  # last, because an alarm has people look at the report
-        metrics.put(document["metrics"], options.metrics_namespace, options.endpoint or "")
-    return str(document["verdict"])
+        metrics.put(report.metrics, options.metrics_namespace, options.endpoint or "")
+    return report.verdict
 
 
-def draw(gathered: Gathered, concluded: Concluded, frame: pd.DataFrame, window: Window) -> dict[str, Plot]:
-    """Every plot that there is something to draw for."""
-    context, drift = gathered.context, concluded.document["drift"]
-    marks = tuple(Mark(each.at, f"{each.version} {each.outcome}") for each in context.deployments)
-    plots: dict[str, Plot] = {}
-    if not frame.empty:
-        data = PlotData(
-            times=pd.DatetimeIndex(frame["time"]),
-            confidence=frame["confidence"].to_numpy(np.float64),
-            predicted=frame["predicted"].to_numpy(np.int64),
-            classes=gathered.classes,
-            thresholds=gathered.thresholds,
-            below=frame["below"].to_numpy(bool),
-            marks=marks,
-        )
-        plots |= draw_plots(data)
-    if drift is not None:
-        plots |= draw_drift(drift, marks)
-    expected = gathered.baseline.document.get("calibration", {}).get("bins", []) if gathered.baseline else []
-    plots |= draw_quality(concluded.labelled, concluded.document["quality"]["reliability"], expected)
+def chart_data(gathered: Gathered, concluded: Concluded, frame: pd.DataFrame, window: Window) -> ReportData:
+    """What the charts are drawn from; ``frame`` is the table of the captures with its column ``below``."""
+    context, baseline = gathered.context, gathered.baseline
     first, last = window.hours
-    return plots | draw_latency([each for each in context.latency if first <= each.hour <= last], marks)
+    expected = baseline.document.calibration if baseline else UNSET
+    return ReportData(
+        times=pd.DatetimeIndex(frame["time"]),
+        confidence=frame["confidence"].to_numpy(np.float64),
+        predicted=frame["predicted"].to_numpy(np.int64),
+        below=frame["below"].to_numpy(bool),
+        classes=gathered.classes,
+        thresholds=gathered.thresholds,
+        labelled=concluded.labelled,
+        reliability=concluded.report.quality.reliability,
+        expected_reliability=[] if expected is UNSET else expected.bins,
+        drift=concluded.report.drift,
+        latency=[each for each in context.latency if first <= each.hour <= last],
+        marks=tuple(Mark(each.at, f"{each.version} {each.outcome}") for each in context.deployments),
+    )
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What goes into the output folder, besides the lines that could not be used."""
+
+    report: Report
+    monitor_files: Mapping[str, model_monitor.Document]
+    charts: Mapping[str, Drawn]
+    page: str
 
 
 def write_baseline(gathered: Gathered, options: Options) -> None:
@@ -132,13 +139,7 @@ def write_baseline(gathered: Gathered, options: Options) -> None:
         Prefix(options.new_baseline).write(name, text.encode(), "application/json")
 
 
-def write(
-    output: Path,
-    captures: Captures,
-    concluded: Concluded,
-    plots: Mapping[str, Plot],
-    images: Mapping[int, bytes | None],
-) -> None:
+def write(output: Path, captures: Captures, written: ReportFiles) -> None:
     """Put all files into the folder."""
     output.mkdir(parents=True, exist_ok=True)
     # Inside the output folder, which may be a mount of its own: a rename is atomic only within one file system.
@@ -146,13 +147,13 @@ def write(
     try:
         if captures.quarantined:
             captures.write_quarantine(partial / "quarantine.jsonl")
-        for name, plot in plots.items():
-            (partial / f"{name}.png").write_bytes(plot.png)
-        for name, content in {**concluded.model_monitor, "report.json": concluded.document}.items():
-            text = json.dumps(content, indent=2 if name == "report.json" else 1, allow_nan=False)
-            (partial / name).write_text(text + "\n", encoding="utf-8")
-        page = render_page(concluded.document, plots, images)
-        (partial / "report.html").write_text(page, encoding="utf-8", errors="replace")
+        for name, chart in written.charts.items():
+            if chart.png:
+                (partial / f"{name}.png").write_bytes(chart.png)
+        for name, document in written.monitor_files.items():
+            (partial / name).write_text(to_text(document, indent=1), encoding="utf-8")
+        (partial / REPORT_FILE).write_text(to_text(written.report, indent=2), encoding="utf-8")
+        (partial / "report.html").write_text(written.page, encoding="utf-8", errors="replace")
         _move(partial, output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -167,9 +168,8 @@ def _move(partial: Path, output: Path) -> None:
             (output / name).unlink(missing_ok=True)
 
 
-def _images(gathered: Gathered, concluded: Concluded) -> dict[int, bytes | None]:
-    kinds = ("least_confident", "mistakes", "most_unusual")
-    rows = sorted({int(row["row"]) for kind in kinds for row in concluded.document[kind]})
+def _images(gathered: Gathered, report: Report) -> dict[int, bytes | None]:
+    rows = sorted({each.row for each in (*report.least_confident, *report.mistakes, *report.most_unusual)})
     gathered.bring_images(rows)
     return {row: gathered.collected.captures.image(row) for row in rows}
 

@@ -14,7 +14,6 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,8 +27,8 @@ from processing.evaluation.answers import (
     served_probabilities,
     stored_probabilities,
 )
-from processing.evaluation.champion import Comparison, compare_with_champion
-from processing.evaluation.page import PHOTOGRAPHS, Demands, Mistake, render_page, verdict
+from processing.evaluation.champion import compare_with_champion
+from processing.evaluation.page import Demands, EvaluationView, Mistake, render_page, verdict
 from processing.evaluation.scores import (
     Labels,
     areas_under_curve,
@@ -44,6 +43,17 @@ from processing.evaluation.scores import (
     wilson_interval,
 )
 from processing.evaluation.smoke_images import smoke_document
+from reporting.documents.evaluation import (
+    EVALUATION_FILE,
+    ChampionGate,
+    ClassFigures,
+    Comparison,
+    Evaluation,
+    Metric,
+    MulticlassMetrics,
+)
+from reporting.documents.json import to_text
+from reporting.documents.traffic import PHOTOGRAPHS
 from reporting.job import MESSAGE_FILE, JobError, run_job
 from serving.inference import ModelError
 
@@ -85,7 +95,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
+def evaluate(arguments: argparse.Namespace) -> Evaluation:
     """Evaluate and write the files; the content of ``evaluation.json``. Raises what main() turns into a message."""
     _check(arguments)
     with tempfile.TemporaryDirectory() as scratch:
@@ -95,33 +105,31 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
         champion = compare_with_champion(
             arguments.champion_group, measured.classes, measured.examples, measured.labels, measured.probabilities
         )
-    document: dict[str, Any] = {
-        **describe(measured, arguments.threshold, arguments.wished_accuracy),
-        "champion": champion,
-        "champion_gate": champion_gate(champion),
-    }
+    document = describe(measured, arguments.threshold, arguments.wished_accuracy, champion)
     _write(arguments, measured, document)
     return document
 
 
-def _write(arguments: argparse.Namespace, measured: Evaluated, document: dict[str, Any]) -> None:
-    from processing.evaluation.plots import draw_plots  # imports matplotlib, which a refused input need not wait for
+def _write(arguments: argparse.Namespace, measured: Evaluated, document: Evaluation) -> None:
+    # Imports matplotlib, which a refused input need not wait for.
+    from processing.evaluation.plots import CHARTS, EvaluationData
 
-    plots = draw_plots(measured, arguments.threshold, arguments.wished_accuracy)
-    drawings = {name: plot.svg for name, plot in plots.items()}
-    page = render_page(document, _demands(arguments), drawings, *_worst_mistakes(measured, arguments.dataset / "test"))
+    charts = CHARTS.draw(EvaluationData(measured, arguments.threshold, arguments.wished_accuracy))
+    view = EvaluationView(document, *_worst_mistakes(measured, arguments.dataset / "test"))
+    page = render_page(view, _demands(arguments), charts)
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
-    for name, plot in plots.items():
-        (output / f"{name}.png").write_bytes(plot.png)
+    for name, chart in charts.items():
+        if chart.png:
+            (output / f"{name}.png").write_bytes(chart.png)
     (output / "evaluation.html").write_text(page, encoding="utf-8")
     _write_predictions(output / "predictions.csv", measured, arguments.dataset)
     smoke = smoke_document(measured, arguments.dataset)
     (output / "smoke.json").write_text(json.dumps(smoke, indent=2) + "\n", encoding="utf-8")
     # Last, and at once: whoever finds it finds the others too.
-    partial = output / "evaluation.json.partial"
-    partial.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(output / "evaluation.json")
+    partial = output / f"{EVALUATION_FILE}.partial"
+    partial.write_text(to_text(document, indent=2), encoding="utf-8")
+    partial.replace(output / EVALUATION_FILE)
 
 
 def _demands(arguments: argparse.Namespace) -> Demands:
@@ -140,7 +148,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _measure(arguments: argparse.Namespace, scratch: Path) -> Evaluated:
-    classes = read_manifest(arguments.dataset)["classes"]
+    classes = read_manifest(arguments.dataset).classes
     examples = read_examples(arguments.dataset, "test")
     labels = np.array([example.label for example in examples], dtype=np.int64)
     if labels.max() >= len(classes):
@@ -154,48 +162,50 @@ def _measure(arguments: argparse.Namespace, scratch: Path) -> Evaluated:
     return Evaluated(classes, examples, labels, served_probabilities(model, examples), read_history(scratch))
 
 
-def describe(measured: Evaluated, threshold: float, wished_accuracy: float) -> dict[str, Any]:
-    """``evaluation.json`` without the champion."""
+def describe(measured: Evaluated, threshold: float, wished_accuracy: float, champion: Comparison | None) -> Evaluation:
+    """The content of ``evaluation.json``."""
     classes, labels, probabilities = measured.classes, measured.labels, measured.probabilities
     matrix = confusion(labels, probabilities.argmax(axis=1), len(classes))
     named = {name: dict(zip(classes, row, strict=True)) for name, row in zip(classes, matrix.tolist(), strict=True)}
     areas = areas_under_curve(labels, probabilities)
     known = [area for area in areas if area is not None]
     bins = reliability(labels, probabilities)
-    return {
-        "multiclass_classification_metrics": {"confusion_matrix": named, **summary_with_deviation(matrix)},
-        "images": len(labels),
-        "accuracy_interval_95": list(wilson_interval(int(np.trace(matrix)), len(labels))),
-        "area_under_curve": float(np.mean(known)) if known else None,
-        "classes": _per_class(classes, matrix, areas),
-        "calibration_error": calibration_error(bins),
-        "reliability": bins,
-        "threshold": threshold,
-        "coverage": [coverage(labels, probabilities, value) for value in sorted({*THRESHOLDS, threshold})],
-        "threshold_for_accuracy": threshold_for_accuracy(labels, probabilities, wished_accuracy),
-        "threshold_table": [coverage(labels, probabilities, value) for value in FINE_THRESHOLDS],
-    }
+    return Evaluation(
+        multiclass_classification_metrics=MulticlassMetrics(confusion_matrix=named, **summary_with_deviation(matrix)),
+        images=len(labels),
+        accuracy_interval_95=list(wilson_interval(int(np.trace(matrix)), len(labels))),
+        area_under_curve=float(np.mean(known)) if known else None,
+        classes=_per_class(classes, matrix, areas),
+        calibration_error=calibration_error(bins),
+        reliability=bins,
+        threshold=threshold,
+        coverage=[coverage(labels, probabilities, value) for value in sorted({*THRESHOLDS, threshold})],
+        threshold_for_accuracy=threshold_for_accuracy(labels, probabilities, wished_accuracy),
+        threshold_table=[coverage(labels, probabilities, value) for value in FINE_THRESHOLDS],
+        champion=champion,
+        champion_gate=champion_gate(champion),
+    )
 
 
-def champion_gate(champion: Comparison | None) -> dict[str, dict[str, float]]:
+def champion_gate(champion: Comparison | None) -> ChampionGate:
     """What the pipeline's condition reads: 1 where there is nothing to be worse than."""
-    p_value = champion["p_value"] if champion else None
-    return {"p_value_worse": {"value": 1.0 if p_value is None else p_value}}
+    p_value = champion.p_value if champion else None
+    return ChampionGate(Metric(1.0 if p_value is None else p_value))
 
 
-def _per_class(classes: list[str], matrix: Labels, areas: list[float | None]) -> dict[str, dict[str, Any]]:
+def _per_class(classes: list[str], matrix: Labels, areas: list[float | None]) -> dict[str, ClassFigures]:
     precision, recall, f1 = class_scores(matrix)
     support, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     return {
-        name: {
-            "images": int(support[i]),
-            "precision": float(precision[i]),
-            "precision_interval_95": list(wilson_interval(int(matrix[i, i]), int(predicted[i]))),
-            "recall": float(recall[i]),
-            "recall_interval_95": list(wilson_interval(int(matrix[i, i]), int(support[i]))),
-            "f1": float(f1[i]),
-            "area_under_curve": areas[i],
-        }
+        name: ClassFigures(
+            images=int(support[i]),
+            precision=float(precision[i]),
+            precision_interval_95=list(wilson_interval(int(matrix[i, i]), int(predicted[i]))),
+            recall=float(recall[i]),
+            recall_interval_95=list(wilson_interval(int(matrix[i, i]), int(support[i]))),
+            f1=float(f1[i]),
+            area_under_curve=areas[i],
+        )
         for i, name in enumerate(classes)
     }
 

@@ -22,14 +22,16 @@ from pathlib import Path
 import numpy as np
 
 from imaging.contact_sheet import COLUMNS, SHEET_FILE, contact_sheet
-from imaging.dataset import MANIFEST_FILE, SPLITS, Checks, Manifest, format_rows
+from imaging.dataset import SPLITS, format_rows
 from imaging.decode import Pixels
 from imaging.png import encode_drawing, encode_pngs
 from processing.dataset.cifar_source import find_archive, find_batches, read_archive, read_batches
 from processing.dataset.dataset_checks import Copy, check_counts, counts, find_copies, leave_out_copies, refuse_copies
 from processing.dataset.folder_source import is_image_folder, read_image_folder
 from processing.dataset.reviewed_images import NEVER, Reviewed, join, read_reviewed
-from processing.dataset.source import LabelledImages, Source
+from processing.dataset.source import ImageSource, LabelledImages
+from reporting.documents.dataset import MANIFEST_FILE, Checks, Manifest
+from reporting.documents.json import to_text
 from reporting.job import MESSAGE_FILE, JobError, run_job
 
 ARCHIVE = "cifar-100-python.tar.gz"
@@ -49,13 +51,13 @@ def main(argv: list[str] | None = None) -> int:
         source = read_source(arguments.source, wanted)
         reviewed = read_reviewed(arguments.reviewed, arguments.reviewed_until, source.classes)
         manifest = write_dataset(source, arguments.output, arguments.seed, arguments.validation_fraction, reviewed)
-        if any(manifest["checks"]["reviews"].values()):
-            print(f"reviewed images: {json.dumps(manifest['checks']['reviews'])}", flush=True)
-        total = sum(sum(split.values()) for split in manifest["counts"].values())
-        for split, left_out in manifest["checks"]["copies_left_out"].items():
+        if any(manifest.checks.reviews.values()):
+            print(f"reviewed images: {json.dumps(manifest.checks.reviews)}", flush=True)
+        total = sum(sum(split.values()) for split in manifest.counts.values())
+        for split, left_out in manifest.checks.copies_left_out.items():
             if left_out:
                 print(f"left out of {split}, in another split as well: {', '.join(left_out)}", flush=True)
-        print(f"wrote {total} images to {arguments.output}: {json.dumps(manifest['counts'])}", flush=True)
+        print(f"wrote {total} images to {arguments.output}: {json.dumps(manifest.counts)}", flush=True)
 
     return run_job("filter_cifar", work, arguments.message_file)
 
@@ -81,7 +83,7 @@ def parse_classes(text: str) -> list[str]:
     return wanted
 
 
-def read_source(source: Path, wanted: list[str]) -> Source:
+def read_source(source: Path, wanted: list[str]) -> ImageSource:
     """Read whichever kind of source is there. Raises JobError."""
     archive = find_archive(source)
     if archive is not None:
@@ -96,7 +98,9 @@ def read_source(source: Path, wanted: list[str]) -> Source:
     )
 
 
-def write_dataset(source: Source, output: Path, seed: int, validation_fraction: float, reviewed: Reviewed) -> Manifest:
+def write_dataset(
+    source: ImageSource, output: Path, seed: int, validation_fraction: float, reviewed: Reviewed
+) -> Manifest:
     """Split, check, write, move into place; ``dataset.json`` comes last, so a folder that has it is complete."""
     _check_arguments(source.classes, validation_fraction)
     check_counts(source)
@@ -122,9 +126,9 @@ def write_dataset(source: Source, output: Path, seed: int, validation_fraction: 
             digests=_write_splits(kept, source.classes, partial),
             checks=_report(source, kept, copies, _reviews(reviewed, known)),
         )
-        sheet = contact_sheet(source.classes, manifest["counts"], {s: _examples(kept[s], s, source) for s in SPLITS})
+        sheet = contact_sheet(source.classes, manifest.counts, {s: _examples(kept[s], s, source) for s in SPLITS})
         (partial / SHEET_FILE).write_bytes(encode_drawing(np.asarray(sheet)))
-        (partial / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        (partial / MANIFEST_FILE).write_text(to_text(manifest, indent=2), encoding="utf-8")
         _move_into_place(partial, output)
     return manifest
 
@@ -155,7 +159,9 @@ def _reviews(reviewed: Reviewed, known: list[int]) -> dict[str, int]:
     return {"added": len(reviewed.labels) - len(known), **{why: count for why, count in left_out.items() if count}}
 
 
-def _report(source: Source, kept: dict[str, LabelledImages], copies: list[Copy], reviews: dict[str, int]) -> Checks:
+def _report(
+    source: ImageSource, kept: dict[str, LabelledImages], copies: list[Copy], reviews: dict[str, int]
+) -> Checks:
     return Checks(
         images={split: len(kept[split].rows) for split in SPLITS},
         sizes=source.sizes,
@@ -233,7 +239,7 @@ def _write_new(name: str, folder: int, content: memoryview) -> None:
         os.close(descriptor)
 
 
-def _examples(images: LabelledImages, split: str, source: Source) -> list[Pixels]:
+def _examples(images: LabelledImages, split: str, source: ImageSource) -> list[Pixels]:
     """The first images of each class, as many as the contact sheet shows."""
     positions = (np.flatnonzero(images.labels == label)[: COLUMNS[split]] for label in range(len(source.classes)))
     return [images.pixels(images.rows[chosen]) for chosen in positions]

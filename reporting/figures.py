@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -29,34 +29,34 @@ _CSS = {INK: "var(--ink)", FAINT: "var(--line)", PAPER: "var(--paper)"}
 
 PNG_DPI = 144
 
-_RC: dict[Any, Any] = {
-    "font.size": 10,
-    "font.family": "sans-serif",
-    "text.color": INK,
-    "text.parse_math": False,  # a label such as "$x" is text, not a formula
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.6,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.major.pad": 6,
-    "ytick.major.pad": 6,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-}
-
 
 def style() -> AbstractContextManager[None]:
     """What figures are made, filled and written in."""
-    return mpl.rc_context(_RC)
+    return mpl.rc_context(
+        {
+            "font.size": 10,
+            "font.family": "sans-serif",
+            "text.color": INK,
+            "text.parse_math": False,  # a label such as "$x" is text, not a formula
+            "axes.edgecolor": FAINT,
+            "axes.labelcolor": INK,
+            "axes.facecolor": "none",
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "grid.color": FAINT,
+            "grid.linewidth": 0.6,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "xtick.major.size": 0,
+            "ytick.major.size": 0,
+            "xtick.major.pad": 6,
+            "ytick.major.pad": 6,
+            "legend.frameon": False,
+            "svg.fonttype": "none",
+        }
+    )
 
 
 def new_figure(size: tuple[float, float]) -> Figure:
@@ -84,6 +84,16 @@ def to_svg(figure: Figure, name: str) -> str:
     for written, variable in _CSS.items():
         text = text.replace(f": {written}", f": {variable}")
     return text
+
+
+def class_colours(classes: Sequence[str]) -> dict[str, str]:
+    """One colour per class, the same in every plot and report: by convention where there is one, else by order.
+
+    Classes beyond the palette are grey.
+    """
+    taken = {CONVENTIONAL[label] for label in classes if label in CONVENTIONAL}
+    free = iter([colour for colour in PALETTE if colour not in taken])
+    return {label: CONVENTIONAL.get(label) or next(free, GREY) for label in classes}
 
 
 def shorten(label: str, characters: int) -> str:

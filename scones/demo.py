@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from infrastructure import stack
 from local_account.server import control
 from scones import outputs, screen
@@ -158,7 +160,7 @@ def run(plan: DemoPlan, settings: Settings, source: ImageSource) -> dict[str, An
         trained = _train(connection, source, plan.parameters)
         version = _version_of(connection, trained)
         evaluation = registry.evaluation(connection, version)
-        screen.say(f"  test accuracy {registry.accuracy(evaluation):.3f}, registered as version {version.version}")
+        screen.say(f"  test accuracy {evaluation.accuracy:.3f}, registered as version {version.version}")
     with clock.part("approve, and wait for the endpoint"):
         registry.set_approval(connection, version, "Approved", "approved by scones demo")
         live = endpoint.wait_for(connection, version.arn, _ENDPOINT_TIMEOUT_S)
@@ -171,7 +173,7 @@ def run(plan: DemoPlan, settings: Settings, source: ImageSource) -> dict[str, An
         captures.write_report(connection, TimeRange(began, datetime.now(UTC)), plan.report_dir)
     return {
         "dataset": _dataset_summary(connection, version, source),
-        "accuracy": registry.accuracy(evaluation),
+        "accuracy": evaluation.accuracy,
         "model_package_arn": version.arn,
         "endpoint": live.name,
         "executions": [outcome.as_json() for outcome in outcomes],
@@ -244,5 +246,5 @@ def _wait_for_captures(connection: Connection, expected: int) -> int:
 
 def _dataset_summary(connection: Connection, version: ModelVersion, source: ImageSource) -> dict[str, Any]:
     uri = version.metadata["dataset_s3_uri"]
-    document = executions.read_json(connection, f"{uri}/dataset.json")
-    return {"uri": uri, "source": str(source.path), "drawn": source.drawn, **document}
+    manifest = executions.read_manifest(connection, uri)
+    return {"uri": uri, "source": str(source.path), "drawn": source.drawn, **msgspec.to_builtins(manifest)}

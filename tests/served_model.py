@@ -77,7 +77,7 @@ def start_server(model: Path, scratch: Path, **environment: str) -> ModelServer:
         "MODEL_SERVER_PORT_FILE": str(port_file),
         **environment,
     }
-    program = ROOT / "local_account" / "sagemaker" / "endpoints" / "model_server.py"
+    program = ROOT / "local_account" / "sagemaker" / "endpoints" / "container" / "model_server.py"
     with log.open("wb") as stream:
         process = subprocess.Popen([sys.executable, "-P", str(program)], env=variables, stdout=stream, stderr=stream)
     deadline = time.monotonic() + START_TIMEOUT_S

@@ -15,7 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from imaging.dataset import MANIFEST_FILE
+from reporting.documents.dataset import MANIFEST_FILE, Checks, Manifest
+from reporting.documents.json import to_text
 from training import train
 
 REQUIRED = ("num_classes", "num_training_samples")
@@ -102,16 +103,16 @@ def assemble_dataset(channels: Path, dataset: Path, parameters: dict[str, str]) 
     if found != told:
         print(f"num_training_samples is {told}, but train_lst names {found} images", flush=True)
     # The algorithm does not know what the classes are called; the model package does (SCONES_CLASSES).
-    manifest = {
-        "classes": [str(label) for label in range(classes)],
-        "counts": counts,
-        "source_sha256": "",
-        "seed": 0,
-        "validation_fraction": 0.0,
-        "digests": {},
-        "checks": {},
-    }
-    (dataset / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
+    manifest = Manifest(
+        classes=[str(label) for label in range(classes)],
+        counts=counts,
+        source_sha256="",
+        seed=0,
+        validation_fraction=0.0,
+        digests={},
+        checks=Checks(),
+    )
+    (dataset / MANIFEST_FILE).write_text(to_text(manifest, indent=2), encoding="utf-8")
 
 
 def _label(line: str, name: str, classes: int) -> int:

@@ -6,13 +6,12 @@ torch, and everything goes through a scratch folder, so the model folder holds a
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,14 +19,17 @@ from torch import Tensor
 import imaging
 import serving
 from imaging.labels import LABELS_FILE, labels_document
+from reporting.documents.json import to_text
+from reporting.documents.training import TRAINING_FILE, TrainingRecord
 from serving.inference import MODEL_FILE, model_fn, predict_fn
 from training.loop import TrainingError
 from training.networks.network import Served
 
-TRAINING_FILE = "training.json"
 PARITY_IMAGES = 25
 PARITY_TOLERANCE = 1e-4  # of a probability; 1e-6 is usual
 OPSET = 17
+# The dataset folder's reader needs `reporting`, which no answer needs.
+NOT_SERVED = ("__pycache__", "requirements.txt", "dataset.py")
 ENTRY_MODULE = '''"""What SageMaker's PyTorch serving container imports: the four functions of the model."""
 
 from serving.inference import input_fn, model_fn, output_fn, predict_fn
@@ -36,7 +38,7 @@ __all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
 '''
 
 
-def write_model(model: Served, classes: list[str], record: dict[str, Any], images: Tensor, model_dir: Path) -> float:
+def write_model(model: Served, classes: list[str], record: TrainingRecord, images: Tensor, model_dir: Path) -> float:
     """Write the archive's content; the largest difference between torch and ONNX Runtime on the first ``images``.
 
     ``images`` is uint8 [N, 32, 32, 3]. Raises TrainingError when the difference is more than rounding.
@@ -47,8 +49,8 @@ def write_model(model: Served, classes: list[str], record: dict[str, Any], image
         _export(model, images[:2], partial / MODEL_FILE)
         (partial / LABELS_FILE).write_text(labels_document(classes), encoding="utf-8")
         difference = _check_parity(model, images[:PARITY_IMAGES], partial)
-        document = {**record, "parity_max_difference": difference}
-        (partial / TRAINING_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        document = msgspec.structs.replace(record, parity_max_difference=difference)
+        (partial / TRAINING_FILE).write_text(to_text(document, indent=2), encoding="utf-8")
         _write_code(partial / "code")
         for path in sorted(partial.iterdir()):
             target = model_dir / path.name
@@ -93,6 +95,6 @@ def _write_code(code: Path) -> None:
     """The serving code at its repository paths, the entry module, and what the hosting container must install."""
     for package in (imaging, serving):
         folder = Path(str(package.__file__)).parent
-        shutil.copytree(folder, code / folder.name, ignore=shutil.ignore_patterns("__pycache__", "requirements.txt"))
+        shutil.copytree(folder, code / folder.name, ignore=shutil.ignore_patterns(*NOT_SERVED))
     shutil.copyfile(Path(str(serving.__file__)).parent / "requirements.txt", code / "requirements.txt")
     (code / "inference.py").write_text(ENTRY_MODULE, encoding="utf-8")

@@ -73,7 +73,7 @@ def _end_with_input() -> None:
 
 def _job(arguments: argparse.Namespace) -> Job:
     chosen = resolve(arguments.task, given(arguments))
-    classes = len(read_manifest(arguments.dataset)["classes"])
+    classes = len(read_manifest(arguments.dataset).classes)
     train, validation = (to_tensors(*load_split(arguments.dataset, split)) for split in ("train", "validation"))
     configuration = {
         "task": arguments.task,

@@ -18,15 +18,16 @@ import traceback
 from collections import Counter
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import onnxruntime
 import torch
 
 from imaging.dataset import DatasetError, load_split, read_examples, read_manifest
+from reporting.documents.training import EnsembleScores, EpochFigures, TrainedOn, TrainingArguments, TrainingRecord
 from training.export import write_model
-from training.hyperparameters import ADJUSTABLE, HyperparameterError, add_arguments, given
+from training.hyperparameters import HyperparameterError, add_arguments, given
 from training.job import Split
 from training.loop import TrainingError
 from training.networks.network import to_tensors
@@ -34,7 +35,6 @@ from training.recipes.chosen import PRETRAINED_MODES, train_model
 from training.recipes.pretrained import in_chunks
 from training.workers import Workers
 
-ARGUMENTS = ("recipe", "pretrained_mode", "seed", *ADJUSTABLE)
 FEWEST_IMAGES = 5  # of each class to train on: what the folds of the calibration need
 FAILURE_LIMIT = 1024  # characters; SageMaker shows no more in FailureReason
 
@@ -80,32 +80,33 @@ def run(arguments: argparse.Namespace) -> None:
     """The whole job. Raises DatasetError, HyperparameterError or TrainingError."""
     started = time.monotonic()
     manifest = read_manifest(arguments.dataset)
-    images, labels = check_dataset(arguments.dataset, manifest["classes"])
+    images, labels = check_dataset(arguments.dataset, manifest.classes)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = arguments.checkpoint_dir if arguments.checkpoint_dir.is_dir() else None
         workers = Workers(arguments.dataset, arguments.seed, Path(scratch), checkpoints)
-        trained = train_model(arguments, workers, len(manifest["classes"]))
+        trained = train_model(arguments, workers, len(manifest.classes))
     model = trained.model.eval()
     logits = in_chunks(model, images)
     model.temperature = trained.temperature(logits, labels)
-    scores = {
-        "validation_accuracy": (logits.argmax(dim=1) == labels).double().mean().item(),
-        "validation_loss": torch.nn.functional.cross_entropy(logits / model.temperature, labels).item(),
-    }
-    record = {
-        "recipe": trained.name,
-        "arguments": {name: getattr(arguments, name) for name in ARGUMENTS},
-        "versions": _versions(),
-        "dataset": {"counts": manifest["counts"], "source_sha256": manifest["source_sha256"]},
-        "scores": scores,
-        "temperature": model.temperature,
-        "cpu_seconds": sum(trained.cpu_seconds) + time.process_time(),
-        "process_cpu_seconds": trained.cpu_seconds,
-        "history": trained.history,
-    }
-    difference = write_model(model, manifest["classes"], record, images, arguments.model_dir)
-    figures = " ".join(f"ensemble_{name}={value:.4f}" for name, value in scores.items())
-    seconds = f"cpu_seconds={record['cpu_seconds']:.1f} seconds={time.monotonic() - started:.1f}"
+    scores = EnsembleScores(
+        validation_accuracy=(logits.argmax(dim=1) == labels).double().mean().item(),
+        validation_loss=torch.nn.functional.cross_entropy(logits / model.temperature, labels).item(),
+    )
+    record = TrainingRecord(
+        recipe=trained.name,
+        arguments=TrainingArguments(**{name: getattr(arguments, name) for name in TrainingArguments.__struct_fields__}),
+        versions=_versions(),
+        dataset=TrainedOn(counts=manifest.counts, source_sha256=manifest.source_sha256),
+        scores=scores,
+        temperature=model.temperature,
+        cpu_seconds=sum(trained.cpu_seconds) + time.process_time(),
+        process_cpu_seconds=trained.cpu_seconds,
+        history=[EpochFigures(**row) for row in trained.history],
+    )
+    difference = write_model(model, manifest.classes, record, images, arguments.model_dir)
+    figures = f"ensemble_validation_accuracy={scores.validation_accuracy:.4f}"
+    figures += f" ensemble_validation_loss={scores.validation_loss:.4f}"
+    seconds = f"cpu_seconds={record.cpu_seconds:.1f} seconds={time.monotonic() - started:.1f}"
     print(f"{figures} temperature={model.temperature:.4f} parity={difference:.1e} {seconds}", flush=True)
 
 
@@ -126,7 +127,7 @@ def check_dataset(folder: Path, classes: list[str]) -> Split:
     return to_tensors(*load_split(folder, "validation"))
 
 
-def _versions() -> dict[str, Any]:
+def _versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),

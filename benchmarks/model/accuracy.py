@@ -18,12 +18,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from imaging.dataset import MANIFEST_FILE, Example, format_rows, load_split, read_examples, read_manifest  # noqa: E402  # the path above comes first
+from imaging.dataset import Example, format_rows, load_split, read_examples, read_manifest  # noqa: E402  # the path above comes first
+from reporting.documents.dataset import MANIFEST_FILE  # noqa: E402  # likewise
+from reporting.documents.json import to_text  # noqa: E402  # likewise
 from serving.inference import model_fn, predict_fn  # noqa: E402  # likewise
 
 THRESHOLD = 0.93
@@ -94,7 +97,7 @@ def fold_dataset(source: Path, fold: int, folds: int, folder: Path) -> Path:
         splits["train"] += [example for place, example in enumerate(rest) if place % VALIDATION_SHARE]
     manifest = read_manifest(source)
     counts = {
-        split: {name: sum(e.label == label for e in chosen) for label, name in enumerate(manifest["classes"])}
+        split: {name: sum(e.label == label for e in chosen) for label, name in enumerate(manifest.classes)}
         for split, chosen in splits.items()
     }
     for split, chosen in splits.items():
@@ -104,7 +107,9 @@ def fold_dataset(source: Path, fold: int, folds: int, folder: Path) -> Path:
             shutil.copyfile(example.path, target / split / f"{number:05d}.png")
             rows.append((example.label, f"{number:05d}.png"))
         (target / f"{split}.lst").write_text(format_rows(rows), encoding="utf-8")
-    (target / MANIFEST_FILE).write_text(json.dumps({**manifest, "counts": counts}), encoding="utf-8")
+    (target / MANIFEST_FILE).write_text(
+        to_text(msgspec.structs.replace(manifest, counts=counts), indent=2), encoding="utf-8"
+    )
     return target
 
 

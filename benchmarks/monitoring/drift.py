@@ -146,10 +146,10 @@ def known(chance: np.random.Generator) -> Reference:
     return channels.reference(draw(chance, REFERENCE_HOURS), CLASSES, rhythm=draw(chance, RHYTHM_HOURS))
 
 
-def traffic(predictions: Predictions, hours: int) -> drift.Traffic:
+def traffic(predictions: Predictions, hours: int) -> drift.HourlyTraffic:
     """Every request captured, none malformed."""
     counts = np.full(hours, RATE)
-    return drift.Traffic(np.arange(hours), predictions, counts, np.zeros(hours, np.int64), counts)
+    return drift.HourlyTraffic(np.arange(hours), predictions, counts, np.zeros(hours, np.int64), counts)
 
 
 def month(seed: int) -> dict[str, bool]:

@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 from imaging.statistics import image_statistics  # noqa: E402  # the path above comes first
 from monitoring import baseline  # noqa: E402  # likewise
 from monitoring.drift.channels import Predictions  # noqa: E402  # likewise
+from reporting.documents.json import to_text  # noqa: E402  # likewise
 
 CLASSES = ("bicycle", "motorcycle")
 THRESHOLD = 0.93
@@ -163,7 +164,7 @@ def write_baseline(path: Path, images: np.ndarray, random: np.random.Generator) 
         statistics=image_statistics(images[random.integers(0, PICTURES, REFERENCE)]),
     )
     document = baseline.describe(seen, CLASSES, "validation split", THRESHOLD)
-    path.write_text(json.dumps(document))
+    path.write_text(to_text(document, indent=1))
 
 
 if __name__ == "__main__":

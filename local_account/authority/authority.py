@@ -46,7 +46,7 @@ _OF_A_ROLE = {
 NO_ROLE = Decision(False, "because the role does not exist")
 
 
-class AccessDeniedError(ClientError):  # type: ignore[misc]  # botocore has no types
+class AccessDeniedError(ClientError):
     """What AWS answers to a call that no policy allows, as botocore raises it."""
 
     def __init__(self, message: str, action: str) -> None:

@@ -17,6 +17,8 @@ NAMESPACE = "account_state"
 EARLIER_MODULES = frozenset(
     {"local_account.moto_state", "local_account.state_pickle", "local_account.stepfunctions_records"}
 )
+# What was stored under the name of a class of moto's, and is now of one of ours that derives from it.
+EARLIER_CLASSES = {("moto.stepfunctions.parser.backend.execution", "Execution"): "AccountExecution"}
 
 _MODULE = types.ModuleType(NAMESPACE, "What state files may name of ours; filled by ``stored``.")
 sys.modules[NAMESPACE] = _MODULE  # where pickle looks for it
@@ -34,6 +36,8 @@ def stored(thing: _Stored) -> _Stored:
     return thing
 
 
-def current_module(module: str) -> str:
-    """The module under which something of a state file is found today."""
-    return NAMESPACE if module in EARLIER_MODULES else module
+def current_place(module: str, name: str) -> tuple[str, str]:
+    """The module and the name under which something of a state file is found today."""
+    if (module, name) in EARLIER_CLASSES:
+        return NAMESPACE, EARLIER_CLASSES[module, name]
+    return (NAMESPACE if module in EARLIER_MODULES else module), name

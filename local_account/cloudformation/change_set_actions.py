@@ -1,17 +1,18 @@
 """The actions of CloudFormation on change sets: what a template would change, shown before it is done.
 
-Runs in the server process.
+Runs in the server process; state: the table ``change_sets``.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 
 from local_account.cloudformation.record import now
 from local_account.cloudformation.stack import Stack
-from local_account.cloudformation.stack_actions import Request, StackActionError, StackActions, pairs
+from local_account.cloudformation.stack_actions import Request, StackActions, pairs
 from local_account.cloudformation.template import parse
+from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.service import Resource, Service
 
 NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
 
@@ -19,25 +20,17 @@ NO_CHANGES = "The submitted information didn't contain changes. Submit different
 class ChangeSetActions:
     """The change sets and what the API does to them."""
 
-    def __init__(self, stacks: StackActions) -> None:
+    def __init__(self, service: Service, stacks: StackActions) -> None:
         self._stacks = stacks
-        self.records: dict[str, Request] = {}  # by change set id
+        self.records = service.table("change_sets", Resource)  # by change set id
 
-    def actions(self) -> dict[str, Callable[[Request], Request]]:
-        return {
-            "CreateChangeSet": self.create_change_set,
-            "DeleteChangeSet": self.delete_change_set,
-            "DescribeChangeSet": self.describe_change_set,
-            "ExecuteChangeSet": self.execute_change_set,
-            "ListChangeSets": self.list_change_sets,
-        }
-
+    @action("CreateChangeSet")
     def create_change_set(self, request: Request) -> Request:
         name, kind = request["StackName"], request.get("ChangeSetType", "UPDATE")
         stack = self._stacks.find(name)
         if kind == "CREATE":
             if stack and stack.record["StackStatus"] != "REVIEW_IN_PROGRESS":
-                raise StackActionError(f"Stack [{name}] already exists and cannot be created again with the changeSet")
+                raise ServiceError(f"Stack [{name}] already exists and cannot be created again with the changeSet")
         else:
             stack = self._stacks.updatable(name)
         wanted = self._stacks.wanted(request, stack)
@@ -48,7 +41,7 @@ class ChangeSetActions:
         if same and same["ExecutionStatus"] == "EXECUTE_COMPLETE":
             del self.records[same["ChangeSetId"]]
         elif same:
-            raise StackActionError(f"ChangeSet {request['ChangeSetName']} already exists", "AlreadyExistsException")
+            raise ServiceError(f"ChangeSet {request['ChangeSetName']} already exists", "AlreadyExistsException")
         change_set = self._prepare(stack, request, kind, wanted)
         return {"Id": change_set["ChangeSetId"], "StackId": stack.record["StackId"]}
 
@@ -74,16 +67,18 @@ class ChangeSetActions:
         self._stacks.changed()
         return change_set
 
+    @action("DescribeChangeSet")
     def describe_change_set(self, request: Request) -> Request:
         change_set = self._change_set(request)
         shown = {name: value for name, value in change_set.items() if name not in ("Kind", "Wanted")}
         wanted = change_set["Wanted"]
         return shown | {"Parameters": pairs(wanted["Parameters"]), "Tags": wanted["Tags"]}
 
+    @action("ExecuteChangeSet")
     def execute_change_set(self, request: Request) -> Request:
         change_set = self._change_set(request)
         if change_set["ExecutionStatus"] != "AVAILABLE":
-            raise StackActionError(
+            raise ServiceError(
                 f"ChangeSet [{change_set['ChangeSetId']}] cannot be executed in its current status of "
                 f"[{change_set['Status']}]",
                 "InvalidChangeSetStatus",
@@ -104,11 +99,13 @@ class ChangeSetActions:
         self._stacks.operate(stack, "CREATE_IN_PROGRESS" if create else "UPDATE_IN_PROGRESS", work)
         return {}
 
+    @action("DeleteChangeSet")
     def delete_change_set(self, request: Request) -> Request:
         self.records.pop(self._change_set(request)["ChangeSetId"])
         self._stacks.changed()
         return {}
 
+    @action("ListChangeSets")
     def list_change_sets(self, request: Request) -> Request:
         stack_id = self._stacks.existing(request["StackName"]).record["StackId"]
         found = [c for c in self.records.values() if c["StackId"] == stack_id]
@@ -125,5 +122,5 @@ class ChangeSetActions:
         stack = self._stacks.find(request["StackName"]) if "StackName" in request else None
         change_set = self._find_change_set(stack.record["StackId"] if stack else None, request["ChangeSetName"])
         if change_set is None:
-            raise StackActionError(f"ChangeSet [{request['ChangeSetName']}] does not exist", "ChangeSetNotFound")
+            raise ServiceError(f"ChangeSet [{request['ChangeSetName']}] does not exist", "ChangeSetNotFound")
         return change_set

@@ -1,6 +1,6 @@
 """The actions of CloudFormation on stacks: create, update, delete, describe.
 
-Runs in the server process; keeps ``<state>/services/cloudformation`` together with the change sets.
+Runs in the server process; state: the table ``stacks``.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from local_account.account import Account
 from local_account.cloudformation.record import now
-from local_account.cloudformation.stack import Stack, named_role
+from local_account.cloudformation.stack import Stack, named_role, settle
 from local_account.cloudformation.template import parameter_values, parse
+from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.service import Resource, Service
 
 FINISH_S = 2.0
 MAX_BODY_BYTES = 51_200  # a longer template has to lie in S3 (API reference, CreateStack)
@@ -24,57 +25,37 @@ _UPDATABLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 Request = dict[str, Any]
 
 
-class StackActionError(Exception):
-    """An error that the API answers with."""
-
-    def __init__(self, message: str, code: str = "ValidationError") -> None:
-        super().__init__(message)
-        self.code = code
-
-
 class StackActions:
     """The stacks and what the API does to them."""
 
-    def __init__(self, account: Account) -> None:
-        self.account = account
-        self.lock = threading.RLock()
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.account, self.lock = service.account, service.lock
         self._started = threading.local()
-        self.records: dict[str, Request] = {}  # by stack id, also the deleted ones
+        self.records = service.table("stacks", Resource)  # by stack id, also the deleted ones
+        for record in self.records.values():
+            settle(record)
 
-    def actions(self) -> dict[str, Callable[[Request], Request]]:
-        return {
-            "CreateStack": self.create_stack,
-            "DeleteStack": self.delete_stack,
-            "DescribeStackEvents": self.describe_stack_events,
-            "DescribeStackResource": self.describe_stack_resource,
-            "DescribeStackResources": self.describe_stack_resources,
-            "DescribeStacks": self.describe_stacks,
-            "GetTemplate": self.get_template,
-            "GetTemplateSummary": self.get_template_summary,
-            "ListExports": self.list_exports,
-            "ListStackResources": self.list_stack_resources,
-            "ListStacks": self.list_stacks,
-            "UpdateStack": self.update_stack,
-            "ValidateTemplate": self.get_template_summary,
-        }
-
+    @action("CreateStack")
     def create_stack(self, request: Request) -> Request:
         name = request["StackName"]
         if self.find(name):
-            raise StackActionError(f"Stack [{name}] already exists", "AlreadyExistsException")
+            raise ServiceError(f"Stack [{name}] already exists", "AlreadyExistsException")
         wanted = self.wanted(request, None)
         stack = self.new(name)
         self.operate(stack, "CREATE_IN_PROGRESS", lambda: stack.create(wanted))
         return {"StackId": stack.record["StackId"]}
 
+    @action("UpdateStack")
     def update_stack(self, request: Request) -> Request:
         stack = self.updatable(request["StackName"])
         wanted = self.wanted(request, stack)
         if not self.differs(stack, wanted):
-            raise StackActionError("No updates are to be performed.")
+            raise ServiceError("No updates are to be performed.")
         self.operate(stack, "UPDATE_IN_PROGRESS", lambda: stack.update(wanted))
         return {"StackId": stack.record["StackId"]}
 
+    @action("DeleteStack")
     def delete_stack(self, request: Request) -> Request:
         stack = self.find(request["StackName"])
         if stack:
@@ -83,6 +64,7 @@ class StackActions:
             self.operate(stack, "DELETE_IN_PROGRESS", stack.delete)
         return {}
 
+    @action("DescribeStacks")
     def describe_stacks(self, request: Request) -> Request:
         if "StackName" in request:
             found = [self.existing(request["StackName"], deleted=True).record]
@@ -90,39 +72,47 @@ class StackActions:
             found = [r for r in self.records.values() if r["StackStatus"] != "DELETE_COMPLETE"]
         return {"Stacks": [_described(record) for record in found]}
 
+    @action("ListStacks")
     def list_stacks(self, request: Request) -> Request:
         wanted = request.get("StackStatusFilter")
         found = [r for r in self.records.values() if not wanted or r["StackStatus"] in wanted]
         return {"StackSummaries": [_described(record) for record in reversed(found)]}
 
+    @action("DescribeStackEvents")
     def describe_stack_events(self, request: Request) -> Request:
         return {"StackEvents": self.existing(request["StackName"], deleted=True).record["Events"][::-1]}
 
+    @action("DescribeStackResources")
     def describe_stack_resources(self, request: Request) -> Request:
         stack = self.existing(request["StackName"], deleted=True)
         found = _resource_list(stack)
         wanted = request.get("LogicalResourceId")
         return {"StackResources": [r for r in found if wanted in (None, r["LogicalResourceId"])]}
 
+    @action("DescribeStackResource")
     def describe_stack_resource(self, request: Request) -> Request:
         for resource in self.describe_stack_resources(request)["StackResources"]:
             return {"StackResourceDetail": resource | {"LastUpdatedTimestamp": resource["Timestamp"]}}
         name, logical = request["StackName"], request["LogicalResourceId"]
-        raise StackActionError(f"Resource {logical} does not exist for stack {name}")
+        raise ServiceError(f"Resource {logical} does not exist for stack {name}")
 
+    @action("ListStackResources")
     def list_stack_resources(self, request: Request) -> Request:
         found = _resource_list(self.existing(request["StackName"], deleted=True))
         return {"StackResourceSummaries": [r | {"LastUpdatedTimestamp": r["Timestamp"]} for r in found]}
 
+    @action("ListExports")
     def list_exports(self, request: Request) -> Request:
         return {"Exports": list(self._exports().values())}
 
+    @action("GetTemplate")
     def get_template(self, request: Request) -> Request:
         if "StackName" not in request:
-            raise StackActionError("The stand-in account gives the templates of stacks, not of change sets.")
+            raise ServiceError("The stand-in account gives the templates of stacks, not of change sets.")
         template = self.existing(request["StackName"], deleted=True).record["Template"]
         return {"TemplateBody": template, "StagesAvailable": ["Original", "Processed"]}
 
+    @action("GetTemplateSummary", "ValidateTemplate")
     def get_template_summary(self, request: Request) -> Request:
         if "StackName" in request:
             document = parse(self.existing(request["StackName"]).record["Template"])
@@ -145,7 +135,7 @@ class StackActions:
         return answer | ({"Description": document["Description"]} if "Description" in document else {})
 
     def changed(self) -> None:
-        self.account.snapshots.mark_dirty("cloudformation")
+        self._service.changed()
 
     def _exports(self) -> dict[str, dict[str, Any]]:
         return {
@@ -161,9 +151,9 @@ class StackActions:
         }
 
     def new(self, name: str) -> Stack:
-        """A stack of this name, kept. Raises StackActionError for a name that CloudFormation does not take."""
+        """A stack of this name, kept. Raises ServiceError for a name that CloudFormation does not take."""
         if not _NAME.fullmatch(name):
-            raise StackActionError(
+            raise ServiceError(
                 f"1 validation error detected: Value '{name[:200]}' at 'stackName' failed to satisfy constraint: "
                 "Member must satisfy regular expression pattern: [a-zA-Z][-a-zA-Z0-9]* and have at most 128 characters"
             )
@@ -182,24 +172,24 @@ class StackActions:
     def existing(self, name_or_id: str, deleted: bool = False) -> Stack:
         stack = self.find(name_or_id, deleted)
         if stack is None:
-            raise StackActionError(f"Stack with id {name_or_id} does not exist")
+            raise ServiceError(f"Stack with id {name_or_id} does not exist")
         return stack
 
     def updatable(self, name: str) -> Stack:
         stack = self.find(name)
         if stack is None:
-            raise StackActionError(f"Stack [{name}] does not exist")
+            raise ServiceError(f"Stack [{name}] does not exist")
         self.refuse_while_busy(stack)
         if stack.record["StackStatus"] not in _UPDATABLE:
             status = stack.record["StackStatus"]
-            raise StackActionError(f"Stack:{stack.record['StackId']} is in {status} state and can not be updated.")
+            raise ServiceError(f"Stack:{stack.record['StackId']} is in {status} state and can not be updated.")
         return stack
 
     @staticmethod
     def refuse_while_busy(stack: Stack) -> None:
         status = stack.record["StackStatus"]
         if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
-            raise StackActionError(f"Stack:{stack.record['StackId']} is in {status} state and can not be updated.")
+            raise ServiceError(f"Stack:{stack.record['StackId']} is in {status} state and can not be updated.")
 
     def operate(self, stack: Stack, status: str, work: Callable[[], None]) -> None:
         """Run an operation in its own thread; from here on the stack is busy."""
@@ -226,7 +216,7 @@ class StackActions:
             key = parameter["ParameterKey"]
             if parameter.get("UsePreviousValue"):
                 if key not in previous:
-                    raise StackActionError(
+                    raise ServiceError(
                         f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true"
                     )
                 given[key] = previous[key]
@@ -235,9 +225,7 @@ class StackActions:
         capabilities = request.get("Capabilities", [])
         has_identities = any(r["Type"].startswith("AWS::IAM::") for r in document["Resources"].values())
         if has_identities and not {"CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"} & set(capabilities):
-            raise StackActionError(
-                "Requires capabilities : [CAPABILITY_NAMED_IAM]", "InsufficientCapabilitiesException"
-            )
+            raise ServiceError("Requires capabilities : [CAPABILITY_NAMED_IAM]", "InsufficientCapabilitiesException")
         return {
             "Template": template,
             "Parameters": parameter_values(document, given),
@@ -251,7 +239,7 @@ class StackActions:
         if "TemplateBody" in request:
             body = str(request["TemplateBody"])
             if len(body.encode()) > MAX_BODY_BYTES:
-                raise StackActionError(
+                raise ServiceError(
                     "1 validation error detected: Value at 'templateBody' failed to satisfy constraint: "
                     f"Member must have length less than or equal to {MAX_BODY_BYTES}"
                 )
@@ -266,7 +254,7 @@ class StackActions:
             return template.decode()
         if request.get("UsePreviousTemplate") and stack:
             return str(stack.record["Template"])
-        raise StackActionError("Either Template URL or Template Body must be specified.")
+        raise ServiceError("Either Template URL or Template Body must be specified.")
 
     def differs(self, stack: Stack, wanted: Request) -> bool:
         document = parse(wanted["Template"])

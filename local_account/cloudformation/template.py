@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from local_account.protocol.actions import ServiceError
+
 NO_VALUE: Any = object()  # what {"Ref": "AWS::NoValue"} becomes: the property is left out
 _SECTIONS = {
     "AWSTemplateFormatVersion",
@@ -31,7 +33,7 @@ _PSEUDO = re.compile(r"AWS::(AccountId|NoValue|NotificationARNs|Partition|Region
 _SUBSTITUTION = re.compile(r"\$\{(!?)([^}]*)\}")
 
 
-class TemplateError(Exception):
+class TemplateError(ServiceError):
     """A template, or parameters for it, that cannot be used: ValidationError on the wire."""
 
 

@@ -10,7 +10,6 @@ import json
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.cloudwatch.models import Alarm
@@ -34,11 +33,13 @@ class StateChange:
 
     @classmethod
     def of(cls, alarm: Alarm) -> StateChange:
+        """The state that an alarm has."""
         at = alarm.state_updated_timestamp
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
         return cls(alarm.state_value, alarm.state_reason, alarm.state_reason_data or "{}", at)
 
     def document(self) -> dict[str, str]:
+        """As events have it."""
         return {
             "value": self.value,
             "reason": self.reason,
@@ -47,59 +48,84 @@ class StateChange:
         }
 
 
+@dataclass(frozen=True)
+class Transition:
+    """An alarm that has changed its state."""
+
+    account: Account
+    alarm: Alarm
+    before: StateChange
+    after: StateChange
+
+    def event(self) -> dict[str, object]:
+        """What EventBridge and functions are told."""
+        return {
+            "alarmName": self.alarm.name,
+            "state": self.after.document(),
+            "previousState": self.before.document(),
+            "configuration": _configuration(self.alarm),
+        }
+
+    def run(self, arn: str) -> None:
+        """Run one action; raises ClientError, BotoCoreError, or AccessDeniedError where nothing allows it."""
+        if ":sns:" in arn:
+            self._publish(arn)
+        elif ":lambda:" in arn:
+            self._invoke(arn)
+        else:
+            unknown = "action %s of alarm %s is not run: the account knows SNS topics and functions"
+            log.warning(unknown, arn, self.alarm.name)
+
+    def _publish(self, topic: str) -> None:
+        demand = self.account.authority.demand_of_service
+        demand("cloudwatch.amazonaws.com", "sns:Publish", topic, self.alarm.alarm_arn)
+        subject = f'{self.after.value}: "{self.alarm.name}" in {self.account.region}'[:100]
+        message = json.dumps(_message(self))
+        self.account.client("sns").publish(TopicArn=topic, Subject=subject, Message=message)
+
+    def _invoke(self, function: str) -> None:
+        demand = self.account.authority.demand_of_service
+        service = "lambda.alarms.cloudwatch.amazonaws.com"
+        demand(service, "lambda:InvokeFunction", function, self.alarm.alarm_arn)
+        payload = {
+            "source": "aws.cloudwatch",
+            "alarmArn": self.alarm.alarm_arn,
+            "accountId": self.account.account_id,
+            "time": _stamp(self.after.at),
+            "region": self.account.region,
+            "alarmData": self.event(),
+        }
+        client = self.account.client("lambda")
+        client.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(payload).encode())
+
+
 def act(account: Account, alarm: Alarm, before: StateChange, after: StateChange) -> None:
     """Emit the event and run the actions of the new state, each of them whatever becomes of the others."""
-    data = {
-        "alarmName": alarm.name,
-        "state": after.document(),
-        "previousState": before.document(),
-        "configuration": _configuration(alarm),
-    }
-    account.emit_event("aws.cloudwatch", "CloudWatch Alarm State Change", data, [alarm.alarm_arn])
+    change = Transition(account, alarm, before, after)
+    account.emit_event("aws.cloudwatch", "CloudWatch Alarm State Change", change.event(), [alarm.alarm_arn])
     if not alarm.actions_enabled:
         return
     for arn in getattr(alarm, _ACTIONS[after.value]) or []:
         try:
-            _run(account, alarm, arn, data, _message(account, alarm, before, after))
+            change.run(arn)
         except (BotoCoreError, ClientError) as error:
             log.warning("action %s of alarm %s failed: %s", arn, alarm.name, error)
 
 
-def _run(account: Account, alarm: Alarm, arn: str, data: dict[str, Any], message: dict[str, Any]) -> None:
-    if ":sns:" in arn:
-        account.authority.demand_of_service("cloudwatch.amazonaws.com", "sns:Publish", arn, alarm.alarm_arn)
-        region = account.region
-        subject = f'{message["NewStateValue"]}: "{alarm.name}" in {region}'[:100]
-        account.client("sns").publish(TopicArn=arn, Subject=subject, Message=json.dumps(message))
-    elif ":lambda:" in arn:
-        service = "lambda.alarms.cloudwatch.amazonaws.com"
-        account.authority.demand_of_service(service, "lambda:InvokeFunction", arn, alarm.alarm_arn)
-        payload = {
-            "source": "aws.cloudwatch",
-            "alarmArn": alarm.alarm_arn,
-            "accountId": account.account_id,
-            "time": data["state"]["timestamp"],
-            "region": account.region,
-            "alarmData": data,
-        }
-        account.client("lambda").invoke(FunctionName=arn, InvocationType="Event", Payload=json.dumps(payload).encode())
-    else:
-        log.warning("action %s of alarm %s is not run: the account knows SNS topics and functions", arn, alarm.name)
-
-
-def _configuration(alarm: Alarm) -> dict[str, Any]:
+def _configuration(alarm: Alarm) -> dict[str, object]:
     return {"description": alarm.description or "", "metrics": [_query(q) for q in queries_of(alarm)]}
 
 
-def _query(query: Query) -> dict[str, Any]:
-    shown: dict[str, Any] = {"id": query.name, "returnData": query.returned}
+def _query(query: Query) -> dict[str, object]:
+    shown: dict[str, object] = {"id": query.name, "returnData": query.returned}
     if query.expression is not None:
         return {**shown, "expression": query.expression.text}
     named = {"namespace": query.namespace, "name": query.metric_name, "dimensions": dict(query.dimensions)}
     return {**shown, "metricStat": {"metric": named, "period": query.period_s, "stat": query.statistic}}
 
 
-def _message(account: Account, alarm: Alarm, before: StateChange, after: StateChange) -> dict[str, Any]:
+def _message(change: Transition) -> dict[str, object]:
+    account, alarm, before, after = change.account, change.alarm, change.before, change.after
     return {
         "AlarmName": alarm.name,
         "AlarmDescription": alarm.description,
@@ -126,7 +152,7 @@ def _message(account: Account, alarm: Alarm, before: StateChange, after: StateCh
     }
 
 
-def _trigger(alarm: Alarm) -> dict[str, Any]:
+def _trigger(alarm: Alarm) -> dict[str, object]:
     """The metric of the alarm, or the queries of its metric math."""
     found = queries_of(alarm)
     if len(found) > 1:

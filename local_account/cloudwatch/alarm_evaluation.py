@@ -1,6 +1,6 @@
 """When a CloudWatch alarm is in alarm: statistics of periods, missing data, M out of N.
 
-Runs in the server process, on values; ``cloudwatch`` reads the data and acts on the outcome. Follows
+Runs in the server process, on values; ``cloudwatch`` reads the data and acts on the verdict. Follows
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html. Differs from AWS: the running
 minute counts as soon as it breaches an upper threshold, AWS waits for its end.
 """
@@ -42,7 +42,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Rule:
+class AlarmRule:
     """What an alarm compares; ``statistic`` is Average, Sum, Minimum, Maximum, SampleCount or a percentile (p99)."""
 
     comparison: str
@@ -56,12 +56,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class Point:
+    """The statistic of one period."""
+
     start: datetime
     value: float
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AlarmVerdict:
     """The state an alarm should have (None: the one it has); ``points`` are those looked at, oldest first."""
 
     state: str | None
@@ -69,7 +71,7 @@ class Outcome:
     reason: str
 
 
-def periods(rule: Rule, now: datetime) -> list[tuple[datetime, datetime]]:
+def periods(rule: AlarmRule, now: datetime) -> list[tuple[datetime, datetime]]:
     """The periods of the evaluation range, newest first; they end at a whole minute (or period, when shorter)."""
     step = min(rule.period_s, GRANULARITY_S)
     end_s = math.floor(now.timestamp() / step) * step
@@ -120,12 +122,12 @@ def _percentile(samples: Sequence[Sample], percent: float) -> float | None:
     return ordered[-1].low
 
 
-def evaluate(rule: Rule, samples: Iterable[Sample], now: datetime) -> Outcome:
-    """The outcome of an alarm on one metric at ``now``."""
+def evaluate(rule: AlarmRule, samples: Iterable[Sample], now: datetime) -> AlarmVerdict:
+    """The verdict on an alarm on one metric at ``now``."""
     return compare(rule, statistics(rule, samples, now), now)
 
 
-def statistics(rule: Rule, samples: Iterable[Sample], now: datetime) -> list[float | None]:
+def statistics(rule: AlarmRule, samples: Iterable[Sample], now: datetime) -> list[float | None]:
     """The statistic of each period that the rule looks at, newest first."""
     known = list(samples)
     return [
@@ -133,18 +135,18 @@ def statistics(rule: Rule, samples: Iterable[Sample], now: datetime) -> list[flo
     ]
 
 
-def compare(rule: Rule, values: Sequence[float | None], now: datetime) -> Outcome:
-    """The outcome of an alarm on these values of its periods, newest first."""
+def compare(rule: AlarmRule, values: Sequence[float | None], now: datetime) -> AlarmVerdict:
+    """The verdict on an alarm on these values of its periods, newest first."""
     points = [
         Point(start, value) for (start, _), value in zip(periods(rule, now), values, strict=True) if value is not None
     ][: rule.evaluation_periods]
     missing = rule.evaluation_periods - len(points)
     breaching = sum(COMPARISONS[rule.comparison](point.value, rule.threshold) for point in points)
     state = _state(rule, breaching, len(points), missing)
-    return Outcome(state, points[::-1], _reason(rule, points, breaching, state))
+    return AlarmVerdict(state, points[::-1], _reason(rule, points, breaching, state))
 
 
-def _state(rule: Rule, breaching: int, present: int, missing: int) -> str | None:
+def _state(rule: AlarmRule, breaching: int, present: int, missing: int) -> str | None:
     needed = rule.datapoints_to_alarm
     if breaching >= needed:
         return "ALARM"
@@ -160,7 +162,7 @@ def _state(rule: Rule, breaching: int, present: int, missing: int) -> str | None
     return "OK"
 
 
-def _reason(rule: Rule, points: Sequence[Point], breaching: int, state: str | None) -> str:
+def _reason(rule: AlarmRule, points: Sequence[Point], breaching: int, state: str | None) -> str:
     if not points:
         count = rule.evaluation_periods
         return (

@@ -6,17 +6,33 @@ Runs in the server process. Refuses, when an alarm is made, what the account wou
 from __future__ import annotations
 
 import functools
+import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from moto.cloudwatch.exceptions import ValidationError
-from moto.cloudwatch.models import Alarm, CloudWatchBackend, MetricAggregatedDatum
+from moto.cloudwatch.models import (
+    Alarm,
+    CloudWatchBackend,
+    Dimension,
+    MetricAggregatedDatum,
+    MetricDataQuery,
+    MetricDatum,
+    MetricDatumBase,
+)
 
-from local_account.cloudwatch.alarm_evaluation import COMPARISONS, EXTRA_PERIODS, Rule, Sample, statistics
+from local_account.cloudwatch.alarm_evaluation import COMPARISONS, EXTRA_PERIODS, AlarmRule, Sample, statistics
 from local_account.cloudwatch.alarm_math import Expression, MathError, Series
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch.type_defs import (
+        DimensionTypeDef,
+        MetricDataQueryUnionTypeDef,
+        PutMetricAlarmInputTypeDef,
+    )
 
 _STATISTIC = re.compile(r"SampleCount|Sum|Average|Minimum|Maximum|p(\d{1,2}(\.\d+)?|100)")
 Dimensions = tuple[tuple[str, str], ...]
@@ -39,6 +55,7 @@ class Query:
 
     @property
     def key(self) -> Key:
+        """What a datum has to name to be of this metric."""
         return self.namespace, self.metric_name, self.dimensions
 
 
@@ -46,27 +63,37 @@ def queries_of(alarm: Alarm) -> list[Query]:
     """The alarm's queries; that of an alarm on one metric is called m1."""
     if alarm.metric_data_queries:
         return _read(alarm.metric_data_queries)
-    statistic = alarm.statistic or alarm.extended_statistic
+    statistic = alarm.statistic or alarm.extended_statistic or ""
     dimensions = _dimensions(alarm.dimensions)
     return [Query("m1", True, int(alarm.period), alarm.namespace, alarm.metric_name, dimensions, statistic, alarm.unit)]
 
 
-def _read(queries: Iterable[Any]) -> list[Query]:
-    return [
-        Query(q.id, str(q.return_data).lower() != "false", expression=_parsed(q.expression))
-        if q.expression
-        else Query(
-            q.id,
-            str(q.return_data).lower() != "false",
-            int(q.metric_stat.period),
-            q.metric_stat.metric.namespace,
-            q.metric_stat.metric.metric_name,
-            _dimensions(q.metric_stat.metric.dimensions),
-            q.metric_stat.stat,
-            q.metric_stat.unit,
-        )
-        for q in queries
-    ]
+def _read(queries: Iterable[MetricDataQuery]) -> list[Query]:
+    return [_query(q) for q in queries]
+
+
+def _query(query: MetricDataQuery) -> Query:
+    returned = str(query.return_data).lower() != "false"
+    if query.metric_stat is None:
+        return Query(query.id, returned, expression=_parsed(query.expression or ""))
+    of, metric = query.metric_stat, query.metric_stat.metric
+    dimensions = _dimensions(metric.dimensions)
+    return Query(query.id, returned, int(of.period), metric.namespace, metric.metric_name, dimensions, of.stat, of.unit)
+
+
+def _asked(query: MetricDataQueryUnionTypeDef) -> Query:
+    """A query as PutMetricAlarm has it; raises MathError for an expression that cannot be read."""
+    returned = query.get("ReturnData", True)
+    if "MetricStat" not in query:
+        return Query(query["Id"], returned, expression=_parsed(query["Expression"]))
+    of, metric = query["MetricStat"], query["MetricStat"]["Metric"]
+    dimensions = tuple(sorted(_pair(d) for d in metric.get("Dimensions", ())))
+    names = metric.get("Namespace", ""), metric.get("MetricName", "")
+    return Query(query["Id"], returned, of["Period"], *names, dimensions, of["Stat"], of.get("Unit"))
+
+
+def _pair(dimension: DimensionTypeDef) -> tuple[str, str]:
+    return dimension["Name"], dimension["Value"]
 
 
 @functools.lru_cache(256)
@@ -74,13 +101,14 @@ def _parsed(text: str) -> Expression:
     return Expression(text)
 
 
-def _dimensions(dimensions: Iterable[Any]) -> Dimensions:
-    return tuple(sorted((d.name, d.value) for d in dimensions))
+def _dimensions(dimensions: Iterable[Dimension]) -> Dimensions:
+    return tuple(sorted((d.name or "", d.value or "") for d in dimensions))
 
 
-def rule_of(alarm: Alarm) -> Rule:
+def rule_of(alarm: Alarm) -> AlarmRule:
+    """What an alarm compares with what."""
     first = next(q for q in queries_of(alarm) if q.expression is None)
-    return Rule(
+    return AlarmRule(
         comparison=alarm.comparison_operator,
         threshold=float(alarm.threshold),
         statistic=first.statistic,
@@ -91,18 +119,17 @@ def rule_of(alarm: Alarm) -> Rule:
     )
 
 
-def check(name: str, request: dict[str, Any]) -> None:
-    """Refuse an alarm that nothing here would evaluate."""
-    if request["comparison_operator"] not in COMPARISONS:
-        raise ValidationError(
-            f"The stand-in account does not evaluate {request['comparison_operator']}, only {', '.join(COMPARISONS)}."
-        )
-    if request.get("threshold") is None:
+def check(request: PutMetricAlarmInputTypeDef) -> None:
+    """Refuse an alarm that nothing here would evaluate; raises moto's ValidationError."""
+    name, comparison = request["AlarmName"], request.get("ComparisonOperator")
+    if comparison not in COMPARISONS:
+        raise ValidationError(f"The stand-in account does not evaluate {comparison}, only {', '.join(COMPARISONS)}.")
+    if request.get("Threshold") is None:
         raise ValidationError(f"Alarm {name} needs a Threshold.")
-    if request.get("metric_data_queries"):
-        _check_math(name, request["metric_data_queries"])
+    if queries := request.get("Metrics"):
+        _check_math(name, queries)
         return
-    statistic = request.get("statistic") or request.get("extended_statistic")
+    statistic = request.get("Statistic") or request.get("ExtendedStatistic")
     if not statistic:
         raise ValidationError(f"Alarm {name} needs a Statistic or an ExtendedStatistic.")
     _check_statistic(name, statistic)
@@ -116,34 +143,37 @@ def _check_statistic(name: str, statistic: str) -> None:
         )
 
 
-def _check_math(name: str, given: list[Any]) -> None:
-    if any(not q.expression and q.metric_stat is None for q in given):
+def _check_math(name: str, given: Sequence[MetricDataQueryUnionTypeDef]) -> None:
+    if any("Expression" not in q and "MetricStat" not in q for q in given):
         raise ValidationError(f"Each query of alarm {name} needs a MetricStat or an Expression.")
     try:
-        queries = _read(given)
+        queries = [_asked(query) for query in given]
     except MathError as error:
         raise ValidationError(str(error)) from error
     if sum(q.returned for q in queries) != 1:
         raise ValidationError(f"Exactly one query of alarm {name} must have ReturnData true.")
-    if all(q.expression for q in queries):
+    metrics = [query for query in queries if query.expression is None]
+    if not metrics:
         raise ValidationError(f"The metric math of alarm {name} names no metric.")
-    for query in queries:
-        if query.expression is None:
-            _check_statistic(name, query.statistic)
-    if len({q.period_s for q in queries if q.expression is None}) > 1:
+    for query in metrics:
+        _check_statistic(name, query.statistic)
+    if len({q.period_s for q in metrics}) > 1:
         raise ValidationError(f"The stand-in account evaluates metrics of one period, alarm {name} has several.")
-    known: set[str] = set()
+    _check_names(name, queries)
+
+
+def _check_names(name: str, queries: Sequence[Query]) -> None:
+    """An expression knows all metrics, and the expressions that stand before it."""
+    known = {query.name for query in queries if query.expression is None}
     for query in queries:
         if query.expression is None:
-            known.add(query.name)
-    for query in queries:
-        if query.expression is not None:
-            if missing := query.expression.names - known:
-                raise ValidationError(
-                    f"The expression {query.expression.text!r} of alarm {name} refers to {', '.join(sorted(missing))}: "
-                    "no metric, and no expression that stands before it."
-                )
-            known.add(query.name)
+            continue
+        if missing := query.expression.names - known:
+            raise ValidationError(
+                f"The expression {query.expression.text!r} of alarm {name} refers to {', '.join(sorted(missing))}: "
+                "no metric, and no expression that stands before it."
+            )
+        known.add(query.name)
 
 
 class AlarmData:
@@ -151,7 +181,7 @@ class AlarmData:
 
     def __init__(self) -> None:
         self._found: dict[Key, list[tuple[str | None, Sample]]] = {}
-        self._source: Any = None
+        self._source: list[MetricDatumBase] | None = None
         self._read = 0
 
     def read(self, backend: CloudWatchBackend, alarms: Iterable[Alarm]) -> None:
@@ -167,31 +197,34 @@ class AlarmData:
             if found is not None:
                 found.append((datum.unit, sample_of(datum)))
 
-    def values(self, alarm: Alarm, rule: Rule, now: datetime) -> list[float | None]:
+    def values(self, alarm: Alarm, rule: AlarmRule, now: datetime) -> list[float | None]:
         """What the alarm compares, for each of its periods, newest first."""
         series: dict[str, Series] = {}
         queries = queries_of(alarm)
         metrics = [q.name for q in queries if q.expression is None]
         for query in sorted(queries, key=lambda q: q.expression is not None):
             if query.expression is None:
-                own = Rule(**{**rule.__dict__, "statistic": query.statistic})
+                own = replace(rule, statistic=query.statistic)
                 series[query.name] = tuple(reversed(statistics(own, self._samples(query, rule, now), now)))
             else:
                 series[query.name] = query.expression.over(series, metrics)
         returned = next(q.name for q in queries if q.returned)
         return list(reversed(series[returned]))
 
-    def _samples(self, query: Query, rule: Rule, now: datetime) -> list[Sample]:
+    def _samples(self, query: Query, rule: AlarmRule, now: datetime) -> list[Sample]:
         oldest = now - timedelta(seconds=rule.period_s * (rule.evaluation_periods + EXTRA_PERIODS) + 60)
         return [s for unit, s in self._found[query.key] if s.at >= oldest and query.unit in (None, unit)]
 
 
-def sample_of(datum: Any) -> Sample:
+def sample_of(datum: MetricDatumBase) -> Sample:
+    """A value, or the statistics of several, that PutMetricData brought."""
     at = aware(datum.timestamp)
     if isinstance(datum, MetricAggregatedDatum):
         return Sample(at, datum.sample_count, datum.sum, datum.min, datum.max)
-    return Sample(at, 1, datum.value, datum.value, datum.value)
+    value = datum.value if isinstance(datum, MetricDatum) else math.nan  # there is no third kind
+    return Sample(at, 1, value, value, value)
 
 
 def aware(timestamp: datetime) -> datetime:
+    """A time of moto's, which is in UTC and may not say so."""
     return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)

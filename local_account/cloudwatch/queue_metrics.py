@@ -9,10 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from local_account.account import Account
 from local_account.cloudwatch.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from moto.sqs.models import Message
 
 LOOK_EVERY_S = 2.0
 PUBLISH_EVERY_S = 60.0
@@ -63,6 +66,6 @@ class _Watch:
             self._telemetry.add_metric("AWS/SQS", metric, value, unit, {"QueueName": name})
 
 
-def _age_s(messages: list[Any], now: float) -> float:
-    sent = [message.sent_timestamp for message in messages if message.sent_timestamp]
+def _age_s(messages: list[Message], now: float) -> float:
+    sent = [at for at in (float(message.sent_timestamp or 0) for message in messages) if at]
     return max(0.0, now - min(sent) / 1000) if sent else 0.0

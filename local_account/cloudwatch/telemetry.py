@@ -10,14 +10,25 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
 
 from local_account.account import Account
 from local_account.base import clock
 
 INTERVAL_S = 0.25
-BATCH = 1000  # metric values a call, PutMetricData's limit
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One value of one metric, at a time in UTC without a zone, as moto compares times."""
+
+    namespace: str
+    name: str
+    value: float
+    unit: str
+    dimensions: Mapping[str, str]
+    at: datetime
 
 
 @dataclass
@@ -26,27 +37,24 @@ class Telemetry:
 
     account: Account
     _lines: list[tuple[str, str, list[str]]] = field(default_factory=list)
-    _metrics: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    _metrics: list[MetricValue] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
+        """Begin to write what gathers."""
         self.account.before_clock_moves.append(self.write)
         threading.Thread(target=self._run, name="telemetry", daemon=True).start()
 
     def add_lines(self, group: str, stream: str, lines: Iterable[str]) -> None:
+        """Have lines written to a stream of CloudWatch Logs."""
         with self._lock:
             self._lines.append((group, stream, list(lines)))
 
     def add_metric(self, namespace: str, name: str, value: float, unit: str, dimensions: Mapping[str, str]) -> None:
-        datum = {
-            "MetricName": name,
-            "Value": value,
-            "Unit": unit,
-            "Timestamp": clock.now().replace(tzinfo=None),  # moto compares naive UTC times
-            "Dimensions": [{"Name": key, "Value": text} for key, text in dimensions.items()],
-        }
+        """Have a value of now written to CloudWatch."""
+        found = MetricValue(namespace, name, value, unit, dimensions, clock.now().replace(tzinfo=None))
         with self._lock:
-            self._metrics.append((namespace, datum))
+            self._metrics.append(found)
 
     def write(self) -> None:
         """Write everything that waits."""
@@ -55,18 +63,13 @@ class Telemetry:
             metrics, self._metrics = self._metrics, []
         for (group, stream), batch in _grouped(lines).items():
             self.account.put_log_lines(group, stream, batch)
-        namespaces: dict[str, list[dict[str, Any]]] = {}
-        for namespace, datum in metrics:
-            namespaces.setdefault(namespace, []).append(datum)
-        for namespace, data in namespaces.items():
-            self._put_metrics(namespace, data)
+        if metrics:
+            self._put(metrics)
 
-    def _put_metrics(self, namespace: str, data: list[dict[str, Any]]) -> None:
-        from moto.cloudwatch.models import cloudwatch_backends  # heavy, and only needed once the server runs
+    def _put(self, metrics: list[MetricValue]) -> None:
+        from local_account.cloudwatch.backend import watched_metrics  # moto is heavy, and needed once the server runs
 
-        backend = cloudwatch_backends[self.account.account_id][self.account.region]
-        for start in range(0, len(data), BATCH):
-            backend.put_metric_data(namespace, data[start : start + BATCH])
+        watched_metrics(self.account).add_values(metrics)
         self.account.snapshots.mark_dirty("monitoring")
 
     def _run(self) -> None:

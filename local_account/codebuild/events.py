@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from local_account.protocol.json_service import JsonService, Resource
+from local_account.protocol.service import Resource, Service
 
 
-def emit_state(service: JsonService, build: Resource) -> None:
+def emit_state(service: Service, build: Resource) -> None:
     """The event of a build that has begun or ended."""
     details = {
         "build-status": build["buildStatus"],

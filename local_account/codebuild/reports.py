@@ -10,7 +10,8 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from typing import Any
 
-from local_account.protocol.json_service import JsonService, Resource, ServiceError, now, page
+from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.service import Resource, Service, now, page
 
 INVALID = "InvalidInputException"
 NOT_FOUND = "ResourceNotFoundException"
@@ -25,33 +26,21 @@ class ReportError(Exception):
 class Reports:
     """Report groups and reports, kept in the service's tables."""
 
-    def __init__(self, service: JsonService) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        service.actions |= {
-            "CreateReportGroup": self.create_group,
-            "UpdateReportGroup": self.update_group,
-            "DeleteReportGroup": self.delete_group,
-            "BatchGetReportGroups": self.get_groups,
-            "ListReportGroups": lambda request: page(list(self._groups), request, "reportGroups"),
-            "BatchGetReports": self.get_reports,
-            "ListReports": lambda request: page(self._arns(""), request, "reports"),
-            "ListReportsForReportGroup": self.of_group,
-            "DeleteReport": lambda request: self._delete(request["arn"]),
-            "DescribeTestCases": self.test_cases,
-            "DescribeCodeCoverages": self.code_coverages,
-        }
 
     @property
     def _groups(self) -> dict[str, Resource]:
-        return self._service.table("report-groups")
+        return self._service.table("report-groups", Resource)
 
     @property
     def _reports(self) -> dict[str, Resource]:
-        return self._service.table("reports")
+        return self._service.table("reports", Resource)
 
     def arn(self, name: str) -> str:
         return self._service.account.arn("codebuild", f"report-group/{name}")
 
+    @action("CreateReportGroup")
     def create_group(self, request: dict[str, Any]) -> dict[str, Any]:
         arn = self.arn(request["name"])
         with self._service.lock:
@@ -63,6 +52,7 @@ class Reports:
         self._service.changed()
         return {"reportGroup": group}
 
+    @action("UpdateReportGroup")
     def update_group(self, request: dict[str, Any]) -> dict[str, Any]:
         self._check(request)
         with self._service.lock:
@@ -77,6 +67,7 @@ class Reports:
         if request.get("exportConfig", {}).get("exportConfigType", "NO_EXPORT") != "NO_EXPORT":
             raise ServiceError("The stand-in account does not export reports to S3.", INVALID)
 
+    @action("DeleteReportGroup")
     def delete_group(self, request: dict[str, Any]) -> None:
         with self._service.lock:
             inside = self._arns(request["arn"])
@@ -87,11 +78,17 @@ class Reports:
             self._groups.pop(request["arn"], None)
         self._service.changed()
 
+    @action("BatchGetReportGroups")
     def get_groups(self, request: dict[str, Any]) -> dict[str, Any]:
         arns = request["reportGroupArns"]
         found = [self._groups[arn] for arn in arns if arn in self._groups]
         return {"reportGroups": found, "reportGroupsNotFound": [arn for arn in arns if arn not in self._groups]}
 
+    @action("ListReportGroups")
+    def list_groups(self, request: dict[str, Any]) -> Reply:
+        return page(list(self._groups), request, "reportGroups")
+
+    @action("BatchGetReports")
     def get_reports(self, request: dict[str, Any]) -> dict[str, Any]:
         arns = request["reportArns"]
         found = [self._shown(self._reports[arn]) for arn in arns if arn in self._reports]
@@ -101,16 +98,27 @@ class Reports:
     def _shown(report: Resource) -> Resource:
         return {name: value for name, value in report.items() if name not in ("cases", "coverages")}
 
-    def of_group(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("ListReports")
+    def list_reports(self, request: dict[str, Any]) -> Reply:
+        return page(self._arns(""), request, "reports")
+
+    @action("DeleteReport")
+    def delete_report(self, request: dict[str, Any]) -> None:
+        self._delete(request["arn"])
+
+    @action("ListReportsForReportGroup")
+    def of_group(self, request: dict[str, Any]) -> Reply:
         self._group(request["reportGroupArn"])
         return page(self._arns(request["reportGroupArn"]), request, "reports")
 
-    def test_cases(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("DescribeTestCases")
+    def test_cases(self, request: dict[str, Any]) -> Reply:
         status = request.get("filter", {}).get("status")
         cases = self._report(request["reportArn"]).get("cases", [])
         return page([case for case in cases if status in (None, case["status"])], request, "testCases")
 
-    def code_coverages(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("DescribeCodeCoverages")
+    def code_coverages(self, request: dict[str, Any]) -> Reply:
         return page(self._report(request["reportArn"]).get("coverages", []), request, "codeCoverages")
 
     def add(self, name: str, build_arn: str, project: str, kind: str, documents: list[bytes]) -> str:

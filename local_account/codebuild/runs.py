@@ -27,8 +27,8 @@ from local_account.codebuild.events import emit_state
 from local_account.codebuild.files import FilesError
 from local_account.codebuild.reports import ReportError, Reports
 from local_account.codebuild.shell import Shell, ShellStoppedError
-from local_account.protocol.json_service import JsonService, Resource, now
 from local_account.protocol.role_clients import role_client
+from local_account.protocol.service import Resource, Service, now
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class PhaseError(Exception):
 class BuildRun:
     """Runs a build and keeps its record."""
 
-    def __init__(self, service: JsonService, reports: Reports, build: Resource, project: Resource) -> None:
+    def __init__(self, service: Service, reports: Reports, build: Resource, project: Resource) -> None:
         self._service, self._reports, self.build, self._project = service, reports, build, project
         self._account = service.account
         self._folder: Path = self._account.state_dir.absolute() / "builds" / build["id"].partition(":")[2]

@@ -15,7 +15,8 @@ from local_account.account import Account
 from local_account.codebuild.events import emit_state
 from local_account.codebuild.reports import Reports
 from local_account.codebuild.runs import BuildRun
-from local_account.protocol.json_service import JsonService, Resource, ServiceError, now, page
+from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.service import Resource, Service, now, page
 
 INVALID = "InvalidInputException"
 NOT_FOUND = "ResourceNotFoundException"
@@ -40,20 +41,20 @@ _SOURCE_OVERRIDES = {
 _KNOWN_OVERRIDES = {"projectName", "sourceVersion", "environmentVariablesOverride", "idempotencyToken"}
 
 
-def install(account: Account) -> JsonService:
+def install(account: Account) -> CodeBuild:
     """Build the service; builds that ran when the account stopped have failed."""
     service = CodeBuild(account)
     # Beside the start: what a build installed may be tens of thousands of files.
     for left in (account.state_dir / "builds").glob("*"):
         threading.Thread(target=shutil.rmtree, args=(left,), kwargs={"ignore_errors": True}, daemon=True).start()
-    for build in service.table("builds").values():
+    for build in service.table("builds", Resource).values():
         if not build["buildComplete"]:
             build |= {"buildStatus": "FAULT", "buildComplete": True, "endTime": now(), "currentPhase": "COMPLETED"}
     service.changed()
     return service
 
 
-class CodeBuild(JsonService):
+class CodeBuild(Service):
     """Projects and builds; report groups and reports are in `codebuild_reports`."""
 
     invalid_code = INVALID
@@ -61,30 +62,19 @@ class CodeBuild(JsonService):
     def __init__(self, account: Account) -> None:
         super().__init__(account, "codebuild")
         self._reports = Reports(self)
+        self.add(self._reports)
         self._runs: dict[str, BuildRun] = {}
         self._tokens: dict[str, str] = {}
-        self.actions |= {
-            "CreateProject": self.create_project,
-            "UpdateProject": self.update_project,
-            "DeleteProject": self.delete_project,
-            "BatchGetProjects": self.get_projects,
-            "ListProjects": lambda request: page(sorted(self._projects), request, "projects"),
-            "StartBuild": self.start_build,
-            "StopBuild": self.stop_build,
-            "RetryBuild": self.retry_build,
-            "BatchGetBuilds": self.get_builds,
-            "ListBuilds": lambda request: page(self._ids("", request), request, "ids"),
-            "ListBuildsForProject": self.builds_of_project,
-        }
 
     @property
     def _projects(self) -> dict[str, Resource]:
-        return self.table("projects")
+        return self.table("projects", Resource)
 
     @property
     def _builds(self) -> dict[str, Resource]:
-        return self.table("builds")
+        return self.table("builds", Resource)
 
+    @action("CreateProject")
     def create_project(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["name"]
         _check(request)
@@ -97,6 +87,7 @@ class CodeBuild(JsonService):
         self.changed()
         return {"project": project}
 
+    @action("UpdateProject")
     def update_project(self, request: dict[str, Any]) -> dict[str, Any]:
         with self.lock:
             project = self._project(request["name"])
@@ -105,6 +96,7 @@ class CodeBuild(JsonService):
         self.changed()
         return {"project": project}
 
+    @action("DeleteProject")
     def delete_project(self, request: dict[str, Any]) -> None:
         """The project goes, and its builds with it, as on AWS."""
         with self.lock:
@@ -117,11 +109,17 @@ class CodeBuild(JsonService):
             run.stop()
         self.changed()
 
+    @action("BatchGetProjects")
     def get_projects(self, request: dict[str, Any]) -> dict[str, Any]:
         names = [name.rpartition("/")[2] for name in request["names"]]
         found = [self._projects[name] for name in names if name in self._projects]
         return {"projects": found, "projectsNotFound": [name for name in names if name not in self._projects]}
 
+    @action("ListProjects")
+    def list_projects(self, request: dict[str, Any]) -> Reply:
+        return page(sorted(self._projects), request, "projects")
+
+    @action("StartBuild")
     def start_build(self, request: dict[str, Any]) -> dict[str, Any]:
         unknown = sorted(request.keys() - _OVERRIDES.keys() - _SOURCE_OVERRIDES.keys() - _KNOWN_OVERRIDES)
         if unknown:
@@ -207,6 +205,7 @@ class CodeBuild(JsonService):
             "cloudWatchLogs": {"status": "ENABLED"},
         }
 
+    @action("StopBuild")
     def stop_build(self, request: dict[str, Any]) -> dict[str, Any]:
         build = self._build(request["id"])
         run = self._runs.get(build["id"])
@@ -214,17 +213,24 @@ class CodeBuild(JsonService):
             run.stop()
         return {"build": build}
 
+    @action("RetryBuild")
     def retry_build(self, request: dict[str, Any]) -> dict[str, Any]:
         build = self._build(request.get("id", ""))
         again = {"projectName": build["projectName"]}
         return self.start_build(again | ({"sourceVersion": build["sourceVersion"]} if build["sourceVersion"] else {}))
 
+    @action("BatchGetBuilds")
     def get_builds(self, request: dict[str, Any]) -> dict[str, Any]:
         ids = [build_id.rpartition("build/")[2] for build_id in request["ids"]]
         found = [self._builds[build_id] for build_id in ids if build_id in self._builds]
         return {"builds": found, "buildsNotFound": [build_id for build_id in ids if build_id not in self._builds]}
 
-    def builds_of_project(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("ListBuilds")
+    def list_builds(self, request: dict[str, Any]) -> Reply:
+        return page(self._ids("", request), request, "ids")
+
+    @action("ListBuildsForProject")
+    def builds_of_project(self, request: dict[str, Any]) -> Reply:
         self._project(request["projectName"])
         return page(self._ids(request["projectName"], request), request, "ids")
 

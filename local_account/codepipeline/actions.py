@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 from local_account.account import Account
 from local_account.base.archives.s3_download import download
 from local_account.codepipeline.codeconnections import UnreachableError, archive
-from local_account.protocol.json_service import Resource
+from local_account.protocol.service import Resource
 
 APPROVAL_DAYS = 7
 MAX_ARTIFACT_BYTES = 2**31 - 1  # what the account takes in one request; CodePipeline takes 7 GB from S3, 1 GB from Git

@@ -14,32 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from local_account.account import Account
-from local_account.protocol.json_service import JsonService, Resource, ServiceError
+from local_account.protocol.actions import ServiceError, action
+from local_account.protocol.service import Resource, Service
 
 REPOSITORY_TAG = "local-account:repository"
 
 
-class CodeConnections(JsonService):
+class CodeConnections(Service):
     """Connections; `archive` reads a branch of the repository behind one."""
 
     invalid_code = "InvalidInputException"
 
     def __init__(self, account: Account) -> None:
         super().__init__(account, "codeconnections")
-        self.actions |= {
-            "CreateConnection": self.create,
-            "GetConnection": lambda request: {"Connection": self._shown(self._connection(request["ConnectionArn"]))},
-            "ListConnections": lambda _request: {"Connections": [self._shown(each) for each in self._all.values()]},
-            "DeleteConnection": self.delete,
-            "TagResource": self.tag,
-            "UntagResource": self.untag,
-            "ListTagsForResource": lambda request: {"Tags": self._tags(self._connection(request["ResourceArn"]))},
-        }
 
     @property
     def _all(self) -> dict[str, Resource]:
-        return self.table("connections")
+        return self.table("connections", Resource)
 
+    @action("CreateConnection")
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         if "HostArn" in request:
             raise ServiceError("The stand-in account has no hosts of connections.", self.invalid_code)
@@ -56,18 +49,34 @@ class CodeConnections(JsonService):
         self.changed()
         return {"ConnectionArn": arn, "Tags": request.get("Tags", [])}
 
+    @action("GetConnection")
+    def get(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"Connection": self._shown(self._connection(request["ConnectionArn"]))}
+
+    @action("ListConnections")
+    def list(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"Connections": [self._shown(each) for each in self._all.values()]}
+
+    @action("ListTagsForResource")
+    def list_tags(self, request: dict[str, Any]) -> dict[str, Any]:
+        tags = self._connection(request["ResourceArn"])["tags"]
+        return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+    @action("DeleteConnection")
     def delete(self, request: dict[str, Any]) -> None:
         with self.lock:
             self._connection(request["ConnectionArn"])
             del self._all[request["ConnectionArn"]]
         self.changed()
 
+    @action("TagResource")
     def tag(self, request: dict[str, Any]) -> None:
         with self.lock:
             tags = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
             self._connection(request["ResourceArn"])["tags"].update(tags)
         self.changed()
 
+    @action("UntagResource")
     def untag(self, request: dict[str, Any]) -> None:
         with self.lock:
             tags = self._connection(request["ResourceArn"])["tags"]
@@ -79,10 +88,6 @@ class CodeConnections(JsonService):
         if arn not in self._all:
             raise ServiceError(f"Connection {arn} does not exist.", "ResourceNotFoundException")
         return self._all[arn]
-
-    @staticmethod
-    def _tags(connection: Resource) -> list[dict[str, str]]:
-        return [{"Key": key, "Value": value} for key, value in connection["tags"].items()]
 
     @staticmethod
     def _shown(connection: Resource) -> Resource:

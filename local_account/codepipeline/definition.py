@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from local_account.protocol.json_service import ServiceError
+from local_account.protocol.actions import ServiceError
 
 STRUCTURE = "InvalidStructureException"
 DECLARATION = "InvalidActionDeclarationException"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from local_account.account import Account
-from local_account.protocol.json_service import Resource
+from local_account.protocol.service import Resource
 
 _WORDS = {"INPROGRESS": "STARTED", "ABANDONED": "ABANDONED"}
 

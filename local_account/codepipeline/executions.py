@@ -16,8 +16,8 @@ from typing import Any
 from local_account.codepipeline import events
 from local_account.codepipeline.actions import AbandonedError, ActionError, Work, perform
 from local_account.codepipeline.definition import fill, orders
-from local_account.protocol.json_service import JsonService, Resource, now
 from local_account.protocol.role_clients import role_client
+from local_account.protocol.service import Resource, Service, now
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class _LeftError(Exception):
 class Gates:
     """Who is in a stage and who waits for it, by pipeline and stage."""
 
-    def __init__(self, service: JsonService) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
         self._changed = threading.Condition()
         self._queues: dict[tuple[str, str], list[str]] = {}
@@ -64,7 +64,7 @@ class Gates:
     def _may_enter(self, run: ExecutionRun, queue: list[str], stage: str, *, alone: bool) -> bool:
         if run.leaves():
             return False
-        closed = self._service.table("transitions").get(f"{run.record['pipelineName']}/{stage}")
+        closed = self._service.table("transitions", Resource).get(f"{run.record['pipelineName']}/{stage}")
         return not closed and (not alone or queue[0] == run.record["pipelineExecutionId"])
 
     @staticmethod
@@ -77,7 +77,7 @@ class ExecutionRun:
     """Runs one execution, from ``first`` on. ``kept``: actions of that stage that are not run again."""
 
     def __init__(
-        self, service: JsonService, gates: Gates, record: Resource, first: str = "", kept: frozenset[str] = frozenset()
+        self, service: Service, gates: Gates, record: Resource, first: str = "", kept: frozenset[str] = frozenset()
     ) -> None:
         self.record = record
         self._service, self._gates = service, gates
@@ -238,7 +238,7 @@ class ExecutionRun:
     def _stage_state(self, stage: Resource, status: str) -> None:
         entry = {"pipelineExecutionId": self.record["pipelineExecutionId"], "status": status, "type": "STANDARD"}
         with self._service.lock:
-            states = self._service.table("stage-states").setdefault(self.record["pipelineName"], {})
+            states = self._service.table("stage-states", Resource).setdefault(self.record["pipelineName"], {})
             states[stage["name"]] = entry
             self.record["stages"][stage["name"]] = status
         self._service.changed()

@@ -15,30 +15,31 @@ from local_account.account import Account
 from local_account.codepipeline import views
 from local_account.codepipeline.definition import check, resolved_variables, source_overrides
 from local_account.codepipeline.executions import ExecutionRun, Gates
-from local_account.protocol.json_service import JsonService, Resource, ServiceError, now, page
+from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.service import Resource, Service, now, page
 
 FINAL = ("Succeeded", "Failed", "Stopped", "Superseded", "Cancelled")
 
 
-def install(account: Account) -> JsonService:
+def install(account: Account) -> CodePipeline:
     """Build the service; what ran when the account stopped has failed, and can be retried."""
     service = CodePipeline(account)
     why = {"code": "InternalError", "message": "the stand-in account was stopped"}
-    for record in service.table("executions").values():
+    for record in service.table("executions", Resource).values():
         if record["status"] in FINAL:
             continue
         record |= {"status": "Failed", "statusSummary": why["message"]}
         for detail in record["actions"]:
             if detail["status"] == "InProgress":
                 detail |= {"status": "Failed", "errorDetails": why, "token": None}
-        for state in service.table("stage-states").get(record["pipelineName"], {}).values():
+        for state in service.table("stage-states", Resource).get(record["pipelineName"], {}).values():
             if state["status"] == "InProgress" and state["pipelineExecutionId"] == record["pipelineExecutionId"]:
                 state["status"] = "Failed"
     service.changed()
     return service
 
 
-class CodePipeline(JsonService):
+class CodePipeline(Service):
     """Pipelines and their executions."""
 
     def __init__(self, account: Account) -> None:
@@ -46,35 +47,20 @@ class CodePipeline(JsonService):
         self._gates = Gates(self)
         self._runs: dict[str, ExecutionRun] = {}
         self._tokens: dict[str, str] = {}
-        self.actions |= {
-            "CreatePipeline": self.create,
-            "GetPipeline": self.get,
-            "UpdatePipeline": self.update,
-            "DeletePipeline": self.delete,
-            "ListPipelines": self.list,
-            "GetPipelineState": self.state,
-            "StartPipelineExecution": self.start_execution,
-            "StopPipelineExecution": self.stop_execution,
-            "GetPipelineExecution": self.get_execution,
-            "ListPipelineExecutions": self.list_executions,
-            "ListActionExecutions": self.list_actions,
-            "PutApprovalResult": self.put_approval,
-            "RetryStageExecution": self.retry_stage,
-            "EnableStageTransition": self.enable_transition,
-            "DisableStageTransition": self.disable_transition,
-            "TagResource": self.tag,
-            "UntagResource": self.untag,
-            "ListTagsForResource": lambda request: {"tags": self._pipeline(request["resourceArn"])["tags"]},
-        }
 
     @property
     def _pipelines(self) -> dict[str, Resource]:
-        return self.table("pipelines")
+        return self.table("pipelines", Resource)
 
     def _executions(self, pipeline: str) -> list[Resource]:
         """Of a pipeline, the newest first."""
-        return [record for record in reversed(self.table("executions").values()) if record["pipelineName"] == pipeline]
+        return [
+            record
+            for record in reversed(self.table("executions", Resource).values())
+            if record["pipelineName"] == pipeline
+        ]
 
+    @action("CreatePipeline")
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         pipeline = request["pipeline"]
         check(pipeline)
@@ -93,6 +79,7 @@ class CodePipeline(JsonService):
     def _complete(pipeline: Resource) -> Resource:
         return {"executionMode": "SUPERSEDED", "pipelineType": "V1", **pipeline}
 
+    @action("GetPipeline")
     def get(self, request: dict[str, Any]) -> dict[str, Any]:
         found = self._pipeline(request["name"])
         if request.get("version") not in (None, found["pipeline"]["version"]):
@@ -103,6 +90,7 @@ class CodePipeline(JsonService):
         metadata = {"pipelineArn": arn, "created": found["created"], "updated": found["updated"]}
         return {"pipeline": found["pipeline"], "metadata": metadata}
 
+    @action("UpdatePipeline")
     def update(self, request: dict[str, Any]) -> dict[str, Any]:
         pipeline = request["pipeline"]
         check(pipeline)
@@ -113,38 +101,42 @@ class CodePipeline(JsonService):
         self.changed()
         return {"pipeline": stored}
 
+    @action("DeletePipeline")
     def delete(self, request: dict[str, Any]) -> None:
         with self.lock:
             self._pipelines.pop(request["name"], None)
             gone = [record["pipelineExecutionId"] for record in self._executions(request["name"])]
             for execution_id in gone:
-                del self.table("executions")[execution_id]
-            self.table("stage-states").pop(request["name"], None)
+                del self.table("executions", Resource)[execution_id]
+            self.table("stage-states", Resource).pop(request["name"], None)
         for execution_id in gone:
             if run := self._runs.pop(execution_id, None):
                 run.stop(abandon=True)
         self.changed()
 
-    def list(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("ListPipelines")
+    def list(self, request: dict[str, Any]) -> Reply:
         rows = []
         for found in self._pipelines.values():
             kept = {name: found["pipeline"][name] for name in ("name", "version", "pipelineType", "executionMode")}
             rows.append(kept | {"created": found["created"], "updated": found["updated"]})
         return page(rows, request, "pipelines")
 
+    @action("GetPipelineState")
     def state(self, request: dict[str, Any]) -> dict[str, Any]:
         found = self._pipeline(request["name"])
         name, pipeline = request["name"], found["pipeline"]
-        states = self.table("stage-states").get(name, {})
+        states = self.table("stage-states", Resource).get(name, {})
         shown = []
         for stage in pipeline["stages"]:
-            closed = self.table("transitions").get(f"{name}/{stage['name']}")
+            closed = self.table("transitions", Resource).get(f"{name}/{stage['name']}")
             waiting = self._gates.waiting(name, stage["name"])
             actions = views.action_states(stage, self._executions(name))
             shown.append(views.stage_state(stage, states, closed, waiting) | {"actionStates": actions})
         times = {"created": found["created"], "updated": found["updated"]}
         return {"pipelineName": name, "pipelineVersion": pipeline["version"], "stageStates": shown, **times}
 
+    @action("StartPipelineExecution")
     def start_execution(self, request: dict[str, Any]) -> dict[str, Any]:
         token = request.get("clientRequestToken")
         with self.lock:
@@ -179,12 +171,13 @@ class CodePipeline(JsonService):
                 **{member: {} for member in ("artifacts", "namespaces", "revisions", "stages")},
                 "actions": [],
             }
-            self.table("executions")[record["pipelineExecutionId"]] = record
+            self.table("executions", Resource)[record["pipelineExecutionId"]] = record
             run = self._runs[record["pipelineExecutionId"]] = ExecutionRun(self, self._gates, record)
         self.changed()
         run.start()
         return str(record["pipelineExecutionId"])
 
+    @action("StopPipelineExecution")
     def stop_execution(self, request: dict[str, Any]) -> dict[str, Any]:
         record = self._execution(request)
         run = self._runs.get(record["pipelineExecutionId"])
@@ -197,15 +190,18 @@ class CodePipeline(JsonService):
         run.stop(abandon=bool(request.get("abandon")))
         return {"pipelineExecutionId": record["pipelineExecutionId"]}
 
+    @action("GetPipelineExecution")
     def get_execution(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"pipelineExecution": views.execution(self._execution(request))}
 
-    def list_executions(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("ListPipelineExecutions")
+    def list_executions(self, request: dict[str, Any]) -> Reply:
         self._pipeline(request["pipelineName"])
         rows = [views.summary(record) for record in self._executions(request["pipelineName"])]
         return page(rows, request, "pipelineExecutionSummaries")
 
-    def list_actions(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("ListActionExecutions")
+    def list_actions(self, request: dict[str, Any]) -> Reply:
         self._pipeline(request["pipelineName"])
         wanted = request.get("filter", {}).get("pipelineExecutionId")
         rows = [
@@ -216,6 +212,7 @@ class CodePipeline(JsonService):
         ]
         return page(rows, request, "actionExecutionDetails")
 
+    @action("PutApprovalResult")
     def put_approval(self, request: dict[str, Any]) -> dict[str, Any]:
         self._pipeline(request["pipelineName"])
         for record in self._executions(request["pipelineName"]):
@@ -231,6 +228,7 @@ class CodePipeline(JsonService):
                     return {"approvedAt": now()}
         raise ServiceError("No approval with this token waits.", "InvalidApprovalTokenException")
 
+    @action("RetryStageExecution")
     def retry_stage(self, request: dict[str, Any]) -> dict[str, Any]:
         record = self._execution(request)
         name, stage = request["pipelineName"], request["stageName"]
@@ -238,7 +236,7 @@ class CodePipeline(JsonService):
             pipeline = self._pipeline(name)["pipeline"]
             if stage not in [each["name"] for each in pipeline["stages"]]:
                 raise ServiceError(f"Pipeline {name} has no stage {stage}", "StageNotFoundException")
-            state = self.table("stage-states").get(name, {}).get(stage, {})
+            state = self.table("stage-states", Resource).get(name, {}).get(stage, {})
             if state.get("pipelineExecutionId") != record["pipelineExecutionId"]:
                 raise ServiceError("Another execution was in the stage since.", "NotLatestPipelineExecutionException")
             if record["status"] not in ("Failed", "Stopped") or state.get("status") not in ("Failed", "Stopped"):
@@ -256,21 +254,24 @@ class CodePipeline(JsonService):
         run.start()
         return {"pipelineExecutionId": record["pipelineExecutionId"]}
 
+    @action("EnableStageTransition")
     def enable_transition(self, request: dict[str, Any]) -> None:
         self._pipeline(request["pipelineName"])
         with self.lock:
-            self.table("transitions").pop(f"{request['pipelineName']}/{request['stageName']}", None)
+            self.table("transitions", Resource).pop(f"{request['pipelineName']}/{request['stageName']}", None)
         self.changed()
 
+    @action("DisableStageTransition")
     def disable_transition(self, request: dict[str, Any]) -> None:
         if request["transitionType"] != "Inbound":
             raise ServiceError("The stand-in account closes the way into a stage only.")
         self._pipeline(request["pipelineName"])
         with self.lock:
             closed = {"reason": request["reason"], "at": now()}
-            self.table("transitions")[f"{request['pipelineName']}/{request['stageName']}"] = closed
+            self.table("transitions", Resource)[f"{request['pipelineName']}/{request['stageName']}"] = closed
         self.changed()
 
+    @action("TagResource")
     def tag(self, request: dict[str, Any]) -> None:
         with self.lock:
             found = self._pipeline(request["resourceArn"])
@@ -278,11 +279,16 @@ class CodePipeline(JsonService):
             found["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
         self.changed()
 
+    @action("UntagResource")
     def untag(self, request: dict[str, Any]) -> None:
         with self.lock:
             found = self._pipeline(request["resourceArn"])
             found["tags"] = [tag for tag in found["tags"] if tag["key"] not in request["tagKeys"]]
         self.changed()
+
+    @action("ListTagsForResource")
+    def list_tags(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"tags": self._pipeline(request["resourceArn"])["tags"]}
 
     def _pipeline(self, name: str) -> Resource:
         name = name.rpartition(":")[2]  # of an ARN
@@ -293,7 +299,7 @@ class CodePipeline(JsonService):
 
     def _execution(self, request: dict[str, Any]) -> Resource:
         self._pipeline(request["pipelineName"])
-        record = self.table("executions").get(request["pipelineExecutionId"])
+        record = self.table("executions", Resource).get(request["pipelineExecutionId"])
         if record is None or record["pipelineName"] != request["pipelineName"]:
             message = f"Pipeline execution {request['pipelineExecutionId']} does not exist"
             raise ServiceError(message, "PipelineExecutionNotFoundException")

@@ -41,6 +41,7 @@ class LogPump:
         self._sent = time.monotonic()
 
     def tail(self, n: int) -> list[str]:
+        """The last ``n`` lines of the output, at most 200."""
         return list(self._tail)[-n:]
 
     def run(self) -> None:

@@ -15,13 +15,13 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
+from local_account.events.documents import BusEvent, EventEntry, EventTarget
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def service_of(arn: str) -> str:
 class Delivery:
     """One payload for one target; ``source_arn`` is the rule or schedule it comes from."""
 
-    target: Mapping[str, Any]
+    target: EventTarget
     payload: str
     source_arn: str
     attempts: int = 0
@@ -76,6 +76,7 @@ class Deliverer:
         threading.Thread(target=self._wait_for_retries, name="delivery-retries", daemon=True).start()
 
     def deliver(self, delivery: Delivery, delay_s: float = 0.0) -> None:
+        """Send now or after a while; what fails is tried again."""
         if delay_s > 0:
             self._put_off(delivery, delay_s)
         else:
@@ -168,9 +169,9 @@ def _queue_url(account: Account, arn: str) -> str:
     return url
 
 
-def _json(payload: str) -> Any:
+def _check_json(payload: str) -> None:
     try:
-        return json.loads(payload)
+        json.loads(payload)
     except ValueError as error:
         raise UndeliverableError(f"The target takes JSON, its input is not: {payload[:200]!r} ({error})") from error
 
@@ -209,30 +210,30 @@ def _demand(account: Account, delivery: Delivery) -> None:
         raise UndeliverableError(f"The target {arn} needs a RoleArn that may {action}.")
 
 
-def _send_to_lambda(account: Account, target: Mapping[str, Any], payload: str) -> None:
-    _json(payload)
+def _send_to_lambda(account: Account, target: EventTarget, payload: str) -> None:
+    _check_json(payload)
     account.client("lambda").invoke(FunctionName=target["Arn"], InvocationType="Event", Payload=payload.encode())
 
 
-def _send_to_states(account: Account, target: Mapping[str, Any], payload: str) -> None:
-    _json(payload)
+def _send_to_states(account: Account, target: EventTarget, payload: str) -> None:
+    _check_json(payload)
     account.client("stepfunctions").start_execution(
         stateMachineArn=target["Arn"], name=f"{uuid.uuid4()}_{uuid.uuid4()}", input=payload
     )
 
 
-def _send_to_sqs(account: Account, target: Mapping[str, Any], payload: str) -> None:
+def _send_to_sqs(account: Account, target: EventTarget, payload: str) -> None:
     extra = {k: v for k, v in target.get("SqsParameters", {}).items() if k == "MessageGroupId"}
     if extra:  # a FIFO queue without content-based deduplication refuses the message otherwise
         extra["MessageDeduplicationId"] = str(uuid.uuid4())
     account.client("sqs").send_message(QueueUrl=_queue_url(account, target["Arn"]), MessageBody=payload, **extra)
 
 
-def _send_to_sns(account: Account, target: Mapping[str, Any], payload: str) -> None:
+def _send_to_sns(account: Account, target: EventTarget, payload: str) -> None:
     account.client("sns").publish(TopicArn=target["Arn"], Message=payload)
 
 
-def _send_to_sagemaker(account: Account, target: Mapping[str, Any], _payload: str) -> None:
+def _send_to_sagemaker(account: Account, target: EventTarget, _payload: str) -> None:
     parameters = target.get("SageMakerPipelineParameters", {}).get("PipelineParameterList", [])
     account.client("sagemaker").start_pipeline_execution(
         PipelineName=target["Arn"].rpartition("/")[2],
@@ -241,31 +242,44 @@ def _send_to_sagemaker(account: Account, target: Mapping[str, Any], _payload: st
     )
 
 
-def _send_to_codepipeline(account: Account, target: Mapping[str, Any], _payload: str) -> None:
+def _send_to_codepipeline(account: Account, target: EventTarget, _payload: str) -> None:
     name = target["Arn"].rpartition(":")[2]
     account.client("codepipeline").start_pipeline_execution(name=name, clientRequestToken=str(uuid.uuid4()))
 
 
-def _send_to_logs(account: Account, target: Mapping[str, Any], payload: str) -> None:
+def _send_to_logs(account: Account, target: EventTarget, payload: str) -> None:
     group = target["Arn"].split(":log-group:", 1)[1].removesuffix(":*")
     account.put_log_lines(group, str(uuid.uuid4()), [payload])
 
 
-def _send_to_bus(account: Account, target: Mapping[str, Any], payload: str) -> None:
-    entry: dict[str, Any] = {"EventBusName": target["Arn"]}
-    if "EventBridgeParameters" in target:  # a schedule's target
-        parameters = target["EventBridgeParameters"]
-        entry |= {"Source": parameters["Source"], "DetailType": parameters["DetailType"], "Detail": payload}
-    else:
-        event = _json(payload)
-        entry |= {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
-        entry["Resources"] = event["resources"]
-    failed = account.client("events").put_events(Entries=[entry])["Entries"][0]
+def _send_to_bus(account: Account, target: EventTarget, payload: str) -> None:
+    failed = account.client("events").put_events(Entries=[_entry(target, payload)])["Entries"][0]
     if "ErrorCode" in failed:
         raise UndeliverableError(f"{failed['ErrorCode']}: {failed['ErrorMessage']}")
 
 
-_SENDERS: dict[str, Callable[[Account, Mapping[str, Any], str], None]] = {
+def _entry(target: EventTarget, payload: str) -> EventEntry:
+    """What goes to another bus: what a schedule says, or the event of a rule."""
+    if "EventBridgeParameters" in target:
+        parameters = target["EventBridgeParameters"]
+        return {
+            "EventBusName": target["Arn"],
+            "Source": parameters["Source"],
+            "DetailType": parameters["DetailType"],
+            "Detail": payload,
+        }
+    _check_json(payload)
+    event: BusEvent = json.loads(payload)
+    return {
+        "EventBusName": target["Arn"],
+        "Source": event["source"],
+        "DetailType": event["detail-type"],
+        "Detail": json.dumps(event["detail"]),
+        "Resources": event["resources"],
+    }
+
+
+_SENDERS: dict[str, Callable[[Account, EventTarget, str], None]] = {
     "codepipeline": _send_to_codepipeline,
     "lambda": _send_to_lambda,
     "states": _send_to_states,

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+
+from local_account.events.documents import EventTarget
 
 _STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\['([^']+)'\]|\[\"([^\"]+)\"\]|\[(\d+)\]")
 _VARIABLE = re.compile(r"<([\w.-]+)>")
 
 
-def at_path(event: Any, path: str) -> Any:
+def at_path(event: object, path: str) -> object:
     """The value at a JSON path of names and indices, None where the event has none."""
     position = 1
     while position < len(path):
@@ -33,7 +34,7 @@ def at_path(event: Any, path: str) -> Any:
     return event
 
 
-def target_input(target: Mapping[str, Any], event: dict[str, Any], rule_arn: str) -> str:
+def target_input(target: EventTarget, event: Mapping[str, object], rule_arn: str) -> str:
     """The payload for one target of a rule."""
     if "Input" in target:
         return str(target["Input"])
@@ -41,7 +42,9 @@ def target_input(target: Mapping[str, Any], event: dict[str, Any], rule_arn: str
         return json.dumps(at_path(event, target["InputPath"]))
     if "InputTransformer" in target:
         transformer = target["InputTransformer"]
-        values = {name: at_path(event, path) for name, path in transformer.get("InputPathsMap", {}).items()}
+        values: dict[str, object] = {
+            name: at_path(event, path) for name, path in transformer.get("InputPathsMap", {}).items()
+        }
         values |= {
             "aws.events.rule-arn": rule_arn,
             "aws.events.rule-name": rule_arn.rpartition("/")[2],
@@ -53,7 +56,7 @@ def target_input(target: Mapping[str, Any], event: dict[str, Any], rule_arn: str
     return json.dumps(event)
 
 
-def fill(template: str, values: Mapping[str, Any]) -> str:
+def fill(template: str, values: Mapping[str, object]) -> str:
     """Put values into ``<name>``: as JSON outside quotes, as text inside them; unknown names stay as they are."""
     parts: list[str] = []
     position, quoted = 0, False
@@ -66,7 +69,7 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
     return "".join([*parts, template[position:]])
 
 
-def _written(value: Any, quoted: bool) -> str:
+def _written(value: object, quoted: bool) -> str:
     if not quoted:
         return json.dumps(value)
     if value is None:

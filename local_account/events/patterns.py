@@ -10,8 +10,8 @@ import ipaddress
 import json
 import operator
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TypeGuard
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -28,7 +28,7 @@ class PatternError(ValueError):
     """The pattern is not one; the message is EventBridge's."""
 
 
-def parse_pattern(text: str) -> dict[str, Any]:
+def parse_pattern(text: str) -> dict[str, object]:
     """The pattern of its JSON text; raises PatternError."""
     try:
         pattern = json.loads(text)
@@ -40,7 +40,7 @@ def parse_pattern(text: str) -> dict[str, Any]:
     return pattern
 
 
-def _validate(pattern: dict[str, Any]) -> None:
+def _validate(pattern: Mapping[str, object]) -> None:
     if not pattern:
         raise PatternError("Event pattern is not valid. Reason: Empty objects are not allowed")
     for key, value in pattern.items():
@@ -58,7 +58,7 @@ def _validate(pattern: dict[str, Any]) -> None:
                 _validate_condition(condition)
 
 
-def _validate_condition(condition: Any) -> None:
+def _validate_condition(condition: object) -> None:
     if isinstance(condition, list):
         raise PatternError(
             "Event pattern is not valid. Reason: Match value must be String, number, true, false, or null"
@@ -78,7 +78,7 @@ def _validate_condition(condition: Any) -> None:
         raise PatternError("Event pattern is not valid. Reason: Unsupported anything-but pattern")
 
 
-def _is_numeric_test(argument: Any) -> bool:
+def _is_numeric_test(argument: object) -> bool:
     return (
         isinstance(argument, list)
         and bool(argument)
@@ -88,18 +88,18 @@ def _is_numeric_test(argument: Any) -> bool:
     )
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def matches(pattern: dict[str, Any], event: Any) -> bool:
+def matches(pattern: Mapping[str, object], event: object) -> bool:
     """Whether the event, a JSON object, fulfils every field of the pattern."""
     if not isinstance(event, dict):
         return False
     return all(_field_matches(key, wanted, event) for key, wanted in pattern.items())
 
 
-def _field_matches(key: str, wanted: Any, event: dict[str, Any]) -> bool:
+def _field_matches(key: str, wanted: object, event: Mapping[str, object]) -> bool:
     if key == "$or" and isinstance(wanted, list):
         return any(matches(alternative, event) for alternative in wanted)
     value = event.get(key, _MISSING)
@@ -108,10 +108,10 @@ def _field_matches(key: str, wanted: Any, event: dict[str, Any]) -> bool:
             value = {}  # only "exists": false can still match below
         return any(matches(wanted, entry) for entry in (value if isinstance(value, list) else [value]))
     leaves = _leaves(value)
-    return any(_condition_holds(condition, leaves) for condition in wanted)
+    return isinstance(wanted, list) and any(_condition_holds(condition, leaves) for condition in wanted)
 
 
-def _leaves(value: Any) -> list[Any]:
+def _leaves(value: object) -> list[object]:
     if value is _MISSING or isinstance(value, dict):
         return []
     if isinstance(value, list):
@@ -119,13 +119,13 @@ def _leaves(value: Any) -> list[Any]:
     return [value]
 
 
-def _condition_holds(condition: Any, leaves: list[Any]) -> bool:
+def _condition_holds(condition: object, leaves: list[object]) -> bool:
     if isinstance(condition, dict) and "exists" in condition:
         return bool(leaves) is condition["exists"]
     return any(_value_matches(condition, leaf) for leaf in leaves)
 
 
-def _value_matches(condition: Any, value: Any) -> bool:
+def _value_matches(condition: object, value: object) -> bool:
     if not isinstance(condition, dict):
         return _equal(condition, value)
     kind, argument = next(iter(condition.items()))
@@ -141,16 +141,16 @@ def _value_matches(condition: Any, value: Any) -> bool:
     return isinstance(value, str) and any(_text_matches(kind, entry, value) for entry in _as_list(argument))
 
 
-def _equal(wanted: Any, value: Any) -> bool:
+def _equal(wanted: object, value: object) -> bool:
     """JSON equality: ``true`` is not ``1``, ``300`` is ``300.0``."""
     return isinstance(wanted, bool) == isinstance(value, bool) and bool(wanted == value)
 
 
-def _as_list(argument: Any) -> list[Any]:
+def _as_list(argument: object) -> list[object]:
     return argument if isinstance(argument, list) else [argument]
 
 
-def _text_matches(kind: str, argument: Any, value: str) -> bool:
+def _text_matches(kind: str, argument: object, value: str) -> bool:
     wanted = str(argument)
     if isinstance(argument, dict):  # {"prefix": {"equals-ignore-case": "..."}}
         wanted, value = argument["equals-ignore-case"].lower(), value.lower()
@@ -165,8 +165,8 @@ def _text_matches(kind: str, argument: Any, value: str) -> bool:
     return re.fullmatch(expression, value, re.DOTALL) is not None
 
 
-def _in_network(value: Any, network: str) -> bool:
+def _in_network(value: object, network: str) -> bool:
     try:
-        return ipaddress.ip_address(value) in ipaddress.ip_network(network, strict=False)
+        return ipaddress.ip_address(str(value)) in ipaddress.ip_network(network, strict=False)
     except ValueError:
         return False

@@ -19,27 +19,30 @@ _DAYS = {name: number for number, name in enumerate(("SUN", "MON", "TUE", "WED",
 _LAST_YEAR = 2199
 
 
-class ExpressionError(ValueError):
+class ScheduleExpressionError(ValueError):
     """The schedule expression or its time zone is not valid."""
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Timing:
     """``next_after(moment)`` is the first time after ``moment``, None when there is none; all times are in UTC."""
 
     next_after: Callable[[datetime], datetime | None]
     once: bool = False
 
 
-def parse(expression: str, *, zone: str = "UTC", start: datetime, allow_at: bool = True) -> Schedule:
-    """The schedule of an expression; ``start`` is the moment from which ``rate`` counts. Raises ExpressionError."""
+def parse(expression: str, *, zone: str = "UTC", start: datetime, allow_at: bool = True) -> Timing:
+    """When an expression falls due; ``start`` is the moment from which ``rate`` counts.
+
+    Raises ScheduleExpressionError.
+    """
     try:
         tz = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ExpressionError(f"Invalid ScheduleExpressionTimezone {zone}.") from error
+        raise ScheduleExpressionError(f"Invalid ScheduleExpressionTimezone {zone}.") from error
     found = re.fullmatch(r"(rate|cron|at)\((.+)\)", expression.strip())
     if found is None or (found[1] == "at" and not allow_at):
-        raise ExpressionError(f"Invalid Schedule Expression {expression}.")
+        raise ScheduleExpressionError(f"Invalid Schedule Expression {expression}.")
     kind, argument = found[1], found[2].strip()
     if kind == "rate":
         return _rate(expression, argument, start)
@@ -48,31 +51,31 @@ def parse(expression: str, *, zone: str = "UTC", start: datetime, allow_at: bool
     return _cron(expression, argument, tz)
 
 
-def _rate(expression: str, argument: str, start: datetime) -> Schedule:
+def _rate(expression: str, argument: str, start: datetime) -> Timing:
     found = re.fullmatch(r"(\d+) (minute|hour|day)(s?)", argument)
     if found is None or int(found[1]) == 0 or (int(found[1]) == 1) == bool(found[3]):
-        raise ExpressionError(f"Invalid Schedule Expression {expression}.")
+        raise ScheduleExpressionError(f"Invalid Schedule Expression {expression}.")
     step_s = int(found[1]) * _UNITS_S[found[2]]
 
     def next_after(moment: datetime) -> datetime:
         passed = max(0, int((moment - start).total_seconds() // step_s) + 1)
         return start + timedelta(seconds=max(1, passed) * step_s)
 
-    return Schedule(next_after)
+    return Timing(next_after)
 
 
-def _at(expression: str, argument: str, tz: ZoneInfo) -> Schedule:
+def _at(expression: str, argument: str, tz: ZoneInfo) -> Timing:
     try:
         due = datetime.strptime(argument, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=tz).astimezone(UTC)
     except ValueError as error:
-        raise ExpressionError(f"Invalid Schedule Expression {expression}.") from error
-    return Schedule(lambda moment: due if due > moment else None, once=True)
+        raise ScheduleExpressionError(f"Invalid Schedule Expression {expression}.") from error
+    return Timing(lambda moment: due if due > moment else None, once=True)
 
 
-def _cron(expression: str, argument: str, tz: ZoneInfo) -> Schedule:
+def _cron(expression: str, argument: str, tz: ZoneInfo) -> Timing:
     fields = argument.split()
     if len(fields) != 6 or (fields[2] == "?") == (fields[4] == "?"):
-        raise ExpressionError(f"Invalid Schedule Expression {expression}.")
+        raise ScheduleExpressionError(f"Invalid Schedule Expression {expression}.")
     try:
         minutes = _numbers(fields[0], 0, 59)
         hours = _numbers(fields[1], 0, 23)
@@ -80,7 +83,7 @@ def _cron(expression: str, argument: str, tz: ZoneInfo) -> Schedule:
         years = set(_numbers(fields[5], 1970, _LAST_YEAR))
         on_day = _weekday_test(fields[4]) if fields[2] == "?" else _month_day_test(fields[2])
     except ValueError as error:
-        raise ExpressionError(f"Invalid Schedule Expression {expression}.") from error
+        raise ScheduleExpressionError(f"Invalid Schedule Expression {expression}.") from error
 
     def days(first: date) -> Iterator[date]:
         for year in range(first.year, max(years, default=0) + 1):
@@ -103,7 +106,7 @@ def _cron(expression: str, argument: str, tz: ZoneInfo) -> Schedule:
                         return due
         return None
 
-    return Schedule(next_after)
+    return Timing(next_after)
 
 
 def _numbers(field: str, low: int, high: int, names: dict[str, int] | None = None) -> list[int]:

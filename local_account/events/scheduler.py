@@ -14,19 +14,27 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
-from moto.events.exceptions import ValidationException as RuleValidationException
-from moto.events.models import EventsBackend, Rule, events_backends
+from moto.events.models import Rule, events_backends
+from moto.scheduler import urls
 from moto.scheduler.exceptions import ValidationException
 from moto.scheduler.models import EventBridgeSchedulerBackend, Schedule, scheduler_backends
+from moto.scheduler.responses import EventBridgeSchedulerResponse
 
 from local_account.account import Account
 from local_account.base import clock as account_clock
+from local_account.base.replacements import answered_by, extends, use_backend
 from local_account.events.delivery import Deliverer, Delivery, UndeliverableError, service_of
+from local_account.events.documents import kept_target
 from local_account.events.inputs import fill, target_input
-from local_account.events.schedule_expressions import ExpressionError, parse
+from local_account.events.schedule_expressions import ScheduleExpressionError, parse
 from local_account.events.service import deliverer_of
+
+if TYPE_CHECKING:
+    from types_boto3_scheduler.type_defs import CreateScheduleInputTypeDef
+
+    from local_account.base.replacements import Handlers
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +43,8 @@ TICK_S = 0.25
 
 def install(account: Account) -> None:
     """Check schedules when they are made and start the thread that fires them."""
-    _install_checks()
-    clock = Clock(account, deliverer_of(account))
+    use_backend(scheduler_backends, CheckedSchedules)
+    clock = Timetable(account, deliverer_of(account))
     account.after_clock_moved.append(lambda: clock.tick(account_clock.now()))
     threading.Thread(target=clock.run, name="scheduler", daemon=True).start()
 
@@ -45,11 +53,11 @@ def install(account: Account) -> None:
 class _Due:
     """When something fires next; ``key`` changes with its definition."""
 
-    key: tuple[Any, ...]
+    key: tuple[object, ...]
     at: datetime | None
 
 
-class Clock:
+class Timetable:
     """Fires schedules and scheduled rules."""
 
     def __init__(self, account: Account, deliverer: Deliverer) -> None:
@@ -60,6 +68,7 @@ class Clock:
         self._ticking = threading.Lock()
 
     def run(self) -> None:
+        """The thread's target: look at what is due until the account stops."""
         while not self._account.stopping.wait(TICK_S):
             try:
                 self.tick(account_clock.now())
@@ -99,10 +108,10 @@ class Clock:
     def _fire(self, item: Schedule | Rule, due: datetime, *, last: bool) -> None:
         if isinstance(item, Rule):
             event = self._event("aws.events", item.arn, due, {})
-            for target in list(item.targets):
+            for target in map(kept_target, list(item.targets)):
                 self._deliverer.deliver(Delivery(target, target_input(target, event, item.arn), item.arn))
             return
-        self._deliverer.deliver(Delivery(item.target, self._input(item, due), item.arn))
+        self._deliverer.deliver(Delivery(kept_target(item.target), self._input(item, due), item.arn))
         if last and item.action_after_completion == "DELETE":
             group = scheduler_backends[self._account.account_id][self._account.region].schedule_groups[item.group_name]
             group.schedules.pop(item.name, None)
@@ -119,7 +128,7 @@ class Clock:
         }
         return fill(schedule.target["Input"], context)
 
-    def _event(self, source: str, arn: str, due: datetime, detail: Any) -> dict[str, Any]:
+    def _event(self, source: str, arn: str, due: datetime, detail: object) -> dict[str, object]:
         return {
             "version": "0",
             "id": str(uuid.uuid4()),
@@ -133,7 +142,7 @@ class Clock:
         }
 
 
-def _key(item: Schedule | Rule) -> tuple[Any, ...]:
+def _key(item: Schedule | Rule) -> tuple[object, ...]:
     if isinstance(item, Rule):
         return (item.scheduled_expression,)
     zone = item.schedule_expression_timezone
@@ -144,13 +153,13 @@ def _created(item: Schedule | Rule, now: datetime) -> datetime:
     return now if isinstance(item, Rule) else datetime.fromtimestamp(item.last_modified_date, UTC)
 
 
-def _moment(value: Any) -> datetime | None:
+def _moment(value: str | float | None) -> datetime | None:
     return datetime.fromtimestamp(float(value), UTC) if value is not None else None
 
 
 def _next(item: Schedule | Rule, after: datetime) -> datetime | None:
     if isinstance(item, Rule):
-        return parse(item.scheduled_expression, start=after, allow_at=False).next_after(after)
+        return parse(item.scheduled_expression or "", start=after, allow_at=False).next_after(after)
     start, end = _moment(item.start_date), _moment(item.end_date)
     begin = start or datetime.fromtimestamp(item.creation_date, UTC)
     schedule = parse(item.schedule_expression, zone=item.schedule_expression_timezone, start=begin)
@@ -160,55 +169,59 @@ def _next(item: Schedule | Rule, after: datetime) -> datetime | None:
     return None if due and end and due > end else due
 
 
-def _install_checks() -> None:
-    create, update = EventBridgeSchedulerBackend.create_schedule, EventBridgeSchedulerBackend.update_schedule
-    put_rule = EventsBackend.put_rule
-    if getattr(create, "checks_schedules", False):
-        return
+@extends
+class CheckedSchedules(EventBridgeSchedulerBackend):
+    """moto's schedules, answered by `ScheduleAnswers`."""
 
-    def create_schedule(backend: EventBridgeSchedulerBackend, **request: Any) -> Schedule:
-        _check(request)
-        if (request["group_name"] or "default") not in backend.schedule_groups:
-            backend.get_schedule_group(request["group_name"])  # raises what moto's create_schedule forgets
-        return _stamped(create(backend, **request), "creation_date", "last_modified_date")
-
-    def update_schedule(backend: EventBridgeSchedulerBackend, **request: Any) -> Schedule:
-        _check(request)
-        changed = update(backend, **{**request, "state": request["state"] or "ENABLED"})
-        return _stamped(changed, "last_modified_date")
-
-    def put_checked_rule(backend: EventsBackend, name: str, **request: Any) -> Rule:
-        if request.get("scheduled_expression"):
-            try:
-                parse(request["scheduled_expression"], start=account_clock.now(), allow_at=False)
-            except ExpressionError as error:
-                raise RuleValidationException("Parameter ScheduleExpression is not valid.") from error
-        return put_rule(backend, name, **request)
-
-    create_schedule.checks_schedules = True  # type: ignore[attr-defined]  # a mark on the function itself
-    EventBridgeSchedulerBackend.create_schedule = create_schedule
-    EventBridgeSchedulerBackend.update_schedule = update_schedule
-    EventsBackend.put_rule = put_checked_rule
+    @property
+    def url_paths(self) -> Handlers:
+        """What answers which address."""
+        return answered_by(ScheduleAnswers, urls.url_paths)
 
 
-def _stamped(schedule: Schedule, *members: str) -> Schedule:
-    for member in members:
-        setattr(schedule, member, account_clock.time())
-    return schedule
+@extends
+class ScheduleAnswers(EventBridgeSchedulerResponse):
+    """moto's answers; schedules that nothing here could run are refused, and times are the account's.
+
+    docs/upstream/105 would have moto refuse unknown groups and know the default of State.
+    """
+
+    def create_schedule(self) -> str:
+        """CreateSchedule; raises moto's ValidationException, or ScheduleGroupNotFound, which moto forgets."""
+        _check(json.loads(self.body))
+        self.scheduler_backend.get_schedule_group(self._get_param("GroupName"))
+        answer = super().create_schedule()
+        schedule = _schedule(self)
+        schedule.creation_date = schedule.last_modified_date = account_clock.time()
+        return answer
+
+    def update_schedule(self) -> str:
+        """UpdateSchedule: what the request leaves out gets its default; raises moto's ValidationException."""
+        _check(json.loads(self.body))
+        answer = super().update_schedule()
+        schedule = _schedule(self)
+        schedule.state = schedule.state or "ENABLED"
+        schedule.last_modified_date = account_clock.time()
+        return answer
 
 
-def _check(request: dict[str, Any]) -> None:
-    zone = request["schedule_expression_timezone"] or "UTC"
+def _schedule(answers: ScheduleAnswers) -> Schedule:
+    name = answers.uri.split("?")[0].split("/")[-1]
+    return answers.scheduler_backend.get_schedule(answers._get_param("GroupName"), name)
+
+
+def _check(request: CreateScheduleInputTypeDef) -> None:
+    target, zone = kept_target(request["Target"]), request.get("ScheduleExpressionTimezone") or "UTC"
     try:
-        parse(request["schedule_expression"] or "", zone=zone, start=account_clock.now())
-        service = service_of(request["target"]["Arn"])
-    except ExpressionError as error:
+        parse(request.get("ScheduleExpression", ""), zone=zone, start=account_clock.now())
+        service = service_of(target["Arn"])
+    except ScheduleExpressionError as error:
         raise ValidationException(str(error)) from error
     except UndeliverableError as error:
         raise ValidationException(
             f"{error} Supported are Lambda, Step Functions, SQS, SNS, EventBridge and SageMaker pipelines."
         ) from error
     if service == "logs":
-        raise ValidationException(f"Provided Arn {request['target']['Arn']} is not a target of EventBridge Scheduler.")
-    if service == "events" and "EventBridgeParameters" not in request["target"]:
+        raise ValidationException(f"Provided Arn {target['Arn']} is not a target of EventBridge Scheduler.")
+    if service == "events" and "EventBridgeParameters" not in target:
         raise ValidationException("EventBridgeParameters must be specified for an event bus target.")

@@ -13,18 +13,27 @@ import threading
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
+from moto.events import urls
 from moto.events.exceptions import InvalidEventPatternException, ValidationException
-from moto.events.models import EventPattern, EventsBackend, Rule, events_backends
+from moto.events.models import EventsBackend, Rule, events_backends
 from moto.events.responses import EventsHandler
 
 from local_account.account import Account
 from local_account.base import clock
 from local_account.base.chaos import Duplicates
+from local_account.base.replacements import answered_by, extends, replace, use_backend
 from local_account.events.delivery import Deliverer, Delivery, UndeliverableError, service_of
+from local_account.events.documents import EventEntry, kept_target
 from local_account.events.inputs import target_input
 from local_account.events.patterns import PatternError, matches, parse_pattern
+from local_account.events.schedule_expressions import ScheduleExpressionError, parse
+
+if TYPE_CHECKING:
+    from moto.events.utils import EventMessageType
+
+    from local_account.base.replacements import Handlers
 
 log = logging.getLogger(__name__)
 
@@ -40,30 +49,11 @@ def deliverer_of(account: Account) -> Deliverer:
 
 def install(account: Account) -> None:
     """Set ``account.emit_event`` and replace what moto does with matched events."""
-    deliverer = deliverer_of(account)
-    duplicates = Duplicates() if account.chaos == "duplicates" else None
-    _install_patterns()
-    _install_targets()
-    _install_put_events()
+    use_backend(events_backends, MatchedEvents)
+    _deliver_matched(deliverer_of(account), Duplicates() if account.chaos == "duplicates" else None)
+    emitted: queue.SimpleQueue[EventEntry] = queue.SimpleQueue()
 
-    def send_to_targets(rule: Rule, original_event: Mapping[str, Any], transform_input: bool = True) -> None:
-        if rule.state == "DISABLED" or not rule.event_pattern.dump():
-            return
-        event = _plain(original_event)
-        if not matches(rule.event_pattern.get_pattern(), event):
-            return
-        for target in list(rule.targets):
-            if target["Arn"].endswith(":::"):  # moto's own archive
-                _archive(rule, original_event)
-                continue
-            payload = target_input(target, event, rule.arn) if transform_input else json.dumps(event)
-            for delay_s in duplicates.delays_s() if duplicates else (0.0,):
-                deliverer.deliver(Delivery(target, payload, rule.arn), delay_s)
-
-    Rule.send_to_targets = send_to_targets
-    emitted: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-
-    def emit_event(source: str, detail_type: str, detail: Mapping[str, Any], resources: list[str]) -> None:
+    def emit_event(source: str, detail_type: str, detail: Mapping[str, object], resources: list[str]) -> None:
         try:
             text = json.dumps(detail, default=str)
         except (TypeError, ValueError):
@@ -83,30 +73,55 @@ def install(account: Account) -> None:
     threading.Thread(target=publish, name="event-publisher", daemon=True).start()
 
 
-def _plain(event: Mapping[str, Any]) -> dict[str, Any]:
+def _deliver_matched(deliverer: Deliverer, duplicates: Duplicates | None) -> None:
+    """moto's rules deliver at once, to few kinds of targets; here threads deliver to all that the account has."""
+
+    def send_to_targets(self: Rule, original_event: EventMessageType, transform_input: bool = True) -> None:
+        if self.state == "DISABLED" or not self.event_pattern.dump():
+            return
+        event = _plain(original_event)
+        if not matches(self.event_pattern.get_pattern(), event):
+            return
+        for held in list(self.targets):
+            target = kept_target(held)
+            if _is_archive(target["Arn"]):
+                _archive(self, original_event)
+                continue
+            payload = target_input(target, event, self.arn) if transform_input else json.dumps(event)
+            for delay_s in duplicates.delays_s() if duplicates else (0.0,):
+                deliverer.deliver(Delivery(target, payload, self.arn), delay_s)
+
+    why = "moto matches patterns otherwise than EventBridge and delivers to few kinds of targets, without retries"
+    replace(Rule, "send_to_targets", send_to_targets, why=why)
+
+
+def _is_archive(arn: str) -> bool:
+    """Whether this is the target by which moto keeps events in an archive."""
+    return arn.endswith(":::")
+
+
+def _plain(event: EventMessageType) -> dict[str, object]:
     """The event as targets see it: ``time`` to the second in UTC, nothing of moto's own."""
     plain = {key: value for key, value in event.items() if key not in {"ingestion-time", "replay-name"}}
     time = event["time"]
     if isinstance(time, str) and not time.replace(".", "", 1).isdigit():
         return plain
-    if isinstance(time, datetime):
-        time = time.timestamp()
     plain["time"] = datetime.fromtimestamp(float(time), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return plain
 
 
-def _archive(rule: Rule, event: Mapping[str, Any]) -> None:
+def _archive(rule: Rule, event: EventMessageType) -> None:
     backend = events_backends[rule.account_id][rule.region_name]
     for archive in backend.archives.values():
         if rule.name.endswith(archive.name):
             archive.events.append(event)
 
 
-def _publish(backend: EventsBackend, entry: dict[str, Any]) -> str:
+def _publish(backend: EventsBackend, entry: EventEntry) -> str:
     """Match one event with the rules of its bus; returns its id."""
     bus = backend.describe_event_bus((entry.get("EventBusName") or "default").rpartition("/")[2])
     now = clock.time()
-    event = {
+    event: EventMessageType = {
         "version": "0",
         "id": str(uuid.uuid4()),
         "detail-type": entry["DetailType"],
@@ -120,76 +135,99 @@ def _publish(backend: EventsBackend, entry: dict[str, Any]) -> str:
     }
     for rule in list(bus.rules.values()):
         rule.send_to_targets(event)
-    return str(event["id"])
+    return event["id"]
 
 
-def _install_put_events() -> None:
-    def put_events(backend: EventsBackend, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+@extends
+class MatchedEvents(EventsBackend):
+    """moto's buses and rules, answered by `EventAnswers`."""
+
+    @property
+    def url_paths(self) -> Handlers:
+        """What answers which address."""
+        return answered_by(EventAnswers, urls.url_paths)
+
+    def put_events(self, events: list[dict[str, object]]) -> list[dict[str, str]]:
+        """PutEvents: the id of each event, or why it was not taken; raises moto's ValidationException above ten."""
         if len(events) > 10:
             raise ValidationException(
                 "1 validation error detected: Value '[PutEventsRequestEntry]' at 'entries' failed to satisfy "
                 "constraint: Member must have length less than or equal to 10"
             )
-        return [_put_event(backend, entry) for entry in events]
-
-    EventsBackend.put_events = put_events
+        return [_put(self, cast("EventEntry", entry)) for entry in events]
 
 
-def _put_event(backend: EventsBackend, entry: dict[str, Any]) -> dict[str, Any]:
-    for name in ("Source", "DetailType", "Detail"):
-        if not entry.get(name):
-            message = f"Parameter {name} is not valid. Reason: {name} is a required argument."
-            return {"ErrorCode": "InvalidArgument", "ErrorMessage": message}
+def _put(backend: EventsBackend, entry: EventEntry) -> dict[str, str]:
+    given = {"Source": entry.get("Source"), "DetailType": entry.get("DetailType"), "Detail": entry.get("Detail")}
+    for name in (name for name, value in given.items() if not value):
+        message = f"Parameter {name} is not valid. Reason: {name} is a required argument."
+        return {"ErrorCode": "InvalidArgument", "ErrorMessage": message}
     if entry["Source"].startswith("aws."):
         message = "Not authorized for the source."
         return {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": message}
-    try:
-        is_object = isinstance(json.loads(entry["Detail"]), dict)
-    except ValueError:
-        is_object = False
-    if not is_object:
+    if not _is_object(entry["Detail"]):
         return {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
     return {"EventId": _publish(backend, entry)}
 
 
-def _install_patterns() -> None:
-    def load(cls: type[EventPattern], raw_pattern: str | None) -> EventPattern:
-        try:
-            return cls(raw_pattern, parse_pattern(raw_pattern) if raw_pattern else {})
-        except PatternError as error:
-            reason = str(error).partition("Reason: ")[2]
-            raise InvalidEventPatternException(reason=reason) from error
-
-    def test_event_pattern(handler: EventsHandler) -> tuple[str, dict[str, Any]]:
-        pattern = EventPattern.load(handler._get_param("EventPattern")).get_pattern()
-        try:
-            event = json.loads(handler._get_param("Event"))
-        except ValueError as error:
-            raise ValidationException("Event is not valid JSON.") from error
-        return json.dumps({"Result": matches(pattern, event)}), handler.response_headers
-
-    EventPattern.load = classmethod(load)
-    EventPattern.matches_event = lambda self, event: matches(self.get_pattern(), _plain(event))
-    EventsHandler.test_event_pattern = test_event_pattern
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
-def _install_targets() -> None:
-    original = EventsBackend.put_targets
-    if getattr(original, "checks_targets", False):
-        return
+@extends
+class EventAnswers(EventsHandler):
+    """moto's answers; patterns, schedules and targets are checked when they come."""
 
-    def put_targets(
-        backend: EventsBackend, name: str, event_bus_arn: str | None, targets: list[dict[str, Any]]
-    ) -> None:
-        for target in targets:
-            if target["Arn"].endswith(":::"):
-                continue
+    def put_rule(self) -> tuple[str, dict[str, object]]:
+        """PutRule."""
+        _check_pattern(self._get_param("EventPattern"))
+        _check_schedule(self._get_param("ScheduleExpression"))
+        return super().put_rule()
+
+    def create_archive(self) -> tuple[str, dict[str, object]]:
+        """CreateArchive."""
+        _check_pattern(self._get_param("EventPattern"))
+        return super().create_archive()
+
+    def update_archive(self) -> tuple[str, dict[str, object]]:
+        """UpdateArchive."""
+        _check_pattern(self._get_param("EventPattern"))
+        return super().update_archive()
+
+    def put_targets(self) -> tuple[str, dict[str, object]]:
+        """PutTargets: raises moto's ValidationException for one that nothing here delivers to."""
+        for target in map(kept_target, self._get_param("Targets")):
             try:
                 service_of(target["Arn"])
             except UndeliverableError as error:
-                message = f"Parameter {target['Arn']} is not valid. Reason: {error}"
-                raise ValidationException(message) from error
-        original(backend, name=name, event_bus_arn=event_bus_arn, targets=targets)
+                raise ValidationException(f"Parameter {target['Arn']} is not valid. Reason: {error}") from error
+        return super().put_targets()
 
-    put_targets.checks_targets = True  # type: ignore[attr-defined]  # a mark on the function itself
-    EventsBackend.put_targets = put_targets
+    def test_event_pattern(self) -> tuple[str, dict[str, str]]:  # type: ignore[override]  # moto's answers nothing
+        """TestEventPattern."""
+        text = self._get_param("EventPattern")
+        _check_pattern(text)
+        try:
+            event = json.loads(self._get_param("Event"))
+        except ValueError as error:
+            raise ValidationException("Event is not valid JSON.") from error
+        return json.dumps({"Result": matches(parse_pattern(text), event)}), self.response_headers
+
+
+def _check_pattern(text: str | None) -> None:
+    try:
+        if text:
+            parse_pattern(text)
+    except PatternError as error:
+        raise InvalidEventPatternException(reason=str(error).partition("Reason: ")[2]) from error
+
+
+def _check_schedule(expression: str | None) -> None:
+    try:
+        if expression:
+            parse(expression, start=clock.now(), allow_at=False)
+    except ScheduleExpressionError as error:
+        raise ValidationException("Parameter ScheduleExpression is not valid.") from error

@@ -1,31 +1,37 @@
-"""What moto's model of a function drops or leaves unchecked: dead-letter targets, variables, the zip itself.
+"""Functions as the account keeps them: moto's, with what it drops or leaves unchecked, and as state files hold them.
 
-Runs in the server process; ``awslambda`` installs it.
+Runs in the server process. moto's model of a function knows no dead-letter target, takes any name and any variable, and
+accepts a zip that cannot be unpacked; what runs functions here comes in through ``functions`` and ``events``.
 """
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import defaultdict
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar, cast
 from weakref import WeakValueDictionary
 
+from moto.awslambda.models import LambdaFunction, LambdaStorage, LayerDataType, LayerStorage
+from moto.core.utils import utcnow
+from moto.logs.models import logs_backends
+
+from local_account.base.replacements import extends
+from local_account.base.stored import stored
 from local_account.functions.code import CodeError
 from local_account.functions.errors import FunctionError, client_error
-from local_account.functions.functions import Functions
-from local_account.functions.layers import foreign_account, published_layer
 
-DROPPED_PROPERTIES = {"DeadLetterConfig", "EphemeralStorage", "Layers", "TracingConfig"}
-# What a property becomes when a stack's update leaves it out.
-PROPERTY_DEFAULTS: dict[str, Any] = {
-    "DeadLetterConfig": None,
-    "Description": "",
-    "Environment": {"Variables": {}},
-    "Layers": [],
-    "MemorySize": 128,
-    "Timeout": 3,
-}
+if TYPE_CHECKING:
+    from types_boto3_lambda.type_defs import (
+        CreateFunctionRequestTypeDef,
+        DeadLetterConfigTypeDef,
+        UpdateFunctionConfigurationRequestTypeDef,
+    )
+
+    from local_account.functions.events import EventQueue
+    from local_account.functions.functions import Functions
+
 _FUNCTION_NAME = re.compile(r"(arn:[\w-]+:lambda:[\w-]+:\d{12}:function:)?[a-zA-Z0-9_-]{1,64}")
 RESERVED_VARIABLES = {
     "_HANDLER",
@@ -46,204 +52,134 @@ RESERVED_VARIABLES = {
 }
 
 
-def hook_configuration(functions: Functions) -> None:
-    """Complete moto's functions. Called once, before the first request."""
-    _hook_attributes(functions)
-    _hook_code(functions)
-    _hook_layers(functions)
-    _hook_backend(functions)
-    _hook_cloudformation()
-    _hook_state()
+_CODE = ("code_bytes", "code_size", "code_sha_256", "code_digest", "code_or_config_updated")
 
 
-def _hook_attributes(functions: Functions) -> None:
-    from moto.awslambda.models import LambdaFunction
-    from moto.core.utils import utcnow
+@stored
+@extends
+class AccountFunction(LambdaFunction):
+    """One version of a function. It is checked when it is made or changed, and runs in a worker process."""
 
-    original_init, original_update = LambdaFunction.__init__, LambdaFunction.update_configuration
-    original_get = LambdaFunction.get_configuration
+    functions: ClassVar[Functions]
+    events: ClassVar[EventQueue]
+    dead_letter_config: DeadLetterConfigTypeDef | None = None
 
-    def init(function: Any, account_id: str, spec: dict[str, Any], region: str, version: str | int = 1) -> None:
-        _check_name(str(spec["FunctionName"]))
-        _check_variables(spec)
-        original_init(function, account_id, spec, region, version)
-        function.dead_letter_config = spec.get("DeadLetterConfig")
+    def __init__(self, account_id: str, spec: dict[str, object], region: str, version: str | int = 1) -> None:
+        """``spec`` is the request of CreateFunction. Raises moto's LambdaClientError for what Lambda would refuse."""
+        request = cast("CreateFunctionRequestTypeDef", spec)
+        _check_name(str(request["FunctionName"]))
+        _check_variables(request)
+        with refusing():
+            super().__init__(account_id, spec, region, version)
+            _check(self)
+        self.dead_letter_config = request.get("DeadLetterConfig")
 
-    def update(function: Any, updates: dict[str, Any]) -> dict[str, Any]:
-        _check_variables(updates)
-        before = function.layers
-        original_update(function, updates)
-        if "Layers" in updates:
-            try:
-                functions.check_code(function)
-            except CodeError as error:
-                function.layers = before
-                raise client_error("InvalidParameterValueException", str(error), 400) from error
-        function.dead_letter_config = updates.get("DeadLetterConfig", getattr(function, "dead_letter_config", None))
-        function.tracing_config = updates.get("TracingConfig", function.tracing_config)
-        if "EphemeralStorage" in updates:
-            function.ephemeral_storage = updates["EphemeralStorage"]["Size"]
-        function.last_modified = utcnow().strftime("%Y-%m-%dT%H:%M:%S.000+0000")
-        configuration: dict[str, Any] = function.get_configuration()
+    def update_configuration(self, config_updates: dict[str, object]) -> dict[str, object]:
+        """UpdateFunctionConfiguration, with the properties that moto leaves as they are."""
+        request = cast("UpdateFunctionConfigurationRequestTypeDef", config_updates)
+        _check_variables(request)
+        before = self.layers
+        super().update_configuration(config_updates)
+        if "Layers" in request:
+            _check_layers(self, before)
+        self.dead_letter_config = request.get("DeadLetterConfig", self.dead_letter_config)
+        self.tracing_config = request.get("TracingConfig", self.tracing_config)
+        if "EphemeralStorage" in request:
+            self.ephemeral_storage = request["EphemeralStorage"]["Size"]
+        self.last_modified = utcnow().strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+        return self.get_configuration()
+
+    def update_function_code(self, updated_spec: dict[str, object]) -> dict[str, object]:
+        """UpdateFunctionCode: new code that cannot be run leaves the old in place."""
+        before = {name: getattr(self, name) for name in _CODE if hasattr(self, name)} | {"code": dict(self.code)}
+        try:
+            with refusing():
+                configuration = super().update_function_code(updated_spec)
+                _check(self)
+        except BaseException:
+            vars(self).update(before)
+            raise
         return configuration
 
-    def get_configuration(function: Any, on_create: bool = False) -> dict[str, Any]:
-        configuration: dict[str, Any] = original_get(function, on_create)
-        if getattr(function, "dead_letter_config", None):
-            configuration["DeadLetterConfig"] = function.dead_letter_config
+    def get_configuration(self, on_create: bool = False) -> dict[str, object]:
+        """As GetFunctionConfiguration answers it."""
+        configuration = super().get_configuration(on_create)
+        if self.dead_letter_config:
+            configuration["DeadLetterConfig"] = self.dead_letter_config
         return configuration
 
-    def layers(function: Any, arns: list[str]) -> list[dict[str, Any]]:
-        """As moto's, which knows this account's layers only."""
-        found: list[dict[str, Any]] = []
-        for arn in arns:
-            owner = foreign_account(arn, function.account_id)
-            if owner and published_layer(arn) is None:
-                message = (
-                    f"The stand-in account cannot fetch the layer {arn} of account {owner}: publish its zip here with "
-                    "PublishLayerVersion"
-                )
-                raise client_error("InvalidParameterValueException", message, 400)
-            found += [{"Arn": arn, "CodeSize": 0}] if owner else original_layers(function, [arn])
-        return found
+    def invoke(self, body: str | bytes, request_headers: object, response_headers: object) -> str:  # noqa: ARG002
+        """What moto's SNS and CloudWatch Logs call: on AWS they invoke asynchronously."""
+        content = body.encode() if isinstance(body, str) else body
+        self.events.accept(self, self.function_arn, content or b"{}")
+        return ""
 
-    original_layers = LambdaFunction._get_layers_data
-    LambdaFunction._get_layers_data = layers
-    LambdaFunction.__init__ = init
-    LambdaFunction.update_configuration = update
-    LambdaFunction.get_configuration = get_configuration
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in super().__getstate__().items() if name != "logs_backend"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self.logs_backend = logs_backends[self.account_id][self.region]
 
 
-def _hook_code(functions: Functions) -> None:
-    from moto.awslambda.models import LambdaFunction
-
-    original_code = LambdaFunction._set_function_code
-
-    def set_code(function: Any, spec: dict[str, Any]) -> None:
-        names = ("code", "code_bytes", "code_size", "code_sha_256", "code_digest")
-        before = {name: getattr(function, name) for name in names if hasattr(function, name)}
-        if "code" in before:
-            before["code"] = dict(before["code"])
-        try:
-            original_code(function, spec)
-            functions.check_code(function)
-            functions.check_role(function)
-        except FunctionError as error:
-            vars(function).update(before)
-            raise client_error(error.code, str(error), error.status) from error
-        except ValueError as error:  # moto's way to report a missing object, which would become a 500
-            vars(function).update(before)
-            raise client_error("InvalidParameterValueException", str(error.args[-1]), 400) from error
-        except CodeError as error:
-            vars(function).update(before)
-            raise client_error("InvalidParameterValueException", str(error), 400) from error
-
-    LambdaFunction._set_function_code = set_code
+def _check_layers(function: AccountFunction, before: list[LayerDataType]) -> None:
+    """Leave the layers as they were when they are too large for the code."""
+    try:
+        with refusing():
+            function.functions.check_code(function)
+    except BaseException:
+        function.layers = before
+        raise
 
 
-def _hook_layers(functions: Functions) -> None:
-    """Look into a layer's zip when it is published, not when a function first asks for it."""
-    from moto.awslambda.models import LayerVersion
-
-    original_init = LayerVersion.__init__
-
-    def init(layer: Any, spec: dict[str, Any], account_id: str, region: str) -> None:
-        original_init(layer, spec, account_id, region)
-        try:
-            functions.check_layer(layer)
-        except CodeError as error:
-            raise client_error("InvalidParameterValueException", str(error), 400) from error
-
-    LayerVersion.__init__ = init
+def _check(function: AccountFunction) -> None:
+    function.functions.check_code(function)
+    function.functions.check_role(function)
 
 
-def _hook_backend(functions: Functions) -> None:
-    from moto.awslambda.models import LambdaBackend
-
-    original_delete, original_put = LambdaBackend.delete_function, LambdaBackend.put_function_event_invoke_config
-
-    def delete(backend: Any, function_name: str, qualifier: str | None = None) -> None:
-        function = backend.get_function(function_name, qualifier)
-        original_delete(backend, function_name, qualifier)
-        functions.forget(function.function_name)
-
-    def put_event_invoke_config(backend: Any, function_name: str, config: dict[str, Any]) -> Any:
-        """As moto's, but a second configuration replaces the first instead of hiding behind it."""
-        backend.get_function(function_name).event_invoke_config = []
-        return original_put(backend, function_name, config)
-
-    LambdaBackend.put_function_event_invoke_config = put_event_invoke_config
-    LambdaBackend.delete_function = delete
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Code and roles that cannot be, as errors of Lambda's API."""
+    try:
+        yield
+    except FunctionError as error:
+        raise client_error(error.code, str(error), error.status) from error
+    except ValueError as error:  # moto's way to report a missing object, which would become a 500
+        raise client_error("InvalidParameterValueException", str(error.args[-1]), 400) from error
+    except CodeError as error:
+        raise client_error("InvalidParameterValueException", str(error), 400) from error
 
 
-def _hook_cloudformation() -> None:
-    """moto's CloudFormation drops most properties of a function, and cannot update inline code."""
-    from moto.awslambda.models import LambdaFunction
+@stored
+@extends
+class FunctionStorage(LambdaStorage):
+    """All functions of a region. moto finds them by weak references, which no state file can hold."""
 
-    original_create = LambdaFunction.create_from_cloudformation_json
-    original_update = LambdaFunction.update_from_cloudformation_json
+    def __getstate__(self) -> dict[str, object]:
+        return _without_index(self)
 
-    def create(
-        _cls: type, /, resource_name: str, cloudformation_json: dict[str, Any], *place: str, **options: Any
-    ) -> Any:
-        function = original_create(resource_name, cloudformation_json, *place, **options)
-        properties = cloudformation_json["Properties"]
-        function.update_configuration({name: properties[name] for name in DROPPED_PROPERTIES & properties.keys()})
-        function.tags = _tags(properties)
-        return function
-
-    def update(
-        _cls: type,
-        /,
-        original_resource: Any,
-        new_resource_name: str,
-        cloudformation_json: dict[str, Any],
-        *place: str,
-        **options: Any,
-    ) -> Any:
-        properties = {**PROPERTY_DEFAULTS, **cloudformation_json["Properties"]}
-        code = dict(properties["Code"])
-        if "ZipFile" in code:
-            code["ZipFile"] = base64.b64encode(LambdaFunction._create_zipfile_from_plaintext_code(code["ZipFile"]))
-        original_resource.tags = _tags(properties)
-        complete = {"Properties": {**properties, "Code": code}}
-        return original_update(original_resource, new_resource_name, complete, *place, **options)
-
-    LambdaFunction.create_from_cloudformation_json = classmethod(create)
-    LambdaFunction.update_from_cloudformation_json = classmethod(update)
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._aliases = defaultdict(dict, self._aliases)
+        groups = self._functions.values()
+        kept = (function for group in groups for function in (group["latest"], *group["versions"]))
+        self._arns = WeakValueDictionary({function.function_arn: function for function in kept if function})
 
 
-def _hook_state() -> None:
-    """Let functions and layers be saved: moto indexes them by weak references and ties each to the logs."""
-    from moto.awslambda.models import LambdaFunction, LambdaStorage, LayerStorage
-    from moto.logs.models import logs_backends
+@stored
+@extends
+class LayerVersions(LayerStorage):
+    """All layers of a region. moto has an index of them that it does not use."""
 
-    def without_index(storage: Any) -> dict[str, Any]:
-        return {name: value for name, value in vars(storage).items() if name != "_arns"}
+    def __getstate__(self) -> dict[str, object]:
+        return _without_index(self)
 
-    def restore_functions(storage: Any, state: dict[str, Any]) -> None:
-        vars(storage).update(state)
-        storage._aliases = defaultdict(dict, state["_aliases"])
-        kept = (function for group in storage._functions.values() for function in (group["latest"], *group["versions"]))
-        storage._arns = WeakValueDictionary({function.function_arn: function for function in kept if function})
-
-    def restore_layers(storage: Any, state: dict[str, Any]) -> None:
-        vars(storage).update(state, _arns=WeakValueDictionary())
-
-    def without_logs(function: Any) -> dict[str, Any]:
-        return {name: value for name, value in original_state(function).items() if name != "logs_backend"}
-
-    def restore_function(function: Any, state: dict[str, Any]) -> None:
-        vars(function).update(state, logs_backend=logs_backends[state["account_id"]][state["region"]])
-
-    original_state = LambdaFunction.__getstate__
-    LambdaStorage.__getstate__, LambdaStorage.__setstate__ = without_index, restore_functions
-    LayerStorage.__getstate__, LayerStorage.__setstate__ = without_index, restore_layers
-    LambdaFunction.__getstate__, LambdaFunction.__setstate__ = without_logs, restore_function
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state, _arns=WeakValueDictionary())
 
 
-def _tags(properties: dict[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: str(tag["Value"]) for tag in properties.get("Tags") or []}
+def _without_index(storage: object) -> dict[str, object]:
+    return {name: value for name, value in vars(storage).items() if name != "_arns"}
 
 
 def _check_name(name: str) -> None:
@@ -255,8 +191,9 @@ def _check_name(name: str) -> None:
         raise client_error("ValidationException", message, 400)
 
 
-def _check_variables(spec: dict[str, Any]) -> None:
-    reserved = sorted(RESERVED_VARIABLES & set((spec.get("Environment") or {}).get("Variables") or {}))
+def _check_variables(request: CreateFunctionRequestTypeDef | UpdateFunctionConfigurationRequestTypeDef) -> None:
+    variables: Mapping[str, str] = (request.get("Environment") or {}).get("Variables") or {}
+    reserved = sorted(RESERVED_VARIABLES & variables.keys())
     if reserved:
         message = (
             "Lambda was unable to configure your environment variables because the environment variables you have "

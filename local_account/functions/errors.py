@@ -6,7 +6,8 @@ Runs in the server process.
 from __future__ import annotations
 
 import json
-from typing import Any
+
+from moto.awslambda.exceptions import LambdaClientError
 
 
 class FunctionError(Exception):
@@ -17,7 +18,7 @@ class FunctionError(Exception):
         self.code, self.status = code, status
 
 
-class ThrottledError(FunctionError):
+class FunctionThrottledError(FunctionError):
     """No concurrency left; asynchronous events are tried again."""
 
     def __init__(self, reason: str) -> None:
@@ -25,12 +26,9 @@ class ThrottledError(FunctionError):
         self.reason = reason
 
 
-def client_error(code: str, message: str, status: int, **members: str) -> Exception:
+def client_error(code: str, message: str, status: int, **members: str) -> LambdaClientError:
     """An error that moto's dispatcher answers in Lambda's protocol."""
-    from moto.awslambda.exceptions import LambdaClientError
-
-    error: Any = LambdaClientError(code, message)
+    error = LambdaClientError(code, message)
     error.code = status
     error.description = json.dumps({"Type": "User", "message": message, "Message": message, **members})
-    result: Exception = error
-    return result
+    return error

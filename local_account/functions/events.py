@@ -20,11 +20,16 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from local_account.account import Account
-from local_account.functions.errors import FunctionError, ThrottledError
-from local_account.functions.functions import Functions, Result
+from local_account.functions.errors import FunctionError, FunctionThrottledError
+from local_account.functions.functions import Functions, InvocationResult
+
+if TYPE_CHECKING:
+    from types_boto3_lambda.type_defs import DestinationConfigTypeDef
+
+    from local_account.functions.configuration import AccountFunction
 
 DEFAULT_WAITS_S = (1.0, 2.0)
 THROTTLE_WAIT_S = 1.0
@@ -32,22 +37,37 @@ MAXIMUM_AGE_S = 21_600
 log = logging.getLogger(__name__)
 
 
+class AsyncSettings(TypedDict, total=False):
+    """What PutFunctionEventInvokeConfig brings."""
+
+    MaximumRetryAttempts: int
+    MaximumEventAgeInSeconds: int
+    DestinationConfig: DestinationConfigTypeDef
+
+
 @dataclass
 class Event:
     """One asynchronous invocation on its way."""
 
-    function: Any
+    function: AccountFunction
     arn: str
     body: bytes
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     accepted: float = field(default_factory=time.time)
     attempts: int = 0
-    last: Result | None = None
+    last: InvocationResult | None = None
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> AsyncSettings:
+        """The function's event invoke configuration; empty without one."""
         configurations = self.function.event_invoke_config
-        return dict(configurations[-1].config) if configurations else {}
+        return cast("AsyncSettings", configurations[-1].config) if configurations else {}
+
+    def destination(self, *, succeeded: bool) -> str | None:
+        """The ARN that a result or a failure is sent to."""
+        configured = self.settings.get("DestinationConfig", {})
+        chosen = configured.get("OnSuccess", {}) if succeeded else configured.get("OnFailure", {})
+        return chosen.get("Destination")
 
 
 class EventQueue:
@@ -63,7 +83,14 @@ class EventQueue:
         self._threads = ThreadPoolExecutor(16, thread_name_prefix="lambda-event")
         threading.Thread(target=self._dispatch, name="lambda-events", daemon=True).start()
 
+    def accept(self, function: AccountFunction, arn: str, body: bytes) -> Event:
+        """Take an invocation that nobody waits for; ``arn`` is the function as its invoker named it."""
+        event = Event(function, arn, body)
+        self.put(event)
+        return event
+
     def put(self, event: Event, wait_s: float = 0.0) -> None:
+        """Run an event after a while."""
         with self._changed:
             heapq.heappush(self._due, (time.monotonic() + wait_s, next(self._numbers), event))
             self._changed.notify()
@@ -91,41 +118,40 @@ class EventQueue:
             return
         try:
             result = self._functions.invoke(event.function, event.body, arn=event.arn, request_id=event.request_id)
-        except ThrottledError:
+        except FunctionThrottledError:
             self.put(event, THROTTLE_WAIT_S)
             return
         except FunctionError as error:
             payload = json.dumps({"errorType": error.code, "errorMessage": str(error)}).encode()
-            result = Result(payload, "Unhandled", [], event.request_id)
+            result = InvocationResult(payload, "Unhandled", [], event.request_id)
         event.attempts, event.last = event.attempts + 1, result
         if result.error is None:
-            self._deliver(event, "OnSuccess", "Success")
+            self._deliver(event, "Success", succeeded=True)
         elif event.attempts <= int(event.settings.get("MaximumRetryAttempts", 2)):
             self.put(event, self._waits_s[min(event.attempts, len(self._waits_s)) - 1])
         else:
             self._failed(event, "RetriesExhausted")
 
     def _failed(self, event: Event, condition: str) -> None:
-        self._deliver(event, "OnFailure", condition)
-        target = (getattr(event.function, "dead_letter_config", None) or {}).get("TargetArn")
+        self._deliver(event, condition, succeeded=False)
+        target = (event.function.dead_letter_config or {}).get("TargetArn")
         if target:
             self._send_dead_letter(event, target)
 
-    def _deliver(self, event: Event, which: str, condition: str) -> None:
-        target = event.settings.get("DestinationConfig", {}).get(which, {}).get("Destination")
+    def _deliver(self, event: Event, condition: str, *, succeeded: bool) -> None:
+        target = event.destination(succeeded=succeeded)
         if not target:
             return
-        record = _record(event, condition)
-        text, service = json.dumps(record), target.split(":")[2]
+        text, service = json.dumps(_record(event, condition)), target.split(":")[2]
+        client, role = self._account.client, event.function.role
         if service == "sqs":
-            self._client("sqs", event).send_message(QueueUrl=self._queue_url(target), MessageBody=text)
+            client("sqs", role).send_message(QueueUrl=self._queue_url(target), MessageBody=text)
         elif service == "sns":
-            self._client("sns", event).publish(TopicArn=target, Message=text)
+            client("sns", role).publish(TopicArn=target, Message=text)
         elif service == "lambda":
-            client = self._client("lambda", event)
-            client.invoke(FunctionName=target, InvocationType="Event", Payload=text.encode())
+            client("lambda", role).invoke(FunctionName=target, InvocationType="Event", Payload=text.encode())
         elif service == "events":
-            result = "Success" if which == "OnSuccess" else "Failure"
+            result = "Success" if succeeded else "Failure"
             entry = {
                 "Source": "lambda",
                 "DetailType": f"Lambda Function Invocation Result - {result}",
@@ -133,7 +159,7 @@ class EventQueue:
                 "EventBusName": target,
                 "Resources": [f"{event.function.function_arn}:{event.function.version}", target],
             }
-            self._client("events", event).put_events(Entries=[entry])
+            client("events", role).put_events(Entries=[entry])
         else:
             log.error("%s: a destination of the service %r is not supported (%s)", event.arn, service, target)
 
@@ -141,23 +167,19 @@ class EventQueue:
         values = {"RequestID": event.request_id, "ErrorCode": "200", "ErrorMessage": _error_message(event)[:1024]}
         attributes = {name: {"DataType": "String", "StringValue": value} for name, value in values.items() if value}
         body = event.body.decode("utf-8", "replace")
+        client, role = self._account.client, event.function.role
         if ":sqs:" in target:
             queue_url = self._queue_url(target)
-            sqs = self._client("sqs", event)
-            sqs.send_message(QueueUrl=queue_url, MessageBody=body, MessageAttributes=attributes)
+            client("sqs", role).send_message(QueueUrl=queue_url, MessageBody=body, MessageAttributes=attributes)
         else:
-            self._client("sns", event).publish(TopicArn=target, Message=body, MessageAttributes=attributes)
-
-    def _client(self, service: str, event: Event) -> Any:
-        """Failures and results are sent with the function's role."""
-        return self._account.client(service, event.function.role)
+            client("sns", role).publish(TopicArn=target, Message=body, MessageAttributes=attributes)
 
     def _queue_url(self, arn: str) -> str:
         url: str = self._account.client("sqs").get_queue_url(QueueName=arn.rsplit(":", 1)[1])["QueueUrl"]
         return url
 
 
-def _json(body: bytes) -> Any:
+def _json(body: bytes) -> object:
     try:
         return json.loads(body)
     except ValueError:
@@ -169,10 +191,10 @@ def _error_message(event: Event) -> str:
     return str(payload.get("errorMessage", "")) if isinstance(payload, dict) else ""
 
 
-def _record(event: Event, condition: str) -> dict[str, Any]:
+def _record(event: Event, condition: str) -> dict[str, object]:
     """The invocation record of lambda/latest/dg/invocation-async-retain-records.html."""
     version = str(event.function.version)
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "version": "1.0",
         "timestamp": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
         "requestContext": {
@@ -183,9 +205,9 @@ def _record(event: Event, condition: str) -> dict[str, Any]:
         },
         "requestPayload": _json(event.body),
     }
-    if event.last is not None:
-        record["responseContext"] = {"statusCode": 200, "executedVersion": version}
-        if event.last.error is not None:
-            record["responseContext"]["functionError"] = event.last.error
-        record["responsePayload"] = _json(event.last.payload)
-    return record
+    if event.last is None:
+        return record
+    context: dict[str, object] = {"statusCode": 200, "executedVersion": version}
+    if event.last.error is not None:
+        context["functionError"] = event.last.error
+    return {**record, "responseContext": context, "responsePayload": _json(event.last.payload)}

@@ -18,7 +18,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moto.awslambda.models import LayerVersion, lambda_backends
 
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
@@ -27,11 +30,14 @@ from local_account.base.clock import CLOCK
 from local_account.cloudwatch.embedded_metrics import embedded_values
 from local_account.cloudwatch.telemetry import Telemetry
 from local_account.functions.code import CodeError, CodeStore, check_together
-from local_account.functions.errors import FunctionError, ThrottledError
+from local_account.functions.errors import FunctionError, FunctionThrottledError
 from local_account.functions.layers import check_installed, published_layer
-from local_account.functions.runtime_api import Invocation, RuntimeApiServer
+from local_account.functions.runtime_api import QueuedInvocation, RuntimeApiServer
 from local_account.functions.worker import FIRST_PATHS, LAST_PATHS
-from local_account.functions.workers import PROGRAM, Outcome, Pool, Worker, WorkerPlan
+from local_account.functions.workers import PROGRAM, InvocationOutcome, Worker, WorkerPlan, WorkerPool
+
+if TYPE_CHECKING:
+    from local_account.functions.configuration import AccountFunction
 
 WORKER_LIMIT = 10
 WAIT_FOR_WORKER_S = 60.0
@@ -42,7 +48,7 @@ _PYTHON = re.compile(r"python3\.\d+")
 
 
 @dataclass(frozen=True)
-class Result:
+class InvocationResult:
     """What an invoker learns: the payload, the kind of function error if any, and the log's lines."""
 
     payload: bytes
@@ -58,27 +64,27 @@ class Functions:
         self._account, self._telemetry = account, telemetry
         self.code = CodeStore(account.state_dir / "functions")
         self._api = RuntimeApiServer()
-        self._pools: dict[str, Pool] = {}
+        self._pools: dict[str, WorkerPool] = {}
         self._active: Counter[str] = Counter()
         self._free = threading.Condition()
         threading.Thread(target=self._end_idle_workers, name="lambda-idle-workers", daemon=True).start()
 
     def invoke(
         self,
-        function: Any,
+        function: AccountFunction,
         event: bytes,
         *,
         arn: str | None = None,
         request_id: str | None = None,
         client_context: str | None = None,
-    ) -> Result:
+    ) -> InvocationResult:
         """Run moto's ``function`` on ``event`` (JSON) and wait for what comes of it."""
         request_id = request_id or str(uuid.uuid4())
         with self._concurrency(function):
             pool = self._pool(function)
             worker = pool.take()
             try:
-                invocation = Invocation(request_id, arn or function.function_arn, 0, event, client_context)
+                invocation = QueuedInvocation(request_id, arn or function.function_arn, 0, event, client_context)
                 outcome = worker.invoke(invocation)
             except BaseException:
                 worker.stop()
@@ -88,7 +94,7 @@ class Functions:
         if len(outcome.payload) > RESPONSE_LIMIT_BYTES:
             outcome = _too_large(outcome)
         lines = self._report(function, request_id, outcome)
-        return Result(outcome.payload, outcome.error, lines, request_id)
+        return InvocationResult(outcome.payload, outcome.error, lines, request_id)
 
     def forget(self, function_name: str) -> None:
         """End the workers of a function that was deleted."""
@@ -96,7 +102,7 @@ class Functions:
         for key in [key for key in list(self._pools) if key.startswith(prefix)]:
             self._pools.pop(key).retire()
 
-    def check_code(self, function: Any) -> None:
+    def check_code(self, function: AccountFunction) -> None:
         """Unpack the function's zip; ``CodeError`` says what is wrong with it."""
         if function.package_type == "Zip" and not function.code_bytes:
             raise CodeError("Error occurred while GetObject. S3 Error Code: NoSuchKey. The code was not found in S3")
@@ -105,13 +111,15 @@ class Functions:
             own = (self._layer(layer["Arn"]) for layer in function.layers if not published_layer(layer["Arn"]))
             check_together(function.code_bytes, (layer.code_bytes for layer in own if layer))
 
-    def check_layer(self, layer: Any) -> None:
+    def check_layer(self, layer: LayerVersion) -> None:
         """Unpack the zip of moto's layer version; ``CodeError`` says what is wrong with it."""
         if not layer.code_bytes:
             raise CodeError("The layer's zip is empty, or was not found in S3")
         self.code.unpack(layer.code_digest, layer.code_bytes)
 
-    def check_role(self, function: Any, code: str = "InvalidParameterValueException", status: int = 400) -> None:
+    def check_role(
+        self, function: AccountFunction, code: str = "InvalidParameterValueException", status: int = 400
+    ) -> None:
         """Refuse a role that Lambda may not assume; FunctionError with the code."""
         role, arn = function.role, self._account.arn("lambda", f"function:{function.function_name}")
         try:
@@ -121,15 +129,15 @@ class Functions:
             raise FunctionError(code, message, status) from error
 
     @contextmanager
-    def _concurrency(self, function: Any) -> Iterator[None]:
+    def _concurrency(self, function: AccountFunction) -> Iterator[None]:
         name, reserved = function.function_name, function.reserved_concurrency
         with self._free:
             if reserved is not None and self._active[name] >= int(reserved):
                 self._throttled(name)
-                raise ThrottledError("ReservedFunctionConcurrentInvocationLimitExceeded")
+                raise FunctionThrottledError("ReservedFunctionConcurrentInvocationLimitExceeded")
             if not self._free.wait_for(lambda: self._active[name] < WORKER_LIMIT, WAIT_FOR_WORKER_S):
                 self._throttled(name)
-                raise ThrottledError("ConcurrentInvocationLimitExceeded")
+                raise FunctionThrottledError("ConcurrentInvocationLimitExceeded")
             self._active[name] += 1
         try:
             yield
@@ -141,7 +149,7 @@ class Functions:
     def _throttled(self, name: str) -> None:
         self._telemetry.add_metric("AWS/Lambda", "Throttles", 1, "Count", {"FunctionName": name})
 
-    def _pool(self, function: Any) -> Pool:
+    def _pool(self, function: AccountFunction) -> WorkerPool:
         key = f"{function.function_name}:{function.version}"
         fingerprint = (
             function.code_digest,
@@ -157,13 +165,13 @@ class Functions:
         if pool is not None and pool.fingerprint == fingerprint:
             return pool
         plan = self._plan(function)
-        new = Pool(fingerprint, lambda started: Worker(plan, self._api, self._account.children, started))
+        new = WorkerPool(fingerprint, lambda started: Worker(plan, self._api, self._account.children, started))
         old, self._pools[key] = self._pools.get(key), new
         if old is not None:
             old.retire()
         return new
 
-    def _plan(self, function: Any) -> WorkerPlan:
+    def _plan(self, function: AccountFunction) -> WorkerPlan:
         runtime = function.run_time or ""
         if function.package_type != "Zip" or not _PYTHON.fullmatch(runtime):
             what = f"runtime {runtime!r}" if function.package_type == "Zip" else f"package type {function.package_type}"
@@ -184,7 +192,7 @@ class Functions:
         version, timeout_s = str(function.version), float(function.timeout)
         return WorkerPlan(function.function_name, version, folder, environment, command, timeout_s)
 
-    def _layer_paths(self, arn: str) -> list[Any]:
+    def _layer_paths(self, arn: str) -> list[Path]:
         if published := published_layer(arn):
             check_installed(arn, published)
             return [self.code.installed(f"layer-{published[0]}", published)]
@@ -193,12 +201,10 @@ class Functions:
             raise CodeError(f"The layer version {arn} does not exist any more")
         return self.code.layer_paths(self.code.unpack(layer.code_digest, layer.code_bytes))
 
-    def _layer(self, arn: str) -> Any:
-        from moto.awslambda.models import lambda_backends  # heavy, and only needed once the server runs
-
+    def _layer(self, arn: str) -> LayerVersion | None:
         return lambda_backends[self._account.account_id][self._account.region].layers_versions_by_arn(arn)
 
-    def _environment(self, function: Any) -> dict[str, str]:
+    def _environment(self, function: AccountFunction) -> dict[str, str]:
         return {
             **{name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
             **self._account.environment(),
@@ -216,7 +222,7 @@ class Functions:
             "_HANDLER": function.handler or "",
         }
 
-    def _report(self, function: Any, request_id: str, outcome: Outcome) -> list[str]:
+    def _report(self, function: AccountFunction, request_id: str, outcome: InvocationOutcome) -> list[str]:
         """Write the log and the metrics of an invocation; the log's lines."""
         name = function.function_name
         billed_ms = int(-(-outcome.duration_ms // 1))
@@ -247,7 +253,9 @@ class Functions:
                 pool.end_idle(time.monotonic() - IDLE_S)
 
 
-def _too_large(outcome: Outcome) -> Outcome:
+def _too_large(outcome: InvocationOutcome) -> InvocationOutcome:
     text = f"Response payload size exceeded maximum allowed payload size ({RESPONSE_LIMIT_BYTES} bytes)."
     payload = f'{{"errorMessage":"{text}","errorType":"Function.ResponseSizeTooLarge"}}'.encode()
-    return Outcome(payload, "Unhandled", outcome.lines, outcome.duration_ms, outcome.log_stream, outcome.peak_mib)
+    return InvocationOutcome(
+        payload, "Unhandled", outcome.lines, outcome.duration_ms, outcome.log_stream, outcome.peak_mib
+    )

@@ -18,7 +18,7 @@ PREFIX = "/2018-06-01/runtime"
 
 
 @dataclass(frozen=True)
-class Invocation:
+class QueuedInvocation:
     """One call of a function, as the worker sees it."""
 
     request_id: str
@@ -42,7 +42,7 @@ class Message:
 class Mailbox:
     """How a worker's process and the thread that invokes it meet. ``None`` in ``inbox`` ends the conversation."""
 
-    inbox: queue.SimpleQueue[Invocation | None] = field(default_factory=queue.SimpleQueue)
+    inbox: queue.SimpleQueue[QueuedInvocation | None] = field(default_factory=queue.SimpleQueue)
     outbox: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
 
 
@@ -67,6 +67,7 @@ class RuntimeApiServer:
         return token, f"127.0.0.1:{self._server.server_address[1]}/{token}", mailbox
 
     def close(self, token: str) -> None:
+        """Forget a worker; one that waits is told to end."""
         mailbox = self._mailboxes.pop(token, None)
         if mailbox is not None:
             mailbox.inbox.put(None)

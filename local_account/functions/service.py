@@ -1,31 +1,42 @@
 """Lambda: moto keeps the functions, versions, aliases and layers; we run them.
 
-Runs in the server process. ``install`` replaces moto's invocation (which needs Docker, or echoes the payload) by worker
-processes, see ``functions.functions``. Refused, never pretended: event source mappings, runtimes other than Python, and
-images. Differences from AWS are listed in ``functions.workers``, ``functions.functions`` and ``functions.events``; one
-more is that weighted aliases always choose their main version.
+Runs in the server process. The classes here replace moto's invocation (which needs Docker, or echoes the payload) by
+worker processes, see ``functions.functions``. Refused, never pretended: event source mappings, runtimes other than
+Python, and images. Differences from AWS are listed in ``functions.workers``, ``functions.functions`` and
+``functions.events``; one more is that weighted aliases always choose their main version.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 from urllib.parse import unquote
 
+from moto.awslambda import models, urls
+from moto.awslambda.models import LambdaBackend, LayerVersion, lambda_backends
+from moto.awslambda.responses import LambdaResponse
+
 from local_account.account import Account
+from local_account.base.replacements import answered_by, extends, replace, use_backend
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.functions.configuration import hook_configuration
-from local_account.functions.errors import FunctionError, ThrottledError, client_error
-from local_account.functions.events import Event, EventQueue
+from local_account.functions.configuration import AccountFunction, FunctionStorage, LayerVersions, refusing
+from local_account.functions.errors import FunctionError, FunctionThrottledError, client_error
+from local_account.functions.events import EventQueue
 from local_account.functions.functions import Functions
+from local_account.functions.layers import foreign_account, published_layer
+
+if TYPE_CHECKING:
+    from moto.core.common_types import TYPE_RESPONSE
+
+    from local_account.base.replacements import Handlers
 
 SYNC_LIMIT_BYTES = 6 * 1024 * 1024  # lambda/latest/dg/gettingstarted-limits.html
 ASYNC_LIMIT_BYTES = 1024 * 1024
 LOG_TAIL_BYTES = 4096
-OWN_REQUEST_ID = "own-request-id"  # moto gives every answer an id of its own; this one takes its place
-Answer = tuple[int, dict[str, str], bytes | str]
+InvokeAnswer = tuple[int, dict[str, str], bytes | str]
 
 
 def install(account: Account) -> None:
@@ -34,42 +45,51 @@ def install(account: Account) -> None:
     functions = Functions(account, telemetry)
     events = EventQueue(account, functions)
     telemetry.start()
-    _hook_invocation(functions, events)
-    hook_configuration(functions)
+    AccountFunction.functions = RunningFunctions.functions = functions
+    AccountFunction.events = RunningFunctions.events = events
+    use_backend(lambda_backends, RunningFunctions)
+    dropped = "moto drops members of functions, checks neither code nor role, and runs them with Docker"
+    replace(models, "LambdaFunction", AccountFunction, why=dropped)
+    for name, ours in (("LambdaStorage", FunctionStorage), ("LayerStorage", LayerVersions)):
+        why = "a state file cannot hold moto's index by weak references"
+        replace(models, name, ours, why=why, upstream="103-pickle-functions-and-layers.md")
 
 
-def _hook_invocation(functions: Functions, events: EventQueue) -> None:
-    from moto.awslambda.models import LambdaBackend, LambdaFunction
-    from moto.awslambda.responses import LambdaResponse
+@extends
+class RunningFunctions(LambdaBackend):
+    """moto's functions, versions, aliases and layers; the functions run in worker processes."""
 
-    def invoke_by_request(response: Any) -> Answer:
-        name = unquote(response.path.rsplit("/", 2)[-2])
-        qualifier = response.querystring.get("Qualifier", [None])[0]
-        function = response.backend.get_function(name, qualifier)
-        return _answer(functions, events, function, _invoked_arn(function, name, qualifier), response)
+    functions: ClassVar[Functions]
+    events: ClassVar[EventQueue]
 
-    def invoke_by_poller(
-        backend: Any, function_name: str, qualifier: str | None, body: Any, _headers: Any, response_headers: Any
+    @property
+    def url_paths(self) -> Handlers:
+        """What answers which address."""
+        return answered_by(FunctionAnswers, urls.url_paths)
+
+    def get_function(self, function_name_or_arn: str, qualifier: str | None = None) -> AccountFunction:
+        """A function, or the version of it that the qualifier names; raises moto's UnknownFunctionException."""
+        function = super().get_function(function_name_or_arn, qualifier)
+        assert isinstance(function, AccountFunction)  # noqa: S101  # `install` has seen to it
+        return function
+
+    def invoke(
+        self,
+        function_name: str,
+        qualifier: str | None,
+        body: str | bytes | None,
+        headers: object,  # noqa: ARG002  # moto's signature
+        response_headers: dict[str, str],
     ) -> bytes:
         """What moto's other services call when they want the result."""
-        result = _checked(
-            lambda: functions.invoke(backend.get_function(function_name, qualifier), _bytes(body) or b"{}")
-        )
+        with _answerable():
+            result = self.functions.invoke(self.get_function(function_name, qualifier), _bytes(body) or b"{}")
         if result.error is not None:
             response_headers["x-amz-function-error"] = result.error
-        payload: bytes = result.payload
-        return payload
+        return result.payload
 
-    def invoke_by_service(function: Any, body: Any, _request_headers: Any, _response_headers: Any) -> str:
-        """What moto's SNS and CloudWatch Logs call: on AWS they invoke asynchronously."""
-        events.put(Event(function, function.function_arn, _bytes(body) or b"{}"))
-        return ""
-
-    def invoke_lambda(function: Any, event: Any = None) -> tuple[str, bool, str]:
-        result = functions.invoke(function, json.dumps({} if event is None else event).encode())
-        return result.payload.decode(), result.error is not None, "\n".join(result.lines)
-
-    def create_event_source_mapping(_backend: Any, spec: dict[str, Any]) -> None:
+    def create_event_source_mapping(self, spec: dict[str, object]) -> NoReturn:
+        """Refused, as moto's LambdaClientError."""
         source = spec.get("EventSourceArn")
         raise client_error(
             "InvalidParameterValueException",
@@ -78,59 +98,116 @@ def _hook_invocation(functions: Functions, events: EventQueue) -> None:
             400,
         )
 
-    def enrich(headers: dict[str, str], body: Any) -> tuple[dict[str, str], Any]:
-        own = headers.pop(OWN_REQUEST_ID, None)
-        headers, body = original_enrich(headers, body)
-        return (headers if own is None else {**headers, "x-amzn-requestid": own}), body
+    def delete_function(self, function_name: str, qualifier: str | None = None) -> None:
+        """DeleteFunction; its workers end."""
+        function = self.get_function(function_name, qualifier)
+        super().delete_function(function_name, qualifier)
+        self.functions.forget(function.function_name)
 
-    original_enrich = LambdaResponse._enrich_response
-    LambdaResponse._enrich_response = staticmethod(enrich)
-    LambdaResponse.invoke = invoke_by_request
-    LambdaBackend.invoke = invoke_by_poller
-    LambdaBackend.create_event_source_mapping = create_event_source_mapping
-    LambdaFunction.invoke = invoke_by_service
-    LambdaFunction._invoke_lambda = invoke_lambda
+    def put_function_event_invoke_config(self, function_name: str, config: dict[str, object]) -> dict[str, object]:
+        """As moto's, but a second configuration replaces the first instead of hiding behind it."""
+        self.get_function(function_name).event_invoke_config = []
+        return super().put_function_event_invoke_config(function_name, config)
+
+    def publish_layer_version(self, spec: dict[str, object]) -> LayerVersion:
+        """PublishLayerVersion: looks into the zip now, not when a function first asks for it."""
+        if spec.get("LayerName") and spec.get("Content"):  # else moto says which is missing
+            layer = LayerVersion(spec, self.account_id, self.region_name)  # type: ignore[abstract]  # it is not for moto
+            with refusing():
+                self.functions.check_layer(layer)
+        return super().publish_layer_version(spec)
+
+    def layers_versions_by_arn(self, layer_version_arn: str) -> LayerVersion | None:
+        """A layer of this account, or one that AWS publishes; raises moto's LambdaClientError for any other."""
+        owner = foreign_account(layer_version_arn, self.account_id)
+        if owner is None:
+            return super().layers_versions_by_arn(layer_version_arn)
+        if published_layer(layer_version_arn) is None:
+            message = (
+                f"The stand-in account cannot fetch the layer {layer_version_arn} of account {owner}: publish its zip "
+                "here with PublishLayerVersion"
+            )
+            raise client_error("InvalidParameterValueException", message, 400)
+        return PublishedLayer(layer_version_arn)  # type: ignore[abstract]  # no more than moto's own class is
 
 
-def _answer(functions: Functions, events: EventQueue, function: Any, arn: str, response: Any) -> Answer:
-    body, kind = _bytes(response.body), response.headers.get("X-Amz-Invocation-Type", "RequestResponse")
-    limit = ASYNC_LIMIT_BYTES if kind == "Event" else SYNC_LIMIT_BYTES
-    if len(body) > limit:
-        message = f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
-        raise client_error("RequestTooLargeException", message, 413)
-    if body:
-        _check_json(body)
-    if kind == "DryRun":
-        return 204, {"status": "204"}, ""
-    if kind == "Event":
-        event = Event(function, arn, body or b"{}")
-        events.put(event)
-        return 202, {"status": "202", OWN_REQUEST_ID: event.request_id}, ""
-    context = response.headers.get("X-Amz-Client-Context")
+@extends
+class PublishedLayer(LayerVersion):
+    """A layer version that AWS publishes, whose content is installed beside the account."""
+
+    def __init__(self, arn: str) -> None:
+        """Nothing of what moto needs to fetch a zip."""
+        self._arn, self.code_size = arn, 0
+
+    @property
+    def arn(self) -> str:
+        """That of the version."""
+        return self._arn
+
+
+@extends
+class FunctionAnswers(LambdaResponse):
+    """moto's answers, but for Invoke."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.request_id = ""
+
+    @property
+    def backend(self) -> RunningFunctions:
+        """The functions of the request's account and region."""
+        backend = lambda_backends[self.current_account][self.region]
+        assert isinstance(backend, RunningFunctions)  # noqa: S101  # `install` has seen to it
+        return backend
+
+    def call_action(self) -> TYPE_RESPONSE:
+        """Answer the request; an invocation's id takes the place of the one that moto gives every answer."""
+        status, headers, body = super().call_action()
+        return status, headers | {"x-amzn-requestid": self.request_id} if self.request_id else headers, body
+
+    def invoke(self) -> InvokeAnswer:
+        """Invoke: at once, later, or not at all, as the request says."""
+        name = unquote(self.path.rsplit("/", 2)[-2])
+        qualifier = self.querystring.get("Qualifier", [None])[0]
+        function = self.backend.get_function(name, qualifier)
+        arn = _invoked_arn(function, name, qualifier)
+        body, kind = _bytes(self.body), self.headers.get("X-Amz-Invocation-Type", "RequestResponse")
+        _check_body(body, ASYNC_LIMIT_BYTES if kind == "Event" else SYNC_LIMIT_BYTES)
+        if kind == "DryRun":
+            return 204, {"status": "204"}, ""
+        if kind == "Event":
+            self.request_id = self.backend.events.accept(function, arn, body or b"{}").request_id
+            return 202, {"status": "202"}, ""
+        return _result(self, function, arn, body or b"{}")
+
+
+def _result(answers: FunctionAnswers, function: AccountFunction, arn: str, event: bytes) -> InvokeAnswer:
+    context = answers.headers.get("X-Amz-Client-Context")
     client_context = base64.b64decode(context).decode() if context else None
-    result = _checked(lambda: functions.invoke(function, body or b"{}", arn=arn, client_context=client_context))
-    headers = {
-        "content-type": "application/json",
-        "X-Amz-Executed-Version": str(function.version),
-        OWN_REQUEST_ID: result.request_id,
-    }
+    with _answerable():
+        result = answers.backend.functions.invoke(function, event, arn=arn, client_context=client_context)
+    answers.request_id = result.request_id
+    headers = {"content-type": "application/json", "X-Amz-Executed-Version": str(function.version)}
     if result.error is not None:
         headers["X-Amz-Function-Error"] = result.error
-    if response.headers.get("X-Amz-Log-Type") == "Tail":
+    if answers.headers.get("X-Amz-Log-Type") == "Tail":
         tail = "\n".join(result.lines).encode()[-LOG_TAIL_BYTES:]
         headers["X-Amz-Log-Result"] = base64.b64encode(tail).decode()
     return 200, headers, result.payload
 
 
-def _check_json(body: bytes) -> None:
+def _check_body(body: bytes, limit: int) -> None:
+    if len(body) > limit:
+        message = f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
+        raise client_error("RequestTooLargeException", message, 413)
     try:
-        json.loads(body)
+        json.loads(body or b"{}")
     except ValueError as error:
         message = f"Could not parse request body into json: {error}"
         raise client_error("InvalidRequestContentException", message, 400) from error
 
 
-def _invoked_arn(function: Any, name: str, qualifier: str | None) -> str:
+def _invoked_arn(function: AccountFunction, name: str, qualifier: str | None) -> str:
     """The ARN as the caller named the function: with its alias or version, if one was given."""
     last = name.rsplit(":", 1)[-1]
     given = qualifier or (last if ":" in name and last != function.function_name else None)
@@ -138,14 +215,16 @@ def _invoked_arn(function: Any, name: str, qualifier: str | None) -> str:
     return f"{base}:{given}" if given else base
 
 
-def _bytes(body: Any) -> bytes:
+def _bytes(body: str | bytes | None) -> bytes:
     return body.encode() if isinstance(body, str) else bytes(body or b"")
 
 
-def _checked(invoke: Callable[[], Any]) -> Any:
+@contextmanager
+def _answerable() -> Iterator[None]:
+    """Functions that could not be run, as errors of Lambda's API."""
     try:
-        return invoke()
-    except ThrottledError as error:
+        yield
+    except FunctionThrottledError as error:
         raise client_error(error.code, str(error), error.status, Reason=error.reason) from error
     except FunctionError as error:
         raise client_error(error.code, str(error), error.status) from error

@@ -23,13 +23,30 @@ import time
 import traceback
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import TypedDict
 
-Handler = Callable[[Any, Any], Any]
+Handler = Callable[[object, object], object]
 API = "/2018-06-01/runtime"
 FIRST_PATHS = "LOCAL_LAMBDA_CODE_PATHS"  # the task root and the layers: before the standard library
 _machine_time = time.time  # in which time limits are, wherever the account's clock may be
 LAST_PATHS = "LOCAL_LAMBDA_RUNTIME_PATHS"  # what the runtime itself brings (boto3): after everything else
+
+
+class ErrorPayload(TypedDict):
+    """What an invoker gets for an exception."""
+
+    errorMessage: str
+    errorType: str
+    requestId: str
+    stackTrace: list[str]
+
+
+class ClientContext(TypedDict, total=False):
+    """What a mobile client sends along."""
+
+    client: dict[str, object]
+    custom: dict[str, object]
+    env: dict[str, object]
 
 
 class RuntimeFault(Exception):  # noqa: N818  # AWS's runtime client calls these faults
@@ -41,7 +58,7 @@ class RuntimeFault(Exception):  # noqa: N818  # AWS's runtime client calls these
         self.stack_trace = stack_trace or []
 
 
-class Context:
+class LambdaContext:
     """What the handler gets as its second argument."""
 
     def __init__(self, headers: http.client.HTTPMessage) -> None:
@@ -58,13 +75,15 @@ class Context:
         self.client_context = None if client_context is None else _client_context(json.loads(client_context))
 
     def get_remaining_time_in_millis(self) -> int:
+        """Until the invocation is ended."""
         return max(0, self._deadline_ms - int(_machine_time() * 1000))
 
     def log(self, message: str) -> None:
+        """Write to the function's log."""
         sys.stdout.write(str(message))
 
 
-def _client_context(value: dict[str, Any]) -> SimpleNamespace:
+def _client_context(value: ClientContext) -> SimpleNamespace:
     return SimpleNamespace(
         client=SimpleNamespace(**value.get("client", {})), custom=value.get("custom"), env=value.get("env")
     )
@@ -79,15 +98,19 @@ class RuntimeApi:
         self._connection = http.client.HTTPConnection(host)
 
     def next(self) -> tuple[http.client.HTTPMessage, bytes]:
+        """Wait for the next invocation: its headers and its event."""
         return self._call("GET", "/invocation/next")
 
     def response(self, request_id: str, body: bytes) -> None:
+        """Tell the result of an invocation."""
         self._call("POST", f"/invocation/{request_id}/response", body)
 
-    def error(self, request_id: str, payload: dict[str, Any]) -> None:
+    def error(self, request_id: str, payload: ErrorPayload) -> None:
+        """Tell that an invocation has failed."""
         self._call("POST", f"/invocation/{request_id}/error", _dump(payload), payload["errorType"])
 
-    def init_error(self, payload: dict[str, Any]) -> None:
+    def init_error(self, payload: ErrorPayload) -> None:
+        """Tell that the handler could not be loaded."""
         self._call("POST", "/init/error", _dump(payload), payload["errorType"])
 
     def _call(
@@ -110,6 +133,7 @@ class LogFormatter(logging.Formatter):
         self.request_id = ""
 
     def format(self, record: logging.LogRecord) -> str:
+        """One line of the log."""
         record.aws_request_id = self.request_id
         return super().format(record).replace("\n", "\r")
 
@@ -155,7 +179,7 @@ def _marshal(result: object) -> bytes:
         raise RuntimeFault("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
 
 
-def error_payload(error: BaseException, request_id: str) -> dict[str, Any]:
+def error_payload(error: BaseException, request_id: str) -> ErrorPayload:
     """What an invoker gets for an exception; our own frames at the top of the trace are left out."""
     if isinstance(error, RuntimeFault):
         error_type, stack_trace = error.error_type, error.stack_trace
@@ -171,7 +195,7 @@ def error_payload(error: BaseException, request_id: str) -> dict[str, Any]:
     }
 
 
-def _log_error(payload: dict[str, Any]) -> None:
+def _log_error(payload: ErrorPayload) -> None:
     lines = [f"[ERROR] {payload['errorType']}: {payload['errorMessage']}"]
     if payload["stackTrace"]:
         lines += ["Traceback (most recent call last):", *(frame.rstrip("\n") for frame in payload["stackTrace"])]
@@ -193,7 +217,7 @@ def _peak_memory_kib() -> int:
         return next((int(line.split()[1]) for line in status if line.startswith(b"VmHWM:")), 0)
 
 
-def _invoke(handler: Handler, event: bytes, context: Context, api: RuntimeApi) -> None:
+def _invoke(handler: Handler, event: bytes, context: LambdaContext, api: RuntimeApi) -> None:
     request_id = context.aws_request_id
     try:
         result = _marshal(handler(json.loads(event), context))
@@ -238,7 +262,7 @@ def main() -> None:
         sys.exit(1)
     while True:
         headers, event = api.next()
-        context = Context(headers)
+        context = LambdaContext(headers)
         formatter.request_id = context.aws_request_id
         _invoke(handler, event, context, api)
 

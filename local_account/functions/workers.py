@@ -22,7 +22,7 @@ from pathlib import Path
 
 from local_account.base.children import Children
 from local_account.base.progress import Progress
-from local_account.functions.runtime_api import Invocation, Mailbox, Message, RuntimeApiServer
+from local_account.functions.runtime_api import Mailbox, Message, QueuedInvocation, RuntimeApiServer
 
 INIT_LIMIT_S = 10.0  # lambda/latest/dg/lambda-runtime-environment.html: the init phase's limit
 LOOK_S = 0.5
@@ -43,11 +43,12 @@ class WorkerPlan:
 
     @property
     def log_group(self) -> str:
+        """Where the function's log is."""
         return f"/aws/lambda/{self.function_name}"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class InvocationOutcome:
     """What one invocation came to. ``error`` is None, or the value of X-Amz-Function-Error."""
 
     payload: bytes
@@ -60,7 +61,7 @@ class Outcome:
 
 
 @dataclass
-class _Output:
+class WorkerOutput:
     """What a worker prints, cut into the invocations' parts at the markers that the worker writes."""
 
     parts: queue.SimpleQueue[tuple[str, list[str], int]] = field(default_factory=queue.SimpleQueue)
@@ -113,7 +114,7 @@ class Worker:
         self._ready = False
         self._started = time.perf_counter()
         self._token, address, self._mailbox = api.open()
-        self._output = _Output()
+        self._output = WorkerOutput()
         self._process = self._start(address)
 
     def _start(self, address: str) -> subprocess.Popen[bytes]:
@@ -141,7 +142,7 @@ class Worker:
         threading.Thread(target=_report_exit, args=(process, self._mailbox), daemon=True).start()
         return process
 
-    def invoke(self, invocation: Invocation) -> Outcome:
+    def invoke(self, invocation: QueuedInvocation) -> InvocationOutcome:
         """Run one invocation; afterwards ``alive`` says whether the worker can take another."""
         init_ms = None
         if not self._ready:
@@ -155,7 +156,7 @@ class Worker:
             init_ms = (time.perf_counter() - self._started) * 1000
         started = time.perf_counter()
         deadline_ms = int((time.time() + self.plan.timeout_s) * 1000)
-        invocation = Invocation(
+        invocation = QueuedInvocation(
             invocation.request_id,
             invocation.function_arn,
             deadline_ms,
@@ -169,7 +170,7 @@ class Worker:
         duration_ms = (time.perf_counter() - started) * 1000
         lines, peak_kib = self._output.take(invocation.request_id, 1.0)
         error = "Unhandled" if message.kind == "error" else None
-        return Outcome(message.body, error, lines, duration_ms, self.log_stream, peak_kib // 1024, init_ms)
+        return InvocationOutcome(message.body, error, lines, duration_ms, self.log_stream, peak_kib // 1024, init_ms)
 
     @property
     def usable(self) -> bool:
@@ -205,8 +206,8 @@ class Worker:
                 return message
 
     def _end(
-        self, invocation: Invocation, message: Message | None, started: float, init_ms: float | None = None
-    ) -> Outcome:
+        self, invocation: QueuedInvocation, message: Message | None, started: float, init_ms: float | None = None
+    ) -> InvocationOutcome:
         """End this worker after a failure of its own: an init error, its exit, or no answer in time."""
         duration_ms = (time.perf_counter() - started) * 1000
         if message is None:
@@ -221,7 +222,7 @@ class Worker:
             lines.append(f"{_now()} {invocation.request_id} Task timed out after {self.plan.timeout_s:.2f} seconds")
         elif message.kind == "exit":
             lines.append(f"RequestId: {invocation.request_id} Error: {_exit_reason(message.exit_code)}")
-        return Outcome(payload, "Unhandled", lines, duration_ms, self.log_stream, 0, init_ms)
+        return InvocationOutcome(payload, "Unhandled", lines, duration_ms, self.log_stream, 0, init_ms)
 
 
 def _report_exit(process: subprocess.Popen[bytes], mailbox: Mailbox) -> None:
@@ -232,7 +233,7 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def _timeout_payload(invocation: Invocation, plan: WorkerPlan) -> bytes:
+def _timeout_payload(invocation: QueuedInvocation, plan: WorkerPlan) -> bytes:
     """Named as Lambda names it, so that workflows can catch it (lambda/latest/dg/troubleshooting-invocation.html)."""
     text = f"RequestId: {invocation.request_id} Error: Task timed out after {plan.timeout_s:.2f} seconds"
     return f'{{"errorType":"Sandbox.Timedout","errorMessage":"{text}"}}'.encode()
@@ -246,12 +247,12 @@ def _exit_reason(code: int) -> str:
     return f"Runtime exited with error: signal: {(signal.strsignal(-code) or str(-code)).lower()}"
 
 
-def _exit_payload(invocation: Invocation, message: Message) -> bytes:
+def _exit_payload(invocation: QueuedInvocation, message: Message) -> bytes:
     text = f"RequestId: {invocation.request_id} Error: {_exit_reason(message.exit_code)}"
     return f'{{"errorType":"Runtime.ExitError","errorMessage":"{text}"}}'.encode()
 
 
-class Pool:
+class WorkerPool:
     """The workers of one version of one function in one configuration.
 
     They start one after the other, and who waits for that takes one that has become free before: starting one costs
@@ -295,6 +296,7 @@ class Pool:
             self._changed.notify_all()
 
     def give_back(self, worker: Worker) -> None:
+        """Keep a worker for the next invocation, if it can take one."""
         with self._changed:
             keep = worker.alive and not self._retired
             if keep:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
 
 from local_account.account import Account
 
@@ -23,7 +24,15 @@ _DESCRIBE = "AWSStepFunctions.DescribeExecution"
 _STATES_TYPE = "application/x-amz-json-1.0"
 
 
-class Answer(NamedTuple):
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+    from moto.s3.models import FakeKey
+
+
+class FastAnswer(NamedTuple):
+    """The headers and the body of a successful answer."""
+
     headers: list[tuple[str, str]]
     body: bytes
 
@@ -37,14 +46,15 @@ class FastAnswers:
         self._execution = re.compile(rf"arn:aws:states:{region}:{account.account_id}:execution:[^:/]+:[^:/]+")
         self._scope = f"/{account.region}/states/aws4_request"
 
-    def answer(self, service: str, environ: dict[str, Any]) -> Answer | None:
+    def answer(self, service: str, environ: WSGIEnvironment) -> FastAnswer | None:
+        """The answer, where the request is one of the two and plain."""
         if service == "s3" and environ["REQUEST_METHOD"] == "GET":
             return self._object(environ)
         if service == "states" and environ.get("HTTP_X_AMZ_TARGET") == _DESCRIBE:
             return self._described(environ)
         return None
 
-    def _object(self, environ: dict[str, Any]) -> Answer | None:
+    def _object(self, environ: WSGIEnvironment) -> FastAnswer | None:
         path = _OBJECT_PATH.fullmatch(environ["PATH_INFO"])
         plain = environ.get("QUERY_STRING", "") in _OBJECT_QUERIES and "HTTP_AUTHORIZATION" in environ
         loopback = environ.get("HTTP_HOST", "").partition(":")[0] in {"127.0.0.1", "localhost"}
@@ -55,7 +65,7 @@ class FastAnswers:
             return None
         headers = {} if key.version_id == "null" else {"x-amz-version-id": str(key.version_id)}
         headers.update(key.response_dict)
-        if environ.get("HTTP_X_AMZ_CHECKSUM_MODE") == "ENABLED" and key.checksum_algorithm:
+        if environ.get("HTTP_X_AMZ_CHECKSUM_MODE") == "ENABLED" and key.checksum_algorithm and key.checksum_value:
             headers[f"x-amz-checksum-{key.checksum_algorithm.lower()}"] = key.checksum_value
             if key.checksum_type:
                 headers["x-amz-checksum-type"] = key.checksum_type
@@ -63,9 +73,9 @@ class FastAnswers:
         if not any(name.lower() == "content-type" for name in headers):
             return None
         headers |= {"Accept-Ranges": "bytes", "x-amzn-requestid": secrets.token_hex(26)}
-        return Answer([(name, str(value)) for name, value in headers.items()], bytes(key.value))
+        return FastAnswer([(name, str(value)) for name, value in headers.items()], bytes(key.value))
 
-    def _allowed_key(self, bucket_name: str, key_name: str) -> Any:
+    def _allowed_key(self, bucket_name: str, key_name: str) -> FakeKey | None:
         from moto.iam.access_control import PermissionResult  # heavy, and only needed once the server runs
         from moto.s3.exceptions import S3ClientError
         from moto.s3.models import s3_backends
@@ -80,10 +90,8 @@ class FastAnswers:
         refused = bucket.get_permission("s3:GetObject", resource) == PermissionResult.DENIED
         return None if refused or bucket.logging else key
 
-    def _described(self, environ: dict[str, Any]) -> Answer | None:
-        from moto.stepfunctions.models import stepfunctions_backends
-
-        from local_account.stepfunctions.answers import described
+    def _described(self, environ: WSGIEnvironment) -> FastAnswer | None:
+        from local_account.stepfunctions.answers import backend_of, described
 
         if self._scope not in environ.get("HTTP_AUTHORIZATION", "") or environ.get("CONTENT_TYPE") != _STATES_TYPE:
             return None
@@ -97,13 +105,13 @@ class FastAnswers:
         if not isinstance(arn, str) or not self._execution.fullmatch(arn):
             return None
         try:
-            backend = stepfunctions_backends[self._account.account_id][self._account.region]
+            backend = backend_of(self._account.account_id, self._account.region)
             members = described(backend.describe_execution(arn))
         except Exception:  # whatever it is, moto meets it again and answers it
             return None
         body = json.dumps({name: value for name, value in members.items() if value is not None}, default=_seconds)
         request_id = secrets.token_hex(26)
-        return Answer([("Content-Type", _STATES_TYPE), ("x-amzn-requestid", request_id)], body.encode())
+        return FastAnswer([("Content-Type", _STATES_TYPE), ("x-amzn-requestid", request_id)], body.encode())
 
 
 def _is_special(name: str) -> bool:
@@ -112,7 +120,7 @@ def _is_special(name: str) -> bool:
     return name.startswith("HTTP_X_AMZ_") and name.removeprefix("HTTP_X_AMZ_") not in _OBJECT_HEADERS
 
 
-def _seconds(moment: Any) -> float:
+def _seconds(moment: datetime) -> float:
     """A time as the protocol wants it: seconds, cut to the millisecond."""
     whole = int(moment.replace(microsecond=0).timestamp())
-    return whole + int(moment.microsecond) // 1000 / 1000
+    return whole + moment.microsecond // 1000 / 1000

@@ -17,11 +17,16 @@ import re
 import threading
 import types
 from collections import defaultdict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from local_account.base.errors import AccountError
-from local_account.base.stored import NAMESPACE, current_module, stored
+from local_account.base.stored import NAMESPACE, current_place, stored
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 # What moto's models hold of the standard library and of its own dependencies.
 _STANDARD = {
@@ -40,18 +45,26 @@ _OURS = ("moto.", NAMESPACE)
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
 
+Reduction = tuple[object, ...]
+"""What ``copyreg`` calls a reduce value: two to six members, of which the first is called with the second."""
+Reduce = Callable[..., Reduction]
+"""Reduces the instances of one class."""
+
+
 class StateRefusedError(Exception):
     """Something that cannot be written to a state file."""
 
 
 @stored
-def new_lock() -> Any:
+def new_lock() -> object:
     """A lock where a lock was."""
     return threading.RLock()
 
 
 @stored
-def fill_dict(made: dict[Any, Any], state: tuple[dict[Any, Any], dict[str, Any], dict[str, Any]]) -> None:
+def fill_dict(
+    made: dict[object, object], state: tuple[dict[object, object], dict[str, object], dict[str, object]]
+) -> None:
     """Items and attributes of a dictionary of a class of moto's."""
     items, attributes, slots = state
     dict.update(made, items)
@@ -61,14 +74,15 @@ def fill_dict(made: dict[Any, Any], state: tuple[dict[Any, Any], dict[str, Any],
 
 
 @stored
-def new_private_key(der: bytes) -> Any:
+def new_private_key(der: bytes) -> object:
     """A key of KMS."""
     from cryptography.hazmat.primitives.serialization import load_der_private_key
 
     return load_der_private_key(der, password=None)
 
 
-def reduce_private_key(key: Any) -> Any:
+def reduce_private_key(key: EllipticCurvePrivateKey | Ed25519PrivateKey | RSAPrivateKey) -> Reduction:
+    """How a key of KMS is written: as its DER."""
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     return new_private_key, (key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),)
@@ -85,19 +99,22 @@ def new_pattern(text: str, flags: int) -> re.Pattern[str]:
     return re.compile(text, flags)
 
 
-NEW_OBJECT: Any = vars(copyreg)["__newobj__"]  # what pickle itself calls a class with, unknown to type stubs
+NEW_OBJECT: Callable[..., object] = vars(copyreg)[
+    "__newobj__"
+]  # what pickle itself calls a class with, unknown to type stubs
 _STAND_INS = (fill_dict, new_lock, new_pattern, new_private_key, nothing)
 
 
 class StatePickler(pickle.Pickler):
     """Pickles moto's models; ``reductions`` says by class how instances that hold live things are reduced."""
 
-    def __init__(self, file: io.BytesIO, reductions: dict[type, Any]) -> None:
+    def __init__(self, file: io.BytesIO, reductions: Mapping[type, Reduce]) -> None:
         super().__init__(file, protocol=5)
         self._reductions = reductions
         self._plain: set[type] = set()  # classes whose instances pickle may reduce as it likes
 
-    def reducer_override(self, value: Any) -> Any:
+    def reducer_override(self, value: object) -> Any:  # a reduction, or NotImplemented
+        """How a value is written; NotImplemented leaves it to pickle. Raises StateRefusedError."""
         if type(value) in self._plain:
             return NotImplemented
         if any(value is function for function in _STAND_INS):
@@ -116,7 +133,7 @@ class StatePickler(pickle.Pickler):
         return NotImplemented
 
 
-_REDUCTIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+_REDUCTIONS: tuple[tuple[type | tuple[type, ...], Reduce], ...] = (
     (_LOCKS, lambda _lock: (new_lock, ())),
     (threading.Condition, lambda _condition: (threading.Condition, ())),  # it holds its lock's methods
     (enum.Enum, lambda member: (type(member), (member.value,))),  # Python 3.11 would have getattr() called for it
@@ -125,7 +142,7 @@ _REDUCTIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
 )
 
 
-def _reduce_dict(value: dict[Any, Any]) -> Any:
+def _reduce_dict(value: dict[object, object]) -> Reduction:
     """moto's dictionaries may have other ideas of items() and of setting an item than dict has."""
     slots = {"default_factory": value.default_factory} if isinstance(value, defaultdict) else {}
     state = (dict(dict.items(value)), dict(value.__dict__), slots)
@@ -144,7 +161,7 @@ def _maker(made: type) -> type:
     enumeration are looked up by value, as ever.
     """
 
-    def new(_maker: type, *arguments: Any) -> Any:
+    def new(_maker: type, *arguments: object) -> object:
         return made(*arguments) if issubclass(made, enum.Enum) else made.__new__(made, *arguments)
 
     return type(made.__name__, (), {"__new__": new})
@@ -153,8 +170,9 @@ def _maker(made: type) -> type:
 class StateUnpickler(pickle.Unpickler):
     """Builds only what is on the allow-list."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        module = current_module(module)
+    def find_class(self, module: str, name: str) -> object:
+        """What a file may name; UnpicklingError for anything else."""
+        module, name = current_place(module, name)
         if module == NAMESPACE and name in {function.__name__ for function in _STAND_INS}:
             return super().find_class(module, name)
         if name in _STANDARD.get(module, ()):
@@ -167,13 +185,14 @@ class StateUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a state file")
 
 
-def dumps(value: Any, reductions: dict[type, Any]) -> bytes:
+def dumps(value: object, reductions: Mapping[type, Reduce]) -> bytes:
+    """The content of a state file. Raises StateRefusedError for what has no place in one."""
     file = io.BytesIO()
     StatePickler(file, reductions).dump(value)
     return file.getvalue()
 
 
-def loads(content: bytes, where: str) -> Any:
+def loads(content: bytes, where: str) -> object:
     """Raises AccountError when the content is damaged or holds what it may not."""
     try:
         return StateUnpickler(io.BytesIO(content)).load()

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+
+from moto.sns.models import Subscription
+from moto.sts import urls
+from moto.sts.exceptions import STSValidationError
+from moto.sts.models import AssumedRole, STSBackend, sts_backends
+from moto.sts.responses import TokenResponse
 
 from local_account.account import Account
-from local_account.authority.authority import AccessDeniedError
+from local_account.authority.authority import AccessDeniedError, Authority
 from local_account.authority.identity import Session, find_session, new_session
+from local_account.base.replacements import answered_by, extends, replace, use_backend
+
+if TYPE_CHECKING:
+    from local_account.base.replacements import Handlers
 
 log = logging.getLogger(__name__)
 _DELIVERIES = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage"}
@@ -22,67 +31,102 @@ _DELIVERIES = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage"}
 
 def install(account: Account) -> None:
     """Called once, before the first request."""
-    _hook_sessions(account)
-    _hook_subscriptions(account)
+    CheckedSessions.authority = account.authority
+    use_backend(sts_backends, CheckedSessions)
+    _check_deliveries(account.authority)
 
 
-def _hook_subscriptions(account: Account) -> None:
+def _check_deliveries(authority: Authority) -> None:
     """A queue's or a function's own policy decides what topics may send to it."""
-    from moto.sns.models import Subscription
-
     original = Subscription.publish
 
-    def publish(subscription: Any, *message: Any, **more: Any) -> Any:
-        action = _DELIVERIES.get(subscription.protocol)
+    def publish(  # noqa: PLR0917  # moto's signature
+        self: Subscription,
+        message: str,
+        message_id: str,
+        subject: str | None = None,
+        message_attributes: dict[str, object] | None = None,
+        group_id: str | None = None,
+        deduplication_id: str | None = None,
+        message_structure: str | None = None,
+    ) -> None:
         try:
-            if action:
-                source = subscription.topic.arn
-                account.authority.demand_of_service("sns.amazonaws.com", action, subscription.endpoint, source)
+            if action := _DELIVERIES.get(self.protocol):
+                authority.demand_of_service("sns.amazonaws.com", action, self.endpoint, self.topic.arn)
         except AccessDeniedError as error:
-            log.warning("%s could not be delivered to: %s", subscription.arn, error.message)
-            return None
-        return original(subscription, *message, **more)
+            log.warning("%s could not be delivered to: %s", self.arn, error.message)
+            return
+        original(self, message, message_id, subject, message_attributes, group_id, deduplication_id, message_structure)
 
-    Subscription.publish = publish
+    replace(Subscription, "publish", publish, why="a topic delivers only where the target's policy lets it")
 
 
-def _hook_sessions(account: Account) -> None:
-    """That a role may be assumed was checked before moto sees the request."""
-    from moto.sts.exceptions import STSValidationError
-    from moto.sts.models import STSBackend
+@extends
+class CheckedSessions(STSBackend):
+    """Sessions of roles that the account itself gives out and checks. That a role may be assumed is checked before."""
 
-    def assume_role(_backend: Any, **asked: Any) -> Any:
-        longest = account.authority.longest_session_s(asked["role_arn"])
-        if asked["duration"] > longest:
+    authority: ClassVar[Authority]
+
+    @property
+    def url_paths(self) -> Handlers:
+        """What answers which address."""
+        return answered_by(TokenResponse, urls.url_paths)
+
+    def assume_role(  # noqa: PLR0917  # moto's signature
+        self, region_name: str, role_session_name: str, role_arn: str, policy: str, duration: int, external_id: str
+    ) -> RoleSession:
+        """A new session; raises STSValidationError for one that is longer than the role allows."""
+        if duration > self.authority.longest_session_s(role_arn):
             message = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
             raise STSValidationError(message)
-        session = new_session(asked["role_arn"], asked["role_session_name"], asked["duration"], asked["policy"])
-        return _as_moto(account, session)
+        session = new_session(role_arn, role_session_name, duration, policy)
+        return RoleSession(session, self.authority.role_id(session.role_arn), region_name, external_id)
 
-    def federated(*_arguments: Any, **_named: Any) -> Any:
+    def assume_role_with_web_identity(self, **kwargs: object) -> RoleSession:
+        """Refused, as `NotImplementedError`: nothing here could check who comes."""
         raise NotImplementedError("federated roles")
 
-    def known(_backend: Any, access_key_id: str) -> Any:
-        session = find_session(access_key_id)
-        return _as_moto(account, session) if session else None
+    def assume_role_with_saml(self, **kwargs: object) -> RoleSession:
+        """Refused, as `NotImplementedError`: nothing here could check who comes."""
+        raise NotImplementedError("federated roles")
 
-    def of_a_user(*_arguments: Any, **_named: Any) -> Any:
+    def get_assumed_role_from_access_key(self, access_key_id: str) -> RoleSession | None:
+        """The session of an access key; None for keys of anybody else."""
+        session = find_session(access_key_id)
+        if session is None:
+            return None
+        return RoleSession(session, self.authority.role_id(session.role_arn), self.region_name, "")
+
+    def get_session_token(self, duration: int) -> NoReturn:
+        """Refused, as `NotImplementedError`: the account's sessions are roles'."""
         raise NotImplementedError("sessions without a role")
 
-    STSBackend.assume_role = assume_role
-    STSBackend.get_session_token = STSBackend.get_federation_token = of_a_user
-    STSBackend.assume_role_with_web_identity = STSBackend.assume_role_with_saml = federated
-    STSBackend.get_assumed_role_from_access_key = known
+    def get_federation_token(self, name: str | None, duration: int) -> NoReturn:
+        """Refused, as `NotImplementedError`: the account's sessions are roles'."""
+        raise NotImplementedError("sessions without a role")
 
 
-def _as_moto(account: Account, session: Session) -> SimpleNamespace:
-    """What moto's answers are made of."""
-    return SimpleNamespace(
-        access_key_id=session.access_key,
-        secret_access_key=session.secret_key,
-        session_token=session.token,
-        expiration=datetime.fromtimestamp(session.expires or 0, UTC),
-        arn=session.arn,
-        account_id=session.account_id,
-        user_id=f"{account.authority.role_id(session.role_arn)}:{session.name}",
-    )
+@extends
+class RoleSession(AssumedRole):
+    """A session as moto's answers name its members."""
+
+    def __init__(self, session: Session, role_id: str, region_name: str, external_id: str) -> None:
+        """All of moto's members but the access key, which is one that moto would have made."""
+        self.account_id = session.account_id
+        self.region_name, self.partition = region_name, "aws"
+        self.session_name, self.role_arn = session.name, session.role_arn
+        self.policy, self.external_id = session.policy or "", external_id
+        self.expiration = datetime.fromtimestamp(session.expires or 0, UTC)
+        self.access_key_id, self.secret_access_key = session.access_key, session.secret_key
+        self.session_token = session.token
+        self._user_id, self._arn = f"{role_id}:{session.name}", session.arn
+
+    @property
+    def user_id(self) -> str:
+        """The role's identifier and the session's name."""
+        return self._user_id
+
+    @property
+    def arn(self) -> str:
+        """That of the session."""
+        return self._arn

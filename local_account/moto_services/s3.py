@@ -1,8 +1,7 @@
 """Amazon S3 of the account: moto's, with the bytes of objects in files instead of in memory.
 
-Runs in the server process; writes ``<state>/objects/<xx>/<sha256>``, one file for each different content, so that
-copies cost nothing and what is saved of S3 stays small. Contents that no object refers to any more are removed at the
-next start, by ``collect_garbage``.
+Runs in the server process. What is saved of S3 stays small: an object says where its bytes are, see ``object_files``.
+Names of buckets and keys, and keys of KMS, are refused whoever gives them.
 """
 
 from __future__ import annotations
@@ -10,22 +9,33 @@ from __future__ import annotations
 import contextvars
 import hashlib
 import json
-import os
-import re
-import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, ClassVar, TypedDict, cast
+
+from moto.core.base_backend import BackendDict
+from moto.iam.access_control import IAMPolicy, PermissionResult
+from moto.s3 import models, urls
+from moto.s3.exceptions import InvalidBucketName, MissingBucket, S3ClientError
+from moto.s3.models import FakeAcl, FakeBucket, FakeKey, FakeMultipart, S3Backend, s3_backends
+from moto.s3.responses import S3Response
+from moto.s3.utils import compute_checksum
 
 from local_account.account import Account
-from local_account.base.snapshots import sync_folder
-from local_account.base.wire import s3_names
-from local_account.protocol import kms_keys
+from local_account.base.replacements import answered_by, extends, replace, use_backend
+from local_account.base.stored import stored
+from local_account.base.wire.s3_names import INVALID_BUCKET, KEY_TOO_LONG, is_bucket, is_key
+from local_account.moto_services.object_files import FileContent, ObjectFiles, StoredContent
+from local_account.protocol.kms_keys import KeyUnusableError, usable_key
 
-_PIECE_BYTES = 2**20
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+if TYPE_CHECKING:
+    from moto.core.common_types import TYPE_RESPONSE
+    from requests.structures import CaseInsensitiveDict
+    from werkzeug.wrappers import Request
+
+    from local_account.base.replacements import Handlers
+
+_PLAIN_KEY, _ANY_KEY = "(?P<key_name>.+)", r"(?P<key_name>[\s\S]+)"
 # Whether the request at hand asks for a range: then only that part of the file is read.
 _ranged: contextvars.ContextVar[bool] = contextvars.ContextVar("ranged", default=False)
 
@@ -55,150 +65,55 @@ def not_implemented(query: str) -> str | None:
     return next(iter(sorted(names & _NOT_IMPLEMENTED)), None)
 
 
-class ObjectFiles:
-    """Contents by digest."""
-
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
-        self.folder = folder
-        self._durable = durable
-
-    def path(self, digest: str) -> Path:
-        if not _DIGEST.fullmatch(digest):
-            raise ValueError(f"expected a SHA-256 digest, got {digest!r}")
-        return self.folder / digest[:2] / digest
-
-    def write(self, content: bytes) -> str:
-        """Store a content, whole or not at all; return its digest."""
-        digest = hashlib.sha256(content).hexdigest()
-        path = self.path(digest)
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as partial:
-                try:
-                    self._fill(partial, content)
-                except OSError:  # such as a full disk
-                    Path(partial.name).unlink()
-                    raise
-            Path(partial.name).replace(path)
-            self._settle_folder(path.parent)
-        return digest
-
-    def take(self, source: Path) -> tuple[str, str, int]:
-        """Store a file's content, whole or not at all; its digest, its MD5 and its length."""
-        digest, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-        folder = self.folder / "00"  # where what a killed server leaves is found
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with source.open("rb") as file, tempfile.NamedTemporaryFile(dir=folder, delete=False) as partial:
-            try:
-                while piece := file.read(_PIECE_BYTES):
-                    digest.update(piece)
-                    md5.update(piece)
-                    partial.write(piece)
-                length = partial.tell()
-                self._settle(partial)
-            except BaseException:
-                Path(partial.name).unlink()
-                raise
-        path = self.path(digest.hexdigest())
-        path.parent.mkdir(exist_ok=True, mode=0o700)
-        Path(partial.name).replace(path)
-        self._settle_folder(path.parent)
-        return digest.hexdigest(), md5.hexdigest(), length
-
-    def _fill(self, file: IO[bytes], content: bytes) -> None:
-        file.write(content)
-        self._settle(file)
-
-    def _settle(self, file: IO[bytes]) -> None:
-        """Have what was written on disk, where changes are durable before they are acknowledged."""
-        file.flush()
-        if self._durable:
-            os.fsync(file.fileno())
-
-    def _settle_folder(self, folder: Path) -> None:
-        if self._durable:
-            sync_folder(folder)
-            sync_folder(self.folder)
-
-    def read(self, digest: str, start: int, length: int) -> bytes:
-        with self.path(digest).open("rb") as file:
-            file.seek(start)
-            return file.read(length)
-
-    def collect_garbage(self, kept: set[str]) -> None:
-        """Remove what is not in ``kept``. Only before requests are served: a content is written before its object."""
-        for path in self.folder.glob("*/*"):
-            if path.name not in kept:
-                path.unlink()
-
-
-@dataclass(frozen=True)
-class FileContent:
-    """The bytes of a file of the state folder, which become an object's without being read into memory."""
-
-    path: Path
-
-
-class StoredContent:
-    """An object's bytes, of which only a slice is read: what moto's handling of ``Range`` needs of ``bytes``."""
-
-    def __init__(self, files: ObjectFiles, digest: str, start: int, length: int) -> None:
-        self._files, self._digest, self._start, self._length = files, digest, start, length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, part: slice) -> bytes:
-        start, stop, _ = part.indices(self._length)
-        return self._files.read(self._digest, self._start + start, max(0, stop - start))
-
-    def __bytes__(self) -> bytes:
-        return self[:]
-
-
 def install(account: Account) -> None:
     """Put the objects' bytes into files."""
-    from moto.s3 import models, responses
-
-    files = ObjectFiles(account.state_dir / "objects", durable=account.durable)
-    _store_keys_in_files(models.FakeKey, files)
-    _cut_joined_parts(models.FakeMultipart, models.S3Backend)
-    _checksum_copies_whole(models.S3Backend)
-    _read_ranges_only(responses.S3Response)
-    _loopback_is_secure(models.FakeBucket)
-    kms_keys.install_rules(account)
-    s3_names.install_rules()
+    StoredObject.files = ObjectFiles(account.state_dir / "objects", durable=account.durable)
+    StoredBuckets.region = account.region
+    use_backend(s3_backends, StoredBuckets)
+    why = "moto holds the bytes of objects in memory, here they are in files"
+    replace(models, "FakeKey", StoredObject, why=why, kept_by=("moto.awslambda.models", "moto.s3.responses"))
+    _loopback_is_secure()
 
 
-def referenced_contents(backends: Any) -> Iterator[str]:
+def stored_buckets(account: Account) -> StoredBuckets:
+    """The account's buckets."""
+    backend = s3_backends[account.account_id]["aws"]
+    assert isinstance(backend, StoredBuckets)  # noqa: S101  # `install` has seen to it
+    return backend
+
+
+def referenced_contents(backends: BackendDict[S3Backend]) -> Iterator[str]:
     """The digest of every content that an object version or an unfinished upload refers to."""
-    for _, _, backend in backends.iter_backends():
-        for bucket in backend.buckets.values():
-            versions = [version for _, each in bucket.keys.lists() for version in each]
-            uploads = [*bucket.multiparts.values(), *filter(None, (getattr(v, "multipart", None) for v in versions))]
-            for key in [*versions, *(part for upload in uploads for part in upload.parts.values())]:
-                if hasattr(key, "content_digest"):  # a delete marker has none
-                    yield key.content_digest
+    for account in backends.values():
+        for backend in account.values():
+            for bucket in backend.buckets.values():
+                yield from (key.content_digest for key in _contents(bucket))
 
 
-def collect_garbage(account: Account) -> None:
+def _contents(bucket: FakeBucket) -> Iterator[StoredObject]:
+    versions = [version for _, each in bucket.keys.lists() for version in each]
+    uploads = [*bucket.multiparts.values(), *filter(None, (getattr(v, "multipart", None) for v in versions))]
+    parts = (part for upload in uploads for part in upload.parts.values())
+    return (key for key in (*versions, *parts) if isinstance(key, StoredObject))  # a delete marker is none
+
+
+def collect_garbage() -> None:
     """Remove the contents that nothing refers to."""
-    from moto.s3.models import s3_backends
-
-    ObjectFiles(account.state_dir / "objects", durable=account.durable).collect_garbage(
-        set(referenced_contents(s3_backends))
-    )
+    StoredObject.files.collect_garbage(set(referenced_contents(s3_backends)))
 
 
-def _loopback_is_secure(bucket_class: Any) -> None:
+class _Statement(TypedDict, total=False):
+    Condition: dict[str, dict[str, object]]
+
+
+def _loopback_is_secure() -> None:
     """Leave out the statements of a bucket policy that are about requests without TLS.
 
     moto ignores conditions, so that the usual "refuse what comes without TLS" would refuse everything. Traffic on the
     loopback interface of one machine stands for a TLS connection here.
     """
-    from moto.iam.access_control import IAMPolicy, PermissionResult
 
-    def get_permission(self: Any, action: str, resource: str) -> Any:
+    def get_permission(self: FakeBucket, action: str, resource: str) -> PermissionResult:
         if self.policy is None:
             return PermissionResult.NEUTRAL
         document = json.loads(self.policy)
@@ -207,111 +122,254 @@ def _loopback_is_secure(bucket_class: Any) -> None:
         kept = [statement for statement in statements if not _only_without_tls(statement)]
         return IAMPolicy(json.dumps({**document, "Statement": kept})).is_action_permitted(action, resource)
 
-    bucket_class.get_permission = get_permission
+    replace(
+        FakeBucket,
+        "get_permission",
+        get_permission,
+        why="moto leaves conditions out, so that a refusal of requests without TLS refuses every request",
+        upstream="101-bucket-policy-secure-transport.md",
+    )
 
 
-def _only_without_tls(statement: dict[str, Any]) -> bool:
+def _only_without_tls(statement: _Statement) -> bool:
     return str(statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport", "")).lower() == "false"
 
 
-def _store_keys_in_files(key_class: Any, files: ObjectFiles) -> None:
-    """Replace the buffer that moto's keys hold their bytes in."""
+@stored
+@extends
+class StoredObject(FakeKey):
+    """An object, or a part of an upload, whose bytes are a slice of a file of `ObjectFiles`."""
 
-    def get_value(self: Any) -> Any:
-        content = StoredContent(files, self.content_digest, self.content_start, self.contentsize)
-        return content if _ranged.get() else bytes(content)
+    files: ClassVar[ObjectFiles]
+    content_digest: str
+    content_start: int
 
-    def content_pieces(self: Any) -> Iterator[bytes]:
-        for start in range(0, self.contentsize, _PIECE_BYTES):
-            length = min(_PIECE_BYTES, self.contentsize - start)
-            yield files.read(self.content_digest, self.content_start + start, length)
+    @property
+    def value(self) -> bytes:
+        """The bytes; while a range is answered, what reads only the part that is asked for."""
+        content = StoredContent(self.files, self.content_digest, self.content_start, self.contentsize)
+        # moto asks for the length and for one slice of it.
+        return cast("bytes", content) if _ranged.get() else bytes(content)
 
-    def set_value(self: Any, content: bytes | str | FileContent) -> None:
+    @value.setter
+    def value(self, content: bytes | str | FileContent) -> None:
         buffer = self.__dict__.pop("_value_buffer", None)
         if buffer is not None:
             buffer.close()
         self.content_start = 0
         if isinstance(content, FileContent):
-            self.content_digest, md5, self.contentsize = files.take(content.path)
+            self.content_digest, md5, self.contentsize = self.files.take(content.path)
             self._etag = self._etag or md5
             return
         content = content.encode() if isinstance(content, str) else bytes(content)
-        self.content_digest = files.write(content)
+        self.content_digest = self.files.write(content)
         self.contentsize = len(content)
         if self._etag is None:
             self._etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
 
-    def set_state(self: Any, state: dict[str, Any]) -> None:
-        files.path(state["content_digest"])  # raises for anything that is not a digest
-        self.__dict__.update(state, lock=threading.Lock())
+    def content_pieces(self) -> Iterator[bytes]:
+        """The bytes, a piece at a time."""
+        return self.files.pieces(self.content_digest, self.content_start, self.contentsize)
 
-    def get_state(self: Any) -> dict[str, Any]:
+    @property
+    def etag(self) -> str:
+        """The ETag in quotes, made when the bytes came."""
+        return f'"{self._etag}"'
+
+    def cut_from(self, whole: StoredObject, start: int) -> None:
+        """Be a slice of another object, from this byte on: the file of the part's own is garbage."""
+        self.content_digest, self.content_start = whole.content_digest, start
+
+    def dispose(self, garbage: bool = False) -> None:  # noqa: ARG002  # moto's signature
+        """Nothing to do: the file goes when nothing refers to it any more."""
+        self.disposed = True
+
+    def __del__(self) -> None:
+        """moto's would warn of an object that was not disposed of."""
+
+    def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "lock"}
 
-    def dispose(self: Any, garbage: bool = False) -> None:  # noqa: ARG001  # moto's signature
-        self.disposed = True  # the file goes when nothing refers to it any more
-
-    key_class.value = property(get_value, set_value)
-    key_class.content_pieces = content_pieces
-    key_class.etag = property(lambda self: f'"{self._etag}"')
-    key_class.dispose = dispose
-    key_class.__getstate__ = get_state
-    key_class.__setstate__ = set_state
-    del key_class.__del__
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.files.path(str(state["content_digest"]))  # raises for anything that is not a digest
+        self.__dict__.update(state, lock=threading.Lock())
 
 
-def _cut_joined_parts(multipart_class: Any, backend_class: Any) -> None:
-    """Once an upload is complete, its parts are slices of the whole: their own files are garbage."""
-    original_complete = backend_class.complete_multipart_upload
+class ImpossibleBucket(MissingBucket):
+    """A bucket that is not there and could not be: S3 says that its name is wrong."""
 
-    def complete_multipart_upload(self: Any, bucket_name: str, multipart_id: str, body: Any) -> Any:
+    code = "InvalidBucketName"
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(bucket)
+        self.message = INVALID_BUCKET
+
+
+@extends
+class StoredBuckets(S3Backend):
+    """moto's buckets, with joined uploads that take no more room than their bytes and copies that are one object.
+
+    Names of buckets and keys are checked, and keys of KMS are there, whoever gives them.
+    """
+
+    region: ClassVar[str]
+
+    @property
+    def url_paths(self) -> Handlers:
+        """What answers which address; a key may have line breaks, at which moto's patterns stop."""
+        paths = {path.replace(_PLAIN_KEY, _ANY_KEY): handler for path, handler in urls.url_paths.items()}
+        return answered_by(RangedAnswers, paths)
+
+    def create_bucket(self, bucket_name: str, region_name: str, bucket_namespace: str | None = None) -> FakeBucket:
+        """CreateBucket; raises moto's InvalidBucketName."""
+        if bucket_name not in self.buckets and not is_bucket(bucket_name):
+            raise InvalidBucketName
+        return super().create_bucket(bucket_name, region_name, bucket_namespace)
+
+    def get_bucket(self, bucket_name: str) -> FakeBucket:
+        """A bucket; raises moto's MissingBucket."""
+        try:
+            return super().get_bucket(bucket_name)
+        except MissingBucket:
+            if is_bucket(bucket_name):
+                raise
+            raise ImpossibleBucket(bucket_name) from None
+
+    def put_object(  # noqa: PLR0917  # moto's signature
+        self,
+        bucket_name: str,
+        key_name: str,
+        value: bytes | FileContent,
+        storage: str | None = None,
+        etag: str | None = None,
+        multipart: FakeMultipart | None = None,
+        encryption: str | None = None,
+        kms_key_id: str | None = None,
+        bucket_key_enabled: object = None,
+        lock_mode: str | None = None,
+        lock_legal_status: str | None = None,
+        lock_until: str | None = None,
+        checksum_value: str | None = None,
+        request_method: str | None = "PUT",
+        disable_notification: bool | None = False,
+    ) -> FakeKey:
+        """PutObject; raises moto's S3ClientError for a key of S3 or of KMS that cannot be."""
+        _check_key(key_name)
+        return super().put_object(
+            bucket_name,
+            key_name,
+            cast("bytes", value),  # what it becomes is `StoredObject.value`'s
+            storage,
+            etag,
+            multipart,
+            encryption,
+            _usable(self, kms_key_id) or kms_key_id,
+            bucket_key_enabled,
+            lock_mode,
+            lock_legal_status,
+            lock_until,
+            checksum_value,
+            request_method,
+            disable_notification,
+        )
+
+    def create_multipart_upload(  # noqa: PLR0917  # moto's signature
+        self,
+        bucket_name: str,
+        key_name: str,
+        metadata: CaseInsensitiveDict[str],
+        storage_type: str,
+        tags: dict[str, str],
+        acl: FakeAcl | None,
+        sse_encryption: str,
+        kms_key_id: str,
+    ) -> FakeMultipart:
+        """CreateMultipartUpload; raises moto's S3ClientError for a key of S3 or of KMS that cannot be."""
+        _check_key(key_name)
+        arn = _usable(self, kms_key_id) or kms_key_id
+        return super().create_multipart_upload(
+            bucket_name, key_name, metadata, storage_type, tags, acl, sse_encryption, arn
+        )
+
+    def complete_multipart_upload(
+        self, bucket_name: str, multipart_id: str, body: Iterator[tuple[int, str]]
+    ) -> FakeKey | None:
+        """Once an upload is complete, its parts are slices of the whole."""
         listed = list(body)
-        key = original_complete(self, bucket_name, multipart_id, iter(listed))
-        if key is not None:
+        key = super().complete_multipart_upload(bucket_name, multipart_id, iter(listed))
+        if isinstance(key, StoredObject) and key.multipart is not None:
             start = 0
             for number, _ in listed:
                 part = key.multipart.parts[number]
-                part.content_digest, part.content_start = key.content_digest, start
+                if isinstance(part, StoredObject):
+                    part.cut_from(key, start)
                 start += part.contentsize
         return key
 
-    backend_class.complete_multipart_upload = complete_multipart_upload
-    multipart_class.dispose = lambda self: None  # noqa: ARG005  # a method
-
-
-def _checksum_copies_whole(backend_class: Any) -> None:
-    """A copy is one object, also of one that was uploaded in parts: its checksum is over all of it."""
-    from moto.s3.utils import compute_checksum
-
-    original_copy = backend_class.copy_object
-
-    def copy_object(
-        self: Any, src_key: Any, dest_bucket_name: str, dest_key_name: str, *rest: Any, **named: Any
+    def copy_object(  # noqa: PLR0917  # moto's signature
+        self,
+        src_key: FakeKey,
+        dest_bucket_name: str,
+        dest_key_name: str,
+        storage: str | None = None,
+        encryption: str | None = None,
+        kms_key_id: str | None = None,
+        bucket_key_enabled: object = None,
+        mdirective: str | None = None,
+        metadata: object = None,
+        website_redirect_location: str | None = None,
+        lock_mode: str | None = None,
+        lock_legal_status: str | None = None,
+        lock_until: str | None = None,
+        provided_version_id: str | None = None,
     ) -> None:
-        original_copy(self, src_key, dest_bucket_name, dest_key_name, *rest, **named)
-        if getattr(src_key, "checksum_type", None) == "COMPOSITE":
-            copy = self.get_object(dest_bucket_name, dest_key_name)
+        """A copy is one object, also of one that was uploaded in parts: its checksum is over all of it."""
+        super().copy_object(
+            src_key,
+            dest_bucket_name,
+            dest_key_name,
+            storage,
+            encryption,
+            _usable(self, kms_key_id) or kms_key_id,
+            bucket_key_enabled,
+            mdirective,
+            metadata,
+            website_redirect_location,
+            lock_mode,
+            lock_legal_status,
+            lock_until,
+            provided_version_id,
+        )
+        if src_key.checksum_type != "COMPOSITE":
+            return
+        copy = self.get_object(dest_bucket_name, dest_key_name)
+        if copy is not None and copy.checksum_algorithm is not None:
             copy.checksum_value = compute_checksum(copy.value, copy.checksum_algorithm).decode()
             copy.checksum_type = "FULL_OBJECT"
 
-    backend_class.copy_object = copy_object
+
+def _usable(backend: StoredBuckets, key: str | None) -> str:
+    """The ARN of a key of KMS, as S3 tells it; empty for none."""
+    try:
+        return usable_key(backend.account_id, backend.region, key) if key else ""
+    except KeyUnusableError as error:
+        raise S3ClientError(error.code, str(error)) from error
 
 
-def _read_ranges_only(response_class: Any) -> None:
-    """A request with ``Range`` reads the range, not the whole object."""
-    original_get = response_class.get_object
-    original_range = response_class._handle_range_header
+def _check_key(name: str) -> None:
+    if not is_key(name):
+        raise S3ClientError("KeyTooLongError", KEY_TOO_LONG)
 
-    def get_object(self: Any) -> Any:
-        token = _ranged.set(bool(self.headers.get("range")))
+
+@extends
+class RangedAnswers(S3Response):
+    """moto's answers; one to a request with ``Range`` reads the range, not the whole object."""
+
+    def key_response(self, request: Request, full_url: str, headers: dict[str, str]) -> TYPE_RESPONSE:
+        """What is done with one object."""
+        token = _ranged.set(request.method == "GET" and bool(request.headers.get("range")))
         try:
-            return original_get(self)
+            status, answered, content = super().key_response(request, full_url, headers)
         finally:
             _ranged.reset(token)
-
-    def handle_range_header(self: Any, request: Any, headers: dict[str, Any], content: Any) -> Any:
-        status, headers, content = original_range(self, request, headers, content)
-        return status, headers, bytes(content) if isinstance(content, StoredContent) else content
-
-    response_class.get_object = get_object
-    response_class._handle_range_header = handle_range_header
+        return status, answered, bytes(content) if isinstance(content, StoredContent) else content

@@ -1,17 +1,11 @@
 """Whether a key of KMS can encrypt what a service is to write with it.
 
-Runs in the server process. Who may use it is the authority's to say: see ``iam_keys``.
+Runs in the server process. Who may use it is the authority's to say: see ``authority.keys``.
 """
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any
-
 from local_account.authority.documents import Documents
-
-if TYPE_CHECKING:
-    from local_account.account import Account
 
 
 class KeyUnusableError(Exception):
@@ -37,26 +31,3 @@ def usable_key(account_id: str, region: str, key_id: str) -> str:
     if state != "Enabled":
         raise KeyUnusableError("KMS.KMSInvalidStateException", f"{arn} is pending deletion.")
     return arn
-
-
-def install_rules(account: Account) -> None:
-    """Have moto's S3 encrypt with keys that are there only, and tell their ARNs, as S3 does."""
-    from moto.s3.exceptions import S3ClientError
-    from moto.s3.models import S3Backend
-
-    def checked(original: Any) -> Any:
-        signature = inspect.signature(original)
-
-        def method(*values: Any, **named: Any) -> Any:
-            given = signature.bind(*values, **named)
-            if key := given.arguments.get("kms_key_id"):
-                try:
-                    given.arguments["kms_key_id"] = usable_key(account.account_id, account.region, key)
-                except KeyUnusableError as error:
-                    raise S3ClientError(error.code, str(error)) from error
-            return original(*given.args, **given.kwargs)
-
-        return method
-
-    for name in ("put_object", "copy_object", "create_multipart_upload"):
-        setattr(S3Backend, name, checked(getattr(S3Backend, name)))

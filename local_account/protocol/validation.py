@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sized
+from typing import TYPE_CHECKING
 
 from botocore.validate import ParamValidator
 
+if TYPE_CHECKING:
+    from botocore.model import Shape
 
-def problems(request: dict[str, Any], shape: Any) -> str | None:
+
+def problems(request: Mapping[str, object], shape: Shape) -> str | None:
     """What is wrong with ``request``, in SageMaker's words, or None."""
     report = ParamValidator().validate(request, shape)
     if report.has_errors():
@@ -25,30 +28,37 @@ def problems(request: dict[str, Any], shape: Any) -> str | None:
     return f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected: {'; '.join(found)}"
 
 
-def _violations(value: Any, shape: Any, path: str) -> Iterator[str]:
-    if shape.type_name == "structure":
-        for name, member in value.items():
-            yield from _violations(member, shape.members[name], f"{path}.{_camel(name)}" if path else _camel(name))
-    elif shape.type_name == "list":
+def _violations(value: object, shape: Shape, path: str) -> Iterator[str]:
+    """What botocore's validator lets pass; it has made sure that the value is of the shape's type."""
+    if isinstance(value, dict):
+        yield from _structure(value, shape, path) if shape.type_name == "structure" else _map(value, shape, path)
+    elif isinstance(value, list):
         yield from _size(value, shape, path)
         for position, member in enumerate(value, 1):
             yield from _violations(member, shape.member, f"{path}.{position}.member")
-    elif shape.type_name == "map":
-        yield from _size(value, shape, path)
-        for key, member in value.items():
-            yield from _violations(key, shape.key, path)
-            yield from _violations(member, shape.value, f"{path}.{key}.member")
-    elif shape.type_name == "string":
+    elif isinstance(value, str) and shape.type_name == "string":
         yield from text_problems(value, shape, path)
-    elif shape.type_name in ("integer", "long", "float", "double"):
+    elif isinstance(value, int | float) and shape.type_name in ("integer", "long", "float", "double"):
         yield from _number(value, shape, path)
+
+
+def _structure(value: Mapping[str, object], shape: Shape, path: str) -> Iterator[str]:
+    for name, member in value.items():
+        yield from _violations(member, shape.members[name], f"{path}.{_camel(name)}" if path else _camel(name))
+
+
+def _map(value: Mapping[str, object], shape: Shape, path: str) -> Iterator[str]:
+    yield from _size(value, shape, path)
+    for key, member in value.items():
+        yield from _violations(key, shape.key, path)
+        yield from _violations(member, shape.value, f"{path}.{key}.member")
 
 
 def _camel(name: str) -> str:
     return name[:1].lower() + name[1:]
 
 
-def _size(value: Any, shape: Any, path: str) -> Iterator[str]:
+def _size(value: Sized, shape: Shape, path: str) -> Iterator[str]:
     shown = f"Value at '{path}' failed to satisfy constraint: Member must have length"
     if len(value) > shape.metadata.get("max", len(value)):
         yield f"{shown} less than or equal to {shape.metadata['max']}"
@@ -56,14 +66,14 @@ def _size(value: Any, shape: Any, path: str) -> Iterator[str]:
         yield f"{shown} greater than or equal to {shape.metadata['min']}"
 
 
-def _number(value: Any, shape: Any, path: str) -> Iterator[str]:
+def _number(value: float, shape: Shape, path: str) -> Iterator[str]:
     if value > shape.metadata.get("max", value):
         limit = shape.metadata["max"]
         shown = f"Value '{value}' at '{path}' failed to satisfy constraint"
         yield f"{shown}: Member must have value less than or equal to {limit}"
 
 
-def text_problems(value: str, shape: Any, path: str) -> Iterator[str]:
+def text_problems(value: str, shape: Shape, path: str) -> Iterator[str]:
     """What a string's shape excludes: its enumeration, its lengths, its pattern."""
     shown = f"Value '{value[:100]}' at '{path}' failed to satisfy constraint"
     enumeration = shape.metadata.get("enum")

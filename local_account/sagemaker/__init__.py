@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from local_account.account import Account
 
-
-def install(account: Account) -> tuple[Any, Any]:
-    """Build the control plane and the runtime: two WSGI applications over one state."""
-    from local_account.sagemaker import models, registry, tags
-    from local_account.sagemaker.endpoints import actions as endpoints
+if TYPE_CHECKING:
     from local_account.sagemaker.endpoints.runtime import Runtime
-    from local_account.sagemaker.jobs import install as jobs
-    from local_account.sagemaker.pipelines import actions as pipelines
     from local_account.sagemaker.service import SageMaker
 
+
+def install(account: Account) -> tuple[SageMaker, Runtime]:
+    """Build the control plane and the runtime: two WSGI applications over one state.
+
+    Endpoints that an earlier run of the account left come up again.
+    """
+    from local_account.sagemaker.endpoints.actions import Endpoints
+    from local_account.sagemaker.endpoints.configs import EndpointConfigs
+    from local_account.sagemaker.endpoints.runtime import Runtime
+    from local_account.sagemaker.jobs.actions import prepare_jobs
+    from local_account.sagemaker.jobs.processing import ProcessingJobs
+    from local_account.sagemaker.jobs.training import TrainingJobs
+    from local_account.sagemaker.jobs.transform import TransformJobs
+    from local_account.sagemaker.models import Models
+    from local_account.sagemaker.pipelines.actions import Pipelines
+    from local_account.sagemaker.pipelines.executions import PipelineExecutions
+    from local_account.sagemaker.registry import Registry
+    from local_account.sagemaker.service import SageMaker
+    from local_account.sagemaker.tags import Tags
+
     sagemaker = SageMaker(account)
-    for part in (tags, models, registry, jobs, pipelines, endpoints):
-        part.install(sagemaker)
-    return sagemaker, Runtime(sagemaker)
+    prepare_jobs(sagemaker)
+    pipelines, configs = Pipelines(sagemaker), EndpointConfigs(sagemaker)
+    endpoints = Endpoints(sagemaker, configs)
+    sagemaker.add(Tags(sagemaker), Models(sagemaker), Registry(sagemaker))
+    sagemaker.add(ProcessingJobs(sagemaker), TrainingJobs(sagemaker), TransformJobs(sagemaker))
+    sagemaker.add(pipelines, PipelineExecutions(sagemaker, pipelines.pipeline), configs, endpoints)
+    endpoints.resume()
+    return sagemaker, Runtime(sagemaker, endpoints)

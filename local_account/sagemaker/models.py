@@ -5,21 +5,42 @@ Runs in the server process; state: the table ``models``. Who starts them is ``en
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from local_account.authority.authority import AccessDeniedError
+from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.records import record_of, without
+from local_account.protocol.service import now
 from local_account.sagemaker.jobs.files import TransferError, split_uri
 from local_account.sagemaker.network import check_network
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, not_found, now
+from local_account.sagemaker.records import ModelRecord
+from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
 
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        ContainerDefinitionUnionTypeDef,
+        CreateModelInputTypeDef,
+        DeleteModelInputTypeDef,
+        DescribeModelInputTypeDef,
+        ListModelsInputTypeDef,
+        ModelPackageContainerDefinitionUnionTypeDef,
+    )
 
-def check_model_data(sagemaker: SageMaker, container: dict[str, Any], role: str = "") -> None:
-    """Refuse a container whose model archive does not exist, or that the role may not read, as AWS does."""
+
+def check_model_data(
+    sagemaker: SageMaker,
+    container: ContainerDefinitionUnionTypeDef | ModelPackageContainerDefinitionUnionTypeDef,
+    role: str = "",
+) -> None:
+    """Refuse a container whose model archive does not exist, or that the role may not read, as AWS does.
+
+    Raises ServiceError.
+    """
     uri = container.get("ModelDataUrl")
-    if uri is None or container.get("Mode") == "MultiModel":
+    if uri is None or container.get("Mode", "SingleModel") == "MultiModel":
         return
     try:
         bucket, key = split_uri(uri)
@@ -27,80 +48,92 @@ def check_model_data(sagemaker: SageMaker, container: dict[str, Any], role: str 
         if role:
             sagemaker.account.authority.demand(role, "s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")
     except AccessDeniedError as error:
-        raise SageMakerError(
+        raise ServiceError(
             f'Could not access model data at {uri}. Please ensure that the role "{role}" exists and that its trust '
             'relationship policy allows the action "sts:AssumeRole" for the service principal '
             '"sagemaker.amazonaws.com". Also ensure that the role has "s3:GetObject" permissions and that the object '
             f"is located in {sagemaker.account.region}. ({error.message})"
         ) from error
     except (TransferError, ClientError) as error:
-        raise SageMakerError(f"Could not find model data at {uri}.") from error
+        raise ServiceError(f"Could not find model data at {uri}.") from error
 
 
-def _check_container(sagemaker: SageMaker, container: dict[str, Any], role: str) -> None:
+def _check_container(sagemaker: SageMaker, container: ContainerDefinitionUnionTypeDef, role: str) -> None:
     arn = container.get("ModelPackageName")
     if arn is None:
         if "Image" not in container:
-            raise SageMakerError("A container needs an Image or a ModelPackageName.")
+            raise ServiceError("A container needs an Image or a ModelPackageName.")
         check_model_data(sagemaker, container, role)
         return
-    package = sagemaker.table("model-packages").get(arn) or sagemaker.table("model-packages").get(
-        sagemaker.arn(f"model-package/{arn}")
-    )
+    package = sagemaker.model_packages.get(arn) or sagemaker.model_packages.get(sagemaker.arn(f"model-package/{arn}"))
     if package is None:
-        raise not_found(f'model package "{arn}"')
+        raise ServiceError(f'Could not find model package "{arn}".')
     if package.get("ModelApprovalStatus", "Approved") != "Approved":
-        raise SageMakerError(
+        raise ServiceError(
             f"Model package {package['ModelPackageArn']} is {package['ModelApprovalStatus']}; only a model package "
             "that is Approved can be deployed."
         )
 
 
-def install(sagemaker: SageMaker) -> None:
-    models = "models"
+class Models:
+    """The actions on models."""
 
-    def find(name: str) -> Resource:
-        model = sagemaker.table(models).get(name)
-        if model is None:
-            raise not_found(f'model "{sagemaker.arn(f"model/{name}")}"')
-        return model
+    def __init__(self, sagemaker: SageMaker) -> None:
+        self._sagemaker = sagemaker
 
-    def create(request: dict[str, Any]) -> dict[str, Any]:
+    @action("CreateModel")
+    def create(self, request: CreateModelInputTypeDef) -> Reply:
+        """A model that could not run is refused here, not when an endpoint starts it."""
         name = request["ModelName"]
         if ("Containers" in request) == ("PrimaryContainer" in request):
-            raise SageMakerError("Expected either PrimaryContainer or Containers.")
+            raise ServiceError("Expected either PrimaryContainer or Containers.")
+        containers = list(request.get("Containers", ()))
+        if "PrimaryContainer" in request:
+            containers.append(request["PrimaryContainer"])
+        if not containers:
+            raise ServiceError("A model needs at least one container.")
         check_network(request)
-        containers = request.get("Containers") or [request.get("PrimaryContainer", {})]
         for container in containers:
-            _check_container(sagemaker, container, request.get("ExecutionRoleArn", ""))
-        arn = sagemaker.arn(f"model/{name}")
-        with sagemaker.lock:
-            if name in sagemaker.table(models):
-                raise SageMakerError(f'Cannot create already existing model "{arn}".')
-            sagemaker.table(models)[name] = {
-                "EnableNetworkIsolation": False,
-                **{k: v for k, v in request.items() if k != "Tags"},
-                "ModelArn": arn,
-                "CreationTime": now(),
-            }
-            set_tags(sagemaker, arn, request.get("Tags"))
-            sagemaker.changed()
+            _check_container(self._sagemaker, container, request.get("ExecutionRoleArn", ""))
+        arn = self._arn(name)
+        with self._sagemaker.lock:
+            if name in self._sagemaker.models:
+                raise ServiceError(f'Cannot create already existing model "{arn}".')
+            self._sagemaker.models[name] = record_of(
+                ModelRecord,
+                {"EnableNetworkIsolation": False},
+                without(request, "Tags"),
+                {"ModelArn": arn, "CreationTime": now()},
+            )
+            set_tags(self._sagemaker, arn, request.get("Tags"))
+            self._sagemaker.changed()
         return {"ModelArn": arn}
 
-    def describe(request: dict[str, Any]) -> dict[str, Any]:
-        return find(request["ModelName"])
+    @action("DescribeModel")
+    def describe(self, request: DescribeModelInputTypeDef) -> Reply:
+        """Answers the model as it was created."""
+        return self._find(request["ModelName"])
 
-    def list_models(request: dict[str, Any]) -> dict[str, Any]:
+    @action("ListModels")
+    def list(self, request: ListModelsInputTypeDef) -> Reply:
+        """Answers a page of models, the newest first."""
         fields = ["ModelName", "ModelArn", "CreationTime"]
-        return listing(sagemaker.table(models).values(), request, key="Models", fields=fields, name_field="ModelName")
+        return listing(self._sagemaker.models.values(), request, key="Models", fields=fields, name_field="ModelName")
 
-    def delete(request: dict[str, Any]) -> None:
-        with sagemaker.lock:
-            model = find(request["ModelName"])
-            del sagemaker.table(models)[model["ModelName"]]
-            drop_tags(sagemaker, model["ModelArn"])
-            sagemaker.changed()
+    @action("DeleteModel")
+    def delete(self, request: DeleteModelInputTypeDef) -> None:
+        """Endpoints keep what they were made from, so that a model in use may go, as on AWS."""
+        with self._sagemaker.lock:
+            model = self._find(request["ModelName"])
+            del self._sagemaker.models[model["ModelName"]]
+            drop_tags(self._sagemaker, model["ModelArn"])
+            self._sagemaker.changed()
 
-    sagemaker.implement(
-        {"CreateModel": create, "DescribeModel": describe, "ListModels": list_models, "DeleteModel": delete}
-    )
+    def _find(self, name: str) -> ModelRecord:
+        model = self._sagemaker.models.get(name)
+        if model is None:
+            raise ServiceError(f'Could not find model "{self._arn(name)}".')
+        return model
+
+    def _arn(self, name: str) -> str:
+        return self._sagemaker.arn(f"model/{name}")

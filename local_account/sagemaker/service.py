@@ -1,130 +1,112 @@
-"""The front of SageMaker's control plane: routes ``X-Amz-Target: SageMaker.<Action>`` to what implements it.
+"""SageMaker's control plane: the service, the tables that its parts share, and how they answer lists.
 
-Runs in the server process. Requests are validated against botocore's model of the action; resources are kept as plain
-dictionaries in the shapes that ``Describe*`` answers, times as epoch seconds, as the JSON protocol sends them.
+Runs in the server process. What implements the actions is in ``tags``, ``models``, ``registry``, ``jobs``,
+``pipelines`` and ``endpoints``: classes over this service, put together in ``install``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import json
 import logging
 import re
-import threading
-from collections.abc import Callable, Iterable
-from typing import Any
-
-import botocore.session
+from collections.abc import Iterable, Mapping, Sequence
 
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
-from local_account.base import clock
-from local_account.protocol.validation import problems
+from local_account.protocol.actions import Reply, ServiceError
+from local_account.protocol.records import chosen
+from local_account.protocol.service import Service
+from local_account.protocol.wire import Request
+from local_account.sagemaker.records import (
+    EndpointConfigRecord,
+    EndpointRecord,
+    ExecutionRecord,
+    ModelPackageGroupRecord,
+    ModelPackageRecord,
+    ModelRecord,
+    PipelineRecord,
+    RequestToken,
+)
 
 log = logging.getLogger(__name__)
 
-Action = Callable[[dict[str, Any]], dict[str, Any] | None]
-Resource = dict[str, Any]
 
+class SageMaker(Service):
+    """State and actions of one account's SageMaker."""
 
-class SageMakerError(Exception):
-    """An error as SageMaker answers it: ``code`` is the exception's name on the wire."""
-
-    def __init__(self, message: str, code: str = "ValidationException", status: int = 400) -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = status
-
-
-def not_found(what: str) -> SageMakerError:
-    return SageMakerError(f"Could not find {what}.", "ValidationException")
-
-
-class SageMaker:
-    """State and actions of one account's SageMaker. Lock ``lock`` for every read-modify-write of ``tables``."""
+    title = "SageMaker"
 
     def __init__(self, account: Account) -> None:
-        self.account = account
-        self.lock = threading.RLock()
-        self.tables: dict[str, dict[str, Resource]] = {}
-        self.actions: dict[str, Action] = {}
-        self._model = botocore.session.get_session().get_service_model("sagemaker")
-        account.snapshots.register("sagemaker", self._dump, self._load)
+        super().__init__(account, "sagemaker")
 
-    def table(self, kind: str) -> dict[str, Resource]:
-        """Resources of a kind (``models``, ``endpoints``, ``training-jobs``...) by name or ARN."""
-        return self.tables.setdefault(kind, {})
+    @property
+    def tags(self) -> dict[str, dict[str, str]]:
+        """Keys and values by the ARN of what they tag."""
+        return self.table("tags", dict[str, str])
 
-    def changed(self) -> None:
-        """Call after every change of ``tables``: it will be on disk within a second."""
-        self.account.snapshots.mark_dirty("sagemaker")
+    @property
+    def models(self) -> dict[str, ModelRecord]:
+        """By name."""
+        return self.table("models", ModelRecord)
 
-    def _dump(self) -> bytes:
-        with self.lock:
-            return json.dumps(self.tables).encode()
+    @property
+    def model_package_groups(self) -> dict[str, ModelPackageGroupRecord]:
+        """By name."""
+        return self.table("model-package-groups", ModelPackageGroupRecord)
 
-    def _load(self, content: bytes) -> None:
-        self.tables = json.loads(content)
+    @property
+    def model_packages(self) -> dict[str, ModelPackageRecord]:
+        """By ARN."""
+        return self.table("model-packages", ModelPackageRecord)
 
-    def arn(self, resource: str) -> str:
-        return self.account.arn("sagemaker", resource)
+    @property
+    def pipelines(self) -> dict[str, PipelineRecord]:
+        """By name."""
+        return self.table("pipelines", PipelineRecord)
 
-    def implement(self, actions: dict[str, Action]) -> None:
-        self.actions.update(actions)
+    @property
+    def pipeline_executions(self) -> dict[str, ExecutionRecord]:
+        """By ARN."""
+        return self.table("pipeline-executions", ExecutionRecord)
 
-    def call(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Validate and run one action; raises SageMakerError."""
-        action = self.actions.get(name)
-        if action is None:
-            raise SageMakerError(
-                f"The stand-in account does not implement SageMaker's {name}.", "UnknownOperationException"
-            )
-        problem = problems(request, self._model.operation_model(name).input_shape)
-        if problem:
-            raise SageMakerError(problem)
-        self._check_role(request.get("RoleArn") or request.get("ExecutionRoleArn"))
-        # Only reading holds the lock throughout: other actions may call this account's API themselves.
-        with self.lock if name.startswith(("Describe", "List")) else contextlib.nullcontext():
-            answer = action(request) or {}
-        with self.lock:  # a running job may change the resource while it is sent
-            return copy.deepcopy(answer)
+    @property
+    def request_tokens(self) -> dict[str, RequestToken]:
+        """By the request's action and its ClientRequestToken."""
+        return self.table("request-tokens", RequestToken)
 
-    def _check_role(self, role: str | None) -> None:
-        """A role that is handed over has to let SageMaker assume it."""
-        if role is not None:
-            try:
-                self.account.authority.demand_trust(role, "sagemaker.amazonaws.com", self.arn("*"))
-            except AccessDeniedError as error:
-                raise SageMakerError(
-                    f"Could not assume role {role}. Please ensure that the role exists and allows principal "
-                    "'sagemaker.amazonaws.com' to assume the role."
-                ) from error
+    @property
+    def endpoint_configs(self) -> dict[str, EndpointConfigRecord]:
+        """By name."""
+        return self.table("endpoint-configs", EndpointConfigRecord)
 
-    def emit(self, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:
+    @property
+    def endpoints(self) -> dict[str, EndpointRecord]:
+        """By name."""
+        return self.table("endpoints", EndpointRecord)
+
+    def jobs(self, kind: str) -> dict[str, dict[str, object]]:
+        """Jobs of a kind (Processing, Training, Transform) by name; ``records`` has their shapes."""
+        return self.table(f"{kind.lower()}-jobs", dict[str, object])
+
+    def check(self, name: str, request: Request) -> None:
+        """Raises ServiceError for a request that SageMaker refuses, or whose role it cannot assume."""
+        super().check(name, request)
+        role = request.get("RoleArn") or request.get("ExecutionRoleArn")
+        if role is None:
+            return
+        try:
+            self.account.authority.demand_trust(str(role), "sagemaker.amazonaws.com", self.arn("*"))
+        except AccessDeniedError as error:
+            raise ServiceError(
+                f"Could not assume role {role}. Please ensure that the role exists and allows principal "
+                "'sagemaker.amazonaws.com' to assume the role."
+            ) from error
+
+    def emit(self, detail_type: str, detail: Mapping[str, object], resources: list[str]) -> None:
         """Send an event to EventBridge; a rule that cannot be delivered to does not fail what caused the event."""
         try:
             self.account.emit_event("aws.sagemaker", detail_type, detail, resources)
         except Exception:
             log.exception("event %r was not delivered", detail_type)
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        name = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")[2]
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        body = environ["wsgi.input"].read(length)
-        try:
-            answer, status = self.call(name, json.loads(body or b"{}")), 200
-        except json.JSONDecodeError as error:
-            answer, status = {"__type": "SerializationException", "message": f"The body is not JSON: {error}"}, 400
-        except SageMakerError as error:
-            answer, status = {"__type": error.code, "message": str(error)}, error.status
-        except Exception as error:  # a fault of ours, shaped as the service's own; the log has the traceback
-            log.exception("%s failed", name)
-            answer, status = {"__type": "InternalFailure", "message": f"{name}: {type(error).__name__}: {error}"}, 500
-        content = json.dumps(answer).encode()
-        headers = [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(content)))]
-        start_response(f"{status} {'OK' if status == 200 else 'Error'}", headers)
-        return [content]
 
 
 _TIME_FILTERS = {
@@ -134,54 +116,58 @@ _TIME_FILTERS = {
 
 
 def listing(
-    resources: Iterable[Resource],
-    request: dict[str, Any],
+    resources: Iterable[Mapping[str, object]],
+    request: Mapping[str, object],
     *,
     key: str,
-    fields: list[str],
+    fields: Sequence[str],
     name_field: str,
     default_order: str = "Descending",
-) -> dict[str, Any]:
+) -> Reply:
     """Answer a ``List*`` action: NameContains, the time filters, SortBy, SortOrder, MaxResults and NextToken.
 
-    ``key`` is the member that holds the summaries, ``fields`` what of a resource a summary shows.
+    ``key`` is the member that holds the summaries, ``fields`` what of a resource a summary shows. Raises ServiceError
+    for a token that was not given out here.
     """
-    found = [r for r in resources if request.get("NameContains", "").lower() in str(r.get(name_field, "")).lower()]
+    part = str(request.get("NameContains", "")).lower()
+    found = [r for r in resources if part in str(r.get(name_field, "")).lower()]
     for time_field, (after, before) in _TIME_FILTERS.items():
         for name in after & request.keys():
-            found = [r for r in found if (r.get(time_field) or r["CreationTime"]) > epoch(request[name])]
+            found = [r for r in found if _time(r, time_field) > epoch_s(request[name])]
         for name in before & request.keys():
-            found = [r for r in found if (r.get(time_field) or r["CreationTime"]) < epoch(request[name])]
-    sort_field = name_field if request.get("SortBy") == "Name" else "CreationTime"
-    found.sort(key=lambda r: r.get(sort_field, 0))  # of equal ones the first made comes first
+            found = [r for r in found if _time(r, time_field) < epoch_s(request[name])]
+    if request.get("SortBy") == "Name":
+        found.sort(key=lambda r: str(r.get(name_field, "")))
+    else:
+        found.sort(key=lambda r: _time(r, "CreationTime"))  # of equal ones the first made comes first
     if request.get("SortOrder", default_order) == "Descending":
         found.reverse()
-    start = _offset(request.get("NextToken"))
-    size = int(request.get("MaxResults", 100))
-    answer: dict[str, Any] = {key: [{f: r[f] for f in fields if f in r} for r in found[start : start + size]]}
+    start, size = _offset(request.get("NextToken")), int(str(request.get("MaxResults", 100)))
+    answer: dict[str, object] = {key: [chosen(r, fields) for r in found[start : start + size]]}
     if start + size < len(found):
         answer["NextToken"] = f"offset-{start + size}"
     return answer
 
 
-def _offset(token: str | None) -> int:
+def _time(resource: Mapping[str, object], field: str) -> float:
+    """Epoch seconds of a time; what was never changed was changed when it was made."""
+    value = resource.get(field) or resource.get("CreationTime")
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _offset(token: object) -> int:
     if token is None:
         return 0
-    match = re.fullmatch(r"offset-(\d+)", token)
+    match = re.fullmatch(r"offset-(\d+)", str(token))
     if match is None:
-        raise SageMakerError(f"NextToken {token!r} is not one that this account gave out.")
+        raise ServiceError(f"NextToken {token!r} is not one that this account gave out.")
     return int(match.group(1))
 
 
-def epoch(value: float | str) -> float:
-    """A timestamp of a JSON request, as epoch seconds."""
-    if isinstance(value, str):
-        from botocore.utils import parse_timestamp
+def epoch_s(value: object) -> float:
+    """A timestamp of a JSON request, a number or ISO 8601 text, as epoch seconds."""
+    if isinstance(value, int | float):
+        return float(value)
+    from botocore.utils import parse_timestamp
 
-        return float(parse_timestamp(value).timestamp())
-    return float(value)
-
-
-def now() -> float:
-    """Epoch seconds, to the millisecond, as SageMaker answers times."""
-    return round(clock.time(), 3)
+    return float(parse_timestamp(value).timestamp())

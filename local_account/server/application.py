@@ -13,10 +13,10 @@ import os
 import re
 import threading
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from local_account.account import Account
@@ -31,16 +31,22 @@ from local_account.moto_services import s3
 from local_account.server import name_rules
 from local_account.server.refusals import ACCOUNTS_OWN, refusal
 
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from flask import Flask
+    from moto.backends import SERVICE_NAMES
+
 log = logging.getLogger(__name__)
 
-# Signing name -> moto's module of that service.
-MOTO_MODULES = {
+# Signing name -> moto's name of that service.
+MOTO_MODULES: dict[str, SERVICE_NAMES] = {
     "budgets": "budgets",
     "dynamodb": "dynamodb",
     "events": "events",
     "iam": "iam",
     "kms": "kms",
-    "lambda": "awslambda",
+    "lambda": "lambda",
     "logs": "logs",
     "monitoring": "cloudwatch",
     "s3": "s3",
@@ -69,15 +75,15 @@ _CBOR_ACTION = re.compile(r"/service/[^/]+/operation/(\w+)")
 class Application:
     """The WSGI application."""
 
-    def __init__(self, account: Account, own: Mapping[str, Any]) -> None:
+    def __init__(self, account: Account, own: Mapping[str, WSGIApplication]) -> None:
         """``own``: the services that are not moto's, as WSGI applications by signing name."""
         self._account = account
         self._own = own
         self._fast = FastAnswers(account)
-        self._moto: dict[str, Any] = {}
+        self._moto: dict[str, Flask] = {}
         self._moto_lock = threading.Lock()
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         service = _service(environ)
         if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
             service = "sagemaker-runtime"  # signed with the same name
@@ -90,7 +96,7 @@ class Application:
             return self._answer(environ, service, start_response)
         return self._store(environ, service, start_response)
 
-    def _store(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
+    def _store(self, environ: WSGIEnvironment, service: str, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a change only when it is kept: refuse it where it would not be, wait for the disk where it has to."""
         snapshots = self._account.snapshots
         if why := snapshots.trouble(service):
@@ -103,7 +109,7 @@ class Application:
             return _send(_not_saved(environ, service, str(error)), start_response)
         return answer
 
-    def _refusal(self, environ: dict[str, Any], service: str) -> ErrorAnswer | None:
+    def _refusal(self, environ: WSGIEnvironment, service: str) -> ErrorAnswer | None:
         if not _is_for_this_machine(environ):
             message = "The stand-in account answers programs on this machine only, not web pages."
             return aws_error(environ, service, "AccessDenied", message, 403)
@@ -111,12 +117,11 @@ class Application:
         refused = refused or refusal(self._account.authority, service, environ, self._account.secret_of)
         return refused or _misnamed(environ, service)
 
-    def _answer(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
+    def _answer(self, environ: WSGIEnvironment, service: str, start_response: StartResponse) -> Iterable[bytes]:
         if service == ACCOUNTS_OWN:
             return self._health(environ, start_response)
         if service in self._own:
-            answer: Iterable[bytes] = self._own[service](environ, start_response)
-            return answer
+            return self._own[service](environ, start_response)
         if service not in MOTO_MODULES:
             what = f"the service {service!r}" if service else "this kind of signature"
             return _send(not_implemented(environ, service, what), start_response)
@@ -134,7 +139,7 @@ class Application:
                 return
             self._moto_app(service)
 
-    def _moto_app(self, service: str) -> Any:
+    def _moto_app(self, service: str) -> Flask:
         from moto.moto_server.werkzeug_app import create_backend_app
 
         with self._moto_lock:
@@ -143,14 +148,14 @@ class Application:
                 moto_requests.configure(self._moto[service])
             return self._moto[service]
 
-    def _call_moto(self, service: str, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def _call_moto(self, service: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if fast := self._fast.answer(service, environ):
             start_response("200 OK", fast.headers)
             return [fast.body]
-        answer: list[Any] = []
+        answer: list[tuple[str, list[tuple[str, str]]]] = []
 
-        def keep(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Any:
-            answer[:] = [status, headers]
+        def keep(status: str, headers: list[tuple[str, str]], _exc_info: object = None, /) -> Callable[[bytes], object]:
+            answer[:] = [(status, headers)]
             return lambda _data: None
 
         action = _action(environ)
@@ -163,13 +168,13 @@ class Application:
         finally:
             if _changes(environ, action):
                 self._account.snapshots.mark_dirty(service)
-        status, headers = answer
+        ((status, headers),) = answer
         if _is_page(status, body, environ):
             return _send(not_implemented(environ, service, _named(service, action)), start_response)
         start_response(status, headers)
         return [body]
 
-    def _health(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    def _health(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         """What the account is, after its clock was moved by ``{"advance_s": 3600}``, where that is asked."""
         if environ["PATH_INFO"] == CLOCK_PATH:
             try:
@@ -197,12 +202,12 @@ class Application:
         )
 
 
-def _json(start_response: Any, document: Mapping[str, object], status: str = "200 OK") -> list[bytes]:
+def _json(start_response: StartResponse, document: Mapping[str, object], status: str = "200 OK") -> list[bytes]:
     start_response(status, [("Content-Type", "application/json")])
     return [json.dumps(document).encode()]
 
 
-def _service(environ: dict[str, Any]) -> str:
+def _service(environ: WSGIEnvironment) -> str:
     """The service that the request was signed for; empty when it is not signed."""
     claim = claim_of(environ)
     if claim is None or (claim.in_address and claim.service not in _PRESIGNED):
@@ -210,18 +215,18 @@ def _service(environ: dict[str, Any]) -> str:
     return claim.service
 
 
-def _misnamed(environ: dict[str, Any], service: str) -> ErrorAnswer | None:
+def _misnamed(environ: WSGIEnvironment, service: str) -> ErrorAnswer | None:
     return s3_names.refusal(environ) if service == "s3" else name_rules.refusal(environ, service)
 
 
-def _is_for_this_machine(environ: dict[str, Any]) -> bool:
+def _is_for_this_machine(environ: WSGIEnvironment) -> bool:
     """Whether no page in the user's browser sent the request: this server runs code on request."""
     # Browsers send Sec-Fetch-Site with every request; "none" is an address that the user entered.
     from_a_page = "HTTP_ORIGIN" in environ or environ.get("HTTP_SEC_FETCH_SITE", "none") != "none"
     return not from_a_page and _OWN_HOSTS.fullmatch(environ.get("HTTP_HOST", "127.0.0.1")) is not None
 
 
-def _action(environ: dict[str, Any]) -> str:
+def _action(environ: WSGIEnvironment) -> str:
     """The action's name, where the protocol names it; empty for REST."""
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         return str(target).rpartition(".")[2]
@@ -235,19 +240,19 @@ def _action(environ: dict[str, Any]) -> str:
     return ""
 
 
-def _changes(environ: dict[str, Any], action: str) -> bool:
+def _changes(environ: WSGIEnvironment, action: str) -> bool:
     """Whether the request may have changed what a restart has to find again."""
     if action:
         return not _READING_ACTIONS.match(action)
     return environ["REQUEST_METHOD"] not in _READING_METHODS
 
 
-def _stores(environ: dict[str, Any]) -> bool:
+def _stores(environ: WSGIEnvironment) -> bool:
     """Whether an answer to the request promises that something is kept."""
     return _changes(environ, _action(environ)) and not _CALL.search(environ["PATH_INFO"])
 
 
-def _not_saved(environ: dict[str, Any], service: str, why: str) -> ErrorAnswer:
+def _not_saved(environ: WSGIEnvironment, service: str, why: str) -> ErrorAnswer:
     """503, which clients try again: there may be room by then."""
     message = f"The stand-in account cannot save anything: {why}. Make room; it tries again every second."
     return aws_error(environ, service, "ServiceUnavailable", message, 503)
@@ -259,7 +264,7 @@ def _named(service: str, action: str, error: Exception | None = None) -> str:
     return f"this call of {service}{f' ({error})' if error and str(error) else ''}"
 
 
-def _fault(environ: dict[str, Any], service: str, action: str, error: Exception) -> ErrorAnswer:
+def _fault(environ: WSGIEnvironment, service: str, action: str, error: Exception) -> ErrorAnswer:
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return _not_saved(environ, service, f"{error.strerror} ({error.filename or 'the state folder'})")
     where = traceback.extract_tb(error.__traceback__)[-1]
@@ -270,13 +275,13 @@ def _fault(environ: dict[str, Any], service: str, action: str, error: Exception)
     return aws_error(environ, service, "InternalFailure", message, 500)
 
 
-def _is_page(status: str, body: bytes, environ: dict[str, Any]) -> bool:
+def _is_page(status: str, body: bytes, environ: WSGIEnvironment) -> bool:
     """Whether this is the web framework's own error page, or an empty 404, instead of the service's answer."""
     if status[0] not in "45" or environ["REQUEST_METHOD"] == "HEAD":
         return False
     return body[:15].lower().startswith(b"<!doctype html>") or (status.startswith("404") and not body)
 
 
-def _send(answer: ErrorAnswer, start_response: Any) -> list[bytes]:
+def _send(answer: ErrorAnswer, start_response: StartResponse) -> list[bytes]:
     start_response(answer.status_line, answer.headers)
     return [answer.body]

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import io
 import logging
-from typing import IO, Any
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 
 from local_account.base import clock
 from local_account.base.wire.patient_reader import MemoryKeeper, PatientReader, receive
 
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 2**31  # S3 takes at most 5 GiB at once; the services hold a body in memory here
 
 
-class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carries no types
+class KeepAliveHandler(MotoRequestHandler):
     """Reads each request's body whole before the application runs, so that the next request starts where it ended."""
 
     protocol_version = "HTTP/1.1"
@@ -44,6 +48,7 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carrie
         super().handle_one_request()
 
     def run_wsgi(self) -> None:
+        """Answer one request."""
         if self.headers.get("Expect", "").strip().lower() == "100-continue":
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.wfile.flush()
@@ -69,26 +74,30 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carrie
             self._run(environ)
         self.memory.had(length)
 
-    def _run(self, environ: dict[str, Any]) -> None:
-        answer: list[Any] = []
+    def _run(self, environ: WSGIEnvironment) -> None:
+        answer: tuple[str, list[tuple[str, str]]] = ("500 Internal Server Error", [])
 
-        def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> None:
-            answer[:] = [status, headers]
+        def start_response(
+            status: str, headers: list[tuple[str, str]], _exc_info: object = None, /
+        ) -> Callable[[bytes], object]:
+            nonlocal answer
+            answer = (status, headers)
+            return self.wfile.write
 
         try:
             content = b"".join(self.server.app(environ, start_response))
         except Exception:  # the application answers its own errors: this is a fault of its front
             log.exception("%s %r failed", self.command, self.path)
-            answer[:] = ["500 Internal Server Error", []]
+            answer = ("500 Internal Server Error", [])
             content = b""
-        self._answer(answer[0], answer[1], content)
+        self._answer(*answer, content)
         self.memory.had(len(content))
 
     def _refuse(self, status: int, message: str) -> None:
         self.close_connection = True
         self.send_error(status, message)
 
-    def _read_body(self, environ: dict[str, Any]) -> tuple[IO[bytes], int] | None:
+    def _read_body(self, environ: WSGIEnvironment) -> tuple[IO[bytes], int] | None:
         """The body as a file, and its length; None when it is too large."""
         if environ.get("wsgi.input_terminated"):  # chunked
             self._reader.expect_body(MAX_BODY_BYTES)
@@ -134,5 +143,6 @@ class KeepAliveHandler(MotoRequestHandler):  # type: ignore[misc]  # moto carrie
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """No line for each request."""
 
-    def log_message(self, format: str, *arguments: Any) -> None:
+    def log_message(self, format: str, *arguments: object) -> None:
+        """What http.server has to say, in the account's log."""
         log.info(format, *arguments)

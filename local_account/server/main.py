@@ -18,7 +18,8 @@ import sys
 import threading
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from local_account.account import Account
 from local_account.base.chaos import KINDS
@@ -28,6 +29,11 @@ from local_account.base.clock import FILE as CLOCK_FILE
 from local_account.base.clock import parse as parse_clock
 from local_account.base.errors import DISK_FULL, AccountError
 from local_account.base.images import parse_images
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+    from local_account.server.application import Application
 
 log = logging.getLogger(__name__)
 
@@ -77,14 +83,14 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def make_application(account: Account) -> Any:
+def make_application(account: Account) -> Application:
     """Hook our parts into moto, load the state of the last run, build the WSGI application."""
     # Read by moto when it is imported. Without these moto lets any web page call the account, and dials AWS for data.
     os.environ.update(MOTO_DISABLE_GLOBAL_CORS="true", MOTO_PORT=str(account.port), MOTO_ACCOUNT_ID=account.account_id)
     _leave_the_users_settings()
     os.environ.update(account.environment(), PATH=with_programs(account.client_folder, os.environ.get("PATH", "")))
 
-    from local_account import autoscaling
+    from local_account.autoscaling import service as autoscaling
     from local_account.cloudformation import service as cloudformation
     from local_account.codebuild import service as codebuild
     from local_account.codepipeline import service as codepipeline
@@ -97,9 +103,9 @@ def make_application(account: Account) -> Any:
     for name in HOOKS:
         importlib.import_module(f"local_account.{name}").install(account)
     moto_state.install(account)
-    collect_garbage(account)
+    collect_garbage()
     control_plane, runtime = install_sagemaker(account)
-    own = {
+    own: dict[str, WSGIApplication] = {
         "application-autoscaling": autoscaling.install(account),
         "cloudformation": cloudformation.install(account),
         "codebuild": codebuild.install(account),
@@ -133,7 +139,7 @@ def serve(account: Account, listener: socket.socket) -> None:
         "127.0.0.1", account.port, application, threaded=True, request_handler=KeepAliveHandler, fd=listener.fileno()
     )
 
-    def stop(_number: int, _frame: Any) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
         # shutdown() waits for serve_forever(), which this thread is in.
         threading.Thread(target=server.shutdown, daemon=True).start()
 
@@ -160,6 +166,7 @@ def _clock(text: str) -> tuple[datetime | None, float]:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """The command line of the server; ends the process."""
     parser = argparse.ArgumentParser(prog="python -m local_account", description=__doc__)
     parser.add_argument("--port", type=int, default=5055)
     parser.add_argument("--state", type=Path, required=True, help="folder that keeps the account's state")

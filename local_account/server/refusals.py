@@ -7,11 +7,14 @@ a refusal differ by service.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from local_account.authority.authority import Authority
 from local_account.authority.identity import InvalidCredentialsError, caller
 from local_account.base.errors import ErrorAnswer, aws_error
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 # Everywhere else it is AccessDeniedException (each service's API reference, common errors).
 _CODES = {
@@ -25,7 +28,7 @@ _STATUS_403 = {*_CODES, "lambda", "sagemaker-runtime", "scheduler", "xray"}
 
 
 def refusal(
-    authority: Authority, service: str, environ: dict[str, Any], secret_of: Callable[[str], str | None]
+    authority: Authority, service: str, environ: WSGIEnvironment, secret_of: Callable[[str], str | None]
 ) -> ErrorAnswer | None:
     """The answer to a request that may not be; None lets it pass. ``secret_of`` as in `iam_identity.caller`."""
     try:

@@ -1,99 +1,186 @@
-"""What Step Functions answers about executions: described, listed, their history, stopped, run while one waits.
+"""What Step Functions answers: executions described, listed, stopped, redriven, their history; definitions validated.
 
-Runs in the server process; ``stepfunctions`` puts these into moto's dispatcher.
+Runs in the server process. ``AccountResponses`` is where moto's dispatcher brings requests: a method is an action. The
+answers of map runs are ``maps.answers``.
 """
 
 from __future__ import annotations
 
 import base64
 import math
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
-from local_account.stepfunctions.executions import Executions, checked_input
-from local_account.stepfunctions.publisher import machine_arn
+from moto.core.responses import ActionResult, EmptyResult
+from moto.stepfunctions.exceptions import InvalidArn, InvalidToken
+from moto.stepfunctions.responses import StepFunctionResponse
 
+from local_account.base.replacements import extends
+from local_account.stepfunctions.backend import AccountBackend, faults
+from local_account.stepfunctions.execution import AccountExecution, executions_of
+from local_account.stepfunctions.executions import not_redrivable, wrong_type
+from local_account.stepfunctions.maps import answers as map_answers
+
+if TYPE_CHECKING:
+    from moto.stepfunctions.parser.api import HistoryEvent
+
+_Item = TypeVar("_Item")
 HISTORY_PAGE = 100
 PAGE_LIMIT = 1000
+DIAGNOSTICS = 100  # what ValidateStateMachineDefinition answers at most
 EXECUTION_DATA = ("input", "output", "parameters")
 BILLED_STEP_MS = 100
 BILLED_MEMORY_MB = 64
 EXPRESS_ARN = "Invalid Arn: 'Resource type not valid in this context: express'"
+_CODE = re.compile(r"[A-Z_]+: ")
 
 
-def hook_answers(executions: Executions) -> None:
-    """Replace moto's answers. Called once."""
-    from moto.core.responses import ActionResult
-    from moto.stepfunctions.responses import StepFunctionResponse
+@extends
+class AccountResponses(StepFunctionResponse):
+    """The actions that are ours; all others are moto's. Every public method answers the action of its name."""
 
-    def get_execution_history(response: Any) -> Any:
-        arn = standard_arn(response._get_param("executionArn"))
-        events = response.stepfunction_backend.get_execution_history(arn)["events"]
-        events = sorted(events, key=lambda event: event["id"], reverse=bool(response._get_param("reverseOrder")))
-        if response._get_param("includeExecutionData") is False:
-            events = [_without_data(event) for event in events]
-        return ActionResult(page(response, "events", events, HISTORY_PAGE))
+    @property
+    def stepfunction_backend(self) -> AccountBackend:
+        """The backend of the request's region."""
+        return backend_of(self.current_account, self.region)
 
-    def describe_execution(response: Any) -> Any:
-        execution = response.stepfunction_backend.describe_execution(standard_arn(response._get_param("executionArn")))
-        return ActionResult(described(execution))
+    def get_execution_history(self) -> ActionResult:
+        """GetExecutionHistory, of executions and of map runs' children."""
+        arn, backend = self._get_param("executionArn"), self.stepfunction_backend
+        if (child := map_answers.find_child(backend.kept_map_runs, arn)) and child.run.kind != "EXPRESS":
+            events = child.history()
+        else:
+            events = backend.describe_execution(standard_arn(arn)).history()
+        events = sorted(events, key=lambda event: event["id"], reverse=bool(self._get_param("reverseOrder")))
+        if self._get_param("includeExecutionData") is False:
+            return _page_of(self, "events", events, _without_data)
+        return _page_of(self, "events", events, dict)
 
-    def list_executions(response: Any) -> Any:
-        machine = response.stepfunction_backend.describe_state_machine(response._get_param("stateMachineArn"))
+    def describe_execution(self) -> ActionResult:
+        """DescribeExecution, of executions and of map runs' children."""
+        arn, backend = self._get_param("executionArn"), self.stepfunction_backend
+        if child := map_answers.find_child(backend.kept_map_runs, arn):
+            return ActionResult(map_answers.described(child))
+        return ActionResult(described(backend.describe_execution(standard_arn(arn))))
+
+    def list_executions(self) -> ActionResult:
+        """ListExecutions, of a machine or of a map run; newest first."""
+        wanted, backend = self._get_param("statusFilter"), self.stepfunction_backend
+        if arn := self._get_param("mapRunArn"):
+            children = map_answers.children_of(map_answers.find_run(backend.kept_map_runs, arn), wanted)
+            return _page_of(self, "executions", children, map_answers.listed)
+        machine = backend.describe_state_machine(self._get_param("stateMachineArn"))
         if machine.type == "EXPRESS":
             raise wrong_type()
-        wanted = response._get_param("statusFilter")
-        found = [e for e in reversed(list(machine.executions)) if wanted in (None, e.status)]
-        answer = page(response, "executions", found, HISTORY_PAGE)
-        answer["executions"] = [_listed(execution) for execution in answer["executions"]]
-        return ActionResult(answer)
+        found = [e for e in reversed(list(executions_of(machine))) if wanted in (None, e.status)]
+        return _page_of(self, "executions", found, _listed)
 
-    def stop_execution(response: Any) -> Any:
-        execution = response.stepfunction_backend.stop_execution(
-            standard_arn(response._get_param("executionArn")),
-            response._get_param("error"),
-            response._get_param("cause"),
-        )
+    def stop_execution(self) -> ActionResult:
+        """StopExecution, of executions and of map runs' children."""
+        arn, backend = self._get_param("executionArn"), self.stepfunction_backend
+        if child := map_answers.find_child(backend.kept_map_runs, arn):
+            backend.workflows.map_runs.stop_child(child)
+            return ActionResult({"stopDate": child.child.stop_date})
+        execution = backend.end_execution(standard_arn(arn), self._get_param("error"), self._get_param("cause"))
         return ActionResult({"stopDate": execution.stop_date})
 
-    def start_sync_execution(response: Any) -> Any:
-        backend, name = response.stepfunction_backend, response._get_param("name")
-        data = checked_input(response._get_param("input"))
-        chosen, source = executions.machine(backend, response._get_param("stateMachineArn"), name)
-        if chosen.type != "EXPRESS":
-            raise wrong_type()
-        execution, begin = executions.new(chosen, source, name, data)
-        executions.publisher.started(execution)
-        begin()
-        answer = described(execution)
+    def start_sync_execution(self) -> ActionResult:
+        """StartSyncExecution: an Express execution, run while the request waits."""
+        backend, machine = self.stepfunction_backend, self._get_param("stateMachineArn")
+        execution = backend.workflows.executions.start_and_wait(
+            backend, machine, self._get_param("name"), self._get_param("input")
+        )
+        answer = {k: v for k, v in described(execution).items() if not k.startswith("redrive")}
         # There is no ABORTED for these: step-functions/latest/apireference/API_StartSyncExecution.html
-        took_ms = (execution.stop_date - execution.start_date).total_seconds() * 1000
         answer["billingDetails"] = {
             "billedMemoryUsedInMB": BILLED_MEMORY_MB,
-            "billedDurationInMilliseconds": math.ceil(took_ms / BILLED_STEP_MS) * BILLED_STEP_MS,
+            "billedDurationInMilliseconds": math.ceil(execution.took_s * 1000 / BILLED_STEP_MS) * BILLED_STEP_MS,
         }
-        return ActionResult({k: v for k, v in answer.items() if not k.startswith("redrive")})
+        return ActionResult(answer)
 
-    StepFunctionResponse.get_execution_history = get_execution_history
-    StepFunctionResponse.describe_execution = describe_execution
-    StepFunctionResponse.list_executions = list_executions
-    StepFunctionResponse.stop_execution = stop_execution
-    StepFunctionResponse.start_sync_execution = start_sync_execution
+    def redrive_execution(self) -> ActionResult:
+        """RedriveExecution: what succeeded is not run again, of a Distributed Map only the children that did not.
+
+        Of a Parallel and of an inline Map all branches and items run again (AWS: only those that failed).
+        """
+        backend = self.stepfunction_backend
+        execution = backend.describe_execution(standard_arn(self._get_param("executionArn")))
+        backend.workflows.executions.redrive(execution)
+        return ActionResult({"redriveDate": execution.redrive_date})
+
+    def send_task_failure(self) -> ActionResult:
+        """SendTaskFailure; moto drops the cause."""
+        self.stepfunction_backend.send_task_failure(
+            self._get_param("taskToken"), self._get_param("error"), self._get_param("cause")
+        )
+        return EmptyResult()
+
+    def describe_state_machine_for_execution(self) -> ActionResult:
+        """DescribeStateMachineForExecution, but not of a map run's children."""
+        arn, backend = self._get_param("executionArn"), self.stepfunction_backend
+        if map_answers.find_child(backend.kept_map_runs, arn):
+            raise InvalidArn("The stand-in account describes machines of executions, not of a map run's children")
+        return self._describe_state_machine(backend.describe_execution(arn).state_machine.arn)
+
+    def validate_state_machine_definition(self) -> ActionResult:
+        """ValidateStateMachineDefinition, which moto does not have."""
+        found = faults(self._get_param("definition"), self._get_param("type") or "STANDARD")
+        most = self._get_int_param("maxResults") or DIAGNOSTICS
+        answer = {"result": "FAIL" if found else "OK", "diagnostics": [_diagnostic(text) for text in found[:most]]}
+        return ActionResult({**answer, "truncated": len(found) > most})
+
+    def list_map_runs(self) -> ActionResult:
+        """ListMapRuns of an execution; newest first."""
+        arn, backend = self._get_param("executionArn"), self.stepfunction_backend
+        if map_answers.find_child(backend.kept_map_runs, arn) is None:
+            backend.describe_execution(arn)
+        found = [run for run in backend.kept_map_runs.values() if run.execution_arn == arn][::-1]
+        return _page_of(self, "mapRuns", found, map_answers.listed_run)
+
+    def describe_map_run(self) -> ActionResult:
+        """DescribeMapRun."""
+        run = map_answers.find_run(self.stepfunction_backend.kept_map_runs, self._get_param("mapRunArn"))
+        return ActionResult(map_answers.described_run(run))
+
+    def update_map_run(self) -> ActionResult:
+        """UpdateMapRun, also while it runs."""
+        backend = self.stepfunction_backend
+        run = map_answers.find_run(backend.kept_map_runs, self._get_param("mapRunArn"))
+        backend.workflows.map_runs.change(
+            run,
+            concurrency=self._get_param("maxConcurrency"),
+            count=self._get_param("toleratedFailureCount"),
+            percentage=self._get_param("toleratedFailurePercentage"),
+        )
+        return EmptyResult()
 
 
-def described(execution: Any) -> dict[str, Any]:
+def backend_of(account_id: str, region: str) -> AccountBackend:
+    """The backend that moto's registry keeps for an account and a region."""
+    from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+    found = stepfunctions_parser_backends[account_id][region]
+    if not isinstance(found, AccountBackend):
+        raise TypeError(f"moto made a {type(found).__name__} before Step Functions was installed")
+    return found
+
+
+def described(execution: AccountExecution) -> dict[str, object]:
+    """An execution as DescribeExecution has it."""
     status = execution.status  # read first: the rest is complete once it is final
-    answer: dict[str, Any] = {
+    answer: dict[str, object] = {
         "executionArn": execution.execution_arn,
-        "stateMachineArn": machine_arn(execution),
+        "stateMachineArn": execution.machine_arn,
         "name": execution.name,
         "status": status,
         "startDate": execution.start_date,
         "input": execution.execution_input,
         "inputDetails": {"included": True},
-        **redrive_details(execution),
+        **_redrive_details(execution),
     }
-    if "source_arn" in vars(execution.state_machine):
-        answer["stateMachineVersionArn"] = execution.state_machine.arn
+    if version := execution.version_arn:
+        answer["stateMachineVersionArn"] = version
     if status != "RUNNING":
         members = {"stopDate": execution.stop_date, "error": execution.error, "cause": execution.cause}
         answer.update({name: value for name, value in members.items() if value is not None})
@@ -102,79 +189,67 @@ def described(execution: Any) -> dict[str, Any]:
     return answer
 
 
-def redrive_details(execution: Any) -> dict[str, Any]:
+def _redrive_details(execution: AccountExecution) -> dict[str, object]:
     reason = not_redrivable(execution)
-    answer = {
-        "redriveCount": getattr(execution, "redrive_count", 0),
+    answer: dict[str, object] = {
+        "redriveCount": execution.redrive_count,
         "redriveStatus": "NOT_REDRIVABLE" if reason else "REDRIVABLE",
     }
     if reason:
         answer["redriveStatusReason"] = reason
-    if getattr(execution, "redrive_date", None):
+    if execution.redrive_date:
         answer["redriveDate"] = execution.redrive_date
     return answer
 
 
-def not_redrivable(execution: Any) -> str | None:
-    """Why the execution cannot be redriven; None when it can."""
-    if execution.status in {"RUNNING", "SUCCEEDED"}:
-        return f"Execution is {execution.status} and cannot be redriven"
-    if getattr(execution, "resume", None) is None:
-        return "Execution ended before its first state and cannot be redriven"
-    return None
-
-
-def _listed(execution: Any) -> dict[str, Any]:
+def _listed(execution: AccountExecution) -> dict[str, object]:
     status = execution.status
     item = {
         "executionArn": execution.execution_arn,
         "name": execution.name,
         "startDate": execution.start_date,
-        "stateMachineArn": machine_arn(execution),
+        "stateMachineArn": execution.machine_arn,
         "status": status,
-        "redriveCount": getattr(execution, "redrive_count", 0),
+        "redriveCount": execution.redrive_count,
     }
-    if status != "RUNNING":
-        item["stopDate"] = execution.stop_date
-    return item
+    return item if status == "RUNNING" else {**item, "stopDate": execution.stop_date}
 
 
-def page(response: Any, member: str, items: list[Any], size: int) -> dict[str, Any]:
-    """One page of a listing, with the token of the next; InvalidToken."""
-    from moto.stepfunctions.exceptions import InvalidToken
-
-    size = min(response._get_int_param("maxResults") or size, PAGE_LIMIT)
-    token = response._get_param("nextToken")
+def _page_of(
+    request: StepFunctionResponse,
+    member: str,
+    items: Sequence[_Item],
+    describe: Callable[[_Item], Mapping[str, object]],
+) -> ActionResult:
+    """The page of a listing that is asked for, with the token of the next; InvalidToken."""
+    size = min(request._get_int_param("maxResults") or HISTORY_PAGE, PAGE_LIMIT)
+    token = request._get_param("nextToken")
     try:
         start = int(base64.b64decode(token, validate=True)) if token else 0
     except ValueError as error:
-        raise InvalidToken(f"Invalid Token: '{token}'") from error
-    answer: dict[str, Any] = {member: items[start : start + size]}
+        raise InvalidToken(f"'{token}'") from error
+    answer: dict[str, object] = {member: [describe(item) for item in items[start : start + size]]}
     if start + size < len(items):
         answer["nextToken"] = base64.b64encode(str(start + size).encode()).decode()
-    return answer
+    return ActionResult(answer)
 
 
 def standard_arn(arn: str) -> str:
-    """The ARN, unless it is an Express execution's, of which AWS keeps nothing."""
-    from moto.stepfunctions.exceptions import InvalidArn
-
+    """The ARN, unless it is an Express execution's, of which AWS keeps nothing; InvalidArn."""
     if arn.split(":")[5:6] == ["express"]:
         raise InvalidArn(EXPRESS_ARN)
     return arn
 
 
-def wrong_type() -> Exception:
-    from moto.core.exceptions import AWSError
-
-    error: Exception = AWSError(
-        "This operation is not supported by this type of state machine", "StateMachineTypeNotSupported"
-    )
-    return error
-
-
-def _without_data(event: dict[str, Any]) -> dict[str, Any]:
+def _without_data(event: HistoryEvent) -> dict[str, object]:
     return {
         name: {k: v for k, v in value.items() if k not in EXECUTION_DATA} if isinstance(value, dict) else value
         for name, value in event.items()
     }
+
+
+def _diagnostic(fault: str) -> dict[str, str]:
+    code, _, message = fault.partition(": ") if _CODE.match(fault) else ("SCHEMA_VALIDATION_FAILED", "", fault)
+    message, at, location = message.rpartition(" at /")
+    found = {"severity": "ERROR", "code": code, "message": message if at else location}
+    return {**found, "location": f"/{location}"} if at else found

@@ -1,6 +1,6 @@
 """The life of an execution: its name, its start, its end, and what is published about it.
 
-Runs in the server process; ``stepfunctions`` installs it over moto's backend. An execution that has ended is reduced to
+Runs in the server process, for moto's backend (``stepfunctions.backend``). An execution that has ended is reduced to
 its result and its packed history, so that it costs a kilobyte or two and no thread.
 """
 
@@ -13,49 +13,64 @@ import random
 import threading
 import uuid
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
+
+from moto.core.exceptions import AWSError
+from moto.stepfunctions.exceptions import (
+    ExecutionAlreadyExists,
+    ExecutionDoesNotExist,
+    InvalidExecutionInput,
+    ValidationException,
+)
+from moto.stepfunctions.models import StateMachine, StateMachineInstance
+from moto.stepfunctions.parser.api import ExecutionStatus, StateMachineType
 
 from local_account.account import Account
 from local_account.cloudwatch.telemetry import Telemetry
+from local_account.stepfunctions.environment import ExecutionEnvironment
+from local_account.stepfunctions.execution import AccountExecution, LiveWorker, executions_of
 from local_account.stepfunctions.language.encoding import STATE_LIMIT_BYTES
 from local_account.stepfunctions.language.programs import program_of
 from local_account.stepfunctions.past import PastWorker
-from local_account.stepfunctions.publisher import Publisher, machine_arn
+from local_account.stepfunctions.publisher import ExecutionPublisher
 from local_account.stepfunctions.runs import (
-    Outcome,
-    Resume,
-    Start,
+    ExecutionResult,
+    ExecutionStart,
+    ResumePoint,
     history_of,
-    logging_session,
+    log_of,
     new_environment,
-    resume_point,
     run,
 )
 
-# What moto keeps of an execution besides, and nobody asks for once it has ended.
-_LIVE = ("input_data", "input_details", "output_details", "_activity_store", "_cloud_watch_logging_session")
+if TYPE_CHECKING:
+    from local_account.stepfunctions.backend import AccountBackend
+
 _ending = threading.Lock()
 
 
 def now() -> datetime.datetime:
+    """The time of this account, with its zone."""
     return datetime.datetime.now(tz=datetime.UTC)
 
 
-class Executions:
+class WorkflowExecutions:
     """Starts, ends, stops and finds executions."""
 
     def __init__(self, account: Account, telemetry: Telemetry) -> None:
         self.account, self.telemetry = account, telemetry
-        self.publisher = Publisher(account, telemetry)
-        self.running: dict[str, Any] = {}
-        self._found: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self.publisher = ExecutionPublisher(account, telemetry)
+        self.running: dict[str, AccountExecution] = {}
+        self._found: WeakValueDictionary[str, AccountExecution] = WeakValueDictionary()
         self._indexed = False
         self._starting = threading.Lock()
 
-    def start(self, backend: Any, arn: str, name: str | None, text: str | None) -> Any:
-        """Begin an execution in a thread of its own, unless it runs already."""
+    def start(self, backend: AccountBackend, arn: str, name: str | None, text: str | None) -> AccountExecution:
+        """Begin an execution in a thread of its own, unless it runs already.
+
+        Raises moto's errors for an input, a name or a machine that it cannot have; ExecutionAlreadyExists.
+        """
         data = checked_input(text)
         chosen, source = self.machine(backend, arn, name)
         if chosen.type == "EXPRESS":
@@ -67,111 +82,125 @@ class Executions:
             if existing is not None:
                 return existing
             execution, begin = self.new(chosen, source, name, data)
-            source.executions.append(execution)
+            executions_of(source).append(execution)
             self._found[execution.execution_arn] = self.running[execution.execution_arn] = execution
         self.publisher.started(execution)
         threading.Thread(target=begin, daemon=True).start()
         return execution
 
-    def machine(self, backend: Any, arn: str, name: str | None) -> tuple[Any, Any]:
+    def start_and_wait(self, backend: AccountBackend, arn: str, name: str | None, text: str | None) -> AccountExecution:
+        """Run an Express execution in this thread, to its end. StateMachineTypeNotSupported for a Standard one."""
+        data = checked_input(text)
+        chosen, source = self.machine(backend, arn, name)
+        if chosen.type != "EXPRESS":
+            raise wrong_type()
+        execution, begin = self.new(chosen, source, name, data)
+        self.publisher.started(execution)
+        begin()
+        return execution
+
+    def machine(self, backend: AccountBackend, arn: str, name: str | None) -> tuple[StateMachineInstance, StateMachine]:
         """The machine or version that is to run, and the machine that it belongs to."""
         backend._validate_name(name or "")
         chosen = _chosen_machine(backend, arn)
         return chosen, backend.describe_state_machine(getattr(chosen, "source_arn", chosen.arn))
 
-    def new(self, chosen: Any, source: Any, name: str | None, data: str) -> tuple[Any, Callable[[], None]]:
+    def new(
+        self, chosen: StateMachineInstance, source: StateMachine, name: str | None, data: str
+    ) -> tuple[AccountExecution, Callable[[], None]]:
         """A running execution and what runs it."""
-        from moto.stepfunctions.parser.api import ExecutionStatus
-        from moto.stepfunctions.parser.backend.execution import Execution
-
         name = name or str(uuid.uuid4())
         resource = f"express:{source.name}:{name}:{uuid.uuid4()}" if chosen.type == "EXPRESS" else None
-        execution = Execution(
+        execution = AccountExecution(
             name=name,
-            sm_type=chosen.type,
+            sm_type=StateMachineType(chosen.type),
             role_arn=chosen.roleArn,
             exec_arn=self.account.arn("states", resource or f"execution:{source.name}:{name}"),
             account_id=self.account.account_id,
             region_name=self.account.region,
-            state_machine=_snapshot(source, chosen),
+            state_machine=_snapshot(source, chosen),  # type: ignore[arg-type]  # moto has two classes of this name
             start_date=now(),
             cloud_watch_logging_session=None,
             input_data=data,
             activity_store={},
         )
         execution.exec_status = ExecutionStatus.RUNNING
-        return execution, self.runner(execution)
+        return execution, self._runner(execution)
 
-    def runner(self, execution: Any, resume: Resume | None = None) -> Callable[[], None]:
+    def _runner(self, execution: AccountExecution, resume: ResumePoint | None = None) -> Callable[[], None]:
         """What evaluates the execution from its start, or from where it failed, and ends it."""
-        machine, redrives = execution.state_machine, getattr(execution, "redrive_count", 0)
-        start = Start(
+        machine, redrives = execution.state_machine, execution.redrive_count
+        start = ExecutionStart(
             arn=execution.execution_arn,
             name=execution.name,
             data=execution.execution_input,
             role=execution.role_arn,
-            machine_arn=machine_arn(execution),
+            machine_arn=execution.machine_arn,
             machine_name=machine.name,
             kind=execution.sm_type,
-            logging=logging_session(self.telemetry, machine, execution.execution_arn, redrives),
+            log=log_of(self.telemetry, machine, execution.execution_arn, redrives),
             at=execution.start_date,
             redrives=redrives,
         )
         env = new_environment(self.account, start)
-        execution.exec_worker = SimpleNamespace(env=env)
+        execution.exec_worker = LiveWorker(env)
 
         def begin() -> None:
-            self.end(execution, env, run(program_of(machine.definition), env, start, resume))
+            self._end(execution, env, run(program_of(machine.definition), env, start, resume))
 
         return begin
 
-    def end(self, execution: Any, env: Any, outcome: Outcome) -> bool:
-        """Set the result first and the status last: who sees SUCCEEDED must see the output."""
-        from moto.stepfunctions.parser.api import ExecutionStatus
+    def redrive(self, execution: AccountExecution) -> None:
+        """Go on at the state that failed. ExecutionNotRedrivable."""
+        with self._starting:
+            reason = not_redrivable(execution)
+            if reason or execution.resume is None:
+                raise AWSError(reason or "", "ExecutionNotRedrivable")
+            resume = ResumePoint(*execution.resume, history=execution.history())
+            execution.begin_again(now())
+            begin = self._runner(execution, resume)
+            execution.exec_status = ExecutionStatus.RUNNING
+            self.running[execution.execution_arn] = execution
+        self.publisher.started(execution)
+        threading.Thread(target=begin, daemon=True).start()
 
+    def _end(self, execution: AccountExecution, env: ExecutionEnvironment, result: ExecutionResult) -> bool:
+        """Whether it ended with this; False where it was stopped meanwhile."""
         with _ending:
             if execution.exec_status != ExecutionStatus.RUNNING:
-                return False  # it was stopped meanwhile
-            execution.stop_date = now()
-            execution.output, execution.error, execution.cause = outcome.output, outcome.error, outcome.cause
-            if execution.sm_type != "EXPRESS":
-                execution.exec_worker = PastWorker(history_of(env, outcome))
-                if outcome.status != "SUCCEEDED":
-                    execution.resume = resume_point(env)
-            for name in _LIVE:
-                execution.__dict__.pop(name, None)
-            execution.exec_status = ExecutionStatus(outcome.status)
+                return False
+            if not execution.is_express:
+                execution.exec_worker = PastWorker(history_of(env, result))
+                if result.status != "SUCCEEDED":
+                    execution.resume = env.resume_point()
+            execution.end(result, now())
         self.running.pop(execution.execution_arn, None)
         self.publisher.ended(execution)
         return True
 
-    def stop(self, execution: Any, error: str | None, cause: str | None) -> None:
+    def stop(self, execution: AccountExecution, error: str | None, cause: str | None) -> None:
         """Ends at once, as on AWS; a function that the execution has called runs to its end, unheard."""
-        env: Any = getattr(execution.exec_worker, "env", None)
-        if self.end(execution, env, Outcome("ABORTED", error=error, cause=cause)):
-            env.set_stop(stop_date=execution.stop_date, error=error, cause=cause)
+        env = execution.live_environment()
+        if env and self._end(execution, env, ExecutionResult("ABORTED", error=error, cause=cause)):
+            env.set_stop(stop_date=execution.stop_date or now(), error=error, cause=cause)
 
-    def find(self, backend: Any, arn: str) -> Any:
+    def find(self, backend: AccountBackend, arn: str) -> AccountExecution:
         """The execution; ExecutionDoesNotExist."""
-        from moto.stepfunctions.exceptions import ExecutionDoesNotExist
-
         self._index(backend)
         found = self._found.get(arn)
         if found is None:
             raise ExecutionDoesNotExist(f"Execution Does Not Exist: '{arn}'")
         return found
 
-    def _index(self, backend: Any) -> None:
+    def _index(self, backend: AccountBackend) -> None:
         """Once, what an earlier process left; from then on every execution comes from here."""
         if not self._indexed:
-            for execution in backend._get_executions():
+            for execution in backend.all_executions():
                 self._found[execution.execution_arn] = execution
             self._indexed = True
 
-    def _same(self, backend: Any, source: Any, name: str, data: str) -> Any:
+    def _same(self, backend: AccountBackend, source: StateMachine, name: str, data: str) -> AccountExecution | None:
         """The execution of that name and input, if it runs; ExecutionAlreadyExists for any other of that name."""
-        from moto.stepfunctions.exceptions import ExecutionAlreadyExists
-
         arn = self.account.arn("states", f"execution:{source.name}:{name}")
         self._index(backend)
         existing = self._found.get(arn)
@@ -182,45 +211,22 @@ class Executions:
         raise ExecutionAlreadyExists(f"Execution Already Exists: '{arn}'")
 
 
-def hook_executions(executions: Executions) -> None:
-    """Replace how moto's backend starts, finds and stops executions. Called once."""
-    from moto.stepfunctions.parser.models import StepFunctionsParserBackend
+def not_redrivable(execution: AccountExecution) -> str | None:
+    """Why the execution cannot be redriven; None when it can."""
+    if execution.status in {"RUNNING", "SUCCEEDED"}:
+        return f"Execution is {execution.status} and cannot be redriven"
+    if execution.resume is None:
+        return "Execution ended before its first state and cannot be redriven"
+    return None
 
-    original_all = StepFunctionsParserBackend._get_executions
 
-    def start_execution(
-        backend: Any,
-        state_machine_arn: str,
-        name: str | None = None,
-        execution_input: str | None = None,
-        trace_header: str | None = None,  # noqa: ARG001  # moto's signature
-    ) -> Any:
-        return executions.start(backend, state_machine_arn, name, execution_input)
-
-    def describe_execution(backend: Any, execution_arn: str) -> Any:
-        backend._validate_execution_arn(execution_arn)
-        return executions.find(backend, execution_arn)
-
-    def stop_execution(backend: Any, execution_arn: str, error: str | None = None, cause: str | None = None) -> Any:
-        execution = backend.describe_execution(execution_arn)
-        executions.stop(execution, error, cause)
-        return execution
-
-    def get_executions(backend: Any, execution_status: Any = None) -> list[Any]:
-        if execution_status == "RUNNING":
-            return list(executions.running.values())
-        return list(original_all(backend, execution_status))
-
-    StepFunctionsParserBackend.start_execution = start_execution
-    StepFunctionsParserBackend.describe_execution = describe_execution
-    StepFunctionsParserBackend.stop_execution = stop_execution
-    StepFunctionsParserBackend._get_executions = get_executions
+def wrong_type() -> AWSError:
+    """The error for an operation that machines of the other type have."""
+    return AWSError("This operation is not supported by this type of state machine", "StateMachineTypeNotSupported")
 
 
 def checked_input(text: str | None) -> str:
     """The input, or AWS's errors for one that is too large or no JSON."""
-    from moto.stepfunctions.exceptions import InvalidExecutionInput, ValidationException
-
     data = "{}" if text is None else text
     if len(data.encode()) > STATE_LIMIT_BYTES:
         raise ValidationException(
@@ -234,7 +240,7 @@ def checked_input(text: str | None) -> str:
     return data
 
 
-def _chosen_machine(backend: Any, arn: str) -> Any:
+def _chosen_machine(backend: AccountBackend, arn: str) -> StateMachineInstance:
     """The machine, or the version that the ARN names, or one of an alias's versions by their weights."""
     parts = arn.split(":")
     if len(parts) > 7 and not parts[-1].isnumeric():
@@ -244,10 +250,10 @@ def _chosen_machine(backend: Any, arn: str) -> Any:
     return backend.describe_state_machine(arn)
 
 
-def _snapshot(source: Any, chosen: Any) -> Any:
+def _snapshot(source: StateMachine, chosen: StateMachineInstance) -> StateMachineInstance:
     """The machine as it is now; executions between two updates share one copy."""
     if source.executions:
-        last = source.executions[-1].state_machine
+        last = executions_of(source)[-1].state_machine
         if (last.arn, last.update_date, last.definition) == (chosen.arn, chosen.update_date, chosen.definition):
             return last
     snapshot = copy.copy(chosen)

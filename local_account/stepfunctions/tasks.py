@@ -1,31 +1,43 @@
 """What a Task state calls: Lambda functions and AWS APIs of this account, and the names of their errors.
 
-Runs in the server process; ``stepfunctions`` installs it. Replaces moto's clients (a new one a task, 25 to 50 ms) by
-the account's, and gives errors the names and causes that AWS gives them, since ``Retry`` and ``Catch`` match on these
-(step-functions/latest/dg/concepts-error-handling.html).
+Runs in the server process. Each class here extends one of moto's; errors get the names and causes that AWS gives them,
+since ``Retry`` and ``Catch`` match on these (step-functions/latest/dg/concepts-error-handling.html).
 """
 
 from __future__ import annotations
 
-import datetime
 import json
-import sys
-import uuid
-from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
-from local_account.account import Account
-from local_account.stepfunctions.language.encoding import dumps, time_text
+from botocore.exceptions import BotoCoreError, ClientError
+from moto.stepfunctions.parser.api import HistoryEventType
+from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.credentials import StateCredentials
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.lambda_eval_utils import (
+    LambdaFunctionErrorException,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resource import ResourceRuntimePart
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import StateTaskService
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_aws_sdk import (
+    StateTaskServiceAwsSdk,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_lambda import (
+    StateTaskServiceLambda,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import StateTaskLambda
+from moto.stepfunctions.parser.asl.eval.environment import Environment
 
-# Names of aws-sdk integrations that are not botocore's name without its hyphens.
-SERVICE_NAMES = {
-    "sfn": "stepfunctions",
-    "states": "stepfunctions",
-    "cloudwatchlogs": "logs",
-    "cloudwatchevents": "events",
-    "eventbridge": "events",
-    "elasticloadbalancingv2": "elbv2",
-}
+from local_account.stepfunctions import clients
+from local_account.stepfunctions.language.components import component
+from local_account.stepfunctions.language.definition import members_of
+from local_account.stepfunctions.language.encoding import dumps, is_within
+from local_account.stepfunctions.language.failures import failure_event
+from local_account.stepfunctions.members import from_members, to_members
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel
+
 ERROR_NAMES = {
     "cloudwatch": "CloudWatch",
     "cloudwatchlogs": "CloudWatchLogs",
@@ -39,36 +51,123 @@ ERROR_NAMES = {
     "ssm": "Ssm",
     "sts": "Sts",
 }
-PARSER = "moto.stepfunctions.parser."
 
 
-@cache
-def _botocore_names() -> dict[str, str]:
-    import boto3
+@component
+class ServiceTask(StateTaskService):
+    """A Task that calls an API of this account, with the names of members that the API and the States Language have."""
 
-    return {name.replace("-", ""): name for name in boto3.Session().get_available_services()}
+    def _normalise_parameters(
+        self,
+        parameters: dict[str, object],
+        boto_service_name: str | None = None,
+        service_action_name: str | None = None,
+    ) -> None:
+        operation = _operation_of(self, boto_service_name, service_action_name)
+        if operation:
+            _put(parameters, to_members(parameters, operation.input_shape))
+
+    def _normalise_response(
+        self, response: object, boto_service_name: str | None = None, service_action_name: str | None = None
+    ) -> None:
+        operation = _operation_of(self, boto_service_name, service_action_name)
+        if operation:
+            _put(response, from_members(response, operation.output_shape))
+
+    def _verify_size_quota(self, env: Environment, value: object) -> None:
+        if not _fits(value):
+            super()._verify_size_quota(env, value)
 
 
-def hook_tasks(account: Account) -> None:
-    """Install our clients and errors. Called after moto's interpreter was imported."""
-    _hook_clients(account)
-    _hook_lambda(account)
-    _hook_aws_sdk()
-    _hook_members(account)
+@component
+class AwsSdkTask(StateTaskServiceAwsSdk):
+    """A Task of the AWS SDK integrations."""
+
+    def _eval_service_task(
+        self,
+        env: Environment,
+        resource_runtime_part: ResourceRuntimePart,  # noqa: ARG002  # moto's
+        normalised_parameters: dict[str, object],
+        state_credentials: StateCredentials,
+    ) -> None:
+        client = clients.client_of(self._get_boto_service_name(), state_credentials.role_arn)
+        action = self._get_boto_service_action()
+        operation = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[action])
+        try:
+            arguments = members_of(to_members(normalised_parameters, operation.input_shape))
+            answer = getattr(client, action)(**arguments) or {}
+        except ClientError as error:
+            error.response["ResponseMetadata"].setdefault("RequestId", "")  # moto puts it into the cause
+            raise
+        answer.pop("ResponseMetadata", None)
+        env.stack.append(from_members(answer, operation.output_shape))
+
+    @staticmethod
+    def _normalise_service_error_name(service_name: str) -> str:
+        known = ERROR_NAMES.get(service_name.lower())
+        return known or StateTaskServiceAwsSdk._normalise_service_error_name(service_name)
 
 
-def _hook_clients(account: Account) -> None:
-    from moto.stepfunctions.parser.asl.utils import boto_client
+@component
+class LambdaTask(StateTaskLambda):
+    """A Task whose resource is a function."""
 
-    original = boto_client.boto_client_for
+    def _from_error(self, env: Environment, ex: Exception) -> FailureEvent:
+        pair = _lambda_error(ex)
+        if pair is None:
+            return super()._from_error(env, ex)
+        details = {"error": pair[0], "cause": pair[1]}
+        kind, member = HistoryEventType.LambdaFunctionFailed, "lambdaFunctionFailedEventDetails"
+        return failure_event(env, CustomErrorName(pair[0]), kind, member, details)
 
-    def client_for(region: str, service: str, state_credentials: Any = None) -> Any:  # noqa: ARG001  # moto's signature
-        role = state_credentials.role_arn if state_credentials else ""
-        return account.client(SERVICE_NAMES.get(service) or _botocore_names().get(service, service), role)
+    def _verify_size_quota(self, env: Environment, value: object) -> None:
+        if not _fits(value):
+            super()._verify_size_quota(env, value)
 
-    for name, module in list(sys.modules.items()):
-        if name.startswith(PARSER) and getattr(module, "boto_client_for", None) is original:
-            module.boto_client_for = client_for  # type: ignore[attr-defined]  # every module has its own reference
+
+@component
+class LambdaServiceTask(StateTaskServiceLambda):
+    """A Task whose resource is ``lambda:invoke``."""
+
+    def _from_error(self, env: Environment, ex: Exception) -> FailureEvent:
+        pair = _lambda_error(ex)
+        if pair is None:
+            return super()._from_error(env, ex)
+        where = {"resource": self._get_sfn_resource(), "resourceType": self._get_sfn_resource_type()}
+        details = {"error": pair[0], "cause": pair[1], **where}
+        return failure_event(
+            env, CustomErrorName(pair[0]), HistoryEventType.TaskFailed, "taskFailedEventDetails", details
+        )
+
+
+def _fits(value: object) -> bool:
+    """moto takes one byte less than AWS."""
+    return is_within(value if isinstance(value, str) else dumps(value))
+
+
+def _operation_of(state: StateTaskService, service: str | None, action: str | None) -> OperationModel | None:
+    client = clients.client_of(state._get_boto_service_name(service))
+    method = client.meta.method_to_api_mapping.get(state._get_boto_service_action(action))
+    return client.meta.service_model.operation_model(method) if method else None
+
+
+def _put(held: object, content: object) -> None:
+    """Make one object of JSON what another is."""
+    if isinstance(held, dict) and isinstance(content, dict):
+        held.clear()
+        held.update(content)
+
+
+def _lambda_error(error: Exception) -> tuple[str, str] | None:
+    """Error and cause of a call of a function, as AWS names them; None for what is no error of Lambda's."""
+    if isinstance(error, LambdaFunctionErrorException):
+        return _unknown_error(error.payload)
+    if isinstance(error, ClientError):
+        pair: tuple[str, str] = StateTaskServiceLambda._error_cause_from_client_error(error)
+        # The one refusal that Lambda's own list of errors does not name.
+        denied = error.response["Error"]["Code"] == "AccessDeniedException"
+        return ("Lambda.AWSLambdaException", pair[1]) if denied else pair
+    return ("Lambda.SdkClientException", str(error)) if isinstance(error, BotoCoreError) else None
 
 
 def _unknown_error(payload: str) -> tuple[str, str]:
@@ -82,188 +181,3 @@ def _unknown_error(payload: str) -> tuple[str, str]:
         )
         return "Lambda.Unknown", cause
     return str(error), payload
-
-
-def _invocation(version: str, payload: str) -> dict[str, Any]:
-    return {"ExecutedVersion": version, "Payload": json.loads(payload) if payload else None, "StatusCode": 200}
-
-
-def _invoke_here(account: Account, role: str, name: str, payload: bytes, failed: Any) -> dict[str, Any]:
-    """Invoke in this process what a client would invoke through a socket, at a third of the cost."""
-    from botocore.exceptions import ClientError
-    from moto.awslambda.exceptions import LambdaClientError
-    from moto.awslambda.models import lambda_backends
-
-    resource = name if name.startswith("arn:") else account.arn("lambda", f"function:{name}")
-    account.authority.demand(role, "lambda:InvokeFunction", resource)
-    backend = lambda_backends[account.account_id][account.region]
-    headers: dict[str, str] = {}
-    try:
-        version = backend.get_function(name).version
-        answer = backend.invoke(name, None, payload, {}, headers).decode()
-    except LambdaClientError as error:
-        details = {
-            "Error": {"Code": error.error_type, "Message": error.message},
-            "ResponseMetadata": {"HTTPStatusCode": error.code, "RequestId": str(uuid.uuid4())},
-        }
-        raise ClientError(details, "Invoke") from error
-    if headers.get("x-amz-function-error"):
-        raise failed(headers["x-amz-function-error"], answer)
-    return _invocation(str(version), answer)
-
-
-def _hook_lambda(account: Account) -> None:
-    from botocore.exceptions import BotoCoreError, ClientError
-    from moto.stepfunctions.parser.api import HistoryEventType
-    from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
-    from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent
-    from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
-    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_lambda import (
-        StateTaskServiceLambda,
-    )
-    from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import StateTaskLambda
-
-    failed = lambda_eval_utils.LambdaFunctionErrorException
-
-    def invoke(env: Any, parameters: dict[str, Any], region: str, state_credentials: Any) -> None:
-        unqualified = parameters["FunctionName"].count(":") in {0, 6}  # a name, or the ARN of one
-        if unqualified and parameters.keys() == {"FunctionName", "Payload"}:
-            role, name = state_credentials.role_arn, parameters["FunctionName"]
-            env.stack.append(_invoke_here(account, role, name, parameters["Payload"], failed))
-            return
-        client = lambda_eval_utils.boto_client_for(region=region, service="lambda", state_credentials=state_credentials)
-        answer = client.invoke(**parameters)
-        payload = answer["Payload"].read().decode()
-        if answer.get("FunctionError"):
-            raise failed(answer["FunctionError"], payload)  # the cause is the payload, byte for byte
-        env.stack.append(_invocation(answer.get("ExecutedVersion", "$LATEST"), payload))
-
-    def error_and_cause(error: Exception) -> tuple[str, str] | None:
-        if isinstance(error, failed):
-            return _unknown_error(error.payload)
-        if isinstance(error, ClientError):
-            pair: tuple[str, str] = StateTaskServiceLambda._error_cause_from_client_error(error)
-            # The one refusal that Lambda's own list of errors does not name.
-            denied = error.response["Error"]["Code"] == "AccessDeniedException"
-            return ("Lambda.AWSLambdaException", pair[1]) if denied else pair
-        if isinstance(error, BotoCoreError):
-            return "Lambda.SdkClientException", str(error)
-        return None
-
-    original_resource, original_service = StateTaskLambda._from_error, StateTaskServiceLambda._from_error
-
-    def from_resource_error(state: Any, env: Any, ex: Exception) -> Any:
-        pair = error_and_cause(ex)
-        if pair is None:
-            return original_resource(state, env, ex)
-        details = {"lambdaFunctionFailedEventDetails": {"error": pair[0], "cause": pair[1]}}
-        return FailureEvent(env, CustomErrorName(pair[0]), HistoryEventType.LambdaFunctionFailed, details)
-
-    def from_service_error(state: Any, env: Any, ex: Exception) -> Any:
-        pair = error_and_cause(ex)
-        if pair is None:
-            return original_service(state, env, ex)
-        details = {
-            "taskFailedEventDetails": {
-                "error": pair[0],
-                "cause": pair[1],
-                "resource": state._get_sfn_resource(),
-                "resourceType": state._get_sfn_resource_type(),
-            }
-        }
-        return FailureEvent(env, CustomErrorName(pair[0]), HistoryEventType.TaskFailed, details)
-
-    lambda_eval_utils.execute_lambda_function_integration = invoke
-    StateTaskLambda._from_error = from_resource_error
-    StateTaskServiceLambda._from_error = from_service_error
-
-
-def _hook_aws_sdk() -> None:
-    from botocore.exceptions import ClientError
-    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_aws_sdk as sdk
-
-    def call(
-        state: Any, env: Any, resource_runtime_part: Any, normalised_parameters: dict[str, Any], state_credentials: Any
-    ) -> None:
-        service, action = state._get_boto_service_name(), state._get_boto_service_action()
-        client = sdk.boto_client_for(
-            region=resource_runtime_part.region, service=service, state_credentials=state_credentials
-        )
-        operation = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[action])
-        try:
-            answer = getattr(client, action)(**to_members(normalised_parameters, operation.input_shape)) or {}
-        except ClientError as error:
-            error.response["ResponseMetadata"].setdefault("RequestId", "")  # moto puts it into the cause
-            raise
-        answer.pop("ResponseMetadata", None)
-        env.stack.append(from_members(answer, operation.output_shape))
-
-    sdk.StateTaskServiceAwsSdk._eval_service_task = call
-    sdk._SERVICE_ERROR_NAMES.update(ERROR_NAMES)
-
-
-def _hook_members(account: Account) -> None:
-    """Integrations other than aws-sdk: moto hands the States Language's names to botocore, and botocore's back."""
-    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import (
-        StateTaskService,
-    )
-
-    def operation_of(state: Any, service: str | None, action: str | None) -> Any:
-        name = state._get_boto_service_name(service)
-        client = account.client(SERVICE_NAMES.get(name) or _botocore_names().get(name, name))
-        method = client.meta.method_to_api_mapping.get(state._get_boto_service_action(action))
-        return method and client.meta.service_model.operation_model(method)
-
-    def parameters_in_place(
-        state: Any, parameters: Any, boto_service_name: Any = None, service_action_name: Any = None
-    ) -> None:
-        operation = operation_of(state, boto_service_name, service_action_name)
-        _replace(parameters, operation and to_members(parameters, operation.input_shape))
-
-    def response_in_place(
-        state: Any, response: Any, boto_service_name: Any = None, service_action_name: Any = None
-    ) -> None:
-        operation = operation_of(state, boto_service_name, service_action_name)
-        _replace(response, operation and from_members(response, operation.output_shape))
-
-    StateTaskService._normalise_parameters = parameters_in_place
-    StateTaskService._normalise_response = response_in_place
-
-
-def _replace(held: Any, content: Any) -> None:
-    if isinstance(held, dict) and isinstance(content, dict):
-        held.clear()
-        held.update(content)
-
-
-def to_members(value: Any, shape: Any) -> Any:
-    """State language parameters (PascalCase) as botocore wants them: its members' names, JSON text for blobs."""
-    kind = getattr(shape, "type_name", None)
-    if kind == "structure" and isinstance(value, dict):
-        names = {name[:1].upper() + name[1:]: name for name in shape.members}
-        found = {names.get(name, name): item for name, item in value.items()}
-        return {name: to_members(item, shape.members.get(name)) for name, item in found.items()}
-    if kind == "list" and isinstance(value, list):
-        return [to_members(item, shape.member) for item in value]
-    if kind == "map" and isinstance(value, dict):
-        return {name: to_members(item, shape.value) for name, item in value.items()}
-    if kind == "blob" and not isinstance(value, str | bytes):
-        return dumps(value)
-    return value
-
-
-def from_members(value: Any, shape: Any) -> Any:
-    """botocore's answer as a state's output: PascalCase members, text instead of streams, ISO times."""
-    kind = getattr(shape, "type_name", None)
-    if kind == "structure" and isinstance(value, dict):
-        return {
-            name[:1].upper() + name[1:]: from_members(item, shape.members.get(name)) for name, item in value.items()
-        }
-    if kind == "list" and isinstance(value, list):
-        return [from_members(item, shape.member) for item in value]
-    if kind == "map" and isinstance(value, dict):
-        return {name: from_members(item, shape.value) for name, item in value.items()}
-    if isinstance(value, datetime.datetime):
-        return time_text(value)
-    content = value.read() if hasattr(value, "read") else value
-    return content.decode("utf-8", "replace") if isinstance(content, bytes) else content

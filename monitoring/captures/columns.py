@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -97,6 +96,7 @@ class Lines:
         return least_bytes(buffer, self.starts[at], self.ends[at]) >= ord(" ")
 
     def place(self, at: int) -> Place:
+        """Where a line stands in the buffer and in its file."""
         start, end = int(self.starts[at]), int(self.ends[at])
         return self.segments[int(self.segment[at])], start, end, int(self.numbers[at])
 
@@ -159,10 +159,11 @@ class Part:
 
     def taken(self, at: Integers) -> Part:
         """Those of the predictions."""
+        versions = self.versions
         return Part(
             _taken(self.event_ids, at),
             _taken(self.inference_ids, at),
-            self.versions if self.versions is None or isinstance(self.versions, str) else _taken(self.versions, at),
+            versions if versions is None or isinstance(versions, str) else [versions[each] for each in at.tolist()],
             self.files[at],
             self.offsets[at],
             self.times_us[at],
@@ -170,7 +171,7 @@ class Part:
         )
 
 
-def _taken(texts: Any, at: Integers) -> Any:
+def _taken(texts: Texts, at: Integers) -> Texts:
     return texts[at] if isinstance(texts, np.ndarray) else [texts[each] for each in at.tolist()]
 
 
@@ -184,15 +185,18 @@ class Columns:
     records: int = 0
 
     def add(self, part: Part) -> None:
+        """Take more predictions."""
         self.parts.append(part)
         self.records += len(part.files)
 
     @property
     def files(self) -> Integers:
+        """The number of each prediction's file, int64 [n]."""
         return np.concatenate([np.empty(0, np.int64), *(part.files for part in self.parts)])
 
     @property
     def times_us(self) -> Integers:
+        """When each was answered, microseconds since 1970, int64 [n]."""
         return np.concatenate([np.empty(0, np.int64), *(part.times_us for part in self.parts)])
 
 

@@ -43,9 +43,11 @@ class Folder:
 
     @property
     def size(self) -> int:
+        """Bytes of all its files."""
         return sum(file.size for file in self.files)
 
     def file_path(self, file: CaptureFile) -> str:
+        """The path of one of its files, below the captures."""
         return f"{self.path}/{file.name}" if self.path != "." else file.name
 
 

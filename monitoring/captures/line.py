@@ -16,14 +16,18 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from email.message import Message
-from typing import Any
+from typing import TypeVar
+
+from monitoring.captures.times import parse_time
 
 # Two decimals per class are enough precision for a sum this far from 1; more means these are not probabilities.
 SUM_TOLERANCE = 0.02
 # Years that a record may name; a clock that is further off than this tells nothing about when.
 FIRST_YEAR, LAST_YEAR = 1970, 2200
+Row = TypeVar("Row")
+
 # What the serving container says of its model in each answer's custom attributes.
 PACKAGE_ATTRIBUTE = "model_package_arn="
 
@@ -49,6 +53,7 @@ class Classes:
 
     @classmethod
     def of(cls, labels: Sequence[str]) -> Classes:
+        """Those of a model whose labels are known."""
         return cls(len(labels), tuple(labels))
 
 
@@ -77,7 +82,7 @@ def parse_line(line: bytes, classes: Classes) -> tuple[datetime, Prediction]:
         raise
 
 
-def parse_document(line: bytes) -> dict[str, Any]:
+def parse_document(line: bytes) -> dict[str, object]:
     """The JSON object on the line. Raises MalformedLineError."""
     try:
         document = json.loads(line)
@@ -88,16 +93,7 @@ def parse_document(line: bytes) -> dict[str, Any]:
     return document
 
 
-def parse_time(text: str) -> datetime:
-    """An ISO 8601 time in UTC, with or without a fraction; one without an offset is taken as UTC. Raises ValueError."""
-    try:
-        time = datetime.fromisoformat(text)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"expected an ISO 8601 time such as 2026-01-31T12:00:00Z, got {text!r}") from error
-
-
-def inference_time(document: dict[str, Any]) -> datetime:
+def inference_time(document: dict[str, object]) -> datetime:
     """When the endpoint answered. Raises MalformedLineError."""
     text = _text(_object(document, "eventMetadata"), "inferenceTime", "eventMetadata.")
     try:
@@ -111,7 +107,7 @@ def inference_time(document: dict[str, Any]) -> datetime:
     return time
 
 
-def parse_prediction(document: dict[str, Any], classes: Classes) -> Prediction:
+def parse_prediction(document: dict[str, object], classes: Classes) -> Prediction:
     """The answer of the endpoint. Raises MalformedLineError."""
     metadata = _object(document, "eventMetadata")
     event_id = _text(metadata, "eventId", "eventMetadata.")
@@ -120,14 +116,14 @@ def parse_prediction(document: dict[str, Any], classes: Classes) -> Prediction:
         inference_id = _text(metadata, "inferenceId", "eventMetadata.")
     answer = _answer(_object(_object(document, "captureData"), "endpointOutput"))
     version = package_version(metadata.get("customAttributes"))
-    if isinstance(answer, dict):
-        named = answer.get("model_version")
+    if isinstance(answer, _Verbose):
+        named = answer.model_version
         version = named if isinstance(named, str) and named.isascii() and named else version
         answer = _in_order(answer, classes)
     return Prediction(event_id, inference_id, _probabilities(answer, classes.count), version)
 
 
-def package_version(attributes: Any) -> str | None:
+def package_version(attributes: object) -> str | None:
     """The model package that the answer's custom attributes name, if they do."""
     for attribute in attributes if isinstance(attributes, list) else ():
         if isinstance(attribute, str) and attribute.isascii() and PACKAGE_ATTRIBUTE in attribute:
@@ -135,7 +131,7 @@ def package_version(attributes: Any) -> str | None:
     return None
 
 
-def input_bytes(document: dict[str, Any]) -> bytes | None:
+def input_bytes(document: dict[str, object]) -> bytes | None:
     """The captured request as bytes (of an image, for an image endpoint), or None where there is none to be had."""
     capture = document.get("captureData")
     record = capture.get("endpointInput") if isinstance(capture, dict) else None
@@ -150,7 +146,7 @@ def input_bytes(document: dict[str, Any]) -> bytes | None:
     return _base64_in_json(payload)
 
 
-def media_type(header: Any) -> tuple[str, str]:
+def media_type(header: object) -> tuple[str, str]:
     """The media type in lower case and the charset (utf-8 unless said) of ``observedContentType``."""
     message = Message()
     text = " ".join(str(header or "application/octet-stream").split())
@@ -158,7 +154,16 @@ def media_type(header: Any) -> tuple[str, str]:
     return message.get_content_type(), str(message.get_param("charset", "utf-8"))
 
 
-def _answer(output: dict[str, Any]) -> list[Any] | dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Verbose:
+    """An answer that says more than probabilities; nothing but the first is known to be what it should."""
+
+    probabilities: list[object]
+    labels: object
+    model_version: object
+
+
+def _answer(output: dict[str, object]) -> list[object] | _Verbose:
     kind, charset = media_type(output.get("observedContentType"))
     try:
         text = _payload(output).decode(charset)
@@ -166,8 +171,7 @@ def _answer(output: dict[str, Any]) -> list[Any] | dict[str, Any]:
         raise _unreadable(f"endpointOutput.data cannot be decoded as {charset}: {error}") from error
     if kind == "text/csv" or output.get("encoding") == "CSV":
         try:
-            cells: list[str] = _single_row([row for row in csv.reader(text.splitlines()) if row])
-            return cells
+            return list[object](_single_row([row for row in csv.reader(text.splitlines()) if row]))
         except csv.Error as error:
             raise _unreadable(f"endpointOutput.data is not CSV: {error}") from error
     try:
@@ -177,13 +181,13 @@ def _answer(output: dict[str, Any]) -> list[Any] | dict[str, Any]:
     if isinstance(answer, list) and answer and all(isinstance(row, list | dict) for row in answer):
         answer = _single_row(answer)
     if isinstance(answer, dict) and isinstance(answer.get("probabilities"), list):
-        return answer
+        return _Verbose(answer["probabilities"], answer.get("labels"), answer.get("model_version"))
     if not isinstance(answer, list):
         raise _unreadable(f"endpointOutput.data: expected an array of probabilities, got {_kind(answer)}")
     return answer
 
 
-def _single_row(rows: list[Any]) -> Any:
+def _single_row(rows: list[Row]) -> Row:
     if len(rows) != 1:
         raise MalformedLineError(
             "several answers", f"endpointOutput.data: expected the answer for one image, got {len(rows)}"
@@ -191,10 +195,9 @@ def _single_row(rows: list[Any]) -> Any:
     return rows[0]
 
 
-def _in_order(answer: dict[str, Any], classes: Classes) -> list[Any]:
+def _in_order(answer: _Verbose, classes: Classes) -> list[object]:
     """The probabilities of a verbose answer in the order of the model's classes."""
-    values: list[Any] = answer["probabilities"]
-    labels = answer.get("labels")
+    values, labels = answer.probabilities, answer.labels
     if labels is None or not classes.labels or labels == list(classes.labels):
         return values
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
@@ -211,11 +214,11 @@ def _in_order(answer: dict[str, Any], classes: Classes) -> list[Any]:
     return [by_label[label] for label in classes.labels]
 
 
-def _probabilities(answer: list[Any], class_count: int) -> tuple[float, ...]:
+def _probabilities(answer: list[object], class_count: int) -> tuple[float, ...]:
     if len(answer) != class_count:
         raise MalformedLineError("class count", f"expected {class_count} probabilities, got {len(answer)}")
     try:
-        values = tuple(math.nan if isinstance(value, bool) else float(value) for value in answer)
+        values = tuple(map(_number, answer))
     except (TypeError, ValueError, OverflowError) as error:
         raise MalformedLineError("not a number", f"a probability is not a number: {error}") from error
     outside = [value for value in values if not 0.0 <= value <= 1.0]
@@ -227,7 +230,16 @@ def _probabilities(answer: list[Any], class_count: int) -> tuple[float, ...]:
     return values
 
 
-def _payload(record: dict[str, Any]) -> bytes:
+def _number(value: object) -> float:
+    """NaN for a truth value. Raises TypeError, ValueError or OverflowError."""
+    if isinstance(value, bool):
+        return math.nan
+    if not isinstance(value, int | float | str):
+        raise TypeError(f"expected a number, got {_kind(value)}")
+    return float(value)
+
+
+def _payload(record: dict[str, object]) -> bytes:
     """The bytes that went over the wire."""
     data, encoding = _text(record, "data", ""), record.get("encoding")
     if encoding == "BASE64":
@@ -259,7 +271,7 @@ def _base64_in_json(payload: bytes) -> bytes | None:
     return None
 
 
-def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
+def _object(parent: dict[str, object], key: str) -> dict[str, object]:
     value = parent.get(key)
     if not isinstance(value, dict):
         got = "nothing" if key not in parent else _kind(value)
@@ -267,7 +279,7 @@ def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
     return value
 
 
-def _text(parent: dict[str, Any], key: str, where: str) -> str:
+def _text(parent: dict[str, object], key: str, where: str) -> str:
     value = parent.get(key)
     if not isinstance(value, str) or not value:
         got = "nothing" if not value else _kind(value)

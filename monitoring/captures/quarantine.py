@@ -21,7 +21,7 @@ SMOKE_TEST = "smoke-test"
 """So begin the inference ids of what a deployment tests the endpoint with."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class QuarantinedLine(msgspec.Struct, frozen=True):
     """A malformed line, or the rest of a file's."""
 
     file: str
@@ -37,16 +37,17 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def of_smoke_test(self) -> bool:
+        """Whether a deployment sent the request to test the endpoint."""
         return (self.inference_id or "").startswith(SMOKE_TEST)
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Row).decode
+_decode = msgspec.json.Decoder(QuarantinedLine).decode
 
 
-def limited(rows: Iterable[Row]) -> Iterator[Row]:
+def limited(rows: Iterable[QuarantinedLine]) -> Iterator[QuarantinedLine]:
     """The rows of one file, at most `LISTED` of them and a row for each kind and origin of the rest."""
-    rest: dict[tuple[str, bool, str | None], list[Row]] = {}
+    rest: dict[tuple[str, bool, str | None], list[QuarantinedLine]] = {}
     for number, row in enumerate(rows):
         if number < LISTED:
             yield row
@@ -57,7 +58,7 @@ def limited(rows: Iterable[Row]) -> Iterator[Row]:
         yield msgspec.structs.replace(left[0], reason=reason, lines=len(left))
 
 
-def counts(rows: Iterable[Row]) -> dict[str, int]:
+def counts(rows: Iterable[QuarantinedLine]) -> dict[str, int]:
     """How many lines of each kind, the most frequent first."""
     found: Counter[str] = Counter()
     for row in rows:
@@ -65,12 +66,12 @@ def counts(rows: Iterable[Row]) -> dict[str, int]:
     return dict(found.most_common())
 
 
-def encode(rows: Iterable[Row]) -> bytes:
+def encode(rows: Iterable[QuarantinedLine]) -> bytes:
     """JSON lines."""
     return b"".join(_encode(row) + b"\n" for row in rows)
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path) -> list[QuarantinedLine]:
     """The rows of a quarantine file; none where there is no such file."""
     if not path.exists():
         return []

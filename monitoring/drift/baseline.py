@@ -5,20 +5,17 @@ Runs in the monitoring container. Reads ``baseline.json``, which ``monitoring.ba
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from monitoring.drift.channels import Predictions
 from monitoring.drift.detector import Floats
 from processing.evaluation.scores import Labels
-
-VERSION = 1
-BASELINE_FILE = "baseline.json"
+from reporting.documents.baseline import VERSION, BaselineDocument
+from reporting.documents.json import DocumentError, from_bytes
 
 
 class BaselineError(Exception):
@@ -35,7 +32,7 @@ class Baseline:
     confidence: Floats
     predicted: Labels
     statistics: Mapping[str, Floats]
-    document: Mapping[str, Any]
+    document: BaselineDocument
     """The whole file."""
 
     def predictions(self, thresholds: Sequence[float]) -> Predictions:
@@ -52,23 +49,22 @@ class Baseline:
 def read_baseline(path: Path, classes: Sequence[str] | None = None) -> Baseline:
     """The baseline in a file. Raises BaselineError when it is none, or one of other classes than the given."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        records = document["records"]
+        document = from_bytes(path.read_bytes(), BaselineDocument)
+        records = document.records
         found = Baseline(
-            classes=tuple(document["classes"]),
-            origin=str(document["origin"]),
-            confidence=np.array(records["confidence"], np.float64),
-            predicted=np.array(records["predicted"], np.int64),
-            statistics={str(name): np.array(values, np.float64) for name, values in records["statistics"].items()},
+            classes=tuple(document.classes),
+            origin=document.origin,
+            confidence=np.array(records.confidence, np.float64),
+            predicted=np.array(records.predicted, np.int64),
+            statistics={name: np.array(values, np.float64) for name, values in records.statistics.items()},
             document=document,
         )
-        version = document["version"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, DocumentError, OverflowError) as error:
         raise BaselineError(
-            f"{path} is no baseline ({error!r}): expected what `python -m monitoring.baseline` writes"
+            f"{path} is no baseline ({error}): expected what `python -m monitoring.baseline` writes"
         ) from error
     columns = [found.confidence, found.predicted, *found.statistics.values()]
-    if version != VERSION or {column.shape for column in columns} != {(len(found.confidence),)}:
+    if document.version != VERSION or {column.shape for column in columns} != {(len(found.confidence),)}:
         raise BaselineError(f"{path} is no baseline of version {VERSION} with columns of one length: build it again")
     if len(found.confidence) < 2 or not (found.predicted >= 0).all() or (found.predicted >= len(found.classes)).any():
         raise BaselineError(

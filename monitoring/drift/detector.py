@@ -84,7 +84,7 @@ class Alarm:
 
 
 @dataclass(frozen=True)
-class Watched:
+class Evidence:
     """What the detectors of some channels held after each hour, as logarithms `[hours]`."""
 
     together: Floats
@@ -92,7 +92,7 @@ class Watched:
     alarms: tuple[Alarm, ...]
 
 
-def watch(growths: Mapping[str, Floats], needed: float) -> Watched:
+def watch(growths: Mapping[str, Floats], needed: float) -> Evidence:
     """Run the detectors of some channels over consecutive hours; their average alarms when it reaches ``needed``.
 
     Each channel is `[hours, detectors]`, rows from `growths` with several views side by side, each as a detector of
@@ -116,7 +116,7 @@ def watch(growths: Mapping[str, Floats], needed: float) -> Watched:
             alarms.append(Alarm(hour, since, moved))
             held = {name: np.full_like(values, -np.inf) for name, values in held.items()}
             begun = hour + 1
-    return Watched(together, dict(zip(names, channels, strict=True)), tuple(alarms))
+    return Evidence(together, dict(zip(names, channels, strict=True)), tuple(alarms))
 
 
 def average(logarithms: Floats) -> float:

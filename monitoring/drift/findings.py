@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
 
 import numpy as np
 from scipy import stats
@@ -38,7 +37,7 @@ _EMPTY_BIN = 1e-4
 
 
 @dataclass(frozen=True)
-class Traffic:
+class HourlyTraffic:
     """What an endpoint answered and what was captured of it, by consecutive hours."""
 
     hours: Integers
@@ -52,7 +51,8 @@ class Traffic:
     """What the endpoint counted itself, times the share that is captured; None where nobody knows."""
 
 
-class Channel(TypedDict):
+@dataclass(frozen=True)
+class ChannelFinding:
     """One channel of a finding; evidence as a power of ten."""
 
     evidence: list[float]
@@ -60,7 +60,8 @@ class Channel(TypedDict):
     distances: dict[str, float | None]
 
 
-class Finding(TypedDict):
+@dataclass(frozen=True)
+class Finding:
     """What the detectors of a family say after the last hour; hours are whole hours since 1970, in UTC."""
 
     family: str
@@ -71,10 +72,10 @@ class Finding(TypedDict):
     alarms: list[int]
     evidence: list[float]
     threshold: float
-    channels: dict[str, Channel]
+    channels: dict[str, ChannelFinding]
 
 
-def look(traffic: Traffic, reference: Reference, rate_per_month: float = RATE_PER_MONTH) -> list[Finding]:
+def look(traffic: HourlyTraffic, reference: Reference, rate_per_month: float = RATE_PER_MONTH) -> list[Finding]:
     """A finding for each family, in the order of FAMILIES. Together they raise a false alarm at most at the rate."""
     growths = hourly_growths(traffic.predictions, reference, traffic.hours)
     counted = {"parse errors": counted_growths(traffic.malformed, traffic.lines, PARSE_ERRORS)}
@@ -102,18 +103,18 @@ def _finding(
     watched = watch(growths, needed)
     lasting = _lasting(watched.alarms, len(hours))
     moved = {name for alarm in lasting for name in alarm.moved}
-    return {
-        "family": family,
-        "alarm": bool(lasting),
-        "since": int(hours[lasting[0].since]) if lasting else None,
-        "alarms": [int(hours[alarm.hour]) for alarm in watched.alarms],
-        "evidence": _decades(watched.together),
-        "threshold": round(needed / _NATS_PER_DECADE, 3),
-        "channels": {
-            name: {"evidence": _decades(values), "moved": name in moved, "distances": distances.get(name, {})}
+    return Finding(
+        family=family,
+        alarm=bool(lasting),
+        since=int(hours[lasting[0].since]) if lasting else None,
+        alarms=[int(hours[alarm.hour]) for alarm in watched.alarms],
+        evidence=_decades(watched.together),
+        threshold=round(needed / _NATS_PER_DECADE, 3),
+        channels={
+            name: ChannelFinding(_decades(values), name in moved, distances.get(name, {}))
             for name, values in watched.channels.items()
         },
-    }
+    )
 
 
 def _lasting(alarms: Sequence[Alarm], hours: int) -> list[Alarm]:
@@ -169,5 +170,5 @@ def _shares(values: Floats, edges: Floats) -> Floats:
 
 def _jensen_shannon(first: Floats, second: Floats) -> float:
     middle = (first + second) / 2.0
-    divergence: Any = (stats.entropy(first, middle, base=2) + stats.entropy(second, middle, base=2)) / 2.0
+    divergence = float(stats.entropy(first, middle, base=2) + stats.entropy(second, middle, base=2)) / 2.0
     return float(np.sqrt(max(divergence, 0.0)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ from monitoring.captures.quarantine import SMOKE_TEST
 from monitoring.captures.times import HOUR_US, microseconds
 from monitoring.drift.channels import Predictions
 from monitoring.drift.detector import Floats, Integers
-from monitoring.drift.findings import Traffic
+from monitoring.drift.findings import HourlyTraffic
 from monitoring.store import arrays as store_arrays
 from monitoring.store.aggregates import Thresholds
 from monitoring.store.image_statistics import hourly_image_statistics
@@ -30,7 +29,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Source:
+class TrafficSource:
     """The store's predictions of some variants, and how they pass."""
 
     store: Store
@@ -45,13 +44,14 @@ class Source:
             (hour for variant in self.variants for hour, _ in self.store.hours(variant, first, last)), default=None
         )
 
-    def images(self, hours: tuple[int, int]) -> Iterator[dict[str, list[Any]]]:
-        """The statistics of each hour's sampled images, as lists by column."""
+    def images(self, hours: tuple[int, int]) -> Iterator[tuple[list[str], dict[str, Floats]]]:
+        """Of each hour's sampled images the events, and the statistics by name, float64 [images] each."""
         for variant in self.variants:
             for table in hourly_image_statistics(self.store, variant, hours, self.captures).values():
-                yield table.to_pydict()
+                events: list[str] = table.column("event_id").to_pylist()
+                yield events, {name: store_arrays.column(table, name, np.float64) for name in STATISTICS}
 
-    def traffic(self, span: Window, requests: Mapping[int, int] | None) -> Traffic:
+    def traffic(self, span: Window, requests: Mapping[int, int] | None) -> HourlyTraffic:
         """All hours of a time span. ``requests`` by hour; an hour that is not in it had none.
 
         Nothing is missing yet of an hour that goes on after the span.
@@ -76,7 +76,7 @@ class Source:
         if requests is not None:
             ended = microseconds(span.end) // HOUR_US
             counts = np.array([requests.get(hour, 0) if hour < ended else 0 for hour in hours.tolist()], np.int64)
-        return Traffic(hours, _joined(parts), lines, malformed, counts)
+        return HourlyTraffic(hours, _joined(parts), lines, malformed, counts)
 
     def _is_counted(self, rows: pa.Table, span: Window) -> Flags:
         """Which rows are the version's answers to somebody, each once, within the time span."""

@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from monitoring.captures.times import HOUR_US, moment
 from monitoring.drift.baseline import Baseline
 from monitoring.drift.channels import Predictions, Reference, reference
 from monitoring.drift.detector import HOURS_PER_MONTH
-from monitoring.drift.findings import RATE_PER_MONTH, Finding, look
+from monitoring.drift.findings import RATE_PER_MONTH, ChannelFinding, Finding, look
 from monitoring.drift.findings import describe as distances_of
-from monitoring.drift.traffic import Source
+from monitoring.drift.traffic import TrafficSource
 from monitoring.store.window_table import Window
 from monitoring.summary import iso
+from reporting.documents.baseline import BaselineDocument
+from reporting.documents.report import Channel, Drift, Family, HeldAgainst
 
 LEARNING = timedelta(days=7)
 # A wave through fewer predictions than this says nothing about the hours of the day.
@@ -27,11 +28,11 @@ LONGEST = timedelta(hours=HOURS_PER_MONTH)
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedTraffic:
     """What was looked at, and what the detectors say."""
 
-    document: dict[str, Any]
-    """``drift`` of report.json: see `describe`."""
+    drift: Drift
+    """As the report has it."""
     findings: list[Finding]
     predictions: Predictions
     """Those of the window's hours."""
@@ -51,12 +52,12 @@ def spans(window: Window, deployed_at: datetime | None) -> tuple[Window | None, 
 
 
 def watch(
-    source: Source,
+    source: TrafficSource,
     window: Window,
     deployed_at: datetime | None,
     baseline: Baseline,
     requests: Mapping[int, int] | None,
-) -> Watched | None:
+) -> WatchedTraffic | None:
     """Look for drift up to the end of a window; None where the version was deployed later."""
     whole, learning = spans(window, deployed_at)
     if whole is None or learning is None:
@@ -77,59 +78,67 @@ def watch(
     first, last = window.hours
     predictions = traffic.predictions
     seen = predictions.at((predictions.hour >= first) & (predictions.hour <= last))
-    document = {
-        **describe(findings, traffic.hours.tolist(), distances_of(seen, known)),
-        "start": iso(whole.start),
-        "end": iso(whole.end),
-        "since_deployment": deployed_at is not None,
-        "predictions": len(traffic.predictions),
-        "class_shares_learned": learned,
-        "learned_until": iso(learning.start + LEARNING),
-        "baseline": {
-            name: baseline.document.get(name)
-            for name in ("origin", "count", "mean_confidence", "share_below_threshold", "class_shares", "accuracy")
-        },
-    }
-    return Watched(document, findings, seen, known)
+    drift = Drift(
+        rate_per_month=RATE_PER_MONTH,
+        hours=[_hour(hour) for hour in traffic.hours.tolist()],
+        families=families(findings, distances_of(seen, known)),
+        start=iso(whole.start),
+        end=iso(whole.end),
+        since_deployment=deployed_at is not None,
+        predictions=len(traffic.predictions),
+        class_shares_learned=learned,
+        learned_until=iso(learning.start + LEARNING),
+        baseline=held_against(baseline.document),
+    )
+    return WatchedTraffic(drift, findings, seen, known)
 
 
-def describe(
-    findings: list[Finding], hours: list[int], distances: Mapping[str, dict[str, float | None]]
-) -> dict[str, Any]:
+def held_against(document: BaselineDocument) -> HeldAgainst:
+    """What a report says of the baseline."""
+    return HeldAgainst(
+        origin=document.origin,
+        count=document.count,
+        mean_confidence=document.mean_confidence,
+        share_below_threshold=document.share_below_threshold,
+        class_shares=document.class_shares,
+        accuracy=document.accuracy or None,
+    )
+
+
+def families(findings: list[Finding], distances: Mapping[str, dict[str, float | None]]) -> list[Family]:
     """Findings with their times in words and their evidence as levels: evidence / threshold, both as powers of ten.
 
-    ``families`` lists ``family``, ``alarm``, ``since``, ``alarms`` (times), ``level`` (now), ``levels`` (of each of the
-    ``hours``) and ``channels``: for each ``moved``, ``level``, ``levels`` and ``distances``, those of the window's
-    predictions. A level of 1 is an alarm.
+    ``distances`` by channel are those of the window's predictions. A level of 1 is an alarm.
     """
-    return {
-        "rate_per_month": RATE_PER_MONTH,
-        "hours": [_hour(hour) for hour in hours],
-        "families": [
-            {
-                "family": finding["family"],
-                "alarm": finding["alarm"],
-                "since": None if finding["since"] is None else _hour(finding["since"]),
-                "alarms": [_hour(hour) for hour in finding["alarms"]],
-                "threshold": finding["threshold"],
-                **_levels(finding["evidence"], finding["threshold"]),
-                "channels": {
-                    name: {
-                        "moved": state["moved"],
-                        **_levels(state["evidence"], finding["threshold"]),
-                        "distances": distances.get(name, {}),
-                    }
-                    for name, state in finding["channels"].items()
-                },
-            }
-            for finding in findings
-        ],
-    }
+    return [
+        Family(
+            family=finding.family,
+            alarm=finding.alarm,
+            since=None if finding.since is None else _hour(finding.since),
+            alarms=[_hour(hour) for hour in finding.alarms],
+            threshold=finding.threshold,
+            level=_last(levels := _levels(finding.evidence, finding.threshold)),
+            levels=levels,
+            channels={
+                name: _channel(found, finding.threshold, distances.get(name, {}))
+                for name, found in finding.channels.items()
+            },
+        )
+        for finding in findings
+    ]
 
 
-def _levels(evidence: list[float], threshold: float) -> dict[str, Any]:
-    levels = [round(max(0.0, value) / threshold, 3) for value in evidence]
-    return {"level": levels[-1] if levels else 0.0, "levels": levels}
+def _channel(found: ChannelFinding, threshold: float, distances: dict[str, float | None]) -> Channel:
+    levels = _levels(found.evidence, threshold)
+    return Channel(moved=found.moved, level=_last(levels), levels=levels, distances=distances)
+
+
+def _levels(evidence: list[float], threshold: float) -> list[float]:
+    return [round(max(0.0, value) / threshold, 3) for value in evidence]
+
+
+def _last(levels: list[float]) -> float:
+    return levels[-1] if levels else 0.0
 
 
 def _hour(hour: int) -> str:

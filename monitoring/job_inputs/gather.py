@@ -18,11 +18,11 @@ from monitoring.captures.line import Classes
 from monitoring.drift import baseline as baselines
 from monitoring.drift.baseline import Baseline
 from monitoring.drift.detector import Floats
-from monitoring.drift.traffic import Source
-from monitoring.drift.watch import Watched, spans, watch
+from monitoring.drift.traffic import TrafficSource
+from monitoring.drift.watch import WatchedTraffic, spans, watch
 from monitoring.job_inputs import places
-from monitoring.job_inputs.context import Context, read_context
-from monitoring.job_inputs.inputs import CaptureFiles, State, labels_folder
+from monitoring.job_inputs.context import EndpointContext, read_context
+from monitoring.job_inputs.inputs import CaptureFiles, StateFiles, labels_folder
 from monitoring.job_inputs.options import Options
 from monitoring.quality.ground_truth import GroundTruth, read_ground_truth
 from monitoring.quality.unusual import statistics_of
@@ -30,6 +30,7 @@ from monitoring.store.aggregates import Thresholds
 from monitoring.store.store import Store
 from monitoring.store.update import update
 from monitoring.store.window_table import SHADOW, Captures, Live, Window, stored_captures
+from reporting.documents.baseline import BASELINE_FILE
 from reporting.job import JobError
 
 PROCESSES = 2
@@ -42,8 +43,8 @@ class Collected:
     """What captures and state say."""
 
     captures: Captures
-    source: Source
-    watched: Watched | None
+    source: TrafficSource
+    watched: WatchedTraffic | None
     image_statistics: dict[str, Floats]
     """Of the window's predictions, NaN where the image was not sampled."""
     capture_gap: float | None
@@ -58,10 +59,10 @@ class Gathered:
     thresholds: Thresholds
     collected: Collected
     files: CaptureFiles
-    state: State
+    state: StateFiles
     baseline: Baseline | None
     truth: GroundTruth
-    context: Context
+    context: EndpointContext
     notes: list[str] = field(default_factory=list)
     """What the reader has to know of the report itself."""
 
@@ -76,9 +77,9 @@ def gather(options: Options, scratch: Path) -> Gathered:
     baseline = _baseline(options, scratch)
     classes = options.classes or (baseline.classes if baseline else ())
     # One of both is there, see `read_options`.
-    thresholds = options.thresholds or Thresholds(float(baseline.document["threshold"]) if baseline else 0.0)
+    thresholds = options.thresholds or Thresholds(baseline.document.threshold if baseline else 0.0)
     known = _Known(options, thresholds, baseline, read_context(options.context))
-    state = State(places.place(options.state or str(scratch / "state")), scratch)
+    state = StateFiles(places.place(options.state or str(scratch / "state")), scratch)
     state.load(known.looked_at)
     files = CaptureFiles(places.place(options.captures), scratch)
     store = Store(state.folder, Classes.of(classes))
@@ -107,7 +108,7 @@ class _Known:
     options: Options
     thresholds: Thresholds
     baseline: Baseline | None
-    context: Context
+    context: EndpointContext
 
     @property
     def looked_at(self) -> list[Window]:
@@ -129,13 +130,13 @@ def _collect(known: _Known, store: Store, files: CaptureFiles) -> Collected:
     captures = stored_captures(store, files.folder, options.window, options.endpoint, done=done, live=live)
     ours = {options.endpoint, UNKNOWN} if options.endpoint else None
     variants = [v for v in store.variants() if v.name != SHADOW and (ours is None or v.endpoint in ours)]
-    source = Source(store, tuple(variants), thresholds, files.folder, live)
+    source = TrafficSource(store, tuple(variants), thresholds, files.folder, live)
     watched = watch(source, options.window, options.deployed_at, baseline, requests) if baseline else None
     images = statistics_of(captures.frame, source, options.window.hours)
     return Collected(captures, source, watched, images, _capture_gap(source, options.window, requests))
 
 
-def _capture_gap(source: Source, window: Window, requests: dict[int, int] | None) -> float | None:
+def _capture_gap(source: TrafficSource, window: Window, requests: dict[int, int] | None) -> float | None:
     traffic = source.traffic(window, requests)
     if traffic.requests is None or not traffic.requests.sum():
         return None
@@ -149,7 +150,7 @@ def _baseline(options: Options, scratch: Path) -> Baseline | None:
     data = places.read(options.baseline)
     if data is None:
         raise JobError(f"there is no baseline at {options.baseline}: run the training pipeline, which builds one")
-    copy = scratch / baselines.BASELINE_FILE
+    copy = scratch / BASELINE_FILE
     copy.write_bytes(data)
     try:
         return baselines.read_baseline(copy, options.classes)

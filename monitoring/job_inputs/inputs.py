@@ -64,7 +64,7 @@ class CaptureFiles:
                             yield found
 
 
-class State:
+class StateFiles:
     """The state, below ``folder``."""
 
     def __init__(self, place: Place, scratch: Path) -> None:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from monitoring.captures.line import parse_time
-from monitoring.drift.baseline import BASELINE_FILE
-from monitoring.store.aggregates import Thresholds
+from monitoring.captures.times import parse_time
+from monitoring.store.aggregates import ThresholdDocument, Thresholds
 from monitoring.store.window_table import CaptureError, Window
+from reporting.documents.baseline import BASELINE_FILE
+from reporting.documents.traffic import PHOTOGRAPHS
 from reporting.job import MESSAGE_FILE
 
-PHOTOGRAPHS = "photographs"
 METRICS_FOLDER = Path("/opt/ml/output/metrics/cloudwatch")
 
 
@@ -136,7 +136,7 @@ def _thresholds(text: str) -> Thresholds | None:
     if not text:
         return None
     try:
-        document = json.loads(text)
+        document: ThresholdDocument | float = json.loads(text)
         found = Thresholds.of_document(document if isinstance(document, dict) else {"default": document})
     except (ValueError, TypeError, KeyError, AttributeError):
         found = Thresholds(math.nan)

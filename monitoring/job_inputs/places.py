@@ -7,13 +7,19 @@ be both. The account and its address come from the environment, as everywhere wi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from reporting.job import JobError
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+
+Item = TypeVar("Item")
 
 CONNECTIONS = 16
 
@@ -36,12 +42,11 @@ class Prefix:
 
         self.uri = uri.rstrip("/")
         self.bucket, _, self.key = self.uri.removeprefix("s3://").partition("/")
-        self._s3: Any = boto3.client("s3", config=Config(max_pool_connections=CONNECTIONS))
+        self._s3: S3Client = boto3.client("s3", config=Config(max_pool_connections=CONNECTIONS))
 
     def objects(self, below: str = "", after: str = "") -> Iterator[Found]:
         """Objects whose names start with ``below`` and come after ``after``, in the order of their names."""
-        start = {"StartAfter": self._key(after)} if after else {}
-        for page in self._pages(Prefix=self._key(below), **start):
+        for page in self._pages(self._key(below), after=self._key(after) if after else ""):
             for item in page.get("Contents", []):
                 name = item["Key"].removeprefix(self._key(""))
                 if name and not name.endswith("/"):
@@ -49,7 +54,7 @@ class Prefix:
 
     def folders(self, below: str = "") -> list[str]:
         """Names of the folders directly in one, which is "" or ends with a slash."""
-        pages = self._pages(Prefix=self._key(below), Delimiter="/")
+        pages = self._pages(self._key(below), delimiter="/")
         prefixes = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", [])]
         return [prefix.removeprefix(self._key(below)).rstrip("/") for prefix in prefixes]
 
@@ -75,6 +80,7 @@ class Prefix:
         return data
 
     def write(self, name: str, data: bytes, content_type: str = "binary/octet-stream") -> None:
+        """Put an object below the prefix."""
         self._s3.put_object(Bucket=self.bucket, Key=self._key(name), Body=data, ContentType=content_type)
 
     def _key(self, name: str) -> str:
@@ -90,15 +96,17 @@ class Prefix:
         os.utime(partial, ns=(found.modified_ns, found.modified_ns))
         partial.replace(target)
 
-    def _pages(self, **request: Any) -> Iterator[dict[str, Any]]:
+    def _pages(self, prefix: str, *, delimiter: str = "", after: str = "") -> Iterator[ListObjectsV2OutputTypeDef]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            yield from self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, **request)
+            yield from self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix, Delimiter=delimiter, StartAfter=after
+            )
         except (ClientError, BotoCoreError) as error:
             raise JobError(f"{self.uri} cannot be listed: {error}") from error
 
-    def _all(self, work: Any, items: Iterable[Any]) -> None:
+    def _all(self, work: Callable[[Item], None], items: Iterable[Item]) -> None:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 

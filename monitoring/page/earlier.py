@@ -6,49 +6,82 @@ be missing in the list until it is written again; its report is there.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from html import escape
-from pathlib import Path
-from string import Template
-from typing import Any
+from dataclasses import dataclass
 from urllib.parse import quote
 
-from monitoring.job_inputs.places import Prefix
-from monitoring.page.wording import clock
+import msgspec
 
-TEMPLATE = Path(__file__).with_name("index.html")
+from monitoring.job_inputs.places import Prefix
+from reporting.documents.json import DocumentError, from_bytes, to_text
+from reporting.documents.report import Report
+from reporting.page import render_list
+from reporting.wording import clock
+
 # Hourly reports of six weeks.
 LISTED = 1000
 
 
-def note_report(report_uri: str, document: Mapping[str, Any]) -> None:
+class ListedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of ``index.json``; ``alarms`` are families, ``records`` the predictions (missing in older entries)."""
+
+    name: str
+    verdict: str
+    alarms: list[str]
+    records: int | msgspec.UnsetType = msgspec.UNSET
+    start: str
+    end: str
+
+
+@dataclass(frozen=True)
+class _Entry:
+    href: str
+    name: str
+    text: str
+    alarm: bool
+
+
+def note_report(report_uri: str, report: Report) -> None:
     """Add a report to the list of those beside it. Raises JobError."""
     parent, _, name = report_uri.rstrip("/").rpartition("/")
     prefix = Prefix(parent)
-    alarms = [family["family"] for family in (document["drift"] or {"families": []})["families"] if family["alarm"]]
-    records = document["counts"]["records"]
-    entry = {"name": name, "verdict": document["verdict"], "alarms": alarms, "records": records, **document["window"]}
-    known = [each for each in _known(prefix) if each["name"] != name]
-    listed = sorted([entry, *known], key=lambda each: (each["end"], each["start"]), reverse=True)[:LISTED]
-    prefix.write("index.json", json.dumps(listed, indent=1).encode(), "application/json")
-    prefix.write("index.html", render(listed).encode("utf-8", "replace"), "text/html; charset=utf-8")
-
-
-def render(listed: list[dict[str, Any]]) -> str:
-    """The page; the newest report first."""
-    rows = "".join(
-        f'<li{" class=alarm" if each["alarms"] else ""}><a href="{quote(each["name"])}/report.html">'
-        f"{escape(clock(each['start']))} to {escape(clock(each['end']))} UTC</a><p>{escape(each['verdict'])}.</p></li>"
-        for each in listed
+    entry = ListedReport(
+        name=name,
+        verdict=report.verdict,
+        alarms=[family.family for family in report.alarms()],
+        records=report.counts.records,
+        start=report.window.start,
+        end=report.window.end,
     )
-    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(rows=rows)
+    known = [each for each in _known(prefix) if each.name != name]
+    listed = sorted([entry, *known], key=lambda each: (each.end, each.start), reverse=True)[:LISTED]
+    prefix.write("index.json", to_text(listed, indent=1).removesuffix("\n").encode(), "application/json")
+    prefix.write("index.html", render_index(listed).encode("utf-8", "replace"), "text/html; charset=utf-8")
 
 
-def _known(prefix: Prefix) -> list[dict[str, Any]]:
-    """What was listed so far; a list that is none is begun anew."""
+def render_index(listed: list[ListedReport]) -> str:
+    """The page; the newest report first."""
+    entries = [
+        _Entry(
+            href=f"{quote(each.name)}/report.html",
+            name=f"{clock(each.start)} to {clock(each.end)} UTC",
+            text=f"{each.verdict}.",
+            alarm=bool(each.alarms),
+        )
+        for each in listed
+    ]
+    return render_list("Monitoring reports", entries)
+
+
+def _known(prefix: Prefix) -> list[ListedReport]:
+    """What was listed so far; a list that is none is begun anew, and an entry that is none is left out."""
     try:
-        listed = json.loads(prefix.read("index.json") or b"[]")
-        return [each for each in listed if {"name", "verdict", "alarms", "start", "end"} <= each.keys()]
-    except (ValueError, TypeError, AttributeError):
+        listed = from_bytes(prefix.read("index.json") or b"[]", list[msgspec.Raw])
+    except DocumentError:
         return []
+    found = []
+    for each in listed:
+        try:
+            found.append(from_bytes(bytes(each), ListedReport))
+        except DocumentError:
+            continue
+    return found

@@ -7,14 +7,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection
@@ -22,24 +17,9 @@ from matplotlib.dates import AutoDateLocator, DateFormatter, date2num, num2date
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from monitoring.store.aggregates import Thresholds
-from reporting.figures import (
-    BLUE,
-    CONVENTIONAL,
-    DASHES,
-    GREEN,
-    GREY,
-    INK,
-    OCHRE,
-    PALETTE,
-    new_figure,
-    shorten,
-    style,
-    to_png,
-    to_svg,
-)
-
-Data = TypeVar("Data")
+from monitoring.page.chart_data import CHARTS, Mark, ReportData, has_predictions
+from reporting.charts import WIDE
+from reporting.figures import BLUE, DASHES, GREY, INK, OCHRE, class_colours, shorten
 
 OTHER = GREY
 MARKERS = "os^Dv<P*"
@@ -52,87 +32,20 @@ MOST_POINTS = 20_000
 TURNS = 10
 # Up to so many points: area and opacity of each, so that a crowd still shows where it is dense.
 POINT_STYLES = ((300, 26, 0.85), (VECTOR_POINTS, 10, 0.6), (math.inf, 5, 0.35))
-WIDE, COLUMN = (9.4, 3.5), (4.8, 3.3)  # inches; text is laid out for these, so a phone gets the narrow one
 TEN_SECONDS = 10 / 86_400  # in days, as matplotlib counts; a narrower axis would repeat its labels
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A moment to be marked, such as a deployment."""
-
-    at: datetime
-    label: str
-
-
-@dataclass(frozen=True)
-class PlotData:
-    """What the plots show: one entry per prediction, by time."""
-
-    times: pd.DatetimeIndex
-    confidence: npt.NDArray[np.float64]
-    predicted: npt.NDArray[np.int64]
-    classes: tuple[str, ...]
-    thresholds: Thresholds
-    below: npt.NDArray[np.bool_]
-    """Which do not pass, each by the threshold of its class."""
-    marks: tuple[Mark, ...] = ()
-
-    def lines(self) -> list[tuple[str, float, str]]:
-        """Label, height and colour of each threshold."""
-        colours, own = class_colours(self.classes), self.thresholds.classes
-        return [
-            (f"threshold {self.thresholds.default:g}", self.thresholds.default, GREEN),
-            *((f"{shorten(name, 12)} {own[name]:g}", own[name], colours[name]) for name in self.classes if name in own),
-        ]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """One plot: ``png`` for files, ``wide`` and ``narrow`` as SVG elements for the page (one may serve as both)."""
-
-    png: bytes
-    wide: str
-    narrow: str
-
-
-def draw_plots(data: PlotData) -> dict[str, Plot]:
-    """The plots by name (also the stem of the PNG file)."""
-    with style():
-        return {
-            "confidence_over_time": plot("confidence_over_time", _over_time, data, WIDE),
-            "confidence_histogram": plot("confidence_histogram", _histogram, data, COLUMN),
-            "class_distribution": plot("class_distribution", _distribution, data, COLUMN),
-            "coverage": plot("coverage", _coverage, data, WIDE),
-        }
-
-
-def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
-    """One colour per class, the same in every plot and report: by convention where there is one, else by order."""
-    taken = {CONVENTIONAL[label] for label in classes if label in CONVENTIONAL}
-    free = iter([colour for colour in PALETTE if colour not in taken])
-    return {label: CONVENTIONAL.get(label) or next(free, OTHER) for label in classes}
-
-
-def plot(name: str, draw: Callable[[Axes, Data], None], data: Data, size: tuple[float, float]) -> Plot:
-    """A plot of one pair of axes, drawn in its own size and, if that is wide, in a column's."""
-
-    def figure(of_size: tuple[float, float]) -> Figure:
-        drawn = new_figure(of_size)
-        draw(drawn.add_subplot(), data)
-        return drawn
-
-    return plot_of(name, figure, size)
-
-
-def plot_of(name: str, figure: Callable[[tuple[float, float]], Figure], size: tuple[float, float]) -> Plot:
-    """A plot from what makes a figure of a size."""
-    drawn = figure(size)
-    wide = to_svg(drawn, f"{name}-wide")
-    narrow = wide if size == COLUMN else to_svg(figure((COLUMN[0], size[1])), f"{name}-narrow")
-    return Plot(to_png(drawn), wide, narrow)
-
-
-def _over_time(axes: Axes, data: PlotData) -> None:
+@CHARTS.add(
+    "Confidence over time",
+    "Each point is one prediction; the line is the mean of a bin. "
+    f"Of more than {MOST_POINTS:,} predictions so many are drawn, evenly chosen.",
+    section="traffic",
+    size=WIDE,
+    when=has_predictions,
+)
+def confidence_over_time(figure: Figure, data: ReportData) -> None:
+    """Each prediction as a point in its class's colour, and the mean of each bin of time."""
+    axes = figure.add_subplot()
     x = date2num(data.times.tz_localize(None).to_numpy())  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
     colours = class_colours(data.classes)
     counts = np.bincount(data.predicted, minlength=len(data.classes))
@@ -158,7 +71,7 @@ def _over_time(axes: Axes, data: PlotData) -> None:
     axes.set_ylabel("confidence")
     time_axis(axes, x)
     draw_marks(axes, data.marks)
-    legend = axes.figure.legend(loc="outside upper left", ncols=4, handletextpad=0.5, columnspacing=1.2)
+    legend = figure.legend(loc="outside upper left", ncols=4, handletextpad=0.5, columnspacing=1.2)
     for handle in legend.legend_handles:
         if isinstance(handle, PathCollection):
             handle.set_sizes([30])
@@ -192,8 +105,80 @@ def draw_marks(axes: Axes, marks: tuple[Mark, ...]) -> None:
             )  # fmt: skip
 
 
-def _coverage(axes: Axes, data: PlotData) -> None:
+def binned_means(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[list[float], list[float]]:
+    """Mean x and mean y in 4 to 30 bins of equal width, about five values a bin; bins without values are left out."""
+    bins = int(np.clip(len(x) // 5, 4, 30))
+    span = float(np.ptp(x)) or 1.0
+    which = np.minimum(((x - x.min()) / span * bins).astype(int), bins - 1)
+    filled = np.unique(which)
+    return [float(x[which == bin_].mean()) for bin_ in filled], [float(y[which == bin_].mean()) for bin_ in filled]
+
+
+@CHARTS.add(
+    "Confidence",
+    "How many predictions fall below the threshold, and how far.",
+    section="traffic",
+    when=has_predictions,
+)
+def confidence_histogram(figure: Figure, data: ReportData) -> None:
+    """Predictions by confidence, those below the threshold paler."""
+    axes = figure.add_subplot()
+    low = _floor(data)
+    edges = np.linspace(low, 1.0, 26)
+    below = data.below
+    bottom = np.zeros(len(edges) - 1)
+    for chosen, alpha, label in ((below, 0.5, "below"), (~below, 1.0, "at or above")):
+        # Binned by hand: a value above the last edge by rounding must not fall out of the picture.
+        heights = np.histogram(np.clip(data.confidence[chosen], low, 1.0), edges)[0]
+        axes.bar(
+            edges[:-1], heights, np.diff(edges) * 0.92, bottom=bottom, align="edge",
+            color=BLUE, alpha=alpha, label=label,
+        )  # fmt: skip
+        bottom += heights
+    for label, height, colour in data.lines():
+        axes.axvline(height, color=colour, linewidth=1.4, linestyle=DASHES, label=label)
+    axes.set_xlim(low, 1.005)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("predictions")
+    _count_axis(axes.yaxis)
+    axes.grid(visible=False, axis="x")
+    figure.legend(loc="outside upper left", ncols=3, handlelength=1.8, handletextpad=0.5, columnspacing=1.0)
+
+
+@CHARTS.add(
+    "Predicted classes",
+    "What the endpoint answered, by number of predictions.",
+    section="traffic",
+    when=has_predictions,
+)
+def class_distribution(figure: Figure, data: ReportData) -> None:
+    """Predictions by class, as bars."""
+    axes = figure.add_subplot()
+    shown = _bars(data)
+    labels, counts = [shorten(label, LABEL_CHARACTERS) for label, _, _ in shown], [count for _, count, _ in shown]
+    rows = np.arange(len(shown))
+    axes.barh(rows, counts, color=[colour for _, _, colour in shown], height=0.62)
+    texts = [f"{count:,} ({count / len(data.predicted):.0%})" for count in counts]
+    for row, (count, text) in enumerate(zip(counts, texts, strict=True)):
+        axes.annotate(text, (count, row), (5, 0), textcoords="offset points", va="center")
+    axes.set_yticks(rows, labels)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(counts) * (1.06 + 0.027 * max(len(text) for text in texts)))
+    _count_axis(axes.xaxis)
+    axes.set_xlabel("predictions")
+    axes.grid(visible=False, axis="y")
+
+
+@CHARTS.add(
+    "Coverage",
+    "The share of predictions that pass, and how many there were.",
+    section="traffic",
+    size=WIDE,
+    when=has_predictions,
+)
+def coverage(figure: Figure, data: ReportData) -> None:
     """The share that passes, and as bars the number of predictions, in bins of time."""
+    axes = figure.add_subplot()
     x = date2num(data.times.tz_localize(None).to_numpy())  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
     bins = int(np.clip(len(x) // 5, 4, 48))
     edges = np.linspace(x.min(), x.max() if np.ptp(x) else x.min() + TEN_SECONDS, bins + 1)
@@ -215,55 +200,7 @@ def _coverage(axes: Axes, data: PlotData) -> None:
     shares.grid(visible=False)
     time_axis(axes, x)
     draw_marks(axes, data.marks)
-    axes.figure.legend(loc="outside upper left", ncols=2, handletextpad=0.5, columnspacing=1.2)
-
-
-def binned_means(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[list[float], list[float]]:
-    """Mean x and mean y in 4 to 30 bins of equal width, about five values a bin; bins without values are left out."""
-    bins = int(np.clip(len(x) // 5, 4, 30))
-    span = float(np.ptp(x)) or 1.0
-    which = np.minimum(((x - x.min()) / span * bins).astype(int), bins - 1)
-    filled = np.unique(which)
-    return [float(x[which == bin_].mean()) for bin_ in filled], [float(y[which == bin_].mean()) for bin_ in filled]
-
-
-def _histogram(axes: Axes, data: PlotData) -> None:
-    low = _floor(data)
-    edges = np.linspace(low, 1.0, 26)
-    below = data.below
-    bottom = np.zeros(len(edges) - 1)
-    for chosen, alpha, label in ((below, 0.5, "below"), (~below, 1.0, "at or above")):
-        # Binned by hand: a value above the last edge by rounding must not fall out of the picture.
-        heights = np.histogram(np.clip(data.confidence[chosen], low, 1.0), edges)[0]
-        axes.bar(
-            edges[:-1], heights, np.diff(edges) * 0.92, bottom=bottom, align="edge",
-            color=BLUE, alpha=alpha, label=label,
-        )  # fmt: skip
-        bottom += heights
-    for label, height, colour in data.lines():
-        axes.axvline(height, color=colour, linewidth=1.4, linestyle=DASHES, label=label)
-    axes.set_xlim(low, 1.005)
-    axes.set_xlabel("confidence")
-    axes.set_ylabel("predictions")
-    _count_axis(axes.yaxis)
-    axes.grid(visible=False, axis="x")
-    axes.figure.legend(loc="outside upper left", ncols=3, handlelength=1.8, handletextpad=0.5, columnspacing=1.0)
-
-
-def _distribution(axes: Axes, data: PlotData) -> None:
-    shown = _bars(data)
-    labels, counts = [shorten(label, LABEL_CHARACTERS) for label, _, _ in shown], [count for _, count, _ in shown]
-    rows = np.arange(len(shown))
-    axes.barh(rows, counts, color=[colour for _, _, colour in shown], height=0.62)
-    texts = [f"{count:,} ({count / len(data.predicted):.0%})" for count in counts]
-    for row, (count, text) in enumerate(zip(counts, texts, strict=True)):
-        axes.annotate(text, (count, row), (5, 0), textcoords="offset points", va="center")
-    axes.set_yticks(rows, labels)
-    axes.invert_yaxis()
-    axes.set_xlim(0, max(counts) * (1.06 + 0.027 * max(len(text) for text in texts)))
-    _count_axis(axes.xaxis)
-    axes.set_xlabel("predictions")
-    axes.grid(visible=False, axis="y")
+    figure.legend(loc="outside upper left", ncols=2, handletextpad=0.5, columnspacing=1.2)
 
 
 def _count_axis(axis: Axis) -> None:
@@ -271,7 +208,7 @@ def _count_axis(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def _bars(data: PlotData, limit: int = 12) -> list[tuple[str, int, str]]:
+def _bars(data: ReportData, limit: int = 12) -> list[tuple[str, int, str]]:
     """Label, count and colour per bar in the order of the classes; of many classes the most frequent, then the rest."""
     colours = class_colours(data.classes)
     counts = np.bincount(data.predicted, minlength=len(data.classes))
@@ -283,7 +220,7 @@ def _bars(data: PlotData, limit: int = 12) -> list[tuple[str, int, str]]:
     return [*bars[: limit - 1], (f"{len(rest)} others", sum(count for _, count, _ in rest), OTHER)]
 
 
-def _floor(data: PlotData) -> float:
+def _floor(data: ReportData) -> float:
     """The lower end of a confidence axis, a multiple of 0.05: the lowest value and the threshold stay visible."""
     lowest = min([float(data.confidence.min()), *(height for _, height, _ in data.lines())])
     return max(0.0, math.floor((lowest - 0.02) * 20) / 20)

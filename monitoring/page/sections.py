@@ -1,169 +1,268 @@
-"""The sections of the page that say what the report concludes: drift, quality, and the pictures to look at.
+"""The sections of ``report.html``, in the order in which they stand on the page.
 
-Runs in the monitoring container. Values in, HTML out; all text is escaped.
+Runs in the monitoring container. Values in, blocks out. A further section is one more function here, registered with
+`SECTIONS.add`; charts say themselves which section they belong to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any
+from dataclasses import dataclass
+
+from msgspec import UNSET
 
 from monitoring.page.thumbnails import thumbnail
-from monitoring.page.wording import clock, count, table
+from reporting.documents.report import Drift, Family, LabelledAccuracy, Performance, Report
+from reporting.documents.traffic import Figures, PerVariant, Shown
+from reporting.page import Block, Card, CardLine, Cards, Content, Heading, Sections, Table, Text
+from reporting.wording import UNKNOWN, clock, count, duration, number, percent
+
+ROWS_SHOWN = 20
+DISTANCES = {"psi": "PSI", "js": "JS", "ks": "KS", "wasserstein": "Wasserstein"}
 
 
-def moved(family: Mapping[str, Any]) -> list[str]:
+@dataclass(frozen=True)
+class ReportView:
+    """What the page is made from: the report, and captured images by the ``row`` of the predictions that are shown."""
+
+    report: Report
+    images: Mapping[int, bytes | None]
+
+
+SECTIONS: Sections[ReportView] = Sections()
+
+
+def moved(family: Family) -> list[str]:
     """The channels of a family that its alarm is about."""
-    return [name.replace("_", " ") for name, state in family["channels"].items() if state["moved"]]
+    return [name.replace("_", " ") for name, channel in family.channels.items() if channel.moved]
 
 
-def drift(document: Mapping[str, Any], figure: str) -> str:
+@SECTIONS.add("Traffic")
+def traffic(_: ReportView) -> None:
+    """Nothing but charts."""
+
+
+@SECTIONS.add("Drift")
+def drift(view: ReportView) -> Content | None:
     """Evidence, channels and violations; nothing where drift was not looked for."""
-    found = document["drift"]
+    found = view.report.drift
     if found is None:
-        return ""
-    baseline = found["baseline"]
-    since = "since the version was deployed, " if found["since_deployment"] else ""
-    text = (
-        f"From {clock(found['start'])} to {clock(found['end'])} UTC ({since}{count(found['predictions'], 'prediction')}"
-        f"), against {count(baseline['count'], 'prediction')} of the {baseline['origin']}. On healthy traffic, fewer "
-        f"than {found['rate_per_month']:.1%} of months have an alarm."
-    )
-    learning = (
-        ""
-        if found["class_shares_learned"]
-        else '<p class="note">How often each class is seen is still being learned from the first 7 days of traffic '
-        f"(until {clock(found['learned_until'])} UTC): a change of the mix raises no alarm yet.</p>"
-    )
-    headers = ["channel", "evidence / threshold", "moved since", "PSI", "JS", "KS", "Wasserstein"]
-    tables = "".join(
-        f"<h3>{escape(family['family'].capitalize())}: {_state(family)}</h3>"
-        + table(headers, _channels(family), text_columns=1)
-        for family in found["families"]
-        if family["channels"]
-    )
+        return None
+    before: list[Block] = [Text(_held_against(found), soft=True)]
+    if not found.class_shares_learned:
+        learning = "How often each class is seen is still being learned from the first 7 days of traffic"
+        until = f"(until {clock(found.learned_until)} UTC): a change of the mix raises no alarm yet."
+        before.append(Text(f"{learning} {until}", soft=True))
+    after: list[Block] = []
+    for family in found.families:
+        if family.channels:
+            after += [Heading(f"{family.family.capitalize()}: {_state(family)}"), _channels(family)]
     note = (
-        '<p class="note">Only the evidence decides. The distances describe, and are large on few predictions of '
-        "healthy traffic too; Wasserstein is in the channel's own unit.</p>"
+        "Only the evidence decides. The distances describe, and are large on few predictions of healthy traffic too; "
+        "Wasserstein is in the channel's own unit."
     )
+    after.append(Text(note, soft=True))
+    violations = [[v.feature_name, v.description] for v in view.report.violations]
+    if violations:
+        after += [Heading("Violations"), Table(["feature", "what was found"], violations, text_columns=2)]
+    return Content(before=before, after=after)
+
+
+def _held_against(found: Drift) -> str:
+    since = "since the version was deployed, " if found.since_deployment else ""
     return (
-        f'<section><h2>Drift</h2><p class="note">{escape(text)}</p>{learning}{figure}{tables}{note}'
-        f"{_violations(document)}</section>"
+        f"From {clock(found.start)} to {clock(found.end)} UTC ({since}{count(found.predictions, 'prediction')}), "
+        f"against {count(found.baseline.count, 'prediction')} of the {found.baseline.origin}. On healthy traffic, "
+        f"fewer than {percent(found.rate_per_month)} of months have an alarm."
     )
 
 
-def _state(family: Mapping[str, Any]) -> str:
-    return f"alarm, since {clock(family['since'])} UTC" if family["alarm"] else "as expected"
+def _state(family: Family) -> str:
+    return f"alarm, since {clock(family.since)} UTC" if family.alarm and family.since else "as expected"
 
 
-def _channels(family: Mapping[str, Any]) -> list[list[str]]:
+def _channels(family: Family) -> Table:
     rows = []
-    for name, state in sorted(family["channels"].items(), key=lambda item: (-item[1]["moved"], -item[1]["level"])):
-        distances = [state["distances"].get(key) for key in ("psi", "js", "ks", "wasserstein")]
-        since = clock(family["since"])[:-3] if state["moved"] else ""
+    for name, channel in sorted(family.channels.items(), key=lambda item: (-item[1].moved, -item[1].level)):
+        distances = [channel.distances.get(key) for key in DISTANCES]
+        since = clock(family.since)[:-3] if channel.moved and family.since else ""
         numbers = ["" if value is None else f"{value:.3g}" for value in distances]
-        rows.append([name.replace("_", " "), f"{state['level']:.2f}", since, *numbers])
-    return rows
+        rows.append([name.replace("_", " "), f"{channel.level:.2f}", since, *numbers])
+    return Table(["channel", "evidence / threshold", "moved since", *DISTANCES.values()], rows)
 
 
-def _violations(document: Mapping[str, Any]) -> str:
-    rows = [[v["feature_name"], v["description"]] for v in document["violations"]]
-    if not rows:
-        return ""
-    return f"<h3>Violations</h3>{table(['feature', 'what was found'], rows, text_columns=2)}"
-
-
-def quality(document: Mapping[str, Any], figures: str) -> str:
+@SECTIONS.add("Quality")
+def quality(view: ReportView) -> Content | None:
     """How right the model was, where that is known, and what its confidence says of the rest."""
-    found = document["quality"]
-    estimated = found["estimated_accuracy"]
-    if estimated is None and not found["labelled"]:
-        return ""
-    facts = []
-    if found["labelled"]:
-        facts.append(
-            f"{count(found['labelled'], 'prediction')} labelled: accuracy {_with_interval(found['accuracy'])}"
-            + _weighed(found["accuracy"])
-        )
-    else:
-        facts.append("No prediction of the window is labelled yet")
+    found = view.report.quality
+    estimated, labelled = found.estimated_accuracy, found.accuracy
+    if estimated is None and labelled is None:
+        return None
+    facts = [_labelled(found.labelled, labelled)]
     if estimated:
-        facts.append(f"expected accuracy of all predictions {_with_interval(estimated)}")
-    for reason, number in found["ground_truth"]["unusable"].items():
-        facts.append(f"{count(number, 'label')} cannot be used: {reason}")
-    if found["unknown_ids"]:
-        facts.append(f"{count(found['unknown_ids'], 'label')} of predictions that the window does not have")
-    text = f"<p>{escape('; '.join(facts))}.</p>"
-    caveat = f'<p class="note">{escape(estimated["caveat"])}</p>' if estimated else ""
-    grid = f'<div class="plots">{figures}</div>' if figures else ""
-    return f"<section><h2>Quality</h2>{text}{caveat}{grid}{_per_class(found)}</section>"
+        facts.append(f"expected accuracy of all predictions {_with_interval(estimated.value, estimated.interval)}")
+    facts += [f"{count(n, 'label')} cannot be used: {reason}" for reason, n in found.ground_truth.unusable.items()]
+    if found.unknown_ids:
+        facts.append(f"{count(found.unknown_ids, 'label')} of predictions that the window does not have")
+    before = [Text(f"{'; '.join(facts)}.")]
+    if estimated:
+        before.append(Text(estimated.caveat, soft=True))
+    return Content(before=before, after=[_per_class(found)] if labelled else [])
 
 
-def _with_interval(figure: Mapping[str, Any]) -> str:
-    low, high = figure["interval"]
-    return f"{figure['value']:.3f} (95 %: {low:.3f} to {high:.3f})"
+def _labelled(how_many: int, accuracy: LabelledAccuracy | None) -> str:
+    if accuracy is None:
+        return "No prediction of the window is labelled yet"
+    figure = f"{count(how_many, 'prediction')} labelled: accuracy {_with_interval(accuracy.value, accuracy.interval)}"
+    if accuracy.traffic is None:
+        return f"{figure}, of what was labelled, which may be mostly what did not pass"
+    return f"{figure}, weighed by what passes {accuracy.traffic:.3f}"
 
 
-def _weighed(accuracy: Mapping[str, Any]) -> str:
-    weighed = accuracy["traffic"]
-    if weighed is None:
-        return ", of what was labelled, which may be mostly what did not pass"
-    return f", weighed by what passes {weighed:.3f}"
+def _with_interval(value: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{value:.3f} (95 %: {low:.3f} to {high:.3f})"
 
 
-def _per_class(found: Mapping[str, Any]) -> str:
-    if not found["labelled"]:
-        return ""
+def _per_class(found: Performance) -> Table:
     rows = [
-        [name, f"{row['labels']:,}", *(_number(value) for value in (row["precision"], row["recall"], row["f1"])),
-         _number(found["auc"][name])]
-        for name, row in found["per_class"].items()
-    ]  # fmt: skip
-    return table(["class", "labels", "precision", "recall", "F1", "AUC"], rows, text_columns=1)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def pictures(document: Mapping[str, Any], images: Mapping[int, bytes | None]) -> str:
-    """The predictions to look at, each kind as cards."""
-    kinds = [
-        (
-            "Least confident predictions",
-            "Lowest confidence first; ✓ passes the threshold. Below each: the inference id, or else the event id.",
-            document["least_confident"],
-        ),
-        ("Surest mistakes", "Labelled predictions that are wrong, the most confident first.", document["mistakes"]),
-        (
-            "Most unusual images",
-            "Of the images that were looked at, those least like the usual ones, and how far from the median.",
-            document["most_unusual"],
-        ),
+        [name, f"{row.labels:,}", number(row.precision), number(row.recall), number(row.f1), number(found.auc[name])]
+        for name, row in found.per_class.items()
     ]
-    return "".join(_cards(title, note, rows, images) for title, note, rows in kinds if rows)
+    return Table(["class", "labels", "precision", "recall", "F1", "AUC"], rows)
 
 
-def _cards(title: str, note: str, rows: Sequence[Mapping[str, Any]], images: Mapping[int, bytes | None]) -> str:
-    cards = "".join(_card(row, images.get(row["row"])) for row in rows)
-    return f'<section><h2>{title}</h2><p class="note">{note}</p><ul class="cards">{cards}</ul></section>'
+@SECTIONS.add("Least confident predictions")
+def least_confident(view: ReportView) -> Content | None:
+    """The predictions with the lowest confidence."""
+    note = "Lowest confidence first; ✓ passes the threshold. Below each: the inference id, or else the event id."
+    return _cards(note, view.report.least_confident, view.images)
 
 
-def _card(row: Mapping[str, Any], data: bytes | None) -> str:
-    source = thumbnail(data)
-    missing = "no captured input" if data is None else "input is not an image"
-    picture = f'<img src="{source}" alt="">' if source else f'<div class="missing">{missing}</div>'
-    remark = ""
-    if "true_label" in row:
-        remark = f"<br>is a {escape(row['true_label'])}"
-    elif "statistic" in row:
-        remark = (
-            f"<br>{escape(row['statistic'].replace('_', ' '))} {row['value']:.3g}, usually {row['usual']:.3g} "
-            f"({row['deviations']:.1f} sd)"
-        )
-    return (
-        f"<li>{picture}<p><strong>{escape(row['predicted'])}</strong> {row['confidence']:.3f}"
-        f"{' ✓' if row['passes'] else ''}{remark}<br>{clock(row['time'])}</p>"
-        f'<p class="id">{escape(row["inference_id"] or row["event_id"])}</p></li>'
-    )
+@SECTIONS.add("Surest mistakes")
+def mistakes(view: ReportView) -> Content | None:
+    """Labelled predictions that are wrong."""
+    note = "Labelled predictions that are wrong, the most confident first."
+    return _cards(note, view.report.mistakes, view.images)
+
+
+@SECTIONS.add("Most unusual images")
+def most_unusual(view: ReportView) -> Content | None:
+    """Images that are least like the usual ones."""
+    note = "Of the images that were looked at, those least like the usual ones, and how far from the median."
+    return _cards(note, view.report.most_unusual, view.images)
+
+
+def _cards(note: str, rows: Sequence[Shown], images: Mapping[int, bytes | None]) -> Content | None:
+    if not rows:
+        return None
+    return Content(before=[Text(note, soft=True), Cards([_card(row, images.get(row.row)) for row in rows])])
+
+
+def _card(row: Shown, image: bytes | None) -> Card:
+    lines = [CardLine(strong=row.predicted, after=f" {row.confidence:.3f}{' ✓' if row.passes else ''}")]
+    if row.true_label is not UNSET:
+        lines.append(CardLine(f"is a {row.true_label}"))
+    if row.statistic is not UNSET:
+        far = f"{row.value:.3g}, usually {row.usual:.3g} ({row.deviations:.1f} sd)"
+        lines.append(CardLine(f"{row.statistic.replace('_', ' ')} {far}"))
+    lines.append(CardLine(clock(row.time)))
+    missing = "no captured input" if image is None else "input is not an image"
+    return Card(thumbnail(image), missing, lines, row.inference_id or row.event_id)
+
+
+@SECTIONS.add("By predicted class")
+def by_class(view: ReportView) -> Content | None:
+    """Number, mean confidence and share below the threshold of each class."""
+    rows = [[label, *_figures(row, view.report)] for label, row in view.report.per_class.items()]
+    return _figures_table(["class"], rows, view.report)
+
+
+@SECTIONS.add("By variant")
+def by_variant(view: ReportView) -> Content | None:
+    """The same of each variant of each endpoint."""
+    rows = [[row.endpoint, row.variant, *_figures(row, view.report)] for row in view.report.per_variant]
+    return _figures_table(["endpoint", "variant"], rows, view.report)
+
+
+def _figures_table(names: list[str], rows: list[list[str]], report: Report) -> Content | None:
+    if not report.counts.records:
+        return None
+    headers = [*names, "predictions", "mean confidence", "below threshold"]
+    return Content(before=[Table(headers, rows, text_columns=len(names))])
+
+
+def _figures(row: Figures | PerVariant, report: Report) -> list[str]:
+    records = report.counts.records
+    return [
+        f"{row.count:,} ({percent(row.count / records)})" if records else "0",
+        number(row.mean_confidence),
+        f"{row.below_threshold:,} ({percent(row.below_threshold / row.count)})" if row.count else UNKNOWN,
+    ]
+
+
+@SECTIONS.add("Distribution of confidence")
+def distribution(view: ReportView) -> Content | None:
+    """Extremes, percentiles and mean."""
+    found = view.report.confidence
+    if found.mean is None:
+        return None
+    columns = {
+        "min": found.min, "5 %": found.p5, "25 %": found.p25, "median": found.median, "75 %": found.p75,
+        "95 %": found.p95, "max": found.max, "mean": found.mean,
+    }  # fmt: skip
+    return Content(before=[Table(list(columns), [[number(value) for value in columns.values()]], text_columns=0)])
+
+
+@SECTIONS.add("Deployments")
+def deployments(view: ReportView) -> Content | None:
+    """The endpoint's history, the newest first."""
+    newest = view.report.deployments[-ROWS_SHOWN:][::-1]
+    rows = [[clock(each.at), each.version, each.outcome] for each in newest]
+    return Content(before=[Table(["at (UTC)", "version", "outcome"], rows, text_columns=3)]) if rows else None
+
+
+@SECTIONS.add("Completeness of the data")
+def completeness(view: ReportView) -> Content:
+    """What was read, what was left out, and what is missing."""
+    counts, gap = view.report.counts, view.report.capture_gap
+    texts = [
+        f"{count(counts.files, 'file')} read; {count(counts.malformed, 'malformed line')}; "
+        f"{count(counts.duplicates, 'duplicate')} left out; "
+        f"{count(counts.outside_window, 'line')} of other windows left out."
+    ]
+    apart = {
+        "of smoke tests": counts.smoke_tests,
+        "of the shadow variant": counts.shadow,
+        "of versions with other classes": counts.other_versions,
+    }
+    left_out = ", ".join(f"{n:,} {what}" for what, n in apart.items() if n)
+    if left_out:
+        texts.append(f"No traffic of this version's, and left out: {left_out}.")
+    if gap is not None:
+        texts.append(f"{percent(gap)} of the endpoint's requests in whole hours were not captured.")
+    return Content(before=[*map(Text, texts), *_gaps(view.report), *_malformed(view.report)])
+
+
+def _gaps(report: Report) -> list[Block]:
+    gaps = sorted(report.gaps, key=lambda gap: -gap.seconds)
+    if not gaps:
+        return [Text("No stretch of an hour or more without a prediction.")]
+    rows = [[clock(gap.start), clock(gap.end), duration(gap.seconds)] for gap in gaps[:ROWS_SHOWN]]
+    listed = Table(["no prediction from (UTC)", "to", "for"], rows, text_columns=2)
+    return [Heading("Gaps of an hour or more"), listed, *_left_out(len(rows), len(gaps), "longest gaps", "report.json")]
+
+
+def _malformed(report: Report) -> list[Block]:
+    rows = [[f"{bad.file}:{bad.line}", bad.reason] for bad in report.malformed.listed[:ROWS_SHOWN]]
+    if not rows:
+        return []
+    listed = Table(["file and line", "reason"], rows, text_columns=2)
+    rest = _left_out(len(rows), report.counts.malformed, "malformed lines", "quarantine.jsonl")
+    return [Heading("Malformed lines"), listed, *rest]
+
+
+def _left_out(listed: int, number_of_all: int, what: str, where: str) -> list[Block]:
+    if number_of_all <= listed:
+        return []
+    return [Text(f"The first {listed} of {number_of_all:,} {what}; all stand in {where}.", soft=True)]

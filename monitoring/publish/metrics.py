@@ -10,9 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from reporting.documents.report import Drift
+from reporting.documents.traffic import Summary
 from reporting.job import JobError
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricDatumTypeDef
 
 FILE = "scones.jsonl"
 _CONFIDENCE = ("mean", "p5", "p10", "p25", "median", "p75", "p90", "p95")
@@ -25,19 +30,18 @@ WATCHED = (
 )
 
 
-def metrics(summary: Mapping[str, Any], drift: Mapping[str, Any] | None, gap: float | None) -> dict[str, float]:
+def metrics(summary: Summary, drift: Drift | None, gap: float | None) -> dict[str, float]:
     """By name; a figure that does not exist is absent. ``drift_<family>``: 1 and above is an alarm."""
-    counts = summary["counts"]
     found: dict[str, float | None] = {
-        "records": counts["records"],
-        "parse_errors": counts["malformed"],
-        "low_confidence_share": summary["share_below_threshold"],
-        **{f"confidence_{name}": summary["confidence"][name] for name in _CONFIDENCE},
+        "records": summary.counts.records,
+        "parse_errors": summary.counts.malformed,
+        "low_confidence_share": summary.share_below_threshold,
+        **{f"confidence_{name}": getattr(summary.confidence, name) for name in _CONFIDENCE},
         "capture_gap": gap,
     }
-    for family in drift["families"] if drift else []:
+    for family in drift.families if drift else []:
         # The evidence is spent by an alarm, which lasts.
-        found[f"drift_{family['family']}"] = max(1.0, family["level"]) if family["alarm"] else family["level"]
+        found[f"drift_{family.family}"] = max(1.0, family.level) if family.alarm else family.level
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
@@ -46,8 +50,8 @@ def put(found: Mapping[str, float], namespace: str, endpoint: str) -> None:
     import boto3  # only a scheduled job needs it
     from botocore.exceptions import BotoCoreError, ClientError
 
-    dimensions = [{"Name": "Endpoint", "Value": endpoint}]
-    data = [
+    dimensions: list[DimensionTypeDef] = [{"Name": "Endpoint", "Value": endpoint}]
+    data: list[MetricDatumTypeDef] = [
         {"MetricName": name, "Dimensions": dimensions, "Value": value}
         for name, value in found.items()
         if name in WATCHED

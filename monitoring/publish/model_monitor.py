@@ -8,15 +8,15 @@ Violations (constraint_violations.json file)". Features: the confidence, the pre
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from monitoring.drift.channels import Predictions
 from monitoring.drift.detector import HOURS_PER_MONTH, Floats
 from monitoring.drift.findings import Finding
+from reporting.documents.report import Violation
 
-Document = dict[str, Any]
+Document = dict[str, object]
 
 BUCKETS = 10
 STATISTICS_FILE = "statistics.json"
@@ -87,25 +87,25 @@ def constraints(predictions: Predictions, classes: Sequence[str], rate_per_month
     }
 
 
-def violations(findings: Sequence[Finding]) -> Document:
-    """``constraint_violations.json``: an entry for each channel that has moved."""
+def violations(findings: Sequence[Finding]) -> list[Violation]:
+    """What ``constraint_violations.json`` lists: an entry for each channel that has moved."""
     found = []
     for finding in findings:
-        for channel, state in finding["channels"].items():
-            if state["moved"]:
+        for channel, state in finding.channels.items():
+            if state.moved:
                 complete = channel in _COMPLETENESS_CHANNELS
-                months = round(10 ** finding["threshold"] / HOURS_PER_MONTH)
+                months = round(10**finding.threshold / HOURS_PER_MONTH)
                 found.append(
-                    {
-                        "feature_name": _FEATURES.get(channel, channel),
-                        "constraint_check_type": "completeness_check" if complete else "baseline_drift_check",
-                        "description": (
-                            f"{channel}: the evidence against the baseline reached 10^{finding['threshold']:.1f}, as "
+                    Violation(
+                        feature_name=_FEATURES.get(channel, channel),
+                        constraint_check_type="completeness_check" if complete else "baseline_drift_check",
+                        description=(
+                            f"{channel}: the evidence against the baseline reached 10^{finding.threshold:.1f}, as "
                             f"it does in fewer than one of {months:,} months of healthy traffic"
                         ),
-                    }
+                    )
                 )
-    return {"violations": found}
+    return found
 
 
 def _numeric(predictions: Predictions) -> Mapping[str, Floats]:

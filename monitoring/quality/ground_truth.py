@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 
 @dataclass
@@ -60,7 +59,7 @@ def _read(line: bytes, classes: Sequence[str], truth: GroundTruth) -> None:
         truth.unusable[f"{data[:40]!r} is not a class of this model ({', '.join(classes)})"] += 1
 
 
-def _text(entry: dict[str, Any]) -> str:
+def _text(entry: dict[str, object]) -> str:
     data = entry["data"]
     if not isinstance(data, str):
         raise TypeError(f"data is no text: {type(data).__name__}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,8 @@ from processing.evaluation.scores import (
     reliability,
     wilson_interval,
 )
+from reporting.documents.evaluation import Interval
+from reporting.documents.report import EstimatedAccuracy, LabelledAccuracy, LabelledClass, OfKind, Performance
 
 CAVEAT = (
     "Estimated from the model's own confidence (CBPE): right only as long as that is calibrated. Under strong drift it "
@@ -45,27 +46,6 @@ class Answers:
     inference_ids: Sequence[str | None]
 
 
-class Performance(TypedDict):
-    """Of one window; None where there is no figure. Intervals are 95 %."""
-
-    labelled: int
-    unknown_ids: int
-    """Labels for which no prediction was captured in the window."""
-    accuracy: dict[str, Any] | None
-    """``value``, ``interval`` over the labelled predictions, ``passing`` and ``not_passing`` (``labels``, ``value``,
-    ``interval``), and ``traffic``: both weighed by their shares of all predictions, None without enough of both."""
-    per_class: dict[str, dict[str, Any]]
-    """``labels``, ``precision``, ``recall``, ``f1`` and the intervals of the first two."""
-    macro_f1: float | None
-    auc: dict[str, float | None]
-    calibration_error: float | None
-    reliability: list[dict[str, Any]]
-    confusion: list[list[int]]
-    """A row per true class, a column per predicted one."""
-    estimated_accuracy: dict[str, Any] | None
-    """``value`` and ``interval`` by CBPE over all predictions of the window, and its ``caveat``."""
-
-
 def performance(answers: Answers, truth: Mapping[str, int], classes: Sequence[str]) -> Performance:
     """The figures of a window; ``truth`` are labels by inferenceId or eventId."""
     rows, labels, unknown = merge(answers, truth)
@@ -75,28 +55,28 @@ def performance(answers: Answers, truth: Mapping[str, int], classes: Sequence[st
     bins = reliability(labels, probabilities) if len(rows) else []
     precision, recall, f1 = class_scores(matrix)
     areas = areas_under_curve(labels, probabilities) if len(rows) else [None] * len(classes)
-    return {
-        "labelled": len(rows),
-        "unknown_ids": unknown,
-        "accuracy": _accuracy(predicted == labels, answers.passes[rows], answers.passes) if len(rows) else None,
-        "per_class": {
-            name: {
-                "labels": int(matrix[index].sum()),
-                "precision": _known(precision[index], matrix[:, index].sum()),
-                "precision_interval": _interval(matrix[index, index], matrix[:, index].sum()),
-                "recall": _known(recall[index], matrix[index].sum()),
-                "recall_interval": _interval(matrix[index, index], matrix[index].sum()),
-                "f1": _known(f1[index], matrix[index].sum() + matrix[:, index].sum()),
-            }
+    return Performance(
+        labelled=len(rows),
+        unknown_ids=unknown,
+        accuracy=_accuracy(predicted == labels, answers.passes[rows], answers.passes) if len(rows) else None,
+        per_class={
+            name: LabelledClass(
+                labels=int(matrix[index].sum()),
+                precision=_known(precision[index], matrix[:, index].sum()),
+                precision_interval=_interval(int(matrix[index, index]), int(matrix[:, index].sum())),
+                recall=_known(recall[index], matrix[index].sum()),
+                recall_interval=_interval(int(matrix[index, index]), int(matrix[index].sum())),
+                f1=_known(f1[index], matrix[index].sum() + matrix[:, index].sum()),
+            )
             for index, name in enumerate(classes)
         },
-        "macro_f1": float(np.mean(f1)) if len(rows) else None,
-        "auc": dict(zip(classes, areas, strict=True)),
-        "calibration_error": calibration_error(bins) if bins else None,
-        "reliability": bins,
-        "confusion": matrix.tolist(),
-        "estimated_accuracy": estimate(answers.probabilities),
-    }
+        macro_f1=float(np.mean(f1)) if len(rows) else None,
+        auc=dict(zip(classes, areas, strict=True)),
+        calibration_error=calibration_error(bins) if bins else None,
+        reliability=bins,
+        confusion=matrix.tolist(),
+        estimated_accuracy=estimate(answers.probabilities),
+    )
 
 
 def merge(answers: Answers, truth: Mapping[str, int]) -> tuple[npt.NDArray[np.int64], Labels, int]:
@@ -113,7 +93,7 @@ def merge(answers: Answers, truth: Mapping[str, int]) -> tuple[npt.NDArray[np.in
     return np.array(rows, np.int64), np.array(labels, np.int64), len(truth) - len(used)
 
 
-def estimate(probabilities: Floats) -> dict[str, Any] | None:
+def estimate(probabilities: Floats) -> EstimatedAccuracy | None:
     """Confidence-based performance estimation: the mean confidence is the expected accuracy of a calibrated model."""
     if not len(probabilities):
         return None
@@ -121,39 +101,37 @@ def estimate(probabilities: Floats) -> dict[str, Any] | None:
     value = float(confidence.mean())
     error = float(np.sqrt((confidence * (1.0 - confidence)).sum())) / len(confidence)
     interval = [max(0.0, value - _NORMAL_95 * error), min(1.0, value + _NORMAL_95 * error)]
-    return {"value": value, "interval": interval, "caveat": CAVEAT}
+    return EstimatedAccuracy(value, interval, CAVEAT)
 
 
 def _accuracy(
     right: npt.NDArray[np.bool_], passes: npt.NDArray[np.bool_], all_pass: npt.NDArray[np.bool_]
-) -> dict[str, Any]:
-    kinds = {"passing": right[passes], "not_passing": right[~passes]}
-    found: dict[str, Any] = {
-        "value": float(right.mean()),
-        "interval": list(wilson_interval(int(right.sum()), len(right))),
-    }
-    for name, of_kind in kinds.items():
-        found[name] = {
-            "labels": len(of_kind),
-            "value": float(of_kind.mean()) if len(of_kind) else None,
-            "interval": _interval(of_kind.sum(), len(of_kind)),
-        }
-    found["traffic"] = _weighed(kinds, all_pass)
-    return found
+) -> LabelledAccuracy:
+    passing, not_passing = right[passes], right[~passes]
+    return LabelledAccuracy(
+        value=float(right.mean()),
+        interval=list(wilson_interval(int(right.sum()), len(right))),
+        passing=_of_kind(passing),
+        not_passing=_of_kind(not_passing),
+        traffic=_weighed(passing, not_passing, float(all_pass.mean())),
+    )
 
 
-def _weighed(kinds: Mapping[str, npt.NDArray[np.bool_]], all_pass: npt.NDArray[np.bool_]) -> float | None:
-    """Stratified by whether a prediction passes (Cochran, Sampling Techniques, 5.3)."""
-    share = float(all_pass.mean())
-    shares = {"passing": share, "not_passing": 1.0 - share}
-    if any(shares[name] > 0.0 and len(right) < ENOUGH_LABELS for name, right in kinds.items()):
+def _of_kind(right: npt.NDArray[np.bool_]) -> OfKind:
+    return OfKind(len(right), float(right.mean()) if len(right) else None, _interval(int(right.sum()), len(right)))
+
+
+def _weighed(passing: npt.NDArray[np.bool_], not_passing: npt.NDArray[np.bool_], share: float) -> float | None:
+    """Stratified by whether a prediction passes, of which there is a ``share`` (Cochran, Sampling Techniques, 5.3)."""
+    strata = ((share, passing), (1.0 - share, not_passing))
+    if any(weight > 0.0 and len(right) < ENOUGH_LABELS for weight, right in strata):
         return None
-    return float(sum(shares[name] * right.mean() for name, right in kinds.items() if len(right)))
+    return float(sum(weight * right.mean() for weight, right in strata if len(right)))
 
 
 def _known(value: float, of: int) -> float | None:
     return float(value) if of else None
 
 
-def _interval(successes: Any, total: Any) -> list[float] | None:
-    return list(wilson_interval(int(successes), int(total))) if total else None
+def _interval(successes: int, total: int) -> Interval | None:
+    return list(wilson_interval(successes, total)) if total else None

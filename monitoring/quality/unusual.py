@@ -13,7 +13,7 @@ import pandas as pd
 
 from imaging.statistics import STATISTICS
 from monitoring.drift.detector import Floats
-from monitoring.drift.traffic import Source
+from monitoring.drift.traffic import TrafficSource
 
 # Of a normal distribution, half of the values lie within this many standard deviations.
 _QUARTILE_RANGE = 1.349
@@ -61,13 +61,13 @@ def most_unusual(
     ]
 
 
-def statistics_of(frame: pd.DataFrame, source: Source, hours: tuple[int, int]) -> dict[str, Floats]:
+def statistics_of(frame: pd.DataFrame, source: TrafficSource, hours: tuple[int, int]) -> dict[str, Floats]:
     """The image statistics of the predictions in ``frame``, NaN where they were not sampled."""
     found = {name: np.full(len(frame), np.nan) for name in STATISTICS}
     row_of = {event: row for row, event in enumerate(frame["event_id"])}
-    for table in source.images(hours):
-        at = [(row_of[event], number) for number, event in enumerate(table["event_id"]) if event in row_of]
-        for name in STATISTICS:
-            for row, number in at:
-                found[name][row] = table[name][number]
+    for events, statistics in source.images(hours):
+        known = [number for number, event in enumerate(events) if event in row_of]
+        rows = [row_of[events[number]] for number in known]
+        for name, values in statistics.items():
+            found[name][rows] = values[known]
     return found

@@ -7,9 +7,9 @@ because sums are kept as whole numbers of 1e-9: hours may be merged in any order
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NotRequired, Protocol, Self, TypedDict, TypeVar
 
 import msgspec
 import numpy as np
@@ -23,6 +23,21 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
+class _Addable(Protocol):
+    def __add__(self, other: Self, /) -> Self: ...
+
+
+Key = TypeVar("Key", int, str)
+Sum = TypeVar("Sum", bound=_Addable)
+
+
+class ThresholdDocument(TypedDict):
+    """What the parameter holds: the least confidence, and that of the classes which have one of their own."""
+
+    default: float
+    classes: NotRequired[Mapping[str, float]]
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """The least confidence with which a prediction passes; a class may have one of its own.
@@ -34,7 +49,8 @@ class Thresholds:
     classes: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of_document(cls, document: Mapping[str, Any]) -> Thresholds:
+    def of_document(cls, document: ThresholdDocument) -> Thresholds:
+        """Raises KeyError, TypeError, ValueError or AttributeError for what is no such document."""
         return cls(
             float(document["default"]), {name: float(value) for name, value in document.get("classes", {}).items()}
         )
@@ -78,6 +94,7 @@ class Moments(msgspec.Struct, frozen=True):
 
     @property
     def mean(self) -> float | None:
+        """The mean, or None of no values."""
         return self.total / UNIT / self.count if self.count else None
 
     @property
@@ -129,10 +146,12 @@ class Aggregate(msgspec.Struct, frozen=True):
 
     @property
     def records(self) -> int:
+        """The number of predictions, each event once."""
         return sum(each.confidence.count for each in self.classes.values())
 
     @property
     def below(self) -> int:
+        """How many of them do not pass."""
         return sum(each.below for each in self.classes.values())
 
     @property
@@ -150,7 +169,7 @@ def merged(aggregates: Iterable[Aggregate]) -> Aggregate:
 class Rows:
     """Predictions as columns of one length."""
 
-    predicted: npt.NDArray[np.integer[Any]]
+    predicted: npt.NDArray[np.int32] | npt.NDArray[np.int64]
     confidence: Floats
     times_us: Integers
 
@@ -176,14 +195,12 @@ def bin_of(values: Floats) -> Integers:
     return np.minimum(np.floor(values * BINS + 1e-9), BINS - 1).astype(np.int64)
 
 
-def _added(mine: Mapping[Any, Any], other: Mapping[Any, Any]) -> dict[Any, Any]:
+def _added(mine: Mapping[Key, Sum], other: Mapping[Key, Sum]) -> dict[Key, Sum]:
     """Both, values of the same key added, in the order of the keys."""
-    keys = sorted({*mine, *other})
-    return {
-        key: mine[key] + other[key] if key in mine and key in other else mine.get(key, other.get(key)) for key in keys
-    }
+    both = {**mine, **other, **{key: mine[key] + other[key] for key in mine.keys() & other.keys()}}
+    return {key: both[key] for key in sorted(both)}
 
 
-def _chosen(choose: Any, mine: int | None, other: int | None) -> int | None:
+def _chosen(choose: Callable[[list[int]], int], mine: int | None, other: int | None) -> int | None:
     known = [value for value in (mine, other) if value is not None]
     return choose(known) if known else None

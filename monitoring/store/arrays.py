@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
+Number = TypeVar("Number", bound=np.generic)
+TextPart = npt.NDArray[np.uint8] | Sequence[str | None]
+
 DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
 
-def numbers(given: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+def numbers(given: npt.NDArray[Number], kind: pa.DataType) -> pa.Array:
     """Of numbers that have the type's layout already."""
     return pa.Array.from_buffers(kind, len(given), [None, pa.py_buffer(np.ascontiguousarray(given))])
 
@@ -27,12 +30,12 @@ def flags(given: npt.NDArray[np.bool_]) -> pa.Array:
     return pa.Array.from_buffers(pa.bool_(), len(given), [None, _bits(given)])
 
 
-def values(array: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def values(array: pa.Array, dtype: type[Number]) -> npt.NDArray[Number]:
     """The numbers of an array without nulls, without a copy."""
     return np.frombuffer(array.buffers()[1], dtype)[array.offset : array.offset + len(array)]
 
 
-def column(table: pa.Table, name: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def column(table: pa.Table, name: str, dtype: type[Number]) -> npt.NDArray[Number]:
     """The numbers of a table's column without nulls."""
     return np.concatenate([np.empty(0, dtype), *(values(chunk, dtype) for chunk in table.column(name).chunks)])
 
@@ -49,21 +52,20 @@ def text(given: Sequence[str | None]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(known), buffers)
 
 
-def texts(parts: Sequence[npt.NDArray[np.uint8] | Sequence[str | None]]) -> pa.Array:
+def texts(parts: Sequence[TextPart]) -> pa.Array:
     """Of text in parts, each a list or, where all are of one width in ASCII, uint8 [n, width]."""
     arrays = [_of_width(part) if isinstance(part, np.ndarray) else text(part) for part in _joined(parts)]
     return pa.concat_arrays(arrays) if len(arrays) != 1 else arrays[0]
 
 
-def _joined(parts: Sequence[npt.NDArray[np.uint8] | Sequence[str | None]]) -> list[Any]:
+def _joined(parts: Sequence[TextPart]) -> list[TextPart]:
     """The same in few parts."""
-    result: list[Any] = []
-    for _, group in itertools.groupby(parts, lambda part: part.shape[1] if isinstance(part, np.ndarray) else None):
-        found: list[Any] = list(group)
-        whole = (
-            np.concatenate(found) if isinstance(found[0], np.ndarray) else list(itertools.chain.from_iterable(found))
-        )
-        result.append(whole)
+    result: list[TextPart] = []
+    for width, group in itertools.groupby(parts, lambda part: part.shape[1] if isinstance(part, np.ndarray) else None):
+        if width is None:
+            result.append([each for part in group for each in part])
+        else:
+            result.append(np.concatenate([part for part in group if isinstance(part, np.ndarray)]))
     return result or [[]]
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import msgspec
 import numpy as np
@@ -25,15 +25,25 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from monitoring.captures import quarantine
 from monitoring.captures.columns import Columns, Part
-from monitoring.captures.quarantine import Row
+from monitoring.captures.quarantine import QuarantinedLine
 from monitoring.captures.times import moment
 from monitoring.store import arrays as store_arrays
 from monitoring.store.aggregates import Aggregate, Floats, Rows, aggregate
 
 Flags = npt.NDArray[np.bool_]
 METADATA_KEY = b"scones.hour"
+
+
+class _Format(TypedDict):
+    """Arguments of pyarrow's parquet writer."""
+
+    compression: str
+    use_dictionary: list[str]
+    write_statistics: bool
+
+
 # Not compressed: most of a row are random ids, which would shrink to a half and take a tenth of an update's time.
-FORMAT: dict[str, Any] = {
+FORMAT: _Format = {
     "compression": "none",
     "use_dictionary": ["file", "model_version"],
     "write_statistics": False,
@@ -105,13 +115,14 @@ def hour_file(variant_folder: Path, hour: int) -> Path:
 
 
 def quarantine_file(hour_path: Path) -> Path:
+    """The file beside an hour's parquet file that holds its malformed lines."""
     return hour_path.with_suffix(".quarantine.jsonl")
 
 
 def write_hour(
     path: Path,
     rows: list[pa.Table],
-    malformed: list[Row],
+    malformed: list[QuarantinedLine],
     read_files: Collection[str],
     thresholds: Floats,
 ) -> None:
@@ -234,7 +245,7 @@ def _aggregate(rows: pa.Table, unique: Flags, thresholds: Floats, malformed: dic
     return aggregate(kept, thresholds, int(len(unique) - unique.sum()), malformed)
 
 
-def _write_quarantine(path: Path, rows: list[Row]) -> None:
+def _write_quarantine(path: Path, rows: list[QuarantinedLine]) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return

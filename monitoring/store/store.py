@@ -29,7 +29,7 @@ from monitoring.captures import quarantine
 from monitoring.captures.files import tail_digest
 from monitoring.captures.folders import CaptureFile, Folder, hour_of
 from monitoring.captures.line import Classes
-from monitoring.captures.quarantine import Row
+from monitoring.captures.quarantine import QuarantinedLine
 from monitoring.store import hours as store_hours
 from monitoring.store.aggregates import Aggregate, Thresholds
 
@@ -72,6 +72,7 @@ class Store:
 
     @functools.cached_property
     def root(self) -> Path:
+        """The folder of a store of these classes."""
         named = json.dumps([self.classes.count, *self.classes.labels])
         return self.state / f"classes-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
 
@@ -114,18 +115,21 @@ class Store:
         """The predictions of an hour, see `monitoring.store.hours`."""
         return store_hours.read_rows(path)
 
-    def quarantined(self, path: Path) -> list[Row]:
+    def quarantined(self, path: Path) -> list[QuarantinedLine]:
         """The malformed lines of an hour."""
         return quarantine.read(store_hours.quarantine_file(path))
 
     def variant_folder(self, variant: Variant) -> Path:
+        """The folder of one variant's hours."""
         return self.root / "hours" / variant.endpoint / variant.name
 
     def hour_path(self, variant: Variant, hour: int | None) -> Path:
+        """The parquet file of an hour, in whole hours since 1970; None for lines that do not say theirs."""
         folder = self.variant_folder(variant)
         return folder / f"{UNKNOWN_HOUR}.parquet" if hour is None else store_hours.hour_file(folder, hour)
 
     def ledger_path(self, folder: Folder) -> Path:
+        """The file that says what was read of a capture folder."""
         return self.root / "files" / folder.path / "files.json"
 
     def ledger(self, folder: Folder) -> Ledger:
@@ -136,6 +140,7 @@ class Store:
             return {}
 
     def write_ledger(self, folder: Folder, ledger: Ledger) -> None:
+        """Replace what is known of a capture folder, at once."""
         path = self.ledger_path(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")

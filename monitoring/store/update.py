@@ -25,7 +25,7 @@ from monitoring.captures.columns import Columns, Malformed
 from monitoring.captures.files import Reader, printable
 from monitoring.captures.folders import CaptureFile, Folder, folders, shared
 from monitoring.captures.line import Classes
-from monitoring.captures.quarantine import Row
+from monitoring.captures.quarantine import QuarantinedLine
 from monitoring.captures.times import HOUR_US
 from monitoring.store import arrays as store_arrays
 from monitoring.store import hours as store_hours
@@ -48,7 +48,7 @@ class Piece:
     """What goes into one hour, in place of all that came from ``read_files`` before."""
 
     rows: list[pa.Table] = field(default_factory=list)
-    malformed: list[Row] = field(default_factory=list)
+    malformed: list[QuarantinedLine] = field(default_factory=list)
     read_files: set[str] = field(default_factory=set)
 
 
@@ -204,11 +204,11 @@ class _Round:
     def _add_malformed(
         self, malformed: list[Malformed], names: list[str], pieces: Pieces, elsewhere: Elsewhere
     ) -> None:
-        by_place: dict[tuple[int, int | None], list[Row]] = defaultdict(list)
+        by_place: dict[tuple[int, int | None], list[QuarantinedLine]] = defaultdict(list)
         for bad in sorted(malformed, key=lambda bad: (bad.file, bad.line)):
             hour = self.files[bad.file].folder.hour if bad.time_us is None else bad.time_us // HOUR_US
             place = names[bad.file], bad.line, bad.offset
-            row = Row(*place, bad.kind, bad.reason, bad.text, bad.time_us, 1, bad.inference_id, bad.package)
+            row = QuarantinedLine(*place, bad.kind, bad.reason, bad.text, bad.time_us, 1, bad.inference_id, bad.package)
             by_place[bad.file, hour].append(row)
         for (file, hour), rows in by_place.items():
             folder = self.files[file].folder

@@ -21,8 +21,7 @@ from monitoring.captures import quarantine
 from monitoring.captures.files import line_at
 from monitoring.captures.folders import UNKNOWN, Folder
 from monitoring.captures.line import Classes, MalformedLineError, input_bytes, parse_document
-from monitoring.captures.quarantine import SMOKE_TEST
-from monitoring.captures.quarantine import Row as Quarantined
+from monitoring.captures.quarantine import SMOKE_TEST, QuarantinedLine
 from monitoring.captures.times import HOUR_US, MICROSECOND, microseconds, moment
 from monitoring.store import arrays as store_arrays
 from monitoring.store.aggregates import Thresholds
@@ -83,7 +82,7 @@ class Live:
         """Whether an answer that names a model package may be its own. A verbose answer may name something else."""
         return not (self.package and package and package.startswith("arn:") and package != self.package)
 
-    def counts(self, row: Quarantined) -> bool:
+    def counts(self, row: QuarantinedLine) -> bool:
         """Whether a malformed line is one; another version's answer is well-formed with the classes of that version."""
         if row.kind not in _OF_OTHER_CLASSES:
             return True
@@ -117,7 +116,7 @@ class Captures:
     folder: Path
     frame: pd.DataFrame
     files: tuple[str, ...]
-    quarantined: tuple[Quarantined, ...]
+    quarantined: tuple[QuarantinedLine, ...]
     duplicates: int
     outside_window: int
     left_out: LeftOut = LeftOut()
@@ -171,7 +170,7 @@ def stored_captures(
     ``done``: the update that came before; lines that it read and that belong to other windows are counted.
     """
     parts: list[tuple[Variant, pa.Table]] = []
-    bad: list[Quarantined] = []
+    bad: list[QuarantinedLine] = []
     shadow = 0
     for variant in store.variants():
         if endpoint is not None and variant.endpoint not in (endpoint, UNKNOWN):
@@ -202,7 +201,7 @@ def stored_captures(
     )
 
 
-def _lines(rows: list[Quarantined]) -> int:
+def _lines(rows: list[QuarantinedLine]) -> int:
     return sum(row.lines for row in rows)
 
 
@@ -211,7 +210,7 @@ def _inside(rows: pa.Table, window: Window) -> int:
     return int(((times >= microseconds(window.start)) & (times < microseconds(window.end))).sum())
 
 
-def _within(rows: list[Quarantined], window: Window) -> list[Quarantined]:
+def _within(rows: list[QuarantinedLine], window: Window) -> list[QuarantinedLine]:
     """The malformed lines of the window; one without a time of its own counts with its hour, which overlaps it."""
     return [row for row in rows if row.time_us is None or moment(row.time_us) in window]
 

@@ -49,6 +49,7 @@ class TarStream:
         self._header_left = MAX_READ
 
     def tell(self) -> int:
+        """The position in bytes."""
         return self._at
 
     def read(self, size: int) -> bytes:
@@ -71,6 +72,7 @@ class TarStream:
             yield piece
 
     def seek(self, position: int) -> int:
+        """Move forward to a position in bytes. Raises ArchiveRefusedError for one that was passed already."""
         if position < self._at:
             raise ArchiveRefusedError("it points backwards: refused")
         for _ in self.pieces(position - self._at):

@@ -7,8 +7,8 @@ Labels are CIFAR's ``fine_labels``: file names lie (some ``bike_s_*`` are motorc
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from imaging.dataset import Labels
 from imaging.decode import IMAGE_SIZE, Pixels
 from processing.dataset.archive import MAX_BYTES, read_members
 from processing.dataset.plain_pickle import Buffer, PickledArray, PickleError, read_pickle
-from processing.dataset.source import LabelledImages, Source, class_number
+from processing.dataset.source import ImageSource, LabelledImages, class_number
 from reporting.job import JobError
 
 FOLDER = "cifar-100-python"
@@ -43,7 +43,7 @@ def find_batches(source: Path) -> Path | None:
     return None
 
 
-def read_archive(archive: Path, wanted: list[str]) -> Source:
+def read_archive(archive: Path, wanted: list[str]) -> ImageSource:
     """Images of the wanted classes from ``cifar-100-python.tar.gz``. Raises JobError."""
     files, digest = read_members(archive, {*BATCHES, META})
     missing = [name for name in (*BATCHES, META) if name not in files]
@@ -54,7 +54,7 @@ def read_archive(archive: Path, wanted: list[str]) -> Source:
     return _read(files, wanted, digest)
 
 
-def read_batches(folder: Path, wanted: list[str]) -> Source:
+def read_batches(folder: Path, wanted: list[str]) -> ImageSource:
     """Images of the wanted classes from the unpacked layout. Raises JobError."""
     files = {}
     for name in (*BATCHES, META):
@@ -65,16 +65,18 @@ def read_batches(folder: Path, wanted: list[str]) -> Source:
     return _read(files, wanted, hashlib.sha256(parts.encode()).hexdigest())
 
 
-def _read(files: dict[str, Any], wanted: list[str], digest: str) -> Source:
+def _read(files: Mapping[str, Buffer], wanted: list[str], digest: str) -> ImageSource:
     names = _class_names(files[META])
     numbers = [class_number(text, names) for text in wanted]
     splits = {split: _filter(split, *_read_batch(split, files[split], len(names)), numbers) for split in BATCHES}
     total = sum(len(split.rows) for split in splits.values())
     size = f"{IMAGE_SIZE}x{IMAGE_SIZE}"
-    return Source([names[number] for number in numbers], splits, digest, {size: total}, {"RGB": total}, editable=False)
+    return ImageSource(
+        [names[number] for number in numbers], splits, digest, {size: total}, {"RGB": total}, editable=False
+    )
 
 
-def _load(name: str, content: Buffer) -> dict[Any, Any]:
+def _load(name: str, content: Buffer) -> dict[object, object]:
     try:
         document = read_pickle(content)
     except PickleError as error:

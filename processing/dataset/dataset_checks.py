@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.dataset import Labels
-from processing.dataset.source import LabelledImages, Source
+from processing.dataset.source import ImageSource, LabelledImages
 from reporting.job import JobError
 
 LEAST = {"train": 10, "validation": 1, "test": 5}  # images of each class in a source
@@ -36,7 +36,7 @@ class Copy:
         return f"{self.place} = {self.original_place}"
 
 
-def check_counts(source: Source) -> None:
+def check_counts(source: ImageSource) -> None:
     """Raises JobError that names the classes and splits with too few images."""
     few = [
         f"the {split} split has {count} images of {name!r}, expected at least {LEAST[split]}"

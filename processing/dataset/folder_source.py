@@ -18,7 +18,7 @@ from PIL import Image
 
 from imaging.dataset import SPLITS
 from imaging.decode import FORMATS, IMAGE_SIZE, ImageError, Pixels, decode_image
-from processing.dataset.source import LabelledImages, Source, class_number
+from processing.dataset.source import ImageSource, LabelledImages, class_number
 from reporting.job import JobError
 
 MIN_SIDE = 16  # pixels: scaled up to 32, a smaller picture is mostly interpolation
@@ -40,7 +40,7 @@ def is_image_folder(source: Path) -> bool:
     return all((source / split).is_dir() and _class_folders(source / split) for split in ("train", "test"))
 
 
-def read_image_folder(source: Path, wanted: list[str]) -> Source:
+def read_image_folder(source: Path, wanted: list[str]) -> ImageSource:
     """Images of the wanted classes, scaled to 32 x 32; ``validation/`` is used if it is there. Raises JobError."""
     names = _class_folders(source / "train")
     classes = [names[class_number(text, names)] for text in wanted]
@@ -59,7 +59,7 @@ def read_image_folder(source: Path, wanted: list[str]) -> Source:
     digest = hashlib.sha256()
     for path, picture in pictures.items():
         digest.update(f"{path.relative_to(source).as_posix()} {picture.digest}\n".encode())
-    return Source(
+    return ImageSource(
         classes,
         {split: _labelled(chosen, pictures, source) for split, chosen in files.items()},
         digest.hexdigest(),

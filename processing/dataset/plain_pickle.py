@@ -11,7 +11,6 @@ import pickle
 import re
 from collections.abc import Callable
 from math import prod
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +43,7 @@ class PickledArray:
 _BYTE_TYPE = object()  # stands for numpy's dtype ``u1``, the only one there is here
 
 
-def read_pickle(data: Buffer) -> Any:
+def read_pickle(data: Buffer) -> object:
     """The value: None, bool, int, bytes (a memoryview when long), str, list, tuple, dict, PickledArray.
 
     Raises PickleError for anything else, and for damage of any kind.
@@ -83,7 +82,7 @@ def _encode(text: str, encoding: object) -> bytes:
     return text.encode("latin-1")
 
 
-_MEANINGS: dict[tuple[str, str], Callable[..., Any]] = {
+_MEANINGS: dict[tuple[str, str], Callable[..., object]] = {
     **{(module, "_reconstruct"): _reconstruct for module in _ARRAY_MODULES},
     **{(module, "_frombuffer"): _from_buffer for module in _BUFFER_MODULES},
     ("numpy", "ndarray"): _array_kind,
@@ -104,13 +103,13 @@ class _Reader:
     def __init__(self, data: Buffer) -> None:
         self.data = memoryview(data)
         self.at = 0
-        self.stack: list[Any] = []
+        self.stack: list[object] = []
         self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: dict[int, object] = {}
         self.copied = 0  # bytes
         self.small = 0  # numbers
 
-    def read(self) -> Any:
+    def read(self) -> object:
         data, handlers, stop = self.data, _HANDLERS, pickle.STOP[0]
         for _ in range(MAX_OPCODES):
             opcode = data[self.at]
@@ -133,7 +132,7 @@ class _Reader:
     def number(self, width: int) -> int:
         return int.from_bytes(self.take(width), "little")
 
-    def pop_to_mark(self) -> list[Any]:
+    def pop_to_mark(self) -> list[object]:
         start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
@@ -158,7 +157,7 @@ class _Reader:
 
     def call(self) -> None:
         arguments, meaning = self.stack.pop(), self.stack.pop()
-        if not isinstance(arguments, tuple) or meaning not in _MEANINGS.values():
+        if not isinstance(arguments, tuple) or not callable(meaning) or meaning not in _MEANINGS.values():
             raise PickleError("it calls something that is not allowed")
         value = meaning(*arguments)
         if isinstance(value, bytes):
@@ -169,7 +168,7 @@ class _Reader:
 
     def build(self) -> None:
         state, target = self.stack.pop(), self.stack[-1]
-        if isinstance(target, PickledArray):
+        if isinstance(target, PickledArray) and isinstance(state, tuple):
             _version, shape, kind, fortran, data = state
             if kind is not _BYTE_TYPE or fortran:
                 raise PickleError("it holds an array that is not bytes in C order")
@@ -177,16 +176,17 @@ class _Reader:
         elif target is not _BYTE_TYPE:
             raise PickleError("it sets the state of something that is not allowed")
 
-    def set_items(self, items: list[Any]) -> None:
+    def set_items(self, items: list[object]) -> None:
         target, keys = self.stack[-1], items[::2]
-        if type(target) is not dict or len(items) % 2 or not all(isinstance(key, bytes | str) for key in keys):
+        if not isinstance(target, dict) or len(items) % 2 or not all(isinstance(key, bytes | str) for key in keys):
             raise PickleError("it holds a dictionary whose keys are not names")
         target.update(zip(keys, items[1::2], strict=True))
 
-    def extend(self, items: list[Any]) -> None:
-        if type(self.stack[-1]) is not list:
+    def extend(self, items: list[object]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, list):
             raise PickleError("it appends to something that is not a list")
-        self.stack[-1].extend(items)
+        target.extend(items)
 
     def short_bytes(self) -> None:
         """A file name, of which there are as many as images: in one step, in half of the time of `_counted`."""
@@ -230,15 +230,15 @@ def _signed(piece: memoryview) -> int:
     return int.from_bytes(piece, "little", signed=True)
 
 
-def _counted(width: int, convert: Callable[[memoryview], Any]) -> Callable[[_Reader], None]:
+def _counted(width: int, convert: Callable[[memoryview], object]) -> Callable[[_Reader], None]:
     return lambda reader: reader.stack.append(convert(reader.take(reader.number(width))))
 
 
-def _fixed(width: int, convert: Callable[[memoryview], Any]) -> Callable[[_Reader], None]:
+def _fixed(width: int, convert: Callable[[memoryview], object]) -> Callable[[_Reader], None]:
     return lambda reader: reader.stack.append(convert(reader.take(width)))
 
 
-def _new(make: Callable[[], Any]) -> Callable[[_Reader], None]:
+def _new(make: Callable[[], object]) -> Callable[[_Reader], None]:
     return lambda reader: reader.stack.append(make())
 
 

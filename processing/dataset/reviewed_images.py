@@ -6,21 +6,25 @@ an image that the dataset holds already, in whichever split, is left out.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import numpy as np
 
 from imaging.dataset import Labels
 from imaging.decode import IMAGE_SIZE, ImageError, Pixels, decode_image
 from processing.dataset.source import LabelledImages
+from reporting.documents.json import DocumentError, from_bytes
 from reporting.job import JobError
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 NEVER = "never"
 NO_CLASS = "none"  # `scones.review.records` writes it
@@ -50,9 +54,9 @@ def read_reviewed(where: str, until: str, classes: list[str]) -> Reviewed:
         reviews = zip(names := list(place.names()), pool.map(place.read, names), strict=True)
         for name, text in reviews:
             review = _review(text, f"{where}/{name}")
-            if _time(review["at"], f"{where}/{name}") > end:
+            if _time(review.at, f"{where}/{name}") > end:
                 continue
-            label, image = review["label"], review["image"]
+            label, image = review.label, review.image
             if label == NO_CLASS or label not in classes:
                 found.left_out["of none of the classes"] += 1
             elif not image:
@@ -73,14 +77,19 @@ def _add(found: Reviewed, place: _Prefix | _Folder, name: str, label: int) -> No
     found.places.append(f"reviews/{name}")
 
 
-def _review(text: bytes, where: str) -> dict[str, Any]:
+class _Review(msgspec.Struct, frozen=True):
+    """What is read of ``label.json``."""
+
+    label: str
+    at: str
+    image: str | None
+
+
+def _review(text: bytes, where: str) -> _Review:
     try:
-        document = json.loads(text)
-        return {name: document[name] for name in ("label", "at", "image")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise JobError(
-            f"{where} is not what `scones review label` writes ({error!r}): label the image again"
-        ) from error
+        return from_bytes(text, _Review)
+    except DocumentError as error:
+        raise JobError(f"{where} is not what `scones review label` writes ({error}): label the image again") from error
 
 
 def _time(text: str, what: str) -> datetime:
@@ -143,7 +152,7 @@ class _Prefix:
 
         self._uri = uri.rstrip("/")
         self._bucket, _, self._key = self._uri.removeprefix("s3://").partition("/")
-        self._s3: Any = boto3.client("s3")
+        self._s3: S3Client = boto3.client("s3")
 
     def names(self) -> Iterator[str]:
         from botocore.exceptions import BotoCoreError, ClientError

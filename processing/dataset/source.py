@@ -43,7 +43,7 @@ class LabelledImages:
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """The chosen classes' images per split, the digest of what they were read from, and what they looked like.
 
     ``editable`` says whether somebody can take an image out of it, as from a folder, or not, as from an archive.

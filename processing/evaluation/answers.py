@@ -12,13 +12,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from imaging.dataset import Example
 from processing.dataset.archive import extract_archive
 from processing.evaluation.scores import Floats, Labels
+from reporting.documents.json import DocumentError, from_bytes
+from reporting.documents.training import TRAINING_FILE, EpochFigures, LearningCurves
 from reporting.job import JobError
 from serving.inference import (
     JSON_TYPE,
@@ -32,14 +33,10 @@ from serving.inference import (
     predict_fn,
 )
 
-Epoch = dict[str, Any]  # a row of training.json's history: member, epoch and what was measured
-
 MODEL_ARCHIVE = "model.tar.gz"
 OUTPUT_SUFFIX = ".out"  # what a batch transform appends to the name of its input
 SUM_TOLERANCE = 0.01  # the built-in algorithm computes its softmax in 32 or 16 bits and prints it rounded
 NAMED = 5
-TRAINING_RECORD = "training.json"
-MEASURED = ("train_loss", "validation_loss", "validation_accuracy")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Evaluated:
     examples: list[Example]
     labels: Labels
     probabilities: Floats
-    history: list[Epoch]
+    history: list[EpochFigures]
     """The learning curves; empty where they are not known."""
 
 
@@ -62,23 +59,18 @@ def load_model(archive: Path, scratch: Path) -> Model:
     return model_fn(str(scratch))
 
 
-def read_history(folder: Path) -> list[Epoch]:
+def read_history(folder: Path) -> list[EpochFigures]:
     """The learning curves of an unpacked model archive; empty for archives that do not hold them (older ones)."""
     try:
-        history = json.loads((folder / TRAINING_RECORD).read_text(encoding="utf-8"))["history"]
-        return [
-            {"member": row["member"], "epoch": row["epoch"]}
-            | {key: float(row[key]) for key in MEASURED if row.get(key) is not None}
-            for row in history
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return from_bytes((folder / TRAINING_FILE).read_bytes(), LearningCurves).history
+    except (OSError, DocumentError):
         return []
 
 
 def served_probabilities(model: Model, examples: list[Example]) -> Floats:
     """The endpoint's answers for the images, float64 [N, classes]. Raises JobError, which names the image."""
 
-    def answer(example: Example) -> Any:
+    def answer(example: Example) -> object:
         try:
             prediction = predict_fn(input_fn(example.path.read_bytes(), "image/png"), model)
             return json.loads(output_fn(prediction, JSON_TYPE))
@@ -121,10 +113,13 @@ def _read(path: Path, classes: int) -> list[float]:
     return _checked(json.loads(path.read_text(encoding="utf-8")), classes)
 
 
-def _checked(answer: Any, classes: int) -> list[float]:
+def _checked(answer: object, classes: int) -> list[float]:
     """The answer, if it is a list of probabilities of all classes. Raises ValueError."""
-    numbers = isinstance(answer, list) and all(type(value) in (int, float) for value in answer)
-    if not numbers or len(answer) != classes:
+    if (
+        not isinstance(answer, list)
+        or len(answer) != classes
+        or not all(type(value) in (int, float) for value in answer)
+    ):
         raise ValueError(f"expected {classes} numbers, got {json.dumps(answer)[:60]}")
     if not all(math.isfinite(value) and 0 <= value <= 1 for value in answer):
         raise ValueError(f"expected numbers from 0 to 1, got {json.dumps(answer)[:60]}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -19,23 +19,19 @@ from imaging.labels import LabelsError
 from processing.dataset.archive import extract_archive
 from processing.evaluation.answers import MODEL_ARCHIVE, served_probabilities
 from processing.evaluation.scores import Floats, Labels, mcnemar_worse, top_answers
+from reporting.documents.evaluation import Comparison
 from reporting.job import JobError
 from serving.inference import MODEL_FILE, ModelError, model_fn
+
+if TYPE_CHECKING:
+    import boto3
+    from types_boto3_s3 import S3Client
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker.type_defs import ModelPackageContainerDefinitionOutputTypeDef
 
 CHUNK_BYTES = 1 << 20
 # The repository of the container image; what this algorithm trains on AWS can be run by no code of ours.
 BUILT_IN = "image-classification"
-
-
-class Comparison(TypedDict):
-    """``champion`` of evaluation.json; figures are None where the two were not compared, and ``reason`` says why."""
-
-    model_package_arn: str
-    accuracy: float | None
-    only_champion_right: int | None
-    only_challenger_right: int | None
-    p_value: float | None
-    reason: str | None
 
 
 def compare_with_champion(
@@ -80,38 +76,30 @@ def compare(arn: str, labels: Labels, champion: Floats, challenger: Floats) -> C
     challenger_right = top_answers(labels, challenger)[1]
     only_champion = int(np.sum(champion_right & ~challenger_right))
     only_challenger = int(np.sum(challenger_right & ~champion_right))
-    return {
-        "model_package_arn": arn,
-        "accuracy": float(champion_right.mean()),
-        "only_champion_right": only_champion,
-        "only_challenger_right": only_challenger,
-        "p_value": mcnemar_worse(only_champion, only_challenger),
-        "reason": None,
-    }
+    return Comparison(
+        model_package_arn=arn,
+        accuracy=float(champion_right.mean()),
+        only_champion_right=only_champion,
+        only_challenger_right=only_challenger,
+        p_value=mcnemar_worse(only_champion, only_challenger),
+    )
 
 
 def _not_compared(arn: str, reason: str) -> Comparison:
-    return {
-        "model_package_arn": arn,
-        "accuracy": None,
-        "only_champion_right": None,
-        "only_challenger_right": None,
-        "p_value": None,
-        "reason": reason,
-    }
+    return Comparison(model_package_arn=arn, reason=reason)
 
 
-def _repository(container: dict[str, Any]) -> str:
+def _repository(container: ModelPackageContainerDefinitionOutputTypeDef) -> str:
     """``name`` of ``account.dkr.ecr.region.amazonaws.com/name:tag``."""
     return str(container.get("Image", "")).rsplit("/", 1)[-1].partition("@")[0].partition(":")[0]
 
 
-def _newest_approved(group: str) -> tuple[str, dict[str, Any]] | None:
+def _newest_approved(group: str) -> tuple[str, ModelPackageContainerDefinitionOutputTypeDef] | None:
     """ARN and container of the newest approved version, which names its archive. Two calls. Raises JobError."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        sagemaker = _client("sagemaker")
+        sagemaker: SageMakerClient = _session().client("sagemaker")
         # Pages, because a filtered list may begin with empty ones; the first hit ends it.
         pages = sagemaker.get_paginator("list_model_packages").paginate(
             ModelPackageGroupName=group,
@@ -125,7 +113,7 @@ def _newest_approved(group: str) -> tuple[str, dict[str, Any]] | None:
         package = sagemaker.describe_model_package(ModelPackageName=newest["ModelPackageArn"])
     except (BotoCoreError, ClientError) as error:
         raise JobError(f"the model package group {group!r} cannot be asked for its champion: {error}") from error
-    containers: list[dict[str, Any]] = package.get("InferenceSpecification", {}).get("Containers", [])
+    containers = package.get("InferenceSpecification", {}).get("Containers", [])
     if not containers or not containers[0].get("ModelDataUrl"):
         raise JobError(f"the champion {newest['ModelPackageArn']} names no ModelDataUrl: approve a version that does")
     return newest["ModelPackageArn"], containers[0]
@@ -138,7 +126,8 @@ def _download(uri: str, target: Path) -> None:
     if parts.scheme != "s3":
         raise JobError(f"its model archive is {uri!r}, expected an s3:// address")
     try:
-        body = _client("s3").get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))["Body"]
+        s3: S3Client = _session().client("s3")
+        body = s3.get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))["Body"]
         with target.open("wb") as stream:
             for chunk in body.iter_chunks(CHUNK_BYTES):
                 stream.write(chunk)
@@ -146,8 +135,8 @@ def _download(uri: str, target: Path) -> None:
         raise JobError(f"its model archive cannot be fetched: {error}") from error
 
 
-def _client(service: str) -> Any:
+def _session() -> boto3.Session:
     import boto3
 
     # Processing containers name their region in AWS_REGION, which boto3 does not read.
-    return boto3.Session(region_name=os.environ.get("AWS_REGION")).client(service)
+    return boto3.Session(region_name=os.environ.get("AWS_REGION"))

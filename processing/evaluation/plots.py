@@ -6,50 +6,62 @@ Runs in the evaluation job. Values in, bytes out; it touches no files.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from processing.evaluation.answers import Epoch, Evaluated
-from processing.evaluation.figure import SIZE, Plot, class_colours, draw, short
-from processing.evaluation.scores import Labels, confusion, coverage, reliability, top_answers
-from reporting.figures import BLUE, DASHES, GREEN, INK, OCHRE
+from processing.evaluation import scores
+from processing.evaluation.answers import Evaluated
+from reporting.charts import Charts
+from reporting.figures import BLUE, DASHES, GREEN, INK, OCHRE, class_colours, shorten
 
+SIZE = (4.8, 4.0)  # inches; text is laid out for a column of the page, which is the width of a phone
+LABEL_CHARACTERS = 18
+NO_HISTORY = (
+    "Left out: the model archive holds no history of its training; it is older, or the answers came from files."
+)
 SAMPLE = 50  # images in the scatter
 COVERAGE_POINTS = 101
 NUMBERED_CLASSES = 12  # a confusion matrix of more classes shows its shades only
 
 
-def draw_plots(measured: Evaluated, threshold: float, wished_accuracy: float) -> dict[str, Plot]:
-    """The plots by name (also the stem of the PNG file); learning curves only where their history is known."""
-    matrix = confusion(measured.labels, measured.probabilities.argmax(axis=1), len(measured.classes))
-    side = SIZE[1] if len(measured.classes) <= NUMBERED_CLASSES else SIZE[0]
-    plots = {
-        "confidence": draw("confidence", lambda figure: _confidence(figure, measured, threshold)),
-        "coverage": draw("coverage", lambda figure: _coverage(figure, measured, threshold, wished_accuracy)),
-        "reliability": draw("reliability", lambda figure: _reliability(figure, measured)),
-        "confusion": draw("confusion", lambda figure: _confusion(figure, matrix, measured.classes), (SIZE[0], side)),
-    }
-    if measured.history:
-        plots["learning_curves"] = draw("learning_curves", lambda figure: _learning_curves(figure, measured.history))
-    return plots
+@dataclass(frozen=True)
+class EvaluationData:
+    """What the charts are drawn from: the answers, the run's threshold, and the accuracy that is wished for."""
+
+    measured: Evaluated
+    threshold: float
+    wished_accuracy: float
 
 
-def _confidence(figure: Figure, measured: Evaluated, threshold: float) -> None:
+CHARTS: Charts[EvaluationData] = Charts()
+
+
+@CHARTS.add(
+    "Confidence of sampled images",
+    "Up to 50 test images drawn at random, in the column of their class.",
+    section="charts",
+    size=SIZE,
+)
+def confidence(figure: Figure, data: EvaluationData) -> None:
+    """Confidence of the answers against the true label, right and wrong ones told apart by the marker."""
+    measured, threshold = data.measured, data.threshold
     generator = np.random.default_rng(0)
     count = min(SAMPLE, len(measured.labels))
     chosen = np.sort(generator.choice(len(measured.labels), count, replace=False))
     labels = measured.labels[chosen]
-    confidence, right = top_answers(labels, measured.probabilities[chosen])
+    confidence, right = scores.top_answers(labels, measured.probabilities[chosen])
     x = labels + generator.uniform(-0.3, 0.3, count)
     axes = figure.add_subplot()
-    for label, colour in enumerate(class_colours(measured.classes)):
+    for label, colour in enumerate(class_colours(measured.classes).values()):
         for outcome, marker, size, edge in ((right, "o", 34, "none"), (~right, "X", 52, INK)):
             drawn = (labels == label) & outcome
             axes.scatter(x[drawn], confidence[drawn], s=size, c=colour, marker=marker, edgecolors=edge, linewidths=0.9)
@@ -68,15 +80,23 @@ def _confidence(figure: Figure, measured: Evaluated, threshold: float) -> None:
     _legend(figure, keys)
 
 
-def _coverage(figure: Figure, measured: Evaluated, threshold: float, wished_accuracy: float) -> None:
-    confidence = top_answers(measured.labels, measured.probabilities)[0]
+@CHARTS.add(
+    "Coverage",
+    "What a threshold lets pass, and how much of that is right; bands: 95 % intervals.",
+    section="charts",
+    size=SIZE,
+)
+def coverage(figure: Figure, data: EvaluationData) -> None:
+    """Accuracy of what passes, and the share that passes, at each threshold."""
+    measured, threshold, wished_accuracy = data.measured, data.threshold, data.wished_accuracy
+    confidence = scores.top_answers(measured.labels, measured.probabilities)[0]
     low = _floor(confidence, threshold)
     x = np.linspace(low, 1.0, COVERAGE_POINTS)
-    rows = [coverage(measured.labels, measured.probabilities, float(value)) for value in x]
+    rows = [scores.coverage(measured.labels, measured.probabilities, float(value)) for value in x]
     above, below = figure.subplots(2, 1, sharex=True)
-    accuracy = np.array([math.nan if row["accuracy"] is None else row["accuracy"] for row in rows])
-    _curve(above, x, accuracy, [row["accuracy_interval_95"] for row in rows], BLUE)
-    _curve(below, x, np.array([row["coverage"] for row in rows]), [row["coverage_interval_95"] for row in rows], OCHRE)
+    accuracy = np.array([math.nan if row.accuracy is None else row.accuracy for row in rows])
+    _curve(above, x, accuracy, [row.accuracy_interval_95 for row in rows], BLUE)
+    _curve(below, x, np.array([row.coverage for row in rows]), [row.coverage_interval_95 for row in rows], OCHRE)
     above.axhline(wished_accuracy, color=INK, linewidth=1, linestyle=":")
     above.set_ylim(max(0.0, float(np.nanmin(accuracy)) - 0.06), 1.006)
     above.set_ylabel("accuracy of passing")
@@ -103,18 +123,26 @@ def _curve(
     axes.plot(x[shown], y[shown], color=colour, linewidth=1.8)
 
 
-def _reliability(figure: Figure, measured: Evaluated) -> None:
-    bins = reliability(measured.labels, measured.probabilities)
-    x = np.array([row["confidence"] for row in bins])
-    y = np.array([row["accuracy"] for row in bins])
-    low, high = np.array([row["accuracy_interval_95"] for row in bins]).T
+@CHARTS.add(
+    "Reliability",
+    "Accuracy of the answers at each confidence, with 95 % intervals.",
+    section="charts",
+    size=SIZE,
+)
+def reliability(figure: Figure, data: EvaluationData) -> None:
+    """Accuracy in each bin of confidence, and how many images it is of."""
+    measured = data.measured
+    bins = scores.reliability(measured.labels, measured.probabilities)
+    x = np.array([row.confidence for row in bins])
+    y = np.array([row.accuracy for row in bins])
+    low, high = np.array([row.accuracy_interval_95 for row in bins]).T
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=DASHES, label="confidence = accuracy")
     above.errorbar(x, y, yerr=(y - low, high - y), fmt="o", color=BLUE, elinewidth=1.4, markersize=6, label="measured")
     above.set_ylim(-0.02, 1.03)
     above.set_ylabel("accuracy")
-    edges = np.array([row["from"] for row in bins])
-    below.bar(edges + 0.005, [row["count"] for row in bins], 0.09, align="edge", color=BLUE)
+    edges = np.array([row.start for row in bins])
+    below.bar(edges + 0.005, [row.count for row in bins], 0.09, align="edge", color=BLUE)
     below.set_xlim(min(0.5, float(edges.min())), 1.01)
     below.set_ylabel("images")
     below.set_xlabel("confidence")
@@ -123,7 +151,18 @@ def _reliability(figure: Figure, measured: Evaluated) -> None:
     _legend(figure)
 
 
-def _confusion(figure: Figure, matrix: Labels, classes: list[str]) -> None:
+@CHARTS.add(
+    "Confusion",
+    "Test images by true and predicted class; shades are shares of the row.",
+    section="charts",
+    size=SIZE,
+)
+def confusion(figure: Figure, data: EvaluationData) -> None:
+    """Counts by true and predicted class."""
+    measured, classes = data.measured, data.measured.classes
+    matrix = scores.confusion(measured.labels, measured.probabilities.argmax(axis=1), len(classes))
+    if len(classes) > NUMBERED_CLASSES:
+        figure.set_figheight(SIZE[0])
     axes = figure.add_subplot()
     count = len(classes)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -138,32 +177,46 @@ def _confusion(figure: Figure, matrix: Labels, classes: list[str]) -> None:
                 text += f"\n{shares[row, column]:.0%}"
             axes.text(column, row, text, ha="center", va="center", fontsize=12 if count <= 4 else 9)
     _name_ticks(axes, classes)
-    axes.set_yticks(range(count), [short(name) for name in classes], fontsize=_tick_size(count))
+    axes.set_yticks(range(count), [shorten(name, LABEL_CHARACTERS) for name in classes], fontsize=_tick_size(count))
     axes.invert_yaxis()
     axes.set_xlabel("predicted")
     axes.set_ylabel("true label")
     axes.grid(visible=False)
 
 
-def _learning_curves(figure: Figure, history: list[Epoch]) -> None:
+@CHARTS.add(
+    "Learning curves",
+    "From the training job; one line for each member of the ensemble.",
+    section="charts",
+    size=SIZE,
+    when=lambda data: bool(data.measured.history),
+    absent=NO_HISTORY,
+)
+def learning_curves(figure: Figure, data: EvaluationData) -> None:
+    """Losses and validation accuracy of each epoch."""
+    history = data.measured.history
     loss, accuracy = figure.subplots(2, 1, sharex=True)
     curves = (
-        (loss, "train_loss", BLUE, "-", "training"),
-        (loss, "validation_loss", OCHRE, "--", "validation"),
-        (accuracy, "validation_accuracy", OCHRE, "--", None),
+        (loss, [row.train_loss for row in history], BLUE, "-", "training"),
+        (loss, [row.validation_loss for row in history], OCHRE, "--", "validation"),
+        (accuracy, [row.validation_accuracy for row in history], OCHRE, "--", None),
     )
-    for axes, key, colour, style, name in curves:
-        for at, member in enumerate(dict.fromkeys(row["member"] for row in history)):
-            points = [(row["epoch"], row[key]) for row in history if row["member"] == member and key in row]
+    for axes, values, colour, line, name in curves:
+        for at, member in enumerate(dict.fromkeys(row.member for row in history)):
+            points = [
+                (row.epoch, value)
+                for row, value in zip(history, values, strict=True)
+                if row.member == member and value is not None
+            ]
             axes.plot(
-                *np.array(points, dtype=float).reshape(-1, 2).T, color=colour, linestyle=style, linewidth=1.5,
+                *np.array(points, dtype=float).reshape(-1, 2).T, color=colour, linestyle=line, linewidth=1.5,
                 marker=".", markersize=4, label=name if at == 0 else None,
             )  # fmt: skip
     loss.set_ylabel("loss")
     accuracy.set_ylabel("validation accuracy")
     accuracy.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
     accuracy.set_xlabel("epoch")
-    accuracy.set_xlim(min(row["epoch"] for row in history) - 0.5, max(row["epoch"] for row in history) + 0.5)
+    accuracy.set_xlim(min(row.epoch for row in history) - 0.5, max(row.epoch for row in history) + 0.5)
     accuracy.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     _legend(figure)
 
@@ -171,7 +224,7 @@ def _learning_curves(figure: Figure, history: list[Epoch]) -> None:
 def _name_ticks(axes: Axes, classes: list[str]) -> None:
     steep = len(classes) > 4
     axes.set_xticks(
-        range(len(classes)), [short(name) for name in classes], fontsize=_tick_size(len(classes)),
+        range(len(classes)), [shorten(name, LABEL_CHARACTERS) for name in classes], fontsize=_tick_size(len(classes)),
         rotation=45 if steep else 0, ha="right" if steep else "center", rotation_mode="anchor",
     )  # fmt: skip
 
@@ -180,7 +233,7 @@ def _tick_size(classes: int) -> float:
     return 10 if classes <= NUMBERED_CLASSES else max(2.0, 10 * NUMBERED_CLASSES / classes)
 
 
-def _legend(figure: Figure, keys: list[Any] | None = None) -> None:
+def _legend(figure: Figure, keys: Sequence[Artist] | None = None) -> None:
     handles = keys or [handle for axes in figure.axes for handle in axes.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside upper left", ncols=3, handletextpad=0.5, columnspacing=1.2)
 

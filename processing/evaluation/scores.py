@@ -6,11 +6,12 @@ Runs in the evaluation job; pure functions of arrays. ``labels`` is int64 [N], `
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+
+from reporting.documents.evaluation import Bin, Coverage, Metric, ThresholdPoint, WishedPoint
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -27,7 +28,7 @@ def confusion(labels: Labels, predicted: Labels, classes: int) -> Labels:
     return counts.reshape(classes, classes).astype(np.int64)
 
 
-def class_scores(matrix: npt.NDArray[Any], beta: float = 1.0) -> tuple[Floats, Floats, Floats]:
+def class_scores(matrix: Labels, beta: float = 1.0) -> tuple[Floats, Floats, Floats]:
     """Precision, recall and F-beta per class, for a confusion matrix [..., classes, classes]; 0 where undefined."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
     precision = _ratio(hits, matrix.sum(axis=-2))
@@ -35,7 +36,7 @@ def class_scores(matrix: npt.NDArray[Any], beta: float = 1.0) -> tuple[Floats, F
     return precision, recall, _ratio((1 + beta**2) * precision * recall, beta**2 * precision + recall)
 
 
-def summary(matrix: npt.NDArray[Any]) -> dict[str, Floats]:
+def summary(matrix: Labels) -> dict[str, Floats]:
     """SageMaker's multiclass metrics for a confusion matrix [..., classes, classes]; weights are the class shares."""
     total = matrix.sum(axis=(-2, -1))
     weights = matrix.sum(axis=-1) / total[..., None]
@@ -50,8 +51,8 @@ def summary(matrix: npt.NDArray[Any]) -> dict[str, Floats]:
     return result
 
 
-def summary_with_deviation(matrix: Labels, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Each metric, and that of always answering the commonest class, as ``{value, standard_deviation}`` (bootstrap)."""
+def summary_with_deviation(matrix: Labels, seed: int = 0) -> dict[str, Metric]:
+    """Each metric, and that of always answering the commonest class, with its deviation (bootstrap)."""
     total = int(matrix.sum())
     generator = np.random.default_rng(seed)
     resampled = generator.multinomial(total, matrix.ravel() / total, size=RESAMPLES).reshape(-1, *matrix.shape)
@@ -67,11 +68,8 @@ def _always(matrix: Labels, column: int) -> Labels:
     return constant
 
 
-def _with_deviation(values: dict[str, Floats], samples: dict[str, Floats], suffix: str) -> dict[str, dict[str, float]]:
-    return {
-        name + suffix: {"value": float(value), "standard_deviation": float(samples[name].std())}
-        for name, value in values.items()
-    }
+def _with_deviation(values: dict[str, Floats], samples: dict[str, Floats], suffix: str) -> dict[str, Metric]:
+    return {name + suffix: Metric(float(value), float(samples[name].std())) for name, value in values.items()}
 
 
 def wilson_interval(successes: int, total: int) -> tuple[float, float]:
@@ -98,7 +96,7 @@ def areas_under_curve(labels: Labels, probabilities: Floats) -> list[float | Non
     return areas
 
 
-def reliability(labels: Labels, probabilities: Floats) -> list[dict[str, Any]]:
+def reliability(labels: Labels, probabilities: Floats) -> list[Bin]:
     """Mean confidence and accuracy of each bin of confidence that holds an image; the last bin includes 1."""
     confidence, correct = top_answers(labels, probabilities)
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
@@ -106,40 +104,40 @@ def reliability(labels: Labels, probabilities: Floats) -> list[dict[str, Any]]:
     for number in np.unique(bins):
         chosen = bins == number
         rows.append(
-            {
-                "from": float(number / CALIBRATION_BINS),
-                "to": float((number + 1) / CALIBRATION_BINS),
-                "count": int(chosen.sum()),
-                "confidence": float(confidence[chosen].mean()),
-                "accuracy": float(correct[chosen].mean()),
-                "accuracy_interval_95": list(wilson_interval(int(correct[chosen].sum()), int(chosen.sum()))),
-            }
+            Bin(
+                start=float(number / CALIBRATION_BINS),
+                end=float((number + 1) / CALIBRATION_BINS),
+                count=int(chosen.sum()),
+                confidence=float(confidence[chosen].mean()),
+                accuracy=float(correct[chosen].mean()),
+                accuracy_interval_95=list(wilson_interval(int(correct[chosen].sum()), int(chosen.sum()))),
+            )
         )
     return rows
 
 
-def calibration_error(bins: list[dict[str, Any]]) -> float:
+def calibration_error(bins: list[Bin]) -> float:
     """Expected calibration error, from reliability(). Source: Naeini et al., AAAI 2015."""
-    total = sum(row["count"] for row in bins)
-    return float(sum(abs(row["accuracy"] - row["confidence"]) * row["count"] / total for row in bins))
+    total = sum(row.count for row in bins)
+    return float(sum(abs(row.accuracy - row.confidence) * row.count / total for row in bins))
 
 
-def coverage(labels: Labels, probabilities: Floats, threshold: float) -> dict[str, Any]:
+def coverage(labels: Labels, probabilities: Floats, threshold: float) -> Coverage:
     """The share of images whose confidence reaches the threshold, and the accuracy among those (None without any)."""
     confidence, right = top_answers(labels, probabilities)
     passing = confidence >= threshold
     correct, count = int(right[passing].sum()), int(passing.sum())
-    return {
-        "threshold": threshold,
-        "count": count,
-        "coverage": count / len(labels),
-        "coverage_interval_95": list(wilson_interval(count, len(labels))),
-        "accuracy": correct / count if count else None,
-        "accuracy_interval_95": list(wilson_interval(correct, count)),
-    }
+    return Coverage(
+        threshold=threshold,
+        count=count,
+        coverage=count / len(labels),
+        coverage_interval_95=list(wilson_interval(count, len(labels))),
+        accuracy=correct / count if count else None,
+        accuracy_interval_95=list(wilson_interval(correct, count)),
+    )
 
 
-def threshold_for_accuracy(labels: Labels, probabilities: Floats, wished: float) -> dict[str, Any]:
+def threshold_for_accuracy(labels: Labels, probabilities: Floats, wished: float) -> WishedPoint:
     """The threshold that lets the most images pass with at least the wished accuracy among them, if there is one.
 
     The figures at the top are the estimate: chosen on these images, so optimistic. ``assured`` is the threshold where
@@ -154,16 +152,32 @@ def threshold_for_accuracy(labels: Labels, probabilities: Floats, wished: float)
     estimated = [at for at, right, count in shares if right / count >= wished]
     assured = [at for at, right, count in shares if wilson_interval(right, count)[0] >= wished]
 
-    def point(fitting: list[int]) -> dict[str, Any]:
+    def point(fitting: list[int]) -> ThresholdPoint:
         if not fitting:
-            return dict.fromkeys(("threshold", "count", "coverage", "accuracy", "accuracy_interval_95"))
+            return ThresholdPoint()
         at = fitting[-1]
         below = float(ranked[at + 1]) if at + 1 < len(ranked) else 0.0
         entry = coverage(labels, probabilities, _shortest_between(below, float(ranked[at])))
-        return {key: value for key, value in entry.items() if key != "coverage_interval_95"}
+        return ThresholdPoint(
+            threshold=entry.threshold,
+            count=entry.count,
+            coverage=entry.coverage,
+            accuracy=entry.accuracy,
+            accuracy_interval_95=entry.accuracy_interval_95,
+        )
 
     needed = math.ceil(Z_95**2 * wished / (1 - wished)) if wished < 1 else None
-    return {"wished": wished, **point(estimated), "assured": point(assured), "images_to_assure": needed}
+    best = point(estimated)
+    return WishedPoint(
+        wished=wished,
+        threshold=best.threshold,
+        count=best.count,
+        coverage=best.coverage,
+        accuracy=best.accuracy,
+        accuracy_interval_95=best.accuracy_interval_95,
+        assured=point(assured),
+        images_to_assure=needed,
+    )
 
 
 def _shortest_between(below: float, top: float) -> float:
@@ -193,6 +207,6 @@ def top_answers(labels: Labels, probabilities: Floats) -> tuple[Floats, npt.NDAr
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
 
 
-def _ratio(numerator: Floats, denominator: npt.NDArray[Any]) -> Floats:
+def _ratio(numerator: Floats, denominator: Floats | Labels) -> Floats:
     ratio: Floats = np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
     return ratio

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -16,25 +16,41 @@ from processing.evaluation.answers import Evaluated
 PER_CLASS = 2
 
 
-def smoke_document(measured: Evaluated, dataset: Path) -> dict[str, Any]:
+class SmokeImage(TypedDict):
+    """A PNG file as BASE64, what it shows, and the probabilities that the model gave it, in the classes' order."""
+
+    name: str
+    content_type: str
+    label: str
+    probabilities: list[float]
+    data: str
+
+
+class SmokeDocument(TypedDict):
+    """``smoke.json``."""
+
+    classes: list[str]
+    images: list[SmokeImage]
+
+
+def smoke_document(measured: Evaluated, dataset: Path) -> SmokeDocument:
     """For each class the images that the model is most sure of, so that the next processor says the same."""
     return {
         "classes": measured.classes,
         "images": [
-            _image(measured, int(at), dataset)
-            for label in range(len(measured.classes))
-            for at in _surest(measured, label)
+            _image(measured, at, dataset) for label in range(len(measured.classes)) for at in _surest(measured, label)
         ],
     }
 
 
-def _surest(measured: Evaluated, label: int) -> list[Any]:
+def _surest(measured: Evaluated, label: int) -> list[int]:
     rows = np.flatnonzero(measured.labels == label)
     order = np.argsort(-measured.probabilities[rows, label], kind="stable")
-    return list(rows[order][:PER_CLASS])
+    surest: list[int] = rows[order][:PER_CLASS].tolist()
+    return surest
 
 
-def _image(measured: Evaluated, at: int, dataset: Path) -> dict[str, Any]:
+def _image(measured: Evaluated, at: int, dataset: Path) -> SmokeImage:
     example = measured.examples[at]
     return {
         "name": example.path.relative_to(dataset).as_posix(),

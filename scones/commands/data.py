@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -10,9 +9,12 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.progress import Progress
 
+from reporting.documents.dataset import MANIFEST_FILE, Manifest
+from reporting.documents.json import from_bytes
 from scones import outputs, screen
 from scones.commands import Json
 from scones.errors import SconesError
@@ -63,18 +65,24 @@ def show(
     source = locate(path, sample)
     with tempfile.TemporaryDirectory(prefix="scones-data-") as folder:
         dataset = _filter(source, classes, Path(folder))
-        document = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+        manifest = from_bytes((dataset / MANIFEST_FILE).read_bytes(), Manifest)
         sheet.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(dataset / "contact_sheet.png", sheet)
     if as_json:
-        screen.print_json({**document, "source": str(source.path), "drawn": source.drawn, "contact_sheet": str(sheet)})
+        screen.print_json(
+            {
+                **msgspec.to_builtins(manifest),
+                "source": str(source.path),
+                "drawn": source.drawn,
+                "contact_sheet": str(sheet),
+            }
+        )
         return
     screen.out.print(f"{source.path} ({source.origin})", markup=False)
-    names = document["classes"]
-    counts = document["counts"]
-    rows = [(name, *[split[name] for split in counts.values()]) for name in names]
+    counts = manifest.counts
+    rows = [(name, *[split[name] for split in counts.values()]) for name in manifest.classes]
     screen.out.print(screen.table("class", *counts, rows=rows))
-    left_out = sum(map(len, document["checks"]["copies_left_out"].values()))
+    left_out = sum(map(len, manifest.checks.copies_left_out.values()))
     if left_out:
         screen.out.print(f"{left_out} images left out, because another split holds them as well (dataset.json: checks)")
     screen.out.print(f"contact sheet: {sheet}", markup=False)

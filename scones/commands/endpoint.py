@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
-from scones import screen
+from scones import outputs, screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
-from scones.serving_versions import deployments, endpoint, registry, shadow_report
+from scones.serving_versions import deployments, endpoint, registry, shadow_page, shadow_report
 from scones.stage.connection import Connection, connect, connect_deployed
 
 app = typer.Typer(no_args_is_help=True, help="The endpoint.")
@@ -138,22 +140,29 @@ def shadow(
     *,
     stage: Stage = "local",
     promote: Annotated[bool, typer.Option("--promote", help="Have the challenger serve.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Write the comparison as a page (HTML), too.")] = None,
     reason: Reason = "promoted after copied traffic",
     wait: Wait = True,
     timeout_s: Timeout = 1800,
     as_json: Json = False,
 ) -> None:
     """Compare the answers of the version that serves with those of the one that gets copies of its traffic."""
+    if page:
+        outputs.check_file(page)
     connection = connect_deployed(stage)
     known = deployments.state(connection)
     if not known.live or not known.live["shadow_version"]:
         raise SconesError("no version gets copies of the traffic: start one with `scones model approve --shadow`")
     challenger = registry.deployed(connection, _shadow_arn(known.live))
-    report = shadow_report.compare(connection, int(known.live["version"]), challenger, str(known.live["since"]))
+    compared = shadow_report.compare(connection, int(known.live["version"]), challenger, str(known.live["since"]))
+    if page:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(shadow_page.render_page(compared), encoding="utf-8", errors="replace")
+        screen.say(f"page: {page}")
     if as_json:
-        screen.print_json(report)
+        screen.print_json(msgspec.to_builtins(compared.report))
     else:
-        screen.out.print(screen.table("", "", rows=shadow_report.rows(report)))
+        screen.out.print(screen.table("", "", rows=shadow_report.rows(compared.report)))
     if not promote:
         return
     at = registry.set_approval(connection, registry.describe(connection, challenger.arn), "Approved", reason)

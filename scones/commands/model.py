@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,7 @@ def list_versions(stage: Stage = "local", as_json: Json = False) -> None:
             v.version,
             v.approval,
             f"{v.created:%Y-%m-%d %H:%M}",
-            f"{registry.accuracy(registry.evaluation(connection, v)):.3f}" if v.evaluation_uri else "-",
+            f"{registry.evaluation(connection, v).accuracy:.3f}" if v.evaluation_uri else "-",
             "live" if live and live.model_package_arn == v.arn else "",
         )
         for v in found
@@ -56,19 +57,19 @@ def show(
         outputs.check_file(page)
     connection = connect_deployed(stage)
     found = registry.find(connection, version)
-    document = registry.evaluation(connection, found)
+    written = registry.evaluation_text(connection, found)
     page_uri = registry.evaluation_page(connection, found)
     if page:
         save_page(connection, found, page_uri, page)
     if as_json:
-        screen.print_json({**dataclasses.asdict(found), "evaluation": document, "evaluation_page": page_uri})
+        screen.print_json({**dataclasses.asdict(found), "evaluation": json.loads(written), "evaluation_page": page_uri})
         return
     rows = [
         ("arn", found.arn),
         ("approval", f"{found.approval} {found.description}".strip()),
         ("created", f"{found.created:%Y-%m-%d %H:%M:%S}"),
         ("classes", ", ".join(found.classes)),
-        *evaluation_facts.rows(document),
+        *evaluation_facts.rows(registry.evaluation(connection, found)),
         ("evaluation page", page_uri or "none"),
         *sorted(found.metadata.items()),
     ]

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from scones import outputs, screen
@@ -45,9 +46,9 @@ def report(
     with screen.pipeline_view("monitoring pipeline") as show:
         document = captures.write_report(connection, chosen, out, show)
     if as_json:
-        screen.print_json(document)
+        screen.print_json(msgspec.to_builtins(document))
     else:
-        screen.out.print(document["verdict"], markup=False)
+        screen.out.print(document.verdict, markup=False)
         screen.out.print(f"report: {out / 'report.html'}", markup=False)
 
 
@@ -70,15 +71,16 @@ def baseline(
             healthy = captures.window(from_traffic, None, connection.now())
             captures.write_report(connection, healthy, Path(folder), show, more)
     found = live_version.baseline(connection)
-    document = {name: value for name, value in found.document.items() if name != "records"}
+    document = found.document
     if as_json:
-        screen.print_json({"uri": found.uri, **document})
+        figures = {name: value for name, value in msgspec.to_builtins(document).items() if name != "records"}
+        screen.print_json({"uri": found.uri, **figures})
         return
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in document["class_shares"].items())
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in document.class_shares.items())
     screen.out.print(
-        f"{document['count']:,} predictions of the {document['origin']}: mean confidence "
-        f"{document['mean_confidence']:.3f}, {document['share_below_threshold']:.1%} below the threshold "
-        f"{document['threshold']:g}; {shares}",
+        f"{document.count:,} predictions of the {document.origin}: mean confidence "
+        f"{document.mean_confidence:.3f}, {document.share_below_threshold:.1%} below the threshold "
+        f"{document.threshold:g}; {shares}",
         markup=False,
     )
     screen.out.print(f"baseline: {found.uri}", markup=False)

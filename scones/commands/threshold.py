@@ -6,9 +6,11 @@ import math
 from dataclasses import asdict
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.text import Text
 
+from reporting.documents.evaluation import Coverage
 from scones import screen
 from scones.commands import Json, Stage
 from scones.review import threshold
@@ -98,21 +100,21 @@ def _document(now: StageThresholds, changes: list[ThresholdChange], live: LiveMo
             "model_package_arn": live.version.arn,
             "classes": live.version.classes,
             "expected": _plain(live.expected(now)),
-            "threshold_for_accuracy": live.evaluation.get("threshold_for_accuracy"),
-            "table": live.table,
+            "threshold_for_accuracy": msgspec.to_builtins(live.evaluation.threshold_for_accuracy),
+            "table": msgspec.to_builtins(live.table),
         }
     return document
 
 
 def _rows(now: StageThresholds, live: LiveModel) -> list[tuple[str, ...]]:
     """Every fifth row, the finer end, and what is marked: the threshold that counts, and the one for the accuracy."""
-    wished = live.evaluation.get("threshold_for_accuracy") or {}
+    wished = live.evaluation.threshold_for_accuracy
     marks: dict[float, list[str]] = {now.default: ["<- now"]}
     for name, value in now.classes.items():
         marks.setdefault(value, []).append(f"<- now for {name}")
-    if wished.get("threshold") is not None:
-        marks.setdefault(wished["threshold"], []).append(f"<- for accuracy {wished['wished']:g}")
-    measured = {round(float(row["threshold"]), 4): row for row in live.table}
+    if wished and wished.threshold is not None:
+        marks.setdefault(wished.threshold, []).append(f"<- for accuracy {wished.wished:g}")
+    measured = {round(row.threshold, 4): row for row in live.table}
     shown = sorted({t for t in measured if _is_shown(t)} | set(marks))
     return [_row(t, measured.get(round(t, 4)), live, marks.get(t, [])) for t in shown]
 
@@ -121,15 +123,15 @@ def _is_shown(value: float) -> bool:
     return value >= _FINE_FROM or round(value * 100) % _STEP == 0
 
 
-def _row(value: float, measured: dict[str, Any] | None, live: LiveModel, marks: list[str]) -> tuple[Any, ...]:
+def _row(value: float, measured: Coverage | None, live: LiveModel, marks: list[str]) -> tuple[Any, ...]:
     mark = Text(", ".join(marks), style="bold")
     if measured is None:  # a threshold between two rows of the table
         found = live.expected(StageThresholds(value))
         figures = (_percent(found.coverage), _percent(found.accuracy), "") if found else ("-", "-", "")
         return (f"{value:g}", *figures, mark)
-    low, high = measured.get("accuracy_interval_95") or (None, None)
+    low, high = measured.accuracy_interval_95 or (None, None)
     interval = f"{_percent(low)} to {_percent(high)}" if low is not None else "-"
-    return (f"{value:g}", _percent(measured["coverage"]), _percent(measured["accuracy"]), interval, mark)
+    return (f"{value:g}", _percent(measured.coverage), _percent(measured.accuracy), interval, mark)
 
 
 def _percent(value: float | None) -> str:

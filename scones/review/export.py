@@ -84,7 +84,7 @@ def _dataset_uri(connection: Connection) -> str:
 
 def _download_dataset(connection: Connection, uri: str, folder: Path) -> dict[str, str]:
     """Every image of the dataset as ``<split>/<class>/<name>``; answers the split of each, by its pixels' digest."""
-    classes = executions.read_json(connection, f"{uri}/dataset.json")["classes"]
+    classes = executions.read_manifest(connection, uri).classes
     for split in SPLITS:
         for name in classes:
             (folder / split / name).mkdir(parents=True)

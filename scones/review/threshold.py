@@ -19,6 +19,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from reporting.documents.evaluation import Coverage, Evaluation
 from scones.errors import SconesError
 from scones.serving_versions import endpoint, registry
 from scones.serving_versions.registry import ModelVersion
@@ -87,14 +88,13 @@ class LiveModel:
     """The version that serves, its evaluation and, where the evaluation wrote them, its predictions on test images."""
 
     version: ModelVersion
-    evaluation: dict[str, Any]
+    evaluation: Evaluation
     predictions: list[NotedPrediction]
 
     @property
-    def table(self) -> list[dict[str, Any]]:
+    def table(self) -> list[Coverage]:
         """Coverage and accuracy per threshold, as the evaluation measured them; older ones have a few rows only."""
-        rows: list[dict[str, Any]] = self.evaluation.get("threshold_table") or self.evaluation.get("coverage", [])
-        return sorted(rows, key=lambda row: float(row["threshold"]))
+        return sorted(self.evaluation.threshold_table or self.evaluation.coverage, key=lambda row: row.threshold)
 
     def expected(self, thresholds: StageThresholds) -> Expected | None:
         """None for evaluations that kept no predictions."""

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reporting.documents.dataset import MANIFEST_FILE, Manifest
+from reporting.documents.json import DocumentError, from_bytes
 from scones.errors import SconesError
 from scones.stage.connection import Connection, split_uri
 
@@ -57,7 +59,7 @@ class ImageOutcome:
 def test_images(connection: Connection, dataset_uri: str) -> list[StoredImage]:
     """The dataset's held-out test split."""
     bucket, prefix = split_uri(dataset_uri)
-    classes = read_json(connection, f"{dataset_uri}/dataset.json")["classes"]
+    classes = read_manifest(connection, dataset_uri).classes
     images = []
     for line in _read(connection.client("s3"), bucket, f"{prefix}/test.lst").splitlines():
         _, label, path = line.split("\t")
@@ -82,10 +84,13 @@ def pick_test_images(connection: Connection, dataset_uri: str, count: int, seed:
     return chosen
 
 
-def read_json(connection: Connection, uri: str) -> dict[str, Any]:
-    """A JSON object in S3."""
-    document: dict[str, Any] = json.loads(_read(connection.client("s3"), *split_uri(uri)))
-    return document
+def read_manifest(connection: Connection, dataset_uri: str) -> Manifest:
+    """What a dataset folder in S3 says of itself. Raises SconesError where it says nothing of the kind."""
+    uri = f"{dataset_uri}/{MANIFEST_FILE}"
+    try:
+        return from_bytes(_read(connection.client("s3"), *split_uri(uri)).encode(), Manifest)
+    except DocumentError as error:
+        raise SconesError(f"{uri} does not describe a dataset: {error}") from error
 
 
 def _read(s3: Any, bucket: str, key: str) -> str:

@@ -43,6 +43,7 @@ class DeploymentsState:
 
     @property
     def quiet(self) -> bool:
+        """Whether nothing is under way."""
         return self.current is None and self.status in ("", "InService", "Failed")
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from botocore.exceptions import ClientError
 
+from reporting.documents.baseline import BaselineDocument
+from reporting.documents.json import DocumentError, from_bytes
 from scones.errors import SconesError
 from scones.serving_versions import endpoint, registry
 from scones.serving_versions.registry import ModelVersion
@@ -23,7 +24,7 @@ class LiveBaseline:
     """Where a version's baseline stands, and what it says."""
 
     uri: str
-    document: dict[str, Any]
+    document: BaselineDocument
 
 
 def parameters(connection: Connection, until: datetime) -> dict[str, str]:
@@ -64,5 +65,8 @@ def baseline(connection: Connection) -> LiveBaseline:
             f"`scones monitor baseline --from-traffic 7d`"
         )
     bucket, key = split_uri(uri)
-    document = json.loads(connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
-    return LiveBaseline(uri, document)
+    body: bytes = connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    try:
+        return LiveBaseline(uri, from_bytes(body, BaselineDocument))
+    except DocumentError as error:
+        raise SconesError(f"{uri} is no baseline: {error}") from error

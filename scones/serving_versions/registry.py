@@ -5,13 +5,14 @@ Runs on a laptop or in CodeBuild. Approving is all a person does: an EventBridge
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from reporting.documents.evaluation import Evaluation
+from reporting.documents.json import DocumentError, from_bytes
 from scones.errors import SconesError
 from scones.serving_versions import deployments
 from scones.stage.connection import Connection, object_exists, split_uri
@@ -157,22 +158,24 @@ def _description(connection: Connection, reason: str) -> str:
     return " ".join(f"{reason} [by {deployments.caller(connection)}]".split())[-_DESCRIPTION_CHARACTERS:]
 
 
-def evaluation(connection: Connection, version: ModelVersion) -> dict[str, Any]:
-    """The evaluation.json that was registered with a version."""
+def evaluation_text(connection: Connection, version: ModelVersion) -> bytes:
+    """The evaluation.json that was registered with a version, as it stands there."""
     if not version.evaluation_uri:
         raise SconesError(f"{version.arn} was registered without an evaluation")
     bucket, key = split_uri(version.evaluation_uri)
-    body = connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-    document: dict[str, Any] = json.loads(body)
-    return document
+    body: bytes = connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    return body
+
+
+def evaluation(connection: Connection, version: ModelVersion) -> Evaluation:
+    """The same as a document; one of an early version lacks sections. Raises SconesError."""
+    try:
+        return from_bytes(evaluation_text(connection, version), Evaluation)
+    except DocumentError as error:
+        raise SconesError(f"{version.evaluation_uri} is no evaluation: {error}") from error
 
 
 def evaluation_page(connection: Connection, version: ModelVersion) -> str | None:
     """The S3 URI of the evaluation as a page, which lies beside evaluation.json; None for a version without one."""
     uri = version.evaluation_uri.rpartition("/")[0] + "/evaluation.html"
     return uri if version.evaluation_uri and object_exists(connection.client("s3"), *split_uri(uri)) else None
-
-
-def accuracy(document: dict[str, Any]) -> float:
-    """Test accuracy of an evaluation document, from 0 to 1."""
-    return float(document["multiclass_classification_metrics"]["accuracy"]["value"])

@@ -79,7 +79,7 @@ def fill(
         uri = pipeline_runs.processing_output(connection, run, "report")
         bucket, prefix = split_uri(uri)
         body = connection.client("s3").get_object(Bucket=bucket, Key=f"{prefix}/report.json")["Body"].read()
-        yield BackfilledReport(window, uri, json.loads(body)["verdict"])
+        yield BackfilledReport(window, uri, captures.read_report(body, uri).verdict)
 
 
 def _listed(connection: Connection) -> list[dict[str, str]]:

@@ -6,18 +6,18 @@ stand-in account alike; here it is started, awaited and downloaded.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+from reporting.documents.json import DocumentError, from_bytes
+from reporting.documents.report import REPORT_FILE, Report
 from scones.errors import SconesError
 from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run
 from scones.serving_versions import live_version
-from scones.serving_versions.shadow_report import SERVES, SMOKE_TEST
+from scones.serving_versions.shadow_report import SERVES, SMOKE_TEST, captured_lines
 from scones.stage.connection import Connection, list_keys, split_uri
 
 
@@ -63,11 +63,7 @@ def _time(text: str, now: datetime) -> datetime:
 
 def count(connection: Connection) -> int:
     """How many predictions of the endpoint were captured in all."""
-    s3 = connection.client("s3")
-    bucket, _ = split_uri(connection.names.capture_uri)
-    keys = list_keys(s3, f"{connection.names.capture_uri}/{connection.names.endpoint}/{SERVES}/")
-    lines = [line for key in keys for line in s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()]
-    identities = [json.loads(line)["eventMetadata"].get("inferenceId") or "" for line in lines]
+    identities = (line.event_metadata.inference_id or "" for line in captured_lines(connection, SERVES))
     return sum(not identity.startswith(SMOKE_TEST) for identity in identities)
 
 
@@ -77,7 +73,7 @@ def write_report(
     target: Path,
     show: Callable[[Run], None] | None = None,
     more: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Run the monitoring pipeline over a time range and download what it wrote into ``target``.
 
     Answers report.json. SconesError when nothing was captured in the range or the job failed.
@@ -85,8 +81,15 @@ def write_report(
     run = run_monitoring(connection, chosen, show, {"WhenEmpty": "refuse", **(more or {})})
     uri = pipeline_runs.processing_output(connection, run, "report")
     download(connection, uri, target)
-    report: dict[str, Any] = json.loads((target / "report.json").read_text(encoding="utf-8"))
-    return report
+    return read_report((target / REPORT_FILE).read_bytes(), uri)
+
+
+def read_report(data: bytes, uri: str) -> Report:
+    """The report of a job. Raises SconesError where another version of the job wrote it."""
+    try:
+        return from_bytes(data, Report)
+    except DocumentError as error:
+        raise SconesError(f"{uri}/{REPORT_FILE} is no report of this version ({error}): run `scones deploy`") from error
 
 
 def run_monitoring(

@@ -6,7 +6,7 @@ Runs in the server process; reads S3 through the account's own client, writes be
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,38 +14,37 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local_account.account import Account
 from local_account.base.archives.tars import ArchiveError, extract_tar
 from local_account.base.images import repository
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError
+from local_account.protocol.actions import ServiceError
+from local_account.sagemaker.records import Container
+from local_account.sagemaker.service import SageMaker
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+    from types_boto3_sagemaker.type_defs import (
+        ContainerDefinitionOutputTypeDef,
+        ModelPackageContainerDefinitionOutputTypeDef,
+    )
+
+    Definition = ContainerDefinitionOutputTypeDef | ModelPackageContainerDefinitionOutputTypeDef
 
 
 class StartError(Exception):
     """A variant cannot start; the message becomes the endpoint's FailureReason."""
 
 
-class Container(TypedDict):
-    """The part of a container definition that a model server needs."""
-
-    image: str
-    model_data: str
-    compressed: bool
-    environment: dict[str, str]
-    role: str
-    isolated: NotRequired[bool]
-
-
 def container_of(sagemaker: SageMaker, model_name: str) -> Container:
     """The container of ``CreateModel``; one made from a model package takes what the package's specification says."""
-    model = sagemaker.table("models").get(model_name)
+    model = sagemaker.models.get(model_name)
     if model is None:
-        raise SageMakerError(f'Could not find model "{sagemaker.arn("model/" + model_name)}".')
+        raise ServiceError(f'Could not find model "{sagemaker.arn("model/" + model_name)}".')
     definitions = [model["PrimaryContainer"]] if "PrimaryContainer" in model else model.get("Containers", [])
     if len(definitions) != 1:
-        raise SageMakerError(
+        raise ServiceError(
             f"Model {model_name} has {len(definitions)} containers; the stand-in account serves only one."
         )
-    definition = definitions[0]
-    if "ModelPackageName" in definition:
-        definition = _from_package(sagemaker, definition)
-    source = definition.get("ModelDataSource", {}).get("S3DataSource")
+    named = definitions[0]
+    definition: Definition = _from_package(sagemaker, named) if "ModelPackageName" in named else named
+    source = definition["ModelDataSource"].get("S3DataSource") if "ModelDataSource" in definition else None
     image = sagemaker.account.images.get(repository(definition.get("Image", "")))
     return Container(
         image=definition.get("Image", ""),
@@ -57,20 +56,21 @@ def container_of(sagemaker: SageMaker, model_name: str) -> Container:
     )
 
 
-def _from_package(sagemaker: SageMaker, definition: Resource) -> Resource:
+def _from_package(
+    sagemaker: SageMaker, definition: ContainerDefinitionOutputTypeDef
+) -> ModelPackageContainerDefinitionOutputTypeDef:
     name = definition["ModelPackageName"]
-    packages = sagemaker.table("model-packages")
+    packages = sagemaker.model_packages
     package = packages.get(name) or packages.get(sagemaker.arn(f"model-package/{name}"))
     if package is None:
-        raise SageMakerError(f"ModelPackage {name} does not exist.")
-    containers = package.get("InferenceSpecification", {}).get("Containers", [])
+        raise ServiceError(f"ModelPackage {name} does not exist.")
+    containers = package["InferenceSpecification"]["Containers"] if "InferenceSpecification" in package else []
     if len(containers) != 1:
-        raise SageMakerError(
+        raise ServiceError(
             f"Model package {name} has {len(containers)} containers; the stand-in account serves one container."
         )
-    merged: Resource = {**containers[0]}
-    merged["Environment"] = containers[0].get("Environment", {}) | definition.get("Environment", {})
-    return merged
+    environment = containers[0].get("Environment", {}) | definition.get("Environment", {})
+    return {**containers[0], "Environment": environment}
 
 
 def fetch_model_data(account: Account, container: Container, root: Path) -> Path:
@@ -106,7 +106,7 @@ def fetch_model_data(account: Account, container: Container, root: Path) -> Path
     return folder
 
 
-def _fetch_folder(client: Any, bucket: str, prefix: str, folder: Path) -> None:
+def _fetch_folder(client: S3Client, bucket: str, prefix: str, folder: Path) -> None:
     found = False
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", []):

@@ -20,13 +20,18 @@ import threading
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
 from local_account.base import clock
+from local_account.protocol.actions import Json
+
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import PutObjectRequestTypeDef
+    from types_boto3_sagemaker.type_defs import CaptureContentTypeHeaderOutputTypeDef, DataCaptureConfigOutputTypeDef
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +62,7 @@ class _Object(NamedTuple):
     kms_key: str = ""
 
 
-def encode(content_type: str, data: bytes, mode: str, headers: dict[str, list[str]]) -> dict[str, str]:
+def encode(content_type: str, data: bytes, mode: str, headers: CaptureContentTypeHeaderOutputTypeDef) -> dict[str, str]:
     """One side of a captured exchange; ``headers`` is the configuration's CaptureContentTypeHeader."""
     kind = content_type.partition(";")[0].strip().lower()
     encoding = "BASE64"
@@ -72,7 +77,7 @@ def encode(content_type: str, data: bytes, mode: str, headers: dict[str, list[st
     return {"observedContentType": content_type, "mode": mode, "data": text, "encoding": encoding}
 
 
-def capture_line(config: dict[str, Any], exchange: Exchange) -> str:
+def capture_line(config: DataCaptureConfigOutputTypeDef, exchange: Exchange) -> str:
     """The JSON line of one exchange, in SageMaker's layout."""
     modes = {option["CaptureMode"] for option in config["CaptureOptions"]}
     headers = config.get("CaptureContentTypeHeader", {})
@@ -81,7 +86,7 @@ def capture_line(config: dict[str, Any], exchange: Exchange) -> str:
         data["endpointInput"] = encode(exchange.request_type, exchange.request, "INPUT", headers)
     if modes & {"Output", "InputAndOutput"}:
         data["endpointOutput"] = encode(exchange.answer_type, exchange.answer, "OUTPUT", headers)
-    metadata: dict[str, Any] = {"eventId": str(uuid.uuid4())}
+    metadata: dict[str, Json] = {"eventId": str(uuid.uuid4())}
     if exchange.custom_attributes:
         metadata["customAttributes"] = [exchange.custom_attributes]
     if exchange.inference_id:
@@ -97,7 +102,7 @@ class Capture:
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._recorded: queue.SimpleQueue[tuple[dict[str, Any], Exchange, str]] = queue.SimpleQueue()
+        self._recorded: queue.SimpleQueue[tuple[DataCaptureConfigOutputTypeDef, Exchange, str]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._open: dict[tuple[str, str, str, str], list[str]] = {}
@@ -106,7 +111,7 @@ class Capture:
         account.snapshots.register("data-capture", self._dump, self._load)
         threading.Thread(target=self._run, name="data-capture", daemon=True).start()
 
-    def record(self, config: dict[str, Any] | None, exchange: Exchange, role: str) -> None:
+    def record(self, config: DataCaptureConfigOutputTypeDef | None, exchange: Exchange, role: str) -> None:
         """Capture an exchange if the endpoint's DataCaptureConfig says so; the model's role writes it."""
         if not config or not config.get("EnableCapture", False):
             return
@@ -135,14 +140,7 @@ class Capture:
             unsent = list(self._unsent)
         for item in unsent:
             try:
-                encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": item.kms_key} if item.kms_key else {}
-                self._account.client("s3", item.role).put_object(
-                    Bucket=item.bucket,
-                    Key=item.key,
-                    Body=item.body.encode(),
-                    ContentType="application/json",
-                    **encryption,
-                )
+                self._account.client("s3", item.role).put_object(**_request(item))
             except ClientError as error:  # no such bucket, no permission: trying again would not help
                 log.warning("captured data could not be written to s3://%s/%s: %s", item.bucket, item.key, error)
             except BotoCoreError:  # the account is starting or stopping: try again
@@ -173,6 +171,18 @@ class Capture:
         # State of an older version has no role, or no key.
         self._open = {(bucket, prefix, *[*more, "", ""][:2]): lines for bucket, prefix, *more, lines in state["open"]}
         self._unsent = [_Object(*item) for item in state["unsent"]]
+
+
+def _request(item: _Object) -> PutObjectRequestTypeDef:
+    request: PutObjectRequestTypeDef = {
+        "Bucket": item.bucket,
+        "Key": item.key,
+        "Body": item.body.encode(),
+        "ContentType": "application/json",
+    }
+    if item.kms_key:
+        request |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": item.kms_key}
+    return request
 
 
 def _objects(key: tuple[str, str, str, str], lines: list[str]) -> list[_Object]:

@@ -11,15 +11,17 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
 
+from local_account.protocol.records import change
+from local_account.protocol.service import now
 from local_account.sagemaker.endpoints.archive import StartError
 from local_account.sagemaker.endpoints.deployment_config import plan_of
-from local_account.sagemaker.endpoints.description import describe, event_detail
-from local_account.sagemaker.endpoints.fleet import Fleet, Traffic
-from local_account.sagemaker.endpoints.metrics import Metrics
+from local_account.sagemaker.endpoints.description import EndpointDescription, describe, event_detail
+from local_account.sagemaker.endpoints.fleet import EndpointTraffic, Fleet
+from local_account.sagemaker.endpoints.metrics import EndpointMetrics
 from local_account.sagemaker.endpoints.rollout import InterruptedRolloutError, RollbackError, Rollout
-from local_account.sagemaker.service import Resource, SageMaker, now
+from local_account.sagemaker.records import EndpointRecord, EndpointSource, VariantRecord, VariantStatus
+from local_account.sagemaker.service import SageMaker
 from local_account.sagemaker.tags import drop_tags
 
 log = logging.getLogger(__name__)
@@ -30,30 +32,31 @@ MAX_REASON = 1024
 class EndpointChanges:
     """Runs the changes; ``traffic`` holds, for each endpoint that answers, who does."""
 
-    def __init__(self, sagemaker: SageMaker, metrics: Metrics) -> None:
+    def __init__(self, sagemaker: SageMaker, metrics: EndpointMetrics) -> None:
         self._sagemaker = sagemaker
         self._account = sagemaker.account
         self._metrics = metrics
-        self.traffic: dict[str, Traffic] = {}
+        self.traffic: dict[str, EndpointTraffic] = {}
 
-    def run(self, endpoint: Resource, change: Callable[[Resource], Any]) -> None:
+    def run(self, endpoint: EndpointRecord, work: Callable[[EndpointRecord], object]) -> None:
         """Start a change in its thread."""
         name = endpoint["EndpointName"]
 
         def guarded() -> None:
             try:
-                change(endpoint)
+                work(endpoint)
             except InterruptedRolloutError:
                 pass  # the account stops: what is under way is in its state
             except Exception as error:
                 log.exception("endpoint %s", name)
-                if name in self._sagemaker.table("endpoints"):
+                if name in self._sagemaker.endpoints:
                     status = "InService" if name in self.traffic else "Failed"
                     self.set(endpoint, status, FailureReason=f"The stand-in account failed: {error!r}", _pending=None)
 
         threading.Thread(target=guarded, name=f"endpoint-{name}", daemon=True).start()
 
-    def bring_up(self, endpoint: Resource, *, settle: bool = True) -> bool:
+    def bring_up(self, endpoint: EndpointRecord, *, settle: bool = True) -> bool:
+        """Start the fleet of ``_source``; whether it came up. With ``settle`` the endpoint is then InService."""
         fleet = self._fleet(endpoint, endpoint["EndpointConfigName"], endpoint["_source"])
         try:
             fleet.start()
@@ -62,12 +65,12 @@ class EndpointChanges:
                 self.set(endpoint, "Failed", FailureReason=str(error)[:MAX_REASON], _pending=None)
             return False
         with self._sagemaker.lock:
-            self.traffic[endpoint["EndpointName"]] = Traffic(fleet)
+            self.traffic[endpoint["EndpointName"]] = EndpointTraffic(fleet)
             if settle:
                 self.set(endpoint, "InService")
         return True
 
-    def resume(self, endpoint: Resource) -> None:
+    def resume(self, endpoint: EndpointRecord) -> None:
         """Bring an endpoint of an earlier run up again, as soon as the server answers."""
         while not self._answers():
             if self._account.stopping.wait(0.1):
@@ -81,7 +84,7 @@ class EndpointChanges:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self._account.port)) == 0
 
-    def replace(self, endpoint: Resource) -> None:
+    def replace(self, endpoint: EndpointRecord) -> None:
         """Update to the configuration in ``_pending``, or roll back."""
         pending = endpoint["_pending"]
         traffic = self.traffic[endpoint["EndpointName"]]
@@ -114,7 +117,7 @@ class EndpointChanges:
         old.stop()
         self.set(endpoint, "InService", _pending=None)
 
-    def _roll_back(self, endpoint: Resource, rollout: Rollout, reason: str) -> None:
+    def _roll_back(self, endpoint: EndpointRecord, rollout: Rollout, reason: str) -> None:
         endpoint["_pending"]["rolled_back"] = True
         self.set(endpoint, "RollingBack", FailureReason=reason)
         try:
@@ -124,7 +127,7 @@ class EndpointChanges:
             return
         self.set(endpoint, "InService", _pending=None)
 
-    def rescale(self, endpoint: Resource) -> None:
+    def rescale(self, endpoint: EndpointRecord) -> None:
         """UpdateEndpointWeightsAndCapacities: as many instances as ``_source`` says now."""
         fleet = self.traffic[endpoint["EndpointName"]].main
         before = fleet.counts
@@ -146,7 +149,7 @@ class EndpointChanges:
                 variant.pop("_status", None)
         self.set(endpoint, "InService")
 
-    def _tell_scaling(self, endpoint: Resource, before: dict[str, int]) -> None:
+    def _tell_scaling(self, endpoint: EndpointRecord, before: dict[str, int]) -> None:
         with self._sagemaker.lock:
             changed = [
                 variant
@@ -160,36 +163,32 @@ class EndpointChanges:
         if changed:
             self._emit_deployment(endpoint)
 
-    def remove(self, endpoint: Resource) -> None:
+    def remove(self, endpoint: EndpointRecord) -> None:
+        """End the fleets and forget the endpoint."""
         with self._sagemaker.lock:
             traffic = self.traffic.pop(endpoint["EndpointName"], None)
         for fleet in (traffic.main, traffic.new) if traffic else ():
             if fleet:
                 fleet.stop()
         with self._sagemaker.lock:
-            self._sagemaker.table("endpoints").pop(endpoint["EndpointName"], None)
+            self._sagemaker.endpoints.pop(endpoint["EndpointName"], None)
             drop_tags(self._sagemaker, endpoint["EndpointArn"])
 
-    def set(self, endpoint: Resource, status: str, **members: Any) -> None:
+    def set(self, endpoint: EndpointRecord, status: str, **members: object) -> None:
         """Change the endpoint's status and members (None removes one) and tell EventBridge."""
         with self._sagemaker.lock:
-            for key, value in members.items():
-                if value is None:
-                    endpoint.pop(key, None)
-                else:
-                    endpoint[key] = value
-            endpoint |= {"EndpointStatus": status, "LastModifiedTime": now()}
+            change(endpoint, members | {"EndpointStatus": status, "LastModifiedTime": now()})
             detail = event_detail(self.shown(endpoint), endpoint)
         self._sagemaker.changed()
         detail.pop("PendingDeploymentSummary", None)
         self._sagemaker.emit("SageMaker Endpoint State Change", detail, [endpoint["EndpointArn"]])
 
-    def shown(self, endpoint: Resource) -> dict[str, Any]:
+    def shown(self, endpoint: EndpointRecord) -> EndpointDescription:
         """DescribeEndpoint's answer."""
         traffic = self.traffic.get(endpoint["EndpointName"])
         return describe(endpoint, traffic.main.counts if traffic else None)
 
-    def _report(self, endpoint: Resource, new: Fleet, status: str, message: str) -> None:
+    def _report(self, endpoint: EndpointRecord, new: Fleet, status: str, message: str) -> None:
         with self._sagemaker.lock:
             endpoint["_pending"] |= {
                 "counts": new.counts,
@@ -197,7 +196,7 @@ class EndpointChanges:
             }
         self._emit_deployment(endpoint)
 
-    def _emit_deployment(self, endpoint: Resource) -> None:
+    def _emit_deployment(self, endpoint: EndpointRecord) -> None:
         with self._sagemaker.lock:
             detail = event_detail(self.shown(endpoint), endpoint)
         self._sagemaker.changed()
@@ -208,13 +207,13 @@ class EndpointChanges:
         self._metrics.flush()
         self._account.evaluate_alarms()
 
-    def _fleet(self, endpoint: Resource, config: str, source: dict[str, Any], *, empty: bool = False) -> Fleet:
+    def _fleet(self, endpoint: EndpointRecord, config: str, source: EndpointSource, *, empty: bool = False) -> Fleet:
         return Fleet(self._account, endpoint["EndpointName"], config, source, empty=empty)
 
 
-def _status(status: str, message: str) -> dict[str, Any]:
+def _status(status: str, message: str) -> VariantStatus:
     return {"Status": status, "StatusMessage": message, "StartTime": now()}
 
 
-def _has_instances(variant: Resource) -> bool:
+def _has_instances(variant: VariantRecord) -> bool:
     return "InitialInstanceCount" in variant

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import Any
 
 from local_account.account import Account
 from local_account.sagemaker.endpoints.instance import ANSWER_S
 from local_account.sagemaker.endpoints.variants import Variant, make_variant
-from local_account.sagemaker.service import Resource
+from local_account.sagemaker.records import EndpointSource, VariantRecord
 
 
 class Portion:
@@ -40,7 +39,7 @@ class Fleet:
     ``shadow`` gets a copy of ``copied`` of the requests.
     """
 
-    def __init__(self, account: Account, endpoint: str, config: str, source: dict[str, Any], *, empty: bool) -> None:
+    def __init__(self, account: Account, endpoint: str, config: str, source: EndpointSource, *, empty: bool) -> None:
         """``empty``: no instance is started until a variant is scaled."""
         self.config = config
         self.source = source
@@ -58,20 +57,22 @@ class Fleet:
 
     @property
     def variants(self) -> list[str]:
+        """The names of the production variants."""
         return list(self._variants)
 
     @property
     def counts(self) -> dict[str, int]:
+        """The instances of each variant, shadows included."""
         return {variant.name: variant.count for variant in self._all}
 
     @property
     def _all(self) -> list[Variant]:
         return [*self._variants.values(), *([self.shadow] if self.shadow else [])]
 
-    def spec(self, variant: str) -> Resource:
+    def spec(self, variant: str) -> VariantRecord:
+        """What a variant was made from."""
         specs = [*self.source["variants"], *self.source.get("shadows", [])]
-        found: Resource = next(v for v in specs if v["VariantName"] == variant)
-        return found
+        return next(v for v in specs if v["VariantName"] == variant)
 
     def start(self) -> None:
         """Start all variants; on the first failure stop them again and raise its StartError."""
@@ -83,6 +84,7 @@ class Fleet:
             raise
 
     def scale(self, counts: dict[str, int]) -> None:
+        """Give variants as many instances as ``counts`` says; raises StartError."""
         for name, count in counts.items():
             self._variants[name].scale(count)
 
@@ -95,10 +97,12 @@ class Fleet:
         return random.choices(variants, weights)[0] if any(weights) else variants[0]  # noqa: S311 (shares traffic only)
 
     def enter(self) -> None:
+        """A request begins; ``stop`` waits for it."""
         with self._idle:
             self._in_flight += 1
 
     def leave(self) -> None:
+        """A request has been answered."""
         with self._idle:
             self._in_flight -= 1
             self._idle.notify_all()
@@ -111,7 +115,7 @@ class Fleet:
             variant.stop()
 
 
-class Traffic:
+class EndpointTraffic:
     """Which fleet answers the next request: ``main``, or ``new`` for its ``share`` of the requests.
 
     Not thread-safe: whoever asks or changes it holds SageMaker's lock.
@@ -124,10 +128,13 @@ class Traffic:
 
     @property
     def share(self) -> float:
+        """What part of the requests goes to the new fleet, 0 to 1."""
         return self._portion.share
 
     def shift(self, new: Fleet | None, share: float) -> None:
+        """Send ``share`` of the requests, 0 to 1, to a new fleet."""
         self.new, self._portion = new, Portion(share)
 
     def choose(self) -> Fleet:
+        """The fleet for the next request."""
         return self.new if self.new is not None and self._portion.next() else self.main

@@ -19,12 +19,13 @@ from pathlib import Path
 
 from local_account.account import Account
 from local_account.containers.run import RunningContainer, start_container
-from local_account.sagemaker.endpoints.archive import Container, StartError, fetch_model_data, script_of
-from local_account.sagemaker.endpoints.model_server import SECRET_HEADER
+from local_account.sagemaker.endpoints.archive import StartError, fetch_model_data, script_of
+from local_account.sagemaker.endpoints.container.model_server import SECRET_HEADER
+from local_account.sagemaker.records import Container
 
 log = logging.getLogger(__name__)
 
-MODEL_SERVER = Path(__file__).with_name("model_server.py")
+MODEL_SERVER = Path(__file__).with_name("container") / "model_server.py"
 PORT_FILE = "model-server.port"
 # AWS's limit for one answer: "customer containers must respond within 60 seconds" (SageMaker, InvokeEndpoint).
 ANSWER_S = 60.0
@@ -40,6 +41,8 @@ class NoAnswerError(Exception):
 
 @dataclass(frozen=True)
 class ModelAnswer:
+    """What a model server answered."""
+
     status: int
     body: bytes
     content_type: str
@@ -55,6 +58,7 @@ class Connections:
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
 
     def request(self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float) -> ModelAnswer:
+        """Ask the model server; raises OSError or HTTPException, after which the connection is closed."""
         try:
             connection = self._idle.get_nowait()
         except queue.Empty:
@@ -75,6 +79,7 @@ class Connections:
         )
 
     def close(self) -> None:
+        """Close the connections that nobody uses."""
         with suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().close()
@@ -100,6 +105,7 @@ class Instance:
 
     @property
     def log_stream(self) -> str:
+        """The stream of CloudWatch Logs that it writes, in ``log_group``."""
         return f"{self.variant}/{self.instance}"
 
     def start(self) -> None:
@@ -198,13 +204,16 @@ class Instance:
 
     @property
     def healthy(self) -> bool:
+        """Whether its process runs and has answered a ping."""
         return self._connections is not None and self._process is not None and self._process.poll() is None
 
     def enter(self) -> None:
+        """A request begins; ``end`` waits for it."""
         with self._busy:
             self.in_flight += 1
 
     def leave(self) -> None:
+        """A request has been answered."""
         with self._busy:
             self.in_flight -= 1
             self._busy.notify_all()
@@ -216,6 +225,7 @@ class Instance:
         self.stop()
 
     def stop(self) -> None:
+        """End the process now, and remove its folder."""
         self._stopping.set()
         if self._connections:
             self._connections.close()

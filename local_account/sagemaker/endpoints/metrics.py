@@ -12,12 +12,15 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
 from local_account.base import clock
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricDatumTypeDef, StatisticSetTypeDef
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,7 @@ FLUSH_S = 0.5
 MAX_VALUES = 150  # of one datum in PutMetricData
 
 
-class Invocation(NamedTuple):
+class MeasuredInvocation(NamedTuple):
     """One invocation; ``status`` is what the model answered, 0 when it gave no answer."""
 
     endpoint: str
@@ -37,16 +40,17 @@ class Invocation(NamedTuple):
     instances: int
 
 
-class Metrics:
+class EndpointMetrics:
     """Takes invocations without blocking."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._waiting: queue.SimpleQueue[Invocation] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[MeasuredInvocation] = queue.SimpleQueue()
         self._flushing = threading.Lock()
         account.before_clock_moves.append(self.flush)
 
-    def record(self, invocation: Invocation) -> None:
+    def record(self, invocation: MeasuredInvocation) -> None:
+        """Count an invocation; returns at once."""
         self._waiting.put(invocation)
 
     def run(self) -> None:
@@ -60,7 +64,7 @@ class Metrics:
     def flush(self) -> None:
         """Everything that was recorded before the call is in CloudWatch when it returns."""
         with self._flushing:
-            groups: dict[tuple[tuple[str, str], ...], list[Invocation]] = {}
+            groups: dict[tuple[tuple[str, str], ...], list[MeasuredInvocation]] = {}
             while not self._waiting.empty():
                 invocation = self._waiting.get()
                 named: tuple[tuple[str, str], ...] = (
@@ -70,13 +74,15 @@ class Metrics:
                 for key in (named, (*named, ("EndpointConfigName", invocation.config))):
                     groups.setdefault(key, []).append(invocation)
             for key, invocations in groups.items():
-                dimensions = [{"Name": name, "Value": value} for name, value in key]
+                dimensions: list[DimensionTypeDef] = [{"Name": name, "Value": value} for name, value in key]
                 now = clock.now()
-                data = [{"Dimensions": dimensions, "Timestamp": now, **datum} for datum in _data(invocations)]
+                data: list[MetricDatumTypeDef] = [
+                    {**datum, "Dimensions": dimensions, "Timestamp": now} for datum in _data(invocations)
+                ]
                 self._account.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=data)
 
 
-def _data(invocations: list[Invocation]) -> list[dict[str, Any]]:
+def _data(invocations: list[MeasuredInvocation]) -> list[MetricDatumTypeDef]:
     return [
         _counts("Invocations", [1.0 for _ in invocations]),
         _counts("InvocationsPerInstance", [1.0 / i.instances for i in invocations]),
@@ -87,12 +93,17 @@ def _data(invocations: list[Invocation]) -> list[dict[str, Any]]:
     ]
 
 
-def _counts(name: str, values: list[float]) -> dict[str, Any]:
-    statistics = {"SampleCount": len(values), "Sum": sum(values), "Minimum": min(values), "Maximum": max(values)}
+def _counts(name: str, values: list[float]) -> MetricDatumTypeDef:
+    statistics: StatisticSetTypeDef = {
+        "SampleCount": len(values),
+        "Sum": sum(values),
+        "Minimum": min(values),
+        "Maximum": max(values),
+    }
     return {"MetricName": name, "Unit": "Count" if name == "Invocations" else "None", "StatisticValues": statistics}
 
 
-def _latencies(name: str, values: Iterable[float]) -> list[dict[str, Any]]:
+def _latencies(name: str, values: Iterable[float]) -> list[MetricDatumTypeDef]:
     """Values to three digits, so that many fit one datum and percentiles stay exact to a thousandth."""
     counted = sorted(Counter(float(f"{value:.3g}") for value in values).items())
     return [

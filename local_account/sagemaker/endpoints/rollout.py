@@ -13,18 +13,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
+from local_account.protocol.actions import ServiceError
 from local_account.sagemaker.endpoints.archive import StartError
-from local_account.sagemaker.endpoints.deployment_config import Plan, Step
-from local_account.sagemaker.endpoints.fleet import Fleet, Traffic
-from local_account.sagemaker.service import SageMakerError
+from local_account.sagemaker.endpoints.deployment_config import RolloutPlan, RolloutStep
+from local_account.sagemaker.endpoints.fleet import EndpointTraffic, Fleet
+from local_account.sagemaker.records import EndpointSource
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch.type_defs import CompositeAlarmTypeDef, MetricAlarmTypeDef
 
 LOOK_EVERY_S = 0.2
 
@@ -43,11 +47,11 @@ class Rollout:
     alarms; ``lock`` guards ``traffic``."""
 
     account: Account
-    plan: Plan
+    plan: RolloutPlan
     old: Fleet
     new: Fleet
-    traffic: Traffic
-    lock: Any
+    traffic: EndpointTraffic
+    lock: AbstractContextManager[object]
     report: Callable[[str, str], None]
     settle: Callable[[], None]
 
@@ -86,7 +90,7 @@ class Rollout:
         with self._rolling_back():
             self.new.start()
 
-    def _take(self, step: Step) -> None:
+    def _take(self, step: RolloutStep) -> None:
         total = _instances(self.new)
         number = math.ceil(step.share * total - 1e-9)
         capacity = "full capacity" if step.share == 1 else "canary capacity"
@@ -139,7 +143,7 @@ class Rollout:
             raise InterruptedRolloutError
 
     @contextmanager
-    def _rolling_back(self) -> Any:
+    def _rolling_back(self) -> Iterator[None]:
         try:
             yield
         except StartError as error:
@@ -151,20 +155,22 @@ def _instances(fleet: Fleet) -> int:
     return sum(v.get("InitialInstanceCount", 0) for v in fleet.source["variants"])
 
 
-def check_alarms(account: Account, source: dict[str, Any], names: Sequence[str]) -> None:
+def check_alarms(account: Account, source: EndpointSource, names: Sequence[str]) -> None:
     """Refuse alarms that would watch nothing: missing ones, and those that the model's role may not read."""
     if not names:
         return
     try:
         found = _described(account, source, names)
     except ClientError as error:
-        raise SageMakerError(f"The CloudWatch alarms of the deployment could not be read: {error}") from error
+        raise ServiceError(f"The CloudWatch alarms of the deployment could not be read: {error}") from error
     missing = set(names) - {alarm["AlarmName"] for alarm in found}
     if missing:
-        raise SageMakerError(f"Could not find the CloudWatch alarms of the deployment: {', '.join(sorted(missing))}.")
+        raise ServiceError(f"Could not find the CloudWatch alarms of the deployment: {', '.join(sorted(missing))}.")
 
 
-def _described(account: Account, source: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+def _described(
+    account: Account, source: EndpointSource, names: Sequence[str]
+) -> list[MetricAlarmTypeDef | CompositeAlarmTypeDef]:
     role = source["variants"][0]["container"].get("role", "")  # state of an older version has none
     answer = account.client("cloudwatch", role).describe_alarms(AlarmNames=list(names))
     return [*answer["MetricAlarms"], *answer["CompositeAlarms"]]

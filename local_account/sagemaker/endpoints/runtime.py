@@ -12,18 +12,23 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
 from local_account.base import clock
-from local_account.sagemaker.endpoints.actions import endpoints_of
+from local_account.protocol.actions import Json
+from local_account.sagemaker.endpoints.actions import Endpoints
 from local_account.sagemaker.endpoints.archive import StartError
 from local_account.sagemaker.endpoints.capture import Exchange
 from local_account.sagemaker.endpoints.fleet import Fleet
 from local_account.sagemaker.endpoints.instance import Instance, ModelAnswer, NoAnswerError
-from local_account.sagemaker.endpoints.metrics import Invocation
-from local_account.sagemaker.endpoints.variants import ThrottledError
-from local_account.sagemaker.service import Resource, SageMaker
+from local_account.sagemaker.endpoints.metrics import MeasuredInvocation
+from local_account.sagemaker.endpoints.variants import VariantThrottledError
+from local_account.sagemaker.records import VariantRecord
+from local_account.sagemaker.service import SageMaker
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +44,11 @@ _DEFAULT_TYPE = "application/octet-stream"
 class RuntimeServiceError(Exception):
     """An error as SageMaker Runtime answers it."""
 
-    def __init__(self, message: str, code: str = "ValidationError", status: int = 400, **members: Any) -> None:
+    def __init__(self, message: str, code: str = "ValidationError", status: int = 400, **members: Json) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
-        self.members = {"Message": message, **members}
+        self.members: dict[str, Json] = {"Message": message, **members}
 
 
 class _Request(NamedTuple):
@@ -62,13 +67,13 @@ class _Request(NamedTuple):
 class Runtime:
     """The WSGI application."""
 
-    def __init__(self, sagemaker: SageMaker) -> None:
-        self._endpoints = endpoints_of(sagemaker)
+    def __init__(self, sagemaker: SageMaker, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
         self._account = sagemaker.account
         self._copiers = ThreadPoolExecutor(COPIERS, "shadow")
         self._copying = threading.Semaphore(MAX_COPIES)
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = time.perf_counter()
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         try:
@@ -81,7 +86,7 @@ class Runtime:
         start_response(status, [*headers, ("Content-Length", str(len(content)))])
         return [content]
 
-    def _invoke(self, environ: dict[str, Any], body: bytes, started: float) -> tuple[list[tuple[str, str]], bytes]:
+    def _invoke(self, environ: WSGIEnvironment, body: bytes, started: float) -> tuple[list[tuple[str, str]], bytes]:
         name = self._endpoint_name(environ)
         with self._endpoints.serving(name) as fleet:
             if fleet is None and self._endpoints.is_coming_up(name):
@@ -103,10 +108,10 @@ class Runtime:
                     return self._answer(request, instance)
             except StartError as error:
                 raise RuntimeServiceError(str(error), "ServiceUnavailable", 503) from error
-            except ThrottledError as error:
+            except VariantThrottledError as error:
                 raise RuntimeServiceError(str(error), "ThrottlingException", 429) from error
 
-    def _endpoint_name(self, environ: dict[str, Any]) -> str:
+    def _endpoint_name(self, environ: WSGIEnvironment) -> str:
         match = _PATH.fullmatch(environ["PATH_INFO"])
         if match is None or environ["REQUEST_METHOD"] != "POST":
             raise RuntimeServiceError(
@@ -141,7 +146,7 @@ class Runtime:
             answer = instance.invoke(request.body, request.headers)
         finally:
             self._endpoints.metrics.record(
-                Invocation(
+                MeasuredInvocation(
                     request.endpoint,
                     instance.variant,
                     request.fleet.config,
@@ -206,7 +211,7 @@ class Runtime:
         )
 
 
-def _check_size(variant: Resource, body: bytes) -> None:
+def _check_size(variant: VariantRecord, body: bytes) -> None:
     limit = MAX_SERVERLESS_BODY_BYTES if "ServerlessConfig" in variant else MAX_BODY_BYTES
     if len(body) > limit:
         raise RuntimeServiceError(
@@ -215,7 +220,7 @@ def _check_size(variant: Resource, body: bytes) -> None:
         )
 
 
-def _read(environ: dict[str, Any], endpoint: str, fleet: Fleet, body: bytes, started: float) -> _Request:
+def _read(environ: WSGIEnvironment, endpoint: str, fleet: Fleet, body: bytes, started: float) -> _Request:
     return _Request(
         endpoint,
         fleet,
@@ -228,11 +233,11 @@ def _read(environ: dict[str, Any], endpoint: str, fleet: Fleet, body: bytes, sta
     )
 
 
-def _header(environ: dict[str, Any], name: str) -> str | None:
+def _header(environ: WSGIEnvironment, name: str) -> str | None:
     return environ.get(f"HTTP_X_AMZN_SAGEMAKER_{name.upper().replace('-', '_')}")
 
 
-def _model_headers(environ: dict[str, Any]) -> dict[str, str]:
+def _model_headers(environ: WSGIEnvironment) -> dict[str, str]:
     headers = {"Content-Type": environ.get("CONTENT_TYPE") or _DEFAULT_TYPE}
     if environ.get("HTTP_ACCEPT"):
         headers["Accept"] = environ["HTTP_ACCEPT"]

@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from local_account.account import Account
 from local_account.sagemaker.endpoints.archive import StartError
 from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance
-from local_account.sagemaker.service import Resource
+from local_account.sagemaker.records import VariantRecord
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import ProductionVariantServerlessConfigTypeDef
 
 # After so long without a request a serverless variant has no process; AWS does not state its time.
 IDLE_S = 300.0
@@ -34,9 +37,11 @@ class InstanceVariant:
 
     @property
     def count(self) -> int:
+        """How many instances there are now."""
         return len(self._instances)
 
     def start(self) -> None:
+        """Start as many instances as the variant was made for; raises StartError."""
         self.scale(self._wanted)
 
     def scale(self, count: int) -> None:
@@ -77,6 +82,7 @@ class InstanceVariant:
             chosen.leave()
 
     def stop(self) -> None:
+        """Let the instances answer what they have, then end them."""
         _end(self._instances)
 
 
@@ -86,7 +92,7 @@ def _end(instances: list[Instance]) -> None:
         list(pool.map(Instance.end, instances))
 
 
-class ThrottledError(Exception):
+class VariantThrottledError(Exception):
     """A serverless variant answers as many requests as it may."""
 
 
@@ -99,10 +105,12 @@ class ServerlessVariant:
 
     count = 0
 
-    def __init__(self, name: str, make: Callable[[], Instance], config: dict[str, Any], idle_s: float) -> None:
+    def __init__(
+        self, name: str, make: Callable[[], Instance], config: ProductionVariantServerlessConfigTypeDef, idle_s: float
+    ) -> None:
         self.name = name
         self._make = make
-        self._limit: int = config["MaxConcurrency"]
+        self._limit = config["MaxConcurrency"]
         self._stays = "ProvisionedConcurrency" in config
         self._idle_s = idle_s
         self._warm: Instance | None = None
@@ -127,10 +135,12 @@ class ServerlessVariant:
 
     @contextmanager
     def instance(self) -> Iterator[Instance]:
-        """The process for one request; raises ThrottledError, or the StartError of a cold start."""
+        """The process for one request; raises VariantThrottledError, or the StartError of a cold start."""
         with self._lock:
             if self._busy >= self._limit:
-                raise ThrottledError(f"Rate exceeded: variant {self.name} has a MaxConcurrency of {self._limit}.")
+                raise VariantThrottledError(
+                    f"Rate exceeded: variant {self.name} has a MaxConcurrency of {self._limit}."
+                )
             self._busy += 1
         try:
             yield self._started()
@@ -164,9 +174,11 @@ class ServerlessVariant:
             return
 
     def scale(self, count: int) -> None:
+        """Raises NotImplementedError: there are no instances."""
         raise NotImplementedError(f"serverless variant {self.name} has no instances to scale to {count}")
 
     def stop(self) -> None:
+        """Let the process answer what it has, then end it."""
         self._ended.set()
         with self._starting:
             if self._warm:
@@ -176,7 +188,9 @@ class ServerlessVariant:
 Variant = InstanceVariant | ServerlessVariant
 
 
-def make_variant(account: Account, endpoint: str, spec: Resource, *, empty: bool) -> Variant:
+def make_variant(account: Account, endpoint: str, spec: VariantRecord, *, empty: bool) -> Variant:
+    """What answers for a variant; nothing is started yet. ``empty``: it has no instance until it is scaled."""
+
     def make() -> Instance:
         return Instance(
             account,

@@ -11,28 +11,29 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from local_account.sagemaker.jobs.checks import CHECKPOINTS_PATH
 from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
-from local_account.sagemaker.service import SageMaker, SageMakerError
+from local_account.sagemaker.service import SageMaker
 
-LOCAL_PATH = "/opt/ml/checkpoints"
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import CheckpointConfigTypeDef
+
 # Here nobody takes an instance back, so this tag on a running job does: `aws sagemaker add-tags --resource-arn ARN
 # --tags Key=local-account:spot-interruption,Value=now`. The account removes it again. On AWS a tag changes nothing;
 # there the Fault Injection Service interrupts.
 INTERRUPTION_TAG = "local-account:spot-interruption"
-# Developer guide, "Managed Spot Training": algorithms that do not checkpoint get one hour.
-MAX_WAIT_WITHOUT_CHECKPOINTS_S = 3600
 SETTLED_S = 0.2
 
 
 class Checkpoints:
     """The folder of one instance and the S3 prefix that it is kept in."""
 
-    def __init__(self, files: JobFiles, root: Path, config: dict[str, str]) -> None:
+    def __init__(self, files: JobFiles, root: Path, config: CheckpointConfigTypeDef) -> None:
         self._files = files
-        self._folder = root / Path(config.get("LocalPath", LOCAL_PATH)).relative_to("/opt/ml")
+        self._folder = root / Path(config.get("LocalPath", CHECKPOINTS_PATH)).relative_to("/opt/ml")
         self._uri = config["S3Uri"].rstrip("/")
         self._saved: dict[str, tuple[int, int]] = {}
 
@@ -63,37 +64,10 @@ class Checkpoints:
                 raise TransferError(f"ClientError: Data upload failed: {error}") from error
 
 
-def check(request: dict[str, Any]) -> None:
-    """Refuse what AWS refuses about checkpoints and managed spot training."""
-    config = request.get("CheckpointConfig")
-    path = (config or {}).get("LocalPath", LOCAL_PATH)
-    if not path.startswith("/opt/ml/") or ".." in Path(path).parts:
-        raise SageMakerError(f"CheckpointConfig.LocalPath must be below /opt/ml, got {path}.")
-    stopping = request["StoppingCondition"]
-    longest = stopping["MaxRuntimeInSeconds"]
-    wait = stopping.get("MaxWaitTimeInSeconds")
-    if not request.get("EnableManagedSpotTraining"):
-        if wait is not None:
-            raise SageMakerError(
-                "Invalid MaxWaitTimeInSeconds. It is not supported when EnableManagedSpotTraining is false."
-            )
-        return
-    if wait is None or wait < longest:
-        raise SageMakerError(
-            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds "
-            f"({longest}) when EnableManagedSpotTraining is true, got {wait}."
-        )
-    if config is None and wait > MAX_WAIT_WITHOUT_CHECKPOINTS_S:
-        raise SageMakerError(
-            f"Invalid MaxWaitTimeInSeconds. Without CheckpointConfig it must be at most "
-            f"{MAX_WAIT_WITHOUT_CHECKPOINTS_S} seconds, got {wait}."
-        )
-
-
 def take_interruption(sagemaker: SageMaker, arn: str) -> bool:
     """Whether somebody asked to interrupt this job since the last call."""
     with sagemaker.lock:
-        tags = sagemaker.table("tags").get(arn, {})
+        tags = sagemaker.tags.get(arn, {})
         if INTERRUPTION_TAG not in tags:
             return False
         del tags[INTERRUPTION_TAG]

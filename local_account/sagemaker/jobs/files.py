@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -17,9 +17,13 @@ from local_account.account import Account
 from local_account.base.archives.s3_download import download
 from local_account.base.archives.zips import spelled_otherwise
 from local_account.base.wire.s3_names import KEY_TOO_LONG, is_bucket, is_key
-from local_account.moto_services.s3 import FileContent
+from local_account.moto_services.object_files import FileContent
+from local_account.moto_services.s3 import StoredObject, stored_buckets
 from local_account.protocol.kms_keys import KeyUnusableError, usable_key
 from local_account.sagemaker.jobs.container_view import ContainerView, LinkError
+
+if TYPE_CHECKING:
+    pass
 
 
 class TransferError(Exception):
@@ -53,11 +57,8 @@ class _Objects:
     """
 
     def __init__(self, account: Account, role: str) -> None:
-        from moto.s3.models import FakeKey, s3_backends  # heavy, and only needed once the server runs
-
         self._account, self._role = account, role
-        self._backend = s3_backends[account.account_id]["aws"]
-        self._kind = FakeKey
+        self._backend = stored_buckets(account)
 
     def read(self, bucket: str, key: str, limit_bytes: int) -> bytes | None:
         """The bytes, or None when there are more than ``limit_bytes``."""
@@ -78,12 +79,12 @@ class _Objects:
             for piece in found.content_pieces():
                 file.write(piece)
 
-    def _found(self, bucket: str, key: str) -> Any:
+    def _found(self, bucket: str, key: str) -> StoredObject | None:
         """moto's object, which the role may read; None when it is not there."""
         if bucket not in self._backend.buckets:
             return None
         found = self._backend.get_object(bucket, key)
-        if not isinstance(found, self._kind):
+        if not isinstance(found, StoredObject):
             return None
         self._demand("s3:GetObject", bucket, key)
         return found
@@ -249,6 +250,6 @@ class JobFiles:
 
 def _words(error: ClientError) -> str:
     """An S3 error as SageMaker quotes it: ``NoSuchKey (404): The specified key does not exist.``"""
-    answer: Any = error.response
+    answer = error.response
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return f"{answer['Error']['Code']} ({status}): {answer['Error'].get('Message', '')}"

@@ -7,29 +7,42 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from local_account.sagemaker.jobs import run as job_runs
-from local_account.sagemaker.jobs.run import JobError, JobRun
-from local_account.sagemaker.network import check_network
-from local_account.sagemaker.service import SageMaker, SageMakerError, listing, now
+from local_account.protocol.actions import Reply, action
+from local_account.protocol.records import view
+from local_account.protocol.service import now
+from local_account.sagemaker.jobs.actions import JobActions
+from local_account.sagemaker.jobs.checks import check_processing
+from local_account.sagemaker.jobs.run import FailedJobError, JobRun
+from local_account.sagemaker.records import ProcessingJobRecord
+from local_account.sagemaker.service import SageMaker
 
-LOCAL_PREFIX = "/opt/ml/processing"
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        CreateProcessingJobRequestTypeDef,
+        DescribeProcessingJobRequestTypeDef,
+        ListProcessingJobsRequestTypeDef,
+        StopProcessingJobRequestTypeDef,
+    )
 
 
 class ProcessingRun(JobRun):
     """One processing job."""
 
     kind = "Processing"
-    table = "processing-jobs"
-    runs: ClassVar[dict[str, JobRun]] = {}
+
+    def __init__(self, sagemaker: SageMaker, record: dict[str, object]) -> None:
+        self.job = view(ProcessingJobRecord, record)
+        super().__init__(sagemaker, record)
 
     def prepare(self) -> None:
-        for given in self.record.get("ProcessingInputs", []):
+        """Download the inputs and make the folders of the outputs."""
+        for given in self.job.get("ProcessingInputs", []):
             source = given["S3Input"]
             self.files.download(source["S3Uri"], self._local(source["LocalPath"]), source["S3DataType"])
-        for output in self._outputs():
-            self._local(output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
+        for folder, _uri in self._outputs():
+            folder.mkdir(parents=True, exist_ok=True)
         (self.root / "output").mkdir(exist_ok=True)
         config = self.root / "config"
         config.mkdir(exist_ok=True)
@@ -38,113 +51,81 @@ class ProcessingRun(JobRun):
         (config / "resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
 
     def command(self) -> tuple[list[str], dict[str, str], Path | None]:
-        specification = self.record["AppSpecification"]
+        """The entry point; the account has no image that could bring one."""
+        specification = self.job["AppSpecification"]
         entrypoint = specification.get("ContainerEntrypoint")
         if not entrypoint:
-            raise JobError(
+            raise FailedJobError(
                 f"ClientError: image {specification['ImageUri']} cannot run here: the stand-in account has no "
                 "container images, so the job needs a ContainerEntrypoint (its own code) in AppSpecification."
             )
-        return [*entrypoint, *specification.get("ContainerArguments", [])], self.record.get("Environment", {}), None
+        return [*entrypoint, *specification.get("ContainerArguments", [])], self.job.get("Environment", {}), None
 
     def entered(self, phase: str) -> None:
+        """Tell when the job was made and when its container started."""
         if phase == "Starting":
-            self.change()
+            self.change({})
         if phase == "Training":
-            self.change(ProcessingStartTime=now())
+            self.change({"ProcessingStartTime": now()})
 
     def upload(self, succeeded: bool) -> None:
+        """Keep the container's message; upload the outputs of one that succeeded."""
         message = self.read_output("message")
         if message:
             with self.sagemaker.lock:
-                self.record["ExitMessage"] = message
+                self.job["ExitMessage"] = message
         if succeeded:
-            kms_key = self.record.get("ProcessingOutputConfig", {}).get("KmsKeyId", "")
-            for output in self._outputs():
-                self.files.upload(self._local(output["S3Output"]["LocalPath"]), output["S3Output"]["S3Uri"], kms_key)
+            config = self.job.get("ProcessingOutputConfig")
+            kms_key = config.get("KmsKeyId", "") if config else ""
+            for folder, uri in self._outputs():
+                self.files.upload(folder, uri, kms_key)
 
     def failure(self, exit_code: int, tail: list[str]) -> str:
+        """What the container wrote to ``/opt/ml/output/failure``, or its last lines."""
         details = self.read_output("failure") or self.tail_text(tail)
         return f"AlgorithmError: See job logs for more information, exit code: {exit_code}. Last lines:\n{details}"
 
     def isolated(self) -> bool:
-        return bool(self.record.get("NetworkConfig", {}).get("EnableNetworkIsolation"))
+        """Whether the job asks for no network."""
+        return bool(self.job.get("NetworkConfig", {}).get("EnableNetworkIsolation"))
 
-    def _outputs(self) -> list[dict[str, Any]]:
-        outputs: list[dict[str, Any]] = self.record.get("ProcessingOutputConfig", {}).get("Outputs", [])
-        return outputs
+    def _outputs(self) -> list[tuple[Path, str]]:
+        """Where the container writes each output, and the S3 URI that it goes to."""
+        config = self.job.get("ProcessingOutputConfig")
+        outputs = [output["S3Output"] for output in config["Outputs"]] if config else []
+        return [(self._local(output["LocalPath"]), output["S3Uri"]) for output in outputs]
 
     def _local(self, container_path: str) -> Path:
         return self.root / Path(container_path).relative_to("/opt/ml")
 
 
-def _check(request: dict[str, Any]) -> None:
-    """Refuse at once what this account cannot do, and what AWS refuses."""
-    check_network(request.get("NetworkConfig", {}))
-    count = request["ProcessingResources"].get("ClusterConfig", {}).get("InstanceCount", 1)
-    if count != 1:
-        raise SageMakerError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
-    names: set[str] = set()
-    for given in request.get("ProcessingInputs", []):
-        where = f"Processing input {given['InputName']!r}"
-        source = given.get("S3Input")
-        if source is None:
-            raise SageMakerError(f"{where}: the stand-in account reads S3Input only, not DatasetDefinition.")
-        if source.get("S3InputMode", "File") != "File":
-            raise SageMakerError(f"{where}: the stand-in account supports S3InputMode File only, got Pipe.")
-        _check_path(where, source.get("LocalPath"))
-        _check_unique(names, given["InputName"], where)
-    names.clear()
-    for output in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
-        where = f"Processing output {output['OutputName']!r}"
-        if "S3Output" not in output:
-            raise SageMakerError(f"{where}: the stand-in account writes S3Output only, not FeatureStoreOutput.")
-        _check_path(where, output["S3Output"].get("LocalPath"))
-        _check_unique(names, output["OutputName"], where)
+class ProcessingJobs(JobActions):
+    """The actions on processing jobs."""
 
+    run = ProcessingRun
+    summary: ClassVar[list[str]] = [
+        "ProcessingJobName", "ProcessingJobArn", "CreationTime", "ProcessingEndTime", "LastModifiedTime",
+        "ProcessingJobStatus", "FailureReason", "ExitMessage",
+    ]  # fmt: skip
 
-def _check_path(where: str, path: str | None) -> None:
-    if path is None or not (path + "/").startswith(LOCAL_PREFIX + "/") or ".." in Path(path).parts:
-        raise SageMakerError(f"{where}: LocalPath must be below {LOCAL_PREFIX}, got {path}.")
-
-
-def _check_unique(names: set[str], name: str, where: str) -> None:
-    if name in names:
-        raise SageMakerError(f"{where}: the name occurs twice.")
-    names.add(name)
-
-
-def install(sagemaker: SageMaker) -> None:
-    def create(request: dict[str, Any]) -> dict[str, Any]:
+    @action("CreateProcessingJob")
+    def create(self, request: CreateProcessingJobRequestTypeDef) -> Reply:
+        """Refuses what the account cannot run, then runs the job."""
         request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": 86400})
-        return job_runs.create(sagemaker, ProcessingRun, request, _check)
+        check_processing(request)
+        return self.create_job(request, request.get("Tags"))
 
-    def describe(request: dict[str, Any]) -> dict[str, Any]:
-        return job_runs.find(sagemaker, ProcessingRun, request["ProcessingJobName"])
+    @action("DescribeProcessingJob")
+    def describe(self, request: DescribeProcessingJobRequestTypeDef) -> Reply:
+        """Answers the job as it is now."""
+        return self.find_job(request["ProcessingJobName"])
 
-    def stop(request: dict[str, Any]) -> None:
-        job_runs.stop(sagemaker, ProcessingRun, request["ProcessingJobName"])
+    @action("ListProcessingJobs")
+    def list(self, request: ListProcessingJobsRequestTypeDef) -> Reply:
+        """Answers a page of jobs, the newest first."""
+        return self.list_jobs(request)
 
-    def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
-        status = request.get("StatusEquals")
-        records = sagemaker.table(ProcessingRun.table).values()
-        return listing(
-            [r for r in records if status in (None, r["ProcessingJobStatus"])],
-            request,
-            key="ProcessingJobSummaries",
-            fields=[
-                "ProcessingJobName", "ProcessingJobArn", "CreationTime", "ProcessingEndTime", "LastModifiedTime",
-                "ProcessingJobStatus", "FailureReason", "ExitMessage",
-            ],
-            name_field="ProcessingJobName",
-        )  # fmt: skip
-
-    job_runs.fail_interrupted(sagemaker, ProcessingRun)
-    sagemaker.implement(
-        {
-            "CreateProcessingJob": create,
-            "DescribeProcessingJob": describe,
-            "ListProcessingJobs": list_jobs,
-            "StopProcessingJob": stop,
-        }
-    )
+    @action("StopProcessingJob")
+    def stop(self, request: StopProcessingJobRequestTypeDef) -> None:
+        """The job ends within two minutes."""
+        self.stop_job(request["ProcessingJobName"])

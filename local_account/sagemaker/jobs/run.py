@@ -11,17 +11,16 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from local_account.base.archives.zips import file_name
 from local_account.containers.run import RunningContainer, start_container
+from local_account.protocol.service import now
 from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
-from local_account.sagemaker.network import check_volume_keys
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, now
-from local_account.sagemaker.tags import set_tags
+from local_account.sagemaker.service import SageMaker
 
 log = logging.getLogger(__name__)
 
@@ -32,30 +31,32 @@ ACCOUNT_STOPPED = "InternalServerError: the account was stopped while the job ra
 UNFINISHED = ("InProgress", "Stopping")
 
 
-class JobError(Exception):
+class FailedJobError(Exception):
     """Why a job failed, in AWS's words."""
 
 
 class JobRun:
-    """One run of a job. Subclasses say how it is prepared, started and finished."""
+    """One run of a job. Subclasses say how it is prepared, started and finished.
+
+    ``record`` is what Describe answers, its members named after ``kind``; subclasses read it as ``job``, by its shape.
+    """
 
     kind: ClassVar[str]  # "Processing", "Training" or "Transform": the prefix of the record's members
-    table: ClassVar[str]
-    runs: ClassVar[dict[str, JobRun]]
 
-    def __init__(self, sagemaker: SageMaker, record: Resource) -> None:
+    def __init__(self, sagemaker: SageMaker, record: dict[str, object]) -> None:
         self.sagemaker = sagemaker
         self.account = sagemaker.account
         self.record = record
-        self.name: str = record[f"{self.kind}JobName"]
+        self.name = str(record[f"{self.kind}JobName"])
         self.root: Path = self.account.state_dir.absolute() / "jobs" / f"{self.kind.lower()}-{file_name(self.name)}"
         self.files = JobFiles(self.account, self.role(), self.root)
         self.stop_requested = threading.Event()
         self.exceeded = ""  # the member of StoppingCondition that ended the job
 
-    def start(self) -> None:
-        self.runs[self.name] = self
-        threading.Thread(target=self._run, name=f"{self.kind}-{self.name}", daemon=True).start()
+    def start(self, running: dict[str, JobRun]) -> None:
+        """Run the job in a thread; it is in ``running``, by name, until it ends."""
+        running[self.name] = self
+        threading.Thread(target=self._run, args=(running,), name=f"{self.kind}-{self.name}", daemon=True).start()
 
     # What a kind of job does.
     def role(self) -> str:
@@ -63,11 +64,11 @@ class JobRun:
         return str(self.record["RoleArn"])
 
     def prepare(self) -> None:
-        """Fill ``/opt/ml``; raises JobError or TransferError."""
+        """Fill ``/opt/ml``; raises FailedJobError or TransferError."""
         raise NotImplementedError
 
     def command(self) -> tuple[list[str], dict[str, str], Path | None]:
-        """Command line, environment and working folder of the container; raises JobError."""
+        """Command line, environment and working folder of the container; raises FailedJobError."""
         raise NotImplementedError
 
     def upload(self, succeeded: bool) -> None:
@@ -97,27 +98,26 @@ class JobRun:
 
     def stopping(self) -> None:
         """The job was asked to stop."""
-        self.change("Stopping")
+        self.change({}, "Stopping")
 
-    def _run(self) -> None:
+    def _run(self, running: dict[str, JobRun]) -> None:
         status, reason = "Completed", None
         try:
             status = self._execute()
-        except (JobError, TransferError) as error:
+        except (FailedJobError, TransferError) as error:
             status, reason = "Failed", str(error)
         except Exception as error:
             log.exception("%s job %s", self.kind, self.name)
             status, reason = "Failed", f"InternalServerError: {type(error).__name__}: {error}"
         finally:
             shutil.rmtree(self.root, ignore_errors=True)
-            self.runs.pop(self.name, None)
+            running.pop(self.name, None)
         if self.account.stopping.is_set():
             status, reason = "Failed", ACCOUNT_STOPPED
         elif self.stop_requested.is_set():
             status, reason = "Stopped", None
         elif self.exceeded:
-            limit = self.record["StoppingCondition"][self.exceeded]
-            reason = f"The job ran longer than {self.exceeded} ({limit}) and was stopped."
+            reason = f"The job ran longer than {self.exceeded} ({self._limits()[self.exceeded]}) and was stopped."
         self._end(status, reason)
 
     def _execute(self) -> str:
@@ -157,7 +157,7 @@ class JobRun:
         self._upload(exit_code == 0 or stopped)
         if exit_code != 0 and not stopped:
             reason = self.failure(exit_code, container.tail(40))
-            raise JobError(reason[:REASON_CHARACTERS])
+            raise FailedJobError(reason[:REASON_CHARACTERS])
         return "Stopped" if stopped else "Completed"
 
     def _upload(self, succeeded: bool) -> None:
@@ -195,26 +195,32 @@ class JobRun:
 
     def limits_s(self) -> dict[str, float]:
         """Seconds that the container may run, by the member of StoppingCondition that says so."""
-        return {"MaxRuntimeInSeconds": float(self.record["StoppingCondition"]["MaxRuntimeInSeconds"])}
+        return {"MaxRuntimeInSeconds": float(self._limits()["MaxRuntimeInSeconds"])}
+
+    def _limits(self) -> dict[str, int]:
+        """StoppingCondition; batch transform jobs have none."""
+        limits = self.record.get("StoppingCondition")
+        return limits if isinstance(limits, dict) else {}
 
     def _end(self, status: str, reason: str | None) -> None:
-        changes: Resource = {f"{self.kind}EndTime": now()}
+        changes: dict[str, object] = {f"{self.kind}EndTime": now()}
         if reason:
             changes["FailureReason"] = reason
-        self.change(status, **changes)
+        self.change(changes, status)
 
-    def change(self, status: str | None = None, **members: Any) -> None:
+    def change(self, members: Mapping[str, object], status: str | None = None) -> None:
         """Change the record and tell EventBridge."""
         with self.sagemaker.lock:
             if status:
                 self.record[f"{self.kind}JobStatus"] = status
-            self.record.update(members, LastModifiedTime=now())
+            self.record |= {**members, "LastModifiedTime": now()}
             detail = json.loads(json.dumps(self.record))
         self.sagemaker.changed()
         # Events carry milliseconds, answers seconds.
         detail.update({k: int(v * 1000) for k, v in detail.items() if k.endswith("Time")})
-        detail["Tags"] = self.sagemaker.table("tags").get(self.record[f"{self.kind}JobArn"], {})
-        self.sagemaker.emit(f"SageMaker {self.kind} Job State Change", detail, [self.record[f"{self.kind}JobArn"]])
+        arn = str(self.record[f"{self.kind}JobArn"])
+        detail["Tags"] = self.sagemaker.tags.get(arn, {})
+        self.sagemaker.emit(f"SageMaker {self.kind} Job State Change", detail, [arn])
 
     def tail_text(self, tail: list[str]) -> str:
         """Of a container's last lines those that tell what went wrong: the last traceback, or the last five."""
@@ -231,60 +237,3 @@ class JobRun:
             return None
         with path.open(encoding="utf-8", errors="replace") as file:
             return file.read(REASON_CHARACTERS).strip() or None
-
-
-def create(
-    sagemaker: SageMaker, run: type[JobRun], request: dict[str, Any], check: Callable[[dict[str, Any]], None]
-) -> dict[str, Any]:
-    """``Create*Job``: refuse what cannot run, keep the record, start the thread."""
-    kind = run.kind
-    name = request[f"{kind}JobName"]
-    check(request)
-    check_volume_keys(sagemaker.account, request)
-    arn = sagemaker.arn(f"{kind.lower()}-job/{name}")
-    with sagemaker.lock:
-        if name in sagemaker.table(run.table):
-            raise SageMakerError(
-                f"{kind} job names must be unique within an AWS account and region, and a {kind.lower()} job with this "
-                f"name already exists ({arn})",
-                "ResourceInUse",
-            )
-        record: Resource = {k: v for k, v in request.items() if k != "Tags"}
-        record.update({f"{kind}JobArn": arn, f"{kind}JobStatus": "InProgress", "CreationTime": now()})
-        sagemaker.table(run.table)[name] = record
-        set_tags(sagemaker, arn, request.get("Tags"))
-    job = run(sagemaker, record)
-    job.entered("Starting")
-    job.start()
-    return {f"{kind}JobArn": arn}
-
-
-def find(sagemaker: SageMaker, run: type[JobRun], name: str) -> Resource:
-    """The record of a job; an unknown name is answered as SageMaker does, which is not what its model says."""
-    record = sagemaker.table(run.table).get(name)
-    if record is None:
-        raise SageMakerError(f"Requested resource not found: there is no {run.kind.lower()} job named {name}.")
-    return record
-
-
-def stop(sagemaker: SageMaker, run: type[JobRun], name: str) -> None:
-    """``Stop*Job``: the job's thread ends the container."""
-    record = find(sagemaker, run, name)
-    status = record[f"{run.kind}JobStatus"]
-    job = run.runs.get(name)
-    if status != "InProgress" or job is None:
-        raise SageMakerError(f"The request was rejected because the {run.kind.lower()} job is in status {status}.")
-    job.stopping()
-    job.stop_requested.set()
-
-
-def fail_interrupted(sagemaker: SageMaker, run: type[JobRun]) -> None:
-    """Jobs that ran when the account was stopped (or killed) can never end by themselves."""
-    for record in sagemaker.table(run.table).values():
-        if record[f"{run.kind}JobStatus"] in UNFINISHED:
-            record[f"{run.kind}JobStatus"] = "Failed"
-            record["FailureReason"] = ACCOUNT_STOPPED
-            record["LastModifiedTime"] = record[f"{run.kind}EndTime"] = now()
-            if run.kind == "Training":
-                record["SecondaryStatus"] = "Failed"
-    sagemaker.changed()

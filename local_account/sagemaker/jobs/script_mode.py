@@ -11,7 +11,10 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
+
+from local_account.protocol.actions import Json
+from local_account.sagemaker.records import TrainingJobRecord
 
 INPUT, OUTPUT, MODEL, CODE = "/opt/ml/input", "/opt/ml/output", "/opt/ml/model", "/opt/ml/code"
 GROUP = "homogeneousCluster"
@@ -20,17 +23,36 @@ _TOOLKIT_PREFIX = "sagemaker_"
 INVOKING = "Invoking script with the following command:"
 
 
+class InstanceGroup(TypedDict):
+    """The machines of one kind that a job runs on."""
+
+    instance_group_name: str
+    instance_type: str
+    hosts: list[str]
+
+
+class ResourceConfigFile(TypedDict):
+    """``/opt/ml/input/config/resourceconfig.json``."""
+
+    current_host: str
+    current_instance_type: str
+    current_group_name: str
+    hosts: list[str]
+    instance_groups: list[InstanceGroup]
+    network_interface_name: str
+
+
 @dataclass(frozen=True)
-class Script:
+class TrainingScript:
     """The user's script: file below /opt/ml/code, where its archive lies, and its hyperparameters."""
 
     program: str
     submit_directory: str
-    hyperparameters: dict[str, Any]
-    toolkit_parameters: dict[str, Any]
+    hyperparameters: dict[str, Json]
+    toolkit_parameters: dict[str, Json]
 
     @classmethod
-    def of(cls, hyperparameters: dict[str, str], environment: dict[str, str]) -> Script | None:
+    def of(cls, hyperparameters: dict[str, str], environment: dict[str, str]) -> TrainingScript | None:
         """The script a job names, or None when its image is not meant for script mode."""
         decoded = {key: decode(value) for key, value in hyperparameters.items()}
         program = decoded.get("sagemaker_program", environment.get("SAGEMAKER_PROGRAM"))
@@ -63,10 +85,10 @@ class Script:
         )
         return ["/bin/sh", "-c", f'{install}echo "{INVOKING}"; exec "$@"', "sh", *self.run_command()]
 
-    def variables(self, job: dict[str, Any]) -> dict[str, str]:
+    def variables(self, job: TrainingJobRecord) -> dict[str, str]:
         """The ``SM_*`` variables of a job; ``job`` is its Describe record."""
         channels = sorted(channel["ChannelName"] for channel in job.get("InputDataConfig", []))
-        instance_type = job["ResourceConfig"].get("InstanceType", "")
+        instance_type = str(job["ResourceConfig"].get("InstanceType", ""))
         input_config = input_data_config(job)
         module = Path(self.program).stem
         cpus = os.cpu_count() or 1
@@ -147,15 +169,16 @@ class Script:
         return f'ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "{message[-600:]}"\nCommand "{command}"'
 
 
-def decode(value: str) -> Any:
+def decode(value: str) -> Json:
     """A hyperparameter as the toolkit reads it: JSON where it is JSON, else the text itself."""
     try:
-        return json.loads(value)
+        decoded: Json = json.loads(value)
+        return decoded
     except ValueError:
         return value
 
 
-def input_data_config(job: dict[str, Any]) -> dict[str, dict[str, str]]:
+def input_data_config(job: TrainingJobRecord) -> dict[str, dict[str, str]]:
     """``/opt/ml/input/config/inputdataconfig.json`` of a job."""
     return {
         channel["ChannelName"]: {
@@ -170,9 +193,9 @@ def input_data_config(job: dict[str, Any]) -> dict[str, dict[str, str]]:
     }
 
 
-def resource_config(job: dict[str, Any]) -> dict[str, Any]:
+def resource_config(job: TrainingJobRecord) -> ResourceConfigFile:
     """``/opt/ml/input/config/resourceconfig.json`` of a job."""
-    instance_type = job["ResourceConfig"].get("InstanceType", "")
+    instance_type = str(job["ResourceConfig"].get("InstanceType", ""))
     return {
         "current_host": "algo-1",
         "current_instance_type": instance_type,

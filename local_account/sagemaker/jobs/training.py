@@ -7,22 +7,33 @@ Runs in the server process; writes the log group ``/aws/sagemaker/TrainingJobs``
 from __future__ import annotations
 
 import json
-import re
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from local_account.base.archives.tars import ArchiveError, extract_tar, pack_tar
 from local_account.base.images import repository
+from local_account.protocol.actions import Reply, action
+from local_account.protocol.records import view
+from local_account.protocol.service import now
 from local_account.sagemaker.jobs import checkpoints
-from local_account.sagemaker.jobs import run as job_runs
+from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.checkpoints import Checkpoints
+from local_account.sagemaker.jobs.checks import check_training
 from local_account.sagemaker.jobs.container_view import LinkError
-from local_account.sagemaker.jobs.run import JobError, JobRun
-from local_account.sagemaker.jobs.script_mode import Script, input_data_config, resource_config
-from local_account.sagemaker.jobs.training_metrics import Metrics
-from local_account.sagemaker.network import check_network
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
+from local_account.sagemaker.jobs.run import REASON_CHARACTERS, FailedJobError, JobRun
+from local_account.sagemaker.jobs.script_mode import TrainingScript, input_data_config, resource_config
+from local_account.sagemaker.jobs.training_metrics import TrainingMetrics
+from local_account.sagemaker.records import TrainingJobRecord
+from local_account.sagemaker.service import SageMaker
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        CreateTrainingJobRequestTypeDef,
+        DescribeTrainingJobRequestTypeDef,
+        ListTrainingJobsRequestTypeDef,
+        StopTrainingJobRequestTypeDef,
+    )
 
 _MESSAGES = {
     "Starting": "Starting the training job",
@@ -44,42 +55,43 @@ class TrainingRun(JobRun):
     """One training job."""
 
     kind = "Training"
-    table = "training-jobs"
-    runs: ClassVar[dict[str, JobRun]] = {}
 
-    def __init__(self, sagemaker: SageMaker, record: Resource) -> None:
+    def __init__(self, sagemaker: SageMaker, record: dict[str, object]) -> None:
+        self.job = view(TrainingJobRecord, record)
         super().__init__(sagemaker, record)
-        self.script = Script.of(record.get("HyperParameters", {}), record.get("Environment", {}))
-        self._metrics = Metrics(record["AlgorithmSpecification"].get("MetricDefinitions", []))
+        self.script = TrainingScript.of(self.job.get("HyperParameters", {}), self.job.get("Environment", {}))
+        self._metrics = TrainingMetrics(self.job["AlgorithmSpecification"].get("MetricDefinitions", []))
         self._checkpoints: Checkpoints | None = None
         self._trained_s = 0.0
         self._container_started: float | None = None
 
     @property
     def output_uri(self) -> str:
-        return f"{self.record['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.name}/output"
+        """Where the archives go."""
+        return f"{self.job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.name}/output"
 
     def prepare(self) -> None:
+        """Download the channels, the checkpoints and the code."""
         for name in ("model", "output/data", "output/intermediate", "input/data", "input/config", "code"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         config = self.root / "input" / "config"
-        hyperparameters = self.record.get("HyperParameters", {})
+        hyperparameters = self.job.get("HyperParameters", {})
         (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
-        (config / "inputdataconfig.json").write_text(json.dumps(input_data_config(self.record)))
-        (config / "resourceconfig.json").write_text(json.dumps(resource_config(self.record)))
-        for channel in self.record.get("InputDataConfig", []):
+        (config / "inputdataconfig.json").write_text(json.dumps(input_data_config(self.job)))
+        (config / "resourceconfig.json").write_text(json.dumps(resource_config(self.job)))
+        for channel in self.job.get("InputDataConfig", []):
             source = channel["DataSource"]["S3DataSource"]
             folder = self.root / "input" / "data" / channel["ChannelName"]
             self.files.download(source["S3Uri"], folder, source["S3DataType"])
-        if "CheckpointConfig" in self.record:
-            self._checkpoints = Checkpoints(self.files, self.root, self.record["CheckpointConfig"])
+        if "CheckpointConfig" in self.job:
+            self._checkpoints = Checkpoints(self.files, self.root, self.job["CheckpointConfig"])
             self._checkpoints.restore()
         if self.script:
             self._fetch_code(self.script)
 
-    def _fetch_code(self, script: Script) -> None:
+    def _fetch_code(self, script: TrainingScript) -> None:
         if not script.submit_directory.startswith("s3://"):
-            raise JobError(
+            raise FailedJobError(
                 "ClientError: sagemaker_submit_directory must be the S3 URI of a source archive (the stand-in account "
                 f"has no container images that could hold the code), got {script.submit_directory!r}"
             )
@@ -88,62 +100,66 @@ class TrainingRun(JobRun):
         try:
             extract_tar(archive, self.root / "code")
         except ArchiveError as error:
-            raise JobError(f"ClientError: {script.submit_directory}: {error}") from error
+            raise FailedJobError(f"ClientError: {script.submit_directory}: {error}") from error
         archive.unlink()
         if not (self.root / "code" / script.program).is_file():
-            raise JobError(
+            raise FailedJobError(
                 f"AlgorithmError: expected the entry point {script.program!r} in {script.submit_directory}, it holds: "
                 f"{', '.join(sorted(p.name for p in (self.root / 'code').iterdir()))}"
             )
 
     def command(self) -> tuple[list[str], dict[str, str], Path | None]:
-        specification = self.record["AlgorithmSpecification"]
+        """The job's own entry point, its script, or what stands for its image."""
+        specification = self.job["AlgorithmSpecification"]
         environment = {
             "TRAINING_JOB_NAME": self.name,
-            "TRAINING_JOB_ARN": self.record["TrainingJobArn"],
+            "TRAINING_JOB_ARN": self.job["TrainingJobArn"],
             "SAGEMAKER_REGION": self.account.region,
             "SAGEMAKER_JOB_NAME": self.name,
-            **self.record.get("Environment", {}),
+            **self.job.get("Environment", {}),
         }
         if "ContainerEntrypoint" in specification:
             command = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", [])]
             return command, environment, None
         if self.script:
-            variables = {**self.script.variables(self.record), **environment}
+            variables = {**self.script.variables(self.job), **environment}
             return self.script.container_command(), variables, Path("/opt/ml/code")
         uri = specification["TrainingImage"]
         if image := self.account.images.get(repository(uri)):
             return [*image.train], {**environment, "PYTHONPATH": str(image.folder)}, None
         known = ", ".join(self.account.images) or "none"
-        raise JobError(
+        raise FailedJobError(
             f"ClientError: image {uri} cannot run here: the stand-in account has no container images. It runs jobs "
             "that bring their code: script mode (hyperparameters sagemaker_program and sagemaker_submit_directory) or "
             f"a ContainerEntrypoint. Images that something was named for when it was started: {known}."
         )
 
     def entered(self, phase: str) -> None:
-        changes: Resource = {}
+        """Keep the secondary status, and count the time of the instance that is taken away."""
+        changes: dict[str, object] = {}
         if phase == "Training":
             self._container_started = time.monotonic()
-            if "TrainingStartTime" not in self.record:
+            if "TrainingStartTime" not in self.job:
                 changes["TrainingStartTime"] = now()
         elif phase == "Interrupted":
             self._count_time()
             self._save_checkpoints(last=True)
         if not self.stop_requested.is_set():
             self._transition(phase)
-        self.change(**changes)
+        self.change(changes)
 
     def stopping(self) -> None:
+        """Keep the secondary status as well."""
         self._transition("Stopping")
         super().stopping()
 
     def interrupted(self) -> bool:
         """Only spot instances are taken back."""
-        spot = self.record.get("EnableManagedSpotTraining", False)
-        return spot and checkpoints.take_interruption(self.sagemaker, self.record["TrainingJobArn"])
+        spot = self.job.get("EnableManagedSpotTraining", False)
+        return spot and checkpoints.take_interruption(self.sagemaker, self.job["TrainingJobArn"])
 
     def watch(self) -> None:
+        """Upload checkpoints that changed."""
         self._save_checkpoints()
 
     def _save_checkpoints(self, *, last: bool = False) -> None:
@@ -158,30 +174,32 @@ class TrainingRun(JobRun):
 
     def limits_s(self) -> dict[str, float]:
         """What is left of the run time, and of the time that a spot job may take with all its waiting."""
-        stopping = self.record["StoppingCondition"]
+        stopping = self.job["StoppingCondition"]
         left = {name: seconds - self._trained_s for name, seconds in super().limits_s().items()}
         if "MaxWaitTimeInSeconds" in stopping:
-            left["MaxWaitTimeInSeconds"] = stopping["MaxWaitTimeInSeconds"] - (now() - self.record["CreationTime"])
+            left["MaxWaitTimeInSeconds"] = stopping["MaxWaitTimeInSeconds"] - (now() - self.job["CreationTime"])
         return left
 
     def _transition(self, status: str) -> None:
         with self.sagemaker.lock:
-            transitions = self.record.setdefault("SecondaryStatusTransitions", [])
+            transitions = self.job.setdefault("SecondaryStatusTransitions", [])
             at = now()
             if transitions:
                 transitions[-1].setdefault("EndTime", at)
             transitions.append({"Status": status, "StartTime": at, "StatusMessage": _MESSAGES[status]})
-            self.record["SecondaryStatus"] = status
+            self.job["SecondaryStatus"] = status
 
     def see_line(self, line: str) -> None:
+        """Keep the metrics that a line names."""
         if self._metrics.read(line):
             with self.sagemaker.lock:
-                self.record["FinalMetricDataList"] = self._metrics.last()
+                self.job["FinalMetricDataList"] = self._metrics.last()
 
     def upload(self, succeeded: bool) -> None:
+        """Publish the metrics; upload checkpoints, ``output.tar.gz`` and, of a job that succeeded, the model."""
         self._metrics.publish(self.account, self.name, self.role())
         self._save_checkpoints(last=True)
-        kms_key = self.record["OutputDataConfig"].get("KmsKeyId", "")
+        kms_key = self.job["OutputDataConfig"].get("KmsKeyId", "")
         results = self.root / "output" / "data"
         if results.is_dir() and any(results.iterdir()):
             archive = self.root / "output.tar.gz"
@@ -190,7 +208,7 @@ class TrainingRun(JobRun):
         if not succeeded:
             return
         uri = f"{self.output_uri}/model.tar.gz"
-        if self.record["OutputDataConfig"].get("CompressionType") == "NONE":
+        if self.job["OutputDataConfig"].get("CompressionType") == "NONE":
             uri = f"{self.output_uri}/model/"
             self.files.upload(self.root / "model", uri, kms_key)
         else:
@@ -198,100 +216,70 @@ class TrainingRun(JobRun):
             self._pack(self.root / "model", archive)
             self.files.upload_object(archive, uri, kms_key)
         with self.sagemaker.lock:
-            self.record["ModelArtifacts"] = {"S3ModelArtifacts": uri}
+            self.job["ModelArtifacts"] = {"S3ModelArtifacts": uri}
 
     def isolated(self) -> bool:
-        return bool(self.record.get("EnableNetworkIsolation"))
+        """Whether the job asks for no network."""
+        return self.job.get("EnableNetworkIsolation", False)
 
     def _pack(self, folder: Path, archive: Path) -> None:
         try:
             pack_tar(self.files.view.members(folder), archive)
         except LinkError as error:
-            raise JobError(f"ClientError: Data upload failed: {error}") from error
+            raise FailedJobError(f"ClientError: Data upload failed: {error}") from error
 
     def failure(self, exit_code: int, tail: list[str]) -> str:
+        """What the container or the script's toolkit said, with the exit code at its end."""
         details = self.read_output("failure")
-        if details is None and self.script and "ContainerEntrypoint" not in self.record["AlgorithmSpecification"]:
+        if details is None and self.script and "ContainerEntrypoint" not in self.job["AlgorithmSpecification"]:
             details = self.script.failure(exit_code, self.tail_text(tail))
         if details is None:
             details = self.tail_text(tail)
         suffix = f", exit code: {exit_code}"
-        return f"AlgorithmError: {details[: job_runs.REASON_CHARACTERS - 20 - len(suffix)]}{suffix}"
+        return f"AlgorithmError: {details[: REASON_CHARACTERS - 20 - len(suffix)]}{suffix}"
 
     def _end(self, status: str, reason: str | None) -> None:
         self._count_time()
         self._transition(_LIMITS.get(self.exceeded, status) if status == "Stopped" else status)
         ended = now()
         with self.sagemaker.lock:
-            self.record["SecondaryStatusTransitions"][-1]["EndTime"] = ended
+            self.job["SecondaryStatusTransitions"][-1]["EndTime"] = ended
             if reason:
-                self.record["SecondaryStatusTransitions"][-1]["StatusMessage"] = reason
-            if "TrainingStartTime" in self.record:
+                self.job["SecondaryStatusTransitions"][-1]["StatusMessage"] = reason
+            if "TrainingStartTime" in self.job:
                 # Nothing is billed here: the discount of spot instances is AWS's to say.
-                self.record["TrainingTimeInSeconds"] = max(1, round(self._trained_s))
-                self.record["BillableTimeInSeconds"] = self.record["TrainingTimeInSeconds"]
+                self.job["TrainingTimeInSeconds"] = max(1, round(self._trained_s))
+                self.job["BillableTimeInSeconds"] = self.job["TrainingTimeInSeconds"]
         super()._end(status, reason)
 
 
-def _check(request: dict[str, Any]) -> None:
-    """Refuse at once what this account cannot do, and what AWS refuses."""
-    if "AlgorithmSpecification" not in request or "ResourceConfig" not in request:
-        raise SageMakerError("The stand-in account needs AlgorithmSpecification and ResourceConfig for a training job.")
-    check_network(request)
-    specification = request["AlgorithmSpecification"]
-    if "TrainingImage" not in specification:
-        raise SageMakerError("The stand-in account needs a TrainingImage, it has no AlgorithmName resources.")
-    count = request["ResourceConfig"].get("InstanceCount", 1)
-    if count != 1:
-        raise SageMakerError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
-    for channel in request.get("InputDataConfig", []):
-        where = f"Channel {channel['ChannelName']!r}"
-        if channel.get("InputMode", specification["TrainingInputMode"]) == "Pipe":
-            raise SageMakerError(f"{where}: the stand-in account supports the input modes File and FastFile, got Pipe.")
-        source = channel["DataSource"].get("S3DataSource")
-        if source is None:
-            raise SageMakerError(f"{where}: the stand-in account reads S3DataSource only.")
-        if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
-            raise SageMakerError(f"{where}: expected S3DataType S3Prefix or ManifestFile, got {source['S3DataType']}.")
-    checkpoints.check(request)
-    for definition in specification.get("MetricDefinitions", []):
-        try:
-            re.compile(definition["Regex"])
-        except re.error as error:
-            raise SageMakerError(f"Metric {definition['Name']!r}: {definition['Regex']!r}: {error}") from error
+class TrainingJobs(JobActions):
+    """The actions on training jobs."""
 
+    run = TrainingRun
+    summary: ClassVar[list[str]] = [
+        "TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime",
+        "TrainingJobStatus", "SecondaryStatus",
+    ]  # fmt: skip
 
-def install(sagemaker: SageMaker) -> None:
-    def create(request: dict[str, Any]) -> dict[str, Any]:
+    @action("CreateTrainingJob")
+    def create(self, request: CreateTrainingJobRequestTypeDef) -> Reply:
+        """Refuses what the account cannot run, then runs the job."""
         request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 86400)
-        return job_runs.create(sagemaker, TrainingRun, request, _check)
+        check_training(request)
+        return self.create_job(request, request.get("Tags"))
 
-    def describe(request: dict[str, Any]) -> dict[str, Any]:
-        return job_runs.find(sagemaker, TrainingRun, request["TrainingJobName"])
+    @action("DescribeTrainingJob")
+    def describe(self, request: DescribeTrainingJobRequestTypeDef) -> Reply:
+        """Answers the job as it is now."""
+        return self.find_job(request["TrainingJobName"])
 
-    def stop(request: dict[str, Any]) -> None:
-        job_runs.stop(sagemaker, TrainingRun, request["TrainingJobName"])
+    @action("ListTrainingJobs")
+    def list(self, request: ListTrainingJobsRequestTypeDef) -> Reply:
+        """Answers a page of jobs, the newest first."""
+        return self.list_jobs(request)
 
-    def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
-        status = request.get("StatusEquals")
-        records = sagemaker.table(TrainingRun.table).values()
-        return listing(
-            [r for r in records if status in (None, r["TrainingJobStatus"])],
-            request,
-            key="TrainingJobSummaries",
-            fields=[
-                "TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime",
-                "TrainingJobStatus", "SecondaryStatus",
-            ],
-            name_field="TrainingJobName",
-        )  # fmt: skip
-
-    job_runs.fail_interrupted(sagemaker, TrainingRun)
-    sagemaker.implement(
-        {
-            "CreateTrainingJob": create,
-            "DescribeTrainingJob": describe,
-            "ListTrainingJobs": list_jobs,
-            "StopTrainingJob": stop,
-        }
-    )
+    @action("StopTrainingJob")
+    def stop(self, request: StopTrainingJobRequestTypeDef) -> None:
+        """The job ends within two minutes."""
+        self.stop_job(request["TrainingJobName"])

@@ -9,18 +9,24 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from local_account.account import Account
+from local_account.sagemaker.records import FinalMetric
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch.type_defs import MetricDatumTypeDef
+    from types_boto3_sagemaker.type_defs import MetricDefinitionTypeDef
 
 log = logging.getLogger(__name__)
 
 
-class Metrics:
+class TrainingMetrics:
     """What was read so far from one job's lines."""
 
-    def __init__(self, definitions: list[dict[str, str]]) -> None:
+    def __init__(self, definitions: Iterable[MetricDefinitionTypeDef]) -> None:
         self._patterns = [(d["Name"], re.compile(d["Regex"])) for d in definitions]
         self._found: list[tuple[str, float, float]] = []
 
@@ -36,14 +42,14 @@ class Metrics:
                     continue
         return len(self._found) > before
 
-    def last(self) -> list[dict[str, Any]]:
+    def last(self) -> list[FinalMetric]:
         """``FinalMetricDataList``: the last value of each metric."""
         last = {name: (value, at) for name, value, at in self._found}
         return [{"MetricName": name, "Value": value, "Timestamp": round(at, 3)} for name, (value, at) in last.items()]
 
     def publish(self, account: Account, job: str, role: str) -> None:
         """Send all values to CloudWatch, as the job's role; without its permission there are none."""
-        data = [
+        data: list[MetricDatumTypeDef] = [
             {
                 "MetricName": name,
                 "Dimensions": [{"Name": "TrainingJobName", "Value": job}],

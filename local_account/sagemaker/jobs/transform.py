@@ -10,18 +10,29 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from local_account.sagemaker.endpoints.archive import Container, StartError, container_of
+from local_account.protocol.actions import Reply, action
+from local_account.protocol.records import view
+from local_account.protocol.service import now
+from local_account.sagemaker.endpoints.archive import StartError, container_of
 from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance, NoAnswerError
-from local_account.sagemaker.jobs import run as job_runs
+from local_account.sagemaker.jobs.actions import JobActions
+from local_account.sagemaker.jobs.checks import DEFAULT_PAYLOAD_MB, check_transform
 from local_account.sagemaker.jobs.files import S3Object
-from local_account.sagemaker.jobs.run import JobError, JobRun
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
+from local_account.sagemaker.jobs.run import REASON_CHARACTERS, FailedJobError, JobRun
+from local_account.sagemaker.records import TransformJobRecord
+from local_account.sagemaker.service import SageMaker
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        CreateTransformJobRequestTypeDef,
+        DescribeTransformJobRequestTypeDef,
+        ListTransformJobsRequestTypeDef,
+        StopTransformJobRequestTypeDef,
+    )
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
-DEFAULT_PAYLOAD_MB = 6
-MAX_PAYLOAD_MB = 100  # also of all concurrent requests together (CreateTransformJob, MaxPayloadInMB)
 _MEGABYTE = 1024 * 1024
 
 
@@ -39,33 +50,34 @@ class TransformRun(JobRun):
     """One batch transform job."""
 
     kind = "Transform"
-    table = "transform-jobs"
-    runs: ClassVar[dict[str, JobRun]] = {}
 
-    def __init__(self, sagemaker: SageMaker, record: Resource) -> None:
+    def __init__(self, sagemaker: SageMaker, record: dict[str, object]) -> None:
+        self.job = view(TransformJobRecord, record)
         super().__init__(sagemaker, record)
-        self._payload_bytes = record.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB) * _MEGABYTE
+        self._payload_bytes = self.job.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB) * _MEGABYTE
         # 0 and nothing given leave it to the container; without an opinion of its own it is one.
-        self._concurrent = record.get("MaxConcurrentTransforms") or 1
+        self._concurrent = self.job.get("MaxConcurrentTransforms") or 1
 
     def role(self) -> str:
-        return str(self.sagemaker.table("models").get(self.record["ModelName"], {}).get("ExecutionRoleArn", ""))
+        """The model's, which reads and writes for the job; without one, the owner's."""
+        model = self.sagemaker.models.get(self.job["ModelName"])
+        return model.get("ExecutionRoleArn", "") if model else ""
 
     def entered(self, phase: str) -> None:
-        changes: Resource = {"TransformStartTime": now()} if phase == "Training" else {}
-        self.change(**changes)
+        """Tell when the job was made and when its container started."""
+        self.change({"TransformStartTime": now()} if phase == "Training" else {})
 
     def _execute(self) -> str:
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True, mode=0o700)
-        source = self.record["TransformInput"]["DataSource"]["S3DataSource"]
+        source = self.job["TransformInput"]["DataSource"]["S3DataSource"]
         objects = self.files.objects(source["S3Uri"], source["S3DataType"])
         server = self._server()
         try:
             server.start()
         except StartError as error:
             server.stop()
-            raise JobError(f"AlgorithmError: See job logs for more information. {error}") from error
+            raise FailedJobError(f"AlgorithmError: See job logs for more information. {error}") from error
         try:
             self.entered("Training")
             refusals = self._transform(server, objects)
@@ -73,20 +85,20 @@ class TransformRun(JobRun):
             server.stop()
         if self.stop_requested.is_set():  # StopTransformJob: then nothing is stored
             return "Stopped"
-        output = self.record["TransformOutput"]
+        output = self.job["TransformOutput"]
         self.files.upload(self.root, output["S3OutputPath"], output.get("KmsKeyId", ""))
         if refusals:
             first = refusals[0]
-            raise JobError(
+            raise FailedJobError(
                 f"{first.kind}: See job logs for more information. {len(refusals)} of {len(objects)} objects have no "
-                f"output, the first is {first.object.key}: {first.status} {first.message}"[: job_runs.REASON_CHARACTERS]
+                f"output, the first is {first.object.key}: {first.status} {first.message}"[:REASON_CHARACTERS]
             )
         return "Completed"
 
     def _server(self) -> Instance:
-        container = container_of(self.sagemaker, self.record["ModelName"])
-        environment = {**container["environment"], **self.record.get("Environment", {}), "SAGEMAKER_BATCH": "true"}
-        container = Container(**{**container, "environment": environment})
+        container = container_of(self.sagemaker, self.job["ModelName"])
+        environment = {**container["environment"], **self.job.get("Environment", {}), "SAGEMAKER_BATCH": "true"}
+        container = {**container, "environment": environment}
         server = Instance(self.account, "transform-jobs", self.name, container, STARTUP_S)
         server.log_group = LOG_GROUP
         return server
@@ -113,9 +125,9 @@ class TransformRun(JobRun):
         if body is None:
             return Refusal(one, "ClientError", "ClientError: 413", "Too much data for max payload size")
         headers = {}
-        if content_type := self.record["TransformInput"].get("ContentType"):
+        if content_type := self.job["TransformInput"].get("ContentType"):
             headers["Content-Type"] = content_type
-        if accept := self.record["TransformOutput"].get("Accept"):
+        if accept := self.job["TransformOutput"].get("Accept"):
             headers["Accept"] = accept
         try:
             answer = server.invoke(body, headers)
@@ -137,67 +149,34 @@ class TransformRun(JobRun):
         self.account.put_log_lines(LOG_GROUP, stream, [f"{at}:[sagemaker logs]: {line}" for line in lines])
 
 
-def _check(request: dict[str, Any]) -> None:
-    """Refuse at once what this account cannot do, and what AWS refuses."""
-    count = request["TransformResources"]["InstanceCount"]
-    if count != 1:
-        raise SageMakerError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
-    for member in ("DataProcessing", "DataCaptureConfig", "ModelClientConfig"):
-        if request.get(member):
-            raise SageMakerError(f"The stand-in account does not implement {member} of transform jobs; leave it out.")
-    given = request["TransformInput"]
-    for member in ("SplitType", "CompressionType"):
-        if given.get(member, "None") != "None":
-            raise SageMakerError(
-                f"The stand-in account sends whole objects: expected {member} None, got {given[member]}."
-            )
-    if request["TransformOutput"].get("AssembleWith", "None") != "None":
-        raise SageMakerError("The stand-in account writes whole answers: expected AssembleWith None.")
-    data_type = given["DataSource"]["S3DataSource"]["S3DataType"]
-    if data_type not in ("S3Prefix", "ManifestFile"):
-        raise SageMakerError(f"Expected S3DataType S3Prefix or ManifestFile, got {data_type}.")
-    megabytes = request.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB)
-    together = megabytes * max(1, request.get("MaxConcurrentTransforms", 1))
-    if megabytes == 0:
-        raise SageMakerError("The stand-in account sends no chunked requests: expected a MaxPayloadInMB above 0.")
-    if together > MAX_PAYLOAD_MB:
-        raise SageMakerError(
-            f"MaxConcurrentTransforms * MaxPayloadInMB must not exceed {MAX_PAYLOAD_MB} MB, got {together}."
-        )
+class TransformJobs(JobActions):
+    """The actions on batch transform jobs."""
 
+    run = TransformRun
+    summary: ClassVar[list[str]] = [
+        "TransformJobName", "TransformJobArn", "CreationTime", "TransformEndTime", "LastModifiedTime",
+        "TransformJobStatus", "FailureReason",
+    ]  # fmt: skip
 
-def install(sagemaker: SageMaker) -> None:
-    def create(request: dict[str, Any]) -> dict[str, Any]:
-        container_of(sagemaker, request["ModelName"])
-        return job_runs.create(sagemaker, TransformRun, request, _check)
+    @action("CreateTransformJob")
+    def create(self, request: CreateTransformJobRequestTypeDef) -> Reply:
+        """Refuses what the account cannot run, then runs the job."""
+        container_of(self.sagemaker, request["ModelName"])
+        check_transform(request)
+        return self.create_job(request, request.get("Tags"))
 
-    def describe(request: dict[str, Any]) -> dict[str, Any]:
-        record = job_runs.find(sagemaker, TransformRun, request["TransformJobName"])
+    @action("DescribeTransformJob")
+    def describe(self, request: DescribeTransformJobRequestTypeDef) -> Reply:
+        """Answers the job as it is now."""
+        record = self.find_job(request["TransformJobName"])
         return {name: value for name, value in record.items() if name != "LastModifiedTime"}  # only lists tell it
 
-    def stop(request: dict[str, Any]) -> None:
-        job_runs.stop(sagemaker, TransformRun, request["TransformJobName"])
+    @action("ListTransformJobs")
+    def list(self, request: ListTransformJobsRequestTypeDef) -> Reply:
+        """Answers a page of jobs, the newest first."""
+        return self.list_jobs(request)
 
-    def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
-        status = request.get("StatusEquals")
-        records = sagemaker.table(TransformRun.table).values()
-        return listing(
-            [r for r in records if status in (None, r["TransformJobStatus"])],
-            request,
-            key="TransformJobSummaries",
-            fields=[
-                "TransformJobName", "TransformJobArn", "CreationTime", "TransformEndTime", "LastModifiedTime",
-                "TransformJobStatus", "FailureReason",
-            ],
-            name_field="TransformJobName",
-        )  # fmt: skip
-
-    job_runs.fail_interrupted(sagemaker, TransformRun)
-    sagemaker.implement(
-        {
-            "CreateTransformJob": create,
-            "DescribeTransformJob": describe,
-            "ListTransformJobs": list_jobs,
-            "StopTransformJob": stop,
-        }
-    )
+    @action("StopTransformJob")
+    def stop(self, request: StopTransformJobRequestTypeDef) -> None:
+        """The job ends within two minutes."""
+        self.stop_job(request["TransformJobName"])

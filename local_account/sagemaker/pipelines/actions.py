@@ -6,16 +6,28 @@ what runs, so every client sees the same.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from local_account.sagemaker.pipelines.executions import VERSION_MEMBERS, Executions, checked_definition, refuse
-from local_account.sagemaker.pipelines.runs import EXECUTIONS
-from local_account.sagemaker.service import Resource, SageMaker, SageMakerError, listing, now
+from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.records import change, chosen, record_of, without
+from local_account.protocol.service import now
+from local_account.sagemaker.pipelines.executions import VERSION_MEMBERS, checked_definition, refuse
+from local_account.sagemaker.records import PipelineRecord
+from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
 
-PIPELINES = "pipelines"
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import GetObjectRequestTypeDef
+    from types_boto3_sagemaker.type_defs import (
+        CreatePipelineRequestTypeDef,
+        DeletePipelineRequestTypeDef,
+        DescribePipelineRequestTypeDef,
+        ListPipelinesRequestTypeDef,
+        UpdatePipelineRequestTypeDef,
+    )
 
 
 class Pipelines:
@@ -24,51 +36,60 @@ class Pipelines:
     def __init__(self, sagemaker: SageMaker) -> None:
         self.sagemaker = sagemaker
 
-    def pipeline(self, name_or_arn: str) -> Resource:
+    def pipeline(self, name_or_arn: str) -> PipelineRecord:
+        """A pipeline by its name or ARN.
+
+        Raises ServiceError when there is none.
+        """
         name = name_or_arn.rsplit("/", 1)[-1]
-        pipeline = self.sagemaker.table(PIPELINES).get(name)
+        pipeline = self.sagemaker.pipelines.get(name)
         if pipeline is None:
             arn = self.sagemaker.arn(f"pipeline/{name}")
-            raise SageMakerError(f"Pipeline '{arn}' does not exist.", "ResourceNotFound")
+            raise ServiceError(f"Pipeline '{arn}' does not exist.", "ResourceNotFound")
         return pipeline
 
-    def create(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("CreatePipeline")
+    def create(self, request: CreatePipelineRequestTypeDef) -> Reply:
+        """Raises ServiceError for a name that is taken, and for a definition that cannot run."""
         refuse(request, VERSION_MEMBERS)
         name = request["PipelineName"]
         definition = self._definition_text(request)
         if definition is None:
-            raise SageMakerError("Expected PipelineDefinition or PipelineDefinitionS3Location.")
+            raise ServiceError("Expected PipelineDefinition or PipelineDefinitionS3Location.")
         checked_definition(definition)
         arn = self.sagemaker.arn(f"pipeline/{name}")
         token = f"CreatePipeline:{request['ClientRequestToken']}"
         with self.sagemaker.lock:
-            if self.sagemaker.table("request-tokens").get(token) == {"Arn": arn}:
+            if self.sagemaker.request_tokens.get(token) == {"Arn": arn}:
                 return {"PipelineArn": arn}
-            if name in self.sagemaker.table(PIPELINES):
-                raise SageMakerError(
+            if name in self.sagemaker.pipelines:
+                raise ServiceError(
                     "Pipeline names must be unique within an AWS account and region. "
                     f"Pipeline with name ({name}) already exists."
                 )
             created = now()
-            self.sagemaker.table(PIPELINES)[name] = {
-                "PipelineArn": arn,
-                "PipelineName": name,
-                "PipelineDisplayName": request.get("PipelineDisplayName", name),
-                "PipelineDefinition": definition,
-                **{k: request[k] for k in ("PipelineDescription", "ParallelismConfiguration") if k in request},
-                "RoleArn": request["RoleArn"],
-                "PipelineStatus": "Active",
-                "CreationTime": created,
-                "LastModifiedTime": created,
-                "CreatedBy": {},
-                "LastModifiedBy": {},
-            }
-            self.sagemaker.table("request-tokens")[token] = {"Arn": arn}
+            self.sagemaker.pipelines[name] = record_of(
+                PipelineRecord,
+                {"PipelineDisplayName": name},
+                without(request, "PipelineDefinitionS3Location", "ClientRequestToken", "Tags"),
+                {
+                    "PipelineArn": arn,
+                    "PipelineDefinition": definition,
+                    "PipelineStatus": "Active",
+                    "CreationTime": created,
+                    "LastModifiedTime": created,
+                    "CreatedBy": {},
+                    "LastModifiedBy": {},
+                },
+            )
+            self.sagemaker.request_tokens[token] = {"Arn": arn}
             set_tags(self.sagemaker, arn, request.get("Tags"))
             self.sagemaker.changed()
         return {"PipelineArn": arn}
 
-    def update(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("UpdatePipeline")
+    def update(self, request: UpdatePipelineRequestTypeDef) -> Reply:
+        """Executions that run keep the definition that they began with."""
         refuse(request, VERSION_MEMBERS)
         pipeline = self.pipeline(request["PipelineName"])
         definition = self._definition_text(request)
@@ -76,59 +97,67 @@ class Pipelines:
             checked_definition(definition)
         kept = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
         with self.sagemaker.lock:
-            pipeline.update({k: request[k] for k in kept if k in request}, LastModifiedTime=now())
+            change(pipeline, {**chosen(request, kept), "LastModifiedTime": now()})
             if definition is not None:
                 pipeline["PipelineDefinition"] = definition
             self.sagemaker.changed()
         return {"PipelineArn": pipeline["PipelineArn"]}
 
-    def _definition_text(self, request: dict[str, Any]) -> str | None:
+    def _definition_text(self, request: CreatePipelineRequestTypeDef | UpdatePipelineRequestTypeDef) -> str | None:
         location = request.get("PipelineDefinitionS3Location")
         if location is None:
-            text: str | None = request.get("PipelineDefinition")
-            return text
+            return request.get("PipelineDefinition")
         if "PipelineDefinition" in request:
-            raise SageMakerError("Expected either PipelineDefinition or PipelineDefinitionS3Location, got both.")
-        version = {"VersionId": location["VersionId"]} if "VersionId" in location else {}
+            raise ServiceError("Expected either PipelineDefinition or PipelineDefinitionS3Location, got both.")
         try:
-            answer = self.sagemaker.account.client("s3").get_object(
-                Bucket=location["Bucket"], Key=location["ObjectKey"], **version
-            )
+            wanted: GetObjectRequestTypeDef = {"Bucket": location["Bucket"], "Key": location["ObjectKey"]}
+            if "VersionId" in location:
+                wanted["VersionId"] = location["VersionId"]
+            answer = self.sagemaker.account.client("s3").get_object(**wanted)
         except ClientError as error:
             where = f"s3://{location['Bucket']}/{location['ObjectKey']}"
-            raise SageMakerError(f"The pipeline definition {where} cannot be read: {error}") from error
+            raise ServiceError(f"The pipeline definition {where} cannot be read: {error}") from error
         return str(answer["Body"].read().decode())
 
-    def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("DescribePipeline")
+    def describe(self, request: DescribePipelineRequestTypeDef) -> Reply:
+        """Answers the pipeline with its definition."""
         refuse(request, VERSION_MEMBERS)
         return self.pipeline(request["PipelineName"])
 
-    def delete(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("DeletePipeline")
+    def delete(self, request: DeletePipelineRequestTypeDef) -> Reply:
+        """The pipeline's executions go with it.
+
+        Raises ServiceError while one runs.
+        """
         with self.sagemaker.lock:
             pipeline = self.pipeline(request["PipelineName"])
             arn = pipeline["PipelineArn"]
-            executions = [e for e in self.sagemaker.table(EXECUTIONS).values() if e["PipelineArn"] == arn]
+            executions = [e for e in self.sagemaker.pipeline_executions.values() if e["PipelineArn"] == arn]
             running = [e for e in executions if e["PipelineExecutionStatus"] in ("Executing", "Stopping")]
             if running:
-                raise SageMakerError(
+                raise ServiceError(
                     f"Pipeline {arn} cannot be deleted: {len(running)} of its executions still run.",
                     "ConflictException",
                 )
             for execution in executions:
-                del self.sagemaker.table(EXECUTIONS)[execution["PipelineExecutionArn"]]
-            del self.sagemaker.table(PIPELINES)[pipeline["PipelineName"]]
-            tokens = self.sagemaker.table("request-tokens")
+                del self.sagemaker.pipeline_executions[execution["PipelineExecutionArn"]]
+            del self.sagemaker.pipelines[pipeline["PipelineName"]]
+            tokens = self.sagemaker.request_tokens
             for token in [t for t, made in tokens.items() if made["Arn"].startswith(arn)]:
                 del tokens[token]
             drop_tags(self.sagemaker, arn)
             self.sagemaker.changed()
         return {"PipelineArn": arn}
 
-    def list(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("ListPipelines")
+    def list(self, request: ListPipelinesRequestTypeDef) -> Reply:
+        """Answers a page of pipelines, the newest first."""
         prefix = request.get("PipelineNamePrefix", "")
-        summaries = [
+        summaries: list[Mapping[str, object]] = [
             {**p, "LastExecutionTime": p["LastRunTime"]} if "LastRunTime" in p else p
-            for p in self.sagemaker.table(PIPELINES).values()
+            for p in self.sagemaker.pipelines.values()
             if p["PipelineName"].startswith(prefix)
         ]
         fields = [
@@ -136,18 +165,3 @@ class Pipelines:
             "LastModifiedTime", "LastExecutionTime",
         ]  # fmt: skip
         return listing(summaries, request, key="PipelineSummaries", fields=fields, name_field="PipelineName")
-
-
-def install(sagemaker: SageMaker) -> None:
-    pipelines = Pipelines(sagemaker)
-    executions = Executions(sagemaker, pipelines.pipeline)
-    sagemaker.implement(
-        {
-            "CreatePipeline": pipelines.create,
-            "UpdatePipeline": pipelines.update,
-            "DescribePipeline": pipelines.describe,
-            "DeletePipeline": pipelines.delete,
-            "ListPipelines": pipelines.list,
-            **executions.actions(),
-        }
-    )

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+
+from local_account.protocol.actions import Json
+from local_account.sagemaker.records import ExecutionRecord, StepRecord
 
 _KEY_ATTRIBUTES = {
     "Processing": ("AppSpecification", "Environment", "ProcessingInputs"),
@@ -48,7 +50,7 @@ def duration_s(text: str) -> int:
     return sum(int(value) * _SECONDS[unit] for unit, value in match.groupdict().items() if value)
 
 
-def cache_key(step_type: str, arguments: dict[str, Any]) -> str | None:
+def cache_key(step_type: str, arguments: Mapping[str, Json]) -> str | None:
     """Digest of what decides a step's result, or None for a type that is never cached."""
     if step_type not in _KEY_ATTRIBUTES:
         return None
@@ -57,8 +59,8 @@ def cache_key(step_type: str, arguments: dict[str, Any]) -> str | None:
 
 
 def earlier_success(
-    executions: Iterable[dict[str, Any]], step_name: str, key: str, not_before: float
-) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    executions: Iterable[ExecutionRecord], step_name: str, key: str, not_before: float
+) -> tuple[ExecutionRecord, StepRecord] | None:
     """The newest (execution, step record) that ran ``step_name`` with ``key`` itself and succeeded."""
     hits = [
         (execution, step)

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from local_account.sagemaker.pipelines.definition import Step
-from local_account.sagemaker.service import Resource, SageMaker
+from local_account.sagemaker.pipelines.documents import PipelineStep
+from local_account.sagemaker.records import ExecutionRecord, StepRecord
+from local_account.sagemaker.service import SageMaker
 
 EXECUTION_EVENT = "SageMaker Model Building Pipeline Execution Status Change"
-STEP_EVENT = "SageMaker Model Building Pipeline Execution Step Status Change"
+STEP_EVENT = "SageMaker Model Building Pipeline Execution PipelineStep Status Change"
 
 
 def iso(at: float) -> str:
+    """Epoch seconds as ISO 8601 text, in UTC, whole seconds."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def emit_execution(sagemaker: SageMaker, record: Resource, before: str | None) -> None:
+def emit_execution(sagemaker: SageMaker, record: ExecutionRecord, before: str | None) -> None:
     """Tell EventBridge about an execution's new status."""
     status = record["PipelineExecutionStatus"]
     ended = status in ("Succeeded", "Failed", "Stopped")
@@ -36,7 +38,9 @@ def emit_execution(sagemaker: SageMaker, record: Resource, before: str | None) -
     sagemaker.emit(EXECUTION_EVENT, detail, [record["PipelineArn"], record["PipelineExecutionArn"]])
 
 
-def emit_step(sagemaker: SageMaker, execution: Resource, step: Step, before: str | None, record: Resource) -> None:
+def emit_step(
+    sagemaker: SageMaker, execution: ExecutionRecord, step: PipelineStep, before: str | None, record: StepRecord
+) -> None:
     """Tell EventBridge about a step's new status; ``record`` is the step's."""
     metadata = {
         _lower(key): {_lower(member): value for member, value in body.items()}

@@ -7,13 +7,29 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
+from local_account.protocol.actions import Json, Reply, ServiceError, action
+from local_account.protocol.records import change, chosen
+from local_account.protocol.service import now
 from local_account.sagemaker.pipelines.definition import Definition, DefinitionError, parse
 from local_account.sagemaker.pipelines.events import emit_execution
-from local_account.sagemaker.pipelines.runs import ACCOUNT_STOPPED, EXECUTIONS, PipelineRun
-from local_account.sagemaker.service import Action, Resource, SageMaker, SageMakerError, listing, now
+from local_account.sagemaker.pipelines.runs import ACCOUNT_STOPPED, PipelineRun
+from local_account.sagemaker.records import ExecutionRecord, PipelineRecord
+from local_account.sagemaker.service import SageMaker, listing
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        DescribePipelineDefinitionForExecutionRequestTypeDef,
+        DescribePipelineExecutionRequestTypeDef,
+        ListPipelineExecutionsRequestTypeDef,
+        ListPipelineExecutionStepsRequestTypeDef,
+        ListPipelineParametersForExecutionRequestTypeDef,
+        RetryPipelineExecutionRequestTypeDef,
+        StartPipelineExecutionRequestTypeDef,
+        StopPipelineExecutionRequestTypeDef,
+    )
 
 VERSION_MEMBERS = ("PipelineVersionId", "PipelineVersionAlias", "PipelineVersionAliases", "MlflowExperimentName")
 _EXECUTION_MEMBERS = [
@@ -43,43 +59,39 @@ _STEP_MEMBERS = [
 ]
 
 
-class Executions:
+class PipelineExecutions:
     """The actions on executions."""
 
-    def __init__(self, sagemaker: SageMaker, pipeline: Callable[[str], Resource]) -> None:
+    def __init__(self, sagemaker: SageMaker, pipeline: Callable[[str], PipelineRecord]) -> None:
         self.sagemaker = sagemaker
         self._pipeline = pipeline
         self._running: dict[str, PipelineRun] = {}
         self._fail_interrupted()
 
     def _fail_interrupted(self) -> None:
-        for record in self.sagemaker.table(EXECUTIONS).values():
+        for record in self.sagemaker.pipeline_executions.values():
             if record["PipelineExecutionStatus"] in ("Executing", "Stopping"):
-                record.update(PipelineExecutionStatus="Failed", FailureReason=ACCOUNT_STOPPED, LastModifiedTime=now())
+                record.update(
+                    {"PipelineExecutionStatus": "Failed", "FailureReason": ACCOUNT_STOPPED, "LastModifiedTime": now()}
+                )
                 for step in record["Steps"].values():
                     if step["StepStatus"] in ("Starting", "Executing", "Stopping"):
-                        step.update(StepStatus="Failed", FailureReason=ACCOUNT_STOPPED, EndTime=now())
+                        step.update({"StepStatus": "Failed", "FailureReason": ACCOUNT_STOPPED, "EndTime": now()})
                 self.sagemaker.changed()
 
-    def actions(self) -> dict[str, Action]:
-        return {
-            "StartPipelineExecution": self.start,
-            "StopPipelineExecution": self.stop,
-            "RetryPipelineExecution": self.retry,
-            "DescribePipelineExecution": self.describe_execution,
-            "ListPipelineExecutions": self.list_executions,
-            "ListPipelineExecutionSteps": self.list_steps,
-            "ListPipelineParametersForExecution": self.list_parameters,
-            "DescribePipelineDefinitionForExecution": self.describe_definition,
-        }
+    def execution(self, arn: str) -> ExecutionRecord:
+        """An execution by its ARN.
 
-    def execution(self, arn: str) -> Resource:
-        execution = self.sagemaker.table(EXECUTIONS).get(arn)
+        Raises ServiceError when there is none.
+        """
+        execution = self.sagemaker.pipeline_executions.get(arn)
         if execution is None:
-            raise SageMakerError(f"Pipeline execution with ARN {arn} does not exist.", "ResourceNotFound")
+            raise ServiceError(f"Pipeline execution with ARN {arn} does not exist.", "ResourceNotFound")
         return execution
 
-    def start(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("StartPipelineExecution")
+    def start(self, request: StartPipelineExecutionRequestTypeDef) -> Reply:
+        """The execution runs in the background; the same ClientRequestToken starts no second one."""
         refuse(request, (*VERSION_MEMBERS, "SelectiveExecutionConfig"))
         pipeline = self._pipeline(request["PipelineName"])
         given = request.get("PipelineParameters", [])
@@ -87,90 +99,97 @@ class Executions:
         try:
             values = definition.values(given)
         except DefinitionError as error:
-            raise SageMakerError(str(error)) from error
+            raise ServiceError(str(error)) from error
         token = f"StartPipelineExecution:{pipeline['PipelineName']}:{request['ClientRequestToken']}"
         with self.sagemaker.lock:
-            known = self.sagemaker.table("request-tokens").get(token)
+            known = self.sagemaker.request_tokens.get(token)
             if known:
                 return {"PipelineExecutionArn": known["Arn"]}
             record = self._new_execution(pipeline, request, values)
-            self.sagemaker.table("request-tokens")[token] = {"Arn": record["PipelineExecutionArn"]}
+            self.sagemaker.request_tokens[token] = {"Arn": record["PipelineExecutionArn"]}
             pipeline["LastRunTime"] = record["CreationTime"]
             self.sagemaker.changed()
         emit_execution(self.sagemaker, record, None)
         self._run(record, definition)
         return {"PipelineExecutionArn": record["PipelineExecutionArn"]}
 
-    def _new_execution(self, pipeline: Resource, request: dict[str, Any], values: dict[str, Any]) -> Resource:
+    def _new_execution(
+        self, pipeline: PipelineRecord, request: StartPipelineExecutionRequestTypeDef, values: dict[str, Json]
+    ) -> ExecutionRecord:
         alphabet = string.ascii_lowercase + string.digits
         identifier = "".join(secrets.choice(alphabet) for _ in range(12))
         created = now()
-        arn = f"{pipeline['PipelineArn']}/execution/{identifier}"
-        parallelism = request.get("ParallelismConfiguration") or pipeline.get("ParallelismConfiguration")
-        description = request.get("PipelineExecutionDescription")
-        record: Resource = {
+        record: ExecutionRecord = {
             "PipelineArn": pipeline["PipelineArn"],
-            "PipelineExecutionArn": arn,
+            "PipelineExecutionArn": f"{pipeline['PipelineArn']}/execution/{identifier}",
             "PipelineExecutionDisplayName": request.get(
                 "PipelineExecutionDisplayName", f"execution-{int(created * 1000)}"
             ),
             "PipelineExecutionStatus": "Executing",
-            **({"PipelineExecutionDescription": description} if description else {}),
-            **({"ParallelismConfiguration": parallelism} if parallelism else {}),
             "CreationTime": created,
             "LastModifiedTime": created,
             "CreatedBy": {},
             "LastModifiedBy": {},
             "Definition": pipeline["PipelineDefinition"],
-            "Parameters": request.get("PipelineParameters", []),
+            "Parameters": list(request.get("PipelineParameters", [])),
             "Values": values,
             "Steps": {},
         }
-        self.sagemaker.table(EXECUTIONS)[arn] = record
+        change(record, chosen(pipeline, ("ParallelismConfiguration",)))
+        change(record, chosen(request, ("ParallelismConfiguration", "PipelineExecutionDescription")))
+        self.sagemaker.pipeline_executions[record["PipelineExecutionArn"]] = record
         return record
 
-    def _run(self, record: Resource, definition: Definition) -> None:
+    def _run(self, record: ExecutionRecord, definition: Definition) -> None:
         arn = record["PipelineExecutionArn"]
         run = PipelineRun(self.sagemaker, record, definition)
         self._running[arn] = run
         run.start(lambda: (self._running.pop(arn, None), None)[1])
 
-    def stop(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("StopPipelineExecution")
+    def stop(self, request: StopPipelineExecutionRequestTypeDef) -> Reply:
+        """The execution starts no further step and stops the jobs that run."""
         arn = request["PipelineExecutionArn"]
         record = self.execution(arn)
         run = self._running.get(arn)
         if record["PipelineExecutionStatus"] != "Executing" or run is None:
             status = record["PipelineExecutionStatus"]
-            raise SageMakerError(f"Pipeline execution with ARN {arn} cannot be stopped: its status is {status}.")
+            raise ServiceError(f"Pipeline execution with ARN {arn} cannot be stopped: its status is {status}.")
         run.request_stop()
         return {"PipelineExecutionArn": arn}
 
-    def retry(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("RetryPipelineExecution")
+    def retry(self, request: RetryPipelineExecutionRequestTypeDef) -> Reply:
+        """An execution that failed or was stopped goes on; steps that succeeded are not run again."""
         arn = request["PipelineExecutionArn"]
         token = f"RetryPipelineExecution:{request['ClientRequestToken']}"
         with self.sagemaker.lock:
             record = self.execution(arn)
-            if self.sagemaker.table("request-tokens").get(token) == {"Arn": arn}:
+            if self.sagemaker.request_tokens.get(token) == {"Arn": arn}:
                 return {"PipelineExecutionArn": arn}
             before = record["PipelineExecutionStatus"]
             if before not in ("Failed", "Stopped") or arn in self._running:
-                raise SageMakerError(f"Pipeline execution with ARN {arn} cannot be retried: its status is {before}.")
+                raise ServiceError(f"Pipeline execution with ARN {arn} cannot be retried: its status is {before}.")
             record["Steps"] = {n: s for n, s in record["Steps"].items() if s["StepStatus"] == "Succeeded"}
-            record.update(PipelineExecutionStatus="Executing", LastModifiedTime=now())
+            record.update({"PipelineExecutionStatus": "Executing", "LastModifiedTime": now()})
             record.pop("FailureReason", None)
             if "ParallelismConfiguration" in request:
                 record["ParallelismConfiguration"] = request["ParallelismConfiguration"]
-            self.sagemaker.table("request-tokens")[token] = {"Arn": arn}
+            self.sagemaker.request_tokens[token] = {"Arn": arn}
             self.sagemaker.changed()
         emit_execution(self.sagemaker, record, before)
         self._run(record, checked_definition(record["Definition"]))
         return {"PipelineExecutionArn": arn}
 
-    def describe_execution(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("DescribePipelineExecution")
+    def describe_execution(self, request: DescribePipelineExecutionRequestTypeDef) -> Reply:
+        """Answers the execution as it is now."""
         record = self.execution(request["PipelineExecutionArn"])
-        return {k: record[k] for k in _EXECUTION_MEMBERS if k in record}
+        return chosen(record, _EXECUTION_MEMBERS)
 
-    def list_executions(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("ListPipelineExecutions")
+    def list_executions(self, request: ListPipelineExecutionsRequestTypeDef) -> Reply:
+        """Answers a page of a pipeline's executions, the newest first."""
         arn = self._pipeline(request["PipelineName"])["PipelineArn"]
         summaries = [
             {
@@ -178,7 +197,7 @@ class Executions:
                 "StartTime": record["CreationTime"],
                 **({"PipelineExecutionFailureReason": record["FailureReason"]} if "FailureReason" in record else {}),
             }
-            for record in self.sagemaker.table(EXECUTIONS).values()
+            for record in self.sagemaker.pipeline_executions.values()
             if record["PipelineArn"] == arn
         ]
         fields = [
@@ -189,12 +208,16 @@ class Executions:
             summaries, request, key="PipelineExecutionSummaries", fields=fields, name_field="PipelineExecutionArn"
         )
 
-    def list_steps(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("ListPipelineExecutionSteps")
+    def list_steps(self, request: ListPipelineExecutionStepsRequestTypeDef) -> Reply:
+        """Answers a page of the steps that began, the newest first."""
         record = self.execution(request["PipelineExecutionArn"])
         steps = [{**step, "CreationTime": step["StartTime"]} for step in record["Steps"].values()]
         return listing(steps, request, key="PipelineExecutionSteps", fields=_STEP_MEMBERS, name_field="StepName")
 
-    def list_parameters(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("ListPipelineParametersForExecution")
+    def list_parameters(self, request: ListPipelineParametersForExecutionRequestTypeDef) -> Reply:
+        """Answers a page of the parameters with their values, defaults included."""
         record = self.execution(request["PipelineExecutionArn"])
         given = {p["Name"]: p.get("Value", "") for p in record["Parameters"]}
         shown = [
@@ -210,21 +233,23 @@ class Executions:
             default_order="Ascending",
         )
 
-    def describe_definition(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("DescribePipelineDefinitionForExecution")
+    def describe_definition(self, request: DescribePipelineDefinitionForExecutionRequestTypeDef) -> Reply:
+        """Answers the definition that the execution began with."""
         record = self.execution(request["PipelineExecutionArn"])
         return {"PipelineDefinition": record["Definition"], "CreationTime": record["CreationTime"]}
 
 
 def checked_definition(text: str) -> Definition:
-    """Parse a definition; raises SageMakerError."""
+    """Parse a definition; raises ServiceError."""
     try:
         return parse(text)
     except DefinitionError as error:
-        raise SageMakerError(str(error)) from error
+        raise ServiceError(str(error)) from error
 
 
-def refuse(request: dict[str, Any], members: tuple[str, ...]) -> None:
+def refuse(request: Mapping[str, object], members: tuple[str, ...]) -> None:
     """Say so rather than ignore what a request asks for."""
     for member in members:
         if member in request:
-            raise SageMakerError(f"The stand-in account does not implement {member}; leave it out.")
+            raise ServiceError(f"The stand-in account does not implement {member}; leave it out.")

@@ -11,22 +11,24 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from botocore.exceptions import ClientError
 
+from local_account.protocol.actions import Json
+from local_account.protocol.service import now
 from local_account.sagemaker.jobs.files import TransferError, split_uri
 from local_account.sagemaker.pipelines import cache as pipeline_cache
 from local_account.sagemaker.pipelines import steps as pipeline_steps
-from local_account.sagemaker.pipelines.definition import Definition, Step
+from local_account.sagemaker.pipelines.definition import Definition
+from local_account.sagemaker.pipelines.documents import PipelineStep
 from local_account.sagemaker.pipelines.events import emit_execution, emit_step, iso
-from local_account.sagemaker.pipelines.expressions import ExpressionError, Scope, resolve
-from local_account.sagemaker.pipelines.steps import Result, Running, StepError, StepStoppedError
-from local_account.sagemaker.service import Resource, SageMaker, now
+from local_account.sagemaker.pipelines.expressions import ExpressionScope, PipelineExpressionError, resolve, walk
+from local_account.sagemaker.pipelines.steps import Running, StepError, StepResult, StepStoppedError
+from local_account.sagemaker.records import ExecutionRecord, StepRecord
+from local_account.sagemaker.service import SageMaker
 
 log = logging.getLogger(__name__)
 
-EXECUTIONS = "pipeline-executions"
 ACCOUNT_STOPPED = "InternalServerError: the account was stopped while the pipeline ran."
 REASON_CHARACTERS = 1024
 DEFAULT_PARALLEL_STEPS = 50
@@ -35,15 +37,15 @@ DEFAULT_PARALLEL_STEPS = 50
 class PipelineRun:
     """Runs an execution to its end; ``start`` again after a failure keeps the steps that succeeded."""
 
-    def __init__(self, sagemaker: SageMaker, record: Resource, definition: Definition) -> None:
+    def __init__(self, sagemaker: SageMaker, record: ExecutionRecord, definition: Definition) -> None:
         self.sagemaker = sagemaker
         self.record = record
         self.definition = definition
         self.arn: str = record["PipelineExecutionArn"]
         self.stop = threading.Event()
-        pipelines = sagemaker.table("pipelines").values()
+        pipelines = sagemaker.pipelines.values()
         self._role = next((p["RoleArn"] for p in pipelines if p["PipelineArn"] == record["PipelineArn"]), "")
-        self._properties: dict[str, dict[str, Any]] = {}
+        self._properties: dict[str, dict[str, Json]] = {}
         self._skipped: set[str] = set()
         self._changed = threading.Condition()
 
@@ -55,6 +57,7 @@ class PipelineRun:
         threading.Thread(target=self._run, args=(ended,), name=f"pipeline-{self.arn}", daemon=True).start()
 
     def request_stop(self) -> None:
+        """Start no further step and end those that run; returns at once."""
         self._set_status("Stopping")
         with self._changed:
             self.stop.set()
@@ -83,7 +86,7 @@ class PipelineRun:
         limit = self.record.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps", DEFAULT_PARALLEL_STEPS)
         running: set[str] = set()
 
-        def run_step(step: Step) -> None:
+        def run_step(step: PipelineStep) -> None:
             try:
                 self._run_step(step)
             finally:
@@ -100,7 +103,7 @@ class PipelineRun:
                     return
                 self._changed.wait()
 
-    def _ready(self, running: set[str]) -> list[Step]:
+    def _ready(self, running: set[str]) -> list[PipelineStep]:
         """Steps that may start now; after a failure or a stop there are none."""
         steps = self.record["Steps"]
         halted = any(name not in running and s["StepStatus"] in ("Failed", "Stopped") for name, s in steps.items())
@@ -116,48 +119,48 @@ class PipelineRun:
                 ready.append(step)
         return ready
 
-    def _in_other_branch(self, step: Step) -> bool:
+    def _in_other_branch(self, step: PipelineStep) -> bool:
         if step.branch is None or step.branch[0] not in self._properties:
             return False
         return bool(self._properties[step.branch[0]]["Outcome"] != str(step.branch[1]))
 
-    def _run_step(self, step: Step) -> None:
-        self._step(step, StepStatus="Starting", StartTime=now(), AttemptCount=1, **_described(step))
+    def _run_step(self, step: PipelineStep) -> None:
+        self._step(step, {**_described(step), "StepStatus": "Starting", "StartTime": now(), "AttemptCount": 1})
         try:
             result = self._attempt(step)
         except StepStoppedError:
-            self._step(step, StepStatus="Stopped", EndTime=now())
-        except (StepError, ExpressionError) as error:
+            self._step(step, {"StepStatus": "Stopped", "EndTime": now()})
+        except (StepError, PipelineExpressionError) as error:
             reason = str(error) if isinstance(error, StepError) else f"ClientError: {error}"
-            changes: dict[str, Any] = {"FailureReason": reason[:REASON_CHARACTERS]}
+            changes: StepRecord = {"FailureReason": reason[:REASON_CHARACTERS]}
             if isinstance(error, StepError) and error.metadata:
                 changes["Metadata"] = error.metadata
-            self._step(step, StepStatus="Failed", EndTime=now(), **changes)
+            self._step(step, {**changes, "StepStatus": "Failed", "EndTime": now()})
         except Exception as error:
             log.exception("step %s of %s", step.name, self.arn)
             reason = f"InternalServerError: {type(error).__name__}: {error}"
-            self._step(step, StepStatus="Failed", EndTime=now(), FailureReason=reason[:REASON_CHARACTERS])
+            self._step(step, {"StepStatus": "Failed", "EndTime": now(), "FailureReason": reason[:REASON_CHARACTERS]})
         else:
             self._properties[step.name] = result.properties
-            self._step(step, StepStatus="Succeeded", EndTime=now(), Metadata=result.metadata)
+            self._step(step, {"StepStatus": "Succeeded", "EndTime": now(), "Metadata": result.metadata})
 
-    def _attempt(self, step: Step) -> Result:
+    def _attempt(self, step: PipelineStep) -> StepResult:
         """Run a step, from the cache or by itself, as often as its retry policies say."""
         started = time.monotonic()
         attempts: dict[int, int] = {}
         while True:
-            arguments = {} if step.type == "Condition" else resolve(step.arguments, self._scope(step))
+            arguments = {} if step.type == "Condition" else self._arguments(step)
             hit = self._from_cache(step, arguments)
             if hit:
                 return hit
-            self._step(step, StepStatus="Executing")
+            self._step(step, {"StepStatus": "Executing"})
             running = Running(
                 self.sagemaker,
                 step,
                 self.arn.rsplit("/", 1)[-1],
                 self._scope(step),
                 self.stop,
-                lambda metadata: self._step(step, Metadata=metadata),
+                lambda metadata: self._step(step, {"Metadata": metadata}),
                 self._role,
             )
             try:
@@ -169,20 +172,23 @@ class PipelineRun:
                 log.info("step %s of %s is retried in %s s: %s", step.name, self.arn, pause_s, error)
                 if self.stop.wait(pause_s):
                     raise StepStoppedError from error
-                self._step(step, AttemptCount=1 + sum(attempts.values()))
+                self._step(step, {"AttemptCount": 1 + sum(attempts.values())})
 
-    def _from_cache(self, step: Step, arguments: dict[str, Any]) -> Result | None:
+    def _arguments(self, step: PipelineStep) -> dict[str, Json]:
+        return {name: resolve(value, self._scope(step)) for name, value in step.arguments.items()}
+
+    def _from_cache(self, step: PipelineStep, arguments: dict[str, Json]) -> StepResult | None:
         config = step.document.get("CacheConfig") or {}
         key = pipeline_cache.cache_key(step.type, arguments)
         if key is None:
             return None
-        self._step(step, CacheKey=key)
+        self._step(step, {"CacheKey": key})
         if not config.get("Enabled"):
             return None
         not_before = now() - pipeline_cache.duration_s(config["ExpireAfter"])
         with self.sagemaker.lock:
             same = [
-                e for e in self.sagemaker.table(EXECUTIONS).values() if e["PipelineArn"] == self.record["PipelineArn"]
+                e for e in self.sagemaker.pipeline_executions.values() if e["PipelineArn"] == self.record["PipelineArn"]
             ]
             hit = pipeline_cache.earlier_success(same, step.name, key, not_before)
         if hit is None:
@@ -191,10 +197,10 @@ class PipelineRun:
         properties = pipeline_steps.describe(self.sagemaker, step.type, earlier["Metadata"])
         if properties is None:
             return None
-        self._step(step, CacheHitResult={"SourcePipelineExecutionArn": execution["PipelineExecutionArn"]})
-        return Result(earlier["Metadata"], properties)
+        self._step(step, {"CacheHitResult": {"SourcePipelineExecutionArn": execution["PipelineExecutionArn"]}})
+        return StepResult(earlier["Metadata"], properties)
 
-    def _scope(self, step: Step) -> Scope:
+    def _scope(self, step: PipelineStep) -> ExpressionScope:
         record = self.record
         execution = {
             "CurrentDateTime": iso(now()),
@@ -206,33 +212,34 @@ class PipelineRun:
             "ProcessingJobName": step.name,
             "TrainingJobName": step.name,
         }
-        return Scope(record["Values"], execution, self._properties.__getitem__, self._property_file, self._json_object)
+        return ExpressionScope(
+            record["Values"], execution, self._properties.__getitem__, self._property_file, self._json_object
+        )
 
-    def _property_file(self, step_name: str, file_name: str) -> Any:
-        step = self.definition.steps[step_name]
-        file = next(f for f in step.document["PropertyFiles"] if f["PropertyFileName"] == file_name)
-        outputs = self._properties[step_name]["ProcessingOutputConfig"]["Outputs"]
-        output = next((o for o in outputs if o["OutputName"] == file["OutputName"]), None)
-        if output is None:
-            raise ExpressionError(f"property file {file_name}: step {step_name} has no output {file['OutputName']!r}")
-        return self._json_object(f"{output['S3Output']['S3Uri'].rstrip('/')}/{file['FilePath']}")
+    def _property_file(self, step_name: str, file_name: str) -> Json:
+        files = self.definition.steps[step_name].document["PropertyFiles"]
+        file = next(f for f in files if f["PropertyFileName"] == file_name)
+        place = ("ProcessingOutputConfig", "Outputs", file["OutputName"], "S3Output", "S3Uri")
+        uri = walk(self._properties[step_name], place, f"property file {file_name} of step {step_name}")
+        return self._json_object(f"{str(uri).rstrip('/')}/{file['FilePath']}")
 
-    def _json_object(self, uri: str) -> Any:
+    def _json_object(self, uri: str) -> Json:
         try:
             bucket, key = split_uri(uri)
             content = self.sagemaker.account.client("s3", self._role).get_object(Bucket=bucket, Key=key)["Body"].read()
-            return json.loads(content)
+            found: Json = json.loads(content)
+            return found
         except (ClientError, TransferError, ValueError) as error:
-            raise ExpressionError(f"JsonGet cannot read {uri}: {error}") from error
+            raise PipelineExpressionError(f"JsonGet cannot read {uri}: {error}") from error
 
-    def _step(self, step: Step, **changes: Any) -> None:
+    def _step(self, step: PipelineStep, changes: StepRecord) -> None:
         """Change a step's record; a new status goes to EventBridge."""
         with self.sagemaker.lock:
             record = self.record["Steps"].setdefault(step.name, {"StepName": step.name})
             before = record.get("StepStatus")
             record.update(changes)
             self.record["LastModifiedTime"] = now()
-            snapshot = json.loads(json.dumps(record))
+            snapshot: StepRecord = json.loads(json.dumps(record))
         self.sagemaker.changed()
         if snapshot.get("StepStatus") != before:
             emit_step(self.sagemaker, self.record, step, before, snapshot)
@@ -240,7 +247,7 @@ class PipelineRun:
     def _set_status(self, status: str, reason: str | None = None) -> None:
         with self.sagemaker.lock:
             before = self.record.get("PipelineExecutionStatus")
-            self.record.update(PipelineExecutionStatus=status, LastModifiedTime=now())
+            self.record.update({"PipelineExecutionStatus": status, "LastModifiedTime": now()})
             self.record.pop("FailureReason", None)
             if reason:
                 self.record["FailureReason"] = reason
@@ -248,18 +255,24 @@ class PipelineRun:
         emit_execution(self.sagemaker, self.record, before)
 
 
-def _described(step: Step) -> dict[str, str]:
-    names = {"DisplayName": "StepDisplayName", "Description": "StepDescription"}
-    return {member: step.document[key] for key, member in names.items() if step.document.get(key)}
+def _described(step: PipelineStep) -> StepRecord:
+    described: StepRecord = {}
+    if name := step.document.get("DisplayName"):
+        described["StepDisplayName"] = name
+    if description := step.document.get("Description"):
+        described["StepDescription"] = description
+    return described
 
 
-def _execution_reason(failed: list[dict[str, Any]]) -> str:
+def _execution_reason(failed: list[StepRecord]) -> str:
     """A Fail step's message becomes the execution's reason; else AWS says only this."""
     messages = [s["Metadata"]["Fail"]["ErrorMessage"] for s in failed if "Fail" in s.get("Metadata", {})]
     return str(messages[0]) if messages else "Step failure: One or multiple steps failed."
 
 
-def _retry_pause_s(step: Step, exception: str | None, attempts: dict[int, int], elapsed_s: float) -> float | None:
+def _retry_pause_s(
+    step: PipelineStep, exception: str | None, attempts: dict[int, int], elapsed_s: float
+) -> float | None:
     """How long to wait before the next attempt, or None when no policy (any more) covers ``exception``."""
     for number, policy in enumerate(step.document.get("RetryPolicies") or []):
         if exception is None or exception not in policy["ExceptionType"]:

@@ -12,14 +12,15 @@ import secrets
 import string
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_account.sagemaker.pipelines.definition import Step
-from local_account.sagemaker.pipelines.expressions import ExpressionError, Scope, holds, resolve
+from local_account.protocol.actions import Json
+from local_account.sagemaker.pipelines.documents import OutputParameter, PipelineStep, conditions_of
+from local_account.sagemaker.pipelines.expressions import ExpressionScope, PipelineExpressionError, holds, resolve
+from local_account.sagemaker.records import StepMetadata
 from local_account.sagemaker.service import SageMaker
 
 POLL_S = 0.05
@@ -35,15 +36,16 @@ _RETRYABLE = {
 }
 
 
+Metadata = dict[str, StepMetadata]
+
+
 class StepError(Exception):
     """Why a step failed; ``exception_type`` is what a retry policy may name. ``metadata`` tells which job it was."""
 
-    def __init__(
-        self, reason: str, *, exception_type: str | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, reason: str, *, exception_type: str | None = None, metadata: Metadata | None = None) -> None:
         super().__init__(reason)
         self.exception_type = exception_type
-        self.metadata = metadata or {}
+        self.metadata: Metadata = metadata or {}
 
 
 class StepStoppedError(Exception):
@@ -55,16 +57,13 @@ class Running:
     """What a step needs while it runs. ``note`` keeps its metadata as soon as it is known."""
 
     sagemaker: SageMaker
-    step: Step
+    step: PipelineStep
     execution_id: str
-    scope: Scope
+    scope: ExpressionScope
     stop: threading.Event
-    note: Callable[[dict[str, Any]], None]
+    note: Callable[[Metadata], None]
     role: str
     """The pipeline's, in whose name the step calls."""
-
-    def client(self, service: str = "sagemaker") -> Any:
-        return self.sagemaker.account.client(service, self.role)
 
     def job_name(self) -> str:
         """``pipelines-<execution id>-<step>-<random>``, at most 63 characters, as AWS forms it."""
@@ -72,13 +71,17 @@ class Running:
         step = self.step.name.replace("_", "-")[: 63 - len(f"pipelines-{self.execution_id}--{random}")].strip("-")
         return f"pipelines-{self.execution_id}-{step}-{random}"
 
-    def call(self, action: str, **arguments: Any) -> dict[str, Any]:
-        """Call SageMaker; an error is the step's, in AWS's words."""
+    def call(self, action: str, arguments: Mapping[str, Json]) -> dict[str, object]:
+        """Call SageMaker as the pipeline's role.
+
+        Raises StepError, in AWS's words.
+        """
         method = "".join(f"_{c.lower()}" if c.isupper() else c for c in action).lstrip("_")
         try:
-            answer: dict[str, Any] = getattr(self.client(), method)(**arguments)
+            client = self.sagemaker.account.client("sagemaker", self.role)
+            answer: dict[str, object] = getattr(client, method)(**arguments)
         except ClientError as error:
-            details: Any = error.response["Error"]
+            details = error.response["Error"]
             raise StepError(
                 f"ClientError: Failed to invoke sagemaker:{action}. Error Details: {details.get('Message', '')}",
                 exception_type=exception_type(details.get("Code", "")),
@@ -89,11 +92,11 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Result:
+class StepResult:
     """Metadata for ListPipelineExecutionSteps, properties for the expressions of later steps."""
 
-    metadata: dict[str, Any]
-    properties: dict[str, Any]
+    metadata: Metadata
+    properties: dict[str, Json]
 
 
 def exception_type(reason: str) -> str | None:
@@ -101,9 +104,9 @@ def exception_type(reason: str) -> str | None:
     return next((kind for begin, kind in _RETRYABLE.items() if reason.startswith(begin)), None)
 
 
-def run(running: Running, arguments: dict[str, Any]) -> Result:
+def run(running: Running, arguments: dict[str, Json]) -> StepResult:
     """Run a step with its resolved arguments; raises StepError, StepStoppedError."""
-    step_types: dict[str, Callable[[Running, dict[str, Any]], Result]] = {
+    step_types: dict[str, Callable[[Running, dict[str, Json]], StepResult]] = {
         "Processing": functools.partial(_job, kind="Processing"),
         "Training": functools.partial(_job, kind="Training"),
         "Transform": functools.partial(_job, kind="Transform"),
@@ -116,7 +119,7 @@ def run(running: Running, arguments: dict[str, Any]) -> Result:
     return step_types[running.step.type](running, arguments)
 
 
-def describe(sagemaker: SageMaker, step_type: str, metadata: dict[str, Any]) -> dict[str, Any] | None:
+def describe(sagemaker: SageMaker, step_type: str, metadata: Metadata) -> dict[str, Json] | None:
     """The properties of a step that ran earlier, from its metadata; None when what it made is gone."""
     if step_type == "Lambda":
         outputs = metadata["Lambda"].get("OutputParameters", [])
@@ -137,14 +140,14 @@ def describe(sagemaker: SageMaker, step_type: str, metadata: dict[str, Any]) -> 
         return None
 
 
-def _job(running: Running, arguments: dict[str, Any], *, kind: str) -> Result:
+def _job(running: Running, arguments: dict[str, Json], *, kind: str) -> StepResult:
     name = running.job_name()
-    created = running.call(f"Create{kind}Job", **{**arguments, f"{kind}JobName": name})
-    metadata = {f"{kind}Job": {"Arn": created[f"{kind}JobArn"]}}
+    created = running.call(f"Create{kind}Job", {**arguments, f"{kind}JobName": name})
+    metadata: Metadata = {f"{kind}Job": {"Arn": str(created[f"{kind}JobArn"])}}
     running.note(metadata)
-    record = running.sagemaker.table(f"{kind.lower()}-jobs")[name]
+    record = running.sagemaker.jobs(kind)[name]
     asked = False
-    while (status := record[f"{kind}JobStatus"]) in ("InProgress", "Stopping"):
+    while (status := str(record[f"{kind}JobStatus"])) in ("InProgress", "Stopping"):
         if running.stop.is_set() and not asked:
             asked = True
             _stop_job(running, kind, name)
@@ -152,71 +155,74 @@ def _job(running: Running, arguments: dict[str, Any], *, kind: str) -> Result:
     if running.stop.is_set():
         raise StepStoppedError
     if status != "Completed":
-        reason = record.get("FailureReason") or f"{kind} job {name} ended {status}."
+        reason = str(record.get("FailureReason") or f"{kind} job {name} ended {status}.")
         raise StepError(reason, exception_type=exception_type(reason), metadata=metadata)
-    return Result(metadata, running.sagemaker.call(f"Describe{kind}Job", {f"{kind}JobName": name}))
+    return StepResult(metadata, running.sagemaker.call(f"Describe{kind}Job", {f"{kind}JobName": name}))
 
 
 def _stop_job(running: Running, kind: str, name: str) -> None:
     try:
-        running.call(f"Stop{kind}Job", **{f"{kind}JobName": name})
+        running.call(f"Stop{kind}Job", {f"{kind}JobName": name})
     except StepError:  # it ended in the meantime
         return
 
 
-def _register_model(running: Running, arguments: dict[str, Any]) -> Result:
+def _register_model(running: Running, arguments: dict[str, Json]) -> StepResult:
     group = arguments.get("ModelPackageGroupName")
-    if group and group.rsplit("/", 1)[-1] not in running.sagemaker.table("model-package-groups"):
-        running.call("CreateModelPackageGroup", ModelPackageGroupName=group)
-    arn = running.call("CreateModelPackage", **arguments)["ModelPackageArn"]
+    if group and str(group).rsplit("/", 1)[-1] not in running.sagemaker.model_package_groups:
+        running.call("CreateModelPackageGroup", {"ModelPackageGroupName": group})
+    arn = str(running.call("CreateModelPackage", arguments)["ModelPackageArn"])
     properties = running.sagemaker.call("DescribeModelPackage", {"ModelPackageName": arn})
-    return Result({"RegisterModel": {"Arn": arn}}, properties)
+    return StepResult({"RegisterModel": {"Arn": arn}}, properties)
 
 
-def _model(running: Running, arguments: dict[str, Any]) -> Result:
+def _model(running: Running, arguments: dict[str, Json]) -> StepResult:
     name = running.job_name()
-    arn = running.call("CreateModel", **{**arguments, "ModelName": name})["ModelArn"]
-    return Result({"Model": {"Arn": arn}}, running.sagemaker.call("DescribeModel", {"ModelName": name}))
+    arn = str(running.call("CreateModel", {**arguments, "ModelName": name})["ModelArn"])
+    return StepResult({"Model": {"Arn": arn}}, running.sagemaker.call("DescribeModel", {"ModelName": name}))
 
 
-def _lambda(running: Running, arguments: dict[str, Any]) -> Result:
-    arn = resolve(running.step.document["FunctionArn"], running.scope)
-    metadata: dict[str, Any] = {"Lambda": {"Arn": arn}}
+def _lambda(running: Running, arguments: dict[str, Json]) -> StepResult:
+    arn = str(resolve(running.step.document["FunctionArn"], running.scope))
+    called: StepMetadata = {"Arn": arn}
+    metadata: Metadata = {"Lambda": called}
     try:
-        answer = running.client("lambda").invoke(FunctionName=arn, Payload=json.dumps(arguments).encode())
+        client = running.sagemaker.account.client("lambda", running.role)
+        answer = client.invoke(FunctionName=arn, Payload=json.dumps(arguments).encode())
     except ClientError as error:
         raise StepError(
             f"ClientError: Failed to invoke lambda:Invoke. Error Details: {error}", metadata=metadata
         ) from error
-    payload = answer["Payload"].read()
+    payload: bytes = answer["Payload"].read()
     if "FunctionError" in answer:
         raise StepError(f"Lambda function failed: {payload.decode(errors='replace')}", metadata=metadata)
     wanted = running.step.document.get("OutputParameters") or []
     outputs = _lambda_outputs(payload, wanted, metadata) if wanted else {}
-    metadata["Lambda"]["OutputParameters"] = [{"Name": k, "Value": str(v)} for k, v in outputs.items()]
-    return Result(metadata, {"OutputParameters": outputs})
+    called["OutputParameters"] = [{"Name": name, "Value": str(value)} for name, value in outputs.items()]
+    return StepResult(metadata, {"OutputParameters": outputs})
 
 
-def _lambda_outputs(payload: bytes, wanted: list[dict[str, str]], metadata: dict[str, Any]) -> dict[str, Any]:
+def _lambda_outputs(payload: bytes, wanted: list[OutputParameter], metadata: Metadata) -> dict[str, Json]:
+    body: Json
     try:
         body = json.loads(payload)
     except ValueError:
         body = None
     names = [output["OutputName"] for output in wanted]
-    missing = [name for name in names if name not in body] if isinstance(body, dict) else names
-    if missing:
+    found = {name: body[name] for name in names if name in body} if isinstance(body, dict) else {}
+    if missing := [name for name in names if name not in found]:
         shown = payload[:200].decode(errors="replace")
         raise StepError(f"Lambda function's answer lacks the outputs {missing}; it answered {shown}", metadata=metadata)
-    return {name: body[name] for name in names}
+    return found
 
 
-def _condition(running: Running, _arguments: dict[str, Any]) -> Result:
-    outcome = all(holds(condition, running.scope) for condition in running.step.arguments["Conditions"])
-    return Result({"Condition": {"Outcome": str(outcome)}}, {"Outcome": str(outcome)})
+def _condition(running: Running, _arguments: dict[str, Json]) -> StepResult:
+    outcome = str(all(holds(condition, running.scope) for condition in conditions_of(running.step)))
+    return StepResult({"Condition": {"Outcome": outcome}}, {"Outcome": outcome})
 
 
-def _fail(_running: Running, arguments: dict[str, Any]) -> Result:
+def _fail(_running: Running, arguments: dict[str, Json]) -> StepResult:
     message = arguments["ErrorMessage"]
     if not isinstance(message, str):
-        raise ExpressionError(f"ErrorMessage must be a text, got {message!r}")
+        raise PipelineExpressionError(f"ErrorMessage must be a text, got {message!r}")
     raise StepError(message, metadata={"Fail": {"ErrorMessage": message[:3072]}})

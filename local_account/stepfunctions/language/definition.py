@@ -8,8 +8,7 @@ not run (it refuses that when the machine is created, not when it runs).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from local_account.stepfunctions.language.queries import language_of, query_problems
 
@@ -23,7 +22,10 @@ READERS = ("arn:aws:states:::s3:getObject", "arn:aws:states:::s3:listObjectsV2")
 WRITER = "arn:aws:states:::s3:putObject"
 INPUT_TYPES = ("JSON", "JSONL", "CSV")
 LABEL_LIMIT = 40
-States = dict[str, dict[str, Any]]
+State = Mapping[str, object]
+"""A state's JSON, of which nothing is known before it was checked."""
+Machine = Mapping[str, object]
+"""A definition's JSON, or that of a branch or an item processor."""
 
 
 def problems(definition: str, kind: str = "STANDARD") -> list[str]:
@@ -47,7 +49,7 @@ def problems(definition: str, kind: str = "STANDARD") -> list[str]:
     return found
 
 
-def _not_express(machine: dict[str, Any]) -> Iterator[str]:
+def _not_express(machine: Machine) -> Iterator[str]:
     """What Standard workflows alone do: step-functions/latest/dg/choosing-workflow-type.html."""
     for name, state in states_of(machine):
         resource = str(state.get("Resource", ""))
@@ -60,23 +62,30 @@ def _not_express(machine: dict[str, Any]) -> Iterator[str]:
             yield f"SCHEMA_VALIDATION_FAILED: Express state machine does not support Distributed Map in state {name}"
 
 
-def is_distributed(state: dict[str, Any]) -> bool:
+def members_of(value: object) -> Mapping[str, object]:
+    """The members of a JSON object; none of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def is_distributed(state: State) -> bool:
     """Whether this is a Map whose items are child executions."""
-    processor = state.get("ItemProcessor")
-    return isinstance(processor, dict) and (processor.get("ProcessorConfig") or {}).get("Mode") == "DISTRIBUTED"
+    return _processor_config(state).get("Mode") == "DISTRIBUTED"
 
 
-def states_of(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _processor_config(state: State) -> Mapping[str, object]:
+    return members_of(members_of(state.get("ItemProcessor")).get("ProcessorConfig"))
+
+
+def states_of(machine: Machine) -> Iterator[tuple[str, State]]:
     """Every state by its name, which is unique in the whole machine."""
-    states = machine.get("States")
-    for name, state in states.items() if isinstance(states, dict) else ():
+    for name, state in members_of(machine.get("States")).items():
         if isinstance(state, dict):
             yield name, state
             for _, inner in _inner_machines(state):
                 yield from states_of(inner)
 
 
-def _check_machine(machine: dict[str, Any], path: str, names: list[str], language: str) -> Iterator[str]:
+def _check_machine(machine: Machine, path: str, names: list[str], language: str) -> Iterator[str]:
     states = machine.get("States")
     if not isinstance(states, dict) or not states:
         yield f"SCHEMA_VALIDATION_FAILED: A non-empty object 'States' is required at {path or '/'}"
@@ -103,7 +112,7 @@ def _check_machine(machine: dict[str, Any], path: str, names: list[str], languag
                 yield f'MISSING_TRANSITION_TARGET: State "{name}" is not reachable. at {path}/States/{name}'
 
 
-def _check_state(name: str, state: dict[str, Any], states: States, where: str) -> Iterator[str]:
+def _check_state(name: str, state: State, states: Machine, where: str) -> Iterator[str]:
     if len(name) > NAME_LIMIT:
         yield f"SCHEMA_VALIDATION_FAILED: The state's name is longer than {NAME_LIMIT} characters at {where}"
     kind = state.get("Type")
@@ -124,7 +133,7 @@ def _check_state(name: str, state: dict[str, Any], states: States, where: str) -
         yield from _check_map(name, state, where)
 
 
-def _check_task(name: str, state: dict[str, Any], where: str) -> Iterator[str]:
+def _check_task(name: str, state: State, where: str) -> Iterator[str]:
     resource = state.get("Resource")
     if not isinstance(resource, str) or not resource:
         yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is required in state {name} at {where}/Resource"
@@ -135,7 +144,7 @@ def _check_task(name: str, state: dict[str, Any], where: str) -> Iterator[str]:
         )
 
 
-def _check_map(name: str, state: dict[str, Any], where: str) -> Iterator[str]:
+def _check_map(name: str, state: State, where: str) -> Iterator[str]:
     processor = state.get("ItemProcessor") or state.get("Iterator")
     if not isinstance(processor, dict):
         yield f"SCHEMA_VALIDATION_FAILED: 'ItemProcessor' is required in state {name} at {where}/ItemProcessor"
@@ -147,30 +156,16 @@ def _check_map(name: str, state: dict[str, Any], where: str) -> Iterator[str]:
             yield f"SCHEMA_VALIDATION_FAILED: '{member}' needs the mode DISTRIBUTED in state {name} at {where}"
 
 
-def _check_distributed(name: str, state: dict[str, Any], where: str) -> Iterator[str]:
-    processor, reader, writer = state["ItemProcessor"], state.get("ItemReader"), state.get("ResultWriter")
-    kind = processor["ProcessorConfig"].get("ExecutionType")
+def _check_distributed(name: str, state: State, where: str) -> Iterator[str]:
+    kind = _processor_config(state).get("ExecutionType")
     if kind not in {"STANDARD", "EXPRESS"}:
         yield f"SCHEMA_VALIDATION_FAILED: 'ExecutionType' is STANDARD or EXPRESS, not {kind!r}, in {name} at {where}"
     if kind == "EXPRESS":
-        yield from _not_express(processor)
-    if reader is not None:
-        config = reader.get("ReaderConfig") or {}
-        if reader.get("Resource") not in READERS:
-            yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is one of {READERS} at {where}/ItemReader"
-        if config.get("InputType", "JSON") not in INPUT_TYPES:
-            yield (
-                f"The stand-in account reads items of the types {', '.join(INPUT_TYPES)}, not {config['InputType']} "
-                f"at {where}/ItemReader/ReaderConfig/InputType"
-            )
-        if config.get("Transformation", "NONE") != "NONE":
-            yield f"The stand-in account lists objects and does not read them at {where}/ItemReader/ReaderConfig"
-        if config.get("CSVHeaderLocation") == "GIVEN" and not config.get("CSVHeaders"):
-            yield f"SCHEMA_VALIDATION_FAILED: 'CSVHeaders' are required at {where}/ItemReader/ReaderConfig"
-    if writer is not None and not writer.keys() & {"Resource", "WriterConfig"}:
-        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' or 'WriterConfig' is required at {where}/ResultWriter"
-    if writer is not None and writer.get("Resource", WRITER) != WRITER:
-        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is {WRITER} at {where}/ResultWriter"
+        yield from _not_express(members_of(state["ItemProcessor"]))
+    if state.get("ItemReader") is not None:
+        yield from _check_reader(members_of(state["ItemReader"]), where)
+    if state.get("ResultWriter") is not None:
+        yield from _check_writer(members_of(state["ResultWriter"]), where)
     percentage = state.get("ToleratedFailurePercentage", 0)
     if isinstance(percentage, int | float) and not 0 <= percentage <= 100:
         yield f"SCHEMA_VALIDATION_FAILED: 'ToleratedFailurePercentage' is from 0 to 100 at {where}"
@@ -178,21 +173,44 @@ def _check_distributed(name: str, state: dict[str, Any], where: str) -> Iterator
         yield f"SCHEMA_VALIDATION_FAILED: 'Label' is longer than {LABEL_LIMIT} characters at {where}/Label"
 
 
-def _inner_machines(state: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    if state.get("Type") == "Parallel":
-        for index, branch in enumerate(state.get("Branches") or []):
+def _check_reader(reader: Mapping[str, object], where: str) -> Iterator[str]:
+    config = members_of(reader.get("ReaderConfig"))
+    if reader.get("Resource") not in READERS:
+        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is one of {READERS} at {where}/ItemReader"
+    if config.get("InputType", "JSON") not in INPUT_TYPES:
+        yield (
+            f"The stand-in account reads items of the types {', '.join(INPUT_TYPES)}, not {config['InputType']} "
+            f"at {where}/ItemReader/ReaderConfig/InputType"
+        )
+    if config.get("Transformation", "NONE") != "NONE":
+        yield f"The stand-in account lists objects and does not read them at {where}/ItemReader/ReaderConfig"
+    if config.get("CSVHeaderLocation") == "GIVEN" and not config.get("CSVHeaders"):
+        yield f"SCHEMA_VALIDATION_FAILED: 'CSVHeaders' are required at {where}/ItemReader/ReaderConfig"
+
+
+def _check_writer(writer: Mapping[str, object], where: str) -> Iterator[str]:
+    if not writer.keys() & {"Resource", "WriterConfig"}:
+        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' or 'WriterConfig' is required at {where}/ResultWriter"
+    if writer.get("Resource", WRITER) != WRITER:
+        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is {WRITER} at {where}/ResultWriter"
+
+
+def _inner_machines(state: State) -> Iterator[tuple[str, Machine]]:
+    branches = state.get("Branches")
+    if state.get("Type") == "Parallel" and isinstance(branches, list):
+        for index, branch in enumerate(branches):
             if isinstance(branch, dict):
                 yield f"Branches[{index}]", branch
     if state.get("Type") == "Map":
         for member in ("ItemProcessor", "Iterator"):
-            if isinstance(state.get(member), dict):
-                yield member, state[member]
+            if isinstance(processor := state.get(member), dict):
+                yield member, processor
 
 
-def _targets(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _targets(state: State) -> Iterator[tuple[str, str]]:
     for member in ("Next", "Default"):
-        if isinstance(state.get(member), str):
-            yield member, state[member]
+        if isinstance(target := state.get(member), str):
+            yield member, target
     for member in ("Choices", "Catch"):
         rules = state.get(member)
         for index, rule in enumerate(rules if isinstance(rules, list) else []):
@@ -200,12 +218,12 @@ def _targets(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield f"{member}[{index}]/Next", rule["Next"]
 
 
-def _reachable(start: str, states: States) -> set[str]:
+def _reachable(start: str, states: Machine) -> set[str]:
     reached: set[str] = set()
     waiting = [start]
     while waiting:
         name = waiting.pop()
         if name in states and name not in reached:
             reached.add(name)
-            waiting += [target for _, target in _targets(states[name])]
+            waiting += [target for _, target in _targets(members_of(states[name]))]
     return reached

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import datetime
 import json
-from typing import Any
+from typing import TypeVar
 
 STATE_LIMIT_BYTES = 262_144  # of UTF-8: step-functions/latest/dg/service-quotas.html
+_Value = TypeVar("_Value")
 
 
-def _other(value: Any) -> str:
+def _other(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime.date) else str(value)
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_other)
 
 
-def dumps(value: Any, separators: tuple[str, str] | None = None) -> str:  # noqa: ARG001  # in place of moto's function
+def dumps(value: object) -> str:
     """The text of a value, as short as JSON allows."""
     return _ENCODER.encode(value)
 
@@ -29,12 +30,16 @@ def is_within(text: str) -> bool:
     return len(text) * 4 <= STATE_LIMIT_BYTES or len(text.encode()) <= STATE_LIMIT_BYTES
 
 
-def copy_json(value: Any) -> Any:
+def copy_json(value: _Value) -> _Value:
     """A copy of JSON; anything else is handed on as it is."""
+    return _copied(value)  # type: ignore[return-value]  # a copy has the type of what was copied
+
+
+def _copied(value: object) -> object:
     if isinstance(value, dict):
-        return {key: copy_json(item) for key, item in value.items()}
+        return {key: _copied(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [copy_json(item) for item in value]
+        return [_copied(item) for item in value]
     return value
 
 
@@ -44,4 +49,5 @@ def time_text(time: datetime.datetime) -> str:
 
 
 def now_text() -> str:
+    """The time now, as the context object has it."""
     return time_text(datetime.datetime.now(datetime.UTC))

@@ -1,59 +1,165 @@
 """Where expressions stand in states: JSONata in place of moto's bridge to Java, variables in JSONPath, conditions.
 
-Runs in the server process; ``stepfunctions.states`` installs it.
+Runs in the server process. Each class here extends one of moto's components.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
 
+from jsonpath_ng import JSONPath
+from jsonpath_ng.parser import parse
+from moto.stepfunctions.parser.asl.component.common.assign.assign_decl import AssignDecl
+from moto.stepfunctions.parser.asl.component.common.error_name.error_equals_decl import ErrorEqualsDecl
+from moto.stepfunctions.parser.asl.component.common.path.result_path import ResultPath
+from moto.stepfunctions.parser.asl.component.common.query_language import QueryLanguageMode
+from moto.stepfunctions.parser.asl.component.common.string.string_expression import (
+    JSONPATH_ROOT_PATH,
+    StringContextPath,
+    StringJSONata,
+    StringJsonPath,
+    StringVariableSample,
+)
+from moto.stepfunctions.parser.asl.component.state.choice.comparison.comparison import ConditionStringJSONata
+from moto.stepfunctions.parser.asl.component.state.choice.state_choice import StateChoice
+from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.utils.json_path import NoSuchJsonPathError, extract_json
+
+from local_account.stepfunctions.environment import ExecutionEnvironment, own
 from local_account.stepfunctions.language import jsonata
+from local_account.stepfunctions.language.components import component
 from local_account.stepfunctions.language.encoding import copy_json, dumps
-from local_account.stepfunctions.language.failures import failure
+from local_account.stepfunctions.language.failures import StateFailure, failure
 
 NO_TRANSITION = "Failed to transition out of the state. The state does not point to a next state."
+UNCAUGHT = {"States.DataLimitExceeded", "States.Runtime"}
+_JSON_TYPES = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
 
 
-def hook_expressions() -> None:
-    from moto.stepfunctions.parser.asl.component.common.assign.assign_decl import AssignDecl
-    from moto.stepfunctions.parser.asl.component.common.query_language import QueryLanguageMode
-    from moto.stepfunctions.parser.asl.component.common.string import string_expression as strings
-    from moto.stepfunctions.parser.asl.utils.json_path import extract_json
+@component
+class JsonataExpression(StringJSONata):
+    """An expression between ``{%`` and ``%}``."""
 
-    def evaluate_expression(component: Any, env: Any) -> None:
-        env.stack.append(expression_value(env, component.expression, getattr(component, "location", None)))
+    location: str | None = None
+    """The field that it stands in, as the causes of errors name it."""
 
-    def evaluate_variable(component: Any, env: Any) -> None:
-        if component.query_language_mode == QueryLanguageMode.JSONata:
-            evaluate_expression(component, env)
+    def _eval_body(self, env: Environment) -> None:
+        env.stack.append(expression_value(own(env), self.expression, self.location))
+
+
+@component
+class VariableReference(StringVariableSample):
+    """A variable in JSONPath, with the path into it."""
+
+    def _eval_body(self, env: Environment) -> None:
+        if self.query_language_mode == QueryLanguageMode.JSONata:
+            env.stack.append(expression_value(own(env), self.expression))
             return
-        name = next(iter(jsonata.references(component.expression)))
-        rest = component.expression[len(name) + 1 :]
+        name = next(iter(jsonata.references(self.expression)))
+        rest = self.expression[len(name) + 1 :]
         value = env.variable_store.get(name)
         env.stack.append(copy_json(extract_json(f"${rest}", value) if rest else value))
 
-    def assign(component: Any, env: Any) -> None:
-        """Kept until the state is left: its Output sees the variables as they were."""
-        env.assigned = {}
-        for binding in component.declaration_bindings:
+
+@component
+class DataPath(StringJsonPath):
+    """A path into what a state is at; moto copies what it finds with copy.deepcopy."""
+
+    def _eval_body(self, env: Environment) -> None:
+        value = env.stack[-1]
+        env.stack.append(
+            copy_json(value if self.json_path == JSONPATH_ROOT_PATH else extract_json(self.json_path, value))
+        )
+
+
+@component
+class ContextPath(StringContextPath):
+    """A path into the context object."""
+
+    def _eval_body(self, env: Environment) -> None:
+        context = env.states.context_object.context_object_data
+        if self.json_path == JSONPATH_ROOT_PATH:
+            env.stack.append(copy_json(context))
+            return
+        try:
+            env.stack.append(copy_json(extract_json(self.json_path, context)))
+        except NoSuchJsonPathError as missing:
+            cause = (
+                f"The JSONPath '${self.json_path}' specified for the field '{env.next_field_name}' "
+                f"could not be found in the input '{dumps(context)}'"
+            )
+            raise failure(own(env), "States.Runtime", cause) from missing
+
+
+@component
+class ResultPlace(ResultPath):
+    """Where in its input a state puts its result; moto parses the path each time."""
+
+    def _eval_body(self, env: Environment) -> None:
+        if self.result_path_src is None:
+            env.stack[:] = [env.states.get_input()]
+            return
+        place = _parsed_path(self.result_path_src)
+        env.stack.append(place.update_or_create(env.states.get_input(), copy_json(env.stack.pop())))
+
+
+@lru_cache(maxsize=4096)
+def _parsed_path(path: str) -> JSONPath:
+    return parse(path)
+
+
+@component
+class Assignment(AssignDecl):
+    """Kept until the state is left: its Output sees the variables as they were."""
+
+    def _eval_body(self, env: Environment) -> None:
+        assigned: dict[str, object] = {}
+        for binding in self.declaration_bindings:
             binding.eval(env=env)
-            env.assigned.update(env.stack.pop())
-
-    strings.StringJSONata._eval_body = evaluate_expression
-    strings.StringVariableSample._eval_body = evaluate_variable
-    AssignDecl._eval_body = assign
+            assigned.update(env.stack.pop())
+        own(env).assigned = assigned
 
 
-def expression_value(env: Any, expression: str, location: str | None = None) -> Any:
-    """What a JSONata expression comes to where ``env`` stands."""
-    store = env.variable_store
+@component
+class ErrorNames(ErrorEqualsDecl):
+    """The errors that a Retry or Catch is for."""
+
+    def _eval_body(self, env: Environment) -> None:
+        """States.ALL takes neither of these: step-functions/latest/dg/concepts-error-handling.html."""
+        name = getattr(env.stack[-1], "error_name", None)
+        super()._eval_body(env)
+        if name in UNCAUGHT and all(given.error_name != name for given in self.error_names):
+            env.stack[-1] = False
+
+
+@component
+class JsonataCondition(ConditionStringJSONata):
+    """A JSONata condition of a Choice, which has to come to true or false."""
+
+    def _eval_body(self, env: Environment) -> None:
+        self.string_jsonata.eval(env=env)
+        if not isinstance(env.stack[-1], bool):
+            raise _unexpected_type(own(env), self.string_jsonata, "boolean", env.stack[-1])
+
+
+@component
+class ChoiceState(StateChoice):
+    """A Choice that no rule and no Default takes out of the state fails as on AWS."""
+
+    def _eval_state(self, env: Environment) -> None:
+        try:
+            super()._eval_state(env)
+        except RuntimeError as error:
+            raise failure(own(env), "States.Runtime", NO_TRANSITION) from error
+
+
+def expression_value(env: ExecutionEnvironment, expression: str, location: str | None = None) -> object:
+    """What a JSONata expression comes to where ``env`` stands. Raises States.QueryEvaluationError."""
     wanted = jsonata.references(expression)
-    variables = {**store._outer_scope, **store._inner_scope}
+    variables = env.visible_variables
     bindings = {name: variables[name] for name in wanted & variables.keys()}
     if "states" in wanted:
-        members = jsonata.states_members(expression)
-        data = env.states._states_data
-        bindings["states"] = {name: data[name] for name in members or data if name in data}
+        bindings["states"] = env.data.members(jsonata.states_members(expression))
     try:
         return jsonata.evaluate(expression, bindings)
     except jsonata.QueryError as error:
@@ -63,33 +169,12 @@ def expression_value(env: Any, expression: str, location: str | None = None) -> 
         raise failure(env, "States.QueryEvaluationError", cause, location) from error
 
 
-def unexpected_type(env: Any, component: Any, expected: str, value: Any) -> Exception:
+def _unexpected_type(env: ExecutionEnvironment, part: StringJSONata, expected: str, value: object) -> StateFailure:
     """An expression that came to something of another type than its field takes."""
-    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
-    location = getattr(component, "location", None)
+    location = part.location if isinstance(part, JsonataExpression) else None
+    found = _JSON_TYPES.get(type(value), "null")
     cause = (
-        f"The JSONata expression '{component.expression}' specified for the field '{location}' returned an unexpected "
-        f"result type. Expected '{expected}', but was '{names.get(type(value), 'null')}' for value: {dumps(value)}"
+        f"The JSONata expression '{part.expression}' specified for the field '{location}' returned an unexpected "
+        f"result type. Expected '{expected}', but was '{found}' for value: {dumps(value)}"
     )
     return failure(env, "States.QueryEvaluationError", cause, location)
-
-
-def hook_choices() -> None:
-    from moto.stepfunctions.parser.asl.component.state.choice.comparison.comparison import ConditionStringJSONata
-    from moto.stepfunctions.parser.asl.component.state.choice.state_choice import StateChoice
-
-    original = StateChoice._eval_state
-
-    def condition(component: Any, env: Any) -> None:
-        component.string_jsonata.eval(env=env)
-        if not isinstance(env.stack[-1], bool):
-            raise unexpected_type(env, component.string_jsonata, "boolean", env.stack[-1])
-
-    def choose(state: Any, env: Any) -> None:
-        try:
-            original(state, env)
-        except RuntimeError as error:
-            raise failure(env, "States.Runtime", NO_TRANSITION) from error
-
-    ConditionStringJSONata._eval_body = condition
-    StateChoice._eval_state = choose

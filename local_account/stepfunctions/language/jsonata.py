@@ -18,7 +18,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TypeGuard
 
 from jsonata import Jsonata
 from jsonata.utils import Utils
@@ -41,7 +41,8 @@ class UndefinedError(QueryError):
     """The expression returned nothing."""
 
 
-def is_expression(value: Any) -> bool:
+def is_expression(value: object) -> TypeGuard[str]:
+    """Whether a value of a definition is a JSONata expression: text between ``{%`` and ``%}``."""
     return isinstance(value, str) and value.startswith("{%") and value.endswith("%}")
 
 
@@ -88,7 +89,7 @@ def _compiled(expression: str) -> Jsonata:
     return Jsonata(expression)
 
 
-def evaluate(expression: str, bindings: Mapping[str, Any]) -> Any:
+def evaluate(expression: str, bindings: Mapping[str, object]) -> object:
     """The value of an expression; JSON in, JSON out. Raises QueryError."""
     try:
         # The library keeps what an evaluation works with in the compiled object, and finds that by thread.
@@ -112,7 +113,7 @@ def evaluate(expression: str, bindings: Mapping[str, Any]) -> Any:
     return _as_json(result)
 
 
-def _with_nulls(value: Any) -> Any:
+def _with_nulls(value: object) -> object:
     """A copy with the library's own null, since its None is undefined."""
     if value is None:
         return Utils.NULL_VALUE
@@ -123,7 +124,7 @@ def _with_nulls(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime.datetime) else value
 
 
-def _as_json(value: Any) -> Any:
+def _as_json(value: object) -> object:
     if value is Utils.NULL_VALUE or value is None:
         return None
     if isinstance(value, dict):
@@ -139,17 +140,17 @@ def _as_json(value: Any) -> Any:
     raise QueryError("returned an unsupported result type")
 
 
-def _partition(array: Any = None, size: Any = None) -> Any:
-    size = _number("partition", 2, size)
-    if array is None or size is None or int(size) == 0:
+def _partition(array: object = None, size: object = None) -> object:
+    length = _number("partition", 2, size)
+    if array is None or length is None or int(length) == 0:
         return None
     items = array if isinstance(array, list) else [array]
-    if size < 0:
+    if length < 0:
         raise QueryError("D3137: Argument 2 of function $partition must be positive")
-    return [items[start : start + int(size)] for start in range(0, len(items), int(size))] or None
+    return [items[start : start + int(length)] for start in range(0, len(items), int(length))] or None
 
 
-def _range(first: Any = None, last: Any = None, step: Any = None) -> Any:
+def _range(first: object = None, last: object = None, step: object = None) -> object:
     numbers = [_number("range", n, value) for n, value in enumerate((first, last, step), start=1)]
     start, end, by = (None if number is None else int(number) for number in numbers)
     if start is None or end is None or by is None:
@@ -162,21 +163,21 @@ def _range(first: Any = None, last: Any = None, step: Any = None) -> Any:
     return list(values) if len(values) > 1 else (values[0] if values else None)
 
 
-def _hash(text: Any = None, algorithm: Any = None) -> Any:
+def _hash(text: object = None, algorithm: object = None) -> str | None:
     if text is None or algorithm is None:
         return None
-    if algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise QueryError(f"D3137: Argument 2 of function $hash must be one of {', '.join(ALGORITHMS)}")
     content = text if isinstance(text, str) else json.dumps(_as_json(text), separators=(",", ":"))
     return hashlib.new(ALGORITHMS[algorithm], content.encode(), usedforsecurity=False).hexdigest()
 
 
-def _random(seed: Any = None) -> float:
+def _random(seed: object = None) -> float:
     number = _number("random", 1, seed)
     return (random if number is None else random.Random(int(number))).random()  # noqa: S311  # no secret
 
 
-def _parse(text: Any = None) -> Any:
+def _parse(text: object = None) -> object:
     if text is None:
         return None
     if not isinstance(text, str):
@@ -187,7 +188,7 @@ def _parse(text: Any = None) -> Any:
         raise QueryError(f"D3121: $parse was given text that is no JSON: {error}") from error
 
 
-def _number(function: str, position: int, value: Any) -> float | None:
+def _number(function: str, position: int, value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -195,11 +196,11 @@ def _number(function: str, position: int, value: Any) -> float | None:
     return value
 
 
-def _function(implementation: Callable[..., Any]) -> Any:
+def _function(implementation: Callable[..., object]) -> object:
     return Jsonata.JLambda(implementation)
 
 
-FUNCTIONS: dict[str, Any] = {
+FUNCTIONS: dict[str, object] = {
     "partition": _function(_partition),
     "range": _function(_range),
     "hash": _function(_hash),

@@ -1,4 +1,4 @@
-"""A definition as moto's interpreter wants it: parsed once, with each JSONata expression's place noted on it.
+"""A definition as the interpreter wants it: parsed once, its components made ours, each expression's place noted on it.
 
 Runs in the server process. Programs are shared by all executions of a definition; evaluation keeps nothing in them.
 A Distributed Map reaches moto's parser as an inline one without items; what it is goes on the parsed state.
@@ -8,30 +8,35 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import cast
 
-from local_account.stepfunctions.language.definition import is_distributed
+from antlr4 import CommonTokenStream, InputStream
+from moto.stepfunctions.parser.asl.antlr.runtime.ASLLexer import ASLLexer
+from moto.stepfunctions.parser.asl.antlr.runtime.ASLParser import ASLParser
+from moto.stepfunctions.parser.asl.component.component import Component
+from moto.stepfunctions.parser.asl.component.program.program import Program
+from moto.stepfunctions.parser.asl.component.state.state import CommonStateField
+from moto.stepfunctions.parser.asl.parse.asl_parser import ASLParserException, SyntaxErrorListener
+from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
+
+from local_account.base.replacements import extends
+from local_account.stepfunctions import states as _states  # noqa: F401  # its components have to be ours
+from local_account.stepfunctions import tasks as _tasks  # noqa: F401  # the same
+from local_account.stepfunctions.language.components import adopt
+from local_account.stepfunctions.language.definition import Machine, State, is_distributed, members_of
+from local_account.stepfunctions.language.documents import DistributedMap, MapDocument
+from local_account.stepfunctions.language.expressions import JsonataExpression
 from local_account.stepfunctions.language.queries import expressions, language_of
+from local_account.stepfunctions.maps.iterations import MapState
 
 # What of a Distributed Map moto's interpreter evaluates, as of any other state.
 COMMON = {"Type", "Comment", "QueryLanguage", "InputPath", "OutputPath", "ResultPath", "ResultSelector", "Output"}
 COMMON |= {"Assign", "Retry", "Catch", "Next", "End"}
 INERT = {"StartAt": "Nothing", "States": {"Nothing": {"Type": "Pass", "End": True}}}
-
-
-@dataclass(frozen=True)
-class Distributed:
-    """A Distributed Map state, and the definition of its children."""
-
-    state: dict[str, Any]
-    language: str
-    definition: str
-
-    @property
-    def kind(self) -> str:
-        return str(self.state["ItemProcessor"]["ProcessorConfig"].get("ExecutionType", "STANDARD"))
+_PARTS = "moto.stepfunctions.parser.asl.component."
 
 
 @dataclass
@@ -39,7 +44,17 @@ class _Once:
     """A program that the first who asks for it parses, while others wait."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    program: Any = None
+    program: Program | None = None
+
+
+@extends
+class _Reader(Preprocessor):
+    """Has the query languages of the levels it is in for itself; moto's has one list for all, of which what an invalid
+    definition had opened is never taken again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._query_language_per_scope = []
 
 
 @lru_cache(maxsize=256)
@@ -47,7 +62,7 @@ def _once(_definition: str) -> _Once:
     return _Once()
 
 
-def program_of(definition: str) -> Any:
+def program_of(definition: str) -> Program:
     """The parsed definition; parsing takes tens of milliseconds."""
     once = _once(definition)
     with once.lock:
@@ -56,62 +71,83 @@ def program_of(definition: str) -> Any:
         return once.program
 
 
-def _parsed(definition: str) -> Any:
-    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-
-    machine = json.loads(definition)
-    states: dict[str, dict[str, Any]] = {}
-    maps: dict[str, Distributed] = {}
-    language = str(machine.get("QueryLanguage", "JSONPath"))
-    inline = _without_maps(machine, language, states, maps)
-    program = AmazonStateLanguageParser.parse(json.dumps(inline) if maps else definition)[0]
-    note_places(program, states, maps)
+def _parsed(definition: str) -> Program:
+    machine: Machine = json.loads(definition)
+    states: dict[str, State] = {}
+    maps: dict[str, DistributedMap] = {}
+    inline = _without_maps(machine, str(machine.get("QueryLanguage", "JSONPath")), states, maps)
+    program = parse(json.dumps(inline) if maps else definition, states, maps)
     for found in maps.values():
         program_of(found.definition)  # what is wrong with it is found now
     return program
 
 
+def parse(definition: str, states: Mapping[str, object], maps: Mapping[str, DistributedMap]) -> Program:
+    """The program of a definition without Distributed Maps, as moto's parser makes it, of components that are ours.
+
+    ``states`` are the members of all its states by their names, ``maps`` the Distributed Maps among them. Raises
+    ASLParserException, or what moto raises for what it does not accept.
+    """
+    listener = SyntaxErrorListener()
+    parser = ASLParser(CommonTokenStream(ASLLexer(InputStream(definition))))
+    parser.removeErrorListeners()
+    parser.addErrorListener(listener)
+    tree = parser.state_machine()
+    if listener.errors:
+        raise ASLParserException(errors=listener.errors)
+    program: Program = _Reader().visit(tree)
+    _make_ours(program, states, maps)
+    return program
+
+
 def _without_maps(
-    machine: dict[str, Any], language: str, states: dict[str, dict[str, Any]], maps: dict[str, Distributed]
-) -> dict[str, Any]:
+    machine: Machine, language: str, states: dict[str, State], maps: dict[str, DistributedMap]
+) -> dict[str, object]:
     """The machine without its Distributed Maps; gathers the states and those Maps by name."""
-    changed = {}
-    for name, state in machine["States"].items():
-        states[name] = state
+    changed: dict[str, object] = {}
+    for name, value in members_of(machine["States"]).items():
+        states[name] = state = members_of(value)
         own = language_of(state, language)
         if is_distributed(state):
-            processor = {k: v for k, v in state["ItemProcessor"].items() if k in {"StartAt", "States", "Comment"}}
-            maps[name] = Distributed(state, own, json.dumps({"QueryLanguage": own, **processor}))
-            kept = {key: value for key, value in state.items() if key in COMMON}
-            changed[name] = {**kept, "ItemProcessor": INERT}
+            processor = members_of(state["ItemProcessor"])
+            kept = {k: v for k, v in processor.items() if k in {"StartAt", "States", "Comment"}}
+            maps[name] = DistributedMap(cast(MapDocument, state), own, json.dumps({"QueryLanguage": own, **kept}))
+            changed[name] = {**{k: v for k, v in state.items() if k in COMMON}, "ItemProcessor": INERT}
             continue
-        inner = {k: _without_maps(state[k], own, states, maps) for k in ("ItemProcessor", "Iterator") if k in state}
-        if "Branches" in state:
-            inner["Branches"] = [_without_maps(branch, own, states, maps) for branch in state["Branches"]]  # type: ignore[assignment]
+        inner: dict[str, object] = {
+            k: _without_maps(members_of(state[k]), own, states, maps)
+            for k in ("ItemProcessor", "Iterator")
+            if k in state
+        }
+        if isinstance(branches := state.get("Branches"), list):
+            inner["Branches"] = [_without_maps(branch, own, states, maps) for branch in branches]
         changed[name] = {**state, **inner}
     return {**machine, "States": changed}
 
 
-def note_places(program: Any, states: dict[str, dict[str, Any]], maps: dict[str, Distributed]) -> None:
-    """Tell each expression which field it stands in, and each Distributed Map what it is."""
-    from moto.stepfunctions.parser.asl.component.common.string.string_expression import StringJSONata
-    from moto.stepfunctions.parser.asl.component.state.state import CommonStateField
-
+def _make_ours(program: Program, states: Mapping[str, object], maps: Mapping[str, DistributedMap]) -> None:
+    """Give every component its class, each expression the field it stands in, each Distributed Map what it is."""
     seen: set[int] = set()
-    waiting: list[tuple[Any, dict[str, str]]] = [(program, {})]
+    waiting: list[tuple[object, dict[str, str]]] = [(program, {})]
     while waiting:
-        component, places = waiting.pop()
-        if id(component) in seen:
+        part, places = waiting.pop()
+        if id(part) in seen:
             continue
-        seen.add(id(component))
-        if isinstance(component, CommonStateField):
-            places = {expression: path for path, expression in expressions(states.get(component.name, {}))}
-            component.distributed = maps.get(component.name)
-        if isinstance(component, StringJSONata):
-            component.location = places.get(component.expression)
-        if isinstance(component, dict):
-            waiting += [(item, places) for item in component.values()]
-        elif isinstance(component, list | tuple):
-            waiting += [(item, places) for item in component]
-        elif type(component).__module__.startswith("moto.stepfunctions.parser.asl.component"):
-            waiting += [(item, places) for item in getattr(component, "__dict__", {}).values()]
+        seen.add(id(part))
+        if isinstance(part, Component):
+            adopt(part)
+        if isinstance(part, CommonStateField):
+            places = {expression: path for path, expression in expressions(states.get(part.name, {}))}
+        if isinstance(part, MapState):
+            part.distributed = maps.get(part.name)
+        if isinstance(part, JsonataExpression):
+            part.location = places.get(part.expression)
+        waiting += [(held, places) for held in _held_by(part)]
+
+
+def _held_by(part: object) -> Iterable[object]:
+    if isinstance(part, dict):
+        return part.values()
+    if isinstance(part, list | tuple):
+        return part
+    return vars(part).values() if type(part).__module__.startswith(_PARTS) and hasattr(part, "__dict__") else ()

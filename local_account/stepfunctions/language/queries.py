@@ -5,8 +5,7 @@ Runs in the server process; reads the definition's JSON only. (step-functions/la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from local_account.stepfunctions.language import jsonata
 
@@ -35,11 +34,12 @@ WITHOUT_RESULT = ("Arguments", "Items", "ItemReader", "ItemSelector", "ItemBatch
 LITERAL = {"Comment", "Resource", "Next", "Default", "StartAt", "Type", "QueryLanguage", "Result"}
 
 
-def language_of(state: dict[str, Any], inherited: str) -> str:
+def language_of(state: Mapping[str, object], inherited: str) -> str:
+    """The query language of a state, its own or that of the machine it is in."""
     return str(state.get("QueryLanguage", inherited))
 
 
-def expressions(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def expressions(value: object, path: str = "") -> Iterator[tuple[str, str]]:
     """Every expression below a state's member as (where, expression), as the causes of errors name the place."""
     if jsonata.is_expression(value):
         yield path, jsonata.body(value)
@@ -52,7 +52,7 @@ def expressions(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
                 yield from expressions(item, f"{path}/{key}" if path else key)
 
 
-def query_problems(name: str, state: dict[str, Any], inherited: str, where: str) -> Iterator[str]:
+def query_problems(name: str, state: Mapping[str, object], inherited: str, where: str) -> Iterator[str]:
     """What is wrong with the query language of one state."""
     language = language_of(state, inherited)
     if language not in LANGUAGES:
@@ -74,7 +74,7 @@ def query_problems(name: str, state: dict[str, Any], inherited: str, where: str)
         yield from _expression_problems(state, where)
 
 
-def _fields(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _fields(state: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """The members whose names belong to the language, not to the data of templates."""
     for key, value in state.items():
         yield key, key
@@ -85,7 +85,7 @@ def _fields(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield from ((f"{key}/{member}", member) for member in value)
 
 
-def _expression_problems(state: dict[str, Any], where: str) -> Iterator[str]:
+def _expression_problems(state: Mapping[str, object], where: str) -> Iterator[str]:
     for path, expression in expressions(state):
         if fault := jsonata.syntax_error(expression):
             yield f"INVALID_JSONATA_EXPRESSION: {fault}: '{expression}' at {where}/{path}"

@@ -1,141 +1,65 @@
 """What Step Functions answers about map runs and their child executions.
 
-Runs in the server process; ``stepfunctions`` puts these into moto's dispatcher, before the answers about executions.
+Runs in the server process, for ``stepfunctions.answers``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from local_account.stepfunctions.answers import HISTORY_PAGE, page
-from local_account.stepfunctions.maps.map_runs import MapRuns
+from moto.core.exceptions import AWSError
+
 from local_account.stepfunctions.maps.records import Child, MapRun
 
-
-def hook_map_answers(runs: MapRuns) -> None:
-    """Add the actions of map runs, and child executions to the actions of executions. Called once."""
-    _hook_children(runs)
-    _hook_runs(runs)
+if TYPE_CHECKING:
+    from moto.stepfunctions.parser.api import HistoryEvent
 
 
-def _hook_children(runs: MapRuns) -> None:
-    from moto.core.responses import ActionResult
-    from moto.stepfunctions.exceptions import InvalidArn
-    from moto.stepfunctions.responses import StepFunctionResponse
+@dataclass(frozen=True)
+class FoundChild:
+    """A child execution and its map run."""
 
-    def of_children(action: str, answer: Callable[[MapRun, Child, Any], Any]) -> None:
-        """Have ``answer`` take an action where its execution is a child; it may leave it to what was there."""
-        original = getattr(StepFunctionResponse, action)
+    run: MapRun
+    child: Child
 
-        def chosen(response: Any) -> Any:
-            found = find_child(runs, response._get_param("executionArn"))
-            result = None if found is None else answer(*found, response)
-            return original(response) if result is None else ActionResult(result)
-
-        setattr(StepFunctionResponse, action, chosen)
-
-    def history(run: MapRun, child: Child, response: Any) -> Any:
-        if run.kind == "EXPRESS":
-            return None
-        events = child.worker.history if child.worker else []
-        if response._get_param("reverseOrder"):
-            events = events[::-1]
-        return page(response, "events", events, HISTORY_PAGE)
-
-    def stop(run: MapRun, child: Child, _response: Any) -> Any:
-        if run.arn in runs.live:
-            runs.live[run.arn].stop_child(child)
-        return {"stopDate": child.stop_date}
-
-    list_by_machine = StepFunctionResponse.list_executions
-
-    def list_executions(response: Any) -> Any:
-        arn = response._get_param("mapRunArn")
-        if not arn:
-            return list_by_machine(response)
-        run, wanted = find_run(runs, arn), response._get_param("statusFilter")
-        children = [c for c in run.children if wanted in (None, c.status) and c.start_date is not None]
-        answer = page(response, "executions", children[::-1], HISTORY_PAGE)
-        answer["executions"] = [_listed(run, child) for child in answer["executions"]]
-        return ActionResult(answer)
-
-    def describe_state_machine_for_execution(response: Any) -> Any:
-        found = find_child(runs, response._get_param("executionArn"))
-        if found is not None:
-            raise InvalidArn("The stand-in account describes machines of executions, not of a map run's children")
-        execution = response.stepfunction_backend.describe_execution(response._get_param("executionArn"))
-        return response._describe_state_machine(execution.state_machine.arn)
-
-    of_children("describe_execution", lambda run, child, _response: _described(run, child))
-    of_children("get_execution_history", history)
-    of_children("stop_execution", stop)
-    StepFunctionResponse.describe_state_machine_for_execution = describe_state_machine_for_execution
-    StepFunctionResponse.list_executions = list_executions
+    def history(self) -> list[HistoryEvent]:
+        """Its events, once it has ended; of an Express one none are kept."""
+        return self.child.worker.history if self.child.worker else []
 
 
-def _hook_runs(runs: MapRuns) -> None:
-    from moto.core.responses import ActionResult, EmptyResult
-    from moto.stepfunctions.responses import StepFunctionResponse
-
-    def list_map_runs(response: Any) -> Any:
-        arn = response._get_param("executionArn")
-        if find_child(runs, arn) is None:
-            response.stepfunction_backend.describe_execution(arn)
-        found = [run for run in runs.records.values() if run.execution_arn == arn][::-1]
-        answer = page(response, "mapRuns", found, HISTORY_PAGE)
-        members = ("executionArn", "mapRunArn", "stateMachineArn", "startDate", "stopDate")
-        answer["mapRuns"] = [
-            {k: v for k, v in _described_run(run).items() if k in members} for run in answer["mapRuns"]
-        ]
-        return ActionResult(answer)
-
-    def describe_map_run(response: Any) -> Any:
-        run = find_run(runs, response._get_param("mapRunArn"))
-        return ActionResult({k: v for k, v in _described_run(run).items() if k != "stateMachineArn"})
-
-    def update_map_run(response: Any) -> Any:
-        run = find_run(runs, response._get_param("mapRunArn"))
-        if (concurrency := response._get_param("maxConcurrency")) is not None:
-            run.max_concurrency = int(concurrency)
-        if (count := response._get_param("toleratedFailureCount")) is not None:
-            run.tolerated_count = int(count)
-        if (percentage := response._get_param("toleratedFailurePercentage")) is not None:
-            run.tolerated_percentage = float(percentage)
-        if run.arn in runs.live:
-            runs.live[run.arn].adapt()
-        return EmptyResult()
-
-    StepFunctionResponse.list_map_runs = list_map_runs
-    StepFunctionResponse.describe_map_run = describe_map_run
-    StepFunctionResponse.update_map_run = update_map_run
+def children_of(run: MapRun, status: str | None) -> list[FoundChild]:
+    """Those that have begun, newest first; with a status only those that have it."""
+    children = [c for c in run.children if status in (None, c.status) and c.start_date is not None]
+    return [FoundChild(run, child) for child in reversed(children)]
 
 
-def find_run(runs: MapRuns, arn: str) -> MapRun:
+def find_run(runs: Mapping[str, MapRun], arn: str) -> MapRun:
     """The map run; ResourceNotFound."""
-    from moto.core.exceptions import AWSError
-
-    found = runs.records.get(arn)
+    found = runs.get(arn)
     if found is None:
         raise AWSError(f"Resource not found: '{arn}'", "ResourceNotFound")
     return found
 
 
-def find_child(runs: MapRuns, arn: str) -> tuple[MapRun, Child] | None:
+def find_child(runs: Mapping[str, MapRun], arn: str) -> FoundChild | None:
     """A child execution by its ARN, whose machine's name has the label of its map run in it."""
     prefix, _, name = arn.rpartition(":")
     if "/" not in prefix:
         return None
-    for run in runs.records.values():
+    for run in runs.values():
         if run.prefix == prefix:
             for child in run.children:
                 if child.name == name and child.start_date is not None:
-                    return run, child
+                    return FoundChild(run, child)
     return None
 
 
-def _listed(run: MapRun, child: Child) -> dict[str, Any]:
-    item = {
+def listed(found: FoundChild) -> dict[str, object]:
+    """A child execution as ListExecutions has it."""
+    run, child = found.run, found.child
+    item: dict[str, object] = {
         "executionArn": run.arn_of(child),
         "itemCount": child.items,
         "mapRunArn": run.arn,
@@ -148,8 +72,9 @@ def _listed(run: MapRun, child: Child) -> dict[str, Any]:
     return item if child.stop_date is None else {**item, "stopDate": child.stop_date}
 
 
-def _described(run: MapRun, child: Child) -> dict[str, Any]:
-    answer = _listed(run, child)
+def described(found: FoundChild) -> dict[str, object]:
+    """A child execution as DescribeExecution has it."""
+    child, answer = found.child, listed(found)
     del answer["itemCount"]
     answer |= {"input": child.data, "inputDetails": {"included": True}}
     if child.status == "SUCCEEDED":
@@ -159,11 +84,23 @@ def _described(run: MapRun, child: Child) -> dict[str, Any]:
     return answer | {name: value for name, value in members.items() if value is not None}
 
 
-def _described_run(run: MapRun) -> dict[str, Any]:
-    answer = {
+def listed_run(run: MapRun) -> dict[str, object]:
+    """A map run as ListMapRuns has it."""
+    members = {
+        "executionArn": run.execution_arn,
+        "mapRunArn": run.arn,
+        "stateMachineArn": run.machine_arn,
+        "startDate": run.start_date,
+        "stopDate": run.stop_date,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def described_run(run: MapRun) -> dict[str, object]:
+    """A map run as DescribeMapRun has it."""
+    answer: dict[str, object] = {
         "mapRunArn": run.arn,
         "executionArn": run.execution_arn,
-        "stateMachineArn": run.machine_arn,
         "status": run.status,
         "startDate": run.start_date,
         "stopDate": run.stop_date,

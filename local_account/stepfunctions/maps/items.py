@@ -9,63 +9,75 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
+from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
 
 from local_account.account import Account
+from local_account.stepfunctions.environment import ExecutionEnvironment
+from local_account.stepfunctions.language.documents import DistributedMap, ReaderConfig
 from local_account.stepfunctions.language.encoding import STATE_LIMIT_BYTES, dumps
 from local_account.stepfunctions.language.failures import failure
-from local_account.stepfunctions.language.programs import Distributed, note_places
+from local_account.stepfunctions.language.programs import parse
+
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import (
+        GetObjectRequestTypeDef,
+        ListObjectsV2OutputTypeDef,
+        ListObjectsV2RequestPaginateTypeDef,
+    )
 
 DELIMITERS = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": "\t"}
 
 
-class Fields:
+class MapFields:
     """Evaluates members of a Map state, where its environment stands."""
 
-    def __init__(self, env: Any, spec: Distributed, data: Any) -> None:
+    def __init__(self, env: ExecutionEnvironment, spec: DistributedMap, data: object) -> None:
         self.env, self.spec, self.data = env, spec, data
-        env.states._states_data["input"] = data
+        env.data.give(data)
 
-    def value(self, name: str, template: Any) -> Any:
+    def value(self, name: str, template: object) -> object:
         """What a template comes to; strings are expressions in JSONata, and in JSONPath members that end in ``.$``."""
         component = _template(name, dumps({"value": template}), self.spec.language)
-        return self._evaluate(component)
+        return self.evaluate(component)
 
-    def member(self, holder: dict[str, Any], name: str, field: str) -> Any:
+    def member(self, holder: Mapping[str, object], name: str, field: str) -> object:
         """A member, or what its ``...Path`` twin refers to; None when there is neither."""
         if f"{name}Path" in holder:
-            return self._evaluate(_template(field, dumps({"value.$": holder[f"{name}Path"]}), self.spec.language))
+            return self.evaluate(_template(field, dumps({"value.$": holder[f"{name}Path"]}), self.spec.language))
         return self.value(field, holder[name]) if name in holder else None
 
-    def number(self, holder: dict[str, Any], name: str, field: str, highest: float | None = None) -> float | None:
+    def number(self, holder: Mapping[str, object], name: str, field: str, highest: float | None = None) -> float | None:
         """A member that is a number; States.Runtime otherwise."""
-        found: Any = self.member(holder, name, field)
-        number = isinstance(found, int | float) and not isinstance(found, bool)
-        if found is not None and (not number or found < 0 or (highest is not None and found > highest)):
+        found = self.member(holder, name, field)
+        if found is None:
+            return None
+        number = float(found) if isinstance(found, int | float) and not isinstance(found, bool) else -1.0
+        if number < 0 or (highest is not None and number > highest):
             raise failure(self.env, "States.Runtime", f"The value of {field} is no number in its range: {dumps(found)}")
-        return None if found is None else float(found)
+        return number
 
-    def whole(self, holder: dict[str, Any], name: str, field: str) -> int | None:
+    def whole(self, holder: Mapping[str, object], name: str, field: str) -> int | None:
+        """A member that is a whole number; States.Runtime otherwise."""
         found = self.number(holder, name, field)
         return None if found is None else int(found)
 
-    def _evaluate(self, component: Any) -> Any:
+    def evaluate(self, component: EvalComponent) -> object:
+        """What the component of a template comes to."""
         self.env.stack.append(self.data)
         component.eval(self.env)
-        value = self.env.stack.pop()["value"]
+        value: object = self.env.stack.pop()["value"]
         self.env.stack.clear()
         return value
 
 
 @lru_cache(maxsize=1024)
-def _template(field: str, text: str, language: str) -> Any:
+def _template(field: str, text: str, language: str) -> EvalComponent:
     """The interpreter's component of a template, by way of a state that has nothing else."""
-    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-
     template = json.loads(text)
     member = "Output" if language == "JSONata" else "Parameters"
     machine = {
@@ -73,26 +85,31 @@ def _template(field: str, text: str, language: str) -> Any:
         "StartAt": "T",
         "States": {"T": {"Type": "Pass", member: template, "End": True}},
     }
-    program = AmazonStateLanguageParser.parse(dumps(machine))[0]
-    note_places(program, {"T": {field: template.get("value")}}, {})
-    parsed = program.states.states["T"]
-    return parsed.output.jsonata_template_value if language == "JSONata" else parsed.parameters
+    parsed = parse(dumps(machine), {"T": {field: template.get("value")}}, {}).states.states["T"]
+    found: EvalComponent = (
+        vars(parsed.output)["jsonata_template_value"] if parsed.output else vars(parsed)["parameters"]
+    )
+    return found
 
 
-def read_items(account: Account, fields: Fields) -> list[Any]:
+def read_items(account: Account, fields: MapFields) -> list[object]:
     """All items, in their order."""
     spec, role = fields.spec, fields.env.aws_execution_details.role_arn
     reader = spec.state.get("ItemReader")
     if reader is None:
         return _given_items(fields)
-    arguments = fields.value("ItemReader", reader.get("Arguments" if spec.language == "JSONata" else "Parameters", {}))
-    config = reader.get("ReaderConfig") or {}
+    template = reader.get("Arguments", {}) if spec.language == "JSONata" else reader.get("Parameters", {})
+    arguments = cast("dict[str, str]", fields.value("ItemReader", template))
+    config: ReaderConfig = reader.get("ReaderConfig") or {}
     limit = fields.whole(config, "MaxItems", "ItemReader/ReaderConfig/MaxItems") or None
     try:
         if reader["Resource"].endswith(":listObjectsV2"):
-            items = _listed(account.client("s3", role), arguments, limit)
+            asked = cast("ListObjectsV2RequestPaginateTypeDef", arguments)
+            pages = account.client("s3", role).get_paginator("list_objects_v2").paginate(**asked)
+            items = _listed(pages, limit)
         else:
-            content = account.client("s3", role).get_object(**arguments)["Body"].read()
+            wanted = cast("GetObjectRequestTypeDef", arguments)
+            content = account.client("s3", role).get_object(**wanted)["Body"].read()
             items = _parsed(content, config)
     except (ClientError, BotoCoreError, ValueError, KeyError, csv.Error) as error:
         where = f"s3://{arguments.get('Bucket')}/{arguments.get('Key', arguments.get('Prefix', ''))}"
@@ -100,7 +117,7 @@ def read_items(account: Account, fields: Fields) -> list[Any]:
     return items[:limit]
 
 
-def _given_items(fields: Fields) -> list[Any]:
+def _given_items(fields: MapFields) -> list[object]:
     state, jsonata = fields.spec.state, fields.spec.language == "JSONata"
     given = state.keys() & {"Items", "ItemsPath"}
     items = fields.member(state, "Items", "Items") if given else fields.data
@@ -110,9 +127,9 @@ def _given_items(fields: Fields) -> list[Any]:
     return items
 
 
-def _listed(s3: Any, arguments: dict[str, Any], limit: int | None) -> list[Any]:
-    items: list[Any] = []
-    for listing in s3.get_paginator("list_objects_v2").paginate(**arguments):
+def _listed(listings: Iterable[ListObjectsV2OutputTypeDef], limit: int | None) -> list[object]:
+    items: list[object] = []
+    for listing in listings:
         for found in listing.get("Contents", ()):
             items.append(
                 {
@@ -128,7 +145,7 @@ def _listed(s3: Any, arguments: dict[str, Any], limit: int | None) -> list[Any]:
     return items
 
 
-def _parsed(content: bytes, config: dict[str, Any]) -> list[Any]:
+def _parsed(content: bytes, config: ReaderConfig) -> list[object]:
     kind = config.get("InputType", "JSON")
     text = content.decode("utf-8-sig")
     if kind == "JSONL":
@@ -143,7 +160,7 @@ def _parsed(content: bytes, config: dict[str, Any]) -> list[Any]:
     return document
 
 
-def _rows(text: str, config: dict[str, Any]) -> list[Any]:
+def _rows(text: str, config: ReaderConfig) -> list[object]:
     delimiter = DELIMITERS[config.get("CSVDelimiter", "COMMA")]
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
     headers: list[str] = config.get("CSVHeaders") or []
@@ -153,7 +170,7 @@ def _rows(text: str, config: dict[str, Any]) -> list[Any]:
     return [dict(zip(headers, row + [""] * (len(headers) - len(row)), strict=False)) for row in rows]
 
 
-def inputs_of(fields: Fields, items: list[Any], running: Callable[[], bool]) -> Iterator[tuple[str, int]]:
+def inputs_of(fields: MapFields, items: list[object], running: Callable[[], bool]) -> Iterator[tuple[str, int]]:
     """The text of each child's input, and how many items it holds."""
     selected = _selected(fields, items, running)
     batcher = fields.spec.state.get("ItemBatcher")
@@ -161,7 +178,7 @@ def inputs_of(fields: Fields, items: list[Any], running: Callable[[], bool]) -> 
         for item in selected:
             yield _fitting(fields, dumps(item)), 1
         return
-    shared: dict[str, Any] = {}
+    shared: dict[str, object] = {}
     if "BatchInput" in batcher:
         shared["BatchInput"] = fields.value("ItemBatcher/BatchInput", batcher["BatchInput"])
     most = fields.whole(batcher, "MaxItemsPerBatch", "ItemBatcher/MaxItemsPerBatch")
@@ -182,22 +199,22 @@ def inputs_of(fields: Fields, items: list[Any], running: Callable[[], bool]) -> 
         yield _fitting(fields, f"{head}{','.join(batch)}]}}"), len(batch)
 
 
-def _selected(fields: Fields, items: list[Any], running: Callable[[], bool]) -> Iterator[Any]:
+def _selected(fields: MapFields, items: list[object], running: Callable[[], bool]) -> Iterator[object]:
     selector = fields.spec.state.get("ItemSelector", fields.spec.state.get("Parameters"))
     if selector is None:
         yield from items
         return
-    context = fields.env.states.context_object.context_object_data
+    context = cast("dict[str, object]", fields.env.states.context_object.context_object_data)
     component = _template("ItemSelector", dumps({"value": selector}), fields.spec.language)
     for index, item in enumerate(items):
         if not running():
             return
         context["Map"] = {"Item": {"Index": index, "Value": item}}
-        yield fields._evaluate(component)
+        yield fields.evaluate(component)
     context.pop("Map", None)
 
 
-def _fitting(fields: Fields, text: str) -> str:
+def _fitting(fields: MapFields, text: str) -> str:
     if len(text.encode()) > STATE_LIMIT_BYTES:
         cause = f"The input of a child execution exceeds the maximum number of {STATE_LIMIT_BYTES} bytes"
         raise failure(fields.env, "States.DataLimitExceeded", cause)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 from local_account.base.stored import stored
+from local_account.stepfunctions.past import PastWorker
 
 FAILED = {"FAILED", "TIMED_OUT"}
 ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
@@ -21,7 +21,7 @@ STATUSES |= {"TIMED_OUT": "timedOut", "ABORTED": "aborted"}
 @stored
 @dataclass(slots=True, eq=False)
 class Child:
-    """One child execution. ``data`` and ``output`` are JSON's text; ``packed`` is the history of a Standard one."""
+    """One child execution. ``data`` and ``output`` are JSON's text; ``worker`` has the history of a Standard one."""
 
     name: str
     data: str
@@ -34,8 +34,8 @@ class Child:
     cause: str | None = None
     redrive_count: int = 0
     redrive_date: datetime.datetime | None = None
-    worker: Any = None
-    resume: tuple[str, str, dict[str, Any]] | None = None
+    worker: PastWorker | None = None
+    resume: tuple[str, str, dict[str, object]] | None = None
 
 
 @stored
@@ -77,6 +77,7 @@ class MapRun:
         return ":".join([*parts[:5], kind, parts[6]]) + suffix
 
     def arn_of(self, child: Child) -> str:
+        """The ARN of a child execution."""
         return f"{self.prefix}:{child.name}"
 
     @property
@@ -86,6 +87,7 @@ class MapRun:
         return self.exceeds(failed, sum(child.items for child in self.children))
 
     def exceeds(self, failed: int, total: int) -> bool:
+        """Whether so many failed items of so many are more than is tolerated."""
         if self.tolerated_count is None and self.tolerated_percentage is None:
             return failed > 0
         return (self.tolerated_count is not None and failed > self.tolerated_count) or (

@@ -7,24 +7,32 @@ format of step-functions/latest/dg/input-output-resultwriter.html (AWS starts a 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TypedDict, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
+from local_account.stepfunctions.language.documents import ResultWriter, WriterConfig
 from local_account.stepfunctions.language.encoding import dumps, time_text
 from local_account.stepfunctions.language.failures import failure
-from local_account.stepfunctions.maps.items import Fields
+from local_account.stepfunctions.maps.items import MapFields
 from local_account.stepfunctions.maps.records import Child, MapRun
 
 FILES = {"SUCCEEDED": {"SUCCEEDED"}, "FAILED": {"FAILED", "TIMED_OUT", "ABORTED"}, "PENDING": {"PENDING"}}
 
 
-def record_of(run: MapRun, child: Child) -> dict[str, Any]:
+class ResultFolder(TypedDict, total=False):
+    """Where in S3 the files go."""
+
+    Bucket: str
+    Prefix: str
+
+
+def record_of(run: MapRun, child: Child) -> dict[str, object]:
     """A child as the result files have it."""
     if child.status == "PENDING":
         return {"Input": child.data, "InputDetails": {"Included": True}, "Status": "PENDING"}
-    answer: dict[str, Any] = {
+    answer: dict[str, object] = {
         "ExecutionArn": run.arn_of(child),
         "Input": child.data,
         "InputDetails": {"Included": True},
@@ -43,9 +51,9 @@ def record_of(run: MapRun, child: Child) -> dict[str, Any]:
     return {name: answer[name] for name in sorted(answer) if answer[name] is not None}
 
 
-def transformed(run: MapRun, children: list[Child], transformation: str) -> list[Any]:
+def transformed(run: MapRun, children: list[Child], transformation: str) -> list[object]:
     """The children's results; those that failed keep their record whatever the transformation."""
-    results: list[Any] = []
+    results: list[object] = []
     for child in children:
         if transformation == "NONE" or child.status != "SUCCEEDED":
             results.append(record_of(run, child))
@@ -55,28 +63,28 @@ def transformed(run: MapRun, children: list[Child], transformation: str) -> list
     return results
 
 
-def destination_of(fields: Fields, writer: dict[str, Any]) -> dict[str, Any] | None:
+def destination_of(fields: MapFields, writer: ResultWriter) -> ResultFolder | None:
     """Bucket and prefix of the files; None when none are asked for."""
     if "Resource" not in writer:
         return None
-    member = "Arguments" if fields.spec.language == "JSONata" else "Parameters"
-    found: dict[str, Any] = fields.value(f"ResultWriter/{member}", writer.get(member, {}))
-    return found
+    jsonata = fields.spec.language == "JSONata"
+    template = writer.get("Arguments", {}) if jsonata else writer.get("Parameters", {})
+    return cast(ResultFolder, fields.value(f"ResultWriter/{'Arguments' if jsonata else 'Parameters'}", template))
 
 
 def write_results(
-    account: Account, run: MapRun, fields: Fields, writer: dict[str, Any], destination: dict[str, Any] | None
-) -> dict[str, Any] | None:
+    account: Account, run: MapRun, fields: MapFields, writer: ResultWriter, destination: ResultFolder | None
+) -> dict[str, str] | None:
     """Write the files that the state asks for; where the manifest is, or None. States.ResultWriterFailed."""
     if destination is None:
         return None
-    config = writer.get("WriterConfig") or {}
+    config: WriterConfig = writer.get("WriterConfig") or {}
     lines = config.get("OutputType", "JSON") == "JSONL"
     bucket = destination["Bucket"]
     folders = (str(destination.get("Prefix", "")).strip("/"), run.arn.rsplit(":", 1)[-1])
     prefix = "/".join(folder for folder in folders if folder)
     s3 = account.client("s3", fields.env.aws_execution_details.role_arn)
-    files: dict[str, list[dict[str, Any]]] = {}
+    files: dict[str, list[dict[str, object]]] = {}
     try:
         for name, statuses in FILES.items():
             children = [child for child in run.children if child.status in statuses]
@@ -97,9 +105,9 @@ def write_results(
     return {"Bucket": bucket, "Key": key}
 
 
-def output_of(run: MapRun, writer: dict[str, Any], written: dict[str, Any] | None) -> Any:
+def output_of(run: MapRun, writer: ResultWriter, written: dict[str, str] | None) -> object:
     """The result of the state: where the files are, or the results themselves."""
     if written is not None:
         return {"MapRunArn": run.arn, "ResultWriterDetails": written}
-    config = writer.get("WriterConfig", {"Transformation": "COMPACT"})
+    config: WriterConfig = writer.get("WriterConfig", WriterConfig(Transformation="COMPACT"))
     return transformed(run, run.children, config.get("Transformation", "NONE"))

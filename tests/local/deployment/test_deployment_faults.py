@@ -184,7 +184,7 @@ def test_an_endpoint_goes_on_order_and_comes_back(stage: Stage, first: str) -> N
     stage.check(package)
 
 
-def test_a_challenger_answers_copies_is_compared_and_promoted(stage: Stage, first: str) -> None:
+def test_a_challenger_answers_copies_is_compared_and_promoted(stage: Stage, first: str, tmp_path: Path) -> None:
     challenger = stage.register("0.91")
     version = int(challenger.rpartition("/")[2])
     assert stage.scones("model", "approve", str(version), "--shadow", "--json")["outcome"] == "shadowing"
@@ -192,9 +192,11 @@ def test_a_challenger_answers_copies_is_compared_and_promoted(stage: Stage, firs
     for _ in range(3):
         assert stage.ask() != 0.91
     stage.until(lambda: stage.scones("endpoint", "shadow", "--json")["answered_by_both"], "both have answered")
-    report = stage.scones("endpoint", "shadow", "--json")
+    page = tmp_path / "pages" / "shadow.html"
+    report = stage.scones("endpoint", "shadow", "--page", str(page), "--json")
     assert report["challenger_version"] == version
     assert report["challenger"]["mean_confidence"] == pytest.approx(0.91)
+    assert f"<h1>Version {version} in the shadow of version" in page.read_text(encoding="utf-8")
     stage.scones("endpoint", "shadow", "--promote", "--json")
     stage.check(challenger)
 

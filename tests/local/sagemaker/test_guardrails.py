@@ -17,11 +17,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
-from local_account.autoscaling import Tracking
+from local_account.autoscaling.tracking import Tracking
 from local_account.base.chaos import Duplicates
 from local_account.containers.run import isolation_command
-from local_account.sagemaker.endpoints.deployment_config import Plan
-from local_account.sagemaker.endpoints.fleet import Fleet, Traffic
+from local_account.sagemaker.endpoints.deployment_config import RolloutPlan
+from local_account.sagemaker.endpoints.fleet import EndpointTraffic, Fleet
 from local_account.sagemaker.endpoints.rollout import RollbackError, Rollout
 from local_account.server import control
 from tests.local.conftest import start_account
@@ -509,10 +509,10 @@ def test_an_update_that_takes_too_long_is_rolled_back(tmp_path: Path) -> None:
     reports: list[str] = []
     rollout = Rollout(
         account,
-        Plan(timeout_s=-1),
+        RolloutPlan(timeout_s=-1),
         old=old,
         new=new,
-        traffic=Traffic(old),
+        traffic=EndpointTraffic(old),
         lock=threading.Lock(),
         report=lambda status, _: reports.append(status),
         settle=lambda: None,

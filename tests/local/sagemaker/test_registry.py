@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from local_account.account import Account
-from local_account.sagemaker import models, registry, tags
-from local_account.sagemaker.jobs import install as jobs
-from local_account.sagemaker.pipelines import actions as pipelines
-from local_account.sagemaker.service import SageMaker
+from local_account.protocol.actions import actions_of
+from local_account.sagemaker.jobs.processing import ProcessingJobs
+from local_account.sagemaker.jobs.training import TrainingJobs
+from local_account.sagemaker.jobs.transform import TransformJobs
+from local_account.sagemaker.models import Models
+from local_account.sagemaker.pipelines.actions import Pipelines
+from local_account.sagemaker.pipelines.executions import PipelineExecutions
+from local_account.sagemaker.registry import Registry
+from local_account.sagemaker.tags import Tags
 from tests.local.conftest import RunningAccount
 from tests.local.queues import Queue
 from tests.local.sagemaker_requests import (
@@ -234,11 +237,10 @@ def _unknown_members(value: Any, shape: Any, path: str) -> list[str]:
     return [] if right else [f"{path} is {value!r}, expected {shape.type_name}"]
 
 
-def test_every_answer_has_the_members_its_shape_knows(account: RunningAccount, tmp_path: Path) -> None:
+def test_every_answer_has_the_members_its_shape_knows(account: RunningAccount) -> None:
     """Calls every action of these parts and reads what goes over the wire: boto3 itself drops unknown members."""
-    server = SageMaker(Account(tmp_path / "state", 1))
-    for part in (tags, models, registry, jobs, pipelines):
-        part.install(server)
+    parts = (Tags, Models, Registry, ProcessingJobs, TrainingJobs, TransformJobs, Pipelines, PipelineExecutions)
+    actions = {name for part in parts for name in actions_of(part)}
     seen: dict[str, list[str]] = {}
 
     def check(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
@@ -259,7 +261,7 @@ def test_every_answer_has_the_members_its_shape_knows(account: RunningAccount, t
     finally:
         sagemaker.meta.events.unregister("before-parse.sagemaker.*", check)
     assert {name: problems for name, problems in seen.items() if problems} == {}
-    assert server.actions.keys() - seen.keys() == set()
+    assert actions - seen.keys() == set()
 
 
 def _call_everything(account: RunningAccount, sagemaker: Any) -> None:

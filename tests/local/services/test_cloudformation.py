@@ -12,9 +12,10 @@ from uuid import uuid4
 
 import pytest
 import yaml
+from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from tests.local.conftest import RunningAccount
+from tests.local.conftest import RunningAccount, owners_client
 from tests.local.foreign_functions import Workshop, make_zip
 from tests.local.foreign_models import MEAN, Deployer, archive
 
@@ -263,6 +264,15 @@ def test_a_change_set_shows_what_it_will_do_before_it_does_it(stacks: Stacks) ->
     assert (change["ResourceChange"]["Action"], change["ResourceChange"]["Replacement"]) == ("Modify", "False")
     client.execute_change_set(ChangeSetName="c3", StackName=stacks.name)
     stacks.wait("stack_update_complete")
+
+
+def test_a_request_without_a_required_member_is_refused(stacks: Stacks) -> None:
+    careless = owners_client(
+        "cloudformation", stacks.account.state_dir, stacks.account.port, Config(parameter_validation=False)
+    )
+    with pytest.raises(ClientError, match='Missing required parameter in input: "StackName"') as refused:
+        careless.create_stack(TemplateBody="{}")
+    assert refused.value.response["Error"]["Code"] == "ValidationError"
 
 
 def test_an_unknown_type_fails_the_stack_and_rolls_it_back(stacks: Stacks) -> None:

@@ -249,3 +249,11 @@ def test_definitions_that_cannot_be_evaluated_are_refused(
     assert caught.value.response["Error"]["Code"] == "InvalidDefinition"
     message = caught.value.response["Error"]["Message"]
     assert [word for word in words if word not in message] == []
+
+
+def test_a_definition_that_is_refused_leaves_its_query_language_to_nobody(shop: Workshop) -> None:
+    with pytest.raises(ClientError) as caught:
+        machine(shop, {"A": {"Type": "Task", "Resource": "arn:aws:states:::nosuch:thing", "End": True}})
+    assert caught.value.response["Error"]["Code"] == "InvalidDefinition"
+    path = shop.machine({"B": {"Type": "Pass", "Parameters": {"x.$": "$.y"}, "End": True}})
+    assert shop.output(path, {"y": 1}) == {"x": 1}

@@ -24,8 +24,8 @@ MAX_CHILD_MIB = 150
 UNPACK = """
 import resource, sys
 from pathlib import Path
-from local_account.archives import ArchiveError, extract_tar
-from local_account.zips import Limits, ZipError, extract_zip
+from local_account.base.archives.tars import ArchiveError, extract_tar
+from local_account.base.archives.zips import Limits, ZipError, extract_zip
 from processing.archive import extract_archive
 from processing.job import JobError
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from local_account.cloudwatch.alarm_evaluation import Rule, Sample, evaluate
+from local_account.cloudwatch.alarm_evaluation import AlarmRule, Sample, evaluate
 from local_account.events.inputs import at_path, fill, target_input
 from local_account.events.patterns import PatternError, matches, parse_pattern
-from local_account.events.schedule_expressions import ExpressionError, parse
+from local_account.events.schedule_expressions import ScheduleExpressionError, parse
 
 EVENT = {
     "version": "0",
@@ -184,16 +184,16 @@ def test_the_hour_that_daylight_saving_skips_does_not_fire_and_the_double_one_fi
     ],
 )
 def test_an_invalid_schedule_is_refused(expression: str) -> None:
-    with pytest.raises(ExpressionError):
+    with pytest.raises(ScheduleExpressionError):
         parse(expression, start=START)
-    with pytest.raises(ExpressionError):
+    with pytest.raises(ScheduleExpressionError):
         parse("rate(1 minute)", zone="Mars/Olympus", start=START)
 
 
 NOW = datetime(2026, 11, 21, 5, 30, 30, tzinfo=UTC)
 
 
-def rule(**changes: Any) -> Rule:
+def rule(**changes: Any) -> AlarmRule:
     settings = {
         "comparison": "GreaterThanThreshold",
         "threshold": 10.0,
@@ -202,7 +202,7 @@ def rule(**changes: Any) -> Rule:
         "evaluation_periods": 3,
         "datapoints_to_alarm": 2,
     }
-    return Rule(**{**settings, **changes})
+    return AlarmRule(**{**settings, **changes})
 
 
 def samples(*values: float | None) -> list[Sample]:

@@ -29,7 +29,7 @@ from local_account.cloudformation.template import Scope, TemplateError, creation
 from local_account.functions.runtime_api import RuntimeApiServer
 from local_account.functions.workers import Worker, WorkerPlan
 from local_account.moto_bridge.state_pickle import StateRefusedError, dumps, loads
-from local_account.moto_services.s3 import ObjectFiles
+from local_account.moto_services.object_files import ObjectFiles
 
 REQUESTS = {
     "json": {"HTTP_X_AMZ_TARGET": "T.A", "CONTENT_TYPE": "application/x-amz-json-1.1"},

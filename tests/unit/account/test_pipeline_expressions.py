@@ -8,8 +8,8 @@ import pytest
 
 from local_account.sagemaker.pipelines.cache import cache_key, duration_s
 from local_account.sagemaker.pipelines.expressions import (
-    ExpressionError,
-    Scope,
+    ExpressionScope,
+    PipelineExpressionError,
     check_condition,
     holds,
     parse_path,
@@ -28,7 +28,7 @@ JOB = {
     "Environment": {"A.B": "dotted"},
 }
 REPORT = {"metrics": {"accuracy": {"value": 0.91}, "passed": True, "top 5": [0.5, 0.6]}, "empty": None}
-SCOPE = Scope(
+SCOPE = ExpressionScope(
     parameters={"Gate": 0.9, "Word": "hi", "Flag": True},
     execution={"PipelineExecutionId": "abc123"},
     properties={"Job": JOB}.__getitem__,
@@ -80,7 +80,7 @@ def test_an_expression_becomes_its_value(expression: Any, expected: Any) -> None
     ],
 )
 def test_an_expression_without_a_value_says_which(expression: Any, message: str) -> None:
-    with pytest.raises(ExpressionError, match=message):
+    with pytest.raises(PipelineExpressionError, match=message):
         resolve(expression, SCOPE)
 
 
@@ -115,7 +115,7 @@ def test_conditions(condition: dict[str, Any], expected: bool) -> None:
 
 @pytest.mark.parametrize(("left", "right"), [("0.95", 0.9), (True, 1), (1, "1")])
 def test_values_of_different_types_are_not_compared(left: Any, right: Any) -> None:
-    with pytest.raises(ExpressionError, match="of different types"):
+    with pytest.raises(PipelineExpressionError, match="of different types"):
         holds({"Type": "GreaterThan", "LeftValue": left, "RightValue": right}, SCOPE)
 
 
@@ -124,7 +124,7 @@ def test_values_of_different_types_are_not_compared(left: Any, right: Any) -> No
     [{}, [], {"Type": "Equals"}, {"Type": "Not", "Condition": {"Type": "Around"}}, {"Type": "Or", "Conditions": [{}]}],
 )
 def test_malformed_conditions_are_refused(condition: Any) -> None:
-    with pytest.raises(ExpressionError):
+    with pytest.raises(PipelineExpressionError):
         check_condition(condition)
 
 
@@ -145,7 +145,7 @@ def test_references_are_found_wherever_they_are() -> None:
     ],
 )
 def test_malformed_expressions_are_refused(value: Any) -> None:
-    with pytest.raises(ExpressionError):
+    with pytest.raises(PipelineExpressionError):
         list(references(value))
 
 

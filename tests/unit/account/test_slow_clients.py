@@ -18,7 +18,7 @@ import psutil
 import pytest
 from werkzeug.serving import make_server
 
-from local_account.sagemaker.endpoints import model_server
+from local_account.sagemaker.endpoints.container import model_server
 from local_account.server.http_handler import KeepAliveHandler
 
 TIMEOUT_S = 60.0  # for what happens within a second on a machine that is not busy

@@ -67,8 +67,8 @@ def test_many_records_are_thinned_out_evenly() -> None:
         np.zeros(count, np.int64), confidence, np.zeros(count, np.int64), confidence > 0.9, {"noise": confidence}
     )
     document = baseline.describe(seen, CLASSES, "traffic", 0.9)
-    kept = document["records"]["confidence"]
-    assert (document["count"], len(kept), kept[0], kept[-1]) == (count, baseline.MOST_RECORDS, 0.5, 1.0)
+    kept = document.records.confidence
+    assert (document.count, len(kept), kept[0], kept[-1]) == (count, baseline.MOST_RECORDS, 0.5, 1.0)
 
 
 def test_answers_of_a_batch_transform_take_the_place_of_a_model(run: Path, tmp_path: Path) -> None:

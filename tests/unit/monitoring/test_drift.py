@@ -37,7 +37,7 @@ def stream(
     )
 
 
-def traffic(*parts: Predictions, malformed: int = 0, requests: int | None = None) -> drift.Traffic:
+def traffic(*parts: Predictions, malformed: int = 0, requests: int | None = None) -> drift.HourlyTraffic:
     """The parts one after another, an hour behind the last of the part before."""
     offsets = np.cumsum([0, *(len(part) // RATE for part in parts)])
     hours = np.arange(offsets[-1])
@@ -48,7 +48,7 @@ def traffic(*parts: Predictions, malformed: int = 0, requests: int | None = None
         passes=np.concatenate([p.passes for p in parts]),
         statistics={"brightness": np.concatenate([p.statistics["brightness"] for p in parts])},
     )
-    return drift.Traffic(
+    return drift.HourlyTraffic(
         hours=hours,
         predictions=joined,
         lines=np.full(len(hours), RATE),
@@ -63,7 +63,7 @@ def healthy() -> Reference:
 
 
 def alarms(found: list[drift.Finding]) -> dict[str, set[str]]:
-    return {f["family"]: {name for name, c in f["channels"].items() if c["moved"]} for f in found if f["alarm"]}
+    return {f.family: {name for name, c in f.channels.items() if c.moved} for f in found if f.alarm}
 
 
 def test_an_hour_grows_as_computed_by_hand() -> None:
@@ -122,15 +122,15 @@ def test_a_month_of_healthy_traffic_with_a_daily_rhythm_raises_nothing() -> None
     known = channels.reference(stream(3, 20), CLASSES, rhythm=stream(4, 7 * 24, motorcycles=wave))
     month = stream(5, 30 * 24, motorcycles=0.5 + 0.1 * np.sin(2 * np.pi * np.arange(30 * 24) / 24))
     found = drift.look(traffic(month, requests=RATE), known)
-    assert [f["family"] for f in found] == list(channels.FAMILIES)
-    assert [f["alarms"] for f in found] == [[], [], []]
-    assert set(found[0]["channels"]) == {"confidence", "below threshold", "class share"}
+    assert [f.family for f in found] == list(channels.FAMILIES)
+    assert [f.alarms for f in found] == [[], [], []]
+    assert set(found[0].channels) == {"confidence", "below threshold", "class share"}
 
 
 def test_without_known_shares_the_class_share_is_not_looked_at() -> None:
     known = channels.reference(stream(1, 20), CLASSES)
     found = drift.look(traffic(stream(6, 24, motorcycles=0.95)), known)
-    assert "class share" not in found[0]["channels"]
+    assert "class share" not in found[0].channels
     assert alarms(found) == {}
 
 
@@ -147,18 +147,18 @@ def test_a_change_is_found_named_and_dated(
 ) -> None:
     found = drift.look(traffic(stream(7, 48), stream(8, 12, **changed)), healthy)
     assert alarms(found) == moved
-    (finding,) = [f for f in found if f["alarm"]]
-    assert 48 <= finding["alarms"][0] <= 54
-    assert finding["since"] is not None
-    assert abs(finding["since"] - 48) <= 1
+    (finding,) = [f for f in found if f.alarm]
+    assert 48 <= finding.alarms[0] <= 54
+    assert finding.since is not None
+    assert abs(finding.since - 48) <= 1
 
 
 def test_an_alarm_ends_with_its_reason(healthy: Reference) -> None:
     found = drift.look(traffic(stream(9, 24), stream(10, 6, brightness=60.0), stream(11, 40)), healthy)
     images = found[1]
-    assert images["alarms"]
-    assert max(images["alarms"]) <= 30
-    assert not images["alarm"]
+    assert images.alarms
+    assert max(images.alarms) <= 30
+    assert not images.alarm
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_images_that_were_not_captured_say_nothing(healthy: Reference) -> None:
     blind.predictions.statistics["brightness"][:] = np.nan
     found = drift.look(blind, healthy)
     assert alarms(found) == {}
-    assert found[1]["channels"]["brightness"]["distances"] == dict.fromkeys(("psi", "js", "ks", "wasserstein"))
+    assert found[1].channels["brightness"].distances == dict.fromkeys(("psi", "js", "ks", "wasserstein"))
 
 
 def test_ranks_of_ties_lie_in_the_middle() -> None:

@@ -63,11 +63,11 @@ def test_only_channels_that_moved_are_violations() -> None:
     seen = predictions(list(chance.normal(50, 10, 2000)), [0, 1] * 1000)
     hours = np.arange(20)
     counts = np.full(20, 100)
-    findings = drift.look(drift.Traffic(hours, seen, counts, np.full(20, 50)), known)
-    found = model_monitor.violations(findings)["violations"]
-    assert [(v["feature_name"], v["constraint_check_type"]) for v in found if "parse" not in v["description"]][-1] == (
+    findings = drift.look(drift.HourlyTraffic(hours, seen, counts, np.full(20, 50)), known)
+    found = model_monitor.violations(findings)
+    assert [(v.feature_name, v.constraint_check_type) for v in found if "parse" not in v.description][-1] == (
         "brightness",
         "baseline_drift_check",
     )
-    assert ("parse errors", "completeness_check") in [(v["feature_name"], v["constraint_check_type"]) for v in found]
-    assert all("of healthy traffic" in v["description"] for v in found)
+    assert ("parse errors", "completeness_check") in [(v.feature_name, v.constraint_check_type) for v in found]
+    assert all("of healthy traffic" in v.description for v in found)

@@ -69,54 +69,54 @@ def test_the_figures_equal_those_computed_by_hand() -> None:
     seen = answers([0.95, 0.99, 0.6, 0.97, 0.8], [0, 1, 1, 1, 0])
     truth = {"inference-0": 0, "event-1": 1, "inference-2": 1, "event-2": 0, "inference-3": 0, "elsewhere": 1}
     found = performance(seen, truth, CLASSES)
-    assert found["labelled"] == 4
-    assert found["unknown_ids"] == 2, "the one of another window, and a second label for the same prediction"
-    assert found["confusion"] == [[1, 1], [0, 2]]
-    assert found["accuracy"] is not None
-    assert found["accuracy"]["value"] == 0.75
-    assert found["accuracy"]["interval"] == list(wilson_interval(3, 4))
-    assert found["accuracy"]["passing"]["labels"] == 3
-    assert found["accuracy"]["passing"]["value"] == pytest.approx(2 / 3)
-    assert found["accuracy"]["not_passing"]["value"] == 1.0
-    assert found["accuracy"]["traffic"] is None, "too few labels of each kind to speak for the traffic"
-    assert found["per_class"]["bicycle"]["precision"] == 1.0
-    assert found["per_class"]["bicycle"]["recall"] == 0.5
-    assert found["per_class"]["motorcycle"]["precision"] == pytest.approx(2 / 3)
-    assert found["per_class"]["motorcycle"]["f1"] == pytest.approx(0.8)
-    assert found["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 2)
-    assert found["auc"]["bicycle"] == pytest.approx(0.75), "three of four pairs are in order"
-    assert found["calibration_error"] == pytest.approx((0.4 + abs(0.95 + 0.99 + 0.97 - 2)) / 4)
+    assert found.labelled == 4
+    assert found.unknown_ids == 2, "the one of another window, and a second label for the same prediction"
+    assert found.confusion == [[1, 1], [0, 2]]
+    assert found.accuracy is not None
+    assert found.accuracy.value == 0.75
+    assert found.accuracy.interval == list(wilson_interval(3, 4))
+    assert found.accuracy.passing.labels == 3
+    assert found.accuracy.passing.value == pytest.approx(2 / 3)
+    assert found.accuracy.not_passing.value == 1.0
+    assert found.accuracy.traffic is None, "too few labels of each kind to speak for the traffic"
+    assert found.per_class["bicycle"].precision == 1.0
+    assert found.per_class["bicycle"].recall == 0.5
+    assert found.per_class["motorcycle"].precision == pytest.approx(2 / 3)
+    assert found.per_class["motorcycle"].f1 == pytest.approx(0.8)
+    assert found.macro_f1 == pytest.approx((2 / 3 + 0.8) / 2)
+    assert found.auc["bicycle"] == pytest.approx(0.75), "three of four pairs are in order"
+    assert found.calibration_error == pytest.approx((0.4 + abs(0.95 + 0.99 + 0.97 - 2)) / 4)
 
 
 def test_labels_of_low_confidence_alone_do_not_speak_for_the_traffic() -> None:
     confidence = [0.99] * 80 + [0.6] * 20
     seen = answers(confidence, [1] * 100)
     reviewed = {f"inference-{index}": index % 2 for index in range(80, 100)}
-    assert performance(seen, reviewed, CLASSES)["accuracy"]["traffic"] is None  # type: ignore[index]  # there are labels
+    assert performance(seen, reviewed, CLASSES).accuracy.traffic is None  # type: ignore[union-attr]  # there are labels
     sampled = reviewed | {f"inference-{index}": 1 for index in range(10)}
-    accuracy = performance(seen, sampled, CLASSES)["accuracy"]
+    accuracy = performance(seen, sampled, CLASSES).accuracy
     assert accuracy is not None
-    assert accuracy["value"] == pytest.approx(20 / 30)
-    assert accuracy["traffic"] == pytest.approx(0.8 * 1.0 + 0.2 * 0.5)
+    assert accuracy.value == pytest.approx(20 / 30)
+    assert accuracy.traffic == pytest.approx(0.8 * 1.0 + 0.2 * 0.5)
 
 
 def test_without_labels_only_the_estimate_is_given() -> None:
     found = performance(answers([0.9, 0.7], [0, 1]), {}, CLASSES)
-    assert (found["labelled"], found["accuracy"], found["macro_f1"], found["calibration_error"]) == (
+    assert (found.labelled, found.accuracy, found.macro_f1, found.calibration_error) == (
         0,
         None,
         None,
         None,
     )
-    assert found["auc"] == {"bicycle": None, "motorcycle": None}
-    assert found["estimated_accuracy"] is not None
-    assert found["estimated_accuracy"]["value"] == pytest.approx(0.8)
-    assert "never raises an alarm" in found["estimated_accuracy"]["caveat"]
+    assert found.auc == {"bicycle": None, "motorcycle": None}
+    assert found.estimated_accuracy is not None
+    assert found.estimated_accuracy.value == pytest.approx(0.8)
+    assert "never raises an alarm" in found.estimated_accuracy.caveat
 
 
 def test_an_empty_window_has_no_figures() -> None:
     found = performance(answers([], []), {"inference-0": 1}, CLASSES)
-    assert (found["labelled"], found["unknown_ids"], found["estimated_accuracy"]) == (0, 1, None)
+    assert (found.labelled, found.unknown_ids, found.estimated_accuracy) == (0, 1, None)
 
 
 def test_the_estimate_is_near_the_truth_of_a_calibrated_model() -> None:
@@ -125,5 +125,5 @@ def test_the_estimate_is_near_the_truth_of_a_calibrated_model() -> None:
     right = chance.random(4000) < confidence
     found = estimate(np.stack([confidence, 1 - confidence], axis=1))
     assert found is not None
-    assert found["interval"][0] <= right.mean() <= found["interval"][1]
-    assert found["interval"][1] - found["interval"][0] < 0.03
+    assert found.interval[0] <= right.mean() <= found.interval[1]
+    assert found.interval[1] - found.interval[0] < 0.03

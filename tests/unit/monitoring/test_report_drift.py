@@ -20,6 +20,7 @@ from imaging.statistics import image_statistics
 from monitoring import baseline
 from monitoring.drift.channels import Predictions
 from monitoring.report import main
+from reporting.documents.json import to_text
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 HOURS, DAMAGED = 20, 5
@@ -64,7 +65,7 @@ def make_baseline(path: Path, classes: tuple[str, ...] = CLASSES) -> None:
     seen = Predictions(
         np.zeros(400, np.int64), confidence, np.arange(400) % 2, confidence >= 0.93, image_statistics(pixels)
     )
-    path.write_text(json.dumps(baseline.describe(seen, classes, "validation split", 0.93)))
+    path.write_text(to_text(baseline.describe(seen, classes, "validation split", 0.93), indent=1))
 
 
 @pytest.fixture(scope="module")

@@ -67,9 +67,9 @@ def test_digests_are_what_sha256sum_prints(tmp_path: Path) -> None:
     for split in SPLITS:
         files = sorted((tmp_path / "dataset" / split).iterdir(), key=lambda path: path.name)
         printed = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
-        assert manifest["digests"][split] == hashlib.sha256(printed.encode()).hexdigest()
-    assert manifest["checks"]["images"] == {"train": 900, "validation": 100, "test": 200}
-    assert manifest["checks"]["copies_left_out"] == {split: [] for split in SPLITS}
+        assert manifest.digests[split] == hashlib.sha256(printed.encode()).hexdigest()
+    assert manifest.checks.images == {"train": 900, "validation": 100, "test": 200}
+    assert manifest.checks.copies_left_out == {split: [] for split in SPLITS}
 
 
 def test_lists_have_the_built_in_algorithms_columns(tmp_path: Path) -> None:
@@ -150,10 +150,10 @@ def test_a_copy_within_a_class_never_stands_in_training_and_validation(photograp
         for split in SPLITS
     }
     assert not pixels["train"] & pixels["validation"]
-    checks = read_manifest(tmp_path / "out")["checks"]
-    assert checks["copies_left_out"]["train"]
-    assert checks["images"] == {split: len(read_examples(tmp_path / "out", split)) for split in SPLITS}
-    assert "train/bicycle/" in checks["copies_left_out"]["train"][0]
+    checks = read_manifest(tmp_path / "out").checks
+    assert checks.copies_left_out["train"]
+    assert checks.images == {split: len(read_examples(tmp_path / "out", split)) for split in SPLITS}
+    assert "train/bicycle/" in checks.copies_left_out["train"][0]
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 2), ("test", 1)])
@@ -188,9 +188,9 @@ def test_a_test_image_in_an_archives_training_part_is_left_out_and_reported(tmp_
     )
     assert run(archive, tmp_path / "out", "--classes", "cat,dog") == 0
     manifest = read_manifest(tmp_path / "out")
-    left_out = {**manifest["checks"]["copies_left_out"]}
+    left_out = {**manifest.checks.copies_left_out}
     assert left_out.pop("train") + left_out.pop("validation") == ["row 7 of train = row 3 of test"]
-    assert sum(map(sum, (split.values() for split in manifest["counts"].values()))) == 59
+    assert sum(map(sum, (split.values() for split in manifest.counts.values()))) == 59
 
 
 def test_many_images_are_written_as_few_are(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,6 +20,8 @@ from PIL import Image
 from processing import evaluate
 from processing.evaluation.champion import compare
 from processing.evaluation.page import Demands, outcome, verdict
+from reporting.documents.evaluation import Evaluation
+from reporting.documents.json import from_bytes
 from tests.colour_models import write_archive, write_test_images
 from tests.places import ROOT
 
@@ -60,7 +63,7 @@ class Job:
     def verdict(self) -> str:
         found = re.search(r'<p class="verdict \w+">(.*?)</p>', self.page)
         assert found
-        return found[1].replace("&nbsp;", " ")
+        return found[1].replace("\N{NO-BREAK SPACE}", " ")
 
 
 def two_classes(folder: Path) -> Job:
@@ -78,7 +81,7 @@ def test_the_page_is_one_file_with_the_verdict_the_plots_and_the_mistakes(tmp_pa
     job = two_classes(tmp_path)
     assert job.run("--accuracy-gate", "0.89", "--threshold", "0.93") == 0
     assert job.verdict() == (
-        "Fit to register: accuracy 95.0 % (83.5 to 98.6 %) on 40 test images reaches the gate of 89 %; "
+        "Fit to register: accuracy 95 % (83.5 to 98.6 %) on 40 test images reaches the gate of 89 %; "
         "47.5 % of the images pass the threshold 0.93, and of those 100 % are right (83.2 to 100 %)."
     )
     assert job.page.count("<svg") == 4 and "no history of its training" in job.page
@@ -209,12 +212,16 @@ def test_the_verdict_speaks_of_the_champion(tmp_path: Path) -> None:
     champion = np.array([[0.9, 0.1]] * 40)
     worse = compare("arn:aws:sagemaker:us-east-1:123456789012:model-package/vehicles/7", labels, champion, challenger)
     demands = Demands(None, "vehicles", 0.05, "photographs")
-    document = job.document | {"champion": worse, "champion_gate": evaluate.champion_gate(worse)}
-    assert document["champion_gate"] == {"p_value_worse": {"value": 1 / 64}}
+    document = msgspec.structs.replace(
+        from_bytes((job.output / "evaluation.json").read_bytes(), Evaluation),
+        champion=worse,
+        champion_gate=evaluate.champion_gate(worse),
+    )
+    assert msgspec.to_builtins(document.champion_gate) == {"p_value_worse": {"value": 1 / 64}}
     assert outcome(document, demands) == "unfit"
     assert "worse than the champion (version 7), 100 % on the same images, p = 0.016;" in verdict(document, demands)
-    better = compare(worse["model_package_arn"], labels, challenger, champion)
-    document |= {"champion": better, "champion_gate": evaluate.champion_gate(better)}
+    better = compare(worse.model_package_arn, labels, challenger, champion)
+    document = msgspec.structs.replace(document, champion=better, champion_gate=evaluate.champion_gate(better))
     assert outcome(document, demands) == "fit"
     assert "not shown to be worse than the champion" in verdict(document, demands)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
+from reporting.documents.evaluation import Comparison, Evaluation
+from reporting.documents.json import from_bytes
 from scones.runs.pipeline_runs import training_progress
 from scones.serving_versions.evaluation_facts import champion, rows
 from tests.places import SAMPLES
@@ -15,7 +16,7 @@ SAMPLE = SAMPLES / "evaluation.json"
 
 
 def test_the_facts_of_an_evaluation() -> None:
-    facts = dict(rows(json.loads(SAMPLE.read_text(encoding="utf-8"))))
+    facts = dict(rows(from_bytes(SAMPLE.read_bytes(), Evaluation)))
     assert facts["test accuracy"] == "0.9000 (95 % interval 0.8506 to 0.9343)"
     assert facts["area under the curve"] == "0.9603"
     assert facts["calibration error (ECE)"] == "0.0581"
@@ -26,11 +27,12 @@ def test_the_facts_of_an_evaluation() -> None:
 
 
 def test_an_older_evaluation_has_fewer_facts() -> None:
-    assert rows({"multiclass_classification_metrics": {"accuracy": {"value": 0.75}}}) == [("test accuracy", "0.7500")]
+    early = from_bytes(b'{"multiclass_classification_metrics": {"accuracy": {"value": 0.75}}}', Evaluation)
+    assert rows(early) == [("test accuracy", "0.7500")]
 
 
 def test_a_champion_that_was_not_compared_is_named_with_the_reason() -> None:
-    comparison = {"model_package_arn": "arn:x/group/7", "p_value": None, "reason": "it knows a, b, not c, d"}
+    comparison = Comparison(model_package_arn="arn:x/group/7", reason="it knows a, b, not c, d")
     assert champion(comparison) == "version 7: not compared, it knows a, b, not c, d"
     assert champion(None) == "there was none"
 

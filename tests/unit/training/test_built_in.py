@@ -74,7 +74,7 @@ def test_the_channels_become_the_dataset_that_our_training_reads(root: Path, tmp
     dataset = tmp_path / "dataset"
     dataset.mkdir()
     built_in.assemble_dataset(root / "input/data", dataset, GOOD)
-    assert read_manifest(dataset)["classes"] == ["0", "1"]
+    assert read_manifest(dataset).classes == ["0", "1"]
     images, labels = load_split(dataset, "train")
     assert images.shape == (4, 32, 32, 3)
     assert labels.tolist() == [0, 0, 1, 1]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reporting.documents.training import TrainingArguments
 from scones.stage.settings import HYPERPARAMETERS
 from tests.places import ROOT
 from training import hyperparameters, train
@@ -19,6 +20,10 @@ KEY = "from training.checkpoint import checkpoint_key; print(checkpoint_key({}, 
 
 def test_a_stage_may_set_what_a_job_takes() -> None:
     assert HYPERPARAMETERS == ADJUSTABLE
+
+
+def test_the_record_names_all_that_a_job_takes() -> None:
+    assert TrainingArguments.__struct_fields__ == ("recipe", "pretrained_mode", "seed", *ADJUSTABLE)
 
 
 @pytest.mark.parametrize("task", ["scratch", "fine-tuned", "frozen", "student"])

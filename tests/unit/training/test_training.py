@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from processing import filter_cifar
+from reporting.documents.json import from_bytes
+from reporting.documents.training import TrainingRecord
 from serving.inference import model_fn, predict_fn
 from tests.places import ROOT
 from tests.realdata import cifar_archive
@@ -26,6 +28,7 @@ from training.networks.augment import alternating_flip, random_cutout, random_sh
 from training.networks.network import Ensemble, Network, normalise
 
 SAMPLES = ROOT / "tests" / "samples"
+RECORD = from_bytes((SAMPLES / "training.json").read_bytes(), TrainingRecord)
 METRIC = r"epoch=1/1 member=0 train_loss=[0-9.]+ validation_loss=[0-9.]+ validation_accuracy=[0-9.]+"
 
 
@@ -82,6 +85,7 @@ def test_the_model_archive_serves_itself(dataset: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     where, answer = result.stdout.split(maxsplit=1)
     assert where == str(tmp_path / "model" / "code" / "inference.py")
+    assert not (tmp_path / "model" / "code" / "imaging" / "dataset.py").exists(), "it needs what is not in the archive"
     assert sum(json.loads(answer)) == pytest.approx(1.0, abs=1e-5)
 
 
@@ -127,7 +131,7 @@ def random_images(count: int) -> torch.Tensor:
 
 def test_the_exported_model_agrees_with_torch_on_any_number_of_images(tmp_path: Path) -> None:
     ensemble, images = untrained(), random_images(9)
-    write_model(ensemble, ["a", "b"], {}, images, tmp_path)
+    write_model(ensemble, ["a", "b"], RECORD, images, tmp_path)
     served = predict_fn(images.numpy(), model_fn(str(tmp_path)))
     with torch.inference_mode():
         assert np.abs(served - ensemble(images).numpy()).max() < 1e-5
@@ -144,7 +148,7 @@ def test_a_model_that_cannot_be_trusted_is_not_written(tmp_path: Path) -> None:
     ensemble = untrained()
     ensemble.temperature = math.nan
     with pytest.raises(TrainingError, match="differs from torch"):
-        write_model(ensemble, ["a", "b"], {}, random_images(4), tmp_path)
+        write_model(ensemble, ["a", "b"], RECORD, random_images(4), tmp_path)
     assert not list(tmp_path.iterdir())
 
 

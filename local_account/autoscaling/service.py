@@ -11,174 +11,161 @@ fast.
 from __future__ import annotations
 
 import logging
-import math
 import re
 import threading
-import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
-from local_account.protocol.json_service import JsonService, Resource, ServiceError, now
+from local_account.autoscaling.tracking import ScalableTarget, ScalingActivity, ScalingPolicy, Tracking
+from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.records import record_of, without
+from local_account.protocol.service import Service, now
+
+if TYPE_CHECKING:
+    from types_boto3_application_autoscaling.type_defs import (
+        DeleteScalingPolicyRequestTypeDef,
+        DeregisterScalableTargetRequestTypeDef,
+        DescribeScalableTargetsRequestTypeDef,
+        DescribeScalingActivitiesRequestTypeDef,
+        DescribeScalingPoliciesRequestTypeDef,
+        PutScalingPolicyRequestTypeDef,
+        RegisterScalableTargetRequestTypeDef,
+        SuspendedStateTypeDef,
+    )
+
+    _Scaled = (
+        RegisterScalableTargetRequestTypeDef
+        | DeregisterScalableTargetRequestTypeDef
+        | PutScalingPolicyRequestTypeDef
+        | DeleteScalingPolicyRequestTypeDef
+    )
 
 log = logging.getLogger(__name__)
 
 NAMESPACE, DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
 METRIC = "SageMakerVariantInvocationsPerInstance"
 LOOK_EVERY_S = 1.0
-COOLDOWN_S = 300.0
-SCALE_IN_AFTER_S = 900.0
-# AWS's low alarm lies 10 % below the target.
-LOW = 0.9
 MAX_ACTIVITIES = 100
 _RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 
 
-@dataclass
-class Tracking:
-    """When a target was last scaled and since when it has had too little to do; ``clock`` gives seconds."""
-
-    time_scale: float
-    clock: Callable[[], float] = time.monotonic
-    _scaled_at: float = -math.inf
-    _low_since: float | None = field(default=None)
-
-    def wanted(self, policy: Resource, bounds: tuple[int, int], current: int, per_minute: float) -> int:
-        """How many instances there should be now."""
-        low, high = bounds
-        target = float(policy["TargetValue"])
-        if not low <= current <= high:
-            return self._scaled(min(high, max(low, current)))
-        enough = min(high, max(low, math.ceil(per_minute / target)))
-        if per_minute / current >= LOW * target:
-            self._low_since = None
-        elif self._low_since is None:
-            self._low_since = self.clock()
-        if enough > current and self._waited("ScaleOutCooldown", policy):
-            return self._scaled(enough)
-        if enough < current and not policy.get("DisableScaleIn") and self._waited("ScaleInCooldown", policy):
-            idle_s = self.clock() - self._low_since if self._low_since is not None else 0.0
-            if idle_s * self.time_scale >= SCALE_IN_AFTER_S:
-                return self._scaled(enough)
-        return current
-
-    def _waited(self, cooldown: str, policy: Resource) -> bool:
-        return (self.clock() - self._scaled_at) * self.time_scale >= float(policy.get(cooldown, COOLDOWN_S))
-
-    def _scaled(self, count: int) -> int:
-        self._scaled_at, self._low_since = self.clock(), None
-        return count
-
-
-class AutoScaling(JsonService):
+class AutoScaling(Service):
     """Targets by resource id; policies by resource id and name."""
 
     def __init__(self, account: Account) -> None:
         super().__init__(account, "application-autoscaling")
+        self._targets = self.table("targets", ScalableTarget)
+        self._policies = self.table("policies", ScalingPolicy)
+        self._activities = self.table("activities", ScalingActivity)
         self._tracking: dict[str, Tracking] = {}
-        self.actions |= {
-            "RegisterScalableTarget": self.register,
-            "DescribeScalableTargets": self.describe_targets,
-            "DeregisterScalableTarget": self.deregister,
-            "PutScalingPolicy": self.put_policy,
-            "DescribeScalingPolicies": self.describe_policies,
-            "DeleteScalingPolicy": self.delete_policy,
-            "DescribeScalingActivities": self.describe_activities,
-        }
 
-    def register(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("RegisterScalableTarget")
+    def register(self, request: RegisterScalableTargetRequestTypeDef) -> Reply:
+        """A target that is known keeps what the request does not name."""
         _check_kind(request)
         resource = request["ResourceId"]
         self._current(resource)  # it exists
         with self.lock:
-            old = self.table("targets").get(resource, {})
-            arn = self.account.arn("application-autoscaling", f"scalable-target/{uuid.uuid4().hex}")
-            made = {"ScalableTargetARN": arn, "CreationTime": now(), **_SUSPENDED, **old, **request}
-            for bound in ("MinCapacity", "MaxCapacity"):
-                if bound not in made:
-                    raise ServiceError(f"{bound} is required for a scalable target that is new.")
-            if not 1 <= made["MinCapacity"] <= made["MaxCapacity"]:
-                raise ServiceError(
-                    f"MinCapacity must be at least 1 and at most MaxCapacity, they are {made['MinCapacity']} and "
-                    f"{made['MaxCapacity']}."
-                )
-            role = f"arn:aws:iam::{self.account.account_id}:role/aws-service-role/sagemaker.application-autoscaling."
-            made.setdefault("RoleARN", f"{role}amazonaws.com/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint")
-            made.pop("Tags", None)
-            self.table("targets")[resource] = made
+            old = self._targets.get(resource)
+            made = self._targets[resource] = self._changed_target(old or {}, request)
         self.changed()
         return {"ScalableTargetARN": made["ScalableTargetARN"]}
 
-    def describe_targets(self, request: dict[str, Any]) -> dict[str, Any]:
-        _check_namespace(request)
-        wanted = request.get("ResourceIds") or list(self.table("targets"))
-        return {"ScalableTargets": [t for resource, t in self.table("targets").items() if resource in wanted]}
+    def _changed_target(
+        self, old: Mapping[str, object], request: RegisterScalableTargetRequestTypeDef
+    ) -> ScalableTarget:
+        role = f"arn:aws:iam::{self.account.account_id}:role/aws-service-role/sagemaker.application-autoscaling."
+        new = {
+            "ScalableTargetARN": self.arn(f"scalable-target/{uuid.uuid4().hex}"),
+            "CreationTime": now(),
+            "SuspendedState": _NOTHING_SUSPENDED,
+            "RoleARN": f"{role}amazonaws.com/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
+        }
+        members = {**new, **old, **without(request, "Tags")}
+        for bound in ("MinCapacity", "MaxCapacity"):
+            if bound not in members:
+                raise ServiceError(f"{bound} is required for a scalable target that is new.")
+        made = record_of(ScalableTarget, members)
+        if not 1 <= made["MinCapacity"] <= made["MaxCapacity"]:
+            raise ServiceError(
+                f"MinCapacity must be at least 1 and at most MaxCapacity, they are {made['MinCapacity']} and "
+                f"{made['MaxCapacity']}."
+            )
+        return made
 
-    def deregister(self, request: dict[str, Any]) -> None:
+    @action("DescribeScalableTargets")
+    def describe_targets(self, request: DescribeScalableTargetsRequestTypeDef) -> Reply:
+        """Answers all targets at once."""
+        _check_namespace(request["ServiceNamespace"])
+        wanted = request.get("ResourceIds") or list(self._targets)
+        return {"ScalableTargets": [t for resource, t in self._targets.items() if resource in wanted]}
+
+    @action("DeregisterScalableTarget")
+    def deregister(self, request: DeregisterScalableTargetRequestTypeDef) -> None:
+        """The target's policies go with it."""
         resource = request["ResourceId"]
         with self.lock:
             self._target(request)
-            del self.table("targets")[resource]
-            policies = self.table("policies")
+            del self._targets[resource]
+            policies = self._policies
             for key in [key for key, policy in policies.items() if policy["ResourceId"] == resource]:
                 del policies[key]
             self._tracking.pop(resource, None)
         self.changed()
 
-    def put_policy(self, request: dict[str, Any]) -> dict[str, Any]:
+    @action("PutScalingPolicy")
+    def put_policy(self, request: PutScalingPolicyRequestTypeDef) -> Reply:
+        """A policy that is known keeps what the request does not name; answers no alarms."""
         resource = request["ResourceId"]
         with self.lock:
             self._target(request)
-            config = request.get("TargetTrackingScalingPolicyConfiguration", {})
-            metric = config.get("PredefinedMetricSpecification", {}).get("PredefinedMetricType")
-            if request.get("PolicyType") != "TargetTrackingScaling" or metric != METRIC:
-                raise ServiceError(
-                    f"The stand-in account scales by policies of type TargetTrackingScaling on {METRIC}, not by "
-                    f"{request.get('PolicyType')} on {metric}."
-                )
-            if config["TargetValue"] <= 0:
-                raise ServiceError(f"TargetValue must be above 0, it is {config['TargetValue']}.")
-            key = f"{resource} {request['PolicyName']}"
-            arn = self.account.arn(
-                "autoscaling",
-                f"scalingPolicy:{uuid.uuid4()}:resource/{NAMESPACE}/{resource}:policyName/{request['PolicyName']}",
-            )
-            old = self.table("policies").get(key, {"PolicyARN": arn, "CreationTime": now(), "Alarms": []})
-            self.table("policies")[key] = {**old, **request}
+            _check_policy(request)
+            name = request["PolicyName"]
+            key = f"{resource} {name}"
+            place = f"resource/{NAMESPACE}/{resource}:policyName/{name}"
+            arn = self.account.arn("autoscaling", f"scalingPolicy:{uuid.uuid4()}:{place}")
+            new = {"PolicyARN": arn, "CreationTime": now(), "Alarms": []}
+            made = self._policies[key] = record_of(ScalingPolicy, self._policies.get(key) or new, request)
         self.changed()
-        return {"PolicyARN": self.table("policies")[key]["PolicyARN"], "Alarms": []}
+        return {"PolicyARN": made["PolicyARN"], "Alarms": []}
 
-    def describe_policies(self, request: dict[str, Any]) -> dict[str, Any]:
-        _check_namespace(request)
+    @action("DescribeScalingPolicies")
+    def describe_policies(self, request: DescribeScalingPoliciesRequestTypeDef) -> Reply:
+        """Answers all policies at once."""
+        _check_namespace(request["ServiceNamespace"])
         found = [
             policy
-            for policy in self.table("policies").values()
+            for policy in self._policies.values()
             if policy["ResourceId"] == request.get("ResourceId", policy["ResourceId"])
             and policy["PolicyName"] in request.get("PolicyNames", [policy["PolicyName"]])
         ]
         return {"ScalingPolicies": found}
 
-    def delete_policy(self, request: dict[str, Any]) -> None:
+    @action("DeleteScalingPolicy")
+    def delete_policy(self, request: DeleteScalingPolicyRequestTypeDef) -> None:
+        """The instances stay as many as they are."""
         _check_kind(request)
         with self.lock:
-            if self.table("policies").pop(f"{request['ResourceId']} {request['PolicyName']}", None) is None:
+            if self._policies.pop(f"{request['ResourceId']} {request['PolicyName']}", None) is None:
                 raise ServiceError(f"No scaling policy found: {request['PolicyName']}.", "ObjectNotFoundException")
         self.changed()
 
-    def describe_activities(self, request: dict[str, Any]) -> dict[str, Any]:
-        _check_namespace(request)
-        found = self.table("activities").values()
+    @action("DescribeScalingActivities")
+    def describe_activities(self, request: DescribeScalingActivitiesRequestTypeDef) -> Reply:
+        """Answers the last activities at once, the newest first."""
+        _check_namespace(request["ServiceNamespace"])
+        found = self._activities.values()
         wanted = [a for a in found if a["ResourceId"] == request.get("ResourceId", a["ResourceId"])]
         return {"ScalingActivities": wanted[::-1]}
 
-    def _target(self, request: dict[str, Any]) -> Resource:
+    def _target(self, request: _Scaled) -> ScalableTarget:
         _check_kind(request)
-        target = self.table("targets").get(request["ResourceId"])
+        target = self._targets.get(request["ResourceId"])
         if target is None:
             raise ServiceError(
                 f"No scalable target registered for service namespace: {NAMESPACE}, resource ID: "
@@ -190,15 +177,15 @@ class AutoScaling(JsonService):
     def follow(self) -> None:
         """The thread's target: scale until the account stops."""
         while not self.account.stopping.wait(LOOK_EVERY_S):
-            for policy in list(self.table("policies").values()):
+            for policy in list(self._policies.values()):
                 try:
                     self._follow(policy)
                 except (BotoCoreError, ClientError, ServiceError) as error:
                     log.warning("%s was not scaled: %s", policy["ResourceId"], error)
 
-    def _follow(self, policy: Resource) -> None:
+    def _follow(self, policy: ScalingPolicy) -> None:
         resource = policy["ResourceId"]
-        target = self.table("targets").get(resource)
+        target = self._targets.get(resource)
         if target is None or (current := self._current(resource, settled=True)) is None:
             return
         tracking = self._tracking.setdefault(resource, Tracking(self.account.time_scale))
@@ -206,8 +193,8 @@ class AutoScaling(JsonService):
         per_minute = self._invocations(resource)
         wanted = tracking.wanted(config, (target["MinCapacity"], target["MaxCapacity"]), current, per_minute)
         suspended = target["SuspendedState"]
-        kind = "DynamicScalingOutSuspended" if wanted > current else "DynamicScalingInSuspended"
-        if wanted == current or suspended.get(kind):
+        stays = suspended.get("DynamicScalingOutSuspended" if wanted > current else "DynamicScalingInSuspended")
+        if wanted == current or stays:
             return
         endpoint, variant = _names(resource)
         self.account.client("sagemaker").update_endpoint_weights_and_capacities(
@@ -216,10 +203,10 @@ class AutoScaling(JsonService):
         )
         self._remember(policy, wanted, f"{per_minute:g} invocations in a minute by {current} instance(s)")
 
-    def _remember(self, policy: Resource, wanted: int, cause: str) -> None:
+    def _remember(self, policy: ScalingPolicy, wanted: int, cause: str) -> None:
         identifier = str(uuid.uuid4())
         with self.lock:
-            activities = self.table("activities")
+            activities = self._activities
             activities[identifier] = {
                 "ActivityId": identifier,
                 "ServiceNamespace": NAMESPACE,
@@ -266,22 +253,33 @@ class AutoScaling(JsonService):
         return float(sum(point["Sum"] for point in points))
 
 
-_SUSPENDED = {
-    "SuspendedState": {
-        "DynamicScalingInSuspended": False,
-        "DynamicScalingOutSuspended": False,
-        "ScheduledScalingSuspended": False,
-    }
+_NOTHING_SUSPENDED: SuspendedStateTypeDef = {
+    "DynamicScalingInSuspended": False,
+    "DynamicScalingOutSuspended": False,
+    "ScheduledScalingSuspended": False,
 }
 
 
-def _check_namespace(request: dict[str, Any]) -> None:
-    if request["ServiceNamespace"] != NAMESPACE:
-        raise ServiceError(f"The stand-in account scales {NAMESPACE} only, not {request['ServiceNamespace']}.")
+def _check_policy(request: PutScalingPolicyRequestTypeDef) -> None:
+    config = request.get("TargetTrackingScalingPolicyConfiguration")
+    specification = config.get("PredefinedMetricSpecification") if config else None
+    metric = specification["PredefinedMetricType"] if specification else None
+    if config is None or request.get("PolicyType") != "TargetTrackingScaling" or metric != METRIC:
+        raise ServiceError(
+            f"The stand-in account scales by policies of type TargetTrackingScaling on {METRIC}, not by "
+            f"{request.get('PolicyType')} on {metric}."
+        )
+    if config["TargetValue"] <= 0:
+        raise ServiceError(f"TargetValue must be above 0, it is {config['TargetValue']}.")
 
 
-def _check_kind(request: dict[str, Any]) -> None:
-    _check_namespace(request)
+def _check_namespace(namespace: str) -> None:
+    if namespace != NAMESPACE:
+        raise ServiceError(f"The stand-in account scales {NAMESPACE} only, not {namespace}.")
+
+
+def _check_kind(request: _Scaled) -> None:
+    _check_namespace(request["ServiceNamespace"])
     if request["ScalableDimension"] != DIMENSION:
         raise ServiceError(f"The stand-in account scales {DIMENSION} only, not {request['ScalableDimension']}.")
     _names(request["ResourceId"])

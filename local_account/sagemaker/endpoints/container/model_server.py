@@ -1,20 +1,17 @@
 """The model server: one process that loads a model archive's script and answers ``/ping`` and ``/invocations``.
 
-Runs inside the container of an endpoint's variant, started by its file path, on the standard library alone (numpy only
-where a script leaves ``input_fn`` or ``output_fn`` out). It follows SageMaker's script mode as the inference toolkit
-does (https://github.com/aws/sagemaker-inference-toolkit): reads ``SAGEMAKER_PROGRAM``, ``SAGEMAKER_SUBMIT_DIRECTORY``,
-``SM_MODEL_DIR`` and ``SAGEMAKER_BIND_TO_PORT``; writes the port it took to ``MODEL_SERVER_PORT_FILE``. With
-``MODEL_SERVER_SECRET`` it answers only those who send it as the header ``X-Model-Server-Secret``: other users of the
-machine reach the port as well.
+Runs inside the container of an endpoint's variant, started by its file path, on the standard library alone. It follows
+SageMaker's script mode as the inference toolkit does (https://github.com/aws/sagemaker-inference-toolkit): reads
+``SAGEMAKER_PROGRAM``, ``SAGEMAKER_SUBMIT_DIRECTORY``, ``SM_MODEL_DIR`` and ``SAGEMAKER_BIND_TO_PORT``; writes the port
+it took to ``MODEL_SERVER_PORT_FILE``. With ``MODEL_SERVER_SECRET`` it answers only those who send it as the header
+``X-Model-Server-Secret``: other users of the machine reach the port as well.
 """
 
 from __future__ import annotations
 
 import hmac
 import importlib
-import inspect
 import io
-import json
 import os
 import runpy
 import signal
@@ -23,19 +20,19 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from local_account.base.wire import patient_reader
+    from local_account.sagemaker.endpoints.container import inference_script
 else:  # this file runs by its path, where no package can be imported
-    patient_reader = SimpleNamespace(
-        **runpy.run_path(str(Path(__file__).parents[2] / "base" / "wire" / "patient_reader.py"))
-    )
+    _WIRE = Path(__file__).parents[3] / "base" / "wire"
+    patient_reader = SimpleNamespace(**runpy.run_path(str(_WIRE / "patient_reader.py")))
+    inference_script = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("inference_script.py"))))
 
 MODEL_DIR = Path("/opt/ml/model")
 HOOKS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
@@ -46,133 +43,11 @@ IDLE_S = 600.0  # a connection without a request: the account keeps some open
 HEAD_S = BODY_S = 30.0  # from the first byte on; a client on the same machine needs milliseconds
 SLOWEST_BYTES_S = 2**20
 SECRET_HEADER = "X-Model-Server-Secret"  # noqa: S105  # its name
-ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 # How the standard library refuses what it does not read, and what that is: the client's fault.
 CLIENT_ERRORS = {HTTPStatus.NOT_IMPLEMENTED: HTTPStatus.METHOD_NOT_ALLOWED, 505: HTTPStatus.BAD_REQUEST}
 
 
-class UnsupportedContentError(Exception):
-    """The default ``input_fn`` or ``output_fn`` does not know a content type."""
-
-    status_code = 415
-
-
-class InvalidContentError(Exception):
-    """The script's ``input_fn`` refused the request."""
-
-    status_code = 400
-
-
-class Context:
-    """What the toolkit hands to hooks that take one argument more: one for each request."""
-
-    def __init__(self, model_dir: Path) -> None:
-        self.system_properties = {"model_dir": str(model_dir), "gpu_id": None}
-        self.response_headers: dict[str, str] = {}
-
-    def set_response_header(self, idx: int, key: str, value: str) -> None:  # noqa: ARG002  # the toolkit's signature
-        """``idx`` counts the requests of a batch; there is one."""
-        self.response_headers[key] = value
-
-
-class Answer(NamedTuple):
-    body: bytes
-    content_type: str
-    attributes: str = ""
-
-
-def media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
-
-
-def default_input_fn(body: bytes, content_type: str) -> Any:
-    """Decode JSON, CSV and NPY into an array."""
-    import numpy  # only models without an input_fn of their own need it
-
-    kind = media_type(content_type)
-    if kind == "application/json":
-        return numpy.array(json.loads(body))
-    if kind == "text/csv":
-        return numpy.genfromtxt(io.StringIO(body.decode()), delimiter=",")
-    if kind == "application/x-npy":
-        return numpy.load(io.BytesIO(body), allow_pickle=False)
-    raise UnsupportedContentError(f"Content type {content_type} is not supported by this framework.")
-
-
-def default_predict_fn(data: Any, model: Any) -> Any:
-    if not callable(model):
-        raise NotImplementedError("Please provide a predict_fn implementation: the model is not callable.")
-    return model(data)
-
-
-def default_output_fn(prediction: Any, accept: str) -> Any:
-    """Encode an array as JSON, CSV or NPY."""
-    import numpy  # only models without an output_fn of their own need it
-
-    array = numpy.asarray(prediction)
-    kind = media_type(accept)
-    if kind == "application/json":
-        return json.dumps(array.tolist())
-    stream = io.BytesIO()
-    if kind == "text/csv":
-        numpy.savetxt(stream, numpy.atleast_1d(array), delimiter=",", fmt="%s")
-    elif kind == "application/x-npy":
-        numpy.save(stream, array, allow_pickle=False)
-    else:
-        raise UnsupportedContentError(f"Accept type {accept} is not supported by this framework.")
-    return stream.getvalue()
-
-
-class Script:
-    """The user's module with its hooks; load it once, call ``transform`` from many threads."""
-
-    def __init__(self, hooks: dict[str, Callable[..., Any]], model_dir: Path) -> None:
-        if "model_fn" not in hooks:
-            raise NotImplementedError("Please provide a model_fn implementation: the script defines none.")
-        if "transform_fn" in hooks and hooks.keys() & {"input_fn", "predict_fn", "output_fn"}:
-            raise ValueError("transform_fn excludes input_fn, predict_fn and output_fn: provide one or the others.")
-        self._hooks = {
-            "input_fn": default_input_fn,
-            "predict_fn": default_predict_fn,
-            "output_fn": default_output_fn,
-        } | hooks
-        self._model_dir = model_dir
-        self._takes = {name: len(inspect.signature(hook).parameters) for name, hook in self._hooks.items()}
-        self._model = self._call(Context(model_dir), "model_fn", str(model_dir))
-
-    def _call(self, context: Context, name: str, *arguments: Any) -> Any:
-        hook = self._hooks[name]
-        return hook(*arguments, context) if self._takes[name] > len(arguments) else hook(*arguments)
-
-    def transform(self, body: bytes, content_type: str, accept: str) -> Answer:
-        """One inference; an exception with ``status_code`` answers that status, any other one 500."""
-        context = Context(self._model_dir)
-        if "transform_fn" in self._hooks:
-            result = self._call(context, "transform_fn", self._model, body, content_type, accept)
-        else:
-            data = self._decode(context, body, content_type)
-            result = self._call(context, "output_fn", self._call(context, "predict_fn", data, self._model), accept)
-        content, answered_type = result if isinstance(result, tuple) else (result, accept)
-        if isinstance(content, str):
-            content = content.encode()
-        if not isinstance(content, bytes | bytearray):
-            raise TypeError(f"output_fn must return str or bytes, it returned {type(content).__name__}.")
-        # InvokeEndpoint passes on no other header than this one, and of it only ASCII.
-        named = {name.lower(): value for name, value in context.response_headers.items()}
-        attributes = " ".join(named.get(ATTRIBUTES_HEADER.lower(), "").split()).encode("ascii", "replace").decode()
-        return Answer(bytes(content), answered_type, attributes)
-
-    def _decode(self, context: Context, body: bytes, content_type: str) -> Any:
-        # Differs from the toolkit, which answers 500 here too: a request that cannot be read is the client's fault.
-        try:
-            return self._call(context, "input_fn", body, content_type)
-        except (ValueError, TypeError) as error:
-            if hasattr(error, "status_code"):  # the script knows better
-                raise
-            raise InvalidContentError(str(error)) from error
-
-
-class Handler(BaseHTTPRequestHandler):
+class ModelServerHandler(BaseHTTPRequestHandler):
     """HTTP/1.1 with keep-alive."""
 
     protocol_version = "HTTP/1.1"
@@ -183,6 +58,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def setup(self) -> None:
+        """Read the connection through a reader that waits so long and no longer."""
         super().setup()
         self.rfile.close()
         limit_s = float(os.environ.get("MODEL_SERVER_READ_TIMEOUT_S", BODY_S))
@@ -192,19 +68,22 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile = io.BufferedReader(self._reader)
 
     def handle_one_request(self) -> None:
+        """Wait for the next request of the connection."""
         self._reader.expect_request()
         super().handle_one_request()
 
     def do_GET(self) -> None:
+        """Answer the ping."""
         if self._read_body() is not None:
-            self._answer(200 if self.path == "/ping" else 404, Answer(b"", "text/plain"))
+            self._answer(200 if self.path == "/ping" else 404, inference_script.HookAnswer(b"", "text/plain"))
 
     def do_POST(self) -> None:
+        """Answer an invocation."""
         body = self._read_body()
         if body is None:
             return
         if self.path != "/invocations":
-            self._answer(404, Answer(b"", "text/plain"))
+            self._answer(404, inference_script.HookAnswer(b"", "text/plain"))
             return
         accept = self._header("Accept", "*/*")
         if accept == "*/*":
@@ -221,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
                 traceback.print_exc()
             else:
                 self.log_message("%s", reason)
-            answer = Answer(reason.encode(errors="backslashreplace"), "text/plain")
+            answer = inference_script.HookAnswer(reason.encode(errors="backslashreplace"), "text/plain")
         self._answer(status, answer)
 
     def _header(self, name: str, default: str) -> str:
@@ -265,6 +144,7 @@ class Handler(BaseHTTPRequestHandler):
             length = length - len(part) if part else 0
 
     def handle_expect_100(self) -> bool:
+        """Say at once that the body may come."""
         proceed = super().handle_expect_100()
         self.wfile.flush()  # the client waits for it before it sends the body
         return proceed
@@ -272,14 +152,17 @@ class Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 (the base class's signature)
         """Refuse what cannot be read; the connection may hold anything by now, and is closed."""
         self.close_connection = True
-        self._answer(CLIENT_ERRORS.get(code, code), Answer((message or "").encode(errors="replace"), "text/plain"))
+        self._answer(
+            CLIENT_ERRORS.get(code, code),
+            inference_script.HookAnswer((message or "").encode(errors="replace"), "text/plain"),
+        )
 
-    def _answer(self, status: int, answer: Answer) -> None:
+    def _answer(self, status: int, answer: inference_script.HookAnswer) -> None:
         self.send_response(status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
         if answer.attributes:
-            self.send_header(ATTRIBUTES_HEADER, answer.attributes)
+            self.send_header(inference_script.ATTRIBUTES_HEADER, answer.attributes)
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
@@ -287,35 +170,40 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002 (the base class's signature)
+        """Pings leave no line."""
         if self.requestline.split(" ")[1:2] != ["/ping"]:
             self.log_message('"%s" %s', self.requestline, code)
 
-    def log_message(self, format: str, *arguments: Any) -> None:
+    def log_message(self, format: str, *arguments: object) -> None:
+        """One line a message, without the time, which CloudWatch Logs adds."""
         sys.stdout.write(f"{self.address_string()} - {ascii(format % arguments)[1:-1]}\n")
 
 
 class Server(ThreadingHTTPServer):
+    """The script and a thread for each connection."""
+
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, script: Script, bound: int | None = None) -> None:
+    def __init__(self, port: int, script: inference_script.InferenceScript, bound: int | None = None) -> None:
         """Listen on a port, or on the socket ``bound``, a file descriptor that was inherited."""
         self.script = script
         self.secret = os.environ.get("MODEL_SERVER_SECRET", "")
         self.memory = patient_reader.MemoryKeeper()
-        super().__init__(("127.0.0.1", port), Handler, bind_and_activate=bound is None)
+        super().__init__(("127.0.0.1", port), ModelServerHandler, bind_and_activate=bound is None)
         if bound is not None:
             self.socket.close()
             self.socket = socket.socket(fileno=bound)
             self.server_address = self.socket.getsockname()
             self.server_activate()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
+        """A client that has gone is no error."""
         if not isinstance(sys.exc_info()[1], ConnectionError | socket.timeout):
             super().handle_error(request, client_address)
 
 
-def load_script(submit_directory: Path, program: str) -> Script:
+def load_script(submit_directory: Path, program: str) -> inference_script.InferenceScript:
     """Install the script's requirements, import it and load the model."""
     requirements = submit_directory / "requirements.txt"
     if requirements.is_file():
@@ -325,10 +213,11 @@ def load_script(submit_directory: Path, program: str) -> Script:
     sys.path.insert(0, str(submit_directory))
     module = importlib.import_module(program.removesuffix(".py").replace("/", "."))
     hooks = {name: getattr(module, name) for name in HOOKS if hasattr(module, name)}
-    return Script(hooks, Path(os.environ.get("SM_MODEL_DIR", MODEL_DIR)))
+    return inference_script.InferenceScript(hooks, Path(os.environ.get("SM_MODEL_DIR", MODEL_DIR)))
 
 
 def main() -> None:
+    """Load the script and serve until SIGTERM."""
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # stdout is a text stream here
     submit_directory = Path(os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", MODEL_DIR / "code"))
     script = load_script(submit_directory, os.environ.get("SAGEMAKER_PROGRAM", "inference.py"))

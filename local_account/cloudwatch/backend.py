@@ -1,0 +1,187 @@
+"""The metrics and alarms that moto keeps, in the account's time, and whom they tell of what has changed.
+
+Runs in the server process. A metric is its whole set of dimensions, and a period without a value has none, as on AWS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from moto.cloudwatch import urls
+from moto.cloudwatch.models import (
+    Alarm,
+    CloudWatchBackend,
+    Dimension,
+    MetricDatum,
+    MetricDatumBase,
+    Statistics,
+    cloudwatch_backends,
+)
+from moto.cloudwatch.responses import CloudWatchResponse
+from moto.core.responses import ActionResult
+
+from local_account.account import Account
+from local_account.base import clock
+from local_account.base.replacements import answered_by, extends, use_backend
+from local_account.cloudwatch.alarm_actions import StateChange
+from local_account.cloudwatch.alarm_queries import check
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch.type_defs import PutMetricAlarmInputTypeDef
+
+    from local_account.base.replacements import Handlers
+    from local_account.cloudwatch.telemetry import MetricValue
+
+_KEPT_BY_AN_UPDATE = ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp", "history")
+
+
+class Listener(Protocol):
+    """Who is told: the thread that evaluates alarms."""
+
+    def data_arrived(self) -> None:
+        """Metrics have new values, or an alarm is new."""
+
+    def changed(self, alarm: Alarm, before: StateChange, after: StateChange) -> None:
+        """An alarm has another state."""
+
+
+def install(listener: Listener) -> None:
+    """Called once, before the first request."""
+    WatchedMetrics.listener = listener
+    use_backend(cloudwatch_backends, WatchedMetrics)
+
+
+def watched_metrics(account: Account) -> WatchedMetrics:
+    """The account's metrics and alarms."""
+    backend = cloudwatch_backends[account.account_id][account.region]
+    assert isinstance(backend, WatchedMetrics)  # noqa: S101  # `install` has seen to it
+    return backend
+
+
+@extends
+class WatchedMetrics(CloudWatchBackend):
+    """moto's metrics and alarms; tells its listener of data and of changes of state."""
+
+    listener: ClassVar[Listener]
+
+    @property
+    def url_paths(self) -> Handlers:
+        """What answers which address."""
+        return answered_by(AlarmAnswers, urls.url_paths)
+
+    def put_metric_data(self, namespace: str, metric_data: list[dict[str, object]]) -> None:
+        """PutMetricData: values without a time are of now."""
+        now = utc_now()
+        super().put_metric_data(
+            namespace, [{**datum, "Timestamp": datum.get("Timestamp") or now} for datum in metric_data]
+        )
+        self.listener.data_arrived()
+
+    def add_values(self, values: Iterable[MetricValue]) -> None:
+        """Take in the account's own metrics, without the checks that a request needs."""
+        self.metric_data += [_datum(value) for value in values]
+        self.listener.data_arrived()
+
+    def get_metric_data(
+        self,
+        queries: list[dict[str, object]],
+        start_time: datetime,
+        end_time: datetime,
+        scan_by: str = "TimestampAscending",
+    ) -> list[dict[str, object]]:
+        """GetMetricData: a period without a percentile has no value."""
+        results = super().get_metric_data(queries, start_time, end_time, scan_by)
+        for result in results:
+            pairs = zip(result["timestamps"], result["values"], strict=True)
+            there = [(timestamp, value) for timestamp, value in pairs if value is not None]
+            result["timestamps"], result["values"] = [pair[0] for pair in there], [pair[1] for pair in there]
+        return results
+
+    def get_metric_statistics(  # noqa: PLR0917  # moto's signature
+        self,
+        namespace: str,
+        metric_name: str,
+        start_time: datetime,
+        end_time: datetime,
+        period: int,
+        stats: list[str],
+        dimensions: list[dict[str, str]],
+        unit: str | None = None,
+    ) -> list[Statistics]:
+        """GetMetricStatistics: moto would add up what has further dimensions (docs/upstream/104)."""
+        wanted = sorted((d["Name"], d["Value"]) for d in dimensions or [])
+        exact = [datum for datum in self.get_all_metrics() if _pairs(datum.dimensions) == wanted]
+        only = _OnlyThese(self.region_name, self.account_id, exact)
+        return only.get_metric_statistics(namespace, metric_name, start_time, end_time, period, stats, dimensions, unit)
+
+    def set_alarm_state(self, alarm_name: str, reason: str, reason_data: str, state_value: str) -> None:
+        """SetAlarmState, and what follows of it."""
+        alarm = self.alarms.get(alarm_name)
+        before = StateChange.of(alarm) if alarm else None
+        super().set_alarm_state(alarm_name, reason, reason_data, state_value)  # raises for an alarm that is not there
+        if alarm and before:
+            _tell(self, alarm, before)
+
+    def change_state(self, alarm: Alarm, reason: str, reason_data: str, state_value: str) -> None:
+        """Give an alarm the state that its data says."""
+        before = StateChange.of(alarm)
+        alarm.update_state(reason, reason_data, state_value)
+        _tell(self, alarm, before)
+
+
+@extends
+class _OnlyThese(CloudWatchBackend):
+    """Some of the values, for moto to compute with."""
+
+    def __init__(self, region_name: str, account_id: str, data: list[MetricDatumBase]) -> None:
+        super().__init__(region_name, account_id)
+        self._data = data
+
+    def get_all_metrics(self) -> list[MetricDatumBase]:
+        return self._data
+
+
+@extends
+class AlarmAnswers(CloudWatchResponse):
+    """moto's answers; PutMetricAlarm refuses what nothing here evaluates."""
+
+    def put_metric_alarm(self) -> ActionResult:
+        """PutMetricAlarm: a new alarm has no data yet ("is initially set to INSUFFICIENT_DATA"), an old one its state.
+
+        Raises moto's ValidationError for an alarm that nothing here would evaluate.
+        """
+        request: PutMetricAlarmInputTypeDef = self.params
+        check(request)
+        alarms, name = self.cloudwatch_backend.alarms, request["AlarmName"]
+        existing = alarms.get(name)
+        answer = super().put_metric_alarm()
+        alarm = alarms[name]
+        alarm.configuration_updated_timestamp = alarm.state_updated_timestamp = utc_now()
+        alarm.state_value = "INSUFFICIENT_DATA"
+        for member in _KEPT_BY_AN_UPDATE if existing else ():
+            setattr(alarm, member, getattr(existing, member))
+        WatchedMetrics.listener.data_arrived()
+        return answer
+
+
+def _tell(backend: WatchedMetrics, alarm: Alarm, before: StateChange) -> None:
+    alarm.state_updated_timestamp = utc_now()
+    after = StateChange.of(alarm)
+    if before.value != after.value:
+        backend.listener.changed(alarm, before, after)
+
+
+def utc_now() -> datetime:
+    """The account's time as moto keeps times: in UTC, without saying so."""
+    return clock.now().replace(tzinfo=None)
+
+
+def _pairs(dimensions: Iterable[Dimension]) -> list[tuple[str | None, str | None]]:
+    return sorted(((d.name, d.value) for d in dimensions), key=str)
+
+
+def _datum(value: MetricValue) -> MetricDatum:
+    dimensions = [{"Name": name, "Value": text} for name, text in value.dimensions.items()]
+    return MetricDatum(value.namespace, value.name, value.value, dimensions, value.at, value.unit)

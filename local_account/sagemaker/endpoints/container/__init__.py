@@ -1,0 +1,1 @@
+"""What runs inside the container of an endpoint's variant, started by its file path."""

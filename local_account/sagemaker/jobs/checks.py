@@ -1,0 +1,147 @@
+"""What a job may not ask for: what this account cannot do, and what AWS refuses, refused when the job is created.
+
+Runs in the server process, on requests that fit SageMaker's model. Every check raises ServiceError.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_account.protocol.actions import ServiceError
+from local_account.sagemaker.network import check_network
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        CreateProcessingJobRequestTypeDef,
+        CreateTrainingJobRequestTypeDef,
+        CreateTransformJobRequestTypeDef,
+    )
+
+LOCAL_PREFIX = "/opt/ml/processing"
+CHECKPOINTS_PATH = "/opt/ml/checkpoints"
+# Developer guide, "Managed Spot Training": algorithms that do not checkpoint get one hour.
+MAX_WAIT_WITHOUT_CHECKPOINTS_S = 3600
+DEFAULT_PAYLOAD_MB = 6
+MAX_PAYLOAD_MB = 100  # also of all concurrent requests together (CreateTransformJob, MaxPayloadInMB)
+
+
+def check_processing(request: CreateProcessingJobRequestTypeDef) -> None:
+    """Refuse several instances, other sources than S3 files, and paths outside the job's folder."""
+    if "NetworkConfig" in request:
+        check_network(request["NetworkConfig"])
+    cluster = request["ProcessingResources"].get("ClusterConfig")
+    count = cluster["InstanceCount"] if cluster else 1
+    if count != 1:
+        raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
+    names: set[str] = set()
+    for given in request.get("ProcessingInputs", []):
+        where = f"Processing input {given['InputName']!r}"
+        source = given.get("S3Input")
+        if source is None:
+            raise ServiceError(f"{where}: the stand-in account reads S3Input only, not DatasetDefinition.")
+        if source.get("S3InputMode", "File") != "File":
+            raise ServiceError(f"{where}: the stand-in account supports S3InputMode File only, got Pipe.")
+        _check_path(where, source.get("LocalPath"))
+        _check_unique(names, given["InputName"], where)
+    names.clear()
+    for output in request["ProcessingOutputConfig"]["Outputs"] if "ProcessingOutputConfig" in request else ():
+        where = f"Processing output {output['OutputName']!r}"
+        if "S3Output" not in output:
+            raise ServiceError(f"{where}: the stand-in account writes S3Output only, not FeatureStoreOutput.")
+        _check_path(where, output["S3Output"].get("LocalPath"))
+        _check_unique(names, output["OutputName"], where)
+
+
+def _check_path(where: str, path: str | None) -> None:
+    if path is None or not (path + "/").startswith(LOCAL_PREFIX + "/") or ".." in Path(path).parts:
+        raise ServiceError(f"{where}: LocalPath must be below {LOCAL_PREFIX}, got {path}.")
+
+
+def _check_unique(names: set[str], name: str, where: str) -> None:
+    if name in names:
+        raise ServiceError(f"{where}: the name occurs twice.")
+    names.add(name)
+
+
+def check_training(request: CreateTrainingJobRequestTypeDef) -> None:
+    """Refuse several instances, other channels than S3 files, and metrics that are no patterns."""
+    if "AlgorithmSpecification" not in request or "ResourceConfig" not in request:
+        raise ServiceError("The stand-in account needs AlgorithmSpecification and ResourceConfig for a training job.")
+    check_network(request)
+    specification = request["AlgorithmSpecification"]
+    if "TrainingImage" not in specification:
+        raise ServiceError("The stand-in account needs a TrainingImage, it has no AlgorithmName resources.")
+    count = request["ResourceConfig"].get("InstanceCount", 1)
+    if count != 1:
+        raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
+    for channel in request.get("InputDataConfig", []):
+        where = f"Channel {channel['ChannelName']!r}"
+        if channel.get("InputMode", specification["TrainingInputMode"]) == "Pipe":
+            raise ServiceError(f"{where}: the stand-in account supports the input modes File and FastFile, got Pipe.")
+        source = channel["DataSource"].get("S3DataSource")
+        if source is None:
+            raise ServiceError(f"{where}: the stand-in account reads S3DataSource only.")
+        if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
+            raise ServiceError(f"{where}: expected S3DataType S3Prefix or ManifestFile, got {source['S3DataType']}.")
+    _check_spot(request)
+    for definition in specification.get("MetricDefinitions", []):
+        try:
+            re.compile(definition["Regex"])
+        except re.error as error:
+            raise ServiceError(f"Metric {definition['Name']!r}: {definition['Regex']!r}: {error}") from error
+
+
+def _check_spot(request: CreateTrainingJobRequestTypeDef) -> None:
+    """Refuse what AWS refuses about checkpoints and managed spot training."""
+    config = request.get("CheckpointConfig")
+    path = config.get("LocalPath", CHECKPOINTS_PATH) if config else CHECKPOINTS_PATH
+    if not path.startswith("/opt/ml/") or ".." in Path(path).parts:
+        raise ServiceError(f"CheckpointConfig.LocalPath must be below /opt/ml, got {path}.")
+    stopping = request["StoppingCondition"]
+    longest = stopping["MaxRuntimeInSeconds"]
+    wait = stopping.get("MaxWaitTimeInSeconds")
+    if not request.get("EnableManagedSpotTraining"):
+        if wait is not None:
+            raise ServiceError(
+                "Invalid MaxWaitTimeInSeconds. It is not supported when EnableManagedSpotTraining is false."
+            )
+        return
+    if wait is None or wait < longest:
+        raise ServiceError(
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds "
+            f"({longest}) when EnableManagedSpotTraining is true, got {wait}."
+        )
+    if config is None and wait > MAX_WAIT_WITHOUT_CHECKPOINTS_S:
+        raise ServiceError(
+            f"Invalid MaxWaitTimeInSeconds. Without CheckpointConfig it must be at most "
+            f"{MAX_WAIT_WITHOUT_CHECKPOINTS_S} seconds, got {wait}."
+        )
+
+
+def check_transform(request: CreateTransformJobRequestTypeDef) -> None:
+    """Refuse several instances, parts of objects, and more data at once than AWS takes."""
+    count = request["TransformResources"]["InstanceCount"]
+    if count != 1:
+        raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
+    for member in ("DataProcessing", "DataCaptureConfig", "ModelClientConfig"):
+        if request.get(member):
+            raise ServiceError(f"The stand-in account does not implement {member} of transform jobs; leave it out.")
+    given = request["TransformInput"]
+    for member in ("SplitType", "CompressionType"):
+        if (asked := given.get(member, "None")) != "None":
+            raise ServiceError(f"The stand-in account sends whole objects: expected {member} None, got {asked}.")
+    if request["TransformOutput"].get("AssembleWith", "None") != "None":
+        raise ServiceError("The stand-in account writes whole answers: expected AssembleWith None.")
+    data_type = given["DataSource"]["S3DataSource"]["S3DataType"]
+    if data_type not in ("S3Prefix", "ManifestFile"):
+        raise ServiceError(f"Expected S3DataType S3Prefix or ManifestFile, got {data_type}.")
+    megabytes = request.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB)
+    together = megabytes * max(1, request.get("MaxConcurrentTransforms", 1))
+    if megabytes == 0:
+        raise ServiceError("The stand-in account sends no chunked requests: expected a MaxPayloadInMB above 0.")
+    if together > MAX_PAYLOAD_MB:
+        raise ServiceError(
+            f"MaxConcurrentTransforms * MaxPayloadInMB must not exceed {MAX_PAYLOAD_MB} MB, got {together}."
+        )

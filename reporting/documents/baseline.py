@@ -1,0 +1,61 @@
+"""``baseline.json``: healthy predictions of a model, which its traffic is held against.
+
+The baseline job writes it beside Model Monitor's files, the monitoring job reads it. Shares lie between 0 and 1.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from reporting.documents.evaluation import Bin, Interval
+
+BASELINE_FILE = "baseline.json"
+VERSION = 1
+
+
+class BaselineRecords(msgspec.Struct, frozen=True, kw_only=True):
+    """Columns of one length, an entry for each prediction.
+
+    ``predicted`` are positions in the classes; ``statistics`` of the images by name, null where one is not known.
+    """
+
+    confidence: list[float]
+    predicted: list[int]
+    statistics: dict[str, list[float | None]]
+
+
+class MeasuredShare(msgspec.Struct, frozen=True):
+    """A share and its 95 % interval."""
+
+    value: float
+    interval: Interval
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """Expected calibration error, and the bins that it comes from."""
+
+    error: float
+    bins: list[Bin]
+
+
+class BaselineDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """``baseline.json``.
+
+    - ``version``: of this layout, 1.
+    - ``origin``: ``validation split``, ``test split`` or ``traffic from ... to ...``.
+    - ``count``: predictions that the figures are of; ``records`` holds at most 5,000 of them.
+    - ``threshold``: what passed when it was made; ``class_shares``: predictions by class.
+    - ``accuracy``, ``calibration``: missing where the baseline was made of traffic, whose truth nobody knew.
+    """
+
+    version: int
+    classes: list[str]
+    origin: str
+    count: int
+    threshold: float
+    mean_confidence: float
+    share_below_threshold: float
+    class_shares: dict[str, float]
+    records: BaselineRecords
+    accuracy: MeasuredShare | msgspec.UnsetType = msgspec.UNSET
+    calibration: Calibration | msgspec.UnsetType = msgspec.UNSET

@@ -1,0 +1,193 @@
+"""``report.json``: what a monitoring report says of the captured traffic of a time window.
+
+The monitoring job writes it; ``scones monitor`` and the functions that start trainings read it. Times are ISO 8601 in
+UTC, shares lie between 0 and 1, intervals are 95 % intervals, a figure that does not exist is null.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from reporting.documents.baseline import MeasuredShare
+from reporting.documents.evaluation import Bin, Interval
+from reporting.documents.traffic import Shown, Summary
+
+REPORT_FILE = "report.json"
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """One channel of a family.
+
+    Levels are evidence / threshold, both as powers of ten, for each of the hours. ``distances`` of the window's
+    predictions from the baseline: ``psi``, ``js``, ``ks``, ``wasserstein``.
+    """
+
+    moved: bool
+    level: float
+    levels: list[float]
+    distances: dict[str, float | None]
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True):
+    """Channels that alarm together; a level of 1 is an alarm. ``level`` is that of now, ``levels`` by hour."""
+
+    family: str
+    alarm: bool
+    since: str | None
+    alarms: list[str]
+    threshold: float
+    level: float
+    levels: list[float]
+    channels: dict[str, Channel]
+
+
+class HeldAgainst(msgspec.Struct, frozen=True, kw_only=True):
+    """The baseline that the traffic is held against; no accuracy where its truth was not known."""
+
+    origin: str
+    count: int
+    mean_confidence: float
+    share_below_threshold: float
+    class_shares: dict[str, float]
+    accuracy: MeasuredShare | None
+
+
+class Drift(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the traffic moved away from the baseline.
+
+    - ``rate_per_month``: false alarms in a month of healthy traffic, at most.
+    - ``hours``: those that were looked at, from ``start`` to ``end``; ``predictions``: in them.
+    - ``class_shares_learned``: whether the mix of classes was known by then, see ``learned_until``.
+    """
+
+    rate_per_month: float
+    hours: list[str]
+    families: list[Family]
+    start: str
+    end: str
+    since_deployment: bool
+    predictions: int
+    class_shares_learned: bool
+    learned_until: str
+    baseline: HeldAgainst
+
+    def alarms(self) -> list[Family]:
+        """The families that alarm."""
+        return [family for family in self.families if family.alarm]
+
+
+class OfKind(msgspec.Struct, frozen=True):
+    """Accuracy over the labelled predictions that pass, or over those that do not."""
+
+    labels: int
+    value: float | None
+    interval: Interval | None
+
+
+class LabelledAccuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """Over the labelled predictions.
+
+    ``traffic`` weighs what passes and what does not by their shares of all predictions; null without enough of both.
+    """
+
+    value: float
+    interval: Interval
+    passing: OfKind
+    not_passing: OfKind
+    traffic: float | None
+
+
+class LabelledClass(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the labelled predictions of one class."""
+
+    labels: int
+    precision: float | None
+    precision_interval: Interval | None
+    recall: float | None
+    recall_interval: Interval | None
+    f1: float | None
+
+
+class EstimatedAccuracy(msgspec.Struct, frozen=True):
+    """By the confidence of all predictions (CBPE), and what to think of that."""
+
+    value: float
+    interval: Interval
+    caveat: str
+
+
+class LabelFiles(msgspec.Struct, frozen=True):
+    """What was read of labels, and how many lines could not be used, by reason."""
+
+    files: int
+    lines: int
+    unusable: dict[str, int]
+
+
+class Performance(msgspec.Struct, frozen=True, kw_only=True):
+    """How right the model was, where that is known.
+
+    - ``labelled``: predictions whose truth is known; ``unknown_ids``: labels without a prediction in the window.
+    - ``auc``: area under the ROC curve by class; ``calibration_error``: over the bins of ``reliability``.
+    - ``confusion``: labelled predictions, a row per true class, a column per predicted one.
+    """
+
+    labelled: int
+    unknown_ids: int
+    accuracy: LabelledAccuracy | None
+    per_class: dict[str, LabelledClass]
+    macro_f1: float | None
+    auc: dict[str, float | None]
+    calibration_error: float | None
+    reliability: list[Bin]
+    confusion: list[list[int]]
+    estimated_accuracy: EstimatedAccuracy | None
+
+
+class Quality(Performance, frozen=True, kw_only=True):
+    """The same, and where the labels come from."""
+
+    ground_truth: LabelFiles
+
+
+class DeploymentEntry(msgspec.Struct, frozen=True):
+    """One line of the endpoint's history."""
+
+    at: str
+    version: str
+    outcome: str
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """An entry of Model Monitor's ``constraint_violations.json``: a channel that has moved."""
+
+    feature_name: str
+    constraint_check_type: str
+    description: str
+
+
+class Report(Summary, frozen=True, kw_only=True):
+    """``report.json``: the counts and shares of the traffic, and what is concluded from them.
+
+    - ``drift``: null where it was not looked for; then ``no_drift_because`` says why.
+    - ``mistakes``: labelled predictions that are wrong, the most confident first; ``most_unusual``: images least like
+      the usual ones.
+    - ``capture_gap``: the share of the endpoint's requests that were not captured, null where nobody counted.
+    - ``violations``: those of constraint_violations.json; ``metrics``: what alarms and dashboards watch, by name.
+    - ``notes``: sentences about the report itself.
+    """
+
+    drift: Drift | None
+    no_drift_because: str | None
+    quality: Quality
+    mistakes: list[Shown]
+    most_unusual: list[Shown]
+    deployments: list[DeploymentEntry]
+    capture_gap: float | None
+    violations: list[Violation]
+    metrics: dict[str, float]
+    notes: list[str]
+
+    def alarms(self) -> list[Family]:
+        """The families that alarm; none where drift was not looked for."""
+        return self.drift.alarms() if self.drift else []
