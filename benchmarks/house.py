@@ -121,12 +121,20 @@ def count_file(text: str) -> Room:
 
 
 def public_definitions(tree: ast.Module | ast.ClassDef) -> Iterator[Function | ast.ClassDef]:
-    """Classes and functions of a module, and the methods of its public classes; no name that begins with ``_``."""
+    """Classes and functions of a module, and the methods of its public classes; no name that begins with ``_``.
+
+    Of an overloaded function the last definition, which does the work and says so.
+    """
     for node in tree.body:
-        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
+        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_") and not is_overload(node):
             yield node
             if isinstance(node, ast.ClassDef):
                 yield from public_definitions(node)
+
+
+def is_overload(node: Function | ast.ClassDef) -> bool:
+    """Whether a definition only tells types apart."""
+    return any(isinstance(each, ast.Name) and each.id == "overload" for each in node.decorator_list)
 
 
 def length(function: Function) -> int:

@@ -5,9 +5,13 @@ Runs on a laptop or in CodeBuild. Reads one change set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_cloudformation.type_defs import ResourceChangeTypeDef
 
 ACTIONS = {"Add": "add", "Modify": "change", "Remove": "remove", "Import": "import", "Dynamic": "decided later"}
 REPLACEMENTS = {"True": "replace", "Conditional": "perhaps replace"}
@@ -25,7 +29,7 @@ class ResourceChange:
     """The properties that differ; ``Tags`` among them when only the stack's tags do."""
 
     @classmethod
-    def of(cls, found: Mapping[str, Any]) -> ResourceChange:
+    def of(cls, found: ResourceChangeTypeDef) -> ResourceChange:
         """From a ResourceChange of DescribeChangeSet."""
         action = REPLACEMENTS.get(found.get("Replacement", ""), ACTIONS[found["Action"]])
         targets = [detail.get("Target", {}) for detail in found.get("Details", [])]
@@ -39,7 +43,7 @@ class ResourceChange:
         )
 
 
-def changes(client: Any, stack: str, change_set: str) -> list[ResourceChange]:
+def changes(client: CloudFormationClient, stack: str, change_set: str) -> list[ResourceChange]:
     """Every change of a change set that is ready, in its order."""
     pages = client.get_paginator("describe_change_set").paginate(StackName=stack, ChangeSetName=change_set)
     return [ResourceChange.of(each["ResourceChange"]) for page in pages for each in page.get("Changes", [])]

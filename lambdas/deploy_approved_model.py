@@ -16,11 +16,11 @@ import os
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 from lambdas.deployment.clients import Clients, table
-from lambdas.deployment.context import DeploymentContext
 from lambdas.deployment.endpoint_spec import ContainerNetwork, EndpointOptions, EndpointSpec
+from lambdas.deployment.history import Notifier
 from lambdas.deployment.ledger import Ledger
-from lambdas.deployment.notifier import Notifier
 from lambdas.deployment.reconcile import reconcile
+from lambdas.deployment.steps import DeploymentContext
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.literals import ProductionVariantInstanceTypeType

@@ -28,7 +28,8 @@ from sagemaker.workflow.retry import (
 from sagemaker.workflow.steps import CacheConfig, ProcessingStep
 
 from scones.stage.names import Names
-from scones.stage.settings import NetworkSettings, Settings
+from scones.stage.sections import NetworkSettings
+from scones.stage.settings import Settings
 
 if TYPE_CHECKING:
     from sagemaker.workflow.entities import PipelineVariable

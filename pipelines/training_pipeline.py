@@ -39,7 +39,8 @@ from pipelines.model_steps import (
     output_of,
 )
 from pipelines.registration import Lineage, check_accuracy
-from scones.stage.settings import HYPERPARAMETERS, PRETRAINED_MODES, RECIPES, Settings
+from scones.stage.sections import HYPERPARAMETERS, PRETRAINED_MODES, RECIPES
+from scones.stage.settings import Settings
 
 if TYPE_CHECKING:
     from sagemaker.workflow.entities import PipelineVariable

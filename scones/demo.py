@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import msgspec
 
@@ -52,10 +52,24 @@ class Stopwatch:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
+        """Say that a part begins, and note how long it takes."""
         screen.err.print(f"[bold]{name}[/bold]")
         start = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - start, 2)
+
+
+class DemoSummary(TypedDict):
+    """What ``--json`` writes; ``dataset`` is its dataset.json with where it came from, ``seconds`` are by part."""
+
+    dataset: dict[str, object]
+    accuracy: float
+    model_package_arn: str
+    endpoint: str
+    executions: list[dict[str, object]]
+    capture_count: int
+    report: str
+    seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -118,14 +132,14 @@ def _only_one() -> Iterator[None]:
         yield
 
 
-def _write_summary(summary: dict[str, Any], target: Path) -> None:
+def _write_summary(summary: DemoSummary, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     partial.replace(target)
 
 
-def _closing_words(summary: dict[str, Any], *, stopped: bool) -> None:
+def _closing_words(summary: DemoSummary, *, stopped: bool) -> None:
     parts = [(name, f"{seconds:.1f} s") for name, seconds in summary["seconds"].items()]
     screen.out.print(screen.table("where the time went", "", rows=parts))
     if summary["dataset"]["drawn"]:
@@ -148,7 +162,7 @@ def _closing_words(summary: dict[str, Any], *, stopped: bool) -> None:
         screen.out.print(f"  {command}", markup=False)
 
 
-def run(plan: DemoPlan, settings: Settings, source: ImageSource) -> dict[str, Any]:
+def run(plan: DemoPlan, settings: Settings, source: ImageSource) -> DemoSummary:
     """The loop, from images to report; answers the summary. The account is left running."""
     clock = Stopwatch()
     with clock.part("start a stand-in account"):
@@ -244,7 +258,7 @@ def _wait_for_captures(connection: Connection, expected: int) -> int:
     return found
 
 
-def _dataset_summary(connection: Connection, version: ModelVersion, source: ImageSource) -> dict[str, Any]:
+def _dataset_summary(connection: Connection, version: ModelVersion, source: ImageSource) -> dict[str, object]:
     uri = version.metadata["dataset_s3_uri"]
     manifest = executions.read_manifest(connection, uri)
     return {"uri": uri, "source": str(source.path), "drawn": source.drawn, **msgspec.to_builtins(manifest)}

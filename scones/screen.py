@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -41,15 +40,17 @@ def say(message: str) -> None:
     err.print(message, markup=False)
 
 
-def print_json(document: Any) -> None:
+def print_json(document: object) -> None:
+    """Print a document as JSON; what JSON does not know, such as a time, as its text."""
     out.print(json.dumps(document, indent=2, default=str), markup=False)
 
 
 def styled(status: str) -> Text:
+    """Return a status in the colour that goes with it."""
     return Text(status, style=_STATUS_STYLE.get(status, ""))
 
 
-def table(*columns: str, rows: Sequence[Sequence[Any]]) -> Table:
+def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
     """A plain table; columns of numbers are aligned to the right."""
     result = Table(show_header=any(columns), box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -32,6 +32,25 @@ class Epoch(TypedDict):
     train_loss: float
     validation_loss: float
     validation_accuracy: float
+
+
+class AverageState(TypedDict):
+    """The moving average of the weights, and the steps that it has seen."""
+
+    weights: list[Tensor]
+    steps: int
+
+
+class TrainingState(TypedDict):
+    """All that a training needs to go on as if it had not been cut off; torch's own state dictionaries among it."""
+
+    network: dict[str, Tensor]
+    optimizer: dict[str, object]
+    schedule: dict[str, object]
+    generator: Tensor
+    average: AverageState
+    history: list[Epoch]
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -65,7 +84,7 @@ def fit(training: Training, checkpoint: Checkpoint) -> FinishedTraining:
     average = WeightAverage(training.network, training.averaging)
     history: list[Epoch] = []
     spent = 0.0
-    state = checkpoint.restore()
+    state = cast("TrainingState | None", checkpoint.restore())
     if state is not None:
         training.network.load_state_dict(state["network"])
         training.optimizer.load_state_dict(state["optimizer"])
@@ -168,10 +187,10 @@ class WeightAverage:
         for weight, value in zip(self.trained, current, strict=True):
             weight.data.copy_(value)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> AverageState:
         """What a checkpoint must hold."""
         return {"weights": self.weights, "steps": self.steps}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: AverageState) -> None:
         """Go on from a checkpoint."""
         self.weights, self.steps = state["weights"], state["steps"]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.context import DeploymentContext
 from lambdas.deployment.desired_state import ROLLBACK
 from lambdas.deployment.records import CHANGING, PLANNED, LiveDeployment, ModelDeployment
 from lambdas.deployment.sagemaker_endpoint import (
@@ -25,7 +24,7 @@ from lambdas.deployment.sagemaker_endpoint import (
     update_options,
     usable_alarms,
 )
-from lambdas.deployment.steps import ObservedState, ReconcileStep
+from lambdas.deployment.steps import DeploymentContext, ObservedState, ReconcileStep
 from lambdas.deployment.version import VersionGoneError
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.context import DeploymentContext
 from lambdas.deployment.desired_state import (
     DELETE,
     REJECTED,
@@ -35,7 +34,7 @@ from lambdas.deployment.sagemaker_endpoint import (
     version_of,
 )
 from lambdas.deployment.scaling import start_scaling
-from lambdas.deployment.steps import ObservedState, ReconcileStep, StepKind
+from lambdas.deployment.steps import DeploymentContext, ObservedState, ReconcileStep, StepKind
 
 MAX_STEPS = 12
 ITSELF = "deploy_approved_model"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -27,6 +27,7 @@ app = typer.Typer(no_args_is_help=True, help="The stand-in AWS account on this m
 
 
 def state_dir() -> Path:
+    """Return the folder in which this machine's account keeps its state."""
     return home() / "account"
 
 
@@ -41,7 +42,7 @@ def port(settings: Settings) -> int:
     return address.port
 
 
-def images(settings: Settings) -> dict[str, dict[str, Any]]:
+def images(settings: Settings) -> dict[str, dict[str, object]]:
     """What stands for container images, as the account takes it."""
     return {
         name: {"folder": str(PROJECT_ROOT), "train": list(image.train), "serve": image.serve}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -15,7 +15,7 @@ from scones import screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
 from scones.runs import batch
-from scones.runs.batch import BatchLimits, BatchProgress, Ended, Show
+from scones.runs.batch import BatchLimits, BatchProgress, Ended, FailedImage, Show, SummaryDocument
 from scones.serving_versions import endpoint
 from scones.stage.connection import Connection, connect_deployed
 
@@ -135,7 +135,7 @@ def _print(connection: Connection, ended: Ended, as_json: bool) -> None:
     if as_json:
         screen.print_json({**summary, "failed_images": failed})
         return
-    rows: list[tuple[Any, ...]] = [
+    rows: list[tuple[object, ...]] = [
         (name, counts["passed"], counts["needs_review"]) for name, counts in summary["classes"].items()
     ]
     screen.out.print(screen.table("predicted", "passed", "needs review", rows=[*rows, _totals(summary)]))
@@ -148,12 +148,12 @@ def _print(connection: Connection, ended: Ended, as_json: bool) -> None:
     _say_what_next(ended)
 
 
-def _reason(row: dict[str, Any]) -> str:
+def _reason(row: FailedImage) -> str:
     """Without the address, which stands in the line already."""
     return str(row["reason"]).removeprefix(f"s3://{row['s3_bucket']}/{row['s3_key']}").lstrip(": ")
 
 
-def _totals(summary: dict[str, Any]) -> tuple[Any, ...]:
+def _totals(summary: SummaryDocument) -> tuple[object, ...]:
     return ("all", summary["passed"], summary["needs_review"])
 
 

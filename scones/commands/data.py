@@ -19,7 +19,8 @@ from scones import outputs, screen
 from scones.commands import Json
 from scones.errors import SconesError
 from scones.source_data import data, sample_data
-from scones.stage.settings import PROJECT_ROOT, WORKING_FOLDER, PipelineSettings
+from scones.stage.sections import PipelineSettings
+from scones.stage.settings import PROJECT_ROOT, WORKING_FOLDER
 
 app = typer.Typer(no_args_is_help=True, help="The images that the pipeline starts from.")
 

@@ -15,7 +15,7 @@ from scones.errors import SconesError
 from scones.runs import pipeline_runs
 from scones.runs.start_training import Algorithm, checked_recipe, finish, parse_parameters, start_training
 from scones.stage.connection import Connection, connect_deployed
-from scones.stage.settings import RECIPES
+from scones.stage.sections import RECIPES
 
 app = typer.Typer(no_args_is_help=True, help="The training pipeline.")
 

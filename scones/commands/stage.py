@@ -80,6 +80,7 @@ def destroy(stage: Stage = "local", yes: Yes = False, as_json: Json = False) -> 
 
 
 def changes_table(changes: Sequence[ResourceChange]) -> Table:
+    """Lay out what a change set would do, resource by resource."""
     rows = [
         (
             Text(change.action, style=_STYLE.get(change.action, "")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -85,16 +85,18 @@ def _before(connection: Connection) -> StageThresholds | None:
         return None
 
 
-def _plain(value: Expected | StageThresholds | None) -> dict[str, Any] | None:
+def _plain(value: Expected | StageThresholds | None) -> dict[str, object] | None:
     return asdict(value) if value else None
 
 
-def _document(now: StageThresholds, changes: list[ThresholdChange], live: LiveModel | None) -> dict[str, Any]:
-    history = [{"version": c.version, "at": c.at.isoformat(), "by": c.by, **asdict(c.thresholds)} for c in changes]
-    for change in history:
-        if math.isnan(change["default"]):  # no number in JSON
-            change["default"] = None
-    document: dict[str, Any] = {"threshold": asdict(now), "history": history, "model": None}
+def _document(now: StageThresholds, changes: list[ThresholdChange], live: LiveModel | None) -> dict[str, object]:
+    history: list[dict[str, object]] = []
+    for change in changes:
+        row = {"version": change.version, "at": change.at.isoformat(), "by": change.by, **asdict(change.thresholds)}
+        if math.isnan(change.thresholds.default):  # no number in JSON
+            row["default"] = None
+        history.append(row)
+    document: dict[str, object] = {"threshold": asdict(now), "history": history, "model": None}
     if live:
         document["model"] = {
             "model_package_arn": live.version.arn,
@@ -106,7 +108,7 @@ def _document(now: StageThresholds, changes: list[ThresholdChange], live: LiveMo
     return document
 
 
-def _rows(now: StageThresholds, live: LiveModel) -> list[tuple[str, ...]]:
+def _rows(now: StageThresholds, live: LiveModel) -> list[tuple[str | Text, ...]]:
     """Every fifth row, the finer end, and what is marked: the threshold that counts, and the one for the accuracy."""
     wished = live.evaluation.threshold_for_accuracy
     marks: dict[float, list[str]] = {now.default: ["<- now"]}
@@ -123,7 +125,7 @@ def _is_shown(value: float) -> bool:
     return value >= _FINE_FROM or round(value * 100) % _STEP == 0
 
 
-def _row(value: float, measured: Coverage | None, live: LiveModel, marks: list[str]) -> tuple[Any, ...]:
+def _row(value: float, measured: Coverage | None, live: LiveModel, marks: list[str]) -> tuple[str | Text, ...]:
     mark = Text(", ".join(marks), style="bold")
     if measured is None:  # a threshold between two rows of the table
         found = live.expected(StageThresholds(value))

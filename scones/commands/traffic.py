@@ -27,6 +27,8 @@ INTERRUPTED = 130  # as the shell has it: 128 + SIGINT
 
 
 class Through(StrEnum):
+    """What simulated images go through: the endpoint itself, or the workflow in front of it."""
+
     endpoint = "endpoint"
     workflow = "workflow"
 

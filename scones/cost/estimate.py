@@ -37,6 +37,8 @@ class CostItem:
 
 @dataclass(frozen=True)
 class Estimate:
+    """What a stage costs, line by line, for a number of images and of pipeline runs a month."""
+
     items: tuple[CostItem, ...]
     images: int
     runs: int
@@ -48,9 +50,11 @@ class Estimate:
         return CostItem("total", "", **{column: sum(getattr(i, column) for i in self.items) for column in columns})
 
     def total(self) -> float:
+        """Add all lines up, in US dollars a month."""
         return self.sums().total(self.images, self.runs)
 
     def dominant(self) -> CostItem:
+        """Return the dearest line."""
         return max(self.items, key=lambda item: item.total(self.images, self.runs))
 
 

@@ -17,13 +17,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from botocore.exceptions import ClientError
 
 from scones.errors import SconesError
-from scones.review.queue import LABEL_SECONDS, ReviewItem, ReviewQueue
+from scones.review.queue import LABEL_SECONDS, ReviewItem, ReviewMessage, ReviewQueue
 from scones.stage.connection import Connection, list_keys, object_exists, split_uri
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import CopySourceTypeDef
 
 NO_CLASS = "none"
 """The label of an image that shows none of the model's classes: it is put aside, as neither truth nor example."""
@@ -31,6 +35,27 @@ NO_CLASS = "none"
 LABEL_FILE = "label.json"
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _KEY_SAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+class LabelData(TypedDict):
+    """A label as Model Monitor reads it."""
+
+    data: str
+    encoding: str
+
+
+class EventReference(TypedDict):
+    """The captured prediction that a label belongs to."""
+
+    eventId: str
+
+
+class GroundTruthLine(TypedDict):
+    """A line of ground truth (SageMaker AI developer guide, ingest ground truth labels)."""
+
+    groundTruthData: LabelData
+    eventMetadata: EventReference
+    eventVersion: str
 
 
 @dataclass(frozen=True)
@@ -46,7 +71,7 @@ class GivenLabel:
 class ReviewRecord:
     """``label.json``: what a person said of an image. ``truths``: where ground truth was written, last of all."""
 
-    message: dict[str, Any]
+    message: ReviewMessage
     label: str
     by: str
     at: str
@@ -102,7 +127,7 @@ def _review(connection: Connection, item: ReviewItem, answer: GivenLabel) -> Rev
     return ReviewRecord(item.message, answer.label, answer.by, at, image, [*(k for k in earlier if k != truth), truth])
 
 
-def ground_truth(item: ReviewItem, label: str) -> dict[str, Any]:
+def ground_truth(item: ReviewItem, label: str) -> GroundTruthLine:
     """A line of Model Monitor's: the number of the class, as the model numbers them."""
     return {
         "groundTruthData": {"data": str(item.classes.index(label)), "encoding": "CSV"},
@@ -126,7 +151,7 @@ def _folder(connection: Connection, item: ReviewItem) -> str:
     return f"{connection.names.reviews_prefix}/{safe_name(item.inference_id)}"
 
 
-def _put(s3: Any, bucket: str, key: str, text: str) -> None:
+def _put(s3: S3Client, bucket: str, key: str, text: str) -> None:
     s3.put_object(Bucket=bucket, Key=key, Body=f"{text}\n".encode(), ContentType="application/json")
 
 
@@ -148,7 +173,7 @@ def _copy_image(connection: Connection, item: ReviewItem) -> str | None:
     if not item.key:
         return None
     target = f"{_folder(connection, item)}/image{PurePosixPath(item.key).suffix.lower()}"
-    source = {"Bucket": item.message["s3_bucket"], "Key": item.key}
+    source: CopySourceTypeDef = {"Bucket": item.message["s3_bucket"], "Key": item.key}
     try:
         connection.client("s3").copy_object(Bucket=connection.names.data_bucket, Key=target, CopySource=source)
     except ClientError as error:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -24,6 +24,9 @@ from scones.errors import SconesError
 from scones.serving_versions import endpoint, registry
 from scones.serving_versions.registry import ModelVersion
 from scones.stage.connection import Connection, object_exists, split_uri
+
+if TYPE_CHECKING:
+    from types_boto3_ssm.type_defs import ParameterHistoryTypeDef
 
 BACK_TO_DEFAULT = "default"
 STACK = "the stack"
@@ -44,6 +47,7 @@ class StageThresholds:
     reason: str = ""
 
     def of(self, label: str) -> float:
+        """Return the least confidence for a class."""
         return self.classes.get(label, self.default)
 
     def of_all(self) -> tuple[float, dict[str, float]]:
@@ -127,10 +131,10 @@ def parse(text: str, name: str) -> StageThresholds:
     return StageThresholds(default, classes, str(document.get("changed_by", "")), str(document.get("reason", "")))
 
 
-def share(value: Any, what: str) -> float:
+def share(value: str | float | None, what: str) -> float:
     """A number from 0 to 1; SconesError for anything else."""
     try:
-        number = float(value)
+        number = math.nan if value is None else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not 0.0 <= number <= 1.0:
@@ -145,7 +149,7 @@ def history(connection: Connection) -> list[ThresholdChange]:
     return sorted((_change(item) for page in pages for item in page["Parameters"]), key=lambda c: -c.version)
 
 
-def _change(item: dict[str, Any]) -> ThresholdChange:
+def _change(item: ParameterHistoryTypeDef) -> ThresholdChange:
     try:
         thresholds = parse(item["Value"], item["Name"])
     except NotAThresholdError:  # somebody wrote it by other means; it belongs to the history all the same

@@ -15,12 +15,17 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from reporting.documents.dataset import MANIFEST_FILE, Manifest
 from reporting.documents.json import DocumentError, from_bytes
 from scones.errors import SconesError
 from scones.stage.connection import Connection, split_uri
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_stepfunctions import SFNClient
+    from types_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
 LOW_CONFIDENCE = "THRESHOLD_CONFIDENCE_NOT_MET"
 
@@ -45,8 +50,9 @@ class ImageOutcome:
     error: str
     execution_arn: str
 
-    def as_json(self) -> dict[str, Any]:
-        answer = {
+    def as_json(self) -> dict[str, object]:
+        """Return it as a document; ``error`` only where there was one."""
+        answer: dict[str, object] = {
             "s3_key": self.image.key,
             "true_label": self.image.true_label,
             "status": self.status,
@@ -93,7 +99,7 @@ def read_manifest(connection: Connection, dataset_uri: str) -> Manifest:
         raise SconesError(f"{uri} does not describe a dataset: {error}") from error
 
 
-def _read(s3: Any, bucket: str, key: str) -> str:
+def _read(s3: S3Client, bucket: str, key: str) -> str:
     return str(s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode())
 
 
@@ -141,17 +147,17 @@ def run(
     return outcomes
 
 
-def _wait(states: Any, arn: str, poll_interval_s: float) -> dict[str, Any]:
+def _wait(states: SFNClient, arn: str, poll_interval_s: float) -> DescribeExecutionOutputTypeDef:
     pause = min(0.05, poll_interval_s)
     while True:
-        execution: dict[str, Any] = states.describe_execution(executionArn=arn)
+        execution = states.describe_execution(executionArn=arn)
         if execution["status"] != "RUNNING":
             return execution
         time.sleep(pause)
         pause = min(2 * pause, poll_interval_s)
 
 
-def _outcome(image: StoredImage, execution: dict[str, Any]) -> ImageOutcome:
+def _outcome(image: StoredImage, execution: DescribeExecutionOutputTypeDef) -> ImageOutcome:
     arn, status, error = execution["executionArn"], execution["status"], execution.get("error", "")
     if status == "SUCCEEDED":
         result = json.loads(execution["output"])

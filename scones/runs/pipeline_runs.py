@@ -10,10 +10,18 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scones.errors import SconesError
 from scones.stage.connection import Connection
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker.type_defs import (
+        DescribeTrainingJobResponseTypeDef,
+        PipelineExecutionStepTypeDef,
+        StartPipelineExecutionRequestTypeDef,
+    )
 
 ENDED = {"Succeeded", "Failed", "Stopped"}
 _LOG_GROUPS = {kind: f"/aws/sagemaker/{kind}s" for kind in ("ProcessingJob", "TrainingJob", "TransformJob")}
@@ -54,9 +62,11 @@ class Run:
 
     @property
     def succeeded(self) -> bool:
+        """Whether every step that had to run did."""
         return self.status == "Succeeded"
 
     def step(self, name: str) -> RunStep | None:
+        """Return the step of a name; None while it has not begun."""
         return next((s for s in self.steps if s.name == name), None)
 
     def explain(self) -> str:
@@ -68,12 +78,14 @@ class Run:
 
 def start(connection: Connection, pipeline: str, parameters: Mapping[str, str], display_name: str = "") -> str:
     """Start a pipeline with parameters that differ from its defaults; answers the execution's ARN."""
-    answer = connection.client("sagemaker").start_pipeline_execution(
-        PipelineName=pipeline,
-        PipelineParameters=[{"Name": k, "Value": v} for k, v in sorted(parameters.items())],
-        ClientRequestToken=uuid.uuid4().hex,
-        **({"PipelineExecutionDisplayName": display_name} if display_name else {}),
-    )
+    request: StartPipelineExecutionRequestTypeDef = {
+        "PipelineName": pipeline,
+        "PipelineParameters": [{"Name": k, "Value": v} for k, v in sorted(parameters.items())],
+        "ClientRequestToken": uuid.uuid4().hex,
+    }
+    if display_name:
+        request["PipelineExecutionDisplayName"] = display_name
+    answer = connection.client("sagemaker").start_pipeline_execution(**request)
     return str(answer["PipelineExecutionArn"])
 
 
@@ -88,7 +100,7 @@ def describe(connection: Connection, arn: str) -> Run:
     return Run(arn, answer["PipelineExecutionStatus"], answer.get("FailureReason", ""), steps)
 
 
-def _step(item: Mapping[str, Any]) -> RunStep:
+def _step(item: PipelineExecutionStepTypeDef) -> RunStep:
     metadata = item.get("Metadata", {})
     kind, job = next(((k, str(v.get("Arn", ""))) for k, v in metadata.items() if isinstance(v, Mapping)), ("", ""))
     return RunStep(
@@ -103,7 +115,7 @@ def _step(item: Mapping[str, Any]) -> RunStep:
     )
 
 
-def _with_details(sagemaker: Any, step: RunStep) -> RunStep:
+def _with_details(sagemaker: SageMakerClient, step: RunStep) -> RunStep:
     """What only the job itself tells: how far a training is, and why a processing step failed."""
     name = step.job.rsplit("/", 1)[-1]
     if step.status == "Failed" and step.kind == "ProcessingJob" and name:
@@ -115,7 +127,7 @@ def _with_details(sagemaker: Any, step: RunStep) -> RunStep:
     return step
 
 
-def training_progress(job: Mapping[str, Any]) -> str:
+def training_progress(job: DescribeTrainingJobResponseTypeDef) -> str:
     """``epoch 3 of 24, train loss 0.412, validation accuracy 0.910``; before the first epoch, what the job does."""
     metrics = {metric["MetricName"]: float(metric["Value"]) for metric in job.get("FinalMetricDataList", [])}
     status = str(job.get("SecondaryStatus", ""))
@@ -150,6 +162,7 @@ def wait(connection: Connection, arn: str, show: Callable[[Run], None] | None = 
 
 
 def stop(connection: Connection, arn: str) -> None:
+    """Stop a run; the steps that run end first."""
     connection.client("sagemaker").stop_pipeline_execution(
         PipelineExecutionArn=arn, ClientRequestToken=uuid.uuid4().hex
     )

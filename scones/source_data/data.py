@@ -15,11 +15,14 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING
 
 from scones.errors import SconesError
 from scones.stage.connection import object_exists, split_uri
 from scones.stage.settings import WORKING_FOLDER
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 ARCHIVE_NAME = "cifar-100-python.tar.gz"
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
@@ -83,7 +86,7 @@ def fetch(progress: Progress | None = None, url: str = OFFICIAL_URL, md5: str = 
     return ImageSource(DATA_DIR / ARCHIVE_NAME, url)
 
 
-def _download(url: str, target: Any, progress: Progress | None) -> str:
+def _download(url: str, target: IO[bytes], progress: Progress | None) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - the URL is a constant of ours, https
         total = int(response.headers.get("Content-Length") or 0)
@@ -101,7 +104,7 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", None) or error)
 
 
-def upload(s3: Any, source: ImageSource, source_uri: str) -> str:
+def upload(s3: S3Client, source: ImageSource, source_uri: str) -> str:
     """Upload the images below ``source_uri``, keyed by their content, unless they are there; answers their folder."""
     files = [source.path] if source.path.is_file() else sorted(p for p in source.path.rglob("*") if p.is_file())
     base = source.path.parent if source.path.is_file() else source.path

@@ -35,6 +35,7 @@ class BackfilledReport:
     verdict: str
 
     def as_json(self) -> dict[str, str]:
+        """Return it as a document; times are ISO 8601 in UTC."""
         return {
             "start": _text(self.window.start),
             "end": _text(self.window.end),

@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from PIL import Image, UnidentifiedImageError
@@ -82,7 +81,8 @@ class Sent:
     true_labels: Counter[str] = field(default_factory=Counter)
     corrupted: Counter[str] = field(default_factory=Counter)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
+        """Return the counts as a document; times are ISO 8601 in UTC."""
         return {
             "from": f"{self.begun:%Y-%m-%dT%H:%M:%SZ}",
             "until": f"{self.until:%Y-%m-%dT%H:%M:%SZ}",

@@ -19,11 +19,11 @@ import boto3
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from lambdas.deployment.context import DeploymentContext
 from lambdas.deployment.endpoint_spec import ContainerNetwork, EndpointOptions, EndpointSpec
+from lambdas.deployment.history import Notifier
 from lambdas.deployment.ledger import Ledger
-from lambdas.deployment.notifier import Notifier
 from lambdas.deployment.reconcile import reconcile
+from lambdas.deployment.steps import DeploymentContext
 from tests.unit.fake_table import FakeTable
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"

@@ -37,10 +37,12 @@ class Trained:
 
     @property
     def history(self) -> list[Epoch]:
+        """The epochs of every member, one member after another."""
         return [row for result in self.results for row in result["history"]]
 
     @property
     def cpu_seconds(self) -> list[float]:
+        """CPU seconds of each process that took part."""
         return [*self.preparation, *(result["cpu_seconds"] for result in self.results)]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import TypedDict, cast
 
 import torch
 from torch import Generator, Tensor
@@ -24,9 +25,16 @@ MIXED_SHARE = 0.5
 EPOCH_SHARE = 0.25  # of the views; a line of progress and a checkpoint four times as often
 
 
+class StoredViews(TypedDict):
+    """What a checkpoint holds once the views are made: images and logits, as `make_views` gives them."""
+
+    tensors: dict[str, Tensor]
+    cpu_seconds: float
+
+
 def make_views(job: Job) -> ProcessResult:
     """Changed images, uint8 [rounds x N, 32, 32, 3], and the teachers' logits for them."""
-    stored = job.checkpoint.restore()
+    stored = cast("StoredViews | None", job.checkpoint.restore())
     if stored is None:
         teacher = FineTuned(
             [load_fine_tuned(tensors, job.classes) for tensors in job.inputs], FINE_TUNED.network_side

@@ -41,6 +41,7 @@ class Frozen(Served):
         return (views[0] + views[1]) / 2
 
     def logits(self, images: Tensor) -> Tensor:
+        """Images uint8 [N, 32, 32, 3] to logits float32 [N, classes]."""
         out: Tensor = self.linear(self.features(images))
         return out
 

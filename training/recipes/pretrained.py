@@ -38,6 +38,7 @@ class Enlarge(nn.Module):
         self.register_buffer("matrix", enlarged[0, :, :, 0].T.contiguous(), persistent=False)  # [side, source]
 
     def forward(self, x: Tensor) -> Tensor:
+        """float32 [N, C, source, source] to float32 [N, C, side, side]."""
         return (self.matrix @ x @ self.matrix.T).contiguous(memory_format=torch.channels_last)
 
 
@@ -55,6 +56,7 @@ class FineTuned(Served):
         self.enlarge = Enlarge(side)
 
     def logits(self, images: Tensor) -> Tensor:
+        """Images uint8 [N, 32, 32, 3] to logits float32 [N, classes]."""
         return (self.one_view(images) + self.one_view(images.flip(2))) / 2
 
     def one_view(self, images: Tensor) -> Tensor:

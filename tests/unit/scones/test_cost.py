@@ -21,7 +21,8 @@ from scones.cost.estimate import Case, CostItem, endpoint_hours, estimate, insta
 from scones.cost.facts import Facts, Transitions, calls_per_month, facts, transitions
 from scones.cost.prices import CostError, Prices
 from scones.stage.monitoring_settings import template_schedule
-from scones.stage.settings import STAGES_DIR, EndpointSettings, PipelineSettings, Settings
+from scones.stage.sections import PipelineSettings
+from scones.stage.settings import STAGES_DIR, EndpointSettings, Settings
 from tests.places import SAMPLES
 
 PRICES = Prices.load()
