@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from stepfunctions.steps import Catch, Chain, Choice, ChoiceRule, Pass
 
 from inference_workflow.faults import LAMBDA_SERVICE_ERRORS, PATIENT, THRESHOLD_UNAVAILABLE
-from inference_workflow.sdk_extensions import ComputedFail, DistributedMap, FunctionTask, Machine
+from inference_workflow.sdk_extensions import ComputedFail, DistributedMapState, FunctionTask, Machine
 from inference_workflow.workflow import as_text
 
 if TYPE_CHECKING:
@@ -101,10 +101,10 @@ def _complete_input(source: str, place: str) -> list[BaseRule]:
     ]
 
 
-def classify_items(source: str) -> DistributedMap:
+def classify_items(source: str) -> DistributedMapState:
     """The Distributed Map over the items of one kind of source."""
     name, _, config = READERS[source]
-    return DistributedMap(
+    return DistributedMapState(
         f"Classify{name}",
         label=f"Classify{name}",
         processor=classify_batch(name),

@@ -85,7 +85,7 @@ class Machine(_More, Graph):  # type: ignore[misc]  # the SDK has no types
     more = frozenset({"query_language"})
 
 
-class DistributedMap(_More, Map):  # type: ignore[misc]  # the SDK has no types
+class DistributedMapState(_More, Map):  # type: ignore[misc]  # the SDK has no types
     """A Map whose items come from S3 and whose iterations are executions of their own."""
 
     more = frozenset(
@@ -119,7 +119,7 @@ __all__ = [
     "Choice",
     "ComputedFail",
     "Condition",
-    "DistributedMap",
+    "DistributedMapState",
     "JitteredRetry",
     "JsonataPass",
     "JsonataTask",

@@ -24,18 +24,18 @@ import msgspec
 from infrastructure import stack
 from local_account.server import control
 from scones import outputs, screen
-from scones.commands.account import begin, port, state_dir
-from scones.commands.data import locate
 from scones.errors import SconesError
+from scones.find_images import locate
 from scones.runs import executions, pipeline_runs
 from scones.runs.executions import ImageOutcome
 from scones.runs.pipeline_runs import Run
 from scones.runs.start_training import start_training
 from scones.serving_versions import endpoint, registry
 from scones.serving_versions.registry import ModelVersion
-from scones.source_data.data import ImageSource
+from scones.source_data.data import FoundImages
 from scones.stage.connection import Connection, connect
 from scones.stage.settings import Settings, home
+from scones.stand_in import begin, port, state_dir
 from scones.traffic import captures
 from scones.traffic.captures import TimeRange
 
@@ -162,7 +162,7 @@ def _closing_words(summary: DemoSummary, *, stopped: bool) -> None:
         screen.out.print(f"  {command}", markup=False)
 
 
-def run(plan: DemoPlan, settings: Settings, source: ImageSource) -> DemoSummary:
+def run(plan: DemoPlan, settings: Settings, source: FoundImages) -> DemoSummary:
     """The loop, from images to report; answers the summary. The account is left running."""
     clock = Stopwatch()
     with clock.part("start a stand-in account"):
@@ -218,7 +218,7 @@ def _deploy(connection: Connection) -> None:
     screen.say(f"  {len(created)} resources created")
 
 
-def _train(connection: Connection, source: ImageSource, parameters: dict[str, str]) -> Run:
+def _train(connection: Connection, source: FoundImages, parameters: dict[str, str]) -> Run:
     arn = start_training(connection, source, parameters)
     try:
         with screen.pipeline_view("training pipeline") as show:
@@ -258,7 +258,7 @@ def _wait_for_captures(connection: Connection, expected: int) -> int:
     return found
 
 
-def _dataset_summary(connection: Connection, version: ModelVersion, source: ImageSource) -> dict[str, object]:
+def _dataset_summary(connection: Connection, version: ModelVersion, source: FoundImages) -> dict[str, object]:
     uri = version.metadata["dataset_s3_uri"]
     manifest = executions.read_manifest(connection, uri)
     return {"uri": uri, "source": str(source.path), "drawn": source.drawn, **msgspec.to_builtins(manifest)}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 POLICY = "invocations-per-instance"
 
 
-class ScalableTarget(TypedDict):
+class EndpointCapacity(TypedDict):
     """What Application Auto Scaling calls the endpoint's instances."""
 
     ServiceNamespace: ServiceNamespaceType
@@ -54,7 +54,7 @@ def stop_scaling(scaling: ApplicationAutoScalingClient, spec: EndpointSpec) -> N
             raise
 
 
-def _target(spec: EndpointSpec) -> ScalableTarget:
+def _target(spec: EndpointSpec) -> EndpointCapacity:
     return {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"endpoint/{spec.endpoint}/variant/{VARIANT}",

@@ -14,10 +14,10 @@ import typer
 from local_account.server import control
 from scones import screen
 from scones.commands import Json, Stage
-from scones.commands.account import state_dir
 from scones.durations import duration
 from scones.errors import SconesError
 from scones.stage.connection import Connection, connect_deployed
+from scones.stand_in import state_dir
 from scones.traffic import backfill as backfills
 from scones.traffic import captures
 from scones.traffic import simulate as simulation

@@ -84,7 +84,7 @@ def _is_share(text: str) -> bool:
 
 def start_training(
     connection: Connection,
-    source: data.ImageSource | None,
+    source: data.FoundImages | None,
     parameters: dict[str, str],
     algorithm: Algorithm = Algorithm.PYTORCH,
 ) -> str:

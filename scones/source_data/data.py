@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class ImageSource:
+class FoundImages:
     """The images to start from: an archive file, or a folder ``<split>/<class>/*``."""
 
     path: Path
@@ -42,14 +42,14 @@ class ImageSource:
     drawn: bool = False
 
 
-def find(path: Path | None = None) -> ImageSource | None:
+def find(path: Path | None = None) -> FoundImages | None:
     """The first source there is, without downloading; raises SconesError when ``path`` or SCONES_DATA is wrong."""
     named = path or (Path(os.environ["SCONES_DATA"]) if os.environ.get("SCONES_DATA") else None)
     if named is not None:
-        return ImageSource(_archive_at(named), "--data" if path else "SCONES_DATA")
+        return FoundImages(_archive_at(named), "--data" if path else "SCONES_DATA")
     for folder in (DATA_DIR, SHARED_DIR):
         if (folder / ARCHIVE_NAME).is_file():
-            return ImageSource(folder / ARCHIVE_NAME, str(folder))
+            return FoundImages(folder / ARCHIVE_NAME, str(folder))
     return None
 
 
@@ -66,7 +66,7 @@ def _archive_at(given: Path) -> Path:
     )
 
 
-def fetch(progress: Progress | None = None, url: str = OFFICIAL_URL, md5: str = OFFICIAL_MD5) -> ImageSource:
+def fetch(progress: Progress | None = None, url: str = OFFICIAL_URL, md5: str = OFFICIAL_MD5) -> FoundImages:
     """Download the official archive into ``data/``; nothing is left behind unless its checksum is right."""
     DATA_DIR.mkdir(exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=DATA_DIR, prefix=".download-", delete=False) as partial:
@@ -83,7 +83,7 @@ def fetch(progress: Progress | None = None, url: str = OFFICIAL_URL, md5: str = 
             ) from error
         finally:
             Path(partial.name).unlink(missing_ok=True)
-    return ImageSource(DATA_DIR / ARCHIVE_NAME, url)
+    return FoundImages(DATA_DIR / ARCHIVE_NAME, url)
 
 
 def _download(url: str, target: IO[bytes], progress: Progress | None) -> str:
@@ -104,7 +104,7 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", None) or error)
 
 
-def upload(s3: S3Client, source: ImageSource, source_uri: str) -> str:
+def upload(s3: S3Client, source: FoundImages, source_uri: str) -> str:
     """Upload the images below ``source_uri``, keyed by their content, unless they are there; answers their folder."""
     files = [source.path] if source.path.is_file() else sorted(p for p in source.path.rglob("*") if p.is_file())
     base = source.path.parent if source.path.is_file() else source.path

@@ -251,7 +251,9 @@ def test_a_pipeline_is_written_only_when_it_differs(
     arn = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/train"
     if held is None:
         sagemaker.stub.add_client_error("describe_pipeline", "ResourceNotFound")
-        sagemaker.stub.add_response("create_pipeline", {"PipelineArn": arn}, {**PIPELINE, "Tags": TAGS})
+        sagemaker.stub.add_response(
+            "create_pipeline", {"PipelineArn": arn}, {**PIPELINE, "Tags": TAGS, "ClientRequestToken": ANY}
+        )
     else:
         sagemaker.stub.add_response("describe_pipeline", held, {"PipelineName": "train"})
         if outcome == "updated":
