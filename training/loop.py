@@ -152,10 +152,10 @@ def score(member: int, epoch: int, train_loss: float, logits: Tensor, labels: Te
 
 
 def print_epoch(row: Epoch, epochs: int) -> None:
-    """The line that the training job's metric definitions read."""
+    """The line that the training job's metric definitions read, in one write: others print to the same place."""
     losses = f"train_loss={row['train_loss']:.4f} validation_loss={row['validation_loss']:.4f}"
     progress = f"epoch={row['epoch']}/{epochs} member={row['member']} {losses}"
-    print(f"{progress} validation_accuracy={row['validation_accuracy']:.4f}", flush=True)
+    print(f"{progress} validation_accuracy={row['validation_accuracy']:.4f}\n", end="", flush=True)
 
 
 class WeightAverage:
