@@ -20,7 +20,7 @@ PACKAGES = [
 
 setup(
     name="scones-mlops",
-    version="0.1.0",
+    version="0.2.0",
     description="From labelled images to a monitored classifier on SageMaker, and the same loop on a laptop.",
     license="Apache-2.0",
     python_requires=">=3.11",

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl
 
 import botocore.session
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
     from botocore.model import OperationModel, ServiceModel, Shape
+    from moto.core.parse import RequestDict
 
 Request = dict[str, object]
 
@@ -107,11 +108,14 @@ class QueryWire:
     def read(self, operation: OperationModel, body: bytes, /) -> Request:
         """The members of a request."""
         from moto.core.parse import QueryParser
+        from werkzeug.datastructures import Headers, MultiDict
 
         if operation.input_shape is None:
             return {}
-        values = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        form: Any = {"values": values}  # all that the query protocol reads of a request
+        values = MultiDict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        form: RequestDict = {
+            "body": body, "headers": Headers(), "method": "POST", "url_params": {}, "url_path": "/", "values": values,
+        }  # fmt: skip
         parsed = QueryParser(operation).parse(form)
         return {name: _plain(value) for name, value in parsed.items() if value is not None}
 

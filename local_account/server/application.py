@@ -76,9 +76,9 @@ class Application:
     """The WSGI application."""
 
     def __init__(self, account: Account, own: Mapping[str, WSGIApplication]) -> None:
-        """``own``: the services that are not moto's, as WSGI applications by signing name."""
+        """``own``: the services that are not moto's, by the name that requests for them are signed with."""
         self._account = account
-        self._own = own
+        self.own = own
         self._fast = FastAnswers(account)
         self._moto: dict[str, Flask] = {}
         self._moto_lock = threading.Lock()
@@ -120,8 +120,8 @@ class Application:
     def _answer(self, environ: WSGIEnvironment, service: str, start_response: StartResponse) -> Iterable[bytes]:
         if service == ACCOUNTS_OWN:
             return self._health(environ, start_response)
-        if service in self._own:
-            return self._own[service](environ, start_response)
+        if service in self.own:
+            return self.own[service](environ, start_response)
         if service not in MOTO_MODULES:
             what = f"the service {service!r}" if service else "this kind of signature"
             return _send(not_implemented(environ, service, what), start_response)

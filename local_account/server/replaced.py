@@ -17,18 +17,20 @@ from local_account.base.errors import AccountError
 from local_account.base.replacements import table
 from local_account.server.main import make_application
 
-MARKS = ("<!-- printed by `python -m local_account.server.replaced` -->\n", "<!-- end -->\n")
+MARK = "printed by `python -m local_account.server.replaced`"
+END = "<!-- end -->\n"
 PORT = 5055  # nobody listens
 
 
-def with_lists(page: str, lists: str) -> str:
-    """A page with the lists between its marks. Raises AccountError when it has none."""
-    before, begin, rest = page.partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
+def between_marks(page: str, mark: str, lists: str) -> str:
+    """A page with the lists between its line ``<!-- mark -->`` and the next ``<!-- end -->``.
+
+    Raises AccountError when it lacks one of them.
+    """
+    before, begin, rest = page.partition(f"<!-- {mark} -->\n")
+    _, end, after = rest.partition(END)
     if not begin or not end:
-        raise AccountError(
-            f"the page lacks the line {MARKS[1 if begin else 0].strip()}, between which the lists belong"
-        )
+        raise AccountError(f"the page lacks the line {END.strip() if begin else f'<!-- {mark} -->'} for the lists")
     return f"{before}{begin}{lists}{end}{after}"
 
 
@@ -42,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
             make_application(Account(Path(folder), PORT))
             if arguments.write:
                 page = arguments.write.read_text(encoding="utf-8")
-                arguments.write.write_text(with_lists(page, table()), encoding="utf-8")
+                arguments.write.write_text(between_marks(page, MARK, table()), encoding="utf-8")
             else:
                 sys.stdout.write(table())
         except AccountError as error:

@@ -26,8 +26,8 @@ import resource, sys
 from pathlib import Path
 from local_account.base.archives.tars import ArchiveError, extract_tar
 from local_account.base.archives.zips import Limits, ZipError, extract_zip
-from processing.archive import extract_archive
-from processing.job import JobError
+from processing.dataset.archive import extract_archive
+from reporting.job import JobError
 
 archive, folder = Path(sys.argv[1]), Path(sys.argv[2])
 try:
@@ -38,8 +38,11 @@ try:
         (extract_archive if archive.name.startswith("of-a-job") else extract_tar)(archive, folder)
 except (ArchiveError, JobError, ZipError) as error:
     print(error)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(peak // (2**20 if sys.platform == "darwin" else 2**10))
+if sys.platform == "darwin":
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20)
+else:  # there the peak of getrusage includes that of the process which this one was forked from
+    status = Path("/proc/self/status").read_text().splitlines()
+    print(next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) // 2**10)
 """
 
 

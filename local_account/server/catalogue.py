@@ -1,0 +1,213 @@
+"""Prints what the account implements: ``python -m local_account.server.catalogue [--write docs/local_account.md]``.
+
+Installs all services of an account in an empty folder, without serving, and asks them. ``--write`` puts the lists into
+the page between the lines that mark them, and the operations by name into ``operations.md`` beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_account.account import Account
+from local_account.base.errors import AccountError
+from local_account.cloudformation.resources.kinds import KINDS
+from local_account.protocol.service import Service
+from local_account.server.application import MOTO_MODULES
+from local_account.server.main import make_application
+from local_account.server.replaced import PORT, between_marks
+
+if TYPE_CHECKING:
+    from moto.backends import SERVICE_NAMES
+
+    from local_account.server.application import Application
+
+SERVICES_MARK = "services, printed by `python -m local_account.server.catalogue`"
+TYPES_MARK = "types of resource, printed by `python -m local_account.server.catalogue`"
+WIDTH = 140
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the table: some services, who does their work in which room, and what runs."""
+
+    title: str
+    names: Sequence[str]
+    """As requests are signed for them."""
+    by: str
+    room: str
+    runs: str
+
+
+ENTRIES = (
+    Entry(
+        "S3", ["s3"], "moto, bytes in files", "moto_services",
+        "objects, versions, multipart, ranges, checksums, presigned addresses, notifications, encryption with keys",
+    ),
+    Entry(
+        "IAM, STS", ["iam", "sts"], "moto stores, we decide", "authority",
+        "each call of a role is checked against its policies, see Permissions",
+    ),
+    Entry(
+        "KMS, SSM", ["kms", "ssm"], "moto", "",
+        "stored and read back; S3 and SageMaker encrypt with keys that are there and enabled",
+    ),
+    Entry(
+        "CloudWatch Logs", ["logs"], "moto", "moto_services",
+        "groups, streams, events, filters; jobs, functions and endpoints write here",
+    ),
+    Entry(
+        "CloudFormation", ["cloudformation"], "ours", "cloudformation",
+        "stacks and change sets; every resource is made through the account's own API, with the stack's role"
+        " (`RoleARN`) where it has one, save keys and budgets",
+    ),
+    Entry(
+        "Lambda", ["lambda"], "moto stores, we run", "functions",
+        "zips in warm worker processes over the Lambda Runtime API, layers (also that of Powertools), asynchronous"
+        " retries, metrics in the embedded format",
+    ),
+    Entry(
+        "Step Functions", ["states"], "moto's interpreter, extended", "stepfunctions",
+        "Standard and Express workflows, JSONPath and JSONata, Distributed Map, redrive",
+    ),
+    Entry(
+        "EventBridge, Scheduler", ["events", "scheduler"], "moto stores, we deliver", "events",
+        "rules, schedules, events of the services",
+    ),
+    Entry(
+        "CloudWatch", ["monitoring"], "moto stores, we evaluate", "cloudwatch",
+        "metrics, alarms that react and act, also on percentiles and metric math",
+    ),
+    Entry(
+        "Application Auto Scaling", ["application-autoscaling"], "ours", "autoscaling",
+        "target tracking of the instances of endpoint variants",
+    ),
+    Entry(
+        "SNS, SQS", ["sns", "sqs"], "moto; the metrics of queues are ours", "cloudwatch",
+        "topics, queues, delivery from topic to queue",
+    ),
+    Entry(
+        "Budgets", ["budgets"], "moto, with changes in place", "moto_services",
+        "stored and read back; nothing costs anything here, so none alarms",
+    ),
+    Entry(
+        "DynamoDB", ["dynamodb"], "moto, one call at a time", "moto_services",
+        "tables, items, conditions, transactions",
+    ),
+    Entry(
+        "CodePipeline, CodeConnections", ["codepipeline", "codeconnections"], "ours", "codepipeline",
+        "pipelines of source, build, approval and deployment ([delivery.md](delivery.md))",
+    ),
+    Entry(
+        "CodeBuild", ["codebuild"], "ours", "codebuild",
+        "builds that really run the phases of their buildspec, caches, reports",
+    ),
+    Entry(
+        "SageMaker", ["sagemaker"], "ours", "sagemaker",
+        "processing, training and batch transform jobs, pipelines, registry, endpoints with data capture, gradual"
+        " updates, shadow and serverless variants",
+    ),
+)  # fmt: skip
+
+
+def services_table(operations: dict[str, list[str]]) -> str:
+    """The services in Markdown, with how many of their operations are answered."""
+    rows = ["| service | by | in | operations | what runs |", "| --- | --- | --- | --- | --- |"]
+    for entry in ENTRIES:
+        counts = ", ".join(str(len(operations[name])) for name in entry.names)
+        room = f"`{entry.room}/`" if entry.room else ""
+        rows.append(f"| {entry.title} | {entry.by} | {room} | {counts} | {entry.runs} |")
+    return "\n".join(rows) + "\n"
+
+
+def types_list() -> str:
+    """The types of resource that a stack may hold, by service, wrapped."""
+    parts = sorted(kind.split("::")[1:] for kind in KINDS)
+    grouped = [(service, [kind for _, kind in found]) for service, found in groupby(parts, lambda part: part[0])]
+    named = [f"`AWS::{service}::{_alternatives(kinds)}`" for service, kinds in grouped]
+    return wrapped(f"{name}{'.' if name == named[-1] else ','}" for name in named)
+
+
+def _alternatives(kinds: Sequence[str]) -> str:
+    return kinds[0] if len(kinds) == 1 else "{" + ",".join(kinds) + "}"
+
+
+def operations_page(operations: dict[str, list[str]]) -> str:
+    """Every operation by name."""
+    lines = [
+        "# Operations of the stand-in account",
+        "",
+        "Printed by `python -m local_account.server.catalogue`. Of services that moto answers, these are the",
+        "operations that it has code for; [the stand-in account](local_account.md) says which are refused.",
+    ]
+    for entry in ENTRIES:
+        for name in entry.names:
+            listed = wrapped(f"`{operation}`" for operation in sorted(operations[name]))
+            lines += ["", f"## {name}, {entry.by}", "", listed.rstrip("\n")]
+    return "\n".join(lines) + "\n"
+
+
+def wrapped(words: Iterable[str]) -> str:
+    """Words in lines of at most WIDTH characters."""
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(word) >= WIDTH:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return "\n".join(lines) + "\n"
+
+
+def operations_of(application: Application) -> dict[str, list[str]]:
+    """The operations that each service answers, by the name that requests are signed with."""
+    own = {name: sorted(service.actions) for name, service in application.own.items() if isinstance(service, Service)}
+    return own | {signed: motos_operations(name) for signed, name in MOTO_MODULES.items()}
+
+
+def motos_operations(name: SERVICE_NAMES) -> list[str]:
+    """The operations of a service, by moto's name, that moto's class of its answers has methods for."""
+    from moto.core.responses import BaseResponse
+    from moto.core.utils import camelcase_to_underscores, get_service_model
+
+    responses = importlib.import_module(f"moto.{'awslambda' if name == 'lambda' else name}.responses")
+    classes = [
+        found
+        for _, found in inspect.getmembers(responses, inspect.isclass)
+        if issubclass(found, BaseResponse) and found.__module__ == responses.__name__
+    ]
+    operations = get_service_model(name).operation_names
+    return [each for each in operations if any(hasattr(c, camelcase_to_underscores(each)) for c in classes)]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the lists, or write them."""
+    parser = argparse.ArgumentParser(prog="python -m local_account.server.catalogue", description=__doc__)
+    parser.add_argument("--write", type=Path, help="the page that has the lists")
+    arguments = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="scones-catalogue-") as folder:
+        try:
+            operations = operations_of(make_application(Account(Path(folder), PORT)))
+            if arguments.write:
+                page = arguments.write.read_text(encoding="utf-8")
+                page = between_marks(page, SERVICES_MARK, services_table(operations))
+                page = between_marks(page, TYPES_MARK, types_list())
+                arguments.write.write_text(page, encoding="utf-8")
+                arguments.write.with_name("operations.md").write_text(operations_page(operations), encoding="utf-8")
+            else:
+                print(services_table(operations), types_list(), operations_page(operations), sep="\n")
+        except AccountError as error:
+            sys.exit(f"local_account: {error}")
+    sys.stdout.flush()
+    os._exit(0)  # the services' threads still run
+
+
+if __name__ == "__main__":
+    main()
