@@ -123,7 +123,7 @@ def count_file(text: str) -> Room:
 def public_definitions(tree: ast.Module | ast.ClassDef) -> Iterator[Function | ast.ClassDef]:
     """Classes and functions of a module, and the methods of its public classes; no name that begins with ``_``.
 
-    An ``@overload`` is not counted: the function that it describes has the docstring.
+    Of an overloaded function the last definition, which does the work and says so.
     """
     for node in tree.body:
         if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_") and not is_overload(node):
@@ -133,7 +133,7 @@ def public_definitions(tree: ast.Module | ast.ClassDef) -> Iterator[Function | a
 
 
 def is_overload(node: Function | ast.ClassDef) -> bool:
-    """Whether a definition is one of several signatures of the function that follows."""
+    """Whether a definition only tells types apart."""
     return any(isinstance(each, ast.Name) and each.id == "overload" for each in node.decorator_list)
 
 

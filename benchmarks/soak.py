@@ -45,7 +45,7 @@ KEPT_BYTES_OF_AN_EXECUTION = 16 * 1024
 
 
 @dataclass(frozen=True)
-class Sample:
+class SoakSample:
     """What the server held at the end of a minute."""
 
     mib: float
@@ -177,7 +177,7 @@ def make_endpoint(s3: Any, sagemaker: Any) -> None:
     sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="soak", WaiterConfig={"Delay": 1})
 
 
-def watch(server: psutil.Process, load: Load, minutes: float) -> list[Sample]:
+def watch(server: psutil.Process, load: Load, minutes: float) -> list[SoakSample]:
     """A sample at the end of each minute, printed as it is taken."""
     load.start()
     samples = []
@@ -186,7 +186,7 @@ def watch(server: psutil.Process, load: Load, minutes: float) -> list[Sample]:
     for minute in itertools.count(1):
         time.sleep(max(began + 60 * minute - time.monotonic(), 0))
         samples.append(
-            Sample(
+            SoakSample(
                 server.memory_info().rss / 2**20,
                 server.num_fds(),
                 server.num_threads(),
@@ -203,7 +203,7 @@ def watch(server: psutil.Process, load: Load, minutes: float) -> list[Sample]:
     return samples
 
 
-def verdict(samples: list[Sample], load: Load) -> int:
+def verdict(samples: list[SoakSample], load: Load) -> int:
     """Say what grew; 1 when something did."""
     total = sum(load.done.values())
     print(f"{total} calls, {sum(load.failed.values())} failed: {dict(load.done)}")
@@ -216,7 +216,7 @@ def verdict(samples: list[Sample], load: Load) -> int:
     return bool(problems)
 
 
-def grown(samples: list[Sample]) -> list[str]:
+def grown(samples: list[SoakSample]) -> list[str]:
     """What is more at the end than after the warm-up: medians of five minutes each."""
     first, last = samples[:5], samples[-5:]
     kept = (last[-1].executions - first[-1].executions) * KEPT_BYTES_OF_AN_EXECUTION / 2**20

@@ -57,13 +57,13 @@ def main() -> None:
     arguments = parser.parse_args()
     figures: dict[str, Any] = {"cores": os.cpu_count(), "load_at_start": round(os.getloadavg()[0], 1)}
     with account() as (url, server):
-        bench = Bench(url)
+        bench = WorkflowBench(url)
         figures |= bench.executions()
         figures["express"] = bench.express()
         figures["many"] = bench.many(arguments.executions, server)
         figures["batch"] = bench.batches()
     with plain_moto() as url:
-        figures["plain_moto"] = Bench(url, simple=True).executions(PLAIN)
+        figures["plain_moto"] = WorkflowBench(url, simple=True).executions(PLAIN)
     each = 1000 / figures["executions_per_s"]
     figures["batch_gain"] = round(each / figures["batch"][-1]["ms_per_item"], 1)
     figures["batch_gain_unbatched"] = round(each / figures["batch"][-1]["ms_per_item_unbatched"], 1)
@@ -102,7 +102,7 @@ def plain_moto() -> Iterator[str]:
         process.wait()
 
 
-class Bench:
+class WorkflowBench:
     """The measurements against one account."""
 
     def __init__(self, url: str, simple: bool = False) -> None:

@@ -12,13 +12,17 @@ Runs on a laptop or in CodeBuild and makes no AWS call.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from stepfunctions.steps import Catch, Chain, Choice, ChoiceRule, Pass
 
 from inference_workflow.faults import LAMBDA_SERVICE_ERRORS, PATIENT, THRESHOLD_UNAVAILABLE
-from inference_workflow.sdk_extensions import ComputedFail, DistributedMap, FunctionTask, Machine
+from inference_workflow.sdk_extensions import ComputedFail, DistributedMapState, FunctionTask, Machine
 from inference_workflow.workflow import as_text
+
+if TYPE_CHECKING:
+    from stepfunctions.steps.choice_rule import BaseRule
+    from stepfunctions.steps.states import State
 
 # What the input may overrule. The function sees to at most 100 rows in its answer, which a state can hold.
 DEFAULTS = {"source": "", "batch_size": 50, "max_concurrency": 4, "tolerated_failure_percentage": 10}
@@ -35,7 +39,7 @@ GET_OBJECT = "arn:aws:states:::s3:getObject"
 PUT_OBJECT = "arn:aws:states:::s3:putObject"
 
 # Source in the input -> how its Map is called, what the input has to name, and how its items are read.
-READERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+READERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "prefix": ("Prefix", "s3_prefix", {}),
     "csv": ("Csv", "s3_key", {"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}),
     "json": ("Json", "s3_key", {"InputType": "JSON"}),
@@ -61,7 +65,7 @@ def batch_workflow() -> str:
     return as_text(machine)
 
 
-def choose_source() -> Any:
+def choose_source() -> Choice:
     """To the Map of the input's source, when the input names all that it needs."""
     failed = ComputedFail("BatchFailed", error_path="$.error.Error", cause_path="$.exception.json.errorMessage")
     read = Pass("ReadSummary", parameters={"json.$": "States.StringToJson($.error.Cause)"}, result_path="$.exception")
@@ -88,7 +92,7 @@ def choose_source() -> Any:
     return choice
 
 
-def _complete_input(source: str, place: str) -> list[Any]:
+def _complete_input(source: str, place: str) -> list[BaseRule]:
     return [
         ChoiceRule.StringEquals("$.settings.source", source),
         *[ChoiceRule.IsString(f"$.settings.{name}", True) for name in ("s3_bucket", place)],
@@ -97,10 +101,10 @@ def _complete_input(source: str, place: str) -> list[Any]:
     ]
 
 
-def classify_items(source: str) -> Any:
+def classify_items(source: str) -> DistributedMapState:
     """The Distributed Map over the items of one kind of source."""
     name, _, config = READERS[source]
-    return DistributedMap(
+    return DistributedMapState(
         f"Classify{name}",
         label=f"Classify{name}",
         processor=classify_batch(name),
@@ -125,7 +129,7 @@ def classify_items(source: str) -> Any:
     )
 
 
-def item_reader(config: dict[str, Any]) -> dict[str, Any]:
+def item_reader(config: dict[str, str]) -> dict[str, object]:
     """Objects below a prefix, or the lines of a manifest."""
     if not config:
         place = {"Bucket.$": "$.settings.s3_bucket", "Prefix.$": "$.settings.s3_prefix"}
@@ -134,7 +138,7 @@ def item_reader(config: dict[str, Any]) -> dict[str, Any]:
     return {"Resource": GET_OBJECT, "ReaderConfig": config, "Parameters": place}
 
 
-def classify_batch(name: str) -> Any:
+def classify_batch(name: str) -> FunctionTask:
     """What a child does; its name differs from Map to Map, as names are unique in a state machine."""
     return FunctionTask(
         f"Classify{name}Batch",
@@ -144,7 +148,7 @@ def classify_batch(name: str) -> Any:
     )
 
 
-def summarize(name: str, more: dict[str, Any], on_failed_batch: Any, on_error: Any) -> Any:
+def summarize(name: str, more: dict[str, str], on_failed_batch: State, on_error: State) -> FunctionTask:
     """Results and summary into S3; fails when too many images did."""
     payload = {
         "batch_id.$": "$.batch_id",

@@ -6,16 +6,16 @@ Runs on a laptop or in CodeBuild and makes no AWS call.
 from __future__ import annotations
 
 from inference_workflow.batch import batch_workflow
-from inference_workflow.workflow import Options, image_workflow
+from inference_workflow.workflow import WorkflowOptions, image_workflow
 
 IMAGE, EXPRESS, BATCH = "inference-workflow", "inference-express", "batch-workflow"
 
 
 def definitions(query_language: str = "JSONPath", on_low_confidence: str = "fail") -> dict[str, str]:
     """Name -> Amazon States Language, for a stage's choices."""
-    options = Options(query_language, on_low_confidence)
+    options = WorkflowOptions(query_language, on_low_confidence)
     return {
         IMAGE: image_workflow(options),
-        EXPRESS: image_workflow(Options(query_language, on_low_confidence, express=True)),
+        EXPRESS: image_workflow(WorkflowOptions(query_language, on_low_confidence, express=True)),
         BATCH: batch_workflow(),
     }

@@ -6,7 +6,6 @@ Runs on a laptop or in CodeBuild. An error of a function is the class name of it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from inference_workflow.sdk_extensions import JitteredRetry
 
@@ -41,7 +40,7 @@ class Patience:
     first_delay_s: int
     longest_delay_s: int
 
-    def retry(self, *errors: str) -> Any:
+    def retry(self, *errors: str) -> JitteredRetry:
         """A retrier with exponential back-off and full jitter, so that executions do not come back all at once."""
         return JitteredRetry(
             error_equals=list(errors),

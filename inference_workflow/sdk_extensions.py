@@ -6,10 +6,13 @@ longest delay and jitter of a retry, computed causes, JSONata, and Distributed M
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from stepfunctions.steps import Catch, Choice, Fail, Graph, Map, Pass, Retry, Task
 from stepfunctions.steps.choice_rule import BaseRule
+
+if TYPE_CHECKING:
+    from stepfunctions.steps.states import State
 
 INVOKE_FUNCTION = "arn:aws:states:::lambda:invoke"
 _JSONATA_FIELDS = frozenset({"arguments", "output"})
@@ -21,6 +24,7 @@ class _More:
     more: frozenset[str] = frozenset()
 
     def is_field_allowed(self, field_name: str) -> bool:
+        """Whether a state may have the field: one of ``more``, or one that the SDK knows."""
         return field_name in self.more or bool(super().is_field_allowed(field_name))  # type: ignore[misc]  # a mixin
 
 
@@ -48,7 +52,7 @@ class FunctionTask(Task):  # type: ignore[misc]  # the SDK has no types
     Not a LambdaStep, whose resource depends on the region in this machine's AWS configuration.
     """
 
-    def __init__(self, name: str, **options: Any) -> None:
+    def __init__(self, name: str, **options: object) -> None:
         super().__init__(name, resource=INVOKE_FUNCTION, output_path="$.Payload", **options)
 
 
@@ -70,7 +74,8 @@ class Condition(BaseRule):  # type: ignore[misc]  # the SDK has no types
     def __init__(self, condition: str) -> None:
         self.condition = condition
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
+        """Return the rule as Amazon States Language."""
         return {"Condition": self.condition}
 
 
@@ -80,7 +85,7 @@ class Machine(_More, Graph):  # type: ignore[misc]  # the SDK has no types
     more = frozenset({"query_language"})
 
 
-class DistributedMap(_More, Map):  # type: ignore[misc]  # the SDK has no types
+class DistributedMapState(_More, Map):  # type: ignore[misc]  # the SDK has no types
     """A Map whose items come from S3 and whose iterations are executions of their own."""
 
     more = frozenset(
@@ -95,15 +100,18 @@ class DistributedMap(_More, Map):  # type: ignore[misc]  # the SDK has no types
         }
     )
 
-    def __init__(self, state_id: str, *, processor: Any, execution_type: str, **fields: Any) -> None:
+    def __init__(self, state_id: str, *, processor: State, execution_type: str, **fields: object) -> None:
         super().__init__(state_id, **fields)
         self.attach_iterator(processor)
         self.execution_type = execution_type
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = super().to_dict()
+    def to_dict(self) -> dict[str, object]:
+        """Return the state as Amazon States Language, with its iterations under ``ItemProcessor``."""
+        result: dict[str, object] = super().to_dict()
         config = {"Mode": "DISTRIBUTED", "ExecutionType": self.execution_type}
-        result["ItemProcessor"] = {"ProcessorConfig": config, **result.pop("Iterator")}
+        inner: dict[str, object] = Graph(self.iterator).to_dict()
+        del result["Iterator"]
+        result["ItemProcessor"] = {"ProcessorConfig": config, **inner}
         return result
 
 
@@ -111,7 +119,7 @@ __all__ = [
     "Choice",
     "ComputedFail",
     "Condition",
-    "DistributedMap",
+    "DistributedMapState",
     "JitteredRetry",
     "JsonataPass",
     "JsonataTask",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from stepfunctions.steps import Chain
 
@@ -34,6 +34,9 @@ from inference_workflow.faults import (
 from inference_workflow.languages import LANGUAGES
 from inference_workflow.sdk_extensions import Machine
 
+if TYPE_CHECKING:
+    from stepfunctions.steps import Task
+
 # Above every attempt and pause of every state, so that the workflow itself never cuts a retry off.
 STANDARD_TIMEOUT_SECONDS = 1800
 # Step Functions ends an Express execution after five minutes; ours ends before, with a name.
@@ -44,7 +47,7 @@ QUEUE_TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class Options:
+class WorkflowOptions:
     """What a stage may choose. ``on_low_confidence`` is ``fail`` or ``review``."""
 
     query_language: str = "JSONPath"
@@ -53,10 +56,11 @@ class Options:
 
     @property
     def patience(self) -> Patience:
+        """How long to wait for what is transient: less while somebody waits for the answer."""
         return BRIEF if self.express else PATIENT
 
 
-def image_workflow(options: Options) -> str:
+def image_workflow(options: WorkflowOptions) -> str:
     """The state machine as Amazon States Language JSON; the same text every time."""
     fields = {} if options.query_language == "JSONPath" else {"query_language": options.query_language}
     machine = Machine(
@@ -68,11 +72,12 @@ def image_workflow(options: Options) -> str:
     return as_text(machine)
 
 
-def as_text(machine: Any) -> str:
+def as_text(machine: Machine) -> str:
+    """Return a state machine as Amazon States Language JSON."""
     return json.dumps(machine.to_dict(), indent=2) + "\n"
 
 
-def functions(options: Options) -> list[Any]:
+def functions(options: WorkflowOptions) -> list[Task]:
     """The three functions in their order, each with what becomes of its errors."""
     language, patience = LANGUAGES[options.query_language], options.patience
     fails = {name: language.fail(name) for name in sorted({*SERIALIZE_ERRORS, *CLASSIFY_ERRORS, *FILTER_ERRORS})}
@@ -80,7 +85,7 @@ def functions(options: Options) -> list[Any]:
     failed = language.fail_for_image("FunctionFailed", "a function failed")
     service_errors = patience.retry(*LAMBDA_SERVICE_ERRORS)
 
-    def function(name: str, errors: tuple[str, ...], retried: tuple[str, ...] = ()) -> Any:
+    def function(name: str, errors: tuple[str, ...], retried: tuple[str, ...] = ()) -> Task:
         retries = [service_errors, *([patience.retry(*retried)] if retried else [])]
         state = language.function(name, timeout_seconds=FUNCTION_TIMEOUT_SECONDS, retry=retries)
         state.add_catch([language.catch([error], fails[error]) for error in errors])
@@ -100,7 +105,7 @@ def functions(options: Options) -> list[Any]:
     return [serialize, classify, accept]
 
 
-def review(options: Options) -> Any:
+def review(options: WorkflowOptions) -> Task:
     """Queue the image for somebody to label, then end as the stage or the input wants."""
     language = LANGUAGES[options.query_language]
     send = language.send_to_review(

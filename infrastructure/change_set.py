@@ -5,16 +5,20 @@ Runs on a laptop or in CodeBuild. Reads one change set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_cloudformation.type_defs import ResourceChangeTypeDef
 
 ACTIONS = {"Add": "add", "Modify": "change", "Remove": "remove", "Import": "import", "Dynamic": "decided later"}
 REPLACEMENTS = {"True": "replace", "Conditional": "perhaps replace"}
 
 
 @dataclass(frozen=True)
-class Change:
+class ResourceChange:
     """One resource: ``action`` is add, change, replace, perhaps replace or remove."""
 
     action: str
@@ -25,7 +29,7 @@ class Change:
     """The properties that differ; ``Tags`` among them when only the stack's tags do."""
 
     @classmethod
-    def of(cls, found: Mapping[str, Any]) -> Change:
+    def of(cls, found: ResourceChangeTypeDef) -> ResourceChange:
         """From a ResourceChange of DescribeChangeSet."""
         action = REPLACEMENTS.get(found.get("Replacement", ""), ACTIONS[found["Action"]])
         targets = [detail.get("Target", {}) for detail in found.get("Details", [])]
@@ -39,19 +43,19 @@ class Change:
         )
 
 
-def changes(client: Any, stack: str, change_set: str) -> list[Change]:
+def changes(client: CloudFormationClient, stack: str, change_set: str) -> list[ResourceChange]:
     """Every change of a change set that is ready, in its order."""
     pages = client.get_paginator("describe_change_set").paginate(StackName=stack, ChangeSetName=change_set)
-    return [Change.of(each["ResourceChange"]) for page in pages for each in page.get("Changes", [])]
+    return [ResourceChange.of(each["ResourceChange"]) for page in pages for each in page.get("Changes", [])]
 
 
-def summary(found: Sequence[Change]) -> str:
+def summary(found: Sequence[ResourceChange]) -> str:
     """``3 to add, 1 to replace``."""
     counts = {action: sum(change.action == action for change in found) for action in _in_order(found)}
     return ", ".join(f"{count} to {action}" for action, count in counts.items()) or "only outputs or tags change"
 
 
-def _in_order(found: Sequence[Change]) -> list[str]:
+def _in_order(found: Sequence[ResourceChange]) -> list[str]:
     order = ["add", "change", "replace", "perhaps replace", "remove"]
     actions = {change.action for change in found}
     return [action for action in order if action in actions] + sorted(actions - set(order))

@@ -10,15 +10,20 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from botocore.exceptions import ClientError
 
-from infrastructure.change_set import Change, changes
+from infrastructure.change_set import ResourceChange, changes
 from scones.errors import SconesError
 
+if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_cloudformation.literals import CapabilityType
+    from types_boto3_cloudformation.type_defs import ParameterTypeDef, StackEventTypeDef, StackTypeDef, TagTypeDef
+
 Progress = Callable[[str], None]
-Agree = Callable[[Sequence[Change]], bool]
+Agree = Callable[[Sequence[ResourceChange]], bool]
 
 # The waits between two looks grow from the first to the last: short for the stand-in account, polite to AWS.
 FIRST_WAIT_SECONDS = 0.1
@@ -41,6 +46,18 @@ class StackError(SconesError):
     """A stack that cannot be brought to the template; the message carries the failed resource's reason."""
 
 
+class ChangeRequest(TypedDict):
+    """CreateChangeSet without names and type: the template, or that it stays, and what is given to it."""
+
+    TemplateURL: NotRequired[str]
+    TemplateBody: NotRequired[str]
+    UsePreviousTemplate: NotRequired[bool]
+    Parameters: list[ParameterTypeDef]
+    Capabilities: list[CapabilityType]
+    Tags: NotRequired[list[TagTypeDef]]
+    RoleARN: NotRequired[str]
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a stack is brought to. ``template`` is the text itself, or the address of an object in S3 that holds it."""
@@ -51,22 +68,28 @@ class Wanted:
     role_arn: str = ""
     """With which CloudFormation makes the resources; without one, with the permissions of whoever deploys."""
 
-    def request(self) -> dict[str, Any]:
-        return {
-            ("TemplateURL" if self.template.startswith("https://") else "TemplateBody"): self.template,
+    def request(self) -> ChangeRequest:
+        """Ask for a change set that brings a stack to it."""
+        request: ChangeRequest = {
             "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in self.parameters.items()],
             "Capabilities": ["CAPABILITY_IAM"],
             "Tags": [{"Key": k, "Value": v} for k, v in self.tags.items()],
-            **({"RoleARN": self.role_arn} if self.role_arn else {}),
         }
+        if self.template.startswith("https://"):
+            request["TemplateURL"] = self.template
+        else:
+            request["TemplateBody"] = self.template
+        if self.role_arn:
+            request["RoleARN"] = self.role_arn
+        return request
 
 
 @dataclass(frozen=True)
-class Stack:
+class StageStack:
     """One stack by name, whether it exists or not."""
 
     name: str
-    client: Any
+    client: CloudFormationClient
     sleep: Callable[[float], None] = time.sleep
 
     def apply(self, wanted: Wanted, progress: Progress, agree: Agree = lambda _: True) -> bool:
@@ -95,10 +118,12 @@ class Stack:
         known = [p["ParameterKey"] for p in found.get("Parameters", [])] if found else []
         if found is None or found["StackStatus"] not in _UPDATABLE or parameter not in known:
             return False
-        kept = [{"ParameterKey": name, "UsePreviousValue": True} for name in known if name != parameter]
-        request = {
+        parameters: list[ParameterTypeDef] = [
+            {"ParameterKey": name, "UsePreviousValue": True} for name in known if name != parameter
+        ]
+        request: ChangeRequest = {
             "UsePreviousTemplate": True,
-            "Parameters": [*kept, {"ParameterKey": parameter, "ParameterValue": value}],
+            "Parameters": [*parameters, {"ParameterKey": parameter, "ParameterValue": value}],
             "Capabilities": ["CAPABILITY_IAM"],
         }
         change_set = self._create_change_set(request, kind="UPDATE")
@@ -112,7 +137,7 @@ class Stack:
         if found is None:
             return False
         # By id: a deleted stack can no longer be described by its name.
-        stack = Stack(found["StackId"], self.client, self.sleep)
+        stack = StageStack(found["StackId"], self.client, self.sleep)
         if found["StackStatus"] in _BUSY:
             progress(f"stack {self.name} is changing ({found['StackStatus']}): waiting for its end")
             stack._wait_for_rest()
@@ -123,18 +148,20 @@ class Stack:
 
     def parameter(self, name: str) -> str:
         """The value that a parameter has now; empty without the stack or the parameter."""
-        given = (self._describe() or {}).get("Parameters", [])
+        found = self._describe()
+        given = found.get("Parameters", []) if found else []
         return next((str(one["ParameterValue"]) for one in given if one["ParameterKey"] == name), "")
 
     def outputs(self) -> dict[str, str]:
+        """Read the stack's outputs by their keys. Raises StackError without a stack."""
         found = self._describe()
         if found is None:
             raise StackError(f"there is no stack {self.name}: run `scones deploy` first")
         return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
-    def _describe(self) -> dict[str, Any] | None:
+    def _describe(self) -> StackTypeDef | None:
         try:
-            found: dict[str, Any] = self.client.describe_stacks(StackName=self.name)["Stacks"][0]
+            found = self.client.describe_stacks(StackName=self.name)["Stacks"][0]
         except ClientError as error:
             if "does not exist" in error.response["Error"].get("Message", ""):
                 return None
@@ -170,10 +197,10 @@ class Stack:
         self.client.execute_change_set(ChangeSetName=change_set, StackName=self.name)
         self._follow(seen, progress, done={"CREATE_COMPLETE", "UPDATE_COMPLETE"})
 
-    def _create_change_set(self, request: Mapping[str, Any], kind: str) -> str | None:
+    def _create_change_set(self, request: ChangeRequest, kind: Literal["CREATE", "UPDATE"]) -> str | None:
         """The id of a change set that is ready to execute; None when nothing would change."""
         try:
-            identifier: str = self.client.create_change_set(
+            identifier = self.client.create_change_set(
                 StackName=self.name,
                 ChangeSetName=f"deploy-{uuid.uuid4().hex}",
                 ChangeSetType=kind,
@@ -230,7 +257,7 @@ class Stack:
                 return "DELETE_COMPLETE"
             raise
 
-    def _events(self) -> Iterator[dict[str, Any]]:
+    def _events(self) -> Iterator[StackEventTypeDef]:
         """The events of the stack, the newest first, a page at a time as they are asked for."""
         try:
             for page in self.client.get_paginator("describe_stack_events").paginate(StackName=self.name):
@@ -242,12 +269,12 @@ class Stack:
     def _event_ids(self) -> set[str]:
         return {event["EventId"] for event in self._events()}
 
-    def _new_events(self, seen: set[str]) -> list[dict[str, Any]]:
+    def _new_events(self, seen: set[str]) -> list[StackEventTypeDef]:
         new = list(takewhile(lambda event: event["EventId"] not in seen, self._events()))[::-1]
         seen.update(event["EventId"] for event in new)
         return new
 
-    def _looks(self, what: str) -> Any:
+    def _looks(self, what: str) -> Iterator[None]:
         """Yield at growing intervals; raise StackError after an hour."""
         wait, waited = FIRST_WAIT_SECONDS, 0.0
         while waited < MAX_WAIT_SECONDS:

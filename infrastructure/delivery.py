@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from infrastructure.cloudformation import Agree, Progress, Stack, Wanted
+from infrastructure.cloudformation import Agree, Progress, StageStack, Wanted
 from infrastructure.removal import remove_stack
 from infrastructure.stack import ensure_artifact_bucket, template_source
 from scones.stage.connection import Connection
@@ -53,7 +53,7 @@ def template_parameters(connection: Connection) -> dict[str, str]:
 def deploy(connection: Connection, progress: Progress, agree: Agree = lambda _: True) -> dict[str, str] | None:
     """Bring the stack to the template; its outputs, or None when ``agree`` says no. Raises StackError."""
     names = connection.names
-    stack = Stack(names.delivery, connection.client("cloudformation"))
+    stack = StageStack(names.delivery, connection.client("cloudformation"))
     # The tag `deployment` keeps a stage's role, which may take what has none, from taking delivery's key.
     tags = {"project": names.project, "deployment": names.delivery}
     s3, region = connection.client("s3"), connection.settings.region
@@ -65,7 +65,7 @@ def deploy(connection: Connection, progress: Progress, agree: Agree = lambda _: 
 
 def outputs(connection: Connection) -> dict[str, str]:
     """What the deployed stack says of itself. Raises StackError when there is none."""
-    return Stack(connection.names.delivery, connection.client("cloudformation")).outputs()
+    return StageStack(connection.names.delivery, connection.client("cloudformation")).outputs()
 
 
 def destroy(connection: Connection, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> list[str]:
@@ -77,6 +77,6 @@ def destroy(connection: Connection, progress: Progress, sleep: Callable[[float],
         progress(f"removed {what}")
 
     names = connection.names
-    stack = Stack(names.delivery, connection.client("cloudformation"), sleep)
+    stack = StageStack(names.delivery, connection.client("cloudformation"), sleep)
     remove_stack(stack, connection.client("s3"), names.delivery_bucket, say, progress)
     return removed

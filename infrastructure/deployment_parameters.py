@@ -16,6 +16,7 @@ _ALARM_SETTINGS = ("max_error_count", "max_latency_p99_ms", "max_low_confidence_
 
 
 def deployment_parameters(connection: Connection, built: Artifacts) -> dict[str, str]:
+    """Return the template's parameters about the endpoint and its deployments."""
     names, settings = connection.names, connection.settings.endpoint
     passed_on = {k: v for k, v in dataclasses.asdict(settings).items() if k not in _ALARM_SETTINGS}
     return {

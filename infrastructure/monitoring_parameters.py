@@ -13,6 +13,7 @@ from scones.stage.monitoring_settings import template_schedule
 
 
 def monitoring_parameters(connection: Connection, built: Artifacts) -> dict[str, str]:
+    """Return the template's parameters about reports, their alarms and trainings that drift starts."""
     names, settings = connection.names, connection.settings.monitoring
     return {
         "StartMonitoringKey": built.functions["start_monitoring"].key,

@@ -9,14 +9,23 @@ logs that nobody else deletes, the artifact bucket. Each part may be gone alread
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from infrastructure.cloudformation import FIRST_WAIT_SECONDS, Progress, Stack, StackError
+from infrastructure.cloudformation import FIRST_WAIT_SECONDS, Progress, StackError, StageStack
 from scones.stage.connection import Connection
+
+if TYPE_CHECKING:
+    from types_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from types_boto3_kms import KMSClient
+    from types_boto3_logs import CloudWatchLogsClient
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ObjectIdentifierTypeDef
+    from types_boto3_sagemaker import SageMakerClient
 
 MAX_LOOKS = 300
 LOOK_SECONDS = 2.0
@@ -58,7 +67,7 @@ def destroy(connection: Connection, progress: Progress, sleep: Callable[[float],
         done.removed.append(what)
         progress(f"removed {what}")
 
-    stack = Stack(names.stack, connection.client("cloudformation"), sleep)
+    stack = StageStack(names.stack, connection.client("cloudformation"), sleep)
     stop_triggers(stack, say, progress)
     key = key_behind(connection.client("kms"), names.key_alias)
     for name in (names.training_pipeline, names.built_in_pipeline, names.monitoring_pipeline):
@@ -85,7 +94,7 @@ def destroy(connection: Connection, progress: Progress, sleep: Callable[[float],
     return done
 
 
-def stop_triggers(stack: Stack, say: Progress, progress: Progress) -> None:
+def stop_triggers(stack: StageStack, say: Progress, progress: Progress) -> None:
     """By an update of the stack, so that `scones deploy` enables them again if the removal does not get to its end."""
     try:
         if stack.change("Triggers", "DISABLED", progress):
@@ -94,7 +103,7 @@ def stop_triggers(stack: Stack, say: Progress, progress: Progress) -> None:
         progress(f"rules and schedules go on until the stack goes: {error}")
 
 
-def key_behind(kms: Any, alias: str) -> str | None:
+def key_behind(kms: KMSClient, alias: str) -> str | None:
     """The ARN of the stage's key; None when the alias does not exist."""
     try:
         found = kms.describe_key(KeyId=alias)["KeyMetadata"]
@@ -105,7 +114,7 @@ def key_behind(kms: Any, alias: str) -> str | None:
     return str(found["Arn"])
 
 
-def remove_log_groups(logs: Any, prefix: str, say: Progress) -> None:
+def remove_log_groups(logs: CloudWatchLogsClient, prefix: str, say: Progress) -> None:
     """What functions and containers that have just been removed may still have written."""
     pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
     for name in [group["logGroupName"] for page in pages for group in page["logGroups"]]:
@@ -113,7 +122,7 @@ def remove_log_groups(logs: Any, prefix: str, say: Progress) -> None:
         say(f"log group {name}")
 
 
-def remove_job_logs(logs: Any, jobs: list[tuple[str, str]], say: Progress) -> None:
+def remove_job_logs(logs: CloudWatchLogsClient, jobs: list[tuple[str, str]], say: Progress) -> None:
     """The streams of jobs (kind, name): the groups hold those of every job in the account."""
     removed = 0
     for kind, name in jobs:
@@ -130,7 +139,7 @@ def remove_job_logs(logs: Any, jobs: list[tuple[str, str]], say: Progress) -> No
         say(f"{removed} log streams of jobs")
 
 
-def remove_stack(stack: Stack, s3: Any, bucket: str, say: Progress, progress: Progress) -> None:
+def remove_stack(stack: StageStack, s3: S3Client, bucket: str, say: Progress, progress: Progress) -> None:
     """The stack with its bucket, which has to be empty: captures and logs of what was just removed may still arrive."""
     for attempt in range(STACK_ATTEMPTS):
         empty_bucket(s3, bucket, say)
@@ -143,12 +152,14 @@ def remove_stack(stack: Stack, s3: Any, bucket: str, say: Progress, progress: Pr
                 raise
 
 
-def remove_pipeline(sagemaker: Any, logs: Any, name: str, say: Progress, sleep: Callable[[float], None]) -> None:
+def remove_pipeline(
+    sagemaker: SageMakerClient, logs: CloudWatchLogsClient, name: str, say: Progress, sleep: Callable[[float], None]
+) -> None:
     """Stop what runs, then delete what its steps left and the pipeline."""
     if not _exists(sagemaker.describe_pipeline, PipelineName=name):
         return
     for execution in list(_running(sagemaker, name)):
-        sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution)
+        sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution, ClientRequestToken=uuid.uuid4().hex)
     _wait_until(lambda: not list(_running(sagemaker, name)), f"the executions of pipeline {name}", sleep)
     made = list(_made_by_steps(sagemaker, name))
     for model in (found for kind, found in made if kind == "Model"):
@@ -156,11 +167,11 @@ def remove_pipeline(sagemaker: Any, logs: Any, name: str, say: Progress, sleep: 
             sagemaker.delete_model(ModelName=model)
             say(f"model {model}")
     remove_job_logs(logs, [(kind, job) for kind, job in made if kind in _JOBS], say)
-    sagemaker.delete_pipeline(PipelineName=name)
+    sagemaker.delete_pipeline(PipelineName=name, ClientRequestToken=uuid.uuid4().hex)
     say(f"pipeline {name}")
 
 
-def remove_scaling(autoscaling: Any, endpoint: str, say: Progress) -> None:
+def remove_scaling(autoscaling: ApplicationAutoScalingClient, endpoint: str, say: Progress) -> None:
     """Else the alarms that scale the endpoint stay (Application Auto Scaling, DeregisterScalableTarget)."""
     pages = autoscaling.get_paginator("describe_scalable_targets").paginate(ServiceNamespace="sagemaker")
     for target in [target for page in pages for target in page["ScalableTargets"]]:
@@ -173,7 +184,7 @@ def remove_scaling(autoscaling: Any, endpoint: str, say: Progress) -> None:
             say(f"scaling of {target['ResourceId']}")
 
 
-def remove_endpoint(sagemaker: Any, name: str, say: Progress, sleep: Callable[[float], None]) -> None:
+def remove_endpoint(sagemaker: SageMakerClient, name: str, say: Progress, sleep: Callable[[float], None]) -> None:
     """The endpoint, then the configurations and models that were made for it."""
     if _exists(sagemaker.describe_endpoint, EndpointName=name):
         # DeleteEndpoint refuses an endpoint that is being created or updated.
@@ -181,19 +192,19 @@ def remove_endpoint(sagemaker: Any, name: str, say: Progress, sleep: Callable[[f
         sagemaker.delete_endpoint(EndpointName=name)
         _wait_until(lambda: not _exists(sagemaker.describe_endpoint, EndpointName=name), f"endpoint {name}", sleep)
         say(f"endpoint {name}")
-    for page in list(sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=name)):
-        for config in page["EndpointConfigs"]:
+    for configs in list(sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=name)):
+        for config in configs["EndpointConfigs"]:
             if config["EndpointConfigName"].startswith(f"{name}-"):
                 sagemaker.delete_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
                 say(f"endpoint configuration {config['EndpointConfigName']}")
-    for page in list(sagemaker.get_paginator("list_models").paginate(NameContains=name)):
-        for model in page["Models"]:
+    for models in list(sagemaker.get_paginator("list_models").paginate(NameContains=name)):
+        for model in models["Models"]:
             if model["ModelName"].startswith(f"{name}-"):
                 sagemaker.delete_model(ModelName=model["ModelName"])
                 say(f"model {model['ModelName']}")
 
 
-def remove_model_packages(sagemaker: Any, group: str, say: Progress) -> None:
+def remove_model_packages(sagemaker: SageMakerClient, group: str, say: Progress) -> None:
     """The versions; the group itself belongs to the stack, which can only delete it empty."""
     if not _exists(sagemaker.describe_model_package_group, ModelPackageGroupName=group):
         return
@@ -203,7 +214,7 @@ def remove_model_packages(sagemaker: Any, group: str, say: Progress) -> None:
         say(f"model package {arn}")
 
 
-def empty_bucket(s3: Any, bucket: str, say: Progress) -> bool:
+def empty_bucket(s3: S3Client, bucket: str, say: Progress) -> bool:
     """Delete every version of every object; False when there is no such bucket."""
     try:
         s3.head_bucket(Bucket=bucket)
@@ -211,7 +222,7 @@ def empty_bucket(s3: Any, bucket: str, say: Progress) -> bool:
         if error.response["Error"]["Code"] in {"404", "NoSuchBucket"}:
             return False
         raise
-    versions = []
+    versions: list[ObjectIdentifierTypeDef] = []
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         for item in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
             versions.append({"Key": item["Key"], "VersionId": item["VersionId"]})
@@ -225,32 +236,32 @@ def empty_bucket(s3: Any, bucket: str, say: Progress) -> bool:
     return True
 
 
-def _running(sagemaker: Any, pipeline: str) -> Iterator[str]:
+def _running(sagemaker: SageMakerClient, pipeline: str) -> Iterator[str]:
     for page in sagemaker.get_paginator("list_pipeline_executions").paginate(PipelineName=pipeline):
         for execution in page["PipelineExecutionSummaries"]:
             if execution["PipelineExecutionStatus"] in {"Executing", "Stopping"}:
                 yield execution["PipelineExecutionArn"]
 
 
-def _made_by_steps(sagemaker: Any, pipeline: str) -> Iterator[tuple[str, str]]:
+def _made_by_steps(sagemaker: SageMakerClient, pipeline: str) -> Iterator[tuple[str, str]]:
     """The jobs and models of the pipeline's executions, as (kind, name): nothing else knows whose they are."""
     for page in sagemaker.get_paginator("list_pipeline_executions").paginate(PipelineName=pipeline):
         for execution in page["PipelineExecutionSummaries"]:
             pages = sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
                 PipelineExecutionArn=execution["PipelineExecutionArn"]
             )
-            for step in (step for found in pages for step in found["PipelineExecutionSteps"]):
+            for step in (step for steps in pages for step in steps["PipelineExecutionSteps"]):
                 for kind, found in step.get("Metadata", {}).items():
-                    if kind in {*_JOBS, "Model"} and "Arn" in found:
-                        yield kind, found["Arn"].rpartition("/")[2]
+                    if kind in {*_JOBS, "Model"} and isinstance(found, Mapping) and "Arn" in found:
+                        yield kind, str(found["Arn"]).rpartition("/")[2]
 
 
-def _is_changing(sagemaker: Any, endpoint: str) -> bool:
+def _is_changing(sagemaker: SageMakerClient, endpoint: str) -> bool:
     status = sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"]
     return status in {"Creating", "Updating", "SystemUpdating", "RollingBack"}
 
 
-def _exists(describe: Callable[..., Any], **name: str) -> bool:
+def _exists(describe: Callable[..., object], **name: str) -> bool:
     try:
         describe(**name)
     except ClientError as error:

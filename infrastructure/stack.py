@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError
 
-from infrastructure.cloudformation import Agree, Progress, Stack, StackError, Wanted
+from infrastructure.cloudformation import Agree, Progress, StackError, StageStack, Wanted
 from infrastructure.deployment_parameters import deployment_parameters
 from infrastructure.monitoring_parameters import monitoring_parameters
 from infrastructure.removal import destroy
@@ -24,8 +25,14 @@ from scones.artifacts.build import Artifact, Artifacts
 from scones.artifacts.layers import image_layer
 from scones.review import threshold
 from scones.stage.connection import Connection
-from scones.stage.settings import WorkflowSettings
+from scones.stage.sections import WorkflowSettings
 from scones.traffic import schedule
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.literals import BucketLocationConstraintType
+    from types_boto3_s3.type_defs import CreateBucketRequestTypeDef, TagTypeDef
+    from types_boto3_sagemaker import SageMakerClient
 
 __all__ = ["StackError", "StackOutputs", "deploy", "destroy", "outputs"]
 
@@ -70,7 +77,7 @@ def deploy(
     uploaded = artifacts.upload([*built.all(), layer], connection.client("s3"), names.artifact_bucket)
     for key in uploaded:
         progress(f"uploaded s3://{names.artifact_bucket}/{key}")
-    found = Stack(names.stack, connection.client("cloudformation"))
+    found = StageStack(names.stack, connection.client("cloudformation"))
     # CodeBuild's roles may make no role without one; it stays when somebody deploys by hand what delivery made.
     boundary = os.environ.get("SCONES_PERMISSIONS_BOUNDARY") or found.parameter("PermissionsBoundaryArn")
     wanted = Wanted(
@@ -88,7 +95,7 @@ def deploy(
     return outputs
 
 
-def template_source(s3: Any, bucket: str, region: str, text: str) -> str:
+def template_source(s3: S3Client, bucket: str, region: str, text: str) -> str:
     """The template's text, or, when it is too long for a request, the address of a copy in the artifact bucket."""
     if len(text.encode()) <= MAX_TEMPLATE_BYTES:
         return text
@@ -99,7 +106,7 @@ def template_source(s3: Any, bucket: str, region: str, text: str) -> str:
 
 def outputs(connection: Connection) -> StackOutputs:
     """What the deployed stack says of itself. Raises StackError when there is no stack."""
-    return _outputs(Stack(connection.names.stack, connection.client("cloudformation")).outputs())
+    return _outputs(StageStack(connection.names.stack, connection.client("cloudformation")).outputs())
 
 
 def build_artifacts(choices: WorkflowSettings | None = None) -> Artifacts:
@@ -160,7 +167,7 @@ def template_parameters(connection: Connection, built: Artifacts, layer: Artifac
     }
 
 
-def ensure_artifact_bucket(s3: Any, bucket: str, region: str, tags: Mapping[str, str], progress: Progress) -> None:
+def ensure_artifact_bucket(s3: S3Client, bucket: str, region: str, tags: Mapping[str, str], progress: Progress) -> None:
     """The bucket that must exist before the stack: private, encrypted, reached through TLS only."""
     try:
         s3.head_bucket(Bucket=bucket)
@@ -169,8 +176,10 @@ def ensure_artifact_bucket(s3: Any, bucket: str, region: str, tags: Mapping[str,
         if error.response["Error"]["Code"] not in {"404", "NoSuchBucket"}:
             raise StackError(f"bucket {bucket} cannot be used: {error.response['Error'].get('Message')}") from error
     # us-east-1 is the one region that must not be named (CreateBucket, LocationConstraint).
-    place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    s3.create_bucket(Bucket=bucket, **place)
+    request: CreateBucketRequestTypeDef = {"Bucket": bucket}
+    if region != "us-east-1":
+        request["CreateBucketConfiguration"] = {"LocationConstraint": cast("BucketLocationConstraintType", region)}
+    s3.create_bucket(**request)
     s3.put_public_access_block(
         Bucket=bucket,
         PublicAccessBlockConfiguration={
@@ -185,11 +194,13 @@ def ensure_artifact_bucket(s3: Any, bucket: str, region: str, tags: Mapping[str,
     progress(f"created bucket {bucket}")
 
 
-def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+def tag_list(tags: Mapping[str, str]) -> list[TagTypeDef]:
+    """Return tags as S3 and SageMaker take them."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def tls_only_policy(bucket: str) -> dict[str, Any]:
+def tls_only_policy(bucket: str) -> dict[str, object]:
+    """Return a bucket policy that refuses whatever does not come through TLS."""
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -209,10 +220,10 @@ def deploy_pipelines(connection: Connection, built: Artifacts, found: StackOutpu
     """Create or update the SageMaker pipelines."""
     # Here, because they import the SageMaker SDK, which takes seconds.
     from pipelines import built_in_pipeline, monitoring_pipeline, training_pipeline
-    from pipelines.container_jobs import Deployment, Roles
+    from pipelines.container_jobs import PipelineDeployment, Roles
 
     names = connection.names
-    deployment = Deployment(
+    deployment = PipelineDeployment(
         names=names,
         settings=connection.settings,
         roles=Roles(
@@ -239,7 +250,9 @@ def deploy_pipelines(connection: Connection, built: Artifacts, found: StackOutpu
         progress(f"pipeline {name} {change}")
 
 
-def upsert_pipeline(sagemaker: Any, name: str, definition: str, role_arn: str, tags: Mapping[str, str]) -> str:
+def upsert_pipeline(
+    sagemaker: SageMakerClient, name: str, definition: str, role_arn: str, tags: Mapping[str, str]
+) -> str:
     """``created``, ``updated`` or ``is up to date``."""
     try:
         found = sagemaker.describe_pipeline(PipelineName=name)
@@ -247,7 +260,11 @@ def upsert_pipeline(sagemaker: Any, name: str, definition: str, role_arn: str, t
         if error.response["Error"]["Code"] != "ResourceNotFound":
             raise
         sagemaker.create_pipeline(
-            PipelineName=name, PipelineDefinition=definition, RoleArn=role_arn, Tags=tag_list(tags)
+            PipelineName=name,
+            PipelineDefinition=definition,
+            ClientRequestToken=uuid.uuid4().hex,
+            RoleArn=role_arn,
+            Tags=tag_list(tags),
         )
         return "created"
     if json.loads(found["PipelineDefinition"]) == json.loads(definition) and found["RoleArn"] == role_arn:

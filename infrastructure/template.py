@@ -18,12 +18,12 @@ _SECTION_LINE = re.compile(r"(?P<section>[A-Za-z]+):")
 _NAME_LINE = re.compile(r"  (?P<name>[A-Za-z0-9]+):")
 
 
-class TemplateError(SconesError):
+class TemplatePartsError(SconesError):
     """Parts that do not make a template."""
 
 
 def stage_template(parts: Path = PARTS) -> str:
-    """One template from all parts. Raises TemplateError for a name that is given twice and for an unknown section."""
+    """Join all parts into one template. Raises TemplatePartsError for a name given twice and an unknown section."""
     head: list[str] = []
     sections: dict[str, list[str]] = {section: [] for section in _SECTIONS}
     owners: dict[tuple[str, str], Path] = {}
@@ -37,11 +37,13 @@ def stage_template(parts: Path = PARTS) -> str:
                 if current is not head:
                     continue
                 if section not in ("AWSTemplateFormatVersion", "Description"):
-                    raise TemplateError(f"{path.name}: {section} is no section of a template: {', '.join(_SECTIONS)}")
+                    raise TemplatePartsError(
+                        f"{path.name}: {section} is no section of a template: {', '.join(_SECTIONS)}"
+                    )
             elif section in sections and (found := _NAME_LINE.match(line)):
                 owner = owners.setdefault((section, found["name"]), path)
                 if owner is not path:
-                    raise TemplateError(f"{section} {found['name']} stands in {owner.name} and in {path.name}")
+                    raise TemplatePartsError(f"{section} {found['name']} stands in {owner.name} and in {path.name}")
             current.append(line)
     lines = [*_without_comments(head)]
     for section, content in sections.items():

@@ -17,16 +17,22 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas.inference.body import WorkflowFault
-from lambdas.inference.endpoint import Answer, Endpoint, ModelTemporarilyUnavailable, live_endpoint
+from lambdas.inference.endpoint import Endpoint, EndpointAnswer, ModelTemporarilyUnavailable, live_endpoint
 from lambdas.inference.images import read_image
 from lambdas.inference.telemetry import count_confidence, logger, observed
-from lambdas.inference.threshold import Thresholds, Verdict, current_thresholds, judge
+from lambdas.inference.threshold import ConfidenceThresholds, Verdict, current_thresholds, judge
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from types_boto3_s3 import S3Client
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 THREADS = 8
 ATTEMPTS = 5
@@ -38,8 +44,29 @@ MESSAGES_PER_REQUEST, BYTES_PER_REQUEST = 10, 250_000
 REASON_CHARACTERS = 300
 
 
+class BatchInput(TypedDict):
+    """What all children of a map are told."""
+
+    batch_id: str
+    s3_bucket: str
+    execution_arn: str
+
+
+class BatchEvent(TypedDict):
+    """One child's part of the batch; ``Items`` are lines of a manifest, or objects as ListObjectsV2 lists them."""
+
+    BatchInput: BatchInput
+    Items: list[object]
+
+
+class BatchAnswer(TypedDict):
+    """What becomes of the images: the members of `BatchRow`."""
+
+    outcomes: list[dict[str, object]]
+
+
 @dataclass
-class Row:
+class BatchRow:
     """One line of the batch's results; ``status`` is passed, needs_review, failed or skipped."""
 
     s3_bucket: str
@@ -54,6 +81,7 @@ class Row:
     reason: str | None = None
 
     def fail(self, error: str, reason: str) -> None:
+        """Note why the image has no result."""
         self.status, self.error, self.reason = "failed", error, reason[:REASON_CHARACTERS]
 
 
@@ -66,10 +94,10 @@ class OutOfTime(WorkflowFault):
 
 
 @dataclass
-class Review:
+class ReviewRequest:
     """An image of low confidence, and the message that tells what it takes to label it."""
 
-    row: Row
+    row: BatchRow
     message: str
 
 
@@ -80,13 +108,13 @@ class Batch:
     batch_id: str
     bucket: str
     execution_arn: str
-    thresholds: Thresholds
+    thresholds: ConfidenceThresholds
     endpoint: Endpoint
-    s3: Any
+    s3: S3Client
     remaining_s: Callable[[], float]
     wait: Callable[[float], None] = time.sleep
 
-    def classified(self, item: Any) -> tuple[Row, Review | None]:
+    def classified(self, item: object) -> tuple[BatchRow, ReviewRequest | None]:
         """What became of one item; never raises."""
         row = _row(*_location(item, self.bucket), self.batch_id)
         if row.s3_key.endswith("/") and isinstance(item, dict) and item.get("Size") == 0:
@@ -103,7 +131,7 @@ class Batch:
             return row, None
         return self._judged(row, answer)
 
-    def _asked(self, image: bytes, row: Row) -> Answer:
+    def _asked(self, image: bytes, row: BatchRow) -> EndpointAnswer:
         subject = f"s3://{row.s3_bucket}/{row.s3_key}"
         for attempt in range(ATTEMPTS):
             if self.remaining_s() < ATTEMPT_S:
@@ -117,14 +145,14 @@ class Batch:
             self.wait(pause * random.random())  # noqa: S311  # full jitter, not a secret
         raise AssertionError("the last attempt returns or raises")
 
-    def _judged(self, row: Row, answer: Answer) -> tuple[Row, Review | None]:
+    def _judged(self, row: BatchRow, answer: EndpointAnswer) -> tuple[BatchRow, ReviewRequest | None]:
         verdict = judge(answer.inferences, list(answer.model.classes), self.thresholds)
         row.status = "passed" if verdict.passed else "needs_review"
         row.predicted_label, row.confidence, row.threshold = astuple(verdict)
         row.model_package_arn = answer.model.package_arn
-        return row, None if verdict.passed else Review(row, self._message(row, answer, verdict))
+        return row, None if verdict.passed else ReviewRequest(row, self._message(row, answer, verdict))
 
-    def _message(self, row: Row, answer: Answer, verdict: Verdict) -> str:
+    def _message(self, row: BatchRow, answer: EndpointAnswer, verdict: Verdict) -> str:
         return json.dumps(
             {
                 "s3_bucket": row.s3_bucket,
@@ -141,12 +169,20 @@ class Batch:
 
 
 @functools.cache
-def client(service: str) -> Any:
-    return boto3.client(service)
+def s3_client() -> S3Client:
+    """Return the function's client of S3, made once."""
+    return boto3.client("s3")
+
+
+@functools.cache
+def sqs_client() -> SQSClient:
+    """Return the function's client of SQS, made once."""
+    return boto3.client("sqs")
 
 
 @observed
-def handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, Any]]]:
+def handler(event: BatchEvent, context: LambdaContext) -> BatchAnswer:
+    """Classify one child's images; an image that fails is a row, never an error."""
     common = event["BatchInput"]
     batch = Batch(
         batch_id=common["batch_id"],
@@ -154,10 +190,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, Any
         execution_arn=common["execution_arn"],
         thresholds=current_thresholds(),
         endpoint=live_endpoint(),
-        s3=client("s3"),
+        s3=s3_client(),
         remaining_s=lambda: context.get_remaining_time_in_millis() / 1000,
     )
-    rows = classify(event["Items"], batch, client("sqs"), os.environ["REVIEW_QUEUE_URL"])
+    rows = classify(event["Items"], batch, sqs_client(), os.environ["REVIEW_QUEUE_URL"])
     for row in rows:
         if row.confidence is not None:
             count_confidence(row.confidence, row.status == "passed")
@@ -165,7 +201,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, Any
     return {"outcomes": [asdict(row) for row in rows]}
 
 
-def classify(items: list[Any], batch: Batch, sqs: Any, queue_url: str) -> list[Row]:
+def classify(items: list[object], batch: Batch, sqs: SQSClient, queue_url: str) -> list[BatchRow]:
     """One row for each item, in their order; reviews are sent last, so that a repeated batch rarely repeats them."""
     with ThreadPoolExecutor(THREADS) as pool:
         done = list(pool.map(batch.classified, items))
@@ -174,7 +210,7 @@ def classify(items: list[Any], batch: Batch, sqs: Any, queue_url: str) -> list[R
     return [row for row, _ in done]
 
 
-def _location(item: Any, bucket: str) -> tuple[str, str]:
+def _location(item: object, bucket: str) -> tuple[str, str]:
     """Bucket and key from a line of a manifest, or from what ListObjectsV2 says of an object."""
     if not isinstance(item, dict):
         return bucket, ""
@@ -182,15 +218,15 @@ def _location(item: Any, bucket: str) -> tuple[str, str]:
     return str(item.get("s3_bucket") or bucket), key if isinstance(key, str) else ""
 
 
-def _row(bucket: str, key: str, batch_id: str) -> Row:
+def _row(bucket: str, key: str, batch_id: str) -> BatchRow:
     """The inference id is the same whenever the same batch asks for the same image."""
     digest = hashlib.sha256(f"{batch_id}/{bucket}/{key}".encode()).hexdigest()
-    return Row(bucket, key, f"{batch_id[:31]}-{digest[:32]}")
+    return BatchRow(bucket, key, f"{batch_id[:31]}-{digest[:32]}")
 
 
-def _requests(reviews: Iterable[Review]) -> Iterator[list[Review]]:
+def _requests(reviews: Iterable[ReviewRequest]) -> Iterator[list[ReviewRequest]]:
     """Reviews in groups that fit one request each."""
-    group: list[Review] = []
+    group: list[ReviewRequest] = []
     size = 0
     for review in reviews:
         size += len(review.message.encode())
@@ -202,9 +238,11 @@ def _requests(reviews: Iterable[Review]) -> Iterator[list[Review]]:
         yield group
 
 
-def _send(sqs: Any, queue_url: str, reviews: list[Review]) -> None:
+def _send(sqs: SQSClient, queue_url: str, reviews: list[ReviewRequest]) -> None:
     """Queue the reviews; an image that could not be queued has failed, else nobody would ever look at it."""
-    entries = [{"Id": str(index), "MessageBody": review.message} for index, review in enumerate(reviews)]
+    entries: list[SendMessageBatchRequestEntryTypeDef] = [
+        {"Id": str(index), "MessageBody": review.message} for index, review in enumerate(reviews)
+    ]
     try:
         answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
         refused = {int(entry["Id"]): entry.get("Message", entry["Code"]) for entry in answer.get("Failed", [])}

@@ -9,28 +9,35 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import boto3
 
-from lambdas.inference.body import Inferences, InvalidBody, name_of, unwrapped
+from lambdas.inference.body import Body, Inferences, InvalidBody, WorkflowEvent, name_of, unwrapped
 from lambdas.inference.endpoint import MAX_INFERENCE_ID_CHARACTERS, Endpoint, live_endpoint
 from lambdas.inference.images import InvalidImage, read_image
 from lambdas.inference.telemetry import observed
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from types_boto3_s3 import S3Client
+
 
 @functools.cache
-def s3_client() -> Any:
+def s3_client() -> S3Client:
+    """Return the function's client, made once."""
     return boto3.client("s3")
 
 
 @observed
-def handler(event: dict[str, Any], context: Any) -> Inferences:
+def handler(event: WorkflowEvent, context: LambdaContext) -> Inferences:
+    """Answer the body with the class probabilities of its image."""
     inference_id = event.get("execution") or context.aws_request_id
     return classify(event, inference_id, live_endpoint(), s3_client)
 
 
-def classify(event: dict[str, Any], inference_id: str, endpoint: Endpoint, s3: Any) -> Inferences:
+def classify(event: WorkflowEvent, inference_id: str, endpoint: Endpoint, s3: Callable[[], S3Client]) -> Inferences:
     """The body with the probabilities in ``inferences``; ``s3`` returns a client, and is called only when needed."""
     body = unwrapped(event)
     inference_id = inference_id[:MAX_INFERENCE_ID_CHARACTERS]
@@ -46,7 +53,7 @@ def classify(event: dict[str, Any], inference_id: str, endpoint: Endpoint, s3: A
     }
 
 
-def image_bytes(body: dict[str, Any], s3: Any) -> bytes:
+def image_bytes(body: Body, s3: Callable[[], S3Client]) -> bytes:
     """The image from ``image_data``, or from S3 when it is empty because the image was too large for a state."""
     if not body.get("image_data"):
         bucket, key = body.get("s3_bucket"), body.get("s3_key")

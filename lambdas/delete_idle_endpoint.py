@@ -11,10 +11,8 @@ import functools
 import json
 import os
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import boto3
-
+from lambdas.deployment.clients import Clients, table
 from lambdas.deployment.desired_state import DELETE, Order, text_of
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.sagemaker_endpoint import VARIANT, describe_endpoint
@@ -23,12 +21,11 @@ PERIOD_S = 3600
 ITSELF = "delete_idle_endpoint"
 
 
-@functools.cache
-def _client(service: str) -> Any:
-    return boto3.client(service)
+_clients = functools.cache(Clients)
 
 
-def handler(_event: dict[str, Any], _context: Any) -> str:
+def handler(_event: object, _context: object) -> str:
+    """Order the end of an idle endpoint; returns what became of it, in a few words."""
     endpoint = os.environ["ENDPOINT_NAME"]
     hours = float(json.loads(os.environ["ENDPOINT_SETTINGS"])["idle_hours"])
     outcome = look(endpoint, hours, datetime.now(UTC))
@@ -40,7 +37,7 @@ def look(endpoint: str, idle_hours: float, now: datetime) -> str:
     """What became of the endpoint, in a few words."""
     if not idle_hours:
         return "kept: idle endpoints stay"
-    found = describe_endpoint(_client("sagemaker"), endpoint)
+    found = describe_endpoint(_clients().sagemaker, endpoint)
     if found is None or found["EndpointStatus"] != "InService":
         return "kept: it is not in service"
     since = now - timedelta(hours=idle_hours)
@@ -49,14 +46,15 @@ def look(endpoint: str, idle_hours: float, now: datetime) -> str:
     if invocations(endpoint, since, now):
         return "kept: it is used"
     reason = f"no invocation for {idle_hours:g} hours"
-    ledger = Ledger(boto3.resource("dynamodb").Table(os.environ["DEPLOYMENTS_TABLE"]))
+    ledger = Ledger(table(os.environ["DEPLOYMENTS_TABLE"]))
     ledger.put_order(Order(DELETE, 0, 0, text_of(now), ITSELF, reason))
-    _client("lambda").invoke(FunctionName=os.environ["DEPLOYING_FUNCTION"], InvocationType="Event", Payload=b"{}")
+    _clients().functions.invoke(FunctionName=os.environ["DEPLOYING_FUNCTION"], InvocationType="Event", Payload=b"{}")
     return f"ordered its end: {reason}"
 
 
 def invocations(endpoint: str, since: datetime, until: datetime) -> float:
-    answer = _client("cloudwatch").get_metric_statistics(
+    """Count the endpoint's requests in a time range, as CloudWatch has them."""
+    answer = _clients().cloudwatch.get_metric_statistics(
         Namespace="AWS/SageMaker",
         MetricName="Invocations",
         Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": VARIANT}],

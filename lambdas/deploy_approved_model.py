@@ -13,32 +13,48 @@ from __future__ import annotations
 import functools
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
-import boto3
-from botocore.config import Config
-
-from lambdas.deployment.context import Context
-from lambdas.deployment.endpoint_spec import EndpointSettings, EndpointSpec, Network
+from lambdas.deployment.clients import Clients, table
+from lambdas.deployment.endpoint_spec import ContainerNetwork, EndpointOptions, EndpointSpec
+from lambdas.deployment.history import Notifier
 from lambdas.deployment.ledger import Ledger
-from lambdas.deployment.notifier import Notifier
 from lambdas.deployment.reconcile import reconcile
+from lambdas.deployment.steps import DeploymentContext
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
 
 # Longer than the function may run, so that nobody else begins before it has ended.
 LEASE_MARGIN_S = 10
 
 
-@functools.cache
-def _client(service: str) -> Any:
-    return boto3.client(service, config=Config(connect_timeout=5, read_timeout=30))
+class FunctionContext(Protocol):
+    """The part of Lambda's context that is used here."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds until Lambda ends the function."""
+
+
+class PackageDetail(TypedDict, total=False):
+    """The part of SageMaker's event that names the package."""
+
+    ModelPackageArn: str
+
+
+class DeploymentEvent(TypedDict, total=False):
+    """An event of SageMaker's, or an empty one of the schedule or of `scones`."""
+
+    detail: PackageDetail
 
 
 @functools.cache
-def _context() -> Context:
-    table = boto3.resource("dynamodb").Table(os.environ["DEPLOYMENTS_TABLE"])
-    spec = _spec()
-    notifier = Notifier(_client("sns"), os.environ["NOTIFICATION_TOPIC_ARN"], spec.endpoint)
-    return Context(_client, Ledger(table), notifier, spec)
+def _context() -> DeploymentContext:
+    clients, spec = Clients(), _spec()
+    notifier = Notifier(clients.sns, os.environ["NOTIFICATION_TOPIC_ARN"], spec.endpoint)
+    return DeploymentContext(clients, Ledger(table(os.environ["DEPLOYMENTS_TABLE"])), notifier, spec)
 
 
 def _spec() -> EndpointSpec:
@@ -46,12 +62,12 @@ def _spec() -> EndpointSpec:
     return EndpointSpec(
         endpoint=os.environ["ENDPOINT_NAME"],
         model_package_group=os.environ["MODEL_PACKAGE_GROUP"],
-        instance_type=os.environ["INSTANCE_TYPE"],
+        instance_type=cast("ProductionVariantInstanceTypeType", os.environ["INSTANCE_TYPE"]),
         role_arn=os.environ["EXECUTION_ROLE_ARN"],
         capture_uri=os.environ["CAPTURE_URI"],
         data_key_arn=os.environ["DATA_KEY_ARN"],
-        network=Network(subnets, _listed(os.environ["SECURITY_GROUP_IDS"])) if subnets else None,
-        settings=EndpointSettings(**json.loads(os.environ["ENDPOINT_SETTINGS"])),
+        network=ContainerNetwork(subnets, _listed(os.environ["SECURITY_GROUP_IDS"])) if subnets else None,
+        settings=EndpointOptions(**json.loads(os.environ["ENDPOINT_SETTINGS"])),
         alarms=_listed(os.environ["ALARM_NAMES"]),
     )
 
@@ -60,7 +76,8 @@ def _listed(names: str) -> tuple[str, ...]:
     return tuple(name for name in names.split(",") if name)
 
 
-def handler(event: dict[str, Any], context: Any) -> list[str]:
+def handler(event: DeploymentEvent, context: FunctionContext) -> list[str]:
+    """Bring the endpoint nearer to what is wanted; returns a line for each step taken."""
     lease_s = context.get_remaining_time_in_millis() // 1000 + LEASE_MARGIN_S
     named = event.get("detail", {}).get("ModelPackageArn")
     done = reconcile(_context(), named, context.aws_request_id, lease_s)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
 
-from lambdas.inference.body import InvalidBody, Result, WorkflowFault, name_of, unwrapped
+from lambdas.inference.body import Body, InvalidBody, WorkflowEvent, WorkflowFault, WorkflowResult, name_of, unwrapped
 from lambdas.inference.telemetry import count_confidence, logger, observed
-from lambdas.inference.threshold import Thresholds, Verdict, current_thresholds, judge
+from lambdas.inference.threshold import ConfidenceThresholds, Verdict, current_thresholds, judge
 
 
 class THRESHOLD_CONFIDENCE_NOT_MET(WorkflowFault):  # noqa: N801  # Step Functions shows the class name as the error
@@ -19,7 +18,8 @@ class THRESHOLD_CONFIDENCE_NOT_MET(WorkflowFault):  # noqa: N801  # Step Functio
 
 
 @observed
-def handler(event: dict[str, Any], _context: object) -> Result:
+def handler(event: WorkflowEvent, _context: object) -> WorkflowResult:
+    """Answer the result of an image; raises THRESHOLD_CONFIDENCE_NOT_MET for one of low confidence."""
     body = unwrapped(event)
     verdict = judged(body, current_thresholds())
     count_confidence(verdict.confidence, verdict.passed)
@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], _context: object) -> Result:
     return answer
 
 
-def judged(body: dict[str, Any], thresholds: Thresholds) -> Verdict:
+def judged(body: Body, thresholds: ConfidenceThresholds) -> Verdict:
     """The verdict on the body's probabilities."""
     inferences, classes = body.get("inferences"), body.get("classes")
     if not isinstance(inferences, list) or not isinstance(classes, list) or not _match(inferences, classes):
@@ -37,7 +37,7 @@ def judged(body: dict[str, Any], thresholds: Thresholds) -> Verdict:
     return judge(inferences, classes, thresholds)
 
 
-def _match(inferences: list[Any], classes: list[Any]) -> bool:
+def _match(inferences: list[float], classes: list[str]) -> bool:
     return (
         0 < len(inferences) == len(classes)
         and all(type(value) in (int, float) for value in inferences)
@@ -45,7 +45,7 @@ def _match(inferences: list[Any], classes: list[Any]) -> bool:
     )
 
 
-def accepted(body: dict[str, Any], verdict: Verdict) -> Result:
+def accepted(body: Body, verdict: Verdict) -> WorkflowResult:
     """The result, if the likeliest class has at least the probability that it needs."""
     where = {"s3_bucket": body.get("s3_bucket", ""), "s3_key": body.get("s3_key", "")}
     if not verdict.passed:

@@ -13,18 +13,16 @@ import functools
 import json
 import os
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypedDict
 
-import boto3
-from botocore.config import Config
-
+from lambdas.deployment.clients import Clients, table
 from lambdas.monitoring.retraining import (
     PREDICTIONS,
     QUIET,
     REFUSED,
     STARTED,
-    Decision,
     Rules,
+    TrainingDecision,
     Where,
     consider_training,
     newest_report,
@@ -36,12 +34,21 @@ _PAGES = {
 }
 
 
-@functools.cache
-def _client(service: str) -> Any:
-    return boto3.client(service, config=Config(connect_timeout=5, read_timeout=30))
+class AlarmDetail(TypedDict, total=False):
+    """The part of CloudWatch's event that names the alarm."""
+
+    alarmName: str
 
 
-def handler(event: dict[str, Any], _context: Any) -> dict[str, str]:
+class AlarmEvent(TypedDict, total=False):
+    """An alarm's change of state, or the schedule's event, which has no detail."""
+
+    id: str
+    detail: AlarmDetail
+
+
+def handler(event: AlarmEvent, _context: object) -> dict[str, str]:
+    """Start a training or say why not, and tell people when an alarm asked."""
     families = json.loads(os.environ["ALARM_FAMILIES"])
     alarm = str(event.get("detail", {}).get("alarmName", ""))
     family = families.get(alarm, PREDICTIONS)
@@ -54,11 +61,11 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, str]:
     return {"outcome": decision.outcome, "sentence": sentence}
 
 
-def respond(where: Where, family: str, now: datetime) -> tuple[Decision, str]:
+def respond(where: Where, family: str, now: datetime) -> tuple[TrainingDecision, str]:
     """What is done about a family of channels that moved, and how that is told."""
     if family != PREDICTIONS:
         report = newest_report(where)
-        decision = Decision(REFUSED, "", report.uri if report else "")
+        decision = TrainingDecision(REFUSED, "", report.uri if report else "")
         return decision, _with_report(f"{_PAGES[family]}; no training is started for that", decision)
     decision = consider_training(where, now)
     if decision.outcome == STARTED:
@@ -70,13 +77,13 @@ def respond(where: Where, family: str, now: datetime) -> tuple[Decision, str]:
     return decision, _with_report(text, decision)
 
 
-def _with_report(text: str, decision: Decision) -> str:
+def _with_report(text: str, decision: TrainingDecision) -> str:
     return f"{text}; report: {decision.report}" if decision.report else text
 
 
-def _tell(decision: Decision, sentence: str) -> None:
+def _tell(decision: TrainingDecision, sentence: str) -> None:
     attributes = {"outcome": decision.outcome, "report": decision.report, "execution": decision.execution}
-    _client("sns").publish(
+    _where().clients.sns.publish(
         TopicArn=os.environ["NOTIFICATION_TOPIC_ARN"],
         Subject=f"{os.environ['TRAINING_PIPELINE']}: {_SUBJECTS[decision.outcome]}"[:100],
         Message=sentence,
@@ -90,8 +97,8 @@ _SUBJECTS = {STARTED: "drift has started a training", REFUSED: "drift", QUIET: "
 @functools.cache
 def _where() -> Where:
     return Where(
-        clients=_client,
-        table=boto3.resource("dynamodb").Table(os.environ["DEPLOYMENTS_TABLE"]),
+        clients=Clients(),
+        table=table(os.environ["DEPLOYMENTS_TABLE"]),
         pipeline=os.environ["TRAINING_PIPELINE"],
         model_package_group=os.environ["MODEL_PACKAGE_GROUP"],
         reports_uri=os.environ["REPORTS_URI"],

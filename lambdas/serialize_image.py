@@ -10,19 +10,23 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
-from typing import Any, TypedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypedDict
 
 import boto3
 
-from lambdas.inference.body import InvalidBody, WorkflowFault, name_of, unwrapped
+from lambdas.inference.body import InvalidBody, WorkflowEvent, WorkflowFault, name_of, unwrapped
 from lambdas.inference.images import INLINE_LIMIT_BYTES, InvalidImage, read_image
 from lambdas.inference.telemetry import observed
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 ON_LOW_CONFIDENCE = ("fail", "review")
 
 
-class Body(TypedDict):
-    """What travels between the three functions."""
+class SerializedImage(TypedDict):
+    """What the next function gets: ``image_data`` is base64, or empty for an image too large for a state."""
 
     s3_bucket: str
     s3_key: str
@@ -35,16 +39,18 @@ class InvalidInput(WorkflowFault):
 
 
 @functools.cache
-def s3_client() -> Any:
+def s3_client() -> S3Client:
+    """Return the function's client, made once."""
     return boto3.client("s3")
 
 
 @observed
-def handler(event: dict[str, Any], _context: object) -> Body:
+def handler(event: WorkflowEvent, _context: object) -> SerializedImage:
+    """Answer the body with the image of the S3 object that the input names."""
     return serialize(event, s3_client)
 
 
-def serialize(event: dict[str, Any], s3: Any) -> Body:
+def serialize(event: WorkflowEvent, s3: Callable[[], S3Client]) -> SerializedImage:
     """The workflow's body for the image that ``event`` names or holds; ``s3`` returns a client."""
     try:
         content = unwrapped(event)
@@ -53,19 +59,19 @@ def serialize(event: dict[str, Any], s3: Any) -> Body:
     _check_choice(event, name_of(content))
     if content.get("image_data"):
         return _body(content.get("s3_bucket") or "", content.get("s3_key") or "", _checked(content["image_data"]))
-    for name in ("s3_bucket", "s3_key"):
-        if not isinstance(content.get(name), str) or not content[name]:
-            raise InvalidInput(f"{name_of(content)}: expected text in {name}, got {content.get(name)!r}")
+    for name, value in (("s3_bucket", content.get("s3_bucket")), ("s3_key", content.get("s3_key"))):
+        if not isinstance(value, str) or not value:
+            raise InvalidInput(f"{name_of(content)}: expected text in {name}, got {value!r}")
     data = read_image(s3(), content["s3_bucket"], content["s3_key"])
     inline = data if len(data) <= INLINE_LIMIT_BYTES else b""
     return _body(content["s3_bucket"], content["s3_key"], base64.b64encode(inline).decode("ascii"))
 
 
-def _body(bucket: str, key: str, image_data: str) -> Body:
+def _body(bucket: str, key: str, image_data: str) -> SerializedImage:
     return {"s3_bucket": bucket, "s3_key": key, "image_data": image_data, "inferences": []}
 
 
-def _checked(image_data: Any) -> str:
+def _checked(image_data: str) -> str:
     try:
         base64.b64decode(image_data, validate=True)
     except (binascii.Error, TypeError, ValueError) as error:
@@ -73,7 +79,7 @@ def _checked(image_data: Any) -> str:
     return str(image_data)
 
 
-def _check_choice(event: dict[str, Any], subject: str) -> None:
+def _check_choice(event: WorkflowEvent, subject: str) -> None:
     """The execution's input may say what becomes of low confidence; the state machine reads it there."""
     given = event.get("body", event)
     choice = given.get("on_low_confidence", "fail") if isinstance(given, dict) else "fail"

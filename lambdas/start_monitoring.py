@@ -14,23 +14,31 @@ import hashlib
 import json
 import os
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TypedDict
 
-import boto3
-from botocore.config import Config
-
+from lambdas.deployment.clients import Clients, table
 from lambdas.monitoring.live_version import Parameters, Surroundings, parameters, whole_hour
 
 # Captured lines reach S3 minutes after the answer (SageMaker AI developer guide, data capture).
 CAPTURES_ARE_LATE = timedelta(minutes=5)
 
 
-@functools.cache
-def _client(service: str) -> Any:
-    return boto3.client(service, config=Config(connect_timeout=5, read_timeout=30))
+class MonitoringEvent(TypedDict, total=False):
+    """``scheduled`` is from EventBridge Scheduler; ``until`` asks for the parameters alone. ISO 8601 times."""
+
+    scheduled: str
+    until: str
 
 
-def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+class StartedReport(TypedDict, total=False):
+    """The pipeline's parameters and, where it was started, its execution."""
+
+    execution_arn: str
+    parameters: Parameters
+
+
+def handler(event: MonitoringEvent, _context: object) -> StartedReport:
+    """Start the monitoring pipeline, or answer what it would be started with."""
     if "until" in event:
         return {"parameters": parameters(_surroundings(), _time(event["until"]))}
     scheduled = str(event["scheduled"])
@@ -54,7 +62,7 @@ def window(scheduled: datetime, length: timedelta) -> tuple[datetime, datetime]:
 
 def _start(given: Parameters, scheduled: str) -> str:
     name = os.environ["PIPELINE_NAME"]
-    answer = _client("sagemaker").start_pipeline_execution(
+    answer = _surroundings().clients.sagemaker.start_pipeline_execution(
         PipelineName=name,
         PipelineExecutionDescription=f"scheduled at {scheduled}",
         PipelineParameters=[{"Name": k, "Value": v} for k, v in sorted(given.items())],
@@ -71,8 +79,8 @@ def _time(text: str) -> datetime:
 @functools.cache
 def _surroundings() -> Surroundings:
     return Surroundings(
-        clients=_client,
-        table=boto3.resource("dynamodb").Table(os.environ["DEPLOYMENTS_TABLE"]),
+        clients=Clients(),
+        table=table(os.environ["DEPLOYMENTS_TABLE"]),
         endpoint=os.environ["ENDPOINT_NAME"],
         threshold_parameter=os.environ["THRESHOLD_PARAMETER"],
         baselines_uri=os.environ["BASELINES_URI"],

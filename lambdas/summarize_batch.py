@@ -17,12 +17,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import boto3
 
 from lambdas.inference.body import WorkflowFault
 from lambdas.inference.telemetry import logger, observed
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+    from types_boto3_s3 import S3Client
 
 CHUNK_BYTES = 1024 * 1024
 TOLERANCE_EXCEEDED = "States.ExceedToleratedFailureThreshold"
@@ -37,48 +41,130 @@ class BATCH_INCOMPLETE(WorkflowFault):  # noqa: N801  # as above
     """The map ended before every image had its turn. The message is the summary as JSON."""
 
 
+class SummaryEvent(TypedDict):
+    """What the state machine tells of a map that ended; ``map_error`` is the error's name, or None."""
+
+    batch_id: str
+    source: str
+    s3_bucket: str
+    results_bucket: str
+    started_at: str
+    tolerated_failure_percentage: float
+    map_error: NotRequired[str | None]
+
+
+class BatchSummary(TypedDict):
+    """``summary.json``: counts of images and the addresses of the rows; times are ISO 8601 in UTC."""
+
+    batch_id: str
+    source: str
+    items: int
+    passed: int
+    needs_review: int
+    failed: int
+    skipped: int
+    classes: dict[str, dict[str, int]]
+    errors: dict[str, int]
+    failed_percentage: float
+    tolerated_failure_percentage: float
+    results_uri: str
+    left_uri: str | None
+    summary_uri: str
+    started_at: str
+    finished_at: str
+    status: str
+
+
+class OutcomeRow(TypedDict):
+    """One line of ``results.jsonl``: the members of `lambdas.classify_batch.BatchRow`."""
+
+    s3_bucket: str
+    s3_key: str
+    inference_id: str | None
+    status: str
+    predicted_label: str | None
+    confidence: float | None
+    threshold: float | None
+    model_package_arn: str | None
+    error: str | None
+    reason: str | None
+
+
+class ResultFile(TypedDict):
+    """One file of the ResultWriter's."""
+
+    Key: str
+
+
+class ResultManifest(TypedDict):
+    """The ResultWriter's manifest: files by the status of the children in them."""
+
+    DestinationBucket: str
+    ResultFiles: dict[str, list[ResultFile]]
+
+
+class ChildExecution(TypedDict):
+    """A child of the map as the ResultWriter writes it; ``Input`` and ``Output`` are JSON text."""
+
+    Input: str
+    Output: NotRequired[str]
+    Error: NotRequired[str]
+    Cause: NotRequired[str]
+
+
 @dataclass
-class Tally:
+class BatchTally:
     """Counts of outcomes."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     classes: dict[str, Counter[str]] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, row: OutcomeRow) -> None:
+        """Count one image."""
         self.statuses[row["status"]] += 1
         if row["status"] == "failed":
-            self.errors[row["error"]] += 1
+            self.errors[str(row["error"])] += 1
         elif row["predicted_label"] is not None:
             self.classes.setdefault(row["predicted_label"], Counter(passed=0, needs_review=0))[row["status"]] += 1
 
     @property
     def items(self) -> int:
+        """Images, without the folder markers that were skipped."""
         return self.statuses.total() - self.statuses["skipped"]
 
     @property
     def failed_percentage(self) -> float:
+        """Of the images, 0 to 100."""
         return round(100 * self.statuses["failed"] / self.items, 3) if self.items else 0.0
 
 
 @functools.cache
-def s3_client() -> Any:
+def s3_client() -> S3Client:
+    """Return the function's client, made once."""
     return boto3.client("s3")
 
 
 @observed
-def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+def handler(event: SummaryEvent, _context: object) -> BatchSummary:
+    """Write the batch's files; raises TOLERATED_FAILURES_EXCEEDED or BATCH_INCOMPLETE where too little succeeded."""
     summary = summarize(event, s3_client())
-    logger.info("batch summarized", **{name: summary[name] for name in ("batch_id", "items", "failed", "status")})
+    logger.info(
+        "batch summarized",
+        batch_id=summary["batch_id"],
+        items=summary["items"],
+        failed=summary["failed"],
+        status=summary["status"],
+    )
     return checked(summary, event.get("map_error"))
 
 
-def summarize(event: dict[str, Any], s3: Any) -> dict[str, Any]:
+def summarize(event: SummaryEvent, s3: S3Client) -> BatchSummary:
     """Write the three files and return the summary."""
     bucket, batch_id = event["results_bucket"], event["batch_id"]
     base = f"{PREFIX}/{batch_id}"
     manifest = newest_manifest(s3, bucket, f"{base}/map/")
-    tally = Tally()
+    tally = BatchTally()
     with tempfile.TemporaryDirectory() as folder:
         results, left = Path(folder, "results.jsonl"), Path(folder, "left.jsonl")
         with results.open("w", encoding="utf-8") as all_rows, left.open("w", encoding="utf-8") as failed_rows:
@@ -86,15 +172,19 @@ def summarize(event: dict[str, Any], s3: Any) -> dict[str, Any]:
                 tally.add(row)
                 all_rows.write(json.dumps(row) + "\n")
                 if row["status"] == "failed":
-                    failed_rows.write(json.dumps({name: row[name] for name in ("s3_bucket", "s3_key")}) + "\n")
+                    place = {"s3_bucket": row["s3_bucket"], "s3_key": row["s3_key"]}
+                    failed_rows.write(json.dumps(place) + "\n")
         s3.upload_file(str(results), bucket, f"{base}/{results.name}")
         if tally.statuses["failed"]:
             s3.upload_file(str(left), bucket, f"{base}/{left.name}")
-    summary = {
+    summary: BatchSummary = {
         "batch_id": batch_id,
         "source": event["source"],
         "items": tally.items,
-        **{status: tally.statuses[status] for status in ("passed", "needs_review", "failed", "skipped")},
+        "passed": tally.statuses["passed"],
+        "needs_review": tally.statuses["needs_review"],
+        "failed": tally.statuses["failed"],
+        "skipped": tally.statuses["skipped"],
         "classes": {name: dict(counts) for name, counts in sorted(tally.classes.items())},
         "errors": dict(tally.errors.most_common()),
         "failed_percentage": tally.failed_percentage,
@@ -111,7 +201,7 @@ def summarize(event: dict[str, Any], s3: Any) -> dict[str, Any]:
     return summary
 
 
-def checked(summary: dict[str, Any], map_error: str | None) -> dict[str, Any]:
+def checked(summary: BatchSummary, map_error: str | None) -> BatchSummary:
     """The summary, unless too much failed."""
     too_many = summary["failed_percentage"] > summary["tolerated_failure_percentage"]
     if too_many or map_error == TOLERANCE_EXCEEDED:
@@ -121,18 +211,18 @@ def checked(summary: dict[str, Any], map_error: str | None) -> dict[str, Any]:
     return summary
 
 
-def newest_manifest(s3: Any, bucket: str, prefix: str) -> dict[str, Any]:
+def newest_manifest(s3: S3Client, bucket: str, prefix: str) -> ResultManifest:
     """The ResultWriter's manifest; an empty one when the map ended before it wrote any."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     found = [o for page in pages for o in page.get("Contents", []) if o["Key"].endswith("/manifest.json")]
     if not found:
         return {"DestinationBucket": bucket, "ResultFiles": {}}
     newest = max(found, key=lambda item: item["LastModified"])
-    document: dict[str, Any] = json.loads(s3.get_object(Bucket=bucket, Key=newest["Key"])["Body"].read())
+    document: ResultManifest = json.loads(s3.get_object(Bucket=bucket, Key=newest["Key"])["Body"].read())
     return document
 
 
-def rows(s3: Any, manifest: dict[str, Any], event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def rows(s3: S3Client, manifest: ResultManifest, event: SummaryEvent) -> Iterator[OutcomeRow]:
     """A row for each image: its own outcome, or that of the child that did not get to tell."""
     bucket = manifest["DestinationBucket"]
     for status, files in manifest["ResultFiles"].items():
@@ -144,7 +234,7 @@ def rows(s3: Any, manifest: dict[str, Any], event: dict[str, Any]) -> Iterator[d
                     yield from lost(child, status, event)
 
 
-def lost(child: dict[str, Any], status: str, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def lost(child: ChildExecution, status: str, event: SummaryEvent) -> Iterator[OutcomeRow]:
     """The rows of a child that failed or was not started."""
     items = json.loads(child["Input"])["Items"]
     for item in (item if isinstance(item, dict) else {} for item in items):
@@ -152,13 +242,17 @@ def lost(child: dict[str, Any], status: str, event: dict[str, Any]) -> Iterator[
             "s3_bucket": item.get("s3_bucket") or event["s3_bucket"],
             "s3_key": item.get("s3_key") or item.get("Key") or "",
             "status": "failed",
-            **dict.fromkeys(("inference_id", "predicted_label", "confidence", "threshold", "model_package_arn")),
+            "inference_id": None,
+            "predicted_label": None,
+            "confidence": None,
+            "threshold": None,
+            "model_package_arn": None,
             "error": child.get("Error") or f"BatchOfIt{status.capitalize()}",
             "reason": str(child.get("Cause") or "the batch that it was in did not run")[:300],
         }
 
 
-def elements(stream: Any) -> Iterator[dict[str, Any]]:
+def elements(stream: StreamingBody) -> Iterator[ChildExecution]:
     """The objects of a JSON array in a stream, or of JSON lines, one at a time."""
     decoder, text = json.JSONDecoder(), ""
     read = codecs.getincrementaldecoder("utf-8")()

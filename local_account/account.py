@@ -34,10 +34,16 @@ if TYPE_CHECKING:
     from types_boto3_cloudwatch.client import CloudWatchClient
     from types_boto3_codebuild.client import CodeBuildClient
     from types_boto3_codeconnections.client import CodeConnectionsClient
+    from types_boto3_codepipeline.client import CodePipelineClient
+    from types_boto3_events.client import EventBridgeClient
     from types_boto3_iam.client import IAMClient
+    from types_boto3_lambda.client import LambdaClient
     from types_boto3_s3.client import S3Client
     from types_boto3_sagemaker.client import SageMakerClient
+    from types_boto3_sns.client import SNSClient
+    from types_boto3_sqs.client import SQSClient
     from types_boto3_ssm.client import SSMClient
+    from types_boto3_stepfunctions.client import SFNClient
 
 ACCOUNT_ID = "123456789012"  # moto's and AWS's own documentation account
 REGION = "us-east-1"
@@ -168,6 +174,24 @@ class Account:
 
     @overload
     def client(self, service: Literal["ssm"], role: str = "") -> SSMClient: ...
+
+    @overload
+    def client(self, service: Literal["codepipeline"], role: str = "") -> CodePipelineClient: ...
+
+    @overload
+    def client(self, service: Literal["events"], role: str = "") -> EventBridgeClient: ...
+
+    @overload
+    def client(self, service: Literal["lambda"], role: str = "") -> LambdaClient: ...
+
+    @overload
+    def client(self, service: Literal["sns"], role: str = "") -> SNSClient: ...
+
+    @overload
+    def client(self, service: Literal["sqs"], role: str = "") -> SQSClient: ...
+
+    @overload
+    def client(self, service: Literal["stepfunctions"], role: str = "") -> SFNClient: ...
 
     @overload
     def client(self, service: str, role: str = "") -> BaseClient: ...

@@ -14,7 +14,7 @@ Authority: "Image Classification - MXNet" and "Image Classification Hyperparamet
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sagemaker import image_uris
 from sagemaker.estimator import Estimator
@@ -27,15 +27,15 @@ from sagemaker.workflow.parameters import ParameterFloat, ParameterInteger, Para
 from sagemaker.workflow.properties import PropertyFile
 from sagemaker.workflow.steps import TrainingStep, TransformStep
 
-from pipelines import model_steps, offline_sdk
+from pipelines import model_steps, offline_sdk, registration
 from pipelines.container_jobs import (
     CACHE,
     JOB_RETRIES,
     MAX_JOB_SECONDS,
     SERVICE_RETRIES,
     VOLUME_GB,
-    Deployment,
     OfflineSession,
+    PipelineDeployment,
     network_options,
     vpc_config,
 )
@@ -43,14 +43,18 @@ from pipelines.model_steps import (
     IMAGE_CONTENT_TYPES,
     MODEL_CLASSES_VARIABLE,
     Assembly,
-    Lineage,
     build_baseline,
-    check_accuracy,
     evaluate_model,
     filter_classes,
     output_of,
 )
+from pipelines.registration import Lineage, check_accuracy
 from scones.stage.settings import Settings
+
+if TYPE_CHECKING:
+    from sagemaker.workflow.entities import PipelineVariable
+    from sagemaker.workflow.pipeline import Pipeline
+    from sagemaker.workflow.steps import ProcessingStep
 
 ALGORITHM = "image-classification"
 IMAGE_TYPE = "application/x-image"
@@ -58,7 +62,7 @@ IMAGE_SHAPE = "3,32,32"
 CONCURRENT_REQUESTS = 4
 
 
-class Parameters(model_steps.Parameters):
+class BuiltInParameters(model_steps.ModelParameters):
     """The shared ones, and the hyperparameters of the algorithm."""
 
     def __init__(self, settings: Settings) -> None:
@@ -77,21 +81,21 @@ class Parameters(model_steps.Parameters):
         )
 
 
-def definition(deployment: Deployment) -> str:
+def definition(deployment: PipelineDeployment) -> str:
     """The pipeline definition JSON; the same text for the same arguments."""
     with offline_sdk():
         text: str = assemble(deployment).definition()
     return text
 
 
-def assemble(deployment: Deployment) -> Any:
+def assemble(deployment: PipelineDeployment) -> Pipeline:
     """The pipeline: one line for each step of the diagram above."""
-    parameters = Parameters(deployment.settings)
+    parameters = BuiltInParameters(deployment.settings)
     session = OfflineSession(deployment.settings.region, deployment.names.data_bucket)
     assembly = Assembly(deployment, parameters, session)
 
     manifest = PropertyFile(name="Dataset", output_name="dataset", path="dataset.json")
-    dataset = filter_classes(assembly, property_files=[manifest])
+    dataset = filter_classes(assembly, [manifest])
     training = train_model(assembly, parameters, dataset, manifest)
     package = model_package(assembly, parameters, training.properties.ModelArtifacts.S3ModelArtifacts)
     model = create_model(package, deployment)
@@ -100,16 +104,18 @@ def assemble(deployment: Deployment) -> Any:
     evaluation, report = evaluate_model(assembly, dataset, predictions)
     baseline = build_baseline(assembly, dataset, predictions)
     lineage = Lineage(dataset, evaluation, baseline)
-    registration = model_steps.register_model(
+    version = registration.register_model(
         assembly, package, lineage, content_types=IMAGE_CONTENT_TYPES, algorithm=ALGORITHM
     )
-    check = check_accuracy(assembly, evaluation, report, passed=registration)
+    check = check_accuracy(assembly, evaluation, report, passed=version)
 
     steps = [dataset, training, model, answers, evaluation, baseline, check]
     return assembly.pipeline(deployment.names.built_in_pipeline, steps)
 
 
-def train_model(assembly: Assembly, parameters: Parameters, dataset: Any, manifest: Any) -> Any:
+def train_model(
+    assembly: Assembly, parameters: BuiltInParameters, dataset: ProcessingStep, manifest: PropertyFile
+) -> TrainingStep:
     """The four channels of the dataset folder -> model archive."""
     deployment = assembly.deployment
     values = {
@@ -163,7 +169,7 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any, manife
     )
 
 
-def model_package(assembly: Assembly, parameters: Parameters, archive: Any) -> Model:
+def model_package(assembly: Assembly, parameters: BuiltInParameters, archive: PipelineVariable) -> Model:
     """What serves the algorithm's model: its own container. It does not know the classes' names, so we add them."""
     return Model(
         image_uri=algorithm_image(assembly.region),
@@ -175,7 +181,7 @@ def model_package(assembly: Assembly, parameters: Parameters, archive: Any) -> M
     )
 
 
-def create_model(package: Model, deployment: Deployment) -> Any:
+def create_model(package: Model, deployment: PipelineDeployment) -> ModelStep:
     """The model that the batch transform starts. The SDK appends "-CreateModel" to the name."""
     return ModelStep(
         name="Candidate",
@@ -187,7 +193,9 @@ def create_model(package: Model, deployment: Deployment) -> Any:
     )
 
 
-def classify_test_images(assembly: Assembly, parameters: Parameters, dataset: Any, model: Any) -> Any:
+def classify_test_images(
+    assembly: Assembly, parameters: BuiltInParameters, dataset: ProcessingStep, model: ModelStep
+) -> TransformStep:
     """Held-out test images -> one JSON array of class probabilities each, as ``<file name>.out``."""
     transformer = Transformer(
         model_name=model.properties.ModelName,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import boto3
 from sagemaker import image_uris
@@ -28,7 +28,12 @@ from sagemaker.workflow.retry import (
 from sagemaker.workflow.steps import CacheConfig, ProcessingStep
 
 from scones.stage.names import Names
-from scones.stage.settings import NetworkSettings, Settings
+from scones.stage.sections import NetworkSettings
+from scones.stage.settings import Settings
+
+if TYPE_CHECKING:
+    from sagemaker.workflow.entities import PipelineVariable
+    from sagemaker.workflow.properties import PropertyFile
 
 # The newest PyTorch containers that this SDK version knows (tests/unit/documents/test_training_pipeline.py compares).
 TRAINING_FRAMEWORK_VERSION = "2.8.0"
@@ -62,7 +67,7 @@ JOB_RETRIES = [
 ]
 
 
-_NO_TELEMETRY = {
+_NO_TELEMETRY: dict[str, object] = {
     "SchemaVersion": "1.0",
     "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
 }
@@ -81,7 +86,7 @@ class Roles:
 
 
 @dataclass(frozen=True)
-class Deployment:
+class PipelineDeployment:
     """Where a pipeline runs and from which code; ``data_key_arn`` is the KMS key that encrypts what jobs write."""
 
     names: Names
@@ -98,7 +103,7 @@ class Deployment:
 
 
 @cache
-def _boto_session(region: str) -> Any:
+def _boto_session(region: str) -> boto3.Session:
     """One for all definitions, since each reads its services' models anew, which takes most of a second."""
     # Dummies, never used: without credentials the SDK would search for some.
     return boto3.Session("offline", "offline", region_name=region)
@@ -111,10 +116,11 @@ class OfflineSession(PipelineSession):  # type: ignore[misc]  # the SDK has no t
         super().__init__(boto_session=_boto_session(region), default_bucket=bucket, sagemaker_config=_NO_TELEMETRY)
         # Given above, so that no defaults of this machine's user get into the definition; emptied here, because the
         # SDK validates it anew for each value that it looks up, sixty times in a pipeline.
-        self.sagemaker_config: dict[str, Any] = {}
+        self.sagemaker_config: dict[str, object] = {}
         self._bucket = bucket
 
     def default_bucket(self) -> str:
+        """Return the stage's bucket; the SDK would create one of its own."""
         return self._bucket
 
     @contextmanager
@@ -137,7 +143,7 @@ def inference_image(region: str, instance_type: str) -> str:
     return _image(region, instance_type, "inference", INFERENCE_FRAMEWORK_VERSION)
 
 
-def run_folder(runs_uri: str, name: str) -> Any:
+def run_folder(runs_uri: str, name: str) -> PipelineVariable:
     """``<runs_uri>/<id of the pipeline execution>/<name>``, resolved when the pipeline runs."""
     return Join(on="/", values=[runs_uri, ExecutionVariables.PIPELINE_EXECUTION_ID, name])
 
@@ -149,23 +155,23 @@ class ContainerJob:
     step_name: str
     description: str
     module: str
-    arguments: Mapping[str, Any]
-    inputs: Mapping[str, Any]
+    arguments: Mapping[str, str | PipelineVariable]
+    inputs: Mapping[str, str | PipelineVariable]
     """Folder below /opt/ml/processing/input -> the S3 prefix or object that is copied there."""
-    outputs: Mapping[str, Any]
+    outputs: Mapping[str, str | PipelineVariable]
     """Folder below /opt/ml/processing/output -> the S3 prefix it is copied to."""
 
 
 def processing_step(
     job: ContainerJob,
-    deployment: Deployment,
+    deployment: PipelineDeployment,
     *,
-    session: Any,
+    session: OfflineSession,
     role_arn: str,
-    instance_type: Any,
+    instance_type: PipelineVariable,
     cache: bool = True,
-    property_files: Sequence[Any] = (),
-) -> Any:
+    property_files: Sequence[PropertyFile] = (),
+) -> ProcessingStep:
     """The pipeline step that runs ``job``."""
     processor = Processor(
         role=role_arn,
@@ -204,21 +210,21 @@ def processing_step(
     )
 
 
-def _network_config(network: NetworkSettings) -> Any:
+def _network_config(network: NetworkSettings) -> NetworkConfig | None:
     """Not isolated: see infrastructure/templates/stage/network.yaml."""
     if not network.subnet_ids:
         return None
     return NetworkConfig(subnets=list(network.subnet_ids), security_group_ids=list(network.security_group_ids))
 
 
-def network_options(network: NetworkSettings) -> dict[str, Any]:
+def network_options(network: NetworkSettings) -> dict[str, list[str]]:
     """The stage's own network, as options of an estimator."""
     if not network.subnet_ids:
         return {}
     return {"subnets": list(network.subnet_ids), "security_group_ids": list(network.security_group_ids)}
 
 
-def vpc_config(network: NetworkSettings) -> dict[str, Any] | None:
+def vpc_config(network: NetworkSettings) -> dict[str, list[str]] | None:
     """The stage's own network, as a model takes it."""
     if not network.subnet_ids:
         return None

@@ -1,39 +1,35 @@
-"""The steps that every pipeline for the classifier shares: the dataset, the evaluation, the gate, the registration.
+"""The steps that every pipeline for the classifier shares: the dataset, the evaluation, the baseline.
 
 Runs on a laptop or in CodeBuild and makes no AWS call. What differs between our own training and SageMaker's built-in
-algorithm stands in `training_pipeline` and `built_in_pipeline`.
+algorithm stands in `training_pipeline` and `built_in_pipeline`; what follows the evaluation in `registration`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
-from sagemaker.drift_check_baselines import DriftCheckBaselines
-from sagemaker.model import Model
-from sagemaker.model_metrics import MetricsSource, ModelMetrics
-from sagemaker.workflow.condition_step import ConditionStep
-from sagemaker.workflow.conditions import ConditionGreaterThanOrEqualTo
-from sagemaker.workflow.fail_step import FailStep
-from sagemaker.workflow.functions import Join, JsonGet
-from sagemaker.workflow.model_step import ModelStep
+from sagemaker.workflow.functions import Join
 from sagemaker.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
 from sagemaker.workflow.pipeline import Pipeline
 from sagemaker.workflow.properties import PropertyFile
 
 from pipelines.container_jobs import (
     MAX_JOB_SECONDS,
-    SERVICE_RETRIES,
     ContainerJob,
-    Deployment,
+    OfflineSession,
+    PipelineDeployment,
     processing_step,
     run_folder,
 )
 from scones.stage.settings import Settings
 
-ACCURACY_PATH = "multiclass_classification_metrics.accuracy.value"
-CHAMPION_PATH = "champion_gate.p_value_worse.value"
+if TYPE_CHECKING:
+    from sagemaker.workflow.entities import PipelineVariable
+    from sagemaker.workflow.parameters import Parameter
+    from sagemaker.workflow.steps import ProcessingStep, Step
+
 MODEL_CLASSES_VARIABLE = "SCONES_CLASSES"
 IMAGE_CONTENT_TYPES = ["image/png", "image/jpeg", "application/x-image"]
 APPROVAL_STATUSES = ["PendingManualApproval", "Approved", "Rejected"]
@@ -41,7 +37,7 @@ APPROVAL_STATUSES = ["PendingManualApproval", "Approved", "Rejected"]
 MAX_WAIT_SECONDS = 2 * MAX_JOB_SECONDS
 
 
-class Parameters:
+class ModelParameters:
     """What may be chosen for each execution. `SourceUri` has no default: it names the uploaded image archive.
 
     `ReviewedUntil` adds the images that people labelled up to then, in ISO 8601, to those of the training split.
@@ -68,36 +64,57 @@ class Parameters:
         self.git_commit = ParameterString("GitCommit", default_value="unknown")
         self.data_origin = ParameterString("DataOrigin", default_value="photographs")
 
-    def declared(self) -> list[Any]:
+    def declared(self) -> list[Parameter]:
+        """List the parameters, for the pipeline's definition."""
         return list(vars(self).values())
+
+
+class SpotOptions(TypedDict, total=False):
+    """An estimator's options for managed spot training; ``max_wait`` is in seconds."""
+
+    use_spot_instances: bool
+    max_wait: int
+    checkpoint_s3_uri: PipelineVariable
 
 
 @dataclass(frozen=True)
 class Assembly:
     """What every step needs while a pipeline is put together."""
 
-    deployment: Deployment
-    parameters: Parameters
-    session: Any
+    deployment: PipelineDeployment
+    parameters: ModelParameters
+    session: OfflineSession
 
     @property
     def region(self) -> str:
+        """The stage's region, whose containers the steps run in."""
         return self.deployment.settings.region
 
-    def run_folder(self, name: str) -> Any:
+    def run_folder(self, name: str) -> PipelineVariable:
+        """Name a folder of the pipeline's execution, resolved when it runs."""
         return run_folder(self.deployment.names.pipeline_runs_uri, name)
 
-    def processing_step(self, job: ContainerJob, role_arn: str, **options: Any) -> Any:
+    def processing_step(
+        self,
+        job: ContainerJob,
+        role_arn: str,
+        *,
+        cache: bool = True,
+        property_files: Sequence[PropertyFile] = (),
+    ) -> ProcessingStep:
+        """Make the step of a processing job, on the instance type that the execution chooses."""
         return processing_step(
             job,
             self.deployment,
             session=self.session,
             role_arn=role_arn,
             instance_type=self.parameters.processing_instance_type,
-            **options,
+            cache=cache,
+            property_files=property_files,
         )
 
-    def pipeline(self, name: str, steps: list[Any]) -> Any:
+    def pipeline(self, name: str, steps: list[Step]) -> Pipeline:
+        """Put the steps together under a name."""
         return Pipeline(
             name=name,
             parameters=self.parameters.declared(),
@@ -107,7 +124,7 @@ class Assembly:
             sagemaker_session=self.session,
         )
 
-    def spot_options(self, dataset: Any, *decisive: Any) -> dict[str, Any]:
+    def spot_options(self, dataset: ProcessingStep, *decisive: str | PipelineVariable) -> SpotOptions:
         """Managed spot training with checkpoints, as options of an estimator.
 
         Checkpoints lie where only a training on the same dataset with the same code and the same ``decisive`` values
@@ -126,7 +143,7 @@ class Assembly:
         }
 
 
-def filter_classes(assembly: Assembly, **options: Any) -> Any:
+def filter_classes(assembly: Assembly, property_files: Sequence[PropertyFile] = ()) -> ProcessingStep:
     """CIFAR-100 archive -> dataset folder with the chosen classes."""
     parameters = assembly.parameters
     job = ContainerJob(
@@ -145,10 +162,12 @@ def filter_classes(assembly: Assembly, **options: Any) -> Any:
         inputs={"source": parameters.source_uri},
         outputs={"dataset": assembly.run_folder("dataset")},
     )
-    return assembly.processing_step(job, assembly.deployment.roles.processing, **options)
+    return assembly.processing_step(job, assembly.deployment.roles.processing, property_files=property_files)
 
 
-def evaluate_model(assembly: Assembly, dataset: Any, answers: Mapping[str, Any]) -> tuple[Any, Any]:
+def evaluate_model(
+    assembly: Assembly, dataset: ProcessingStep, answers: Mapping[str, PipelineVariable]
+) -> tuple[ProcessingStep, PropertyFile]:
     """Held-out test images -> the evaluation step and its property file.
 
     ``answers`` is what is evaluated: the input "model" (a model archive) or "predictions" (a transform's outputs).
@@ -176,7 +195,9 @@ def evaluate_model(assembly: Assembly, dataset: Any, answers: Mapping[str, Any])
     return assembly.processing_step(job, role_arn, cache=False, property_files=[report]), report
 
 
-def build_baseline(assembly: Assembly, dataset: Any, answers: Mapping[str, Any]) -> Any:
+def build_baseline(
+    assembly: Assembly, dataset: ProcessingStep, answers: Mapping[str, PipelineVariable]
+) -> ProcessingStep:
     """What monitoring holds the version's traffic against: its own answers to images it was not trained on.
 
     ``answers`` as for `evaluate_model`: with a model, validation images go through the code that serves it.
@@ -197,99 +218,6 @@ def build_baseline(assembly: Assembly, dataset: Any, answers: Mapping[str, Any])
     return assembly.processing_step(job, assembly.deployment.roles.evaluation)
 
 
-def check_accuracy(assembly: Assembly, evaluation: Any, report: Any, *, passed: Any) -> Any:
-    """The gate: accurate enough, and not worse than the model that is approved now."""
-    parameters = assembly.parameters
-    accuracy, p_value = (measured(evaluation, report, path) for path in (ACCURACY_PATH, CHAMPION_PATH))
-    return ConditionStep(
-        name="CheckAccuracy",
-        description="Register the model only if it reaches the gate and is not worse than the approved one.",
-        conditions=[
-            ConditionGreaterThanOrEqualTo(left=accuracy, right=parameters.accuracy_gate),
-            ConditionGreaterThanOrEqualTo(left=p_value, right=parameters.champion_significance),
-        ],
-        if_steps=[passed],
-        else_steps=[gate_missed(parameters, accuracy, p_value)],
-    )
-
-
-def gate_missed(parameters: Parameters, accuracy: Any, p_value: Any) -> Any:
-    """Ends the execution as Failed, with both figures in the message."""
-    return FailStep(
-        name="GateMissed",
-        error_message=Join(
-            on=" ",
-            values=[
-                "No model was registered. Accuracy on the held-out test images:",
-                accuracy,
-                "(parameter AccuracyGate asks for at least",
-                parameters.accuracy_gate,
-                "). One-sided p-value of being worse than the approved model (1.0 without one):",
-                p_value,
-                "(parameter ChampionSignificance asks for at least",
-                parameters.champion_significance,
-                ").",
-            ],
-        ),
-    )
-
-
-@dataclass(frozen=True)
-class Lineage:
-    """The steps that a version comes from."""
-
-    dataset: Any
-    evaluation: Any
-    baseline: Any
-
-    def file(self, step: str, name: str) -> MetricsSource:
-        uri = Join(on="/", values=[output_of(getattr(self, step), step), name])
-        return MetricsSource(content_type="application/json", s3_uri=uri)
-
-
-def register_model(
-    assembly: Assembly, package: Model, lineage: Lineage, *, content_types: list[str], **metadata: Any
-) -> Any:
-    """A new version in the model package group, with its evaluation, its baseline and where it came from."""
-    deployment, parameters = assembly.deployment, assembly.parameters
-    request = package.register(
-        model_package_group_name=deployment.names.model_package_group,
-        content_types=content_types,
-        response_types=["application/json"],
-        inference_instances=[deployment.settings.pipeline.endpoint_instance_type],
-        approval_status=parameters.approval_status,
-        description=Join(on=" ", values=["Image classifier for", parameters.classes]),
-        model_metrics=ModelMetrics(model_statistics=lineage.file("evaluation", "evaluation.json")),
-        # baseline.json stands beside them, which the registry has no place for.
-        drift_check_baselines=DriftCheckBaselines(
-            model_data_statistics=lineage.file("baseline", "statistics.json"),
-            model_data_constraints=lineage.file("baseline", "constraints.json"),
-        ),
-        customer_metadata_properties={
-            "confidence_threshold": parameters.confidence_threshold.to_string(),
-            "source_s3_uri": parameters.source_uri,
-            "reviewed_until": parameters.reviewed_until,
-            "dataset_s3_uri": output_of(lineage.dataset, "dataset"),
-            "code_digest": deployment.source_digest,
-            "git_commit": parameters.git_commit,
-            "data_origin": parameters.data_origin,
-            "seed": parameters.seed.to_string(),
-            **metadata,
-        },
-    )
-    # The SDK appends "-RegisterModel" to the name.
-    return ModelStep(
-        name="VehicleClassifier",
-        description="Register the model package that waits for approval.",
-        step_args=request,
-        retry_policies=SERVICE_RETRIES,
-    )
-
-
-def measured(evaluation: Any, report: Any, path: str) -> Any:
-    return JsonGet(step_name=evaluation.name, property_file=report, json_path=path)
-
-
-def output_of(step: Any, name: str) -> Any:
+def output_of(step: ProcessingStep, name: str) -> PipelineVariable:
     """The S3 prefix of a processing step's output, resolved when the pipeline runs."""
     return step.properties.ProcessingOutputConfig.Outputs[name].S3Output.S3Uri

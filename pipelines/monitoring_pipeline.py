@@ -10,7 +10,7 @@ Runs on a laptop or in CodeBuild and makes no AWS call. `definition` returns the
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sagemaker.workflow.execution_variables import ExecutionVariables
 from sagemaker.workflow.functions import Join
@@ -18,12 +18,16 @@ from sagemaker.workflow.parameters import ParameterString
 from sagemaker.workflow.pipeline import Pipeline
 
 from pipelines import offline_sdk
-from pipelines.container_jobs import ContainerJob, Deployment, OfflineSession, processing_step
+from pipelines.container_jobs import ContainerJob, OfflineSession, PipelineDeployment, processing_step
 from scones.stage.names import Names
 from scones.stage.settings import Settings
 
+if TYPE_CHECKING:
+    from sagemaker.workflow.parameters import Parameter
+    from sagemaker.workflow.steps import ProcessingStep
 
-class Parameters:
+
+class MonitoringParameters:
     """What may be chosen for each execution. `Start` and `End` are ISO 8601 times, in UTC, and have no default.
 
     What has to be known of the live version is empty by default: there may be none.
@@ -54,20 +58,21 @@ class Parameters:
             "ProcessingInstanceType", default_value=settings.pipeline.processing_instance_type
         )
 
-    def declared(self) -> list[Any]:
+    def declared(self) -> list[Parameter]:
+        """List the parameters, for the pipeline's definition."""
         return list(vars(self).values())
 
 
-def definition(deployment: Deployment) -> str:
+def definition(deployment: PipelineDeployment) -> str:
     """The pipeline definition JSON; the same text for the same arguments."""
     with offline_sdk():
         text: str = assemble(deployment).definition()
     return text
 
 
-def assemble(deployment: Deployment) -> Any:
+def assemble(deployment: PipelineDeployment) -> Pipeline:
     """The pipeline of one step."""
-    parameters = Parameters(deployment.names, deployment.settings)
+    parameters = MonitoringParameters(deployment.names, deployment.settings)
     session = OfflineSession(deployment.settings.region, deployment.names.data_bucket)
     return Pipeline(
         name=deployment.names.monitoring_pipeline,
@@ -79,7 +84,9 @@ def assemble(deployment: Deployment) -> Any:
     )
 
 
-def report_traffic(deployment: Deployment, parameters: Parameters, session: Any) -> Any:
+def report_traffic(
+    deployment: PipelineDeployment, parameters: MonitoringParameters, session: OfflineSession
+) -> ProcessingStep:
     """Captured lines -> the report. Never cached: captures keep arriving.
 
     The job itself copies from S3 what it needs, which is less than what is there, and may be nothing: a processing

@@ -9,7 +9,7 @@ Runs on a laptop or in CodeBuild and makes no AWS call. `definition` returns the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sagemaker.inputs import TrainingInput
 from sagemaker.model import Model
@@ -17,14 +17,14 @@ from sagemaker.pytorch import PyTorch
 from sagemaker.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
 from sagemaker.workflow.steps import TrainingStep
 
-from pipelines import model_steps, offline_sdk
+from pipelines import model_steps, offline_sdk, registration
 from pipelines.container_jobs import (
     CACHE,
     JOB_RETRIES,
     MAX_JOB_SECONDS,
     VOLUME_GB,
-    Deployment,
     OfflineSession,
+    PipelineDeployment,
     inference_image,
     network_options,
     training_image,
@@ -33,14 +33,20 @@ from pipelines.model_steps import (
     IMAGE_CONTENT_TYPES,
     MODEL_CLASSES_VARIABLE,
     Assembly,
-    Lineage,
     build_baseline,
-    check_accuracy,
     evaluate_model,
     filter_classes,
     output_of,
 )
-from scones.stage.settings import HYPERPARAMETERS, PRETRAINED_MODES, RECIPES, Settings
+from pipelines.registration import Lineage, check_accuracy
+from scones.stage.sections import HYPERPARAMETERS, PRETRAINED_MODES, RECIPES
+from scones.stage.settings import Settings
+
+if TYPE_CHECKING:
+    from sagemaker.workflow.entities import PipelineVariable
+    from sagemaker.workflow.model_step import ModelStep
+    from sagemaker.workflow.pipeline import Pipeline
+    from sagemaker.workflow.steps import ProcessingStep
 
 # How CloudWatch reads training's lines:
 # `epoch=3/24 member=0 train_loss=0.41 validation_loss=0.38 validation_accuracy=0.91`.
@@ -53,7 +59,7 @@ METRIC_DEFINITIONS = [
 ]
 
 
-class Parameters(model_steps.Parameters):
+class TrainingParameters(model_steps.ModelParameters):
     """The shared ones, and how our own network is trained."""
 
     def __init__(self, settings: Settings) -> None:
@@ -72,16 +78,16 @@ class Parameters(model_steps.Parameters):
         self.penalty = ParameterFloat("Penalty", default_value=defaults.penalty)
 
 
-def definition(deployment: Deployment) -> str:
+def definition(deployment: PipelineDeployment) -> str:
     """The pipeline definition JSON; the same text for the same arguments."""
     with offline_sdk():
         text: str = assemble(deployment).definition()
     return text
 
 
-def assemble(deployment: Deployment) -> Any:
+def assemble(deployment: PipelineDeployment) -> Pipeline:
     """The pipeline: one line for each step of the diagram above."""
-    parameters = Parameters(deployment.settings)
+    parameters = TrainingParameters(deployment.settings)
     session = OfflineSession(deployment.settings.region, deployment.names.data_bucket)
     assembly = Assembly(deployment, parameters, session)
 
@@ -90,13 +96,13 @@ def assemble(deployment: Deployment) -> Any:
     archive = model.properties.ModelArtifacts.S3ModelArtifacts
     evaluation, report = evaluate_model(assembly, dataset, {"model": archive})
     baseline = build_baseline(assembly, dataset, {"model": archive})
-    registration = register_model(assembly, parameters, archive, Lineage(dataset, evaluation, baseline))
-    check = check_accuracy(assembly, evaluation, report, passed=registration)
+    version = register_model(assembly, parameters, archive, Lineage(dataset, evaluation, baseline))
+    check = check_accuracy(assembly, evaluation, report, passed=version)
 
     return assembly.pipeline(deployment.names.training_pipeline, [dataset, model, evaluation, baseline, check])
 
 
-def train_model(assembly: Assembly, parameters: Parameters, dataset: Any) -> Any:
+def train_model(assembly: Assembly, parameters: TrainingParameters, dataset: ProcessingStep) -> TrainingStep:
     """Dataset folder -> model archive."""
     deployment = assembly.deployment
     values = {
@@ -135,7 +141,9 @@ def train_model(assembly: Assembly, parameters: Parameters, dataset: Any) -> Any
     )
 
 
-def register_model(assembly: Assembly, parameters: Parameters, archive: Any, lineage: Lineage) -> Any:
+def register_model(
+    assembly: Assembly, parameters: TrainingParameters, archive: PipelineVariable, lineage: Lineage
+) -> ModelStep:
     """The version that PyTorch's container serves."""
     deployment = assembly.deployment
     package = Model(
@@ -152,7 +160,7 @@ def register_model(assembly: Assembly, parameters: Parameters, archive: Any, lin
         },
         sagemaker_session=assembly.session,
     )
-    return model_steps.register_model(
+    return registration.register_model(
         assembly,
         package,
         lineage,

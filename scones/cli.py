@@ -32,7 +32,7 @@ from scones.commands.pipeline import Parameter
 from scones.commands.stage import deploy, destroy
 from scones.errors import SconesError
 from scones.runs import executions
-from scones.runs.executions import Outcome
+from scones.runs.executions import ImageOutcome
 from scones.runs.start_training import parse_parameters
 from scones.serving_versions import endpoint, registry
 from scones.stage.connection import connect_deployed
@@ -76,7 +76,7 @@ def demo_command(  # noqa: PLR0917 - typer reads options from the signature
     stop: Annotated[bool, typer.Option("--stop", help="Stop the account at the end.")] = False,
 ) -> None:
     """Run the whole loop on a fresh stand-in account, then say where to look."""
-    plan = demo.Plan(path, sample, images, seed, parse_parameters(parameter), report_dir, keep)
+    plan = demo.DemoPlan(path, sample, images, seed, parse_parameters(parameter), report_dir, keep)
     demo.main(plan, json_file, stop=stop)
 
 
@@ -157,7 +157,7 @@ def _fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
-def _print(outcomes: list[Outcome], as_json: bool) -> None:
+def _print(outcomes: list[ImageOutcome], as_json: bool) -> None:
     if as_json:
         screen.print_json([outcome.as_json() for outcome in outcomes])
         return

@@ -17,27 +17,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import msgspec
 
 from infrastructure import stack
 from local_account.server import control
 from scones import outputs, screen
-from scones.commands.account import begin, port, state_dir
-from scones.commands.data import locate
 from scones.errors import SconesError
+from scones.find_images import locate
 from scones.runs import executions, pipeline_runs
-from scones.runs.executions import Outcome
+from scones.runs.executions import ImageOutcome
 from scones.runs.pipeline_runs import Run
 from scones.runs.start_training import start_training
 from scones.serving_versions import endpoint, registry
 from scones.serving_versions.registry import ModelVersion
-from scones.source_data.data import Source
+from scones.source_data.data import FoundImages
 from scones.stage.connection import Connection, connect
 from scones.stage.settings import Settings, home
+from scones.stand_in import begin, port, state_dir
 from scones.traffic import captures
-from scones.traffic.captures import Window
+from scones.traffic.captures import TimeRange
 
 STAGE = "local"
 _ENDPOINT_TIMEOUT_S = 1800  # as `scones model approve` waits; a deployment ends by itself before
@@ -45,21 +45,35 @@ _CAPTURE_TIMEOUT_S = 600
 
 
 @dataclass
-class Clock:
+class Stopwatch:
     """Wall seconds of each part, in order."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
+        """Say that a part begins, and note how long it takes."""
         screen.err.print(f"[bold]{name}[/bold]")
         start = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - start, 2)
 
 
+class DemoSummary(TypedDict):
+    """What ``--json`` writes; ``dataset`` is its dataset.json with where it came from, ``seconds`` are by part."""
+
+    dataset: dict[str, object]
+    accuracy: float
+    model_package_arn: str
+    endpoint: str
+    executions: list[dict[str, object]]
+    capture_count: int
+    report: str
+    seconds: dict[str, float]
+
+
 @dataclass(frozen=True)
-class Plan:
+class DemoPlan:
     """What the demonstration was asked for."""
 
     data: Path | None
@@ -71,7 +85,7 @@ class Plan:
     keep: bool
 
 
-def main(plan: Plan, json_file: Path | None, *, stop: bool) -> None:
+def main(plan: DemoPlan, json_file: Path | None, *, stop: bool) -> None:
     """Run the loop, print where to look, write the summary.
 
     Ctrl-C and its relatives stop the account. After an error it goes on running, for its logs, unless ``stop``.
@@ -118,14 +132,14 @@ def _only_one() -> Iterator[None]:
         yield
 
 
-def _write_summary(summary: dict[str, Any], target: Path) -> None:
+def _write_summary(summary: DemoSummary, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     partial.replace(target)
 
 
-def _closing_words(summary: dict[str, Any], *, stopped: bool) -> None:
+def _closing_words(summary: DemoSummary, *, stopped: bool) -> None:
     parts = [(name, f"{seconds:.1f} s") for name, seconds in summary["seconds"].items()]
     screen.out.print(screen.table("where the time went", "", rows=parts))
     if summary["dataset"]["drawn"]:
@@ -148,9 +162,9 @@ def _closing_words(summary: dict[str, Any], *, stopped: bool) -> None:
         screen.out.print(f"  {command}", markup=False)
 
 
-def run(plan: Plan, settings: Settings, source: Source) -> dict[str, Any]:
+def run(plan: DemoPlan, settings: Settings, source: FoundImages) -> DemoSummary:
     """The loop, from images to report; answers the summary. The account is left running."""
-    clock = Clock()
+    clock = Stopwatch()
     with clock.part("start a stand-in account"):
         _start_account(settings, keep=plan.keep)
     connection = connect(STAGE)
@@ -170,7 +184,7 @@ def run(plan: Plan, settings: Settings, source: Source) -> dict[str, Any]:
         outcomes = _classify(connection, version, plan)
     with clock.part("write the report"):
         captured = _wait_for_captures(connection, before + len(outcomes)) - before
-        captures.write_report(connection, Window(began, datetime.now(UTC)), plan.report_dir)
+        captures.write_report(connection, TimeRange(began, datetime.now(UTC)), plan.report_dir)
     return {
         "dataset": _dataset_summary(connection, version, source),
         "accuracy": evaluation.accuracy,
@@ -204,7 +218,7 @@ def _deploy(connection: Connection) -> None:
     screen.say(f"  {len(created)} resources created")
 
 
-def _train(connection: Connection, source: Source, parameters: dict[str, str]) -> Run:
+def _train(connection: Connection, source: FoundImages, parameters: dict[str, str]) -> Run:
     arn = start_training(connection, source, parameters)
     try:
         with screen.pipeline_view("training pipeline") as show:
@@ -226,7 +240,7 @@ def _version_of(connection: Connection, run: Run) -> ModelVersion:
     return registry.describe(connection, arn)
 
 
-def _classify(connection: Connection, version: ModelVersion, plan: Plan) -> list[Outcome]:
+def _classify(connection: Connection, version: ModelVersion, plan: DemoPlan) -> list[ImageOutcome]:
     images = executions.pick_test_images(connection, version.metadata["dataset_s3_uri"], plan.images, plan.seed)
     outcomes = executions.run(connection, images)
     screen.out.print(screen.outcomes_table(outcomes))
@@ -244,7 +258,7 @@ def _wait_for_captures(connection: Connection, expected: int) -> int:
     return found
 
 
-def _dataset_summary(connection: Connection, version: ModelVersion, source: Source) -> dict[str, Any]:
+def _dataset_summary(connection: Connection, version: ModelVersion, source: FoundImages) -> dict[str, object]:
     uri = version.metadata["dataset_s3_uri"]
     manifest = executions.read_manifest(connection, uri)
     return {"uri": uri, "source": str(source.path), "drawn": source.drawn, **msgspec.to_builtins(manifest)}

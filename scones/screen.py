@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,8 +17,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from scones.runs.executions import Outcome
-from scones.runs.pipeline_runs import Run, Step
+from scones.runs.executions import ImageOutcome
+from scones.runs.pipeline_runs import Run, RunStep
 
 # Without a terminal, tables take the width they need: nothing that a program reads is cut.
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 400)
@@ -41,15 +40,17 @@ def say(message: str) -> None:
     err.print(message, markup=False)
 
 
-def print_json(document: Any) -> None:
+def print_json(document: object) -> None:
+    """Print a document as JSON; what JSON does not know, such as a time, as its text."""
     out.print(json.dumps(document, indent=2, default=str), markup=False)
 
 
 def styled(status: str) -> Text:
+    """Return a status in the colour that goes with it."""
     return Text(status, style=_STATUS_STYLE.get(status, ""))
 
 
-def table(*columns: str, rows: Sequence[Sequence[Any]]) -> Table:
+def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
     """A plain table; columns of numbers are aligned to the right."""
     result = Table(show_header=any(columns), box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
@@ -61,7 +62,7 @@ def table(*columns: str, rows: Sequence[Sequence[Any]]) -> Table:
     return result
 
 
-def steps_table(steps: Sequence[Step]) -> Table:
+def steps_table(steps: Sequence[RunStep]) -> Table:
     """The steps of a run: status, seconds, and why one failed."""
     rows = [
         (
@@ -102,7 +103,7 @@ def _line_view() -> Callable[[Run], None]:
     return show
 
 
-def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
+def outcomes_table(outcomes: Sequence[ImageOutcome]) -> Table:
     """Executions of the workflow: which passed, which were too uncertain, which failed."""
     rows = [
         (
@@ -118,7 +119,7 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
     return table("image", "true label", "predicted", "confidence", "execution", "", rows=rows)
 
 
-def outcomes_summary(outcomes: Sequence[Outcome]) -> str:
+def outcomes_summary(outcomes: Sequence[ImageOutcome]) -> str:
     """One line of counts; accuracy is over those that passed and whose label is known."""
     passed = [o for o in outcomes if o.status == "SUCCEEDED"]
     low = sum(o.status == "LOW_CONFIDENCE" for o in outcomes)

@@ -17,9 +17,10 @@ import hashlib
 import importlib
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, overload
+from typing import NamedTuple, Protocol, TypedDict, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +82,16 @@ class Model:
     classes: list[str]
 
 
+class VerboseAnswer(TypedDict):
+    """What ``application/json;verbose`` gets for one image; probabilities stand in the order of the labels."""
+
+    probabilities: list[float]
+    labels: list[str]
+    predicted_label: str
+    confidence: float
+    model_version: str
+
+
 class Identity(NamedTuple):
     """What a verbose answer says of the model."""
 
@@ -88,12 +99,15 @@ class Identity(NamedTuple):
     version: str
 
 
-class Context(Protocol):
+class ToolkitContext(Protocol):
     """The part of the toolkit's context (it is the model server's: TorchServe, ts/context.py) that is used here."""
 
     @property
-    def system_properties(self) -> Any: ...
-    def set_response_header(self, idx: int, key: str, value: str) -> None: ...
+    def system_properties(self) -> Mapping[str, object]:
+        """What the server knows of the model, such as its folder (``model_dir``)."""
+
+    def set_response_header(self, idx: int, key: str, value: str) -> None:
+        """Add a header to the answer of the ``idx``-th request of a batch."""
 
 
 def model_fn(model_dir: str) -> Model:
@@ -153,7 +167,7 @@ def _image_from_json(body: str) -> bytes:
     if body.count("[") + body.count("{") > MAX_BRACKETS:
         raise RequestError(f"{EXPECTED_JSON}; the body has more than {MAX_BRACKETS} lists and objects")
     try:
-        document: Any = json.loads(body)
+        document: object = json.loads(body)
     except ValueError as error:
         raise RequestError(f"{EXPECTED_JSON}; the body is not JSON: {error}") from error
     if not isinstance(document, dict):
@@ -183,8 +197,8 @@ def predict_fn(data: Pixels, model: Model) -> Probabilities:
 @overload
 def output_fn(prediction: Probabilities, accept: str) -> str: ...
 @overload
-def output_fn(prediction: Probabilities, accept: str, context: Context) -> tuple[str, str]: ...
-def output_fn(prediction: Probabilities, accept: str, context: Context | None = None) -> str | tuple[str, str]:
+def output_fn(prediction: Probabilities, accept: str, context: ToolkitContext) -> tuple[str, str]: ...
+def output_fn(prediction: Probabilities, accept: str, context: ToolkitContext | None = None) -> str | tuple[str, str]:
     """A JSON array of class probabilities, as the built-in image classification answers. Raises RequestError.
 
     With the toolkit's context: that and its content type, or, to whoever prefers ``application/json;verbose``,
@@ -198,7 +212,7 @@ def output_fn(prediction: Probabilities, accept: str, context: Context | None = 
         raise RequestError(f"cannot answer as {_quoted(accept)}; accept {JSON_TYPE} or {VERBOSE_TYPE}", 406)
     if context is not None and (package := os.environ.get(PACKAGE_VARIABLE)):
         context.set_response_header(0, ATTRIBUTES_HEADER, f"model_package_arn={package}")
-    documents: list[Any] = rows
+    documents: Sequence[object] = rows
     if answered == VERBOSE_TYPE and context is not None:
         identity = identify(str(context.system_properties["model_dir"]))
         documents = [_verbose(row, identity) for row in rows]
@@ -206,7 +220,7 @@ def output_fn(prediction: Probabilities, accept: str, context: Context | None = 
     return text if context is None else (text, answered)
 
 
-def _verbose(row: list[float], identity: Identity) -> dict[str, Any]:
+def _verbose(row: list[float], identity: Identity) -> VerboseAnswer:
     confidence = max(row)
     return {
         "probabilities": row,

@@ -31,7 +31,7 @@ DEFAULT_EPOCHS = 30
 SPLITS = ("train", "validation")
 
 
-class RequestError(Exception):
+class TrainingRequestError(Exception):
     """The job's hyperparameters or channels are not what the algorithm takes."""
 
 
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
             dataset = Path(scratch)
             assemble_dataset(root / "input/data", dataset, parameters)
             return train.main(training_arguments(parameters, root, dataset))
-    except RequestError as error:
+    except TrainingRequestError as error:
         print(f"image-classification: {error}", file=sys.stderr)
         (root / "output").mkdir(exist_ok=True)
         (root / "output/failure").write_text(f"ClientError: {error}"[:1024], encoding="utf-8")
@@ -55,17 +55,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def check(parameters: dict[str, str]) -> None:
-    """Refuse what the algorithm refuses, and say what of the rest matters here. Raises RequestError."""
+    """Refuse what the algorithm refuses, and say what of the rest matters here. Raises TrainingRequestError."""
     if missing := [name for name in REQUIRED if name not in parameters]:
-        raise RequestError(f"the hyperparameters lack {', '.join(missing)}, which the algorithm requires")
+        raise TrainingRequestError(f"the hyperparameters lack {', '.join(missing)}, which the algorithm requires")
     if unknown := sorted(parameters.keys() - KNOWN):
-        raise RequestError(f"additional hyperparameters are not allowed ({', '.join(unknown)})")
+        raise TrainingRequestError(f"additional hyperparameters are not allowed ({', '.join(unknown)})")
     for name in (*REQUIRED, "epochs"):
         value = parameters.get(name, "1")
         if not value.isdecimal() or int(value) < 1:
-            raise RequestError(f"hyperparameter {name} must be a positive integer, got {value!r}")
+            raise TrainingRequestError(f"hyperparameter {name} must be a positive integer, got {value!r}")
     if parameters.get("use_pretrained_model", "0") not in ("0", "1"):
-        raise RequestError(f"use_pretrained_model must be 0 or 1, got {parameters['use_pretrained_model']!r}")
+        raise TrainingRequestError(f"use_pretrained_model must be 0 or 1, got {parameters['use_pretrained_model']!r}")
     aside = sorted(parameters.keys() - USED)
     print(
         "training.built_in stands in for SageMaker's image-classification: it trains this project's own network, not a "
@@ -88,13 +88,13 @@ def training_arguments(parameters: dict[str, str], root: Path, dataset: Path) ->
 
 
 def assemble_dataset(channels: Path, dataset: Path, parameters: dict[str, str]) -> None:
-    """Our dataset folder out of the four channels, without copying an image. Raises RequestError."""
+    """Our dataset folder out of the four channels, without copying an image. Raises TrainingRequestError."""
     classes = int(parameters["num_classes"])
     counts: dict[str, dict[str, int]] = {}
     for split in SPLITS:
         lists = sorted((channels / f"{split}_lst").glob("*.lst"))
         if not (channels / split).is_dir() or len(lists) != 1:
-            raise RequestError(f"expected the channels {split} with images and {split}_lst with one .lst file")
+            raise TrainingRequestError(f"expected the channels {split} with images and {split}_lst with one .lst file")
         labels = [_label(line, lists[0].name, classes) for line in lists[0].read_text(encoding="utf-8").splitlines()]
         counts[split] = {str(label): labels.count(label) for label in range(classes)}
         (dataset / split).symlink_to(channels / split)
@@ -118,7 +118,7 @@ def assemble_dataset(channels: Path, dataset: Path, parameters: dict[str, str]) 
 def _label(line: str, name: str, classes: int) -> int:
     fields = line.split("\t")
     if len(fields) != 3 or not fields[1].isdecimal() or int(fields[1]) >= classes:
-        raise RequestError(f"{name}: expected index, label below {classes} and path between tabs, got {line!r}")
+        raise TrainingRequestError(f"{name}: expected index, label below {classes} and path between tabs, got {line!r}")
     return int(fields[1])
 
 

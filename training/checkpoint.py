@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,14 +22,14 @@ class Checkpoint:
     def __init__(self, path: Path | None, key: str) -> None:
         self.path, self.key = path, key
 
-    def restore(self) -> dict[str, Any] | None:
+    def restore(self) -> Mapping[str, object] | None:
         """The state last saved under this key; None, with a line that says why, when there is none to go on from."""
         if self.path is None or not self.path.is_file():
             return None
         try:
             stored = torch.load(self.path, weights_only=True)
             matches = stored["key"] == self.key
-            state: dict[str, Any] = stored["state"]
+            state: Mapping[str, object] = stored["state"]
         except (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
             print(f"checkpoint {self.path} is ignored, training starts afresh: cannot be read ({error})", flush=True)
             return None
@@ -42,7 +41,7 @@ class Checkpoint:
             return None
         return state
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, state: Mapping[str, object]) -> None:
         """Replace the file at once: a process that is killed here leaves the former checkpoint."""
         if self.path is None:
             return

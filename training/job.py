@@ -19,7 +19,7 @@ from training.loop import Epoch
 Split = tuple[Tensor, Tensor]  # images uint8 [N, 32, 32, 3] and labels int64 [N]
 
 
-class Result(TypedDict):
+class ProcessResult(TypedDict):
     """What a process leaves in its file."""
 
     tensors: dict[str, Tensor]
@@ -46,7 +46,7 @@ class Job:
         return self.seed * 1000 + self.member
 
 
-def read_result(file: Path) -> Result:
+def read_result(file: Path) -> ProcessResult:
     """A result that a process left with torch.save."""
-    result: Result = torch.load(file, weights_only=True)
+    result: ProcessResult = torch.load(file, weights_only=True)
     return result

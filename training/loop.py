@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -34,6 +34,25 @@ class Epoch(TypedDict):
     validation_accuracy: float
 
 
+class AverageState(TypedDict):
+    """The moving average of the weights, and the steps that it has seen."""
+
+    weights: list[Tensor]
+    steps: int
+
+
+class TrainingState(TypedDict):
+    """All that a training needs to go on as if it had not been cut off; torch's own state dictionaries among it."""
+
+    network: dict[str, Tensor]
+    optimizer: dict[str, object]
+    schedule: dict[str, object]
+    generator: Tensor
+    average: AverageState
+    history: list[Epoch]
+    cpu_seconds: float
+
+
 @dataclass(frozen=True)
 class Training:
     """One network's training. ``batches(epoch)`` draws from ``generator`` alone, so that a checkpoint repeats it."""
@@ -53,19 +72,19 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FinishedTraining:
     """A finished training: the history, and the CPU seconds of this process and of the interrupted ones before it."""
 
     history: list[Epoch]
     cpu_seconds: float
 
 
-def fit(training: Training, checkpoint: Checkpoint) -> Outcome:
+def fit(training: Training, checkpoint: Checkpoint) -> FinishedTraining:
     """Train ``training.network`` in place, from the checkpoint's epoch on. Raises TrainingError."""
     average = WeightAverage(training.network, training.averaging)
     history: list[Epoch] = []
     spent = 0.0
-    state = checkpoint.restore()
+    state = cast("TrainingState | None", checkpoint.restore())
     if state is not None:
         training.network.load_state_dict(state["network"])
         training.optimizer.load_state_dict(state["optimizer"])
@@ -91,7 +110,7 @@ def fit(training: Training, checkpoint: Checkpoint) -> Outcome:
         )
     average.keep()
     training.network.eval()
-    return Outcome(history, spent + time.process_time())
+    return FinishedTraining(history, spent + time.process_time())
 
 
 def _train_epoch(training: Training, average: WeightAverage, epoch: int) -> float:
@@ -133,10 +152,10 @@ def score(member: int, epoch: int, train_loss: float, logits: Tensor, labels: Te
 
 
 def print_epoch(row: Epoch, epochs: int) -> None:
-    """The line that the training job's metric definitions read."""
+    """The line that the training job's metric definitions read, in one write: others print to the same place."""
     losses = f"train_loss={row['train_loss']:.4f} validation_loss={row['validation_loss']:.4f}"
     progress = f"epoch={row['epoch']}/{epochs} member={row['member']} {losses}"
-    print(f"{progress} validation_accuracy={row['validation_accuracy']:.4f}", flush=True)
+    print(f"{progress} validation_accuracy={row['validation_accuracy']:.4f}\n", end="", flush=True)
 
 
 class WeightAverage:
@@ -168,10 +187,10 @@ class WeightAverage:
         for weight, value in zip(self.trained, current, strict=True):
             weight.data.copy_(value)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> AverageState:
         """What a checkpoint must hold."""
         return {"weights": self.weights, "steps": self.steps}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: AverageState) -> None:
         """Go on from a checkpoint."""
         self.weights, self.steps = state["weights"], state["steps"]

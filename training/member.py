@@ -20,12 +20,12 @@ import torch
 from imaging.dataset import DatasetError, load_split, read_manifest
 from training.checkpoint import Checkpoint, checkpoint_key
 from training.hyperparameters import add_arguments, given, resolve
-from training.job import Job, Result, read_result
+from training.job import Job, ProcessResult, read_result
 from training.loop import TrainingError
 from training.networks.network import to_tensors
 from training.recipes import distill, frozen, pretrained, scratch
 
-TASKS: dict[str, Callable[[Job], Result]] = {
+TASKS: dict[str, Callable[[Job], ProcessResult]] = {
     "scratch": scratch.train_scratch,
     "fine-tuned": pretrained.train_fine_tuned,
     "views": distill.make_views,

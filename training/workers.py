@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.hyperparameters import Adjusted, option, resolve
-from training.job import Result, read_result
+from training.job import ProcessResult, read_result
 from training.loop import TrainingError
 
 CODE_ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +73,7 @@ class Workers:
             return subprocess.Popen(command, env=environment, stdin=watched, stderr=errors)
 
 
-def read_results(files: list[Path]) -> list[Result]:
+def read_results(files: list[Path]) -> list[ProcessResult]:
     """The results in these files."""
     return [read_result(file) for file in files]
 

@@ -47,7 +47,7 @@ AFTER_HOURS = 120
 
 
 @dataclass(frozen=True)
-class Pool:
+class RecordPool:
     """What the model says of the test images in one state, `[n]`, and how they look."""
 
     labels: npt.NDArray[np.int64]
@@ -56,7 +56,7 @@ class Pool:
     statistics: dict[str, npt.NDArray[np.float64]]
 
 
-Pools = dict[str, Pool]
+Pools = dict[str, RecordPool]
 
 
 def main() -> None:
@@ -104,7 +104,7 @@ def load(arguments: argparse.Namespace, folder: Path) -> Pools:
     pools = {}
     for kind, pixels in states.items():
         probabilities = predict_fn(pixels, model)
-        pools[kind] = Pool(
+        pools[kind] = RecordPool(
             labels=labels,
             confidence=probabilities.max(axis=1).astype(np.float64),
             predicted=probabilities.argmax(axis=1),

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
-APPROVED, REJECTED = "Approved", "Rejected"
+APPROVED: Final = "Approved"
+REJECTED: Final = "Rejected"
 DEPLOY, ROLLBACK, DELETE = "deploy", "rollback", "delete"
 NEVER = ""  # before every time
 
 
 @dataclass(frozen=True)
-class Decision:
+class VersionDecision:
     """What was decided on one version, and whether its deployment failed afterwards (``failed``: why)."""
 
     version: int
@@ -34,13 +36,15 @@ class Decision:
 
     @property
     def approved(self) -> bool:
+        """Whether the newest decision on the version was an approval."""
         return self.status == APPROVED
 
     @property
     def deployable(self) -> bool:
+        """Whether it is approved and still in the registry."""
         return self.approved and not self.removed_at
 
-    def same_as(self, other: Decision) -> bool:
+    def same_as(self, other: VersionDecision) -> bool:
         """Whether nothing was decided anew: other metadata of the package may have changed."""
         return self._decided == other._decided
 
@@ -74,17 +78,18 @@ class DesiredState:
     Neither a version nor ``delete``: nothing is known that may serve, so whatever serves goes on.
     """
 
-    chosen: Decision | None = None
-    shadow: Decision | None = None
+    chosen: VersionDecision | None = None
+    shadow: VersionDecision | None = None
     order: Order | None = None
 
     @property
     def delete(self) -> bool:
+        """Whether there is to be no endpoint."""
         return self.order is not None and self.order.action == DELETE
 
 
 def desired_state(
-    decisions: Mapping[int, Decision], order: Order | None, serving: Collection[int] = ()
+    decisions: Mapping[int, VersionDecision], order: Order | None, serving: Collection[int] = ()
 ) -> DesiredState:
     """The newest approval or order counts; a version that failed waits for a new one.
 
@@ -108,14 +113,16 @@ def desired_state(
     return DesiredState(chosen, _challenger(approved, chosen, order.at), order)
 
 
-def _ordered(decisions: Mapping[int, Decision], order: Order, serving: Collection[int]) -> Decision | None:
+def _ordered(
+    decisions: Mapping[int, VersionDecision], order: Order, serving: Collection[int]
+) -> VersionDecision | None:
     found = decisions.get(order.version)
     if found is None or not (found.deployable or (found.approved and found.version in serving)):
         return None
     return found if not found.failed or found.failed_at < order.at else None
 
 
-def why_not_deployable(decisions: Mapping[int, Decision], order: Order, serving: Collection[int] = ()) -> str:
+def why_not_deployable(decisions: Mapping[int, VersionDecision], order: Order, serving: Collection[int] = ()) -> str:
     """Why the version of an order cannot be deployed; "" when it can, or when it serves already."""
     found = decisions.get(order.version)
     if order.version in serving:
@@ -127,7 +134,7 @@ def why_not_deployable(decisions: Mapping[int, Decision], order: Order, serving:
     return "" if found.approved else f"version {order.version} is {found.status}: {found.reason}"
 
 
-def _challenger(approved: list[Decision], chosen: Decision | None, since: str) -> Decision | None:
+def _challenger(approved: list[VersionDecision], chosen: VersionDecision | None, since: str) -> VersionDecision | None:
     """The newest version approved for copied traffic, unless a later approval or order made it pointless."""
     if chosen is None:
         return None

@@ -6,10 +6,14 @@ Runs in Lambda.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
 
 
 @dataclass(frozen=True)
-class EndpointSettings:
+class EndpointOptions:
     """How the endpoint runs and is changed; `scones.stage.settings.EndpointSettings` says what each means."""
 
     variant: str
@@ -26,15 +30,17 @@ class EndpointSettings:
 
     @property
     def serverless(self) -> bool:
+        """Whether AWS finds the capacity for each request, instead of instances that wait."""
         return self.variant == "serverless"
 
     @property
     def scales(self) -> bool:
+        """Whether autoscaling may add instances."""
         return not self.serverless and self.autoscaling_max_instances > self.initial_instance_count
 
 
 @dataclass(frozen=True)
-class Network:
+class ContainerNetwork:
     """The stage's own network, in which the model's container stands."""
 
     subnet_ids: tuple[str, ...]
@@ -47,10 +53,10 @@ class EndpointSpec:
 
     endpoint: str
     model_package_group: str
-    instance_type: str
+    instance_type: ProductionVariantInstanceTypeType
     role_arn: str
     capture_uri: str
     data_key_arn: str
-    network: Network | None
-    settings: EndpointSettings
+    network: ContainerNetwork | None
+    settings: EndpointOptions
     alarms: tuple[str, ...]

@@ -1,17 +1,54 @@
-"""The endpoint's history: tells of each outcome and records it, with all that follows from it.
+"""The endpoint's history: tells people and programs of each outcome, and records it with all that follows from it.
 
-Runs in Lambda.
+Runs in Lambda. Publishes to the stage's topic.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from lambdas.deployment.desired_state import DELETE, Decision, Order, text_of
-from lambdas.deployment.ledger import Deployment, Ledger, Live, Record
-from lambdas.deployment.notifier import Notifier
+from lambdas.deployment.desired_state import DELETE, Order, VersionDecision, text_of
+from lambdas.deployment.ledger import Ledger
+from lambdas.deployment.records import LiveDeployment, ModelDeployment, Record
+
+if TYPE_CHECKING:
+    from types_boto3_sns import SNSClient
+
+MAX_SUBJECT_CHARACTERS = 100  # SNS, Publish
+
+
+@dataclass(frozen=True)
+class Notifier:
+    """Publishes what became of the endpoint to the stage's topic."""
+
+    sns: SNSClient
+    topic_arn: str
+    endpoint: str
+
+    def notify(self, record: Record) -> None:
+        """One line for people; for programs the record as JSON, and what they may filter by."""
+        attributes = {
+            "endpoint": self.endpoint,
+            "outcome": record.outcome,
+            "version": str(record.version),
+            "record": json.dumps(asdict(record)),
+        }
+        self.sns.publish(
+            TopicArn=self.topic_arn,
+            Subject=f"{self.endpoint}: {record.outcome}"[:MAX_SUBJECT_CHARACTERS],
+            Message=self.line(record),
+            MessageAttributes={k: {"DataType": "String", "StringValue": v} for k, v in attributes.items()},
+        )
+
+    def line(self, record: Record) -> str:
+        """Return the sentence for people."""
+        what = f"version {record.version} ({record.action})" if record.version else record.action
+        text = f"endpoint {self.endpoint}: {what} {record.outcome}"
+        return f"{text}: {record.detail}" if record.detail else text
 
 
 @dataclass(frozen=True)
@@ -32,7 +69,14 @@ class History:
     clock: Callable[[], datetime]
 
     def end(
-        self, deployment: Deployment, outcome: str, detail: str, live: Live | None, *, smoke: str = "", blame: int = 0
+        self,
+        deployment: ModelDeployment,
+        outcome: str,
+        detail: str,
+        live: LiveDeployment | None,
+        *,
+        smoke: str = "",
+        blame: int = 0,
     ) -> None:
         """Record how a deployment ended. ``blame`` is the version that is not tried again until somebody says so."""
         kept = {k: v for k, v in asdict(deployment).items() if k in Record.__dataclass_fields__}
@@ -44,14 +88,21 @@ class History:
         self.ledger.end(record, live, failed)
 
     def note(
-        self, reason: Reason, outcome: str, detail: str, about: Live, *, live: Live | None, order: Order | None = None
+        self,
+        reason: Reason,
+        outcome: str,
+        detail: str,
+        about: LiveDeployment,
+        *,
+        live: LiveDeployment | None,
+        order: Order | None = None,
     ) -> None:
         """Record what is no deployment; ``live`` serves after it, and the order in the table has become ``order``."""
         record = self._record(reason, outcome, detail, about)
         self.notifier.notify(record)
         self.ledger.note(record, live, order)
 
-    def _record(self, reason: Reason, outcome: str, detail: str, about: Live) -> Record:
+    def _record(self, reason: Reason, outcome: str, detail: str, about: LiveDeployment) -> Record:
         now = text_of(self.clock())
         return Record(
             id=f"{now}#{about.version:08d}",
@@ -78,4 +129,4 @@ class History:
 
 
 # Only the version, the fault and its time are written.
-_BLAMED = Decision(0, "", "", "", "", "")
+_BLAMED = VersionDecision(0, "", "", "", "", "")

@@ -7,13 +7,12 @@ process dies in between, the next one goes on.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.context import Context
 from lambdas.deployment.desired_state import ROLLBACK
-from lambdas.deployment.ledger import CHANGING, PLANNED, Deployment, Live
+from lambdas.deployment.records import CHANGING, PLANNED, LiveDeployment, ModelDeployment
 from lambdas.deployment.sagemaker_endpoint import (
     IN_PROGRESS,
     NameTaken,
@@ -25,8 +24,11 @@ from lambdas.deployment.sagemaker_endpoint import (
     update_options,
     usable_alarms,
 )
-from lambdas.deployment.steps import ObservedState, Step
+from lambdas.deployment.steps import DeploymentContext, ObservedState, ReconcileStep
 from lambdas.deployment.version import VersionGoneError
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
 
 MAX_ATTEMPTS = 3
 REJECTION, APPROVAL, SHADOW, SETTINGS, REMOVAL = "rejection", "approval", "shadow", "settings", "removal"
@@ -34,11 +36,11 @@ REJECTION, APPROVAL, SHADOW, SETTINGS, REMOVAL = "rejection", "approval", "shado
 _FINAL = {"ValidationException", "ValidationError", "ResourceLimitExceeded", "ResourceNotFound"}
 
 
-def go_on(context: Context, observed: ObservedState, deployment: Deployment) -> Step:
+def go_on(context: DeploymentContext, observed: ObservedState, deployment: ModelDeployment) -> ReconcileStep:
     """The next step of the deployment in progress."""
     status = observed.status
     if status in IN_PROGRESS:
-        return Step.waiting(f"waiting: the endpoint is {status}")
+        return ReconcileStep.waiting(f"waiting: the endpoint is {status}")
     if observed.endpoint and observed.config_in_service == deployment.config:
         return _arrived(context, observed, observed.endpoint, deployment)
     if deployment.phase == PLANNED:
@@ -46,7 +48,7 @@ def go_on(context: Context, observed: ObservedState, deployment: Deployment) -> 
     if observed.endpoint is None:
         reason = context.history.deleted_elsewhere(deployment.started)
         context.history.end(deployment, "deleted", reason.text, observed.live)
-        return Step.progressed(reason.text)
+        return ReconcileStep.progressed(reason.text)
     said = observed.endpoint.get("FailureReason", "SageMaker gives no reason")
     if status == "Failed":
         return _failed(context, observed, deployment, "failed", said)
@@ -54,8 +56,14 @@ def go_on(context: Context, observed: ObservedState, deployment: Deployment) -> 
 
 
 def _failed(
-    context: Context, observed: ObservedState, deployment: Deployment, outcome: str, detail: str, *, smoke: str = ""
-) -> Step:
+    context: DeploymentContext,
+    observed: ObservedState,
+    deployment: ModelDeployment,
+    outcome: str,
+    detail: str,
+    *,
+    smoke: str = "",
+) -> ReconcileStep:
     """Put it down to the version, or to the settings when the version served before."""
     live, blame = observed.live, deployment.version
     if deployment.action == SHADOW:
@@ -63,17 +71,17 @@ def _failed(
     elif live and live.version == deployment.version:
         live, blame = replace(live, refused_config=deployment.config), 0
     context.history.end(deployment, outcome, detail, live, smoke=smoke, blame=blame)
-    return Step.progressed(f"version {deployment.version} {outcome}: {detail}")
+    return ReconcileStep.progressed(f"version {deployment.version} {outcome}: {detail}")
 
 
-def _ask(context: Context, observed: ObservedState, deployment: Deployment) -> Step:
+def _ask(context: DeploymentContext, observed: ObservedState, deployment: ModelDeployment) -> ReconcileStep:
     if observed.status == "Failed":
         # A failed endpoint can only be deleted (DescribeEndpoint, EndpointStatus).
         context.sagemaker.delete_endpoint(EndpointName=context.spec.endpoint)
-        return Step.deleting("deleting the failed endpoint")
+        return ReconcileStep.deleting("deleting the failed endpoint")
     deployment = replace(deployment, attempts=deployment.attempts + 1)
     if not context.ledger.advance(deployment):
-        return Step.progressed("somebody else has ended this deployment")
+        return ReconcileStep.progressed("somebody else has ended this deployment")
     if deployment.attempts > MAX_ATTEMPTS:
         return _failed(context, observed, deployment, "failed", f"given up after {MAX_ATTEMPTS} attempts")
     try:
@@ -81,20 +89,22 @@ def _ask(context: Context, observed: ObservedState, deployment: Deployment) -> S
     except (ClientError, NameTaken, VersionGoneError) as error:
         return _refused(context, observed, deployment, error)
     context.ledger.advance(replace(deployment, phase=CHANGING))
-    return Step.waiting(f"endpoint {context.spec.endpoint} goes to {deployment.config}{note}")
+    return ReconcileStep.waiting(f"endpoint {context.spec.endpoint} goes to {deployment.config}{note}")
 
 
-def _refused(context: Context, observed: ObservedState, deployment: Deployment, error: Exception) -> Step:
+def _refused(
+    context: DeploymentContext, observed: ObservedState, deployment: ModelDeployment, error: Exception
+) -> ReconcileStep:
     """What to make of an error: wait, give up, or (raised) try again."""
     if isinstance(error, ClientError):
         if says(error, "in-progress"):
-            return Step.waiting("waiting: somebody else changes the endpoint")
+            return ReconcileStep.waiting("waiting: somebody else changes the endpoint")
         if error.response["Error"]["Code"] not in _FINAL:
             raise error
     return _failed(context, observed, deployment, "failed", str(error))
 
 
-def _change(context: Context, observed: ObservedState, deployment: Deployment) -> str:
+def _change(context: DeploymentContext, observed: ObservedState, deployment: ModelDeployment) -> str:
     """Make what the configuration needs, then have the endpoint take it; a remark on the alarms."""
     packages = {deployment.version: deployment.package_arn, deployment.shadow_version: deployment.shadow_arn}
     for version, package_arn in packages.items():
@@ -104,19 +114,27 @@ def _change(context: Context, observed: ObservedState, deployment: Deployment) -
     context.ledger.record_creation("config", deployment.config)
     versions = (deployment.version, deployment.shadow_version)
     create_config(context.sagemaker, context.spec, deployment.config, deployment.package_arn, versions)
-    names = {"EndpointName": context.spec.endpoint, "EndpointConfigName": deployment.config}
+    endpoint, config = context.spec.endpoint, deployment.config
     if observed.endpoint is None:
-        context.sagemaker.create_endpoint(**names, Tags=tags(deployment.package_arn))
+        context.sagemaker.create_endpoint(
+            EndpointName=endpoint, EndpointConfigName=config, Tags=tags(deployment.package_arn)
+        )
         return ""
     keep_scale = observed.live is not None and context.spec.settings.scales and deployment.action != SETTINGS
     context.stop_scaling(observed.live)
-    alarms, on = usable_alarms(context.clients("cloudwatch"), context.spec.alarms)
+    alarms, on = usable_alarms(context.clients.cloudwatch, context.spec.alarms)
     back = deployment.action in (REJECTION, ROLLBACK)
-    context.sagemaker.update_endpoint(**names, **update_options(context.spec, alarms, back=back, keep_scale=keep_scale))
+    options = update_options(context.spec, alarms, back=back, keep_scale=keep_scale)
+    context.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config, **options)
     return f"; not watched, because on already: {', '.join(on)}" if on else ""
 
 
-def _arrived(context: Context, observed: ObservedState, endpoint: dict[str, Any], deployment: Deployment) -> Step:
+def _arrived(
+    context: DeploymentContext,
+    observed: ObservedState,
+    endpoint: DescribeEndpointOutputTypeDef,
+    deployment: ModelDeployment,
+) -> ReconcileStep:
     live = observed.live
     smoke = context.smoke_test(deployment.package_arn)
     if smoke.passed is False and not (live and live.version == deployment.version):
@@ -125,7 +143,7 @@ def _arrived(context: Context, observed: ObservedState, endpoint: dict[str, Any]
     previous = (live.version, live.config) if live and not went_back else (0, "")
     if live and live.version == deployment.version:
         previous = (live.previous_version, live.previous_config)
-    settled = Live(
+    settled = LiveDeployment(
         version=deployment.version,
         package_arn=deployment.package_arn,
         config=deployment.config,
@@ -137,4 +155,4 @@ def _arrived(context: Context, observed: ObservedState, endpoint: dict[str, Any]
     outcome = "shadowing" if deployment.action == SHADOW else "deployed"
     context.sagemaker.add_tags(ResourceArn=endpoint["EndpointArn"], Tags=tags(deployment.package_arn))
     context.history.end(deployment, outcome, "", settled, smoke=smoke.text)
-    return Step.progressed(f"version {deployment.version} serves")
+    return ReconcileStep.progressed(f"version {deployment.version} serves")

@@ -10,112 +10,47 @@ invocations could make at once has a condition. `scones.serving_versions.deploym
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.desired_state import Decision, Order
+from lambdas.deployment.desired_state import Order, VersionDecision
+from lambdas.deployment.records import LiveDeployment, ModelDeployment, Record
 from lambdas.deployment.version import ServableVersion, number_text
 
-_Kind = TypeVar("_Kind")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from types_boto3_dynamodb.service_resource import Table
+    from types_boto3_dynamodb.type_defs import (
+        TableAttributeValueTypeDef,
+        TransactWriteItemTypeDef,
+    )
+
+_Kind = TypeVar("_Kind", bound="DataclassInstance")
 ENDPOINT = "endpoint"
-PLANNED, CHANGING = "planned", "changing"
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """A change of the endpoint that was begun: to which version, why, and from where.
-
-    ``phase`` is ``planned`` until SageMaker took the change, then ``changing``.
-    """
-
-    id: str
-    action: str
-    version: int
-    package_arn: str
-    config: str
-    by: str
-    reason: str
-    decided_at: str
-    started: str
-    previous_version: int = 0
-    previous_config: str = ""
-    shadow_version: int = 0
-    shadow_arn: str = ""
-    smoke_before: str = ""
-    phase: str = PLANNED
-    attempts: int = 0
-
-
-@dataclass(frozen=True)
-class Live:
-    """What serves, as far as deployments of ours brought it there, and where a rollback would go."""
-
-    version: int
-    package_arn: str
-    config: str
-    since: str
-    shadow_version: int = 0
-    previous_version: int = 0
-    previous_config: str = ""
-    scaled: bool = False
-    refused_config: str = ""
-    """Other settings for the same version, which SageMaker did not take."""
-    unwanted: str = ""
-    """Why the version should not serve, once that was told and there is no other."""
-    removal_told: bool = False
-    """Whether it was told that the version's entry in the registry is gone."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """One line of the history. ``outcome``: deployed, shadowing, rolled back, failed, deleted or kept."""
-
-    id: str
-    action: str
-    outcome: str
-    detail: str
-    version: int
-    package_arn: str
-    by: str
-    reason: str
-    started: str
-    ended: str
-    config: str = ""
-    decided_at: str = ""
-    previous_version: int = 0
-    shadow_version: int = 0
-    smoke_before: str = ""
-    smoke_after: str = ""
-
-
-@dataclass(frozen=True)
-class _Write:
-    """One of a transaction: ``action`` is Put, Update or Delete."""
-
-    action: str
-    request: dict[str, Any]
 
 
 class Ledger:
     """The table's items as values."""
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
 
     # Decisions and orders.
-    def decisions(self) -> dict[int, Decision]:
-        found = [_value(Decision, item) for item in self._query("decision")]
+    def decisions(self) -> dict[int, VersionDecision]:
+        """Read what was decided on each version, by its number."""
+        found = [_value(VersionDecision, item) for item in self._query("decision")]
         return {decision.version: decision for decision in found}
 
-    def put_decision(self, decision: Decision) -> bool:
+    def put_decision(self, decision: VersionDecision) -> bool:
         """Keep a decision unless a newer one on the version is known; whether it was kept."""
         item = {**_item("decision", number_text(decision.version), decision), "decided": decision.at}
         return self._put(item, "attribute_not_exists(kind) OR decided <= :at", {":at": decision.at})
 
     def order(self) -> Order | None:
+        """Read the newest order; None when there never was one."""
         return self._get(Order, "order")
 
     def put_order(self, order: Order) -> bool:
@@ -128,15 +63,23 @@ class Ledger:
 
     # Versions, as they were when their deployment began.
     def version(self, number: int) -> ServableVersion | None:
+        """Read what is known of a version; None for one of before this was kept."""
         return self._get(ServableVersion, "version", number_text(number))
 
     def put_version(self, version: ServableVersion) -> None:
+        """Keep what is known of a version."""
         self._table.put_item(Item=_item("version", number_text(version.version), version))
 
     # The lease: one invocation at a time works on the endpoint.
     def acquire_lease(self, owner: str, now_s: int, until_s: int) -> bool:
         """Take the lease; False while somebody else has it, who is then told to look once more before it ends."""
-        item = {"kind": "lease", "key": ENDPOINT, "owner": owner, "until": until_s, "again": False}
+        item: dict[str, TableAttributeValueTypeDef] = {
+            "kind": "lease",
+            "key": ENDPOINT,
+            "owner": owner,
+            "until": until_s,
+            "again": False,
+        }
         free = "attribute_not_exists(kind) OR #until < :now OR #owner = :owner"
         names = {"#until": "until", "#owner": "owner"}
         while not self._put(item, free, {":now": now_s, ":owner": owner}, names):
@@ -146,7 +89,8 @@ class Ledger:
 
     def release_lease(self, owner: str) -> bool:
         """Give the lease back; False when somebody came meanwhile, and the owner has to look once more."""
-        names, mine = {"#owner": "owner"}, {":owner": owner}
+        names = {"#owner": "owner"}
+        mine: dict[str, TableAttributeValueTypeDef] = {":owner": owner}
         if self._update("lease", "SET again = :no", "#owner = :owner AND again = :yes", mine | _YES_NO, names):
             return False
         try:
@@ -163,46 +107,59 @@ class Ledger:
         return True
 
     # The deployment in progress, and what serves.
-    def in_progress(self) -> Deployment | None:
-        return self._get(Deployment, "current")
+    def in_progress(self) -> ModelDeployment | None:
+        """Read the deployment in progress; None when nothing is changing."""
+        return self._get(ModelDeployment, "current")
 
-    def begin(self, deployment: Deployment) -> bool:
+    def begin(self, deployment: ModelDeployment) -> bool:
+        """Keep a deployment as the one in progress; False when there is another already."""
         return self._put(_item("current", ENDPOINT, deployment), "attribute_not_exists(kind)", {})
 
-    def advance(self, deployment: Deployment) -> bool:
+    def advance(self, deployment: ModelDeployment) -> bool:
         """Keep how far the deployment has come; False when somebody else has ended it."""
         return self._put(_item("current", ENDPOINT, deployment), "id = :id", {":id": deployment.id})
 
-    def live(self) -> Live | None:
-        return self._get(Live, "live")
+    def live(self) -> LiveDeployment | None:
+        """Read what serves; None when nothing does."""
+        return self._get(LiveDeployment, "live")
 
-    def put_live(self, live: Live) -> None:
+    def put_live(self, live: LiveDeployment) -> None:
+        """Keep what serves."""
         self._table.put_item(Item=_item("live", ENDPOINT, live))
 
-    def end(self, record: Record, live: Live | None, failed: Decision | None = None) -> bool:
+    def end(self, record: Record, live: LiveDeployment | None, failed: VersionDecision | None = None) -> bool:
         """Write the record of a deployment with all that follows from it; False when it was written before."""
-        follows = [_Write("Delete", {"Key": {"kind": "current", "key": ENDPOINT}})]
+        table = self._table.name
+        follows: list[TransactWriteItemTypeDef] = [
+            {"Delete": {"TableName": table, "Key": {"kind": "current", "key": ENDPOINT}}}
+        ]
         if failed:
-            blame = {
-                "Key": {"kind": "decision", "key": number_text(failed.version)},
-                "UpdateExpression": "SET failed = :why, failed_at = :at",
-                "ExpressionAttributeValues": {":why": failed.failed, ":at": failed.failed_at},
+            blame: TransactWriteItemTypeDef = {
+                "Update": {
+                    "TableName": table,
+                    "Key": {"kind": "decision", "key": number_text(failed.version)},
+                    "UpdateExpression": "SET failed = :why, failed_at = :at",
+                    "ExpressionAttributeValues": {":why": failed.failed, ":at": failed.failed_at},
+                }
             }
-            follows.append(_Write("Update", blame))
+            follows.append(blame)
         return self._record(record, live, follows)
 
-    def note(self, record: Record, live: Live | None, order: Order | None = None) -> bool:
+    def note(self, record: Record, live: LiveDeployment | None, order: Order | None = None) -> bool:
         """Write a record of something that is no deployment, what serves after it, and what became of an order."""
-        put = {"Item": _order_item(order)} if order else {}
-        return self._record(record, live, [_Write("Put", put)] if order else [])
+        return self._record(record, live, [self._put_write(_order_item(order))] if order else [])
 
-    def _record(self, record: Record, live: Live | None, follows: list[_Write]) -> bool:
+    def _put_write(self, item: dict[str, TableAttributeValueTypeDef]) -> TransactWriteItemTypeDef:
+        return {"Put": {"TableName": self._table.name, "Item": item}}
+
+    def _record(self, record: Record, live: LiveDeployment | None, follows: list[TransactWriteItemTypeDef]) -> bool:
         """All in one transaction, or nothing; False when the record was written before."""
-        new = {"Item": _item("record", record.id, record), "ConditionExpression": "attribute_not_exists(kind)"}
-        nothing = _Write("Delete", {"Key": {"kind": "live", "key": ENDPOINT}})
-        serves = _Write("Put", {"Item": _item("live", ENDPOINT, live)}) if live else nothing
-        writes = [_Write("Put", new), *follows, serves]
-        request = [{write.action: {"TableName": self._table.name, **write.request}} for write in writes]
+        new = self._put_write(_item("record", record.id, record))
+        new["Put"]["ConditionExpression"] = "attribute_not_exists(kind)"
+        nothing: TransactWriteItemTypeDef = {
+            "Delete": {"TableName": self._table.name, "Key": {"kind": "live", "key": ENDPOINT}}
+        }
+        request = [new, *follows, self._put_write(_item("live", ENDPOINT, live)) if live else nothing]
         try:
             self._table.meta.client.transact_write_items(TransactItems=request)
         except ClientError as error:
@@ -215,61 +172,90 @@ class Ledger:
 
     # Models and configurations that have to be deleted one day: written before they are created.
     def creations(self) -> set[tuple[str, str]]:
+        """Read what was made and is not deleted yet: pairs of ``model`` or ``config`` and a name."""
         keys = [str(item["key"]) for item in self._query("made")]
         return {(kind, name) for kind, _, name in (key.partition("#") for key in keys)}
 
     def record_creation(self, kind: str, name: str) -> None:
+        """Keep that something is about to be made."""
         self._table.put_item(Item={"kind": "made", "key": f"{kind}#{name}"})
 
     def forget_creation(self, kind: str, name: str) -> None:
+        """Forget what is deleted."""
         self._table.delete_item(Key={"kind": "made", "key": f"{kind}#{name}"})
 
     def _get(self, kind: type[_Kind], name: str, key: str = ENDPOINT) -> _Kind | None:
         item = self._table.get_item(Key={"kind": name, "key": key}, ConsistentRead=True).get("Item")
         return _value(kind, item) if item else None
 
-    def _query(self, kind: str) -> list[dict[str, Any]]:
-        request: dict[str, Any] = {"KeyConditionExpression": Key("kind").eq(kind), "ConsistentRead": True}
-        items: list[dict[str, Any]] = []
-        while True:
-            answer = self._table.query(**request)
-            items += answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return items
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+    def _query(self, kind: str) -> list[dict[str, TableAttributeValueTypeDef]]:
+        return query_all(self._table, kind)
 
     def _put(
-        self, item: dict[str, Any], condition: str, values: dict[str, Any], names: dict[str, str] | None = None
+        self,
+        item: Mapping[str, TableAttributeValueTypeDef],
+        condition: str,
+        values: dict[str, TableAttributeValueTypeDef],
+        names: dict[str, str] | None = None,
     ) -> bool:
-        request: dict[str, Any] = {"Item": item, "ConditionExpression": condition}
+        used: _Substitutes = {}
         if values:
-            request["ExpressionAttributeValues"] = values
+            used["ExpressionAttributeValues"] = values
         if names:
-            request["ExpressionAttributeNames"] = names
-        return self._accepted(self._table.put_item, request)
+            used["ExpressionAttributeNames"] = names
+        return _accepted(lambda: self._table.put_item(Item=item, ConditionExpression=condition, **used))
 
-    def _update(self, kind: str, change: str, condition: str, values: dict[str, Any], names: dict[str, str]) -> bool:
+    def _update(
+        self,
+        kind: str,
+        change: str,
+        condition: str,
+        values: dict[str, TableAttributeValueTypeDef],
+        names: dict[str, str],
+    ) -> bool:
         used = {name: value for name, value in names.items() if name in f"{change} {condition}"}
-        request = {
-            "Key": {"kind": kind, "key": ENDPOINT},
-            "UpdateExpression": change,
-            "ConditionExpression": condition,
-            "ExpressionAttributeNames": used,
-            "ExpressionAttributeValues": values,
-        }
-        return self._accepted(self._table.update_item, request)
-
-    @staticmethod
-    def _accepted(write: Any, request: dict[str, Any]) -> bool:
-        try:
-            write(**request)
-        except ClientError as error:
-            _unless_refused(error)
-            return False
-        return True
+        return _accepted(
+            lambda: self._table.update_item(
+                Key={"kind": kind, "key": ENDPOINT},
+                UpdateExpression=change,
+                ConditionExpression=condition,
+                ExpressionAttributeNames=used,
+                ExpressionAttributeValues=values,
+            )
+        )
 
 
-_YES_NO = {":yes": True, ":no": False}
+class _Substitutes(TypedDict, total=False):
+    """What stands for the names and values of a condition."""
+
+    ExpressionAttributeNames: dict[str, str]
+    ExpressionAttributeValues: dict[str, TableAttributeValueTypeDef]
+
+
+def query_all(table: Table, kind: str) -> list[dict[str, TableAttributeValueTypeDef]]:
+    """Read every item of a kind, in the order of their keys."""
+    condition = Key("kind").eq(kind)
+    answer = table.query(KeyConditionExpression=condition, ConsistentRead=True)
+    items = answer["Items"]
+    while "LastEvaluatedKey" in answer:
+        answer = table.query(
+            KeyConditionExpression=condition, ConsistentRead=True, ExclusiveStartKey=answer["LastEvaluatedKey"]
+        )
+        items += answer["Items"]
+    return items
+
+
+def _accepted(write: Callable[[], object]) -> bool:
+    """Write; whether the condition held."""
+    try:
+        write()
+    except ClientError as error:
+        _unless_refused(error)
+        return False
+    return True
+
+
+_YES_NO: dict[str, TableAttributeValueTypeDef] = {":yes": True, ":no": False}
 
 
 def _unless_refused(error: ClientError) -> None:
@@ -277,15 +263,15 @@ def _unless_refused(error: ClientError) -> None:
         raise error
 
 
-def _order_item(order: Order) -> dict[str, Any]:
+def _order_item(order: Order) -> dict[str, TableAttributeValueTypeDef]:
     return {**_item("order", ENDPOINT, order), "given": order.at}
 
 
-def _item(kind: str, key: str, value: Any) -> dict[str, Any]:
+def _item(kind: str, key: str, value: DataclassInstance) -> dict[str, TableAttributeValueTypeDef]:
     return {**dataclasses.asdict(value), "kind": kind, "key": key}
 
 
-def _value(kind: type[_Kind], item: dict[str, Any]) -> _Kind:
-    fields = {field.name: str(field.type) for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
+def _value(kind: type[_Kind], item: Mapping[str, TableAttributeValueTypeDef]) -> _Kind:
+    fields = {field.name: str(field.type) for field in dataclasses.fields(kind)}
     known = {name: item[name] for name in fields if name in item}
-    return kind(**{name: int(v) if fields[name] == "int" else v for name, v in known.items()})
+    return kind(**{name: int(str(v)) if fields[name] == "int" else v for name, v in known.items()})

@@ -12,19 +12,18 @@ from dataclasses import replace
 
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.context import Context
 from lambdas.deployment.desired_state import (
     DELETE,
     REJECTED,
     ROLLBACK,
-    Decision,
     Order,
+    VersionDecision,
     desired_state,
     why_not_deployable,
 )
 from lambdas.deployment.history import Reason
 from lambdas.deployment.in_progress import APPROVAL, REJECTION, REMOVAL, SETTINGS, SHADOW, go_on
-from lambdas.deployment.ledger import Deployment, Live
+from lambdas.deployment.records import LiveDeployment, ModelDeployment
 from lambdas.deployment.registry import read_decisions
 from lambdas.deployment.sagemaker_endpoint import (
     IN_PROGRESS,
@@ -35,7 +34,7 @@ from lambdas.deployment.sagemaker_endpoint import (
     version_of,
 )
 from lambdas.deployment.scaling import start_scaling
-from lambdas.deployment.steps import ObservedState, Step, StepKind
+from lambdas.deployment.steps import DeploymentContext, ObservedState, ReconcileStep, StepKind
 
 MAX_STEPS = 12
 ITSELF = "deploy_approved_model"
@@ -43,7 +42,7 @@ DELETION_LOOKS, LOOK_S = 20, 0.5
 
 
 def reconcile(
-    context: Context, named: str | None, owner: str, lease_s: int, sleep: Callable[[float], None] = time.sleep
+    context: DeploymentContext, named: str | None, owner: str, lease_s: int, sleep: Callable[[float], None] = time.sleep
 ) -> list[str]:
     """What was done, a line for each step; ``named`` is the package that an event tells of."""
     done: list[str] = []
@@ -61,7 +60,7 @@ def reconcile(
             return done
 
 
-def _steps(context: Context, sleep: Callable[[float], None]) -> list[str]:
+def _steps(context: DeploymentContext, sleep: Callable[[float], None]) -> list[str]:
     done = []
     for _ in range(MAX_STEPS):
         taken = step(context)
@@ -72,7 +71,7 @@ def _steps(context: Context, sleep: Callable[[float], None]) -> list[str]:
     return done
 
 
-def _gone(context: Context, sleep: Callable[[float], None]) -> bool:
+def _gone(context: DeploymentContext, sleep: Callable[[float], None]) -> bool:
     """No event tells that an endpoint is gone, and that is soon, so it is worth a few seconds."""
     for _ in range(DELETION_LOOKS):
         if context.endpoint() is None:
@@ -81,7 +80,7 @@ def _gone(context: Context, sleep: Callable[[float], None]) -> bool:
     return False
 
 
-def step(context: Context) -> Step:
+def step(context: DeploymentContext) -> ReconcileStep:
     """Look at everything, then do one thing."""
     decisions = read_decisions(context.sagemaker, context.ledger, context.spec.model_package_group, None)
     live, order, endpoint = context.ledger.live(), context.ledger.order(), context.endpoint()
@@ -91,13 +90,13 @@ def step(context: Context) -> Step:
     if observed.deployment:
         return go_on(context, observed, observed.deployment)
     if observed.status in IN_PROGRESS:
-        return Step.waiting(f"waiting: the endpoint is {observed.status}")
+        return ReconcileStep.waiting(f"waiting: the endpoint is {observed.status}")
     if observed.endpoint is None and observed.live:
         return _deleted(context, observed.desired.order, observed.live)
     return _as_desired(context, observed, serving)
 
 
-def _as_desired(context: Context, observed: ObservedState, serving: Collection[int]) -> Step:
+def _as_desired(context: DeploymentContext, observed: ObservedState, serving: Collection[int]) -> ReconcileStep:
     desired, order = observed.desired, observed.desired.order
     if (
         order
@@ -115,7 +114,7 @@ def _as_desired(context: Context, observed: ObservedState, serving: Collection[i
     return _towards(context, observed, desired.chosen)
 
 
-def _deleted(context: Context, order: Order | None, live: Live) -> Step:
+def _deleted(context: DeploymentContext, order: Order | None, live: LiveDeployment) -> ReconcileStep:
     """The endpoint is gone: as ordered, or by somebody's hand, which is taken for an order."""
     ordered = order is not None and order.action == DELETE
     if order and ordered:
@@ -123,33 +122,33 @@ def _deleted(context: Context, order: Order | None, live: Live) -> Step:
     else:
         reason = context.history.deleted_elsewhere(live.since)
     context.history.note(reason, "deleted", "", live, live=None)
-    return Step.progressed("the endpoint is gone")
+    return ReconcileStep.progressed("the endpoint is gone")
 
 
-def _refuse(context: Context, live: Live | None, order: Order, why: str) -> Step:
+def _refuse(context: DeploymentContext, live: LiveDeployment | None, order: Order, why: str) -> ReconcileStep:
     """What serves stays, as if that had been ordered; without any, the order counts for nothing."""
-    about = Live(order.version, "", "", "")
+    about = LiveDeployment(order.version, "", "", "")
     stays = replace(order, version=live.version if live else 0, pending=False, refused=why)
     context.history.note(Reason(order.action, order.by, order.reason), "failed", why, about, live=live, order=stays)
-    return Step.progressed(f"{order.action} refused: {why}")
+    return ReconcileStep.progressed(f"{order.action} refused: {why}")
 
 
-def _delete(context: Context, live: Live | None) -> Step:
+def _delete(context: DeploymentContext, live: LiveDeployment | None) -> ReconcileStep:
     if live is None:
-        context.ledger.put_live(Live(0, "", "", context.now()))  # so that its end is recorded
+        context.ledger.put_live(LiveDeployment(0, "", "", context.now()))  # so that its end is recorded
     context.stop_scaling(live)
     context.sagemaker.delete_endpoint(EndpointName=context.spec.endpoint)
-    return Step.deleting("deleting the endpoint, as ordered")
+    return ReconcileStep.deleting("deleting the endpoint, as ordered")
 
 
-def _nothing_to_serve(context: Context, observed: ObservedState) -> Step:
+def _nothing_to_serve(context: DeploymentContext, observed: ObservedState) -> ReconcileStep:
     """No version may serve: what serves goes on, unless it is one that failed and there was none before it."""
     if observed.endpoint is None:
         return _clean_up(context, None, "no version is approved")
     live, served = observed.live, observed.decisions.get(version_of(context.spec, observed.config))
     if live is None and (observed.status == "Failed" or (served and served.failed)):
         context.sagemaker.delete_endpoint(EndpointName=context.spec.endpoint)
-        return Step.deleting("deleting the endpoint, which serves a version that failed")
+        return ReconcileStep.deleting("deleting the endpoint, which serves a version that failed")
     if live and served and served.status == REJECTED and not live.unwanted:
         detail = "it serves on, because no other version is approved; `scones endpoint delete` ends that"
         unwanted = replace(live, unwanted=served.reason or REJECTED)
@@ -157,7 +156,7 @@ def _nothing_to_serve(context: Context, observed: ObservedState) -> Step:
     return _clean_up(context, live, "no version is approved")
 
 
-def _towards(context: Context, observed: ObservedState, chosen: Decision) -> Step:
+def _towards(context: DeploymentContext, observed: ObservedState, chosen: VersionDecision) -> ReconcileStep:
     live, serves = observed.live, observed.config_in_service
     # Copied traffic starts once the version beside it serves, so that a failure is the challenger's.
     shadow = observed.desired.shadow if live and live.version == chosen.version and serves else None
@@ -173,7 +172,7 @@ def _towards(context: Context, observed: ObservedState, chosen: Decision) -> Ste
     before = "not tested: nothing served"
     if live and serves == live.config:
         before = context.smoke_test(live.package_arn).text
-    deployment = Deployment(
+    deployment = ModelDeployment(
         id=f"{now}#{chosen.version:08d}",
         action=reason.action,
         version=chosen.version,
@@ -191,16 +190,18 @@ def _towards(context: Context, observed: ObservedState, chosen: Decision) -> Ste
     )
     context.ledger.begin(deployment)
     _order_taken(context, observed.desired.order)
-    return Step.progressed(f"version {chosen.version} is to serve ({reason.action})")
+    return ReconcileStep.progressed(f"version {chosen.version} is to serve ({reason.action})")
 
 
-def _order_taken(context: Context, order: Order | None) -> None:
+def _order_taken(context: DeploymentContext, order: Order | None) -> None:
     """An order that is carried out is no longer pending."""
     if order and order.pending:
         context.ledger.update_order(replace(order, pending=False))
 
 
-def _reason(context: Context, observed: ObservedState, chosen: Decision, shadow: Decision | None) -> Reason:
+def _reason(
+    context: DeploymentContext, observed: ObservedState, chosen: VersionDecision, shadow: VersionDecision | None
+) -> Reason:
     """What the change is, who wants it, and why."""
     order, served = observed.desired.order, observed.decisions.get(version_of(context.spec, observed.config_in_service))
     if served and served.failed and served.version != chosen.version:
@@ -214,7 +215,7 @@ def _reason(context: Context, observed: ObservedState, chosen: Decision, shadow:
     return Reason(APPROVAL, chosen.by, chosen.reason)
 
 
-def _reason_of_the_same_version(observed: ObservedState, shadowed: int, shadow: Decision | None) -> Reason:
+def _reason_of_the_same_version(observed: ObservedState, shadowed: int, shadow: VersionDecision | None) -> Reason:
     """The same version in another configuration."""
     if shadow and shadow.version != shadowed:
         return Reason(SHADOW, shadow.by, shadow.reason)
@@ -224,11 +225,19 @@ def _reason_of_the_same_version(observed: ObservedState, shadowed: int, shadow: 
     return Reason(SETTINGS, ITSELF, "the settings of the stage have changed")
 
 
-def _steady(context: Context, chosen: Decision, shadow: Decision | None, config: str, live: Live | None) -> Step:
+def _steady(
+    context: DeploymentContext,
+    chosen: VersionDecision,
+    shadow: VersionDecision | None,
+    config: str,
+    live: LiveDeployment | None,
+) -> ReconcileStep:
     """It serves what it should; what is no longer needed goes."""
     if live is None or live.config != config:
         # Deployed before there was this table, or put there by hand.
-        live = Live(chosen.version, chosen.package_arn, config, context.now(), shadow.version if shadow else 0)
+        live = LiveDeployment(
+            chosen.version, chosen.package_arn, config, context.now(), shadow.version if shadow else 0
+        )
         context.ledger.put_live(live)
         context.ledger.record_creation("model", model_name(context.spec, chosen.version))
         context.ledger.record_creation("config", config)
@@ -243,7 +252,7 @@ def _steady(context: Context, chosen: Decision, shadow: Decision | None, config:
     return _clean_up(context, live, f"version {chosen.version} serves")
 
 
-def _tell_of_removal(context: Context, chosen: Decision, live: Live) -> Live:
+def _tell_of_removal(context: DeploymentContext, chosen: VersionDecision, live: LiveDeployment) -> LiveDeployment:
     """Once, that the version that serves is gone from the registry."""
     if not chosen.removed_at or live.removal_told:
         return live
@@ -253,11 +262,11 @@ def _tell_of_removal(context: Context, chosen: Decision, live: Live) -> Live:
     return told
 
 
-def _scale(context: Context, live: Live) -> Live:
+def _scale(context: DeploymentContext, live: LiveDeployment) -> LiveDeployment:
     """Scaled, also after a failure, which was told: not every few minutes again."""
     scaled = replace(live, scaled=True)
     try:
-        start_scaling(context.clients("application-autoscaling"), context.spec)
+        start_scaling(context.clients.application_autoscaling, context.spec)
     except ClientError as error:
         reason = Reason("autoscaling", ITSELF, "the settings of the stage")
         context.history.note(reason, "failed", str(error), live, live=scaled)
@@ -266,7 +275,7 @@ def _scale(context: Context, live: Live) -> Live:
     return scaled
 
 
-def _clean_up(context: Context, live: Live | None, text: str) -> Step:
+def _clean_up(context: DeploymentContext, live: LiveDeployment | None, text: str) -> ReconcileStep:
     """Delete the models and configurations that neither serve nor are the way back."""
     configs = {live.config, live.previous_config} if live else set()
     versions = {live.version, live.shadow_version, live.previous_version} if live else set()
@@ -279,4 +288,4 @@ def _clean_up(context: Context, live: Live | None, text: str) -> Step:
     for kind, name in gone:
         delete_created(context.sagemaker, kind, name)
         context.ledger.forget_creation(kind, name)
-    return Step.settled(f"{text}; deleted {', '.join(name for _, name in gone)}" if gone else text)
+    return ReconcileStep.settled(f"{text}; deleted {', '.join(name for _, name in gone)}" if gone else text)

@@ -10,13 +10,17 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.desired_state import APPROVED, REJECTED, Decision, text_of
+from lambdas.deployment.desired_state import APPROVED, REJECTED, VersionDecision, text_of
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.version import ServableVersion, VersionGoneError, number_of, of_package
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker.type_defs import DescribeModelPackageOutputTypeDef
 
 # `scones model approve --shadow` leaves it with the package.
 MODE_PROPERTY, SHADOW = "deployment_mode", "shadow"
@@ -24,7 +28,9 @@ NEWEST = 20
 _BY = re.compile(r"\[by (?P<name>[^\]]+)\]\s*$")
 
 
-def read_decisions(sagemaker: Any, ledger: Ledger, group: str, named: str | None) -> dict[int, Decision]:
+def read_decisions(
+    sagemaker: SageMakerClient, ledger: Ledger, group: str, named: str | None
+) -> dict[int, VersionDecision]:
     """The decisions after a look at the registry; ``named`` is the package of an event, if it names one."""
     known = ledger.decisions()
     arns = {decision.package_arn for decision in known.values() if decision.deployable}
@@ -40,7 +46,7 @@ def read_decisions(sagemaker: Any, ledger: Ledger, group: str, named: str | None
     return ledger.decisions() if changed else known
 
 
-def _approved(sagemaker: Any, group: str) -> list[str]:
+def _approved(sagemaker: SageMakerClient, group: str) -> list[str]:
     answer = sagemaker.list_model_packages(
         ModelPackageGroupName=group,
         ModelApprovalStatus=APPROVED,
@@ -51,7 +57,7 @@ def _approved(sagemaker: Any, group: str) -> list[str]:
     return [package["ModelPackageArn"] for package in answer["ModelPackageSummaryList"]]
 
 
-def _decision(sagemaker: Any, arn: str, known: dict[int, Decision]) -> Decision | None:
+def _decision(sagemaker: SageMakerClient, arn: str, known: dict[int, VersionDecision]) -> VersionDecision | None:
     """What the registry says of a package; None while nobody has decided."""
     package = describe_package(sagemaker, arn)
     if package is None:
@@ -61,7 +67,7 @@ def _decision(sagemaker: Any, arn: str, known: dict[int, Decision]) -> Decision 
     if status != APPROVED and version not in known and status != REJECTED:
         return None
     description = package.get("ApprovalDescription", "")
-    return Decision(
+    return VersionDecision(
         version=version,
         package_arn=package["ModelPackageArn"],
         # Back to PendingManualApproval is no approval any more.
@@ -73,15 +79,17 @@ def _decision(sagemaker: Any, arn: str, known: dict[int, Decision]) -> Decision 
     )
 
 
-def _removed(arn: str, before: Decision | None) -> Decision:
+def _removed(arn: str, before: VersionDecision | None) -> VersionDecision:
     """A version that is gone from the registry cannot be deployed again."""
     now = text_of(datetime.now(UTC))
     if before is None:
-        return Decision(number_of(arn), arn, REJECTED, now, "unknown", "deleted from the registry", removed_at=now)
+        return VersionDecision(
+            number_of(arn), arn, REJECTED, now, "unknown", "deleted from the registry", removed_at=now
+        )
     return before if before.removed_at else replace(before, removed_at=now)
 
 
-def _who(package: dict[str, Any], description: str) -> str:
+def _who(package: DescribeModelPackageOutputTypeDef, description: str) -> str:
     """The caller whom the registry remembers, else whom the description names."""
     identity = package.get("LastModifiedBy", {})
     name = identity.get("UserProfileName") or identity.get("IamIdentity", {}).get("Arn")
@@ -91,18 +99,17 @@ def _who(package: dict[str, Any], description: str) -> str:
     return found["name"] if found else "unknown"
 
 
-def describe_package(sagemaker: Any, arn: str) -> dict[str, Any] | None:
+def describe_package(sagemaker: SageMakerClient, arn: str) -> DescribeModelPackageOutputTypeDef | None:
     """DescribeModelPackage's answer; None for a package that is gone."""
     try:
-        found: dict[str, Any] = sagemaker.describe_model_package(ModelPackageName=arn)
+        return sagemaker.describe_model_package(ModelPackageName=arn)
     except ClientError as error:
         if "does not exist" not in error.response["Error"].get("Message", ""):
             raise
         return None
-    return found
 
 
-def find_version(sagemaker: Any, ledger: Ledger, arn: str) -> ServableVersion:
+def find_version(sagemaker: SageMakerClient, ledger: Ledger, arn: str) -> ServableVersion:
     """What was kept when the version's deployment began; for one of before that, what the registry says.
 
     Raises VersionGoneError when neither knows it.
@@ -116,7 +123,7 @@ def find_version(sagemaker: Any, ledger: Ledger, arn: str) -> ServableVersion:
     return of_package(package)
 
 
-def keep_version(sagemaker: Any, ledger: Ledger, arn: str) -> None:
+def keep_version(sagemaker: SageMakerClient, ledger: Ledger, arn: str) -> None:
     """Keep what the registry says of a version now; what was kept before stays when the registry has it no more."""
     package = describe_package(sagemaker, arn)
     if package is not None:

@@ -8,13 +8,29 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.endpoint_spec import EndpointSpec, Network
+from lambdas.deployment.endpoint_spec import ContainerNetwork, EndpointSpec
 from lambdas.deployment.version import ServableVersion
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch import CloudWatchClient
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker.type_defs import (
+        DataCaptureConfigTypeDef,
+        DeploymentConfigUnionTypeDef,
+        DescribeEndpointOutputTypeDef,
+        DescribeModelOutputTypeDef,
+        ProductionVariantTypeDef,
+        TagTypeDef,
+        TrafficRoutingConfigTypeDef,
+        VariantPropertyTypeDef,
+        VpcConfigUnionTypeDef,
+    )
 
 VARIANT, SHADOW_VARIANT = "AllTraffic", "Shadow"
 PACKAGE_TAG = "scones:model-package-arn"
@@ -24,6 +40,28 @@ PACKAGE_VARIABLE = "SCONES_MODEL_PACKAGE_ARN"
 IN_PROGRESS = {"Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting"}
 # API reference, BlueGreenUpdatePolicy: at least 600 s and more than all waits; starting instances takes minutes too.
 MIN_TIMEOUT_S, STARTING_S = 600, 1800
+
+
+class ConfigSettings(TypedDict, total=False):
+    """CreateEndpointConfig without name and tags."""
+
+    ProductionVariants: list[ProductionVariantTypeDef]
+    DataCaptureConfig: DataCaptureConfigTypeDef
+    ShadowProductionVariants: list[ProductionVariantTypeDef]
+
+
+class UpdateOptions(TypedDict, total=False):
+    """UpdateEndpoint without names."""
+
+    RetainAllVariantProperties: bool
+    ExcludeRetainedVariantProperties: list[VariantPropertyTypeDef]
+    DeploymentConfig: DeploymentConfigUnionTypeDef
+
+
+class Placement(TypedDict, total=False):
+    """The network part of CreateModel."""
+
+    VpcConfig: VpcConfigUnionTypeDef
 
 
 class NameTaken(Exception):  # noqa: N818  # an error name in the function's log and metrics
@@ -36,9 +74,9 @@ def model_name(spec: EndpointSpec, version: int) -> str:
     return f"{name}-{_digest(asdict(spec.network))}" if spec.network else name
 
 
-def config_settings(spec: EndpointSpec, version: int, shadow_version: int = 0) -> dict[str, Any]:
+def config_settings(spec: EndpointSpec, version: int, shadow_version: int = 0) -> ConfigSettings:
     """CreateEndpointConfig without name and tags: one variant, all of its traffic captured, perhaps a shadow of it."""
-    settings: dict[str, Any] = {"ProductionVariants": [_variant(spec, VARIANT, version)]}
+    settings: ConfigSettings = {"ProductionVariants": [_variant(spec, VARIANT, version)]}
     if not spec.settings.serverless:  # SageMaker captures nothing there (developer guide, serverless inference)
         settings["DataCaptureConfig"] = _capture(spec)
     if shadow_version:
@@ -46,7 +84,7 @@ def config_settings(spec: EndpointSpec, version: int, shadow_version: int = 0) -
     return settings
 
 
-def _capture(spec: EndpointSpec) -> dict[str, Any]:
+def _capture(spec: EndpointSpec) -> DataCaptureConfigTypeDef:
     return {
         "EnableCapture": True,
         "InitialSamplingPercentage": 100,
@@ -61,23 +99,25 @@ def _capture(spec: EndpointSpec) -> dict[str, Any]:
     }
 
 
-def _variant(spec: EndpointSpec, name: str, version: int) -> dict[str, Any]:
-    variant: dict[str, Any] = {
+def _variant(spec: EndpointSpec, name: str, version: int) -> ProductionVariantTypeDef:
+    variant: ProductionVariantTypeDef = {
         "VariantName": name,
         "ModelName": model_name(spec, version),
         "InitialVariantWeight": 1.0,
     }
     if spec.settings.serverless:
-        capacity = {
+        variant["ServerlessConfig"] = {
             "MemorySizeInMB": spec.settings.serverless_memory_mb,
             "MaxConcurrency": spec.settings.serverless_max_concurrency,
         }
-        return {**variant, "ServerlessConfig": capacity}
-    count = spec.settings.initial_instance_count if name == VARIANT else 1
-    return {**variant, "InitialInstanceCount": count, "InstanceType": spec.instance_type}
+    else:
+        variant["InitialInstanceCount"] = spec.settings.initial_instance_count if name == VARIANT else 1
+        variant["InstanceType"] = spec.instance_type
+    return variant
 
 
 def config_name(spec: EndpointSpec, version: int, package_arn: str, shadow_version: int = 0) -> str:
+    """Name a configuration by its version and a digest of its settings, so that other settings have another name."""
     document = {**config_settings(spec, version, shadow_version), "ModelPackageArn": package_arn}
     return f"{spec.endpoint}-v{version}-{_digest(document)}"
 
@@ -88,18 +128,18 @@ def version_of(spec: EndpointSpec, name: str) -> int:
     return int(found[1]) if found else 0
 
 
-def served_version(spec: EndpointSpec, endpoint: dict[str, Any] | None) -> int:
+def served_version(spec: EndpointSpec, endpoint: DescribeEndpointOutputTypeDef | None) -> int:
     """The version of the endpoint's configuration; 0 without an endpoint, or for a configuration of somebody else."""
     return version_of(spec, str(endpoint["EndpointConfigName"])) if endpoint else 0
 
 
-def _digest(document: dict[str, Any]) -> str:
+def _digest(document: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def update_options(spec: EndpointSpec, alarms: list[str], *, back: bool, keep_scale: bool) -> dict[str, Any]:
+def update_options(spec: EndpointSpec, alarms: list[str], *, back: bool, keep_scale: bool) -> UpdateOptions:
     """UpdateEndpoint without names: a canary before the rest, undone by alarms. The way back is one step, at once."""
-    options: dict[str, Any] = {}
+    options: UpdateOptions = {}
     if keep_scale:
         # Else autoscaling's instances would be given up with the old fleet.
         options["RetainAllVariantProperties"] = True
@@ -107,18 +147,22 @@ def update_options(spec: EndpointSpec, alarms: list[str], *, back: bool, keep_sc
     settings = spec.settings
     if settings.serverless:
         return options  # shifts at once: traffic is no matter of instances there
-    routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+    wait_s = 0
+    routing: TrafficRoutingConfigTypeDef = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": wait_s}
     # TrafficRoutingConfig: a canary is at most half of the instances, so of one instance there is none.
     if not back and settings.canary_percent and settings.initial_instance_count > 1:
-        size = {"Type": "CAPACITY_PERCENT", "Value": settings.canary_percent}
-        routing = {"Type": "CANARY", "WaitIntervalInSeconds": settings.canary_wait_s, "CanarySize": size}
+        wait_s = settings.canary_wait_s
+        routing = {
+            "Type": "CANARY",
+            "WaitIntervalInSeconds": wait_s,
+            "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": settings.canary_percent},
+        }
     bake_s = 0 if back else settings.bake_s
-    waits_s = routing["WaitIntervalInSeconds"] + bake_s
-    deployment: dict[str, Any] = {
+    deployment: DeploymentConfigUnionTypeDef = {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": routing,
             "TerminationWaitInSeconds": bake_s,
-            "MaximumExecutionTimeoutInSeconds": max(MIN_TIMEOUT_S, waits_s + STARTING_S),
+            "MaximumExecutionTimeoutInSeconds": max(MIN_TIMEOUT_S, wait_s + bake_s + STARTING_S),
         }
     }
     if alarms and not back:
@@ -126,7 +170,7 @@ def update_options(spec: EndpointSpec, alarms: list[str], *, back: bool, keep_sc
     return {**options, "DeploymentConfig": deployment}
 
 
-def usable_alarms(cloudwatch: Any, names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+def usable_alarms(cloudwatch: CloudWatchClient, names: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """The alarms that may undo an update, and those that are on already: these would undo each update, also a cure."""
     if not names:
         return [], []
@@ -135,24 +179,24 @@ def usable_alarms(cloudwatch: Any, names: tuple[str, ...]) -> tuple[list[str], l
     return [alarm["AlarmName"] for alarm in found if alarm["AlarmName"] not in on], on
 
 
-def describe_endpoint(sagemaker: Any, name: str) -> dict[str, Any] | None:
+def describe_endpoint(sagemaker: SageMakerClient, name: str) -> DescribeEndpointOutputTypeDef | None:
+    """Describe an endpoint; None when there is none of that name."""
     try:
-        found: dict[str, Any] = sagemaker.describe_endpoint(EndpointName=name)
+        return sagemaker.describe_endpoint(EndpointName=name)
     except ClientError as error:
         if says(error, "could not find"):
             return None
         raise
-    return found
 
 
-def create_model(sagemaker: Any, spec: EndpointSpec, version: ServableVersion) -> None:
+def create_model(sagemaker: SageMakerClient, spec: EndpointSpec, version: ServableVersion) -> None:
     """The package's container, told what it serves, so that each of its answers can say so.
 
     By its image and archive, not by its package: whatever SageMaker starts of it later must not need the registry.
     """
     name = model_name(spec, version.version)
     told = {VERSION_VARIABLE: str(version.version), PACKAGE_VARIABLE: version.package_arn}
-    environment = version.container.get("Environment", {}) | told
+    environment = {**version.container.get("Environment", {}), **told}
     try:
         sagemaker.create_model(
             ModelName=name,
@@ -169,20 +213,22 @@ def create_model(sagemaker: Any, spec: EndpointSpec, version: ServableVersion) -
             raise NameTaken(text) from error
 
 
-def package_of(model: dict[str, Any]) -> str:
+def package_of(model: DescribeModelOutputTypeDef) -> str:
     """The package that a model of ours serves; those made before 2026-12 name it, later ones carry it."""
     container = model.get("PrimaryContainer", {})
     found = container.get("Environment", {}).get(PACKAGE_VARIABLE) or container.get("ModelPackageName", "")
     return str(found)
 
 
-def _place(network: Network | None) -> dict[str, Any]:
+def _place(network: ContainerNetwork | None) -> Placement:
     if network is None:
         return {}
     return {"VpcConfig": {"Subnets": list(network.subnet_ids), "SecurityGroupIds": list(network.security_group_ids)}}
 
 
-def create_config(sagemaker: Any, spec: EndpointSpec, name: str, package_arn: str, versions: tuple[int, int]) -> None:
+def create_config(
+    sagemaker: SageMakerClient, spec: EndpointSpec, name: str, package_arn: str, versions: tuple[int, int]
+) -> None:
     """The name carries a digest of the settings, so one that exists is the same."""
     settings = config_settings(spec, *versions)
     try:
@@ -192,7 +238,7 @@ def create_config(sagemaker: Any, spec: EndpointSpec, name: str, package_arn: st
             raise
 
 
-def delete_created(sagemaker: Any, kind: str, name: str) -> None:
+def delete_created(sagemaker: SageMakerClient, kind: str, name: str) -> None:
     """Delete a model or a configuration, which may be gone already."""
     try:
         if kind == "model":
@@ -204,7 +250,8 @@ def delete_created(sagemaker: Any, kind: str, name: str) -> None:
             raise
 
 
-def tags(package_arn: str) -> list[dict[str, str]]:
+def tags(package_arn: str) -> list[TagTypeDef]:
+    """Return the tags of whatever is made for a version."""
     return [{"Key": PACKAGE_TAG, "Value": package_arn}]
 
 

@@ -5,18 +5,29 @@ Runs in Lambda.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from botocore.exceptions import ClientError
 
 from lambdas.deployment.endpoint_spec import EndpointSpec
 from lambdas.deployment.sagemaker_endpoint import VARIANT
 
-DIMENSION = "sagemaker:variant:DesiredInstanceCount"
+if TYPE_CHECKING:
+    from types_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from types_boto3_application_autoscaling.literals import ScalableDimensionType, ServiceNamespaceType
+
 POLICY = "invocations-per-instance"
 
 
-def start_scaling(scaling: Any, spec: EndpointSpec) -> None:
+class EndpointCapacity(TypedDict):
+    """What Application Auto Scaling calls the endpoint's instances."""
+
+    ServiceNamespace: ServiceNamespaceType
+    ResourceId: str
+    ScalableDimension: ScalableDimensionType
+
+
+def start_scaling(scaling: ApplicationAutoScalingClient, spec: EndpointSpec) -> None:
     """Follow the invocations; both calls replace what is there (Application Auto Scaling, RegisterScalableTarget)."""
     target = _target(spec)
     settings = spec.settings
@@ -34,7 +45,7 @@ def start_scaling(scaling: Any, spec: EndpointSpec) -> None:
     )
 
 
-def stop_scaling(scaling: Any, spec: EndpointSpec) -> None:
+def stop_scaling(scaling: ApplicationAutoScalingClient, spec: EndpointSpec) -> None:
     """Before an update, as SageMaker's developer guide asks (update endpoints that use auto scaling)."""
     try:
         scaling.deregister_scalable_target(**_target(spec))
@@ -43,9 +54,9 @@ def stop_scaling(scaling: Any, spec: EndpointSpec) -> None:
             raise
 
 
-def _target(spec: EndpointSpec) -> dict[str, str]:
+def _target(spec: EndpointSpec) -> EndpointCapacity:
     return {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"endpoint/{spec.endpoint}/variant/{VARIANT}",
-        "ScalableDimension": DIMENSION,
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
     }

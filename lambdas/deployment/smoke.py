@@ -12,11 +12,15 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from lambdas.deployment.version import ServableVersion
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 INFERENCE_ID = "smoke-test"  # `monitoring.captures.line` knows it
 PACKAGE_ATTRIBUTE = "model_package_arn="
@@ -24,6 +28,15 @@ PACKAGE_ATTRIBUTE = "model_package_arn="
 TOLERANCE = 0.05
 ATTEMPTS, PAUSE_S = 3, 1.0
 _ABSENT = {"NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403"}
+
+
+class KnownImage(TypedDict):
+    """An image of ``smoke.json``: ``data`` is base64, ``probabilities`` are the evaluation's, one for each class."""
+
+    name: str
+    data: str
+    content_type: str
+    probabilities: list[float]
 
 
 @dataclass(frozen=True)
@@ -38,34 +51,36 @@ class Smoke:
 class Asker:
     """The clients, and the endpoint that is asked."""
 
-    s3: Any
-    runtime: Any
+    s3: S3Client
+    runtime: SageMakerRuntimeClient
     endpoint: str
     sleep: Callable[[float], None] = time.sleep
 
     def test(self, version: ServableVersion) -> Smoke:
         """Ask for every image of the version's smoke test."""
-        document = self._document(version.smoke_uri)
-        if isinstance(document, str):
-            return Smoke(None, document)
-        images = document["images"]
+        images = self._images(version.smoke_uri)
+        if isinstance(images, str):
+            return Smoke(None, images)
         faults = [fault for image in images if (fault := self._fault(image, version.package_arn))]
         if faults:
             return Smoke(False, f"{len(faults)} of {len(images)} known images failed: {faults[0]}")
         return Smoke(True, f"{len(images)} of {len(images)} known images answered as in the evaluation")
 
-    def _document(self, uri: str) -> Any:
+    def _images(self, uri: str) -> list[KnownImage] | str:
+        """The known images, or why there are none."""
         if not uri:
             return "not tested: the version was registered without an evaluation"
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         try:
-            return json.loads(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+            document = json.loads(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
         except ClientError as error:
             if error.response["Error"]["Code"] not in _ABSENT:
                 raise
             return f"not tested: there is no {uri}"
+        images: list[KnownImage] = document["images"]
+        return images
 
-    def _fault(self, image: dict[str, Any], package_arn: str) -> str:
+    def _fault(self, image: KnownImage, package_arn: str) -> str:
         """Why an image's answer will not do; empty when it will."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -86,7 +101,7 @@ class Asker:
         raise AssertionError("every attempt returns or is the last")
 
 
-def difference(image: dict[str, Any], body: bytes, attributes: str, package_arn: str) -> str:
+def difference(image: KnownImage, body: bytes, attributes: str, package_arn: str) -> str:
     """How an answer differs from the evaluation's; empty when it does not."""
     told = [part.strip().removeprefix(PACKAGE_ATTRIBUTE) for part in attributes.split(";") if PACKAGE_ATTRIBUTE in part]
     if told and told[0] != package_arn:

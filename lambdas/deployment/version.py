@@ -6,14 +6,18 @@ It is written when a deployment begins. Runs in Lambda; no AWS call. `lambdas.in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        ContainerDefinitionTypeDef,
+        DescribeModelPackageOutputTypeDef,
+        ModelPackageContainerDefinitionOutputTypeDef,
+    )
 
 CLASSES_VARIABLE = "SCONES_CLASSES"  # `pipelines.model_steps` registers it
 SMOKE_FILE, BASELINE_FILE = "smoke.json", "baseline.json"
-# Of a package's container, what CreateModel takes as well.
-_CONTAINER = ("Image", "ModelDataUrl", "ModelDataSource", "Environment")
 
 
 class VersionGoneError(Exception):
@@ -24,6 +28,10 @@ class VersionGoneError(Exception):
             f"{package_arn} was deleted from the registry, and deployed before the table of deployments kept what is"
             " known of a version: deploy another one with `scones model approve` or `scones endpoint rollback`"
         )
+
+
+def _no_container() -> ContainerDefinitionTypeDef:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class ServableVersion:
     classes: str
     evaluation_uri: str
     baseline_uri: str
-    container: dict[str, Any] = field(default_factory=dict)
+    container: ContainerDefinitionTypeDef = field(default_factory=_no_container)
     metadata: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -48,8 +56,8 @@ class ServableVersion:
         return _beside(self.evaluation_uri, SMOKE_FILE)
 
 
-def of_package(package: Mapping[str, Any]) -> ServableVersion:
-    """What DescribeModelPackage answers."""
+def of_package(package: DescribeModelPackageOutputTypeDef) -> ServableVersion:
+    """Read a version from DescribeModelPackage's answer."""
     container = package.get("InferenceSpecification", {}).get("Containers", [{}])[0]
     statistics = package.get("DriftCheckBaselines", {}).get("ModelDataQuality", {}).get("Statistics", {})
     return ServableVersion(
@@ -60,9 +68,23 @@ def of_package(package: Mapping[str, Any]) -> ServableVersion:
         evaluation_uri=package.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {}).get("S3Uri", ""),
         # The registry has no place for baseline.json, which stands beside the statistics.
         baseline_uri=_beside(statistics.get("S3Uri", ""), BASELINE_FILE),
-        container={name: container[name] for name in _CONTAINER if name in container},
+        container=_servable(container),
         metadata=dict(package.get("CustomerMetadataProperties", {})),
     )
+
+
+def _servable(found: ModelPackageContainerDefinitionOutputTypeDef) -> ContainerDefinitionTypeDef:
+    """What CreateModel takes as well of a package's container."""
+    container = _no_container()
+    if "Image" in found:
+        container["Image"] = found["Image"]
+    if "ModelDataUrl" in found:
+        container["ModelDataUrl"] = found["ModelDataUrl"]
+    if "ModelDataSource" in found:
+        container["ModelDataSource"] = found["ModelDataSource"]
+    if "Environment" in found:
+        container["Environment"] = found["Environment"]
+    return container
 
 
 def number_of(package_arn: str) -> int:

@@ -7,7 +7,7 @@ functions of this kind wrap it.
 from __future__ import annotations
 
 import json
-from typing import Any, TypedDict
+from typing import TypedDict, cast
 
 
 class WorkflowFault(Exception):  # noqa: N818  # the subclasses' names are error names in the workflow
@@ -16,6 +16,26 @@ class WorkflowFault(Exception):  # noqa: N818  # the subclasses' names are error
 
 class InvalidBody(WorkflowFault):
     """The event is no body, or lacks what the function before should have put there."""
+
+
+class Body(TypedDict, total=False):
+    """What a caller or the function before should have sent; whoever reads a member checks it."""
+
+    s3_bucket: str
+    s3_key: str
+    image_data: str
+    inferences: list[float]
+    classes: list[str]
+    model_package_arn: str
+    inference_id: str
+
+
+class WorkflowEvent(Body, total=False):
+    """A body, or what wraps one; ``execution`` and ``on_low_confidence`` stand beside it."""
+
+    body: object
+    execution: str
+    on_low_confidence: str
 
 
 class Inferences(TypedDict):
@@ -30,7 +50,7 @@ class Inferences(TypedDict):
     inference_id: str
 
 
-class Result(Inferences):
+class WorkflowResult(Inferences):
     """The workflow's result: the body and what the probabilities mean. ``status`` is passed or needs_review."""
 
     status: str
@@ -39,19 +59,19 @@ class Result(Inferences):
     threshold: float
 
 
-def unwrapped(event: Any) -> dict[str, Any]:
-    """The innermost ``body`` of an event."""
+def unwrapped(event: object) -> Body:
+    """The innermost ``body`` of an event. Raises InvalidBody where that is no JSON object."""
     content = event
     while isinstance(content, str) or (isinstance(content, dict) and "body" in content):
         content = _parsed(content) if isinstance(content, str) else content["body"]
     if not isinstance(content, dict):
         raise InvalidBody(f"the body must be a JSON object, got {type(content).__name__}")
-    return content
+    return cast("Body", content)
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> object:
     try:
-        content = json.loads(text)
+        content: object = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise InvalidBody(f"the body must be a JSON object, got text that is not JSON: {error}") from error
     if isinstance(content, str):
@@ -59,7 +79,7 @@ def _parsed(text: str) -> Any:
     return content
 
 
-def name_of(body: dict[str, Any]) -> str:
+def name_of(body: Body) -> str:
     """How messages call the image."""
     if body.get("s3_key"):
         return f"s3://{body.get('s3_bucket')}/{body['s3_key']}"

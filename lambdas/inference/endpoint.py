@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import boto3
 from botocore.config import Config
@@ -20,7 +20,11 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from lambdas.inference.body import WorkflowFault
 from lambdas.inference.images import InvalidImage, content_type
-from lambdas.inference.versions import LiveModel, UnexpectedModelAnswer, Versions
+from lambdas.inference.versions import AnsweringModel, UnexpectedModelAnswer, Versions
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 # What a container may tell of itself: `X-Amzn-SageMaker-Custom-Attributes: model_package_arn=<ARN>`.
 PACKAGE_ATTRIBUTE = "model_package_arn="
@@ -51,11 +55,18 @@ class EndpointNotDeployed(WorkflowFault):
     """There is no endpoint, so no model version has been approved yet."""
 
 
+class _ModelError(TypedDict, total=False):
+    """What InvokeEndpoint's ModelError carries beside its code and message."""
+
+    OriginalStatusCode: int
+    OriginalMessage: str
+
+
 @dataclass(frozen=True)
-class Answer:
+class EndpointAnswer:
     """One answer of the endpoint: who gave it, and one probability for each class of the model."""
 
-    model: LiveModel
+    model: AnsweringModel
     inferences: list[float]
 
 
@@ -68,7 +79,12 @@ class Endpoint:
     """
 
     def __init__(
-        self, name: str, runtime: Any, sagemaker: Any, versions: Versions, clock: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        runtime: SageMakerRuntimeClient,
+        sagemaker: SageMakerClient,
+        versions: Versions,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self._versions = versions
@@ -76,9 +92,9 @@ class Endpoint:
         self._sagemaker = sagemaker
         self._clock = clock
         self._config: tuple[float, dict[str, str]] | None = None
-        self._models: dict[str, LiveModel] = {}
+        self._models: dict[str, AnsweringModel] = {}
 
-    def classify(self, image: bytes, inference_id: str, subject: str) -> Answer:
+    def classify(self, image: bytes, inference_id: str, subject: str) -> EndpointAnswer:
         """Ask for ``image``, which messages call ``subject``. Raises the faults above and InvalidImage."""
         try:
             answer = self._runtime.invoke_endpoint(
@@ -96,9 +112,9 @@ class Endpoint:
             raise ModelTemporarilyUnavailable(f"{subject}: endpoint {self.name} did not answer: {error}") from error
         except (ValueError, RecursionError) as error:
             raise UnexpectedModelAnswer(f"{subject}: endpoint {self.name} did not answer with JSON: {error}") from error
-        return Answer(model, probabilities(content, model, subject))
+        return EndpointAnswer(model, probabilities(content, model, subject))
 
-    def _model(self, variant: str, attributes: str) -> LiveModel:
+    def _model(self, variant: str, attributes: str) -> AnsweringModel:
         told = next((p.strip() for p in attributes.split(";") if p.strip().startswith(PACKAGE_ATTRIBUTE)), None)
         key = told.removeprefix(PACKAGE_ATTRIBUTE) if told else self._variants().get(variant, "")
         if key not in self._models:
@@ -131,11 +147,11 @@ class Endpoint:
         return str(package)
 
     def _named(self, error: ClientError, subject: str) -> Exception:
-        response: dict[str, Any] = dict(error.response)
-        code, message = response["Error"]["Code"], response["Error"].get("Message", "")
+        code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
         if code == "ModelError":
-            status = int(response.get("OriginalStatusCode") or 500)
-            said = response.get("OriginalMessage") or message
+            more = cast("_ModelError", error.response)
+            status = int(more.get("OriginalStatusCode") or 500)
+            said = more.get("OriginalMessage") or message
             if 400 <= status < 500 and status != 429:
                 return InvalidImage(f"{subject}: the model refused the image with status {status}: {said}")
             return ModelTemporarilyUnavailable(f"{subject}: the model failed with status {status}: {said}")
@@ -144,11 +160,10 @@ class Endpoint:
         if code in {"ValidationError", "ValidationException"} and "not f" in message.lower():
             text = f"{subject}: there is no endpoint {self.name}: approve a model version to deploy one"
             return EndpointNotDeployed(text)
-        unnamed: Exception = error
-        return unnamed
+        return error
 
 
-def probabilities(answer: Any, model: LiveModel, subject: str) -> list[float]:
+def probabilities(answer: object, model: AnsweringModel, subject: str) -> list[float]:
     """The model's answer as one number for each class."""
     if not isinstance(answer, list) or not all(type(value) in (int, float) for value in answer):
         raise UnexpectedModelAnswer(f"{subject}: expected a JSON array of numbers, got {str(answer)[:100]}")
@@ -160,6 +175,7 @@ def probabilities(answer: Any, model: LiveModel, subject: str) -> list[float]:
 
 @functools.cache
 def live_endpoint() -> Endpoint:
+    """Return the stage's endpoint, the same one for every invocation."""
     # One attempt: who calls retries, with a back-off that everybody can see.
     config = Config(
         read_timeout=min(READ_TIMEOUT_SECONDS, float(os.environ.get("ENDPOINT_TIMEOUT_SECONDS", "inf"))),

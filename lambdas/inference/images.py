@@ -7,12 +7,16 @@ limit; nothing of the standard library can scale a JPEG.
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError, ParamValidationError
 
 from lambdas.inference.body import WorkflowFault
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+    from types_boto3_s3 import S3Client
 
 # What a SageMaker real-time endpoint accepts (InvokeEndpoint, Body).
 ENDPOINT_LIMIT_BYTES = 6_291_456
@@ -50,7 +54,7 @@ class InvalidImage(WorkflowFault):
     """The bytes are no image that the model accepts; trying again does not help."""
 
 
-def read_image(s3: Any, bucket: str, key: str) -> bytes:
+def read_image(s3: S3Client, bucket: str, key: str) -> bytes:
     """The object's bytes, scaled down if the endpoint would refuse them; sizes are checked before reading."""
     uri = f"s3://{bucket}/{key}"
     try:
@@ -64,7 +68,7 @@ def read_image(s3: Any, bucket: str, key: str) -> bytes:
         raise ImageEmpty(f"{uri} is empty; expected a PNG or JPEG image")
     if size > SOURCE_LIMIT_BYTES:
         raise ImageTooLarge(f"{uri} has {size} bytes; {SOURCE_LIMIT_BYTES} at most can be scaled down")
-    data: bytes = answer["Body"].read()
+    data = answer["Body"].read()
     return data if size <= ENDPOINT_LIMIT_BYTES else scaled_down(data, uri)
 
 
@@ -75,8 +79,7 @@ def _named(error: ClientError, uri: str, key: str) -> Exception:
         return ImageNotFound(f"{uri} does not exist{hint}")
     if code in _REFUSED:
         return ImageNotReadable(f"{uri} may not be read ({code}): {error.response['Error'].get('Message', '')}")
-    unnamed: Exception = error
-    return unnamed
+    return error
 
 
 def scaled_down(data: bytes, uri: str) -> bytes:
@@ -97,7 +100,7 @@ def scaled_down(data: bytes, uri: str) -> bytes:
     return scaled
 
 
-def _scaled(image: Any) -> Any:
+def _scaled(image: Picture) -> Picture:
     from PIL import Image, ImageOps
 
     side = (SCALED_SIDE_PIXELS, SCALED_SIDE_PIXELS)
@@ -116,7 +119,7 @@ def _scaled(image: Any) -> Any:
         return small
 
 
-def _jpeg(image: Any) -> bytes:
+def _jpeg(image: Picture) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=SCALED_QUALITY)
     return buffer.getvalue()

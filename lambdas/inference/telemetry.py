@@ -9,40 +9,45 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from lambdas.inference.body import InvalidBody, WorkflowFault, unwrapped
+from lambdas.inference.body import Body, InvalidBody, WorkflowFault, unwrapped
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Tracer
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+Event = TypeVar("Event", bound=Mapping[str, object])
 Answer = TypeVar("Answer")
-Handler = Callable[[dict[str, Any], Any], Answer]
 
 logger = Logger()
 
 
 @functools.cache
 def metrics() -> Metrics:
+    """Return the function's metrics, each with the stage as a dimension."""
     made = Metrics()
     made.set_default_dimensions(stage=os.environ["STAGE"])
     return made
 
 
 @functools.cache
-def _tracer() -> Any:
+def _tracer() -> Tracer:
     # Here, because the X-Ray SDK takes as long to import as all the rest: only where a trace is wanted.
     from aws_lambda_powertools import Tracer
 
     return Tracer()
 
 
-def observed(handler: Handler[Answer]) -> Handler[Answer]:
+def observed(handler: Callable[[Event, LambdaContext], Answer]) -> Callable[[Event, LambdaContext], Answer]:
     """Log and trace a handler's invocations, and send the metrics that it counted."""
 
     @functools.wraps(handler)
-    def invoke(event: dict[str, Any], context: Any) -> Answer:
+    def invoke(event: Event, context: LambdaContext) -> Answer:
         logger.append_keys(**subject(event), request_id=getattr(context, "aws_request_id", None))
         try:
             if "Sampled=1" in os.environ.get("_X_AMZN_TRACE_ID", ""):
@@ -59,12 +64,12 @@ def observed(handler: Handler[Answer]) -> Handler[Answer]:
     return invoke
 
 
-def subject(event: Any) -> dict[str, Any]:
+def subject(event: object) -> dict[str, object]:
     """What the event is about, as far as it says so."""
     try:
         body = unwrapped(event)
     except InvalidBody:
-        body = {}
+        body = Body()
     outer = event if isinstance(event, dict) else {}
     return {
         "execution": outer.get("execution") or body.get("inference_id"),

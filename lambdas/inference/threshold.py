@@ -10,13 +10,17 @@ import functools
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas.inference.body import WorkflowFault
+
+if TYPE_CHECKING:
+    from types_boto3_ssm import SSMClient
 
 MAX_CACHE_SECONDS = 60.0
 _PERMANENT_CODES = {"ParameterNotFound", "ParameterVersionNotFound", "AccessDeniedException", "InvalidKeyId"}
@@ -31,13 +35,14 @@ class ThresholdUnavailable(WorkflowFault):
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class ConfidenceThresholds:
     """The least confidence with which a prediction passes; a class may have one of its own."""
 
     default: float
     classes: dict[str, float] = field(default_factory=dict)
 
     def of(self, label: str) -> float:
+        """Return the least confidence for a class."""
         return self.classes.get(label, self.default)
 
 
@@ -51,17 +56,18 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
+        """Whether the confidence reaches the threshold."""
         return self.confidence >= self.threshold  # false for NaN
 
 
-def judge(inferences: list[float], classes: list[str], thresholds: Thresholds) -> Verdict:
+def judge(inferences: list[float], classes: list[str], thresholds: ConfidenceThresholds) -> Verdict:
     """The verdict on one probability for each class."""
     confidence = max(inferences)
     label = classes[inferences.index(confidence)]
     return Verdict(label, confidence, thresholds.of(label))
 
 
-def parse(text: str, where: str) -> Thresholds:
+def parse(text: str, where: str) -> ConfidenceThresholds:
     """``{"default": 0.93, "classes": {"bicycle": 0.9}}``; other keys, such as who set it, are left alone."""
     try:
         document = json.loads(text)
@@ -70,10 +76,10 @@ def parse(text: str, where: str) -> Thresholds:
     if not isinstance(document, dict) or not isinstance(document.get("classes", {}), dict):
         raise InvalidThreshold(f'{where} must be like {{"default": 0.93, "classes": {{}}}}, got {text[:80]!r}')
     classes = {str(name): _number(value, f"{where}: {name}") for name, value in document.get("classes", {}).items()}
-    return Thresholds(_number(document.get("default"), f"{where}: default"), classes)
+    return ConfidenceThresholds(_number(document.get("default"), f"{where}: default"), classes)
 
 
-def _number(value: Any, where: str) -> float:
+def _number(value: object, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise InvalidThreshold(f"{where} must be a number from 0 to 1, got {value!r}")
     return float(value)
@@ -82,12 +88,12 @@ def _number(value: Any, where: str) -> float:
 class ThresholdParameter:
     """A parameter, read again once what is known is ``cache_s`` seconds old."""
 
-    def __init__(self, ssm: Any, name: str, cache_s: float, clock: Any = time.monotonic) -> None:
+    def __init__(self, ssm: SSMClient, name: str, cache_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._ssm, self._name, self._clock = ssm, name, clock
         self._cache_s = min(cache_s, MAX_CACHE_SECONDS)
-        self._known: tuple[float, Thresholds] | None = None
+        self._known: tuple[float, ConfidenceThresholds] | None = None
 
-    def read(self) -> Thresholds:
+    def read(self) -> ConfidenceThresholds:
         """While Parameter Store is busy, what was known goes on counting."""
         if self._known and self._clock() - self._known[0] < self._cache_s:
             return self._known[1]
@@ -109,12 +115,12 @@ def _parameter(name: str) -> ThresholdParameter:
     return ThresholdParameter(boto3.client("ssm"), name, float(os.environ["THRESHOLD_CACHE_SECONDS"]))
 
 
-def current_thresholds() -> Thresholds:
+def current_thresholds() -> ConfidenceThresholds:
     """What counts now."""
     if name := os.environ.get("THRESHOLD_PARAMETER"):
         return _parameter(name).read()
     text = os.environ.get("CONFIDENCE_THRESHOLD", "")
     try:
-        return Thresholds(_number(float(text), "CONFIDENCE_THRESHOLD"))
+        return ConfidenceThresholds(_number(float(text), "CONFIDENCE_THRESHOLD"))
     except ValueError as error:
         raise InvalidThreshold(f"set THRESHOLD_PARAMETER, or CONFIDENCE_THRESHOLD to a number, not {text!r}") from error

@@ -7,12 +7,16 @@ it serves. The registry is asked only for a version that was deployed before the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from lambdas.deployment.version import CLASSES_VARIABLE, ServableVersion, VersionGoneError, key_of, of_package
 from lambdas.inference.body import WorkflowFault
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_sagemaker import SageMakerClient
 
 
 class UnexpectedModelAnswer(WorkflowFault):
@@ -20,7 +24,7 @@ class UnexpectedModelAnswer(WorkflowFault):
 
 
 @dataclass(frozen=True)
-class LiveModel:
+class AnsweringModel:
     """A model package, and what its classes are called."""
 
     package_arn: str
@@ -29,20 +33,20 @@ class LiveModel:
 
 @dataclass(frozen=True)
 class Versions:
-    """``dynamodb`` and ``sagemaker`` are boto3 clients, ``table`` is the name of the table of deployments."""
+    """Where versions are looked up: ``table`` is the name of the table of deployments."""
 
-    dynamodb: Any
+    dynamodb: DynamoDBClient
     table: str
-    sagemaker: Any
+    sagemaker: SageMakerClient
 
-    def described(self, package_arn: str) -> LiveModel:
+    def described(self, package_arn: str) -> AnsweringModel:
         """Raises UnexpectedModelAnswer for a package that is not known or does not name its classes."""
         text = self._kept(package_arn)
         named = self._registered(package_arn).classes if text is None else text
         classes = tuple(name for name in named.split(",") if name)
         if not classes:
             raise UnexpectedModelAnswer(f"{package_arn} does not name its classes in {CLASSES_VARIABLE}")
-        return LiveModel(package_arn, classes)
+        return AnsweringModel(package_arn, classes)
 
     def _kept(self, package_arn: str) -> str | None:
         key = {name: {"S": value} for name, value in key_of(package_arn).items()}

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from lambdas.deployment.clients import Clients
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.registry import find_version
 from lambdas.deployment.version import ServableVersion, VersionGoneError
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.service_resource import Table
+    from types_boto3_sagemaker.type_defs import PipelineExecutionSummaryTypeDef
 
 PREDICTIONS = "predictions"
 # Executions of this name were started here; whatever people start does not count for the cool-down.
@@ -51,10 +56,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Where:
-    """``clients`` answers a boto3 client for a service's name; ``table`` is the one of the deployments."""
+    """What is looked at and started; ``table`` is the one of the deployments."""
 
-    clients: Callable[[str], Any]
-    table: Any
+    clients: Clients
+    table: Table
     pipeline: str
     model_package_group: str
     reports_uri: str
@@ -63,7 +68,7 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Decision:
+class TrainingDecision:
     """``outcome``: STARTED, REFUSED, or QUIET where nothing asks for a training."""
 
     outcome: str
@@ -74,7 +79,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Report:
+class NewestReport:
     """The newest of the list that the monitoring job keeps."""
 
     uri: str
@@ -82,20 +87,20 @@ class Report:
     records: int
 
 
-def consider_training(where: Where, now: datetime) -> Decision:
+def consider_training(where: Where, now: datetime) -> TrainingDecision:
     """Start the training pipeline, if the newest report asks for it and nothing speaks against it."""
     report = newest_report(where)
     if report is None:
-        return Decision(QUIET, "there is no report yet")
+        return TrainingDecision(QUIET, "there is no report yet")
     if PREDICTIONS not in report.alarms:
-        return Decision(QUIET, "the newest report finds no drift of the predictions", report.uri)
+        return TrainingDecision(QUIET, "the newest report finds no drift of the predictions", report.uri)
     live = Ledger(where.table).live()
     if live is None:
-        return Decision(REFUSED, "no version serves", report.uri)
+        return TrainingDecision(REFUSED, "no version serves", report.uri)
     try:
-        version = find_version(where.clients("sagemaker"), Ledger(where.table), live.package_arn)
+        version = find_version(where.clients.sagemaker, Ledger(where.table), live.package_arn)
     except VersionGoneError as error:
-        return Decision(REFUSED, str(error), report.uri)
+        return TrainingDecision(REFUSED, str(error), report.uri)
     executions = _executions(where)
     known = version.metadata.get("reviewed_until", NEVER)
     reviews = [f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for at in _reviews(where)]
@@ -109,16 +114,16 @@ def consider_training(where: Where, now: datetime) -> Decision:
     if not obstacle and "source_s3_uri" not in version.metadata:
         obstacle = f"version {live.version} does not say what it was trained on"
     if obstacle:
-        return Decision(REFUSED, obstacle, report.uri)
+        return TrainingDecision(REFUSED, obstacle, report.uri)
     arn = _start(where, version, executions, max(reviews, default=NEVER), now)
-    return Decision(STARTED, f"version {live.version}'s data and {new} newly reviewed images", report.uri, arn)
+    return TrainingDecision(STARTED, f"version {live.version}'s data and {new} newly reviewed images", report.uri, arn)
 
 
-def newest_report(where: Where) -> Report | None:
+def newest_report(where: Where) -> NewestReport | None:
     """None where none was ever written."""
     bucket, _, prefix = where.reports_uri.removeprefix("s3://").partition("/")
     try:
-        answer = where.clients("s3").get_object(Bucket=bucket, Key=f"{prefix}/index.json")
+        answer = where.clients.s3.get_object(Bucket=bucket, Key=f"{prefix}/index.json")
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchKey":
             raise
@@ -127,24 +132,23 @@ def newest_report(where: Where) -> Report | None:
     if not listed:
         return None
     newest = listed[0]
-    return Report(
+    return NewestReport(
         f"{where.reports_uri}/{newest['name']}/report.html", tuple(newest["alarms"]), int(newest.get("records", 0))
     )
 
 
-def _executions(where: Where) -> list[dict[str, Any]]:
+def _executions(where: Where) -> list[PipelineExecutionSummaryTypeDef]:
     """The latest of the training pipeline, the newest first."""
-    answer = where.clients("sagemaker").list_pipeline_executions(
+    answer = where.clients.sagemaker.list_pipeline_executions(
         PipelineName=where.pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=50
     )
-    found: list[dict[str, Any]] = answer["PipelineExecutionSummaries"]
-    return found
+    return answer["PipelineExecutionSummaries"]
 
 
 def _reviews(where: Where) -> Iterator[datetime]:
     """When each reviewed image was labelled."""
     bucket, _, prefix = where.reviews_uri.removeprefix("s3://").partition("/")
-    pages = where.clients("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
+    pages = where.clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
     for page in pages:
         yield from (o["LastModified"] for o in page.get("Contents", []) if o["Key"].endswith(_LABEL_FILE))
 
@@ -153,7 +157,7 @@ def _settings_against(where: Where) -> str:
     return "" if where.rules.retrain else "the stage's settings say not to ([monitoring] retrain)"
 
 
-def _execution_against(where: Where, executions: list[dict[str, Any]], now: datetime) -> str:
+def _execution_against(where: Where, executions: list[PipelineExecutionSummaryTypeDef], now: datetime) -> str:
     for execution in executions:
         if execution["PipelineExecutionStatus"] in _UNDER_WAY:
             return f"execution {_name(execution['PipelineExecutionArn'])} of {where.pipeline} is in progress"
@@ -166,7 +170,7 @@ def _execution_against(where: Where, executions: list[dict[str, Any]], now: date
 
 def _waiting_version(where: Where, live: ServableVersion) -> str:
     """A version that is newer than the one that serves has to be approved or rejected first."""
-    answer = where.clients("sagemaker").list_model_packages(
+    answer = where.clients.sagemaker.list_model_packages(
         ModelPackageGroupName=where.model_package_group,
         ModelApprovalStatus="PendingManualApproval",
         CreationTimeAfter=datetime.fromisoformat(live.created),
@@ -178,7 +182,7 @@ def _waiting_version(where: Where, live: ServableVersion) -> str:
     return f"version {waiting[0]['ModelPackageVersion']} waits for approval" if waiting else ""
 
 
-def _too_little(rules: Rules, report: Report, reviewed: int) -> str:
+def _too_little(rules: Rules, report: NewestReport, reviewed: int) -> str:
     if report.records < rules.min_records:
         return f"the report is about {report.records} predictions, fewer than {rules.min_records}"
     if reviewed < rules.min_reviewed_images:
@@ -192,7 +196,7 @@ def _too_little(rules: Rules, report: Report, reviewed: int) -> str:
 def _start(
     where: Where,
     version: ServableVersion,
-    executions: list[dict[str, Any]],
+    executions: list[PipelineExecutionSummaryTypeDef],
     reviewed_until: str,
     now: datetime,
 ) -> str:
@@ -201,7 +205,7 @@ def _start(
     given = {parameter: metadata[name] for name, parameter in _SAME_AGAIN.items() if metadata.get(name)}
     given |= {"Classes": version.classes, "ReviewedUntil": reviewed_until}
     last = executions[0]["PipelineExecutionArn"] if executions else "none"
-    answer = where.clients("sagemaker").start_pipeline_execution(
+    answer = where.clients.sagemaker.start_pipeline_execution(
         PipelineName=where.pipeline,
         PipelineExecutionDisplayName=DISPLAY_NAME.format(now.astimezone(UTC)),
         PipelineParameters=[{"Name": k, "Value": v} for k, v in sorted(given.items()) if v],

@@ -52,13 +52,23 @@ _OF_A_ROLE = {
 NO_ROLE = AccessDecision(False, "because the role does not exist")
 
 
-class AccessDeniedError(ClientError):  # type: ignore[misc]  # botocore has no types
+class AccessDeniedError(ClientError):
     """What AWS answers to a call that no policy allows, as botocore raises it."""
 
     def __init__(self, message: str, action: str) -> None:
-        metadata = {"HTTPStatusCode": 403, "RequestId": "", "HTTPHeaders": {}, "RetryAttempts": 0, "HostId": ""}
-        error = {"Error": {"Code": "AccessDeniedException", "Message": message}, "ResponseMetadata": metadata}
-        super().__init__(error, action.partition(":")[2])
+        super().__init__(
+            {
+                "Error": {"Code": "AccessDeniedException", "Message": message},
+                "ResponseMetadata": {
+                    "HTTPStatusCode": 403,
+                    "RequestId": "",
+                    "HTTPHeaders": {},
+                    "RetryAttempts": 0,
+                    "HostId": "",
+                },
+            },
+            action.partition(":")[2],
+        )
         self.message = message
 
 

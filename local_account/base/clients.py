@@ -63,7 +63,7 @@ class Clients(Protocol):
 
 def make_client(session: boto3.Session, service: str, endpoint_url: str, keys: Credentials) -> BaseClient:
     """A client of ``service`` on the account, with a boto3 session's models."""
-    return session.client(
+    made: BaseClient = session.client(  # type: ignore[call-overload]  # its stubs know services by literal names only
         service,
         aws_access_key_id=keys.access_key,
         aws_secret_access_key=keys.secret_key,
@@ -78,3 +78,4 @@ def make_client(session: boto3.Session, service: str, endpoint_url: str, keys: C
             proxies={},
         ),
     )
+    return made

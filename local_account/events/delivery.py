@@ -17,11 +17,16 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
-from local_account.events.documents import BusEvent, EventEntry, EventTarget
+from local_account.events.documents import BusEvent, EventTarget
+
+if TYPE_CHECKING:
+    from types_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+    from types_boto3_sqs.type_defs import SendMessageRequestTypeDef
 
 log = logging.getLogger(__name__)
 
@@ -223,10 +228,13 @@ def _send_to_states(account: Account, target: EventTarget, payload: str) -> None
 
 
 def _send_to_sqs(account: Account, target: EventTarget, payload: str) -> None:
-    extra = {k: v for k, v in target.get("SqsParameters", {}).items() if k == "MessageGroupId"}
-    if extra:  # a FIFO queue without content-based deduplication refuses the message otherwise
-        extra["MessageDeduplicationId"] = str(uuid.uuid4())
-    account.client("sqs").send_message(QueueUrl=_queue_url(account, target["Arn"]), MessageBody=payload, **extra)
+    request: SendMessageRequestTypeDef = {"QueueUrl": _queue_url(account, target["Arn"]), "MessageBody": payload}
+    parameters = target.get("SqsParameters", {})
+    if "MessageGroupId" in parameters:
+        request["MessageGroupId"] = parameters["MessageGroupId"]
+        # A FIFO queue without content-based deduplication refuses the message otherwise.
+        request["MessageDeduplicationId"] = str(uuid.uuid4())
+    account.client("sqs").send_message(**request)
 
 
 def _send_to_sns(account: Account, target: EventTarget, payload: str) -> None:
@@ -258,7 +266,7 @@ def _send_to_bus(account: Account, target: EventTarget, payload: str) -> None:
         raise UndeliverableError(f"{failed['ErrorCode']}: {failed['ErrorMessage']}")
 
 
-def _entry(target: EventTarget, payload: str) -> EventEntry:
+def _entry(target: EventTarget, payload: str) -> PutEventsRequestEntryTypeDef:
     """What goes to another bus: what a schedule says, or the event of a rule."""
     if "EventBridgeParameters" in target:
         parameters = target["EventBridgeParameters"]

@@ -27,7 +27,9 @@ from local_account.functions.errors import FunctionError, FunctionThrottledError
 from local_account.functions.functions import Functions, InvocationResult
 
 if TYPE_CHECKING:
+    from types_boto3_events.type_defs import PutEventsRequestEntryTypeDef
     from types_boto3_lambda.type_defs import DestinationConfigTypeDef
+    from types_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
     from local_account.functions.configuration import AccountFunction
 
@@ -152,7 +154,7 @@ class EventQueue:
             client("lambda", role).invoke(FunctionName=target, InvocationType="Event", Payload=text.encode())
         elif service == "events":
             result = "Success" if succeeded else "Failure"
-            entry = {
+            entry: PutEventsRequestEntryTypeDef = {
                 "Source": "lambda",
                 "DetailType": f"Lambda Function Invocation Result - {result}",
                 "Detail": text,
@@ -165,7 +167,9 @@ class EventQueue:
 
     def _send_dead_letter(self, event: Event, target: str) -> None:
         values = {"RequestID": event.request_id, "ErrorCode": "200", "ErrorMessage": _error_message(event)[:1024]}
-        attributes = {name: {"DataType": "String", "StringValue": value} for name, value in values.items() if value}
+        attributes: dict[str, MessageAttributeValueTypeDef] = {
+            name: {"DataType": "String", "StringValue": value} for name, value in values.items() if value
+        }
         body = event.body.decode("utf-8", "replace")
         client, role = self._account.client, event.function.role
         if ":sqs:" in target:

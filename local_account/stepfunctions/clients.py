@@ -11,7 +11,7 @@ import uuid
 from collections import deque
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import boto3
 from botocore.exceptions import ClientError
@@ -21,8 +21,11 @@ from local_account.base.replacements import replace
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
+    from botocore.exceptions import _ClientErrorResponseTypeDef
     from moto.stepfunctions.parser.asl.component.state.exec.state_task.credentials import StateCredentials
     from moto.stepfunctions.parser.asl.eval.environment import Environment
+    from types_boto3_lambda import LambdaClient
+    from types_boto3_lambda.type_defs import InvocationRequestTypeDef
 
 # Names of aws-sdk integrations that are not botocore's name without its hyphens.
 SERVICE_NAMES = {
@@ -73,7 +76,8 @@ def install(account: Account) -> None:
 
 def client_of(service: str, role: str = "") -> BaseClient:
     """A client of this account, in the name of a role where one is given."""
-    return _account[0].client(SERVICE_NAMES.get(service) or _botocore_names().get(service, service), role)
+    client: BaseClient = _account[0].client(SERVICE_NAMES.get(service) or _botocore_names().get(service, service), role)
+    return client
 
 
 @cache
@@ -118,7 +122,8 @@ class Invoked:
 
 
 def _invoked(role: str, parameters: dict[str, object]) -> Invoked:
-    answer = client_of("lambda", role).invoke(**parameters)
+    functions = cast("LambdaClient", client_of("lambda", role))
+    answer = functions.invoke(**cast("InvocationRequestTypeDef", parameters))
     payload = answer["Payload"].read().decode()
     return Invoked(answer.get("ExecutedVersion", "$LATEST"), payload, answer.get("FunctionError"))
 
@@ -140,6 +145,6 @@ def _invoked_here(account: Account, role: str, name: str, payload: bytes) -> Inv
             "Error": {"Code": error.error_type, "Message": error.message},
             "ResponseMetadata": {"HTTPStatusCode": error.code, "RequestId": str(uuid.uuid4())},
         }
-        raise ClientError(details, "Invoke") from error
+        raise ClientError(cast("_ClientErrorResponseTypeDef", details), "Invoke") from error
     text = answer.decode() if isinstance(answer, bytes) else answer
     return Invoked(str(version), text or "", headers.get("x-amz-function-error"))

@@ -16,11 +16,14 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scones.errors import SconesError
 from scones.stage.connection import object_exists
 from scones.stage.settings import PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 CONTAINER_PACKAGES = ("imaging", "monitoring", "processing", "reporting", "serving", "training")
 """The packages in the source archive, each at its repository path."""
@@ -50,6 +53,7 @@ class Artifact:
     sha256: str
 
     def uri(self, bucket: str) -> str:
+        """Return its address in a bucket."""
         return f"s3://{bucket}/{self.key}"
 
 
@@ -64,6 +68,7 @@ class Artifacts:
     """Document name, such as ``inference-workflow`` -> the document."""
 
     def all(self) -> list[Artifact]:
+        """List every object to upload."""
         return [self.source, *self.functions.values(), *self.documents.values()]
 
 
@@ -87,7 +92,7 @@ def write(artifacts: Artifacts, folder: Path) -> list[Path]:
     return paths
 
 
-def upload(artifacts: Iterable[Artifact], s3: Any, bucket: str) -> list[str]:
+def upload(artifacts: Iterable[Artifact], s3: S3Client, bucket: str) -> list[str]:
     """Upload what the bucket does not hold yet; returns the keys that were uploaded."""
     missing = [artifact for artifact in artifacts if not object_exists(s3, bucket, artifact.key)]
     for artifact in missing:

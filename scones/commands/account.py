@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Annotated
 
 import typer
 
@@ -18,35 +16,10 @@ from scones import screen
 from scones.commands import Json, Stage
 from scones.durations import duration
 from scones.errors import SconesError
-from scones.stage.settings import PROJECT_ROOT, Settings, home
-
-# A bake of five minutes takes five seconds here.
-TIME_SCALE = 60.0
+from scones.stage.settings import Settings
+from scones.stand_in import TIME_SCALE, begin, port, state_dir
 
 app = typer.Typer(no_args_is_help=True, help="The stand-in AWS account on this machine.")
-
-
-def state_dir() -> Path:
-    return home() / "account"
-
-
-def port(settings: Settings) -> int:
-    """The stand-in account's port, out of the stage's endpoint URL; SconesError for a stage on AWS."""
-    address = urlsplit(settings.endpoint_url or "")
-    if address.hostname != "127.0.0.1" or address.port is None:
-        raise SconesError(
-            f"stage {settings.stage!r} is not served by a stand-in account: its endpoint_url is"
-            f" {settings.endpoint_url!r}, expected http://127.0.0.1:<port>"
-        )
-    return address.port
-
-
-def images(settings: Settings) -> dict[str, dict[str, Any]]:
-    """What stands for container images, as the account takes it."""
-    return {
-        name: {"folder": str(PROJECT_ROOT), "train": list(image.train), "serve": image.serve}
-        for name, image in settings.images.items()
-    }
 
 
 @app.command()
@@ -76,26 +49,6 @@ def start(
             raise SconesError(f"--clock: {error}") from error
     begin(Settings.load(stage), time_scale, chaos, clock, durable=durable)
     status(stage)
-
-
-def begin(
-    settings: Settings, time_scale: float = TIME_SCALE, chaos: str = "", clock: str = "", *, durable: bool = False
-) -> None:
-    """Start the account unless it runs; SconesError with what the server said when it does not come up."""
-    try:
-        control.start(
-            state_dir(),
-            port(settings),
-            images=images(settings),
-            time_scale=time_scale,
-            chaos=chaos,
-            clock=clock,
-            durable=durable,
-        )
-    except AccountError as error:
-        raise SconesError(
-            f"{error} (the port is that of AWS_ENDPOINT_URL, or of stages/{settings.stage}.toml)"
-        ) from error
 
 
 @app.command()

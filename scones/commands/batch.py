@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -15,7 +15,7 @@ from scones import screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
 from scones.runs import batch
-from scones.runs.batch import Ended, Limits, Progress, Show
+from scones.runs.batch import BatchLimits, BatchProgress, Ended, FailedImage, Show, SummaryDocument
 from scones.serving_versions import endpoint
 from scones.stage.connection import Connection, connect_deployed
 
@@ -70,7 +70,7 @@ def run_batch(  # noqa: PLR0917 - typer reads options from the signature
         endpoint.live(connection)
         batch_id = batch.new_id()
         source = _source(connection, batch_id, place, manifest, retry_failures)
-        batch.start(connection, batch_id, source, Limits(max_concurrency, batch_size, tolerated_failures))
+        batch.start(connection, batch_id, source, BatchLimits(max_concurrency, batch_size, tolerated_failures))
     if not wait:
         screen.say(f"batch {batch_id} has started. {_how_to_go_on(batch_id)}")
         return
@@ -119,7 +119,7 @@ def _view() -> Iterator[Show]:
 def _line_view() -> Show:
     said = -1
 
-    def show(progress: Progress) -> None:
+    def show(progress: BatchProgress) -> None:
         nonlocal said
         tenth = 10 * progress.done // progress.total if progress.total else -1
         if tenth > said:
@@ -135,7 +135,7 @@ def _print(connection: Connection, ended: Ended, as_json: bool) -> None:
     if as_json:
         screen.print_json({**summary, "failed_images": failed})
         return
-    rows: list[tuple[Any, ...]] = [
+    rows: list[tuple[object, ...]] = [
         (name, counts["passed"], counts["needs_review"]) for name, counts in summary["classes"].items()
     ]
     screen.out.print(screen.table("predicted", "passed", "needs review", rows=[*rows, _totals(summary)]))
@@ -148,12 +148,12 @@ def _print(connection: Connection, ended: Ended, as_json: bool) -> None:
     _say_what_next(ended)
 
 
-def _reason(row: dict[str, Any]) -> str:
+def _reason(row: FailedImage) -> str:
     """Without the address, which stands in the line already."""
     return str(row["reason"]).removeprefix(f"s3://{row['s3_bucket']}/{row['s3_key']}").lstrip(": ")
 
 
-def _totals(summary: dict[str, Any]) -> tuple[Any, ...]:
+def _totals(summary: SummaryDocument) -> tuple[object, ...]:
     return ("all", summary["passed"], summary["needs_review"])
 
 

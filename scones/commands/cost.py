@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 import typer
 
@@ -13,8 +13,8 @@ from local_account.cloudformation.template import parse
 from scones import screen
 from scones.commands import Json, Stage
 from scones.cost.assumptions import Assumptions
-from scones.cost.estimate import Case, Estimate, estimate
-from scones.cost.facts import facts, transitions
+from scones.cost.estimate import Case, CostItem, Estimate, estimate
+from scones.cost.facts import ChargedTemplate, facts, transitions
 from scones.cost.prices import Prices
 from scones.stage.monitoring_settings import template_schedule
 from scones.stage.settings import Settings
@@ -57,7 +57,8 @@ def estimated(settings: Settings, assumptions: Assumptions, images: int, runs: i
     machines = definitions(settings.workflow.query_language, settings.workflow.on_low_confidence)
     steps = transitions(json.loads(machines[IMAGE]), json.loads(machines[BATCH]), LOW_CONFIDENCE)
     given = template_schedule(settings.monitoring.every)
-    case = Case(settings, facts(parse(stage_template()), given), steps, Prices.load(), assumptions, images, runs)
+    template = cast("ChargedTemplate", parse(stage_template()))
+    case = Case(settings, facts(template, given), steps, Prices.load(), assumptions, images, runs)
     return case, estimate(case)
 
 
@@ -112,8 +113,8 @@ def _free(case: Case) -> str:
     return ", ".join(kind.removeprefix("AWS::") for kind in sorted(case.facts.types) if kind in case.prices.free)
 
 
-def _document(case: Case, found: Estimate) -> dict[str, Any]:
-    def line(item: Any) -> dict[str, Any]:
+def _document(case: Case, found: Estimate) -> dict[str, object]:
+    def line(item: CostItem) -> dict[str, object]:
         return {**dataclasses.asdict(item), "this_month": item.total(found.images, found.runs)}
 
     return {

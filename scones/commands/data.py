@@ -11,36 +11,21 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.progress import Progress
 
 from reporting.documents.dataset import MANIFEST_FILE, Manifest
 from reporting.documents.json import from_bytes
 from scones import outputs, screen
 from scones.commands import Json
 from scones.errors import SconesError
-from scones.source_data import data, sample_data
-from scones.stage.settings import PROJECT_ROOT, WORKING_FOLDER, PipelineSettings
+from scones.find_images import locate
+from scones.source_data import data
+from scones.stage.sections import PipelineSettings
+from scones.stage.settings import PROJECT_ROOT
 
 app = typer.Typer(no_args_is_help=True, help="The images that the pipeline starts from.")
 
 DataPath = Annotated[Path | None, typer.Option("--data", help="The CIFAR-100 archive, or a folder <split>/<class>/*.")]
 Sample = Annotated[bool, typer.Option("--sample", help="Use drawn vehicles instead of photographs.")]
-SAMPLE_DIR = WORKING_FOLDER / "data" / "drawn"
-
-
-def locate(path: Path | None, sample: bool) -> data.Source:
-    """Find the images, download them as a last resort, or draw them when ``sample`` is asked for."""
-    if sample:
-        screen.say("drawing vehicles (--sample): these are not photographs, and figures say nothing about real ones")
-        return data.Source(sample_data.write(SAMPLE_DIR), "drawn by --sample, not photographs", drawn=True)
-    return data.find(path) or _download()
-
-
-def _download() -> data.Source:
-    screen.say(f"no CIFAR-100 here: downloading {data.OFFICIAL_URL}")
-    with Progress(console=screen.err, transient=True) as progress:
-        task = progress.add_task("downloading", total=None)
-        return data.fetch(lambda done, total: progress.update(task, completed=done, total=total or None))
 
 
 @app.command()
@@ -88,7 +73,7 @@ def show(
     screen.out.print(f"contact sheet: {sheet}", markup=False)
 
 
-def _filter(source: data.Source, classes: str, folder: Path) -> Path:
+def _filter(source: data.FoundImages, classes: str, folder: Path) -> Path:
     """Run the pipeline's own filter job in a temporary folder: what is shown is what is trained on."""
     command = [sys.executable, "-m", "processing.filter_cifar", "--source", str(source.path), "--output", str(folder)]
     finished = subprocess.run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -13,6 +13,7 @@ from scones import outputs, screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
 from scones.serving_versions import deployments, endpoint, registry, shadow_page, shadow_report
+from scones.serving_versions.deployment_items import LiveItem
 from scones.stage.connection import Connection, connect, connect_deployed
 
 app = typer.Typer(no_args_is_help=True, help="The endpoint.")
@@ -49,7 +50,7 @@ def status(stage: Stage = "local", as_json: Json = False) -> None:
     screen.out.print(screen.table("", "", rows=rows))
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return (
         f"version {value['version']} ({value['action']}), {value['phase']}" if isinstance(value, dict) else str(value)
     )
@@ -65,7 +66,7 @@ def history(stage: Stage = "local", as_json: Json = False) -> None:
     columns = ("started", "version", "action", "outcome", "by", "reason", "detail")
     rows = [
         (
-            r["started"][:19].replace("T", " "),
+            str(r["started"])[:19].replace("T", " "),
             r["version"] or "-",
             *(r[name] for name in columns[2:6]),
             r.get("detail") or r.get("smoke_after", ""),
@@ -171,7 +172,7 @@ def shadow(
         screen.say(f"endpoint {connection.names.endpoint} serves version {challenger.version}")
 
 
-def _shadow_arn(live: deployments.Item) -> str:
+def _shadow_arn(live: LiveItem) -> str:
     """Versions of one group differ in the last part of their ARNs."""
     return f"{str(live['package_arn']).rpartition('/')[0]}/{live['shadow_version']}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ from scones import outputs, screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
 from scones.serving_versions import deployments, endpoint, evaluation_facts, registry
-from scones.serving_versions.deployments import State
+from scones.serving_versions.deployments import DeploymentsState
 from scones.serving_versions.registry import ModelVersion
 from scones.stage.connection import Connection, connect_deployed, split_uri
 
@@ -143,10 +143,12 @@ def reject(
 def after_rejection(connection: Connection, version: int, at: str, timeout_s: float) -> str:
     """Wait until the endpoint serves something else, or is known to have nothing else."""
 
-    def done(found: State) -> str | None:
+    def done(found: DeploymentsState) -> str | None:
         if not found.quiet or found.decisions.get(version, {}).get("at", at) < at:
             return None
-        live = found.live or {"version": 0, "shadow_version": 0, "unwanted": ""}
+        live = found.live
+        if live is None:
+            return "version 0 serves"
         if live["unwanted"]:
             return f"version {live['version']} serves on, because no other version is approved"
         serves = version in (int(live["version"]), int(live["shadow_version"]))
@@ -158,8 +160,14 @@ def after_rejection(connection: Connection, version: int, at: str, timeout_s: fl
 
 
 def set_approval(
-    connection: Connection, version: ModelVersion, status: str, reason: str, *, shadow: bool = False
+    connection: Connection,
+    version: ModelVersion,
+    status: Literal["Approved", "Rejected"],
+    reason: str,
+    *,
+    shadow: bool = False,
 ) -> str:
+    """Approve or reject a version and say so; returns when, as the deployments tell it."""
     at = registry.set_approval(connection, version, status, reason, shadow=shadow)
     screen.say(f"version {version.version} is {status}")
     return at

@@ -10,12 +10,13 @@ import typer
 
 from scones import screen
 from scones.commands import Json, Stage
-from scones.commands.data import DataPath, Sample, locate
+from scones.commands.data import DataPath, Sample
 from scones.errors import SconesError
+from scones.find_images import locate
 from scones.runs import pipeline_runs
 from scones.runs.start_training import Algorithm, checked_recipe, finish, parse_parameters, start_training
 from scones.stage.connection import Connection, connect_deployed
-from scones.stage.settings import RECIPES
+from scones.stage.sections import RECIPES
 
 app = typer.Typer(no_args_is_help=True, help="The training pipeline.")
 

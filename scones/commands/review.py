@@ -17,8 +17,8 @@ from scones.review import export as review_export
 from scones.review import queue as review_queue
 from scones.review import records as review
 from scones.review import threshold
-from scones.review.queue import LABEL_SECONDS, Item, Queue
-from scones.review.records import NO_CLASS, Answer, Review
+from scones.review.queue import LABEL_SECONDS, ReviewItem, ReviewQueue
+from scones.review.records import NO_CLASS, GivenLabel, ReviewRecord
 from scones.stage.connection import Connection, connect_deployed
 
 app = typer.Typer(no_args_is_help=True, help="Images whose confidence was too low.")
@@ -68,18 +68,18 @@ def label(
         outputs.check_folder(out)
     connection = connect_deployed(stage)
     by = threshold.caller(connection)
-    queue = Queue(connection)
+    queue = ReviewQueue(connection)
     try:
         if key is not None and label_ is not None:
             _record(connection, queue, review.find(connection, queue, key), label_, by)
             return
         labelled = 0
         for message, receipt in queue.receive(LABEL_SECONDS):
-            given = _ask(connection, Item(message, [receipt]), out, open_)
+            given = _ask(connection, ReviewItem(message, [receipt]), out, open_)
             if given == _QUIT:
                 break
             if given != _SKIP:
-                _record(connection, queue, Item(message, [receipt]), given, by)
+                _record(connection, queue, ReviewItem(message, [receipt]), given, by)
                 labelled += 1
         screen.say(f"{labelled} images labelled; what was skipped waits on")
     finally:
@@ -113,14 +113,14 @@ def _age(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def _record(connection: Connection, queue: Queue, item: Item, given: str, by: str) -> Review:
-    made = review.record(connection, queue, item, Answer(given, by, datetime.now(UTC)))
+def _record(connection: Connection, queue: ReviewQueue, item: ReviewItem, given: str, by: str) -> ReviewRecord:
+    made = review.record(connection, queue, item, GivenLabel(given, by, datetime.now(UTC)))
     truth = "put aside" if given == NO_CLASS else f"s3://{connection.names.data_bucket}/{made.truths[-1]}"
     screen.out.print(f"{item.key or item.inference_id}: {given} ({truth})", markup=False)
     return made
 
 
-def _ask(connection: Connection, item: Item, out: Path, open_: bool) -> str:
+def _ask(connection: Connection, item: ReviewItem, out: Path, open_: bool) -> str:
     """A label, or that the image is skipped, or that it is enough."""
     if (before := review.label_of(connection, item)) is not None:
         return before  # the same image once more: its message only has to go
@@ -144,7 +144,7 @@ def _ask(connection: Connection, item: Item, out: Path, open_: bool) -> str:
         screen.say(f"  there is no {given!r}")
 
 
-def _save(connection: Connection, item: Item, out: Path) -> Path | None:
+def _save(connection: Connection, item: ReviewItem, out: Path) -> Path | None:
     content = review.image_bytes(connection, item)
     if content is None:
         return None

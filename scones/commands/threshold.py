@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -14,7 +14,7 @@ from reporting.documents.evaluation import Coverage
 from scones import screen
 from scones.commands import Json, Stage
 from scones.review import threshold
-from scones.review.threshold import Change, Expected, LiveModel, NotAThresholdError, Thresholds
+from scones.review.threshold import Expected, LiveModel, NotAThresholdError, StageThresholds, ThresholdChange
 from scones.stage.connection import Connection, connect_deployed
 
 app = typer.Typer(no_args_is_help=True, help="The confidence threshold.")
@@ -63,7 +63,7 @@ def set_threshold(
     known = live.version.classes if live else list(connection.settings.pipeline.classes)
     wanted = threshold.changed(before, value, class_ or [], known)
     after = threshold.write(connection, wanted, reason)
-    steps: dict[str, Thresholds | None] = {"before": before, "after": after}
+    steps: dict[str, StageThresholds | None] = {"before": before, "after": after}
     found = {name: live.expected(step) if live and step else None for name, step in steps.items()}
     if as_json:
         screen.print_json(
@@ -77,7 +77,7 @@ def set_threshold(
     screen.say(f"the functions follow within {connection.settings.workflow.threshold_cache_s:g} s")
 
 
-def _before(connection: Connection) -> Thresholds | None:
+def _before(connection: Connection) -> StageThresholds | None:
     """None when the parameter holds anything else than a threshold: then it is time to set one."""
     try:
         return threshold.current(connection)
@@ -85,16 +85,18 @@ def _before(connection: Connection) -> Thresholds | None:
         return None
 
 
-def _plain(value: Expected | Thresholds | None) -> dict[str, Any] | None:
+def _plain(value: Expected | StageThresholds | None) -> dict[str, object] | None:
     return asdict(value) if value else None
 
 
-def _document(now: Thresholds, changes: list[Change], live: LiveModel | None) -> dict[str, Any]:
-    history = [{"version": c.version, "at": c.at.isoformat(), "by": c.by, **asdict(c.thresholds)} for c in changes]
-    for change in history:
-        if math.isnan(change["default"]):  # no number in JSON
-            change["default"] = None
-    document: dict[str, Any] = {"threshold": asdict(now), "history": history, "model": None}
+def _document(now: StageThresholds, changes: list[ThresholdChange], live: LiveModel | None) -> dict[str, object]:
+    history: list[dict[str, object]] = []
+    for change in changes:
+        row = {"version": change.version, "at": change.at.isoformat(), "by": change.by, **asdict(change.thresholds)}
+        if math.isnan(change.thresholds.default):  # no number in JSON
+            row["default"] = None
+        history.append(row)
+    document: dict[str, object] = {"threshold": asdict(now), "history": history, "model": None}
     if live:
         document["model"] = {
             "model_package_arn": live.version.arn,
@@ -106,7 +108,7 @@ def _document(now: Thresholds, changes: list[Change], live: LiveModel | None) ->
     return document
 
 
-def _rows(now: Thresholds, live: LiveModel) -> list[tuple[str, ...]]:
+def _rows(now: StageThresholds, live: LiveModel) -> list[tuple[str | Text, ...]]:
     """Every fifth row, the finer end, and what is marked: the threshold that counts, and the one for the accuracy."""
     wished = live.evaluation.threshold_for_accuracy
     marks: dict[float, list[str]] = {now.default: ["<- now"]}
@@ -123,10 +125,10 @@ def _is_shown(value: float) -> bool:
     return value >= _FINE_FROM or round(value * 100) % _STEP == 0
 
 
-def _row(value: float, measured: Coverage | None, live: LiveModel, marks: list[str]) -> tuple[Any, ...]:
+def _row(value: float, measured: Coverage | None, live: LiveModel, marks: list[str]) -> tuple[str | Text, ...]:
     mark = Text(", ".join(marks), style="bold")
     if measured is None:  # a threshold between two rows of the table
-        found = live.expected(Thresholds(value))
+        found = live.expected(StageThresholds(value))
         figures = (_percent(found.coverage), _percent(found.accuracy), "") if found else ("-", "-", "")
         return (f"{value:g}", *figures, mark)
     low, high = measured.accuracy_interval_95 or (None, None)

@@ -14,10 +14,10 @@ import typer
 from local_account.server import control
 from scones import screen
 from scones.commands import Json, Stage
-from scones.commands.account import state_dir
 from scones.durations import duration
 from scones.errors import SconesError
 from scones.stage.connection import Connection, connect_deployed
+from scones.stand_in import state_dir
 from scones.traffic import backfill as backfills
 from scones.traffic import captures
 from scones.traffic import simulate as simulation
@@ -27,6 +27,8 @@ INTERRUPTED = 130  # as the shell has it: 128 + SIGINT
 
 
 class Through(StrEnum):
+    """What simulated images go through: the endpoint itself, or the workflow in front of it."""
+
     endpoint = "endpoint"
     workflow = "workflow"
 
@@ -59,7 +61,7 @@ def simulate(  # noqa: PLR0917 - typer reads options from the signature
     In real time; but where the stand-in account was started with --clock, an hour passes as fast as its images are
     answered, and time stands still while a monitoring report is written.
     """
-    plan = simulation.Plan(
+    plan = simulation.TrafficPlan(
         duration(length),
         per_hour,
         daily,
@@ -116,7 +118,7 @@ def backfill(
     wanted = backfills.windows(captures.window(since, until, connection.now()), step)
     todo = backfills.missing(connection, wanted)
     screen.say(f"{len(wanted)} windows of {every}, {len(wanted) - len(todo)} have a report")
-    written: list[backfills.Written] = []
+    written: list[backfills.BackfilledReport] = []
     interrupted = False
     try:
         with screen.pipeline_view("monitoring pipeline") as show:

@@ -47,11 +47,11 @@ def show(
     query_language: Language = None,
     stage: Stage = "local",
 ) -> None:
-    """Draw a state machine, or all of them, as SVG."""
-    from inference_workflow.picture import draw
+    """Draw a state machine, or all of them: Markdown with a Mermaid flowchart, which GitHub and editors show."""
+    from inference_workflow.picture import page
 
     chosen = _definitions(name, query_language, stage)
-    _write(out, {f"{key}.svg": draw(key, text) for key, text in chosen.items()})
+    _write(out, {f"{key}.md": page(key, text) for key, text in chosen.items()})
 
 
 def _definitions(name: str | None, query_language: str | None, stage: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ _WAYS = ("standard", "express", "batch")
 
 
 @dataclass(frozen=True)
-class Item:
+class CostItem:
     """One line of the estimate, in US dollars; a thousand images in each of three ways."""
 
     name: str
@@ -37,20 +37,24 @@ class Item:
 
 @dataclass(frozen=True)
 class Estimate:
-    items: tuple[Item, ...]
+    """What a stage costs, line by line, for a number of images and of pipeline runs a month."""
+
+    items: tuple[CostItem, ...]
     images: int
     runs: int
     notes: tuple[str, ...]
 
-    def sums(self) -> Item:
+    def sums(self) -> CostItem:
         """All lines in one."""
         columns = ("month", "run", *_WAYS)
-        return Item("total", "", **{column: sum(getattr(i, column) for i in self.items) for column in columns})
+        return CostItem("total", "", **{column: sum(getattr(i, column) for i in self.items) for column in columns})
 
     def total(self) -> float:
+        """Add all lines up, in US dollars a month."""
         return self.sums().total(self.images, self.runs)
 
-    def dominant(self) -> Item:
+    def dominant(self) -> CostItem:
+        """Return the dearest line."""
         return max(self.items, key=lambda item: item.total(self.images, self.runs))
 
 
@@ -105,14 +109,14 @@ def instance_count(endpoint: EndpointSettings, images: int, hours: float) -> int
     return min(most, max(endpoint.initial_instance_count, math.ceil(needed)))
 
 
-def _endpoint(case: Case) -> tuple[Item, tuple[str, ...]]:
+def _endpoint(case: Case) -> tuple[CostItem, tuple[str, ...]]:
     a, settings, endpoint = case.assumptions, case.settings, case.settings.endpoint
     data = case.thousand("endpoint_data", (a.image_kb + a.answer_kb) / _KIB_PER_GB)
     if endpoint.variant == "serverless":
         memory_gb = endpoint.serverless_memory_mb / 1024
         each = case.thousand("serverless_gb_second", a.model_ms / 1000 * memory_gb) + data
         basis = f"serverless, {endpoint.serverless_memory_mb} MB"
-        return Item("endpoint", basis, standard=each, express=each, batch=each), ()
+        return CostItem("endpoint", basis, standard=each, express=each, batch=each), ()
     hours, instance_type = endpoint_hours(case), settings.pipeline.endpoint_instance_type
     count, hour = instance_count(endpoint, case.images, hours), case.prices.hour(instance_type)
     waits = endpoint.bake_s + (endpoint.canary_wait_s if endpoint.canary_percent else 0)
@@ -127,7 +131,7 @@ def _endpoint(case: Case) -> tuple[Item, tuple[str, ...]]:
     if endpoint.autoscaling_max_instances > endpoint.initial_instance_count:
         most = hour * endpoint.autoscaling_max_instances * a.month_hours
         notes.append(f"Autoscaling stops at {endpoint.autoscaling_max_instances} instances: {most:.2f} a month.")
-    item = Item(
+    item = CostItem(
         "endpoint",
         f"{count} x {instance_type}, {hours:g} h a month",
         month=hour * count * hours,
@@ -137,23 +141,23 @@ def _endpoint(case: Case) -> tuple[Item, tuple[str, ...]]:
     return item, tuple(notes)
 
 
-def _watching(case: Case) -> list[Item]:
+def _watching(case: Case) -> list[CostItem]:
     facts, of = case.facts, case.prices.of
     keys, dashboards = facts.types.get("AWS::KMS::Key", 0), facts.types.get("AWS::CloudWatch::Dashboard", 0)
     alarms = facts.types.get("AWS::CloudWatch::Alarm", 0)
     return [
-        Item(
+        CostItem(
             "alarms",
             f"{alarms} on {facts.alarm_metrics} metrics",
             month=of("alarm_metric", facts.alarm_metrics),
         ),
-        Item("dashboards", f"{dashboards}", month=of("dashboard", dashboards)),
-        Item(
+        CostItem("dashboards", f"{dashboards}", month=of("dashboard", dashboards)),
+        CostItem(
             "custom metrics",
             f"{facts.custom_metrics} that functions and jobs publish",
             month=of("custom_metric", facts.custom_metrics),
         ),
-        Item(
+        CostItem(
             "keys",
             f"{keys}, and the use; each of two yearly rotations adds as much",
             month=of("kms_key", keys),
@@ -162,13 +166,13 @@ def _watching(case: Case) -> list[Item]:
     ]
 
 
-def _storage(case: Case) -> list[Item]:
+def _storage(case: Case) -> list[CostItem]:
     a = case.assumptions
     captured_gb = (a.image_kb * 4 / 3 + a.answer_kb) / _KIB_PER_GB
     kept = case.thousand("s3_gb_month", captured_gb * a.capture_months)
     one = kept + case.thousand("s3_put", 1) + case.thousand("s3_get", 1)
     return [
-        Item(
+        CostItem(
             "storage",
             f"{a.data_gb:g} GB, and captures for {a.capture_months:g} months",
             month=case.prices.of("s3_gb_month", a.data_gb),
@@ -180,13 +184,13 @@ def _storage(case: Case) -> list[Item]:
     ]
 
 
-def _schedules(case: Case) -> list[Item]:
+def _schedules(case: Case) -> list[CostItem]:
     a, facts, of = case.assumptions, case.facts, case.prices.of
     calls = sum(facts.scheduled.values())
     functions = case.of_functions({name: (count, a.scheduled_ms) for name, count in facts.scheduled.items()})
     tables = facts.types.get("AWS::DynamoDB::Table", 0) * calls * a.table_requests_per_step / 2
     items = [
-        Item(
+        CostItem(
             "schedules",
             f"{calls:g} calls a month, with their functions and the table",
             month=functions + of("schedule", calls) + of("table_read", tables) + of("table_write", tables),
@@ -196,7 +200,7 @@ def _schedules(case: Case) -> list[Item]:
         instance_type = case.settings.pipeline.processing_instance_type
         job = _job(case, instance_type, a.monitoring_minutes)
         items.append(
-            Item(
+            CostItem(
                 "monitoring",
                 f"{facts.scheduled_pipelines:g} jobs a month on {instance_type}",
                 month=facts.scheduled_pipelines * job,
@@ -205,17 +209,17 @@ def _schedules(case: Case) -> list[Item]:
     return items
 
 
-def _pipeline(case: Case) -> list[Item]:
+def _pipeline(case: Case) -> list[CostItem]:
     a, pipeline = case.assumptions, case.settings.pipeline
     training = _job(case, pipeline.training_instance_type, a.training_minutes)
     spot = pipeline.managed_spot_training
     return [
-        Item(
+        CostItem(
             "processing jobs",
             f"2 on {pipeline.processing_instance_type}",
             run=3 * _job(case, pipeline.processing_instance_type, a.processing_minutes),
         ),
-        Item(
+        CostItem(
             "training job",
             f"{pipeline.training_instance_type}, {'spot' if spot else 'on demand'}",
             run=training * (1 - a.spot_saving if spot else 1),
@@ -229,7 +233,7 @@ def _job(case: Case, instance_type: str, minutes: float) -> float:
     return case.prices.hour(instance_type) * hours + volume
 
 
-def _images(case: Case) -> list[Item]:
+def _images(case: Case) -> list[CostItem]:
     """What the workflows and their functions cost, for a thousand images."""
     a, of, steps = case.assumptions, case.prices.of, case.transitions
     each = (1 - a.low_confidence_share) * steps.confident + a.low_confidence_share * steps.uncertain
@@ -257,27 +261,27 @@ def _images(case: Case) -> list[Item]:
     # A message is sent, received, and deleted.
     review = of("sqs_request", 3000 * a.low_confidence_share)
     return [
-        Item(
+        CostItem(
             "workflow",
             f"{each:.1f} transitions an image; batch: {batches * steps.batch + children:g} for 1,000",
             standard=of("state_transition", 1000 * each),
             express=express,
             batch=batch + of("express_gb_second", children * child_seconds * memory_gb),
         ),
-        Item("functions", "requests and memory x time", standard=one_by_one, express=one_by_one, batch=together),
-        Item(
+        CostItem("functions", "requests and memory x time", standard=one_by_one, express=one_by_one, batch=together),
+        CostItem(
             "logs",
             f"{a.log_kb:g} KB an image, {a.batch_log_kb:g} KB in batches",
             standard=of("log_gb", logs),
             express=of("log_gb", logs),
             batch=of("log_gb", batch_logs),
         ),
-        Item(
+        CostItem(
             "traces",
             "each execution, as if never two came in a second",
             standard=of("trace", 1000),
             express=of("trace", 1000),
             batch=of("trace", batches + children),
         ),
-        Item("review queue", f"{a.low_confidence_share:.0%} of the images", **dict.fromkeys(_WAYS, review)),
+        CostItem("review queue", f"{a.low_confidence_share:.0%} of the images", **dict.fromkeys(_WAYS, review)),
     ]

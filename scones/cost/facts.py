@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from scones.cost.prices import CostError
 
@@ -21,6 +21,67 @@ _WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _START = 1
 # Functions each of whose scheduled calls starts a pipeline.
 _STARTS_A_PIPELINE = {"start_monitoring"}
+
+
+class ScheduleTarget(TypedDict):
+    """What a schedule calls: an ARN, or a function of the template's that makes one."""
+
+    Arn: str | Mapping[str, list[str]]
+
+
+class ChargedProperties(TypedDict, total=False):
+    """The properties of resources that decide what they cost; each kind of resource has some of them."""
+
+    Handler: str
+    MemorySize: int
+    ScheduleExpression: str | Mapping[str, str]
+    Target: ScheduleTarget
+    MetricName: str
+    Namespace: str
+    Metrics: list[Mapping[str, object]]
+    DashboardBody: str | Mapping[str, str]
+
+
+class ChargedResource(TypedDict):
+    """One resource of a template."""
+
+    Type: str
+    Properties: ChargedProperties
+
+
+class ChargedTemplate(TypedDict):
+    """A parsed template, as far as it is read here."""
+
+    Resources: Mapping[str, ChargedResource]
+
+
+class Branch(TypedDict):
+    """A rule of a Choice state."""
+
+    Next: str
+
+
+class CaughtErrors(TypedDict):
+    """A catcher of a state."""
+
+    ErrorEquals: list[str]
+    Next: str
+
+
+class CountedState(TypedDict, total=False):
+    """What of a state says where an execution goes."""
+
+    Type: str
+    Next: str
+    Choices: list[Branch]
+    Catch: list[CaughtErrors]
+
+
+class CountedMachine(TypedDict):
+    """A state machine in Amazon States Language, as far as it is read here."""
+
+    StartAt: str
+    States: Mapping[str, CountedState]
 
 
 @dataclass(frozen=True)
@@ -51,11 +112,11 @@ class Transitions:
     """Of a batch, beside one for each child."""
 
 
-def facts(template: Mapping[str, Any], schedule: Mapping[str, str]) -> Facts:
+def facts(template: ChargedTemplate, schedule: Mapping[str, str]) -> Facts:
     """Read from a parsed template; ``schedule`` has its parameters about the reports' schedule."""
-    resources: Mapping[str, Mapping[str, Any]] = template["Resources"]
+    resources = template["Resources"]
 
-    def of(kind: str) -> list[Mapping[str, Any]]:
+    def of(kind: str) -> list[ChargedProperties]:
         return [resource["Properties"] for resource in resources.values() if resource["Type"] == kind]
 
     handlers = {
@@ -116,12 +177,12 @@ def _days(first: str, last: str = "") -> int:
     return high - low + 1
 
 
-def _metrics(alarm: Mapping[str, Any]) -> int:
+def _metrics(alarm: ChargedProperties) -> int:
     """An alarm on metric math is charged for each metric in it (CloudWatch pricing, alarms)."""
     return sum("MetricStat" in query for query in alarm.get("Metrics", [])) or 1
 
 
-def _custom_metrics(alarms: list[Mapping[str, Any]], dashboards: list[Mapping[str, Any]]) -> set[str]:
+def _custom_metrics(alarms: list[ChargedProperties], dashboards: list[ChargedProperties]) -> set[str]:
     """Metrics outside of AWS's namespaces that are watched; functions and jobs publish no others."""
     found = {
         alarm["MetricName"] for alarm in alarms if not str(alarm.get("Namespace", "AWS/")).startswith(("AWS/", "/aws/"))
@@ -133,7 +194,7 @@ def _custom_metrics(alarms: list[Mapping[str, Any]], dashboards: list[Mapping[st
     return found
 
 
-def transitions(image: Mapping[str, Any], batch: Mapping[str, Any], low_confidence: str) -> Transitions:
+def transitions(image: CountedMachine, batch: CountedMachine, low_confidence: str) -> Transitions:
     """Counted in the definitions; ``low_confidence`` is the error that sends an image to review."""
     path = _path(image["States"], image["StartAt"])
     caught = [
@@ -152,7 +213,7 @@ def transitions(image: Mapping[str, Any], batch: Mapping[str, Any], low_confiden
     )
 
 
-def _path(states: Mapping[str, Any], name: str) -> list[str]:
+def _path(states: Mapping[str, CountedState], name: str) -> list[str]:
     """The states from one to the end, by the first branch of each choice, without retries."""
     found: list[str] = []
     while name:

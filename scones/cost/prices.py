@@ -47,6 +47,7 @@ class Prices:
 
     @classmethod
     def load(cls, path: Path = PRICES) -> Prices:
+        """Read the table of prices."""
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         instances = document["instances"]
         return cls(

@@ -24,7 +24,7 @@ from PIL import Image
 from scones import outputs
 from scones.errors import SconesError
 from scones.review import records as review
-from scones.review.records import NO_CLASS, Review
+from scones.review.records import NO_CLASS, ReviewRecord
 from scones.runs import executions
 from scones.serving_versions import endpoint, registry
 from scones.stage.connection import Connection, list_keys, split_uri
@@ -143,7 +143,7 @@ def _add_reviewed(connection: Connection, folder: Path, places: dict[str, str]) 
     return added, left_out
 
 
-def _reason_against(connection: Connection, found: Review, folder: Path) -> str:
+def _reason_against(connection: Connection, found: ReviewRecord, folder: Path) -> str:
     """Why a reviewed image is no training image; empty when nothing speaks against it so far."""
     uri = f"s3://{found.message['s3_bucket']}/{found.message['s3_key']}"
     if found.label == NO_CLASS:

@@ -12,12 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from botocore.exceptions import ClientError
 
 from scones.errors import SconesError
 from scones.stage.connection import Connection
+
+if TYPE_CHECKING:
+    from types_boto3_sqs.type_defs import ChangeMessageVisibilityBatchRequestEntryTypeDef
 
 # While this lasts, nobody else gets to see a message that was read.
 LIST_SECONDS = 60
@@ -25,30 +28,51 @@ LABEL_SECONDS = 900
 MESSAGES_AT_ONCE = 10  # what SQS hands out at most
 
 
+class ReviewMessage(TypedDict):
+    """What the workflows say of an image of low confidence; ``queued_at`` is ISO 8601 in UTC."""
+
+    s3_bucket: str
+    s3_key: str
+    inference_id: str
+    execution_arn: str
+    model_package_arn: str
+    predicted_label: str
+    confidence: float
+    threshold: float
+    inferences: list[float]
+    classes: list[str]
+    queued_at: str
+
+
 @dataclass(frozen=True)
-class Item:
+class ReviewItem:
     """An image that waits for a review, and the messages that say so: the same image may have come more than once."""
 
-    message: dict[str, Any]
+    message: ReviewMessage
     receipts: list[str] = field(default_factory=list)
 
     @property
     def key(self) -> str:
+        """Its key in the bucket."""
         return str(self.message["s3_key"])
 
     @property
     def inference_id(self) -> str:
+        """The name of the prediction, by which captured lines are found."""
         return str(self.message["inference_id"])
 
     @property
     def uri(self) -> str:
+        """Its address in S3."""
         return f"s3://{self.message['s3_bucket']}/{self.key}"
 
     @property
     def classes(self) -> list[str]:
+        """The classes that the model chose from, in the order of its probabilities."""
         return [str(name) for name in self.message["classes"]]
 
     def age_s(self, now: datetime) -> float:
+        """Return the seconds that it has waited."""
         return (now - datetime.fromisoformat(self.message["queued_at"])).total_seconds()
 
     def is_called(self, name: str) -> bool:
@@ -56,7 +80,7 @@ class Item:
         return name in (self.key, self.uri, self.inference_id, PurePosixPath(self.key).name)
 
 
-class Queue:
+class ReviewQueue:
     """The review queue of a stage. Whatever was received and not deleted is handed back by `hand_back`."""
 
     def __init__(self, connection: Connection) -> None:
@@ -70,7 +94,7 @@ class Queue:
             raise SconesError(f"queue {name} does not exist: run `scones deploy` first") from error
         self._held: dict[str, str] = {}
 
-    def receive(self, hidden_s: int) -> Iterator[tuple[dict[str, Any], str]]:
+    def receive(self, hidden_s: int) -> Iterator[tuple[ReviewMessage, str]]:
         """Every message that is to be had, with its receipt; each is hidden from others for ``hidden_s`` seconds.
 
         Asks with a wait: without one, SQS looks into some of its servers only and may say that there is nothing.
@@ -93,6 +117,7 @@ class Queue:
                     yield document, message["ReceiptHandle"]
 
     def delete(self, receipts: Iterable[str]) -> None:
+        """Delete messages that were received."""
         for receipt in receipts:
             self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=receipt)
             self._held = {name: held for name, held in self._held.items() if held != receipt}
@@ -102,7 +127,7 @@ class Queue:
         receipts = list(self._held.values())
         self._held.clear()
         for first in range(0, len(receipts), MESSAGES_AT_ONCE):
-            entries = [
+            entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
                 {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
                 for number, receipt in enumerate(receipts[first : first + MESSAGES_AT_ONCE])
             ]
@@ -110,37 +135,37 @@ class Queue:
 
     def hidden(self) -> int:
         """About how many messages somebody else looks at now."""
-        name = "ApproximateNumberOfMessagesNotVisible"
+        name: Literal["ApproximateNumberOfMessagesNotVisible"] = "ApproximateNumberOfMessagesNotVisible"
         answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
         return int(answer["Attributes"][name])
 
-    def items(self, hidden_s: int) -> list[Item]:
+    def items(self, hidden_s: int) -> list[ReviewItem]:
         """Every image that waits, the oldest first; those received stay hidden until `hand_back`.
 
         Of a queue that is longer than can be read before the first are no longer hidden, a part.
         """
-        found: dict[tuple[str, str], Item] = {}
+        found: dict[tuple[str, str], ReviewItem] = {}
         enough = time.monotonic() + hidden_s / 2
         for document, receipt in itertools.takewhile(lambda _: time.monotonic() < enough, self.receive(hidden_s)):
             place = (document["inference_id"], document["s3_key"])
-            known = found.setdefault(place, Item(document))
+            known = found.setdefault(place, ReviewItem(document))
             known.receipts.append(receipt)
         return sorted(found.values(), key=lambda item: str(item.message["queued_at"]))
 
 
-def _document(body: str) -> dict[str, Any] | None:
+def _document(body: str) -> ReviewMessage | None:
     """A message of the workflow; None for anything else, which stays in the queue for whoever sent it."""
     wanted = {"s3_bucket", "s3_key", "predicted_label", "confidence", "classes", "inference_id", "queued_at"}
     try:
-        document = json.loads(body)
+        document: ReviewMessage = json.loads(body)
         return document if wanted <= set(document) else None
     except (ValueError, TypeError):
         return None
 
 
-def waiting(connection: Connection) -> tuple[list[Item], int]:
+def waiting(connection: Connection) -> tuple[list[ReviewItem], int]:
     """Every image that waits, the oldest first, and about how many more messages somebody else looks at."""
-    queue = Queue(connection)
+    queue = ReviewQueue(connection)
     elsewhere = queue.hidden()
     try:
         return queue.items(LIST_SECONDS), elsewhere

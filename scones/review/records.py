@@ -17,13 +17,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from botocore.exceptions import ClientError
 
 from scones.errors import SconesError
-from scones.review.queue import LABEL_SECONDS, Item, Queue
+from scones.review.queue import LABEL_SECONDS, ReviewItem, ReviewMessage, ReviewQueue
 from scones.stage.connection import Connection, list_keys, object_exists, split_uri
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import CopySourceTypeDef
 
 NO_CLASS = "none"
 """The label of an image that shows none of the model's classes: it is put aside, as neither truth nor example."""
@@ -33,8 +37,29 @@ _MISSING = {"NoSuchKey", "404", "NotFound"}
 _KEY_SAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
+class LabelData(TypedDict):
+    """A label as Model Monitor reads it."""
+
+    data: str
+    encoding: str
+
+
+class EventReference(TypedDict):
+    """The captured prediction that a label belongs to."""
+
+    eventId: str
+
+
+class GroundTruthLine(TypedDict):
+    """A line of ground truth (SageMaker AI developer guide, ingest ground truth labels)."""
+
+    groundTruthData: LabelData
+    eventMetadata: EventReference
+    eventVersion: str
+
+
 @dataclass(frozen=True)
-class Answer:
+class GivenLabel:
     """A person's word on an image."""
 
     label: str
@@ -43,10 +68,10 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Review:
+class ReviewRecord:
     """``label.json``: what a person said of an image. ``truths``: where ground truth was written, last of all."""
 
-    message: dict[str, Any]
+    message: ReviewMessage
     label: str
     by: str
     at: str
@@ -54,10 +79,12 @@ class Review:
     truths: list[str]
 
 
-def find(connection: Connection, queue: Queue, name: str) -> Item:
+def find(connection: Connection, queue: ReviewQueue, name: str) -> ReviewItem:
     """The one image of this name that waits, or that was reviewed before. SconesError when it is none or several."""
     found = [item for item in queue.items(LABEL_SECONDS) if item.is_called(name)]
-    found = found or [Item(review.message) for review in reviews(connection) if Item(review.message).is_called(name)]
+    found = found or [
+        ReviewItem(review.message) for review in reviews(connection) if ReviewItem(review.message).is_called(name)
+    ]
     if not found:
         raise SconesError(f"no image {name!r} waits for a review: see `scones review list`")
     if len(found) > 1:
@@ -66,7 +93,7 @@ def find(connection: Connection, queue: Queue, name: str) -> Item:
     return found[0]
 
 
-def check_label(item: Item, label: str) -> None:
+def check_label(item: ReviewItem, label: str) -> None:
     """SconesError unless the label is one of the classes that the model chose from."""
     if label not in (*item.classes, NO_CLASS):
         raise SconesError(
@@ -74,7 +101,7 @@ def check_label(item: Item, label: str) -> None:
         )
 
 
-def record(connection: Connection, queue: Queue, item: Item, answer: Answer) -> Review:
+def record(connection: Connection, queue: ReviewQueue, item: ReviewItem, answer: GivenLabel) -> ReviewRecord:
     """Keep the label, write the ground truth, delete the messages. Doing it again changes nothing."""
     check_label(item, answer.label)
     s3, bucket = connection.client("s3"), connection.names.data_bucket
@@ -88,7 +115,7 @@ def record(connection: Connection, queue: Queue, item: Item, answer: Answer) -> 
     return review
 
 
-def _review(connection: Connection, item: Item, answer: Answer) -> Review:
+def _review(connection: Connection, item: ReviewItem, answer: GivenLabel) -> ReviewRecord:
     """What is to be kept: the same label again leaves it as it was; with another one, the newest truth counts."""
     before = _read(connection, item)
     if before is not None and before.label == answer.label:
@@ -97,10 +124,10 @@ def _review(connection: Connection, item: Item, answer: Answer) -> Review:
     earlier = before.truths if before else []
     truth = _truth_key(connection, item, answer.at)
     at = answer.at.astimezone(UTC).isoformat(timespec="seconds")
-    return Review(item.message, answer.label, answer.by, at, image, [*(k for k in earlier if k != truth), truth])
+    return ReviewRecord(item.message, answer.label, answer.by, at, image, [*(k for k in earlier if k != truth), truth])
 
 
-def ground_truth(item: Item, label: str) -> dict[str, Any]:
+def ground_truth(item: ReviewItem, label: str) -> GroundTruthLine:
     """A line of Model Monitor's: the number of the class, as the model numbers them."""
     return {
         "groundTruthData": {"data": str(item.classes.index(label)), "encoding": "CSV"},
@@ -109,7 +136,7 @@ def ground_truth(item: Item, label: str) -> dict[str, Any]:
     }
 
 
-def _truth_key(connection: Connection, item: Item, at: datetime) -> str:
+def _truth_key(connection: Connection, item: ReviewItem, at: datetime) -> str:
     """Below the hour of the review: Model Monitor looks for labels by the time at which they were given."""
     _, prefix = split_uri(connection.names.ground_truth_uri)
     return f"{prefix}/{at.astimezone(UTC):%Y/%m/%d/%H}/{safe_name(item.inference_id)}.jsonl"
@@ -120,33 +147,33 @@ def safe_name(name: str) -> str:
     return _KEY_SAFE.sub("_", name)
 
 
-def _folder(connection: Connection, item: Item) -> str:
+def _folder(connection: Connection, item: ReviewItem) -> str:
     return f"{connection.names.reviews_prefix}/{safe_name(item.inference_id)}"
 
 
-def _put(s3: Any, bucket: str, key: str, text: str) -> None:
+def _put(s3: S3Client, bucket: str, key: str, text: str) -> None:
     s3.put_object(Bucket=bucket, Key=key, Body=f"{text}\n".encode(), ContentType="application/json")
 
 
-def _read(connection: Connection, item: Item) -> Review | None:
+def _read(connection: Connection, item: ReviewItem) -> ReviewRecord | None:
     s3, bucket, key = connection.client("s3"), connection.names.data_bucket, f"{_folder(connection, item)}/{LABEL_FILE}"
     if not object_exists(s3, bucket, key):
         return None
-    return Review(**json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()))
+    return ReviewRecord(**json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()))
 
 
-def label_of(connection: Connection, item: Item) -> str | None:
+def label_of(connection: Connection, item: ReviewItem) -> str | None:
     """What was said of the image before."""
     before = _read(connection, item)
     return before.label if before else None
 
 
-def _copy_image(connection: Connection, item: Item) -> str | None:
+def _copy_image(connection: Connection, item: ReviewItem) -> str | None:
     """The key of the copy; None when the image is gone, or was sent to the workflow without being in S3."""
     if not item.key:
         return None
     target = f"{_folder(connection, item)}/image{PurePosixPath(item.key).suffix.lower()}"
-    source = {"Bucket": item.message["s3_bucket"], "Key": item.key}
+    source: CopySourceTypeDef = {"Bucket": item.message["s3_bucket"], "Key": item.key}
     try:
         connection.client("s3").copy_object(Bucket=connection.names.data_bucket, Key=target, CopySource=source)
     except ClientError as error:
@@ -156,7 +183,7 @@ def _copy_image(connection: Connection, item: Item) -> str | None:
     return target
 
 
-def image_bytes(connection: Connection, item: Item) -> bytes | None:
+def image_bytes(connection: Connection, item: ReviewItem) -> bytes | None:
     """The image itself, where it still is."""
     try:
         answer = connection.client("s3").get_object(Bucket=item.message["s3_bucket"], Key=item.key)
@@ -168,9 +195,9 @@ def image_bytes(connection: Connection, item: Item) -> bytes | None:
     return content
 
 
-def reviews(connection: Connection) -> Iterator[Review]:
+def reviews(connection: Connection) -> Iterator[ReviewRecord]:
     """What was said of every image that was reviewed."""
     s3, names = connection.client("s3"), connection.names
     for key in list_keys(s3, f"s3://{names.data_bucket}/{names.reviews_prefix}/"):
         if key.endswith(f"/{LABEL_FILE}"):
-            yield Review(**json.loads(s3.get_object(Bucket=names.data_bucket, Key=key)["Body"].read()))
+            yield ReviewRecord(**json.loads(s3.get_object(Bucket=names.data_bucket, Key=key)["Body"].read()))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -24,6 +24,9 @@ from scones.errors import SconesError
 from scones.serving_versions import endpoint, registry
 from scones.serving_versions.registry import ModelVersion
 from scones.stage.connection import Connection, object_exists, split_uri
+
+if TYPE_CHECKING:
+    from types_boto3_ssm.type_defs import ParameterHistoryTypeDef
 
 BACK_TO_DEFAULT = "default"
 STACK = "the stack"
@@ -35,7 +38,7 @@ class NotAThresholdError(SconesError):
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class StageThresholds:
     """The document in the parameter: a prediction of ``label`` passes with at least the confidence ``of(label)``."""
 
     default: float
@@ -44,6 +47,7 @@ class Thresholds:
     reason: str = ""
 
     def of(self, label: str) -> float:
+        """Return the least confidence for a class."""
         return self.classes.get(label, self.default)
 
     def of_all(self) -> tuple[float, dict[str, float]]:
@@ -55,17 +59,17 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Change:
+class ThresholdChange:
     """One version of the parameter: ``by`` is whom AWS says, where it says, else whom the document names."""
 
     version: int
     at: datetime
     by: str
-    thresholds: Thresholds
+    thresholds: StageThresholds
 
 
 @dataclass(frozen=True)
-class Prediction:
+class NotedPrediction:
     """What the evaluation noted of one test image."""
 
     true_label: str
@@ -89,19 +93,19 @@ class LiveModel:
 
     version: ModelVersion
     evaluation: Evaluation
-    predictions: list[Prediction]
+    predictions: list[NotedPrediction]
 
     @property
     def table(self) -> list[Coverage]:
         """Coverage and accuracy per threshold, as the evaluation measured them; older ones have a few rows only."""
         return sorted(self.evaluation.threshold_table or self.evaluation.coverage, key=lambda row: row.threshold)
 
-    def expected(self, thresholds: Thresholds) -> Expected | None:
+    def expected(self, thresholds: StageThresholds) -> Expected | None:
         """None for evaluations that kept no predictions."""
         return expected(self.predictions, thresholds) if self.predictions else None
 
 
-def current(connection: Connection) -> Thresholds:
+def current(connection: Connection) -> StageThresholds:
     """What counts now. SconesError when the stage has none."""
     name = connection.names.threshold_parameter
     try:
@@ -113,7 +117,7 @@ def current(connection: Connection) -> Thresholds:
     return parse(answer["Parameter"]["Value"], name)
 
 
-def parse(text: str, name: str) -> Thresholds:
+def parse(text: str, name: str) -> StageThresholds:
     """The parameter's document. Raises NotAThresholdError."""
     try:
         document = json.loads(text)
@@ -124,13 +128,13 @@ def parse(text: str, name: str) -> Thresholds:
             f'parameter {name} must hold a document like {{"default": 0.93, "classes": {{}}}}, got {text[:80]!r}: give'
             " the stage one with `scones threshold set 0.93`"
         ) from error
-    return Thresholds(default, classes, str(document.get("changed_by", "")), str(document.get("reason", "")))
+    return StageThresholds(default, classes, str(document.get("changed_by", "")), str(document.get("reason", "")))
 
 
-def share(value: Any, what: str) -> float:
+def share(value: str | float | None, what: str) -> float:
     """A number from 0 to 1; SconesError for anything else."""
     try:
-        number = float(value)
+        number = math.nan if value is None else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not 0.0 <= number <= 1.0:
@@ -138,21 +142,21 @@ def share(value: Any, what: str) -> float:
     return number
 
 
-def history(connection: Connection) -> list[Change]:
+def history(connection: Connection) -> list[ThresholdChange]:
     """Every version that Parameter Store still keeps, the newest first."""
     name = connection.names.threshold_parameter
     pages = connection.client("ssm").get_paginator("get_parameter_history").paginate(Name=name)
     return sorted((_change(item) for page in pages for item in page["Parameters"]), key=lambda c: -c.version)
 
 
-def _change(item: dict[str, Any]) -> Change:
+def _change(item: ParameterHistoryTypeDef) -> ThresholdChange:
     try:
         thresholds = parse(item["Value"], item["Name"])
     except NotAThresholdError:  # somebody wrote it by other means; it belongs to the history all the same
-        thresholds = Thresholds(math.nan, reason=f"not a threshold: {item['Value'][:60]}")
+        thresholds = StageThresholds(math.nan, reason=f"not a threshold: {item['Value'][:60]}")
     user = str(item.get("LastModifiedUser", ""))
     who = user if user.startswith("arn:") else thresholds.changed_by
-    return Change(int(item["Version"]), item["LastModifiedDate"], who, thresholds)
+    return ThresholdChange(int(item["Version"]), item["LastModifiedDate"], who, thresholds)
 
 
 def live_model(connection: Connection) -> LiveModel | None:
@@ -165,17 +169,17 @@ def live_model(connection: Connection) -> LiveModel | None:
     return LiveModel(version, evaluation, _predictions(connection, version))
 
 
-def _predictions(connection: Connection, version: ModelVersion) -> list[Prediction]:
+def _predictions(connection: Connection, version: ModelVersion) -> list[NotedPrediction]:
     bucket, key = split_uri(f"{version.evaluation_uri.rpartition('/')[0]}/predictions.csv")
     s3 = connection.client("s3")
     if not object_exists(s3, bucket, key):
         return []
     text = s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
     rows = csv.DictReader(io.StringIO(text))
-    return [Prediction(row["true"], row["predicted"], float(row["confidence"])) for row in rows]
+    return [NotedPrediction(row["true"], row["predicted"], float(row["confidence"])) for row in rows]
 
 
-def expected(predictions: Sequence[Prediction], thresholds: Thresholds) -> Expected:
+def expected(predictions: Sequence[NotedPrediction], thresholds: StageThresholds) -> Expected:
     """What the test images would have met with these thresholds."""
     passed = [p for p in predictions if p.confidence >= thresholds.of(p.predicted_label)]
     right = sum(p.predicted_label == p.true_label for p in passed)
@@ -183,7 +187,9 @@ def expected(predictions: Sequence[Prediction], thresholds: Thresholds) -> Expec
     return Expected(len(passed) / len(predictions), accuracy, len(passed), len(predictions))
 
 
-def changed(now: Thresholds | None, default: str | None, classes: Sequence[str], known: Sequence[str]) -> Thresholds:
+def changed(
+    now: StageThresholds | None, default: str | None, classes: Sequence[str], known: Sequence[str]
+) -> StageThresholds:
     """The thresholds with ``default`` and with ``["bicycle=0.95"]``; classes that are not named keep their own.
 
     SconesError for a value outside 0 to 1 or a class that is not ``known``.
@@ -203,17 +209,17 @@ def changed(now: Thresholds | None, default: str | None, classes: Sequence[str],
             own.pop(name, None)
         else:
             own[name] = share(value, f"of {name}")
-    return Thresholds(now.default if now and default is None else share(default, "for all classes"), own)
+    return StageThresholds(now.default if now and default is None else share(default, "for all classes"), own)
 
 
-def write(connection: Connection, thresholds: Thresholds, reason: str) -> Thresholds:
+def write(connection: Connection, thresholds: StageThresholds, reason: str) -> StageThresholds:
     """Make it the live threshold, with the caller's name and the reason; answers what was written."""
-    signed = Thresholds(thresholds.default, thresholds.classes, caller(connection), reason)
+    signed = StageThresholds(thresholds.default, thresholds.classes, caller(connection), reason)
     _put(connection, signed)
     return signed
 
 
-def _put(connection: Connection, thresholds: Thresholds) -> None:
+def _put(connection: Connection, thresholds: StageThresholds) -> None:
     connection.client("ssm").put_parameter(
         Name=connection.names.threshold_parameter, Value=json.dumps(asdict(thresholds)), Type="String", Overwrite=True
     )
@@ -236,7 +242,7 @@ def kept(connection: Connection, say: Callable[[str], None]) -> Iterator[None]:
             say(f"threshold {before} put back: the deployment had set {now}")
 
 
-def _found(connection: Connection) -> Thresholds | None:
+def _found(connection: Connection) -> StageThresholds | None:
     try:
         return current(connection)
     except SconesError:  # not deployed yet, or not a threshold

@@ -14,12 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from botocore.exceptions import ClientError
 
 from scones.errors import SconesError
 from scones.stage.connection import Connection, object_exists, split_uri
+
+if TYPE_CHECKING:
+    from types_boto3_stepfunctions import SFNClient
+    from types_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
 MANIFESTS = ("csv", "json", "jsonl")
 UPLOADS_AT_ONCE = 8
@@ -28,8 +32,35 @@ FAILURES_SHOWN = 10
 Source = dict[str, str]
 
 
+class SummaryDocument(TypedDict):
+    """What is read of ``summary.json``, which `lambdas.summarize_batch` writes: counts of images, and addresses."""
+
+    batch_id: str
+    items: int
+    passed: int
+    needs_review: int
+    failed: int
+    classes: dict[str, dict[str, int]]
+    errors: dict[str, int]
+    failed_percentage: float
+    tolerated_failure_percentage: float
+    results_uri: str
+    left_uri: str | None
+    summary_uri: str
+
+
+class FailedImage(TypedDict):
+    """What is read of a line of ``results.jsonl`` whose image failed."""
+
+    s3_bucket: str
+    s3_key: str
+    status: str
+    error: str
+    reason: str
+
+
 @dataclass(frozen=True)
-class Limits:
+class BatchLimits:
     """How the batch is worked off; the share of failures is in percent."""
 
     max_concurrency: int
@@ -38,7 +69,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Progress:
+class BatchProgress:
     """Images of a running batch; ``total`` is 0 until they are counted. What became of each is known at the end."""
 
     total: int
@@ -50,11 +81,11 @@ class Ended:
     """A batch that came to its end: its summary, and the error's name when too much of it failed."""
 
     batch_id: str
-    summary: dict[str, Any]
+    summary: SummaryDocument
     error: str = ""
 
 
-Show = Callable[[Progress], None]
+Show = Callable[[BatchProgress], None]
 
 
 def new_id() -> str:
@@ -140,12 +171,12 @@ def failures(connection: Connection, run: str) -> Source:
     return {"source": "jsonl", "s3_bucket": bucket, "s3_key": key}
 
 
-def summary(connection: Connection, batch_id: str) -> dict[str, Any]:
+def summary(connection: Connection, batch_id: str) -> SummaryDocument:
     """What the workflow wrote of a batch that has ended. SconesError when there is none."""
     names, s3 = connection.names, connection.client("s3")
     key = f"{names.batches_prefix}/{batch_id}/summary.json"
     if object_exists(s3, names.data_bucket, key):
-        document: dict[str, Any] = json.loads(s3.get_object(Bucket=names.data_bucket, Key=key)["Body"].read())
+        document: SummaryDocument = json.loads(s3.get_object(Bucket=names.data_bucket, Key=key)["Body"].read())
         return document
     status = _describe(connection, batch_id)["status"]
     if status == "RUNNING":
@@ -158,7 +189,7 @@ def id_of(run: str) -> str:
     return run.rpartition(":")[2]
 
 
-def start(connection: Connection, batch_id: str, source: Source, limits: Limits) -> None:
+def start(connection: Connection, batch_id: str, source: Source, limits: BatchLimits) -> None:
     """Start the workflow under the batch's name."""
     document = {
         **source,
@@ -177,9 +208,9 @@ def _arn(connection: Connection, kind: str, name: str = "") -> str:
     return f"{arn}:{name}" if name else arn
 
 
-def _describe(connection: Connection, batch_id: str) -> dict[str, Any]:
+def _describe(connection: Connection, batch_id: str) -> DescribeExecutionOutputTypeDef:
     try:
-        found: dict[str, Any] = connection.client("stepfunctions").describe_execution(
+        found = connection.client("stepfunctions").describe_execution(
             executionArn=_arn(connection, "execution", batch_id)
         )
     except ClientError as error:
@@ -201,16 +232,16 @@ def follow(connection: Connection, batch_id: str, show: Show) -> Ended:
     return _ended(batch_id, execution)
 
 
-def _progress(states: Any, arn: str) -> Progress | None:
+def _progress(states: SFNClient, arn: str) -> BatchProgress | None:
     runs = states.list_map_runs(executionArn=arn)["mapRuns"]
     if not runs:
         return None
     counts = states.describe_map_run(mapRunArn=runs[0]["mapRunArn"])["itemCounts"]
-    done = sum(counts[name] for name in ("succeeded", "failed", "timedOut", "aborted"))
-    return Progress(counts["total"], done)
+    done = counts["succeeded"] + counts["failed"] + counts["timedOut"] + counts["aborted"]
+    return BatchProgress(counts["total"], done)
 
 
-def _ended(batch_id: str, execution: dict[str, Any]) -> Ended:
+def _ended(batch_id: str, execution: DescribeExecutionOutputTypeDef) -> Ended:
     if execution["status"] == "SUCCEEDED":
         return Ended(batch_id, json.loads(execution["output"]))
     error, cause = execution.get("error", ""), execution.get("cause", "")
@@ -235,14 +266,14 @@ def stop(connection: Connection, run: str) -> str:
     return batch_id
 
 
-def failed_images(connection: Connection, ended: Ended, at_most: int = FAILURES_SHOWN) -> list[dict[str, Any]]:
+def failed_images(connection: Connection, ended: Ended, at_most: int = FAILURES_SHOWN) -> list[FailedImage]:
     """The first failed images, with error and reason, as the results say."""
     if not ended.summary["failed"]:
         return []
     bucket, key = split_uri(ended.summary["results_uri"])
-    found = []
+    found: list[FailedImage] = []
     for line in connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].iter_lines():
-        row = json.loads(line)
+        row: FailedImage = json.loads(line)
         if row["status"] == "failed":
             found.append(row)
         if len(found) == at_most:

@@ -10,13 +10,17 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from scones.errors import SconesError
 from scones.stage.connection import Connection
 from scones.stage.settings import PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from types_boto3_codepipeline import CodePipelineClient
+    from types_boto3_codepipeline.type_defs import ActionExecutionDetailTypeDef, SourceRevisionOverrideTypeDef
 
 SOURCE_ACTION = "Source"
 
@@ -36,6 +40,7 @@ class Action:
 
     @property
     def seconds(self) -> float | None:
+        """Seconds that it took; None while it runs."""
         return (self.ended - self.started).total_seconds() if self.ended else None
 
 
@@ -73,7 +78,7 @@ def _git(*arguments: str) -> bytes:
 
 def start(connection: Connection, bucket: str, reference: str, variables: Mapping[str, str]) -> tuple[str, str]:
     """Start an execution; answers its id and where its source comes from. From S3, the commit is uploaded first."""
-    revisions: list[dict[str, str]] = []
+    revisions: list[SourceRevisionOverrideTypeDef] = []
     source = f"the last commit of {connection.settings.delivery.branch} behind the connection"
     if connection.settings.delivery.source == "s3":
         commit, content = source_zip(reference)
@@ -113,8 +118,9 @@ def describe(connection: Connection, execution_id: str) -> Execution:
         if error.response["Error"]["Code"] != "PipelineExecutionNotFoundException":
             raise
         raise SconesError(f"pipeline {name} has no execution {execution_id}") from error
-    wanted = {"pipelineExecutionId": execution_id}
-    pages = client.get_paginator("list_action_executions").paginate(pipelineName=name, filter=wanted)
+    pages = client.get_paginator("list_action_executions").paginate(
+        pipelineName=name, filter={"pipelineExecutionId": execution_id}
+    )
     details = [detail for page in pages for detail in page["actionExecutionDetails"]]
     tokens = _tokens(client, name)
     revisions = found.get("artifactRevisions", [])
@@ -123,14 +129,14 @@ def describe(connection: Connection, execution_id: str) -> Execution:
     return Execution(execution_id, found["status"], source, actions)
 
 
-def _tokens(client: Any, name: str) -> dict[str, str]:
+def _tokens(client: CodePipelineClient, name: str) -> dict[str, str]:
     """Action execution -> token, for the approvals that wait."""
     states = client.get_pipeline_state(name=name)["stageStates"]
     latest_ones = [action.get("latestExecution", {}) for stage in states for action in stage["actionStates"]]
     return {each["actionExecutionId"]: each["token"] for each in latest_ones if each.get("token")}
 
 
-def _action(detail: Mapping[str, Any], tokens: Mapping[str, str]) -> Action:
+def _action(detail: ActionExecutionDetailTypeDef, tokens: Mapping[str, str]) -> Action:
     result = detail.get("output", {}).get("executionResult", {})
     is_build = detail["input"]["actionTypeId"]["provider"] == "CodeBuild"
     running = detail["status"] == "InProgress"
@@ -175,7 +181,7 @@ def log_lines(connection: Connection, execution: Execution, stage: str | None) -
         names = ", ".join(dict.fromkeys(action.stage for action in built)) or "none yet"
         raise SconesError(f"execution {execution.execution_id} has no such build; stages with one: {names}")
     build = connection.client("codebuild").batch_get_builds(ids=[chosen[-1].build])["builds"][0]
-    place = {"logGroupName": build["logs"]["groupName"], "logStreamNames": [build["logs"]["streamName"]]}
-    for page in connection.client("logs").get_paginator("filter_log_events").paginate(**place):
+    logs = connection.client("logs").get_paginator("filter_log_events")
+    for page in logs.paginate(logGroupName=build["logs"]["groupName"], logStreamNames=[build["logs"]["streamName"]]):
         for event in page["events"]:
             yield event["message"].rstrip("\n")

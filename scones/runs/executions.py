@@ -15,18 +15,23 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from reporting.documents.dataset import MANIFEST_FILE, Manifest
 from reporting.documents.json import DocumentError, from_bytes
 from scones.errors import SconesError
 from scones.stage.connection import Connection, split_uri
 
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_stepfunctions import SFNClient
+    from types_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
+
 LOW_CONFIDENCE = "THRESHOLD_CONFIDENCE_NOT_MET"
 
 
 @dataclass(frozen=True)
-class Image:
+class StoredImage:
     """An image in S3 and, where it is known, its true label."""
 
     bucket: str
@@ -35,18 +40,19 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ImageOutcome:
     """How one execution ended: ``status`` is SUCCEEDED, LOW_CONFIDENCE or FAILED (then ``error`` says why)."""
 
-    image: Image
+    image: StoredImage
     status: str
     predicted_label: str | None
     confidence: float | None
     error: str
     execution_arn: str
 
-    def as_json(self) -> dict[str, Any]:
-        answer = {
+    def as_json(self) -> dict[str, object]:
+        """Return it as a document; ``error`` only where there was one."""
+        answer: dict[str, object] = {
             "s3_key": self.image.key,
             "true_label": self.image.true_label,
             "status": self.status,
@@ -56,7 +62,7 @@ class Outcome:
         return {**answer, "error": self.error} if self.error else answer
 
 
-def test_images(connection: Connection, dataset_uri: str) -> list[Image]:
+def test_images(connection: Connection, dataset_uri: str) -> list[StoredImage]:
     """The dataset's held-out test split."""
     bucket, prefix = split_uri(dataset_uri)
     classes = read_manifest(connection, dataset_uri).classes
@@ -64,13 +70,13 @@ def test_images(connection: Connection, dataset_uri: str) -> list[Image]:
     for line in _read(connection.client("s3"), bucket, f"{prefix}/test.lst").splitlines():
         _, label, path = line.split("\t")
         key = f"{prefix}/{path}" if path.startswith("test/") else f"{prefix}/test/{path}"
-        images.append(Image(bucket, key, classes[int(float(label))]))
+        images.append(StoredImage(bucket, key, classes[int(float(label))]))
     return images
 
 
-def pick_test_images(connection: Connection, dataset_uri: str, count: int, seed: int | None) -> list[Image]:
+def pick_test_images(connection: Connection, dataset_uri: str, count: int, seed: int | None) -> list[StoredImage]:
     """``count`` random images of the test split, as many of each class as possible."""
-    by_label: dict[str | None, list[Image]] = {}
+    by_label: dict[str | None, list[StoredImage]] = {}
     for image in test_images(connection, dataset_uri):
         by_label.setdefault(image.true_label, []).append(image)
     chooser = random.Random(seed)  # noqa: S311 - a sample of images, not a secret
@@ -93,11 +99,11 @@ def read_manifest(connection: Connection, dataset_uri: str) -> Manifest:
         raise SconesError(f"{uri} does not describe a dataset: {error}") from error
 
 
-def _read(s3: Any, bucket: str, key: str) -> str:
+def _read(s3: S3Client, bucket: str, key: str) -> str:
     return str(s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode())
 
 
-def upload_images(connection: Connection, paths: Sequence[Path]) -> list[Image]:
+def upload_images(connection: Connection, paths: Sequence[Path]) -> list[StoredImage]:
     """Upload local image files below the data bucket's `incoming` prefix."""
     names = connection.names
     images = []
@@ -106,17 +112,17 @@ def upload_images(connection: Connection, paths: Sequence[Path]) -> list[Image]:
             raise SconesError(f"{path} is not a file: expected a PNG or JPEG image")
         key = f"{names.incoming_prefix}/{uuid.uuid4().hex[:12]}-{path.name}"
         connection.client("s3").upload_file(str(path), names.data_bucket, key)
-        images.append(Image(names.data_bucket, key))
+        images.append(StoredImage(names.data_bucket, key))
     return images
 
 
 def run(
     connection: Connection,
-    images: Sequence[Image],
+    images: Sequence[StoredImage],
     show: Callable[[int, int], None] | None = None,
     *,
     on_low_confidence: str | None = None,
-) -> list[Outcome]:
+) -> list[ImageOutcome]:
     """Run the workflow once for every image, all at the same time; outcomes in the images' order.
 
     ``on_low_confidence`` is fail or review; None leaves it to the stage.
@@ -133,7 +139,7 @@ def run(
         name = f"{re.sub('[^A-Za-z0-9_-]', '-', Path(image.key).stem)[:31]}-{uuid.uuid4().hex}"
         answer = states.start_execution(stateMachineArn=machine, name=name, input=json.dumps(document))
         started.append(answer["executionArn"])
-    outcomes: list[Outcome] = []
+    outcomes: list[ImageOutcome] = []
     for image, arn in zip(images, started, strict=True):
         outcomes.append(_outcome(image, _wait(states, arn, connection.settings.poll_interval_s)))
         if show:
@@ -141,28 +147,28 @@ def run(
     return outcomes
 
 
-def _wait(states: Any, arn: str, poll_interval_s: float) -> dict[str, Any]:
+def _wait(states: SFNClient, arn: str, poll_interval_s: float) -> DescribeExecutionOutputTypeDef:
     pause = min(0.05, poll_interval_s)
     while True:
-        execution: dict[str, Any] = states.describe_execution(executionArn=arn)
+        execution = states.describe_execution(executionArn=arn)
         if execution["status"] != "RUNNING":
             return execution
         time.sleep(pause)
         pause = min(2 * pause, poll_interval_s)
 
 
-def _outcome(image: Image, execution: dict[str, Any]) -> Outcome:
+def _outcome(image: StoredImage, execution: DescribeExecutionOutputTypeDef) -> ImageOutcome:
     arn, status, error = execution["executionArn"], execution["status"], execution.get("error", "")
     if status == "SUCCEEDED":
         result = json.loads(execution["output"])
         # A stage may let images of low confidence wait for review instead of failing their executions.
         ended = "LOW_CONFIDENCE" if result["status"] == "needs_review" else status
-        return Outcome(image, ended, result["predicted_label"], result["confidence"], "", arn)
+        return ImageOutcome(image, ended, result["predicted_label"], result["confidence"], "", arn)
     message = _message(execution.get("cause", ""))
     if error == LOW_CONFIDENCE:
         result = json.loads(message)
-        return Outcome(image, "LOW_CONFIDENCE", result["predicted_label"], result["confidence"], "", arn)
-    return Outcome(image, "FAILED", None, None, " ".join(f"{error or status}: {message}".split())[:300], arn)
+        return ImageOutcome(image, "LOW_CONFIDENCE", result["predicted_label"], result["confidence"], "", arn)
+    return ImageOutcome(image, "FAILED", None, None, " ".join(f"{error or status}: {message}".split())[:300], arn)
 
 
 def _message(cause: str) -> str:

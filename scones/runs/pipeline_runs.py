@@ -10,17 +10,25 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scones.errors import SconesError
 from scones.stage.connection import Connection
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker.type_defs import (
+        DescribeTrainingJobResponseTypeDef,
+        PipelineExecutionStepTypeDef,
+        StartPipelineExecutionRequestTypeDef,
+    )
 
 ENDED = {"Succeeded", "Failed", "Stopped"}
 _LOG_GROUPS = {kind: f"/aws/sagemaker/{kind}s" for kind in ("ProcessingJob", "TrainingJob", "TransformJob")}
 
 
 @dataclass(frozen=True)
-class Step:
+class RunStep:
     """One step of a run as ListPipelineExecutionSteps shows it; ``job`` is the ARN of what ran it or what it made."""
 
     name: str
@@ -50,13 +58,15 @@ class Run:
     arn: str
     status: str
     failure: str
-    steps: tuple[Step, ...]
+    steps: tuple[RunStep, ...]
 
     @property
     def succeeded(self) -> bool:
+        """Whether every step that had to run did."""
         return self.status == "Succeeded"
 
-    def step(self, name: str) -> Step | None:
+    def step(self, name: str) -> RunStep | None:
+        """Return the step of a name; None while it has not begun."""
         return next((s for s in self.steps if s.name == name), None)
 
     def explain(self) -> str:
@@ -68,12 +78,14 @@ class Run:
 
 def start(connection: Connection, pipeline: str, parameters: Mapping[str, str], display_name: str = "") -> str:
     """Start a pipeline with parameters that differ from its defaults; answers the execution's ARN."""
-    answer = connection.client("sagemaker").start_pipeline_execution(
-        PipelineName=pipeline,
-        PipelineParameters=[{"Name": k, "Value": v} for k, v in sorted(parameters.items())],
-        ClientRequestToken=uuid.uuid4().hex,
-        **({"PipelineExecutionDisplayName": display_name} if display_name else {}),
-    )
+    request: StartPipelineExecutionRequestTypeDef = {
+        "PipelineName": pipeline,
+        "PipelineParameters": [{"Name": k, "Value": v} for k, v in sorted(parameters.items())],
+        "ClientRequestToken": uuid.uuid4().hex,
+    }
+    if display_name:
+        request["PipelineExecutionDisplayName"] = display_name
+    answer = connection.client("sagemaker").start_pipeline_execution(**request)
     return str(answer["PipelineExecutionArn"])
 
 
@@ -88,10 +100,10 @@ def describe(connection: Connection, arn: str) -> Run:
     return Run(arn, answer["PipelineExecutionStatus"], answer.get("FailureReason", ""), steps)
 
 
-def _step(item: Mapping[str, Any]) -> Step:
+def _step(item: PipelineExecutionStepTypeDef) -> RunStep:
     metadata = item.get("Metadata", {})
     kind, job = next(((k, str(v.get("Arn", ""))) for k, v in metadata.items() if isinstance(v, Mapping)), ("", ""))
-    return Step(
+    return RunStep(
         item["StepName"],
         item["StepStatus"],
         item.get("StartTime"),
@@ -103,7 +115,7 @@ def _step(item: Mapping[str, Any]) -> Step:
     )
 
 
-def _with_details(sagemaker: Any, step: Step) -> Step:
+def _with_details(sagemaker: SageMakerClient, step: RunStep) -> RunStep:
     """What only the job itself tells: how far a training is, and why a processing step failed."""
     name = step.job.rsplit("/", 1)[-1]
     if step.status == "Failed" and step.kind == "ProcessingJob" and name:
@@ -115,7 +127,7 @@ def _with_details(sagemaker: Any, step: Step) -> Step:
     return step
 
 
-def training_progress(job: Mapping[str, Any]) -> str:
+def training_progress(job: DescribeTrainingJobResponseTypeDef) -> str:
     """``epoch 3 of 24, train loss 0.412, validation accuracy 0.910``; before the first epoch, what the job does."""
     metrics = {metric["MetricName"]: float(metric["Value"]) for metric in job.get("FinalMetricDataList", [])}
     status = str(job.get("SecondaryStatus", ""))
@@ -150,12 +162,13 @@ def wait(connection: Connection, arn: str, show: Callable[[Run], None] | None = 
 
 
 def stop(connection: Connection, arn: str) -> None:
+    """Stop a run; the steps that run end first."""
     connection.client("sagemaker").stop_pipeline_execution(
         PipelineExecutionArn=arn, ClientRequestToken=uuid.uuid4().hex
     )
 
 
-def log_lines(connection: Connection, step: Step) -> Iterator[str]:
+def log_lines(connection: Connection, step: RunStep) -> Iterator[str]:
     """The lines that a step's job wrote to CloudWatch Logs."""
     group = _LOG_GROUPS.get(step.kind)
     if group is None:

@@ -16,7 +16,8 @@ from scones.runs.pipeline_runs import Run
 from scones.source_data import data, sample_data
 from scones.stage.connection import Connection
 from scones.stage.names import Names
-from scones.stage.settings import PROJECT_ROOT, RECIPES
+from scones.stage.sections import RECIPES
+from scones.stage.settings import PROJECT_ROOT
 
 
 class Algorithm(StrEnum):
@@ -26,6 +27,7 @@ class Algorithm(StrEnum):
     BUILT_IN = "built-in"
 
     def pipeline(self, names: Names) -> str:
+        """Name the pipeline that trains with it."""
         return names.built_in_pipeline if self is Algorithm.BUILT_IN else names.training_pipeline
 
 
@@ -82,7 +84,7 @@ def _is_share(text: str) -> bool:
 
 def start_training(
     connection: Connection,
-    source: data.Source | None,
+    source: data.FoundImages | None,
     parameters: dict[str, str],
     algorithm: Algorithm = Algorithm.PYTORCH,
 ) -> str:

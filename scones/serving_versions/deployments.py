@@ -9,19 +9,29 @@ from __future__ import annotations
 import getpass
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from scones.errors import SconesError
+from scones.serving_versions.deployment_items import (
+    CurrentItem,
+    DecisionItem,
+    LiveItem,
+    OrderItem,
+    RecordItem,
+    VersionItem,
+)
 from scones.stage.connection import Connection
 
-Item = dict[str, Any]
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
+
 Progress = Callable[[str], None]
 ENDPOINT = "endpoint"
 DEPLOY, ROLLBACK, DELETE = "deploy", "rollback", "delete"
@@ -29,43 +39,49 @@ FINE = ("deployed", "shadowing", "deleted", "kept")
 
 
 @dataclass(frozen=True)
-class State:
+class DeploymentsState:
     """All that the table says at one moment, and the endpoint's status (empty when there is none)."""
 
     status: str
     config: str
-    current: Item | None
-    live: Item | None
-    order: Item | None
-    decisions: dict[int, Item]
-    records: list[Item]
+    current: CurrentItem | None
+    live: LiveItem | None
+    order: OrderItem | None
+    decisions: dict[int, DecisionItem]
+    records: list[RecordItem]
     """The oldest first."""
 
     @property
     def quiet(self) -> bool:
+        """Whether nothing is changing, and no deployment is in progress."""
         """Whether nothing is under way."""
         return self.current is None and self.status in ("", "InService", "Failed")
 
 
-def state(connection: Connection) -> State:
-    """Raises SconesError when the stage is not deployed."""
+def state(connection: Connection) -> DeploymentsState:
+    """Read the table and the endpoint. Raises SconesError when the stage is not deployed."""
     endpoint = _endpoint(connection)
-    items = {kind: _items(connection, kind) for kind in ("current", "live", "order", "decision", "record")}
-    return State(
-        status=endpoint.get("EndpointStatus", ""),
-        config=endpoint.get("EndpointConfigName", ""),
-        current=next(iter(items["current"]), None),
-        live=next(iter(items["live"]), None),
-        order=next(iter(items["order"]), None),
-        decisions={int(item["version"]): item for item in items["decision"]},
-        records=items["record"],
+    current = cast("list[CurrentItem]", _items(connection, "current"))
+    live = cast("list[LiveItem]", _items(connection, "live"))
+    order = cast("list[OrderItem]", _items(connection, "order"))
+    decisions = cast("list[DecisionItem]", _items(connection, "decision"))
+    return DeploymentsState(
+        status=endpoint["EndpointStatus"] if endpoint else "",
+        config=endpoint["EndpointConfigName"] if endpoint else "",
+        current=current[0] if current else None,
+        live=live[0] if live else None,
+        order=order[0] if order else None,
+        decisions={int(item["version"]): item for item in decisions},
+        records=cast("list[RecordItem]", _items(connection, "record")),
     )
 
 
-def history(connection: Connection) -> list[Item]:
+def history(connection: Connection) -> list[Mapping[str, object]]:
     """What was deployed, and what became of it; the newest first, with what is under way on top."""
     found = state(connection)
-    under_way = [{**found.current, "outcome": "under way", "ended": ""}] if found.current else []
+    under_way: list[Mapping[str, object]] = (
+        [{**found.current, "outcome": "under way", "ended": ""}] if found.current else []
+    )
     return [*under_way, *reversed(found.records)]
 
 
@@ -103,7 +119,11 @@ def nudge(connection: Connection, package_arn: str = "") -> None:
 
 
 def follow(
-    connection: Connection, done: Callable[[State], str | None], what: str, timeout_s: float, progress: Progress
+    connection: Connection,
+    done: Callable[[DeploymentsState], str | None],
+    what: str,
+    timeout_s: float,
+    progress: Progress,
 ) -> str:
     """Wait until ``done`` answers, and tell of each change meanwhile. SconesError when it takes too long."""
     deadline, told = time.monotonic() + timeout_s, ""
@@ -122,7 +142,7 @@ def follow(
         time.sleep(connection.settings.poll_interval_s)
 
 
-def doing(found: State) -> str:
+def doing(found: DeploymentsState) -> str:
     """What is going on, in a line."""
     if found.current is None:
         return f"endpoint {found.status or 'absent'}"
@@ -130,7 +150,7 @@ def doing(found: State) -> str:
     return f"{whose} is {found.current['phase']}, endpoint {found.status or 'absent'}"
 
 
-def version(connection: Connection, package_arn: str) -> Item | None:
+def version(connection: Connection, package_arn: str) -> VersionItem | None:
     """What the table keeps of a version since its deployment began; None for one that was never deployed."""
     number = package_arn.rpartition("/")[2]
     if not number.isdecimal():
@@ -143,12 +163,12 @@ def version(connection: Connection, package_arn: str) -> Item | None:
     except ClientError as error:
         raise _unless_deployed(connection, error) from error
     found = {name: TypeDeserializer().deserialize(value) for name, value in answer.get("Item", {}).items()}
-    return found if found.get("package_arn") == package_arn else None
+    return cast("VersionItem", found) if found.get("package_arn") == package_arn else None
 
 
-def remark(found: State) -> str:
+def remark(found: DeploymentsState) -> str:
     """Why what serves should not, or could not be deployed again; "" for nothing."""
-    decision = found.decisions.get(int(found.live["version"]), {}) if found.live else {}
+    decision = (found.decisions.get(int(found.live["version"])) if found.live else None) or DecisionItem()
     if decision.get("removed_at"):
         return "deleted from the registry; it serves on, until another version is approved or ordered"
     if decision.get("status") == "Rejected":
@@ -156,7 +176,7 @@ def remark(found: State) -> str:
     return ""
 
 
-def outcome_of(found: State, since: str, version: int) -> str | None:
+def outcome_of(found: DeploymentsState, since: str, version: int) -> str | None:
     """How the deployment of a version that was decided at ``since`` or later ended; SconesError when badly."""
     for record in reversed(found.records):
         if record["decided_at"] >= since and version in (int(record["version"]), int(record["shadow_version"])):
@@ -166,7 +186,7 @@ def outcome_of(found: State, since: str, version: int) -> str | None:
     return None
 
 
-def ended_order(found: State, at: str) -> str | None:
+def ended_order(found: DeploymentsState, at: str) -> str | None:
     """How an order ended: by its record, or because things were so already."""
     if not found.quiet:
         return None
@@ -188,22 +208,21 @@ def text_of(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def plain(item: Item) -> Item:
-    """An item as JSON can hold it, without what only the table needs."""
+def plain(item: Mapping[str, object]) -> dict[str, object]:
+    """Return an item as JSON can hold it, without what only the table needs."""
     return {k: int(v) if isinstance(v, Decimal) else v for k, v in item.items() if k not in ("kind", "key")}
 
 
-def _endpoint(connection: Connection) -> Item:
+def _endpoint(connection: Connection) -> DescribeEndpointOutputTypeDef | None:
     try:
-        found: Item = connection.client("sagemaker").describe_endpoint(EndpointName=connection.names.endpoint)
+        return connection.client("sagemaker").describe_endpoint(EndpointName=connection.names.endpoint)
     except ClientError as error:
         if "Could not find" in str(error):
-            return {}
+            return None
         raise
-    return found
 
 
-def _items(connection: Connection, kind: str) -> list[Item]:
+def _items(connection: Connection, kind: str) -> list[dict[str, object]]:
     pages = connection.client("dynamodb").get_paginator("query")
     deserialize = TypeDeserializer().deserialize
     try:

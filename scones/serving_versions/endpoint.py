@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from scones.errors import SconesError
 from scones.serving_versions import deployments, registry
+from scones.serving_versions.deployment_items import DecisionItem
 from scones.stage.connection import Connection
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker.type_defs import ContainerDefinitionOutputTypeDef
 
 _IDLE_PERIOD_S = 3600
 _PACKAGE_VARIABLE = "SCONES_MODEL_PACKAGE_ARN"  # `lambdas.deployment.sagemaker_endpoint` sets it
@@ -49,14 +54,14 @@ def status(connection: Connection) -> EndpointStatus | None:
     return EndpointStatus(name, endpoint["EndpointStatus"], config, _model_package(sagemaker, config), failure)
 
 
-def _model_package(sagemaker: Any, config_name: str) -> str:
+def _model_package(sagemaker: SageMakerClient, config_name: str) -> str:
     config = sagemaker.describe_endpoint_config(EndpointConfigName=config_name)
     model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     containers = [model["PrimaryContainer"]] if "PrimaryContainer" in model else model.get("Containers", [])
     return next((found for c in containers if (found := _package(c))), "")
 
 
-def _package(container: dict[str, Any]) -> str:
+def _package(container: ContainerDefinitionOutputTypeDef) -> str:
     """The variable is the deployment's; models of before it named their package."""
     return str(container.get("Environment", {}).get(_PACKAGE_VARIABLE) or container.get("ModelPackageName", ""))
 
@@ -83,9 +88,9 @@ def wait_for(
     """Wait until a version that was approved at ``since`` is deployed and tested. SconesError when it was not."""
     version = int(model_package_arn.rpartition("/")[2])
 
-    def done(found: deployments.State) -> str | None:
+    def done(found: deployments.DeploymentsState) -> str | None:
         outcome = deployments.outcome_of(found, since, version)
-        known = found.decisions.get(version, {})
+        known = found.decisions.get(version, DecisionItem())
         if outcome is None and found.quiet and known.get("removed_at", "") >= since > "":
             raise SconesError(f"version {version} is not deployed: it was deleted from the registry before that")
         if outcome is None and found.quiet and found.order and found.order["at"] > since > "":
@@ -105,7 +110,7 @@ def wait_for(
     return live(connection)
 
 
-def newest_before(connection: Connection, found: deployments.State, version: int) -> int:
+def newest_before(connection: Connection, found: deployments.DeploymentsState, version: int) -> int:
     """The newest other version that is still approved and did not fail; SconesError when there is none.
 
     The registry has the last word: what the table says of it may be older than a deletion.
@@ -151,7 +156,7 @@ def delete(connection: Connection, reason: str, timeout_s: float, progress: depl
         raise SconesError(f"endpoint {connection.names.endpoint} does not exist: there is nothing to delete")
     at = deployments.order(connection, deployments.DELETE, 0, 0, reason)
 
-    def done(found: deployments.State) -> str | None:
+    def done(found: deployments.DeploymentsState) -> str | None:
         return deployments.ended_order(found, at) if not found.status else None
 
     return deployments.follow(connection, done, "the end of the endpoint", timeout_s, progress)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -16,6 +16,10 @@ from reporting.documents.json import DocumentError, from_bytes
 from scones.errors import SconesError
 from scones.serving_versions import deployments
 from scones.stage.connection import Connection, object_exists, split_uri
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.literals import ModelApprovalStatusType
+    from types_boto3_sagemaker.type_defs import DescribeModelPackageOutputTypeDef, UpdateModelPackageInputTypeDef
 
 MODE_PROPERTY = "deployment_mode"  # `lambdas.deployment.registry` reads it
 _DESCRIPTION_CHARACTERS = 1024  # UpdateModelPackage, ApprovalDescription
@@ -99,14 +103,14 @@ def describe(connection: Connection, arn: str) -> ModelVersion:
     )
 
 
-def _baseline_uri(package: dict[str, Any]) -> str:
+def _baseline_uri(package: DescribeModelPackageOutputTypeDef) -> str:
     """The registry has no place for baseline.json, which stands beside the statistics."""
     data = package.get("DriftCheckBaselines", {}).get("ModelDataQuality", {})
     statistics = data.get("Statistics", {}).get("S3Uri", "")
     return f"{statistics.rpartition('/')[0]}/baseline.json" if statistics else ""
 
 
-def _classes(package: dict[str, Any]) -> list[str]:
+def _classes(package: DescribeModelPackageOutputTypeDef) -> list[str]:
     """Where the inference workflow reads them too: the container's environment, as metadata may hold no commas."""
     containers = package.get("InferenceSpecification", {}).get("Containers", [{}])
     return _named(containers[0].get("Environment", {}).get(_CLASSES_VARIABLE, ""))
@@ -134,7 +138,7 @@ def find(connection: Connection, version: int | None) -> ModelVersion:
 
 
 def set_approval(
-    connection: Connection, version: ModelVersion, status: str, reason: str, *, shadow: bool = False
+    connection: Connection, version: ModelVersion, status: ModelApprovalStatusType, reason: str, *, shadow: bool = False
 ) -> str:
     """Approve or reject a version; the reason is kept with it, and whose it is. Answers when, as deployments tell it.
 
@@ -144,11 +148,15 @@ def set_approval(
     if (status, said) == (version.approval, version.description):
         # The registry keeps no time of a decision, so that the same words once more would be no new decision.
         said = _description(connection, f"{reason} (again at {deployments.text_of(connection.now())})")
-    request: dict[str, Any] = {"ModelApprovalStatus": status, "ApprovalDescription": said}
+    request: UpdateModelPackageInputTypeDef = {
+        "ModelPackageArn": version.arn,
+        "ModelApprovalStatus": status,
+        "ApprovalDescription": said,
+    }
     if shadow or MODE_PROPERTY in version.metadata:
         request["CustomerMetadataProperties"] = {MODE_PROPERTY: "shadow" if shadow else "live"}
     sagemaker = connection.client("sagemaker")
-    sagemaker.update_model_package(ModelPackageArn=version.arn, **request)
+    sagemaker.update_model_package(**request)
     deployments.nudge(connection, version.arn)
     changed = sagemaker.describe_model_package(ModelPackageName=version.arn)
     return deployments.text_of(changed["LastModifiedTime"])

@@ -15,11 +15,14 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING
 
 from scones.errors import SconesError
 from scones.stage.connection import object_exists, split_uri
 from scones.stage.settings import WORKING_FOLDER
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 ARCHIVE_NAME = "cifar-100-python.tar.gz"
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
@@ -31,7 +34,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Source:
+class FoundImages:
     """The images to start from: an archive file, or a folder ``<split>/<class>/*``."""
 
     path: Path
@@ -39,14 +42,14 @@ class Source:
     drawn: bool = False
 
 
-def find(path: Path | None = None) -> Source | None:
+def find(path: Path | None = None) -> FoundImages | None:
     """The first source there is, without downloading; raises SconesError when ``path`` or SCONES_DATA is wrong."""
     named = path or (Path(os.environ["SCONES_DATA"]) if os.environ.get("SCONES_DATA") else None)
     if named is not None:
-        return Source(_archive_at(named), "--data" if path else "SCONES_DATA")
+        return FoundImages(_archive_at(named), "--data" if path else "SCONES_DATA")
     for folder in (DATA_DIR, SHARED_DIR):
         if (folder / ARCHIVE_NAME).is_file():
-            return Source(folder / ARCHIVE_NAME, str(folder))
+            return FoundImages(folder / ARCHIVE_NAME, str(folder))
     return None
 
 
@@ -63,7 +66,7 @@ def _archive_at(given: Path) -> Path:
     )
 
 
-def fetch(progress: Progress | None = None, url: str = OFFICIAL_URL, md5: str = OFFICIAL_MD5) -> Source:
+def fetch(progress: Progress | None = None, url: str = OFFICIAL_URL, md5: str = OFFICIAL_MD5) -> FoundImages:
     """Download the official archive into ``data/``; nothing is left behind unless its checksum is right."""
     DATA_DIR.mkdir(exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=DATA_DIR, prefix=".download-", delete=False) as partial:
@@ -80,10 +83,10 @@ def fetch(progress: Progress | None = None, url: str = OFFICIAL_URL, md5: str = 
             ) from error
         finally:
             Path(partial.name).unlink(missing_ok=True)
-    return Source(DATA_DIR / ARCHIVE_NAME, url)
+    return FoundImages(DATA_DIR / ARCHIVE_NAME, url)
 
 
-def _download(url: str, target: Any, progress: Progress | None) -> str:
+def _download(url: str, target: IO[bytes], progress: Progress | None) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - the URL is a constant of ours, https
         total = int(response.headers.get("Content-Length") or 0)
@@ -101,7 +104,7 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", None) or error)
 
 
-def upload(s3: Any, source: Source, source_uri: str) -> str:
+def upload(s3: S3Client, source: FoundImages, source_uri: str) -> str:
     """Upload the images below ``source_uri``, keyed by their content, unless they are there; answers their folder."""
     files = [source.path] if source.path.is_file() else sorted(p for p in source.path.rglob("*") if p.is_file())
     base = source.path.parent if source.path.is_file() else source.path

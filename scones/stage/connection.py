@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Literal, overload
 
 import boto3
 import botocore.session
@@ -23,8 +23,49 @@ from scones.errors import SconesError
 from scones.stage.names import Names
 from scones.stage.settings import Settings, home
 
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+    from types_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_cloudwatch import CloudWatchClient
+    from types_boto3_codebuild import CodeBuildClient
+    from types_boto3_codepipeline import CodePipelineClient
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_kms import KMSClient
+    from types_boto3_lambda import LambdaClient
+    from types_boto3_logs import CloudWatchLogsClient
+    from types_boto3_s3 import S3Client
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker_runtime import SageMakerRuntimeClient
+    from types_boto3_scheduler import EventBridgeSchedulerClient
+    from types_boto3_sqs import SQSClient
+    from types_boto3_ssm import SSMClient
+    from types_boto3_stepfunctions import SFNClient
+    from types_boto3_sts import STSClient
+
 _OWNERS_PREFIX = "AKIASTANDIN"  # as local_account.authority.owner makes them
 _SAME_TIME = timedelta(minutes=5)
+
+Service = Literal[
+    "application-autoscaling",
+    "cloudformation",
+    "cloudwatch",
+    "codebuild",
+    "codepipeline",
+    "dynamodb",
+    "kms",
+    "lambda",
+    "logs",
+    "s3",
+    "sagemaker",
+    "sagemaker-runtime",
+    "scheduler",
+    "sqs",
+    "ssm",
+    "stepfunctions",
+    "sts",
+]
+"""The services that the command line calls, by boto3's names."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +74,8 @@ class Connection:
 
     settings: Settings
     names: Names
-    session: Any
-    _clients: dict[str, Any] = field(default_factory=dict, repr=False)
+    session: boto3.Session
+    _clients: dict[str, BaseClient] = field(default_factory=dict, repr=False)
 
     def now(self) -> datetime:
         """The account's time, which is this machine's but for a stand-in account with a clock of its own.
@@ -46,28 +87,66 @@ class Connection:
         told = parsedate_to_datetime(headers["date"])
         return here if abs(told - here) < _SAME_TIME else told
 
-    def client(self, service: str) -> Any:
+    @overload
+    def client(self, service: Literal["application-autoscaling"]) -> ApplicationAutoScalingClient: ...
+    @overload
+    def client(self, service: Literal["cloudformation"]) -> CloudFormationClient: ...
+    @overload
+    def client(self, service: Literal["cloudwatch"]) -> CloudWatchClient: ...
+    @overload
+    def client(self, service: Literal["codebuild"]) -> CodeBuildClient: ...
+    @overload
+    def client(self, service: Literal["codepipeline"]) -> CodePipelineClient: ...
+    @overload
+    def client(self, service: Literal["dynamodb"]) -> DynamoDBClient: ...
+    @overload
+    def client(self, service: Literal["kms"]) -> KMSClient: ...
+    @overload
+    def client(self, service: Literal["lambda"]) -> LambdaClient: ...
+    @overload
+    def client(self, service: Literal["logs"]) -> CloudWatchLogsClient: ...
+    @overload
+    def client(self, service: Literal["s3"]) -> S3Client: ...
+    @overload
+    def client(self, service: Literal["sagemaker"]) -> SageMakerClient: ...
+    @overload
+    def client(self, service: Literal["sagemaker-runtime"]) -> SageMakerRuntimeClient: ...
+    @overload
+    def client(self, service: Literal["scheduler"]) -> EventBridgeSchedulerClient: ...
+    @overload
+    def client(self, service: Literal["sqs"]) -> SQSClient: ...
+    @overload
+    def client(self, service: Literal["ssm"]) -> SSMClient: ...
+    @overload
+    def client(self, service: Literal["stepfunctions"]) -> SFNClient: ...
+    @overload
+    def client(self, service: Literal["sts"]) -> STSClient: ...
+    def client(self, service: Service) -> BaseClient:
         """The stage's boto3 client of a service, made once."""
         if service not in self._clients:
             self._clients[service] = make_client(self.session, self.settings, service)
         return self._clients[service]
 
 
-def make_client(session: Any, settings: Settings, service: str) -> Any:
-    config = Config(
+def make_client(session: boto3.Session, settings: Settings, service: Service) -> BaseClient:
+    """Make a client that reaches the stage's account and no other, whatever this machine is configured to."""
+    return session.client(service, endpoint_url=settings.endpoint_url, config=_config(settings))
+
+
+def _config(settings: Settings) -> Config:
+    return Config(
         s3={"addressing_style": "path"},
         read_timeout=900,
         # botocore would call StartSyncExecution at `sync-127.0.0.1`.
         inject_host_prefix=settings.endpoint_url is None,
         # AWS_ENDPOINT_URL moves the stand-in account (scones.stage.settings); an AWS stage stays where it is.
-        ignore_configured_endpoint_urls=True,
+        ignore_configured_endpoint_urls=True,  # type: ignore[call-arg]  # botocore takes it, its stubs do not
         # A proxy is asked for what is elsewhere.
         proxies=None if settings.endpoint_url is None else {},
     )
-    return session.client(service, endpoint_url=settings.endpoint_url, config=config)
 
 
-def make_session(settings: Settings) -> Any:
+def make_session(settings: Settings) -> boto3.Session:
     """Credentials of the environment on AWS and in a build; else those of the stand-in account's owner.
 
     No profile of the user's is needed for the stand-in account; a build has the credentials of its role.
@@ -97,9 +176,9 @@ def _owners_keys() -> tuple[str, str]:
     return kept["access_key"], kept["secret_key"]
 
 
-def _without_the_users_settings() -> Any:
+def _without_the_users_settings() -> botocore.session.Session:
     """A botocore session that reads neither variables nor files: a missing profile or FIPS is AWS's matter."""
-    variables: dict[str, tuple[Any, ...]] = botocore.session.Session.SESSION_VARIABLES
+    variables = botocore.session.Session.SESSION_VARIABLES
     blank = {name: (place[0], None, *place[2:]) for name, place in variables.items()}
     blank |= dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
     return botocore.session.Session(session_vars=blank)
@@ -113,7 +192,8 @@ def connect(stage: str) -> Connection:
     settings = Settings.load(stage)
     session = make_session(settings)
     try:
-        identity = make_client(session, settings, "sts").get_caller_identity()
+        sts = session.client("sts", endpoint_url=settings.endpoint_url, config=_config(settings))
+        identity = sts.get_caller_identity()
     except EndpointConnectionError as error:
         if settings.endpoint_url:
             raise SconesError(
@@ -156,14 +236,14 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def list_keys(s3: Any, uri: str) -> list[str]:
+def list_keys(s3: S3Client, uri: str) -> list[str]:
     """Every key below an S3 URI."""
     bucket, prefix = split_uri(uri)
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
 
-def object_exists(s3: Any, bucket: str, key: str) -> bool:
+def object_exists(s3: S3Client, bucket: str, key: str) -> bool:
     """Whether the bucket holds the key; every other answer than yes and no is raised."""
     try:
         s3.head_object(Bucket=bucket, Key=key)

@@ -27,6 +27,7 @@ class Names:
 
     @property
     def prefix(self) -> str:
+        """What every name of the stage begins with."""
         return f"{self.project}-{self.stage}"
 
     @property
@@ -42,19 +43,23 @@ class Names:
 
     @property
     def delivery_bucket(self) -> str:
+        """Where builds leave what later stages deploy."""
         return f"{self.delivery}-{self.account_id}-{self.region}"
 
     @property
     def stack(self) -> str:
+        """The CloudFormation stack."""
         return self.prefix
 
     # Buckets: artifacts (uploaded before the stack exists) and data (part of the stack).
     @property
     def artifact_bucket(self) -> str:
+        """Where code, templates and definitions are uploaded."""
         return f"{self.prefix}-artifacts-{self.account_id}-{self.region}"
 
     @property
     def data_bucket(self) -> str:
+        """Where images, models, captures and reports are kept."""
         return f"{self.prefix}-data-{self.account_id}-{self.region}"
 
     # Prefixes in the data bucket.
@@ -80,6 +85,7 @@ class Names:
 
     @property
     def reports_uri(self) -> str:
+        """Monitoring reports: ``<this>/<execution id>/report.html`` and its relatives."""
         return f"s3://{self.data_bucket}/reports"
 
     @property
@@ -108,6 +114,7 @@ class Names:
 
     @property
     def batches_uri(self) -> str:
+        """What batches write: ``<this>/<batch id>/{results,left}.jsonl`` and ``summary.json``."""
         return f"s3://{self.data_bucket}/{self.batches_prefix}"
 
     @property
@@ -122,11 +129,13 @@ class Names:
 
     @property
     def reviews_uri(self) -> str:
+        """Reviewed images: ``<this>/<inference id>/{image.*,label.json}``."""
         return f"s3://{self.data_bucket}/{self.reviews_prefix}"
 
     # SageMaker.
     @property
     def training_pipeline(self) -> str:
+        """The SageMaker pipeline that trains our own network."""
         return f"{self.prefix}-training"
 
     @property
@@ -136,39 +145,48 @@ class Names:
 
     @property
     def monitoring_pipeline(self) -> str:
+        """The SageMaker pipeline that writes a report."""
         return f"{self.prefix}-monitoring"
 
     @property
     def model_package_group(self) -> str:
+        """The registry's group, whose versions are approved or rejected."""
         return f"{self.prefix}-vehicle-classifier"
 
     @property
     def endpoint(self) -> str:
+        """The SageMaker endpoint that answers."""
         return f"{self.prefix}-vehicle-classifier"
 
     # Step Functions, Lambda, EventBridge.
     @property
     def workflow(self) -> str:
+        """The Standard state machine for one image."""
         return f"{self.prefix}-inference-workflow"
 
     @property
     def express_workflow(self) -> str:
+        """The same as an Express state machine, which answers at once."""
         return f"{self.prefix}-inference-express"
 
     @property
     def batch_workflow(self) -> str:
+        """The state machine for many images."""
         return f"{self.prefix}-batch-workflow"
 
     @property
     def review_queue(self) -> str:
+        """SQS: images of low confidence, until somebody labels them."""
         return f"{self.prefix}-review"
 
     @property
     def review_dead_letter_queue(self) -> str:
+        """SQS: messages of the review queue that were received too often."""
         return f"{self.prefix}-review-dead-letters"
 
     @property
     def threshold_parameter(self) -> str:
+        """SSM: the confidence thresholds that count now."""
         return f"/{self.project}/{self.stage}/confidence-threshold"
 
     @property
@@ -182,6 +200,7 @@ class Names:
 
     @property
     def approval_rule(self) -> str:
+        """EventBridge: a version's approval or rejection calls the deploying function."""
         return f"{self.prefix}-model-package-approved"
 
     # What was deployed, who has to know, and the key for all of it.
@@ -197,14 +216,17 @@ class Names:
 
     @property
     def endpoint_rule(self) -> str:
+        """EventBridge: a change of the endpoint's state calls the deploying function."""
         return f"{self.prefix}-endpoint-changed"
 
     @property
     def reconcile_schedule(self) -> str:
+        """EventBridge Scheduler: calls the deploying function, in case that an event was lost."""
         return f"{self.prefix}-reconcile-endpoint"
 
     @property
     def idle_schedule(self) -> str:
+        """EventBridge Scheduler: looks whether anybody uses the endpoint."""
         return f"{self.prefix}-delete-idle-endpoint"
 
     # Monitoring.
@@ -215,19 +237,23 @@ class Names:
 
     @property
     def missing_reports_alarm(self) -> str:
+        """CloudWatch: on when scheduled reports stay away."""
         return f"{self.prefix}-missing-reports"
 
     # The alarms that undo an update.
     @property
     def endpoint_errors_alarm(self) -> str:
+        """CloudWatch: on when the endpoint answers with status 5xx."""
         return f"{self.prefix}-endpoint-5xx"
 
     @property
     def endpoint_latency_alarm(self) -> str:
+        """CloudWatch: on when the slowest hundredth of the answers takes too long."""
         return f"{self.prefix}-endpoint-latency-p99"
 
     @property
     def low_confidence_alarm(self) -> str:
+        """CloudWatch: on when too many images are of low confidence."""
         return f"{self.prefix}-low-confidence-rate"
 
     @property

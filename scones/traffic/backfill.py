@@ -19,7 +19,7 @@ from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run
 from scones.stage.connection import Connection, split_uri
 from scones.traffic import captures
-from scones.traffic.captures import Window
+from scones.traffic.captures import TimeRange
 
 # As many as the list of reports remembers (`monitoring.page.earlier`).
 MOST = 1000
@@ -27,14 +27,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Written:
+class BackfilledReport:
     """A report that was missing."""
 
-    window: Window
+    window: TimeRange
     uri: str
     verdict: str
 
     def as_json(self) -> dict[str, str]:
+        """Return it as a document; times are ISO 8601 in UTC."""
         return {
             "start": _text(self.window.start),
             "end": _text(self.window.end),
@@ -43,7 +44,7 @@ class Written:
         }
 
 
-def windows(chosen: Window, every: timedelta) -> list[Window]:
+def windows(chosen: TimeRange, every: timedelta) -> list[TimeRange]:
     """The whole windows of that length in a time range, the oldest first; they begin where the schedule's would.
 
     SconesError when there is none, or more than the list of reports holds.
@@ -58,16 +59,18 @@ def windows(chosen: Window, every: timedelta) -> list[Window]:
         )
     if number > MOST:
         raise SconesError(f"{number} windows of {every} are more than the list of reports holds ({MOST})")
-    return [Window(_EPOCH + (first + n) * every, _EPOCH + (first + n + 1) * every) for n in range(number)]
+    return [TimeRange(_EPOCH + (first + n) * every, _EPOCH + (first + n + 1) * every) for n in range(number)]
 
 
-def missing(connection: Connection, wanted: list[Window]) -> list[Window]:
+def missing(connection: Connection, wanted: list[TimeRange]) -> list[TimeRange]:
     """Those without a report."""
     known = {(datetime.fromisoformat(e["start"]), datetime.fromisoformat(e["end"])) for e in _listed(connection)}
     return [window for window in wanted if (window.start, window.end) not in known]
 
 
-def fill(connection: Connection, wanted: list[Window], show: Callable[[Run], None] | None = None) -> Iterator[Written]:
+def fill(
+    connection: Connection, wanted: list[TimeRange], show: Callable[[Run], None] | None = None
+) -> Iterator[BackfilledReport]:
     """Write them one after another. Left early, it stops the execution that is under way.
 
     SconesError when one fails; those before it stand.
@@ -77,7 +80,7 @@ def fill(connection: Connection, wanted: list[Window], show: Callable[[Run], Non
         uri = pipeline_runs.processing_output(connection, run, "report")
         bucket, prefix = split_uri(uri)
         body = connection.client("s3").get_object(Bucket=bucket, Key=f"{prefix}/report.json")["Body"].read()
-        yield Written(window, uri, captures.read_report(body, uri).verdict)
+        yield BackfilledReport(window, uri, captures.read_report(body, uri).verdict)
 
 
 def _listed(connection: Connection) -> list[dict[str, str]]:

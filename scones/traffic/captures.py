@@ -22,14 +22,14 @@ from scones.stage.connection import Connection, list_keys, split_uri
 
 
 @dataclass(frozen=True)
-class Window:
+class TimeRange:
     """A time range in UTC, ``[start, end)``."""
 
     start: datetime
     end: datetime
 
 
-def window(since: str, until: str | None = None, now: datetime | None = None) -> Window:
+def window(since: str, until: str | None = None, now: datetime | None = None) -> TimeRange:
     """``24h``, ``30m``, ``7d`` before now, or ISO 8601 times; SconesError for anything else."""
     now = now or datetime.now(UTC)
     end = _time(until, now) if until else now
@@ -38,7 +38,7 @@ def window(since: str, until: str | None = None, now: datetime | None = None) ->
         raise SconesError(
             f"the time range is empty: it starts at {start:%Y-%m-%dT%H:%M:%SZ} and ends {end:%Y-%m-%dT%H:%M:%SZ}"
         )
-    return Window(start, end)
+    return TimeRange(start, end)
 
 
 def check(*texts: str | None) -> None:
@@ -69,7 +69,7 @@ def count(connection: Connection) -> int:
 
 def write_report(
     connection: Connection,
-    chosen: Window,
+    chosen: TimeRange,
     target: Path,
     show: Callable[[Run], None] | None = None,
     more: Mapping[str, str] | None = None,
@@ -93,7 +93,7 @@ def read_report(data: bytes, uri: str) -> Report:
 
 
 def run_monitoring(
-    connection: Connection, chosen: Window, show: Callable[[Run], None] | None, more: Mapping[str, str]
+    connection: Connection, chosen: TimeRange, show: Callable[[Run], None] | None, more: Mapping[str, str]
 ) -> Run:
     """Run the monitoring pipeline over a time range, and stop it when it is left; SconesError when it fails."""
     parameters = {

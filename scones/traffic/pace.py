@@ -22,9 +22,11 @@ class Pace(Protocol):
 
     step: timedelta
 
-    def now(self) -> datetime: ...
+    def now(self) -> datetime:
+        """Return the time in UTC."""
 
-    def pass_until(self, moment: datetime) -> None: ...
+    def pass_until(self, moment: datetime) -> None:
+        """Come back when that time has come."""
 
 
 class RealTime:
@@ -33,9 +35,11 @@ class RealTime:
     step = timedelta(minutes=1)
 
     def now(self) -> datetime:
+        """Return this machine's time."""
         return datetime.now(UTC)
 
     def pass_until(self, moment: datetime) -> None:
+        """Sleep until then."""
         time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
 
 
@@ -51,9 +55,11 @@ class MovedTime:
         self._move, self._at_rest = move, at_rest
 
     def now(self) -> datetime:
+        """Return the account's time."""
         return self._move(0.0)
 
     def pass_until(self, moment: datetime) -> None:
+        """Move the account's clock, and wait while a report is written."""
         self._at_rest(self._move(max(0.0, (moment - self.now()).total_seconds())))
 
 

@@ -19,14 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from PIL import Image, UnidentifiedImageError
 
 from scones.errors import SconesError
 from scones.runs import executions
-from scones.runs.executions import Image as StoredImage
+from scones.runs.executions import StoredImage
 from scones.serving_versions import registry
 from scones.serving_versions.endpoint import live
 from scones.stage.connection import Connection
@@ -42,7 +41,7 @@ _SWING, _PEAK_HOUR = 0.6, 15
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrafficPlan:
     """What to send: ``mix`` by class (empty: as in the test split), ``corrupt`` and ``unknown`` as shares of it."""
 
     length: timedelta
@@ -82,7 +81,8 @@ class Sent:
     true_labels: Counter[str] = field(default_factory=Counter)
     corrupted: Counter[str] = field(default_factory=Counter)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
+        """Return the counts as a document; times are ISO 8601 in UTC."""
         return {
             "from": f"{self.begun:%Y-%m-%dT%H:%M:%SZ}",
             "until": f"{self.until:%Y-%m-%dT%H:%M:%SZ}",
@@ -95,7 +95,7 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Traffic:
+class ImageSupply:
     """Images to choose from: known ones by class, and unknown ones; PNG or JPEG files."""
 
     known: Mapping[str, Sequence[bytes]]
@@ -103,7 +103,7 @@ class Traffic:
     unknown: Sequence[bytes]
 
 
-def load(connection: Connection, plan: Plan) -> Traffic:
+def load(connection: Connection, plan: TrafficPlan) -> ImageSupply:
     """Fetch the test images of the version that serves. SconesError when there is none, or an option does not fit."""
     version = registry.deployed(connection, live(connection).model_package_arn)
     stored: dict[str, list[StoredImage]] = {}
@@ -120,10 +120,10 @@ def load(connection: Connection, plan: Plan) -> Traffic:
 
     with ThreadPoolExecutor(SENDERS) as pool:
         known = {name: list(pool.map(fetch, stored[name])) for name in stored if shares.get(name)}
-    return Traffic(known, shares, _unknown(plan))
+    return ImageSupply(known, shares, _unknown(plan))
 
 
-def _unknown(plan: Plan) -> list[bytes]:
+def _unknown(plan: TrafficPlan) -> list[bytes]:
     if not plan.unknown:
         return []
     if plan.unknown_images is None:
@@ -135,7 +135,7 @@ def _unknown(plan: Plan) -> list[bytes]:
     return [path.read_bytes() for path in found]
 
 
-def send(connection: Connection, plan: Plan, traffic: Traffic, pace: Pace) -> Generator[Sent, None, None]:
+def send(connection: Connection, plan: TrafficPlan, traffic: ImageSupply, pace: Pace) -> Generator[Sent, None, None]:
     """Send it step by step; each answers what was sent so far, always in the same object.
 
     SconesError when a whole step fails.
@@ -168,7 +168,7 @@ def _rate(at: datetime, *, daily: bool) -> float:
     return 1.0 + _SWING * math.cos((at.hour + at.minute / 60 - _PEAK_HOUR) * math.tau / 24)
 
 
-def _choose(plan: Plan, traffic: Traffic, chooser: random.Random, sent: Sent) -> bytes:
+def _choose(plan: TrafficPlan, traffic: ImageSupply, chooser: random.Random, sent: Sent) -> bytes:
     if traffic.unknown and chooser.random() < plan.unknown:
         label, content = UNKNOWN, chooser.choice(traffic.unknown)
     else:

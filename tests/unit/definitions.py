@@ -17,12 +17,12 @@ ACCOUNT = "123456789012"
 
 
 def a_deployment() -> Any:
-    """A `Deployment` with made-up values."""
-    from pipelines.container_jobs import Deployment, Roles  # the SDK takes seconds to import
+    """A `PipelineDeployment` with made-up values."""
+    from pipelines.container_jobs import PipelineDeployment, Roles  # the SDK takes seconds to import
 
     settings = Settings.load("production")
     names = Names.of(settings, ACCOUNT)
-    return Deployment(
+    return PipelineDeployment(
         names=names,
         settings=settings,
         roles=Roles(**{kind: f"arn:aws:iam::{ACCOUNT}:role/{kind}" for kind in Roles.__annotations__}),

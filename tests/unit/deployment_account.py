@@ -19,17 +19,17 @@ import boto3
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from lambdas.deployment.context import Context
-from lambdas.deployment.endpoint_spec import EndpointSettings, EndpointSpec, Network
+from lambdas.deployment.endpoint_spec import ContainerNetwork, EndpointOptions, EndpointSpec
+from lambdas.deployment.history import Notifier
 from lambdas.deployment.ledger import Ledger
-from lambdas.deployment.notifier import Notifier
 from lambdas.deployment.reconcile import reconcile
+from lambdas.deployment.steps import DeploymentContext
 from tests.unit.fake_table import FakeTable
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 ENDPOINT = GROUP = "shop"
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)
-SETTINGS = EndpointSettings(
+SETTINGS = EndpointOptions(
     variant="instance",
     initial_instance_count=2,
     serverless_memory_mb=2048,
@@ -238,6 +238,16 @@ class Counting:
         return call
 
 
+class CountingClients:
+    """The account's clients, as `lambdas.deployment.clients.Clients` has them."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    def __getattr__(self, name: str) -> Counting:
+        return self._account.client(name.replace("_", "-"))
+
+
 @dataclass
 class Account:
     """The account, and one function in it."""
@@ -249,8 +259,8 @@ class Account:
     others: dict[str, Any]
     calls: int = 0
     crash_after: int = 0
-    settings: EndpointSettings = SETTINGS
-    network: Network | None = None
+    settings: EndpointOptions = SETTINGS
+    network: ContainerNetwork | None = None
     alarms: tuple[str, ...] = ()
 
     def count(self) -> None:
@@ -266,7 +276,7 @@ class Account:
     def ledger(self) -> Ledger:
         return Ledger(self.table)
 
-    def context(self) -> Context:
+    def context(self) -> DeploymentContext:
         spec = EndpointSpec(
             endpoint=ENDPOINT,
             model_package_group=GROUP,
@@ -279,7 +289,9 @@ class Account:
             alarms=self.alarms,
         )
         notifier = Notifier(self.client("sns"), self.topic_arn, ENDPOINT)
-        return Context(self.client, Ledger(Counting(self.table, self)), notifier, spec, self.sagemaker.tick)
+        return DeploymentContext(
+            CountingClients(self), Ledger(Counting(self.table, self)), notifier, spec, self.sagemaker.tick
+        )
 
     def look(self, owner: str = "", lease_s: int = 0) -> list[str]:
         """One invocation; a lease of no time, because a crashed one's would have to run out first."""

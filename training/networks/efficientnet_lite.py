@@ -51,6 +51,7 @@ class ConvNorm(nn.Module):
         self.border = (before, after, before, after) if before != after else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """float32 [N, inputs, H, W] to float32 [N, outputs, H / stride, W / stride]."""
         scale = self.gain * torch.rsqrt(self.variance + NORM_EPSILON)
         if self.border:
             x = functional.pad(x, self.border)
@@ -70,6 +71,7 @@ class Block(nn.Module):
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """float32 [N, inputs, H, W] to float32 [N, outputs, H / stride, W / stride]."""
         out: Tensor = x if self.expand is None else functional.relu6(self.expand(x))
         out = self.project(functional.relu6(self.depthwise(out)))
         return x + out if self.shortcut else out
@@ -110,6 +112,7 @@ class EfficientNetLite(nn.Module):
         return last.mean(dim=(2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images float32 [N, 3, side, side] to logits float32 [N, classes]."""
         logits: Tensor = self.classifier(self.features(x))
         return logits
 

@@ -43,6 +43,7 @@ class Group(nn.Module):
         self.activation = nn.GELU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """float32 [N, inputs, H, W] to float32 [N, outputs, H // 2, W // 2]."""
         x = self.activation(self.first_norm(self.pool(self.first(x))))
         out: Tensor = self.activation(self.second_norm(self.second(x)))
         return out
@@ -61,6 +62,7 @@ class Network(nn.Module):
         self.head = nn.Linear(WIDTHS[-1], classes, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalised images float32 [N, 3, 32, 32] to logits float32 [N, classes]."""
         x = self.groups(self.activation(self.whitening(x)))  # [N, 128, 3, 3]
         logits: Tensor = self.head(x.amax(dim=(2, 3))) * LOGIT_SCALE
         return logits
@@ -88,6 +90,7 @@ class Served(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images uint8 [N, 32, 32, 3] to calibrated probabilities float32 [N, classes]."""
         return torch.softmax(self.logits(images) / self.temperature, dim=1)
 
 
@@ -103,6 +106,7 @@ class Ensemble(Served):
         self.members = nn.ModuleList(members)
 
     def logits(self, images: Tensor) -> Tensor:
+        """Images uint8 [N, 32, 32, 3] to the members' mean logits float32 [N, classes]."""
         x = normalise(images)
         views = (x, x.flip(3)) if len(self.members) == 1 else (x,)
         return torch.stack([member(view) for member in self.members for view in views]).mean(dim=0)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from training.calibration import fit_temperature
 from training.hyperparameters import FROZEN, Adjusted, HyperparameterError, given, option, resolve
-from training.job import Result
+from training.job import ProcessResult
 from training.loop import Epoch
 from training.networks.network import Ensemble, Network, Served
 from training.recipes.blend import Blend
@@ -31,16 +31,18 @@ class Trained:
 
     name: str
     model: Served
-    results: list[Result]
+    results: list[ProcessResult]
     temperature: Callable[[Tensor, Tensor], float]  # from the validation images' logits and labels
     preparation: Sequence[float] = ()  # CPU seconds of processes that are not part of the model
 
     @property
     def history(self) -> list[Epoch]:
+        """The epochs of every member, one member after another."""
         return [row for result in self.results for row in result["history"]]
 
     @property
     def cpu_seconds(self) -> list[float]:
+        """CPU seconds of each process that took part."""
         return [*self.preparation, *(result["cpu_seconds"] for result in self.results)]
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import TypedDict, cast
 
 import torch
 from torch import Generator, Tensor
 
 from training.hyperparameters import FINE_TUNED
-from training.job import Job, Result
+from training.job import Job, ProcessResult
 from training.networks.augment import random_colour, random_cutout, random_shift, random_view
 from training.networks.network import normalise
 from training.recipes.pretrained import CENTRE, CHUNK, SPAN, FineTuned, load_fine_tuned, pixels
@@ -24,9 +25,16 @@ MIXED_SHARE = 0.5
 EPOCH_SHARE = 0.25  # of the views; a line of progress and a checkpoint four times as often
 
 
-def make_views(job: Job) -> Result:
+class StoredViews(TypedDict):
+    """What a checkpoint holds once the views are made: images and logits, as `make_views` gives them."""
+
+    tensors: dict[str, Tensor]
+    cpu_seconds: float
+
+
+def make_views(job: Job) -> ProcessResult:
     """Changed images, uint8 [rounds x N, 32, 32, 3], and the teachers' logits for them."""
-    stored = job.checkpoint.restore()
+    stored = cast("StoredViews | None", job.checkpoint.restore())
     if stored is None:
         teacher = FineTuned(
             [load_fine_tuned(tensors, job.classes) for tensors in job.inputs], FINE_TUNED.network_side
@@ -56,7 +64,7 @@ def _one_round(teacher: FineTuned, images: Tensor, generator: Generator) -> tupl
     return stored, logits
 
 
-def train_student(job: Job) -> Result:
+def train_student(job: Job) -> ProcessResult:
     """A small network that gives the teacher's probabilities. Raises TrainingError when the loss diverges."""
     images = torch.cat([tensors["images"] for tensors in job.inputs])
     targets = torch.softmax(torch.cat([tensors["logits"] for tensors in job.inputs]), dim=1)

@@ -11,7 +11,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from training.job import Job, Result
+from training.job import Job, ProcessResult
 from training.loop import print_epoch, score
 from training.networks.efficientnet_lite import EfficientNetLite, pretrained
 from training.networks.network import Served
@@ -41,11 +41,12 @@ class Frozen(Served):
         return (views[0] + views[1]) / 2
 
     def logits(self, images: Tensor) -> Tensor:
+        """Images uint8 [N, 32, 32, 3] to logits float32 [N, classes]."""
         out: Tensor = self.linear(self.features(images))
         return out
 
 
-def train_frozen(job: Job) -> Result:
+def train_frozen(job: Job) -> ProcessResult:
     """The linear layer, and the logits of training images by layers that were fitted without them."""
     chosen = job.hyperparameters
     model = Frozen(pretrained(), nn.Linear(1, 1), chosen.network_side)

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from training.hyperparameters import Hyperparameters
-from training.job import Job, Result
+from training.job import Job, ProcessResult
 from training.loop import Training, fit
 from training.networks.augment import random_colour, random_view
 from training.networks.efficientnet_lite import HEAD_WIDTH, EfficientNetLite, pretrained
@@ -38,6 +38,7 @@ class Enlarge(nn.Module):
         self.register_buffer("matrix", enlarged[0, :, :, 0].T.contiguous(), persistent=False)  # [side, source]
 
     def forward(self, x: Tensor) -> Tensor:
+        """float32 [N, C, source, source] to float32 [N, C, side, side]."""
         return (self.matrix @ x @ self.matrix.T).contiguous(memory_format=torch.channels_last)
 
 
@@ -55,6 +56,7 @@ class FineTuned(Served):
         self.enlarge = Enlarge(side)
 
     def logits(self, images: Tensor) -> Tensor:
+        """Images uint8 [N, 32, 32, 3] to logits float32 [N, classes]."""
         return (self.one_view(images) + self.one_view(images.flip(2))) / 2
 
     def one_view(self, images: Tensor) -> Tensor:
@@ -76,7 +78,7 @@ def load_fine_tuned(tensors: dict[str, Tensor], classes: int) -> EfficientNetLit
     return network.eval()
 
 
-def train_fine_tuned(job: Job) -> Result:
+def train_fine_tuned(job: Job) -> ProcessResult:
     """One fine-tuned network. Raises TrainingError when the loss diverges."""
     chosen = job.hyperparameters
     generator = Generator().manual_seed(job.network_seed)

@@ -13,13 +13,13 @@ from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from training.hyperparameters import Hyperparameters
-from training.job import Job, Result
+from training.job import Job, ProcessResult
 from training.loop import Training, fit
 from training.networks.augment import alternating_flip, random_cutout, random_shift
 from training.networks.network import Ensemble, Network, normalise
 
 
-def train_scratch(job: Job) -> Result:
+def train_scratch(job: Job) -> ProcessResult:
     """One trained small network. Raises TrainingError when the loss diverges."""
     generator = Generator().manual_seed(job.network_seed)
     images = normalise(job.train[0])
@@ -52,7 +52,7 @@ def fit_small_network(
     generator: Generator,
     batches: Callable[[int], Iterator[tuple[Tensor, Tensor]]],
     images_per_epoch: int,
-) -> Result:
+) -> ProcessResult:
     """Train on soft labels with stochastic gradient descent under the triangular schedule."""
     chosen = job.hyperparameters
     optimizer = _optimizer(network, chosen)

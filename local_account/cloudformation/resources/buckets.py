@@ -28,7 +28,7 @@ class Bucket(Kind):
             raise ResourceError(f"The specified bucket is not valid. (Service: S3, Code: InvalidBucketName, {name!r})")
         region = place.account.region
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        place.client("s3").create_bucket(Bucket=name, **where)
+        call(place, "s3", "CreateBucket", {"Bucket": name, **where})
         return self.update(place, name, {}, properties)
 
     def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:

@@ -8,10 +8,14 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from typing import TYPE_CHECKING
 
 from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
 from local_account.cloudformation.resources.values import Properties, ResourceError, as_mapping, as_text, only, part
 from local_account.protocol.records import without
+
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import GetObjectRequestTypeDef
 
 
 class Function(Kind):
@@ -142,7 +146,7 @@ class StateMachine(Kind):
             raise ResourceError(f"Expected one of {', '.join(self._DEFINITION[:3])}, got {', '.join(given) or 'none'}")
         if given == ["DefinitionS3Location"]:
             place_in_s3 = fit_location(part(properties, "DefinitionS3Location"))
-            text = str(place.client("s3").get_object(**place_in_s3)["Body"].read().decode())
+            text = str(place.account.client("s3", place.role).get_object(**place_in_s3)["Body"].read().decode())
         else:
             text = as_text(properties[given[0]])
         substitutions = as_mapping(properties.get("DefinitionSubstitutions", {}), "DefinitionSubstitutions")
@@ -153,7 +157,14 @@ class StateMachine(Kind):
         )
 
 
-def fit_location(location: Properties) -> dict[str, str]:
-    """A location in S3 as GetObject takes it."""
-    spelt = {"Bucket": "Bucket", "Key": "Key", "Version": "VersionId", "VersionId": "VersionId"}
-    return {spelt[name]: str(value) for name, value in location.items() if name in spelt}
+def fit_location(location: Properties) -> GetObjectRequestTypeDef:
+    """A location in S3 as GetObject takes it.
+
+    Raises ResourceError for one without a bucket or a key.
+    """
+    if missing := [name for name in ("Bucket", "Key") if name not in location]:
+        raise ResourceError(f"Property {missing[0]} is required")
+    request: GetObjectRequestTypeDef = {"Bucket": as_text(location["Bucket"]), "Key": as_text(location["Key"])}
+    if version := location.get("Version") or location.get("VersionId"):
+        request["VersionId"] = as_text(version)
+    return request

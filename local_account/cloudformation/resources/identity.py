@@ -35,7 +35,7 @@ class Role(Kind):
         elif old.get("PermissionsBoundary"):
             call(place, "iam", "DeleteRolePermissionsBoundary", role)
         self._set_policies(place, physical_id, old, new)
-        found = place.client("iam").get_role(RoleName=physical_id)["Role"]
+        found = place.account.client("iam", place.role).get_role(RoleName=physical_id)["Role"]
         return Made(physical_id, {"Arn": found["Arn"], "RoleId": found["RoleId"]})
 
     def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
@@ -105,7 +105,9 @@ class ManagedPolicy(Kind):
         if old["PolicyDocument"] != new["PolicyDocument"]:
             self._remove_other_versions(place, physical_id)
             document = json.dumps(new["PolicyDocument"])
-            place.client("iam").create_policy_version(PolicyArn=physical_id, PolicyDocument=document, SetAsDefault=True)
+            place.account.client("iam", place.role).create_policy_version(
+                PolicyArn=physical_id, PolicyDocument=document, SetAsDefault=True
+            )
         self._attach(place, physical_id, old, new)
         return Made(physical_id, {"PolicyArn": physical_id})
 
@@ -118,7 +120,7 @@ class ManagedPolicy(Kind):
     @staticmethod
     def _remove_other_versions(place: StackPlace, arn: str) -> None:
         """A policy may have five versions, and only one when it is deleted."""
-        iam = place.client("iam")
+        iam = place.account.client("iam", place.role)
         for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
             if not version["IsDefaultVersion"]:
                 iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])

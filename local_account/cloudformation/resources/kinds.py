@@ -19,12 +19,12 @@ class _EndpointKind(ApiKind):
     """An endpoint is made once it is in service on the configuration that the template names."""
 
     def wait(self, place: StackPlace, properties: Properties) -> None:
-        name, stopping = properties["EndpointName"], place.account.stopping
-        endpoint = place.client("sagemaker").describe_endpoint(EndpointName=name)
+        name, stopping = str(properties["EndpointName"]), place.account.stopping
+        endpoint = place.account.client("sagemaker", place.role).describe_endpoint(EndpointName=name)
         while endpoint["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
             if stopping.wait(POLL_S):
                 raise ResourceError(f"the account was stopped before endpoint {name} was in service")
-            endpoint = place.client("sagemaker").describe_endpoint(EndpointName=name)
+            endpoint = place.account.client("sagemaker", place.role).describe_endpoint(EndpointName=name)
         wanted = str(properties["EndpointConfigName"]).rpartition("/")[2]
         if endpoint["EndpointStatus"] != "InService" or endpoint["EndpointConfigName"] != wanted:
             reason = endpoint.get("FailureReason", "it is not in service on the configuration asked for")

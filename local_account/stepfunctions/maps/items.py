@@ -7,12 +7,11 @@ objects are refused when the machine is created (step-functions/latest/dg/input-
 from __future__ import annotations
 
 import csv
-import datetime
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
@@ -25,7 +24,11 @@ from local_account.stepfunctions.language.failures import failure
 from local_account.stepfunctions.language.programs import parse
 
 if TYPE_CHECKING:
-    from types_boto3_s3.type_defs import GetObjectRequestTypeDef, ListObjectsV2RequestPaginateTypeDef
+    from types_boto3_s3.type_defs import (
+        GetObjectRequestTypeDef,
+        ListObjectsV2OutputTypeDef,
+        ListObjectsV2RequestPaginateTypeDef,
+    )
 
 DELIMITERS = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": "\t"}
 
@@ -124,23 +127,7 @@ def _given_items(fields: MapFields) -> list[object]:
     return items
 
 
-class FoundObject(TypedDict, total=False):
-    """An object of S3 as a listing has it."""
-
-    ETag: str
-    Key: str
-    LastModified: datetime.datetime
-    Size: int
-    StorageClass: str
-
-
-class Listing(TypedDict, total=False):
-    """A page of ListObjectsV2."""
-
-    Contents: list[FoundObject]
-
-
-def _listed(listings: Iterable[Listing], limit: int | None) -> list[object]:
+def _listed(listings: Iterable[ListObjectsV2OutputTypeDef], limit: int | None) -> list[object]:
     items: list[object] = []
     for listing in listings:
         for found in listing.get("Contents", ()):

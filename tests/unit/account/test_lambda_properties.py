@@ -116,7 +116,7 @@ def test_an_image_passes_exactly_when_its_likeliest_class_reaches_its_threshold(
     names = [f"class {index}" for index in range(len(inferences))]
     own = data.draw(st.dictionaries(st.sampled_from(names), st.floats(0, 1)))
     content = {"s3_bucket": "b", "s3_key": "k", "inferences": inferences, "classes": names}
-    verdict = filter_inferences.judged(content, threshold.Thresholds(least, own))
+    verdict = filter_inferences.judged(content, threshold.ConfidenceThresholds(least, own))
     try:
         result = filter_inferences.accepted(content, verdict)
     except filter_inferences.THRESHOLD_CONFIDENCE_NOT_MET as low:
@@ -134,7 +134,7 @@ def test_an_image_passes_exactly_when_its_likeliest_class_reaches_its_threshold(
 def test_the_filter_answers_a_result_or_a_named_error(event: dict[str, Any]) -> None:
     with pytest.raises(WorkflowFault):
         content = bodies.unwrapped(event)
-        verdict = filter_inferences.judged(content, threshold.Thresholds(1.1))
+        verdict = filter_inferences.judged(content, threshold.ConfidenceThresholds(1.1))
         filter_inferences.accepted(content, verdict)
 
 

@@ -12,8 +12,8 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from infrastructure import removal, stack
-from infrastructure.change_set import Change, summary
-from infrastructure.cloudformation import Stack, StackError, Wanted
+from infrastructure.change_set import ResourceChange, summary
+from infrastructure.cloudformation import StackError, StageStack, Wanted
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/shop/1"
@@ -49,8 +49,8 @@ class Account:
         self.stub = Stubber(self.client)
         self.said: list[str] = []
 
-    def stack(self) -> Stack:
-        return Stack("shop", self.client, sleep=lambda _: None)
+    def stack(self) -> StageStack:
+        return StageStack("shop", self.client, sleep=lambda _: None)
 
     def describe(self, status: str, name: str = "shop") -> None:
         answer = {
@@ -166,7 +166,7 @@ def test_changes_that_nobody_agrees_to_leave_nothing_behind(cloudformation: Acco
 
 
 def test_a_change_says_what_becomes_of_the_resource() -> None:
-    found = [Change.of(change["ResourceChange"]) for change in CHANGES]
+    found = [ResourceChange.of(change["ResourceChange"]) for change in CHANGES]
     assert [(c.action, c.logical_id, c.properties) for c in found] == [
         ("add", "Topic", ()),
         ("replace", "Bucket", ("BucketName", "Tags")),
@@ -251,7 +251,9 @@ def test_a_pipeline_is_written_only_when_it_differs(
     arn = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/train"
     if held is None:
         sagemaker.stub.add_client_error("describe_pipeline", "ResourceNotFound")
-        sagemaker.stub.add_response("create_pipeline", {"PipelineArn": arn}, {**PIPELINE, "Tags": TAGS})
+        sagemaker.stub.add_response(
+            "create_pipeline", {"PipelineArn": arn}, {**PIPELINE, "Tags": TAGS, "ClientRequestToken": ANY}
+        )
     else:
         sagemaker.stub.add_response("describe_pipeline", held, {"PipelineName": "train"})
         if outcome == "updated":

@@ -14,7 +14,7 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from infrastructure.stack import template_parameters, tls_only_policy
-from infrastructure.template import PARTS, TemplateError, stage_template
+from infrastructure.template import PARTS, TemplatePartsError, stage_template
 from scones.artifacts import build as artifacts
 from scones.stage.connection import Connection
 from scones.stage.names import Names
@@ -114,7 +114,7 @@ def test_every_part_is_in_the_template(template: dict[str, Any]) -> None:
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path, second: str, message: str) -> None:
     (tmp_path / "a.yaml").write_text("Resources:\n  Bucket: {}\n", encoding="utf-8")
     (tmp_path / "b.yaml").write_text(second, encoding="utf-8")
-    with pytest.raises(TemplateError, match=message):
+    with pytest.raises(TemplatePartsError, match=message):
         stage_template(tmp_path)
 
 

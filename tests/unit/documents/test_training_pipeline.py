@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scones.stage.settings import HYPERPARAMETERS
+from scones.stage.sections import HYPERPARAMETERS
 from tests.places import ROOT
 from tests.unit.definitions import a_deployment, assert_valid_request, check_sample, resolve
 

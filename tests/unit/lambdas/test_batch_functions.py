@@ -10,12 +10,12 @@ from botocore.exceptions import ClientError
 
 from lambdas import classify_batch, summarize_batch
 from lambdas.inference import endpoint as endpoints
-from lambdas.inference.endpoint import Answer, ModelTemporarilyUnavailable
-from lambdas.inference.threshold import Thresholds
-from lambdas.inference.versions import LiveModel
+from lambdas.inference.endpoint import EndpointAnswer, ModelTemporarilyUnavailable
+from lambdas.inference.threshold import ConfidenceThresholds
+from lambdas.inference.versions import AnsweringModel
 from tests.unit.account.test_lambda_properties import Store
 
-MODEL = LiveModel("arn:package/1", ("bicycle", "motorcycle"))
+MODEL = AnsweringModel("arn:package/1", ("bicycle", "motorcycle"))
 
 
 class Endpoint(endpoints.Endpoint):
@@ -24,11 +24,11 @@ class Endpoint(endpoints.Endpoint):
     def __init__(self, *answers: list[float] | Exception) -> None:
         self.answers = list(answers)
 
-    def classify(self, _image: bytes, _inference_id: str, _subject: str) -> Answer:
+    def classify(self, _image: bytes, _inference_id: str, _subject: str) -> EndpointAnswer:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return Answer(MODEL, answer)
+        return EndpointAnswer(MODEL, answer)
 
 
 class Queue:
@@ -47,11 +47,11 @@ class Queue:
 
 
 def a_batch(endpoint: Endpoint, remaining_s: float = 200.0, wait: Any = lambda _: None) -> classify_batch.Batch:
-    thresholds, s3 = Thresholds(0.9), Store(b"image")
+    thresholds, s3 = ConfidenceThresholds(0.9), Store(b"image")
     return classify_batch.Batch("nightly", "images", "arn", thresholds, endpoint, s3, lambda: remaining_s, wait)
 
 
-def rows(count: int, batch: classify_batch.Batch, queue: Queue | None = None) -> list[classify_batch.Row]:
+def rows(count: int, batch: classify_batch.Batch, queue: Queue | None = None) -> list[classify_batch.BatchRow]:
     return classify_batch.classify([{"Key": "a.png", "Size": 5}] * count, batch, queue or Queue(), "url")
 
 
@@ -85,7 +85,7 @@ def test_reviews_are_queued_ten_at_a_time() -> None:
 
 
 def test_long_messages_share_no_request() -> None:
-    long = classify_batch.Review(classify_batch.Row("b", "k", "i"), "x" * 200_000)
+    long = classify_batch.ReviewRequest(classify_batch.BatchRow("b", "k", "i"), "x" * 200_000)
     assert [len(group) for group in classify_batch._requests([long, long, long])] == [1, 1, 1]
 
 

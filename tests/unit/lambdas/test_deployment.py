@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lambdas.deployment.desired_state import DELETE, DEPLOY, ROLLBACK, Decision, Order, desired_state
-from lambdas.deployment.endpoint_spec import Network
+from lambdas.deployment.desired_state import DELETE, DEPLOY, ROLLBACK, Order, VersionDecision, desired_state
+from lambdas.deployment.endpoint_spec import ContainerNetwork
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.sagemaker_endpoint import config_settings, update_options
 from lambdas.deployment.smoke import difference
@@ -31,8 +31,8 @@ def whole_shop() -> Iterator[Account]:
         yield made
 
 
-def decision(version: int, at: str, status: str = "Approved", **more: Any) -> Decision:
-    return Decision(version, f"arn/{version}", status, at, "ann", "good", **more)
+def decision(version: int, at: str, status: str = "Approved", **more: Any) -> VersionDecision:
+    return VersionDecision(version, f"arn/{version}", status, at, "ann", "good", **more)
 
 
 def order(action: str, version: int, at: str, left: int = 0) -> Order:
@@ -62,7 +62,7 @@ def order(action: str, version: int, at: str, left: int = 0) -> Order:
         ([decision(1, "1", failed="ping", failed_at="4")], order(DEPLOY, 1, "3"), 0),
     ],
 )
-def test_the_newest_word_decides(decisions: list[Decision], given: Order | None, version: int) -> None:
+def test_the_newest_word_decides(decisions: list[VersionDecision], given: Order | None, version: int) -> None:
     wanted = desired_state({d.version: d for d in decisions}, given)
     assert (wanted.chosen.version if wanted.chosen else 0) == version
     assert wanted.delete == (given is not None and given.action == DELETE and version == 0)
@@ -296,7 +296,7 @@ def test_the_model_stands_in_the_stages_network_and_moves_with_it(shop: Account)
     approve(shop)
     shop.run()
     assert shop.sagemaker.networks == {"shop-v1": None}
-    shop.network = Network(("subnet-1", "subnet-2"), ("sg-1",))
+    shop.network = ContainerNetwork(("subnet-1", "subnet-2"), ("sg-1",))
     shop.run()
     assert shop.records()[-1] == (1, "settings", "deployed")
     assert shop.sagemaker.endpoint is not None

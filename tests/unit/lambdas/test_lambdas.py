@@ -522,7 +522,7 @@ def classified(*inferences: float) -> dict[str, Any]:
 def accept(event: dict[str, Any], default: float = 0.93, **classes: float) -> Any:
     content = bodies.unwrapped(event)
     return filter_inferences.accepted(
-        content, filter_inferences.judged(content, threshold.Thresholds(default, classes))
+        content, filter_inferences.judged(content, threshold.ConfidenceThresholds(default, classes))
     )
 
 
@@ -587,7 +587,10 @@ def test_the_threshold_is_read_again_once_it_is_old(ssm: Pair) -> None:
     found = []
     for now[0] in (0.0, 29.0, 30.0, 61.0):
         found.append(parameter.read())
-    assert found == [threshold.Thresholds(0.93, {"bicycle": 0.9})] * 2 + [threshold.Thresholds(0.5)] * 2
+    assert (
+        found
+        == [threshold.ConfidenceThresholds(0.93, {"bicycle": 0.9})] * 2 + [threshold.ConfidenceThresholds(0.5)] * 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -623,7 +626,7 @@ def test_a_malformed_threshold_is_named(text: str) -> None:
 def test_the_environment_counts_only_where_no_parameter_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("THRESHOLD_PARAMETER", raising=False)
     monkeypatch.setenv("CONFIDENCE_THRESHOLD", "0.8")
-    assert threshold.current_thresholds() == threshold.Thresholds(0.8)
+    assert threshold.current_thresholds() == threshold.ConfidenceThresholds(0.8)
     monkeypatch.setenv("CONFIDENCE_THRESHOLD", "high")
     with pytest.raises(threshold.InvalidThreshold, match="THRESHOLD_PARAMETER"):
         threshold.current_thresholds()

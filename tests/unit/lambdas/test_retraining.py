@@ -12,7 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lambdas import retrain_on_drift, start_monitoring
-from lambdas.deployment.ledger import Ledger, Live
+from lambdas.deployment.ledger import Ledger
+from lambdas.deployment.records import LiveDeployment
 from lambdas.deployment.version import of_package
 from lambdas.monitoring.live_version import deployed_at
 from lambdas.monitoring.retraining import QUIET, REFUSED, STARTED, Rules, Where
@@ -39,8 +40,11 @@ class Account:
         self.removed = False
         self.published: list[dict[str, Any]] = []
 
-    def __call__(self, _service: str) -> Account:
+    @property
+    def s3(self) -> Account:
         return self
+
+    sagemaker = sns = s3
 
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 (boto3's names, as below)
         assert (Bucket, Key) == ("data", "reports/index.json")
@@ -99,7 +103,7 @@ def account() -> Account:
 @pytest.fixture
 def where(account: Account) -> Where:
     table = FakeTable("shop-deployments")
-    Ledger(table).put_live(Live(3, LIVE, "config", "2026-11-20"))
+    Ledger(table).put_live(LiveDeployment(3, LIVE, "config", "2026-11-20"))
     return Where(account, table, PIPELINE, "shop", "s3://data/reports", "s3://data/reviews", RULES)
 
 
@@ -225,7 +229,6 @@ def test_reports_are_told_of_only_when_they_start_something(
     account: Account, where: Where, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(retrain_on_drift, "_where", lambda: where)
-    monkeypatch.setattr(retrain_on_drift, "_client", account)
     monkeypatch.setenv("ALARM_FAMILIES", json.dumps({"shop-drift-predictions": "predictions"}))
     monkeypatch.setenv("NOTIFICATION_TOPIC_ARN", "topic")
     monkeypatch.setenv("TRAINING_PIPELINE", PIPELINE)

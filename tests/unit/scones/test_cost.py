@@ -17,11 +17,12 @@ from inference_workflow.faults import LOW_CONFIDENCE
 from infrastructure.template import stage_template
 from local_account.cloudformation.template import parse
 from scones.cost.assumptions import Assumptions
-from scones.cost.estimate import Case, Item, endpoint_hours, estimate, instance_count
+from scones.cost.estimate import Case, CostItem, endpoint_hours, estimate, instance_count
 from scones.cost.facts import Facts, Transitions, calls_per_month, facts, transitions
 from scones.cost.prices import CostError, Prices
 from scones.stage.monitoring_settings import template_schedule
-from scones.stage.settings import STAGES_DIR, EndpointSettings, PipelineSettings, Settings
+from scones.stage.sections import PipelineSettings
+from scones.stage.settings import STAGES_DIR, EndpointSettings, Settings
 from tests.places import SAMPLES
 
 PRICES = Prices.load()
@@ -51,7 +52,7 @@ def case(endpoint: EndpointSettings | None = None, images: int = 10_000, runs: i
     return Case(settings, found, steps, PRICES, replace(Assumptions(), **assumed), images, runs)
 
 
-def items(of: Case) -> dict[str, Item]:
+def items(of: Case) -> dict[str, CostItem]:
     return {item.name: item for item in estimate(of).items}
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 from scones.durations import duration
 from scones.errors import SconesError
 from scones.traffic import backfill, simulate
-from scones.traffic.captures import Window
-from scones.traffic.simulate import Plan, Traffic
+from scones.traffic.captures import TimeRange
+from scones.traffic.simulate import ImageSupply, TrafficPlan
 
 BEGUN = datetime(2026, 11, 1, 7, 20, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -27,7 +27,7 @@ def png(colour: str) -> bytes:
     return buffer.getvalue()
 
 
-TRAFFIC = Traffic(
+TRAFFIC = ImageSupply(
     {"bicycle": [png("red"), png("blue")], "motorcycle": [png("white")]},
     {"bicycle": 100, "motorcycle": 100},
     [png("green")],
@@ -70,7 +70,7 @@ class Stepped:
         self.at = moment
 
 
-def sent(plan: Plan, traffic: Traffic = TRAFFIC) -> tuple[simulate.Sent, Runtime, list[int]]:
+def sent(plan: TrafficPlan, traffic: ImageSupply = TRAFFIC) -> tuple[simulate.Sent, Runtime, list[int]]:
     """What was sent, to whom, and how many by the end of each step."""
     runtime, numbers, last = Runtime(), [], None
     for last in simulate.send(runtime, plan, traffic, Stepped()):  # type: ignore[arg-type]  # what is used of a connection
@@ -80,7 +80,7 @@ def sent(plan: Plan, traffic: Traffic = TRAFFIC) -> tuple[simulate.Sent, Runtime
 
 
 def test_as_many_are_sent_as_the_rate_says() -> None:
-    found, runtime, numbers = sent(Plan(timedelta(hours=2), 10))
+    found, runtime, numbers = sent(TrafficPlan(timedelta(hours=2), 10))
     assert (found.answered, found.failed, len(runtime.bodies)) == (20, 0, 20)
     assert numbers == [0, 2, 5, 7, 10, 12, 15, 17, 20]
     assert (found.begun, found.until) == (BEGUN, BEGUN + timedelta(hours=2))
@@ -88,27 +88,27 @@ def test_as_many_are_sent_as_the_rate_says() -> None:
 
 
 def test_a_part_of_a_step_is_sent_too() -> None:
-    found, _, numbers = sent(Plan(timedelta(minutes=20), 60))
+    found, _, numbers = sent(TrafficPlan(timedelta(minutes=20), 60))
     assert numbers == [0, 15, 20]
     assert found.until == BEGUN + timedelta(minutes=20)
 
 
 def test_a_day_s_rhythm_keeps_the_day_s_sum() -> None:
-    found, _, numbers = sent(Plan(DAY, 100, daily=True))
+    found, _, numbers = sent(TrafficPlan(DAY, 100, daily=True))
     assert found.answered == pytest.approx(2400, abs=2)
     steps = [after - before for before, after in itertools.pairwise(numbers)]
     assert max(steps) == pytest.approx(4 * min(steps), abs=4)
 
 
 def test_the_same_seed_sends_the_same() -> None:
-    plan = Plan(timedelta(hours=1), 30, corrupt={"noisy": 0.5})
+    plan = TrafficPlan(timedelta(hours=1), 30, corrupt={"noisy": 0.5})
     assert sorted(sent(plan)[1].bodies) == sorted(sent(plan)[1].bodies)
-    assert sorted(sent(plan)[1].bodies) != sorted(sent(Plan(timedelta(hours=1), 30, seed=1))[1].bodies)
+    assert sorted(sent(plan)[1].bodies) != sorted(sent(TrafficPlan(timedelta(hours=1), 30, seed=1))[1].bodies)
 
 
 def test_shares_of_classes_corruptions_and_unknown_images() -> None:
-    plan = Plan(DAY, 50, mix={"bicycle": 0.9, "motorcycle": 0.1}, corrupt={"darkened": 0.25}, unknown=0.5)
-    found, runtime, _ = sent(plan, Traffic(TRAFFIC.known, plan.mix, TRAFFIC.unknown))
+    plan = TrafficPlan(DAY, 50, mix={"bicycle": 0.9, "motorcycle": 0.1}, corrupt={"darkened": 0.25}, unknown=0.5)
+    found, runtime, _ = sent(plan, ImageSupply(TRAFFIC.known, plan.mix, TRAFFIC.unknown))
     assert found.answered == 1200
     assert found.true_labels["unknown"] == pytest.approx(600, abs=100)
     assert found.true_labels["bicycle"] == pytest.approx(540, abs=100)
@@ -123,7 +123,7 @@ def test_traffic_that_nobody_answers_ends_in_one_line() -> None:
 
     broken: Any = Runtime(EndpointConnectionError(endpoint_url="http://127.0.0.1:9"))
     with pytest.raises(SconesError, match=r"none of 2 images was answered: .*127\.0\.0\.1:9"):
-        list(simulate.send(broken, Plan(DAY, 10), TRAFFIC, Stepped()))
+        list(simulate.send(broken, TrafficPlan(DAY, 10), TRAFFIC, Stepped()))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_traffic_that_nobody_answers_ends_in_one_line() -> None:
 )
 def test_a_plan_that_cannot_be_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(SconesError, match=said):
-        Plan(DAY, 10, **given)
+        TrafficPlan(DAY, 10, **given)
 
 
 @pytest.mark.parametrize("text", ["", "1", "0h", "-1h", "1y", "1.5h", "h", "9" * 20 + "d"])
@@ -151,11 +151,11 @@ def test_a_length_of_time_is_minutes_hours_or_days(text: str) -> None:
 
 
 def test_only_whole_windows_are_filled_in() -> None:
-    found = backfill.windows(Window(BEGUN, BEGUN + timedelta(hours=3)), timedelta(hours=1))
+    found = backfill.windows(TimeRange(BEGUN, BEGUN + timedelta(hours=3)), timedelta(hours=1))
     assert [window.start.hour for window in found] == [8, 9]
     assert all(window.end - window.start == timedelta(hours=1) for window in found)
     on_the_hour = BEGUN.replace(minute=0)
-    (only,) = backfill.windows(Window(on_the_hour, on_the_hour + timedelta(hours=1)), timedelta(hours=1))
+    (only,) = backfill.windows(TimeRange(on_the_hour, on_the_hour + timedelta(hours=1)), timedelta(hours=1))
     assert (only.start, only.end) == (on_the_hour, on_the_hour + timedelta(hours=1))
 
 
@@ -169,4 +169,4 @@ def test_only_whole_windows_are_filled_in() -> None:
 )
 def test_windows_that_cannot_be_filled_in_are_refused(length: timedelta, every: timedelta, said: str) -> None:
     with pytest.raises(SconesError, match=said):
-        backfill.windows(Window(BEGUN, BEGUN + length), every)
+        backfill.windows(TimeRange(BEGUN, BEGUN + length), every)

@@ -14,17 +14,17 @@ from infrastructure.template import stage_template
 from scones.errors import SconesError
 from scones.review import threshold
 from scones.review.export import digest_of
-from scones.review.queue import Item, Queue
+from scones.review.queue import ReviewItem, ReviewQueue
 from scones.review.records import check_label, ground_truth
-from scones.review.threshold import NotAThresholdError, Prediction, Thresholds
+from scones.review.threshold import NotAThresholdError, NotedPrediction, StageThresholds
 from scones.runs import batch
 
 CLASSES = ["bicycle", "motorcycle"]
 PREDICTIONS = [
-    Prediction("bicycle", "bicycle", 0.95),
-    Prediction("motorcycle", "bicycle", 0.9),
-    Prediction("motorcycle", "motorcycle", 0.9),
-    Prediction("bicycle", "motorcycle", 0.6),
+    NotedPrediction("bicycle", "bicycle", 0.95),
+    NotedPrediction("motorcycle", "bicycle", 0.9),
+    NotedPrediction("motorcycle", "motorcycle", 0.9),
+    NotedPrediction("bicycle", "motorcycle", 0.6),
 ]
 MESSAGE = {
     "s3_bucket": "data",
@@ -40,15 +40,15 @@ MESSAGE = {
 
 
 def test_a_prediction_at_the_threshold_passes() -> None:
-    found = threshold.expected(PREDICTIONS, Thresholds(0.9))
+    found = threshold.expected(PREDICTIONS, StageThresholds(0.9))
     assert (found.passed, found.images, found.coverage) == (3, 4, 0.75)
     assert found.accuracy == pytest.approx(2 / 3)
 
 
 def test_a_class_may_have_a_threshold_of_its_own() -> None:
-    found = threshold.expected(PREDICTIONS, Thresholds(0.5, {"bicycle": 0.95}))
+    found = threshold.expected(PREDICTIONS, StageThresholds(0.5, {"bicycle": 0.95}))
     assert (found.passed, found.accuracy) == (3, pytest.approx(2 / 3))
-    assert threshold.expected(PREDICTIONS, Thresholds(1.0)).accuracy is None
+    assert threshold.expected(PREDICTIONS, StageThresholds(1.0)).accuracy is None
 
 
 @pytest.mark.parametrize("text", ["", "0.9", "[]", "{}", '{"default": 2}', '{"default": 0.9, "classes": {"a": "b"}}'])
@@ -60,18 +60,18 @@ def test_what_is_no_threshold_is_not_taken_for_one(text: str) -> None:
 @pytest.mark.parametrize("value", ["1.01", "-0.01", "nan", "inf", "much", ""])
 def test_a_share_lies_between_0_and_1(value: str) -> None:
     with pytest.raises(SconesError, match="must be a number from 0 to 1"):
-        threshold.changed(Thresholds(0.9), value, [], CLASSES)
+        threshold.changed(StageThresholds(0.9), value, [], CLASSES)
 
 
 def test_classes_that_are_not_named_keep_their_own() -> None:
-    now = Thresholds(0.9, {"bicycle": 0.8, "motorcycle": 0.7})
+    now = StageThresholds(0.9, {"bicycle": 0.8, "motorcycle": 0.7})
     assert threshold.changed(now, "0.95", [], CLASSES).of_all() == (0.95, now.classes)
     assert threshold.changed(now, None, ["bicycle=default"], CLASSES).of_all() == (0.9, {"motorcycle": 0.7})
     assert threshold.changed(None, "0.5", ["bicycle=1"], CLASSES).of_all() == (0.5, {"bicycle": 1.0})
 
 
-@pytest.mark.parametrize(("now", "classes"), [(Thresholds(0.9), []), (None, ["bicycle=0.9"]), (None, [])])
-def test_something_has_to_be_set(now: Thresholds | None, classes: list[str]) -> None:
+@pytest.mark.parametrize(("now", "classes"), [(StageThresholds(0.9), []), (None, ["bicycle=0.9"]), (None, [])])
+def test_something_has_to_be_set(now: StageThresholds | None, classes: list[str]) -> None:
     with pytest.raises(SconesError):
         threshold.changed(now, None, classes, CLASSES)
 
@@ -92,16 +92,16 @@ def test_a_batch_is_named_by_its_id_or_its_arn() -> None:
 
 @pytest.mark.parametrize("name", ["incoming/photo 1.png", "photo 1.png", "s3://data/incoming/photo 1.png", "photo-1"])
 def test_an_image_goes_by_several_names(name: str) -> None:
-    assert Item(MESSAGE).is_called(name)
-    assert not Item(MESSAGE).is_called(name[1:])
+    assert ReviewItem(MESSAGE).is_called(name)
+    assert not ReviewItem(MESSAGE).is_called(name[1:])
 
 
 def test_ground_truth_is_the_number_of_the_class() -> None:
-    line = ground_truth(Item(MESSAGE), "motorcycle")
+    line = ground_truth(ReviewItem(MESSAGE), "motorcycle")
     assert line["groundTruthData"] == {"data": "1", "encoding": "CSV"}
     assert line["eventMetadata"] == {"eventId": "photo-1"}
     with pytest.raises(SconesError, match="bicycle, motorcycle, and none"):
-        check_label(Item(MESSAGE), "bus")
+        check_label(ReviewItem(MESSAGE), "bus")
 
 
 def test_the_same_pixels_are_the_same_image_in_any_kind_of_file(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def queued(number: int) -> str:
 
 def test_whatever_was_received_and_not_deleted_is_handed_back() -> None:
     messages = Messages(*[queued(number) for number in range(25)], "not ours")
-    queue = Queue(messages)  # type: ignore[arg-type]  # what of a connection it needs
+    queue = ReviewQueue(messages)  # type: ignore[arg-type]  # what of a connection it needs
     for _, receipt in queue.receive(900):
         queue.delete([receipt])
         break
@@ -170,7 +170,7 @@ def test_whatever_was_received_and_not_deleted_is_handed_back() -> None:
 
 
 def test_an_image_that_came_twice_is_one_item_with_both_receipts() -> None:
-    queue = Queue(Messages(queued(1), queued(2), queued(1)))  # type: ignore[arg-type]  # as above
+    queue = ReviewQueue(Messages(queued(1), queued(2), queued(1)))  # type: ignore[arg-type]  # as above
     items = {item.inference_id: item.receipts for item in queue.items(60)}
     assert items == {"photo-1": ["receipt-0", "receipt-2"], "photo-2": ["receipt-1"]}
 

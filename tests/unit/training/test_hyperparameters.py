@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reporting.documents.training import TrainingArguments
-from scones.stage.settings import HYPERPARAMETERS
+from scones.stage.sections import HYPERPARAMETERS
 from tests.places import ROOT
 from training import hyperparameters, train
 from training.hyperparameters import ADJUSTABLE, FINE_TUNED, TABLE, HyperparameterError, resolve

@@ -12,7 +12,8 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from infrastructure.template import stage_template
-from scones.stage.settings import NetworkSettings, Settings, SettingsError
+from scones.stage.sections import NetworkSettings
+from scones.stage.settings import Settings, SettingsError
 from tests.unit.definitions import a_deployment
 
 VPC = {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}

@@ -111,6 +111,19 @@ def test_the_members_end_with_a_training_that_is_killed(dataset: Path, tmp_path:
     assert training.returncode == -signal.SIGKILL
 
 
+def test_a_line_of_progress_is_written_at_once() -> None:
+    """Members share a pipe, and containers run Python unbuffered: in two pieces, lines would run into each other."""
+    row = "dict(epoch=1, member=0, train_loss=0.5, validation_loss=0.5, validation_accuracy=0.5)"
+    reading, writing = os.pipe2(os.O_DIRECT)  # a read gives what one write gave
+    try:
+        command = [sys.executable, "-u", "-c", f"from training.loop import print_epoch; print_epoch({row}, 2)"]
+        subprocess.run(command, cwd=ROOT, stdout=writing, check=True)
+        assert os.read(reading, 4096).decode().endswith("validation_accuracy=0.5000\n")
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 def test_a_foreign_or_broken_checkpoint_is_left_alone_and_named(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
