@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
 from botocore.client import BaseClient
@@ -170,7 +170,7 @@ class Account:
     def client(self, service: Literal["ssm"], role: str = "") -> SSMClient: ...
 
     @overload
-    def client(self, service: str, role: str = "") -> BaseClient: ...
+    def client(self, service: str, role: str = "") -> Any: ...  # botocore makes its class from the service's model
 
     def client(self, service: str, role: str = "") -> BaseClient:
         """A cached boto3 client of this account (making one takes 25 to 50 ms; clients are thread-safe).

@@ -56,9 +56,19 @@ class AccessDeniedError(ClientError):
     """What AWS answers to a call that no policy allows, as botocore raises it."""
 
     def __init__(self, message: str, action: str) -> None:
-        metadata = {"HTTPStatusCode": 403, "RequestId": "", "HTTPHeaders": {}, "RetryAttempts": 0, "HostId": ""}
-        error = {"Error": {"Code": "AccessDeniedException", "Message": message}, "ResponseMetadata": metadata}
-        super().__init__(error, action.partition(":")[2])
+        super().__init__(
+            {
+                "Error": {"Code": "AccessDeniedException", "Message": message},
+                "ResponseMetadata": {
+                    "HTTPStatusCode": 403,
+                    "RequestId": "",
+                    "HTTPHeaders": {},
+                    "RetryAttempts": 0,
+                    "HostId": "",
+                },
+            },
+            action.partition(":")[2],
+        )
         self.message = message
 
 
