@@ -6,6 +6,7 @@ and the tokens of roles.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, overload
 
@@ -45,7 +46,7 @@ class Keys:
     token: str = field(default="", repr=False)
 
 
-class Clients(Protocol):
+class ServiceClients(Protocol):
     """Gives boto3 clients of the account by botocore's name of the service, all with the same credentials."""
 
     @overload
@@ -63,7 +64,8 @@ class Clients(Protocol):
 
 def make_client(session: boto3.Session, service: str, endpoint_url: str, keys: Credentials) -> BaseClient:
     """A client of ``service`` on the account, with a boto3 session's models."""
-    made: BaseClient = session.client(  # type: ignore[call-overload]  # its stubs know services by literal names only
+    make: Callable[..., BaseClient] = session.client  # its types know services by name only
+    return make(
         service,
         aws_access_key_id=keys.access_key,
         aws_secret_access_key=keys.secret_key,
@@ -78,4 +80,3 @@ def make_client(session: boto3.Session, service: str, endpoint_url: str, keys: C
             proxies={},
         ),
     )
-    return made

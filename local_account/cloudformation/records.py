@@ -161,7 +161,7 @@ class ChangeDetail(TypedDict):
     ChangeSource: str
 
 
-class ResourceChange(TypedDict):
+class PlannedChange(TypedDict):
     """What becomes of one resource, as DescribeChangeSet says it."""
 
     Action: str
@@ -177,7 +177,7 @@ class StackChange(TypedDict):
     """A change of a change set."""
 
     Type: str
-    ResourceChange: ResourceChange
+    ResourceChange: PlannedChange
 
 
 class ChangeSetRecord(TypedDict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local_account.base.clients import Clients
+from local_account.base.clients import ServiceClients
 from local_account.codebuild.buildspec import Buildspec
 from local_account.codebuild.files import FilesError, select, zip_files
 from local_account.codebuild.records import BuildProjectRecord, BuildRecord
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def upload_artifacts(
-    build: BuildRecord, project: BuildProjectRecord, spec: Buildspec, folder: Path, clients: Clients
+    build: BuildRecord, project: BuildProjectRecord, spec: Buildspec, folder: Path, clients: ServiceClients
 ) -> str:
     """Put the artifacts where the project wants them; their ARN in S3, or nothing for a project without any.
 

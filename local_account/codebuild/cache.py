@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from local_account.account import Account
 from local_account.base.archives.s3_download import download
 from local_account.base.archives.zips import file_name
-from local_account.base.clients import Clients
+from local_account.base.clients import ServiceClients
 from local_account.codebuild.files import matching, unzip, zip_files
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Cache:
     """The cache of a build's project; ``client`` makes clients that call as its service role."""
 
-    def __init__(self, account: Account, build: BuildRecord, client: Clients) -> None:
+    def __init__(self, account: Account, build: BuildRecord, client: ServiceClients) -> None:
         self._kind: str = build["cache"]["type"]
         self._location: str = build["cache"].get("location", "")
         self._name = f"{build['projectName']}.zip"

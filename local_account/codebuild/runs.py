@@ -17,7 +17,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_account.base.clients import Clients
+from local_account.base.clients import ServiceClients
 from local_account.codebuild.artifacts import upload_artifacts
 from local_account.codebuild.buildspec import FORMATS, PHASES, Buildspec, BuildspecError, Phase, ReportSpec, parse
 from local_account.codebuild.cache import Cache
@@ -46,7 +46,7 @@ class BuildRun:
         self._folder: Path = self._account.state_dir.absolute() / "builds" / build["id"].partition(":")[2]
         self._home = self._folder / "home"
         self._put = partial(self._account.put_log_lines, build["logs"]["groupName"], build["logs"]["streamName"])
-        self._clients: Clients = partial(
+        self._clients: ServiceClients = partial(
             role_client,
             self._account,
             build["serviceRole"],

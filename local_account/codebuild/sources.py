@@ -11,7 +11,7 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 from local_account.base.archives.s3_download import download
-from local_account.base.clients import Clients
+from local_account.base.clients import ServiceClients
 from local_account.codebuild.buildspec import Buildspec
 from local_account.codebuild.files import unzip
 from local_account.codebuild.records import BuildRecord, ProjectSource
@@ -28,7 +28,7 @@ class PhaseError(Exception):
 class Sources:
     """The sources of one build: the primary one in ``src``, each other one in a folder of its identifier's name."""
 
-    def __init__(self, build: BuildRecord, folder: Path, clients: Clients) -> None:
+    def __init__(self, build: BuildRecord, folder: Path, clients: ServiceClients) -> None:
         self.primary = folder / "src"
         self._build, self._folder, self._clients = build, folder, clients
 

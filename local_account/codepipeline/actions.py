@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from local_account.account import Account
 from local_account.base.archives.s3_download import download
-from local_account.base.clients import Clients
+from local_account.base.clients import ServiceClients
 from local_account.codepipeline.codeconnections import UnreachableError, archive
 from local_account.codepipeline.records import ActionDeclaration, ArtifactPlace, CodePipelineExecution
 
@@ -63,7 +63,7 @@ class Work:
     action: ActionDeclaration
     configuration: dict[str, str]
     role_arn: str
-    clients: Clients
+    clients: ServiceClients
     note: Note
     abandoned: threading.Event
     decided: threading.Event = field(default_factory=threading.Event)

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 from functools import partial
 
-from local_account.base.clients import Clients
+from local_account.base.clients import ServiceClients
 from local_account.codepipeline import events
 from local_account.codepipeline.actions import AbandonedError, ActionError, Note, Work, perform
 from local_account.codepipeline.definition import fill, orders
@@ -227,7 +227,7 @@ class ExecutionRun:
         note({"resolvedConfiguration": configuration})
         role = action.get("roleArn") or self._definition["roleArn"]
 
-        clients: Clients = partial(
+        clients: ServiceClients = partial(
             role_client,
             self._account,
             role,

@@ -11,9 +11,9 @@ import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from botocore import xform_name
-from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from botocore.model import Shape
 
@@ -41,7 +41,7 @@ class StackPlace:
     logical_id: str
     role: str = ""
 
-    def client(self, service: str) -> BaseClient:
+    def client(self, service: str) -> Any:
         """A client that calls as the stack's role, or as the owner."""
         return self.account.client(service, "" if service in OWNERS else self.role)
 
