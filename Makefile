@@ -29,10 +29,11 @@ test: $(STAMP) ## unit tests, then the loop on real images in a stand-in account
 test-all: $(STAMP) ## the same, and the tests that take long
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/local
 
-check: $(STAMP) ## format, lint, types, import rules
+check: $(STAMP) ## format, lint, types, import rules, how the code is kept
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary $(addprefix -p ,$(PACKAGES))
+	@$(BIN)/python benchmarks/house.py --check
 	@mkdir -p build && $(BIN)/lint-imports --no-cache > build/lint-imports.txt 2>&1 || { cat build/lint-imports.txt; exit 1; }
 
 build: $(STAMP) ## the artefacts that go to AWS, into build/artifacts

@@ -88,6 +88,7 @@ setup(
             "types-boto3-codepipeline>=1.43,<2",
             "types-boto3-dynamodb>=1.43,<2",
             "types-boto3-events>=1.43,<2",
+            "types-boto3-iam>=1.43,<2",
             "types-boto3-kms>=1.43,<2",
             "types-boto3-lambda>=1.43,<2",
             "types-boto3-logs>=1.43,<2",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
+from botocore.client import BaseClient
 
 from local_account.authority.authority import Authority
 from local_account.authority.identity import new_session
@@ -26,13 +27,17 @@ from local_account.base.children import Children
 from local_account.base.client_environment import client_variables, make_client_folder
 from local_account.base.clients import Keys, make_client
 from local_account.base.clock import CLOCK
-from local_account.base.images import Image
+from local_account.base.images import ContainerImage
 from local_account.base.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch.client import CloudWatchClient
+    from types_boto3_codebuild.client import CodeBuildClient
+    from types_boto3_codeconnections.client import CodeConnectionsClient
+    from types_boto3_iam.client import IAMClient
     from types_boto3_s3.client import S3Client
     from types_boto3_sagemaker.client import SageMakerClient
+    from types_boto3_ssm.client import SSMClient
 
 ACCOUNT_ID = "123456789012"  # moto's and AWS's own documentation account
 REGION = "us-east-1"
@@ -57,7 +62,7 @@ class Account:
     port: int
     account_id: str = ACCOUNT_ID
     region: str = REGION
-    images: Mapping[str, Image] = field(default_factory=dict)
+    images: Mapping[str, ContainerImage] = field(default_factory=dict)
     """What stands for container images, by the repository's name."""
     time_scale: float = 1.0
     """How many times as fast as stated the waits of deployments pass."""
@@ -78,7 +83,7 @@ class Account:
     """Each does what has become due; in this order."""
     stopping: threading.Event = field(default_factory=threading.Event)
     _moving: threading.Lock = field(default_factory=threading.Lock)
-    _clients: dict[tuple[str, str], object] = field(default_factory=dict)
+    _clients: dict[tuple[str, str], BaseClient] = field(default_factory=dict)
     _clients_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -147,15 +152,27 @@ class Account:
     def client(self, service: Literal["cloudwatch"], role: str = "") -> CloudWatchClient: ...
 
     @overload
+    def client(self, service: Literal["codebuild"], role: str = "") -> CodeBuildClient: ...
+
+    @overload
+    def client(self, service: Literal["codeconnections"], role: str = "") -> CodeConnectionsClient: ...
+
+    @overload
+    def client(self, service: Literal["iam"], role: str = "") -> IAMClient: ...
+
+    @overload
     def client(self, service: Literal["s3"], role: str = "") -> S3Client: ...
 
     @overload
     def client(self, service: Literal["sagemaker"], role: str = "") -> SageMakerClient: ...
 
     @overload
-    def client(self, service: str, role: str = "") -> Any: ...
+    def client(self, service: Literal["ssm"], role: str = "") -> SSMClient: ...
 
-    def client(self, service: str, role: str = "") -> object:
+    @overload
+    def client(self, service: str, role: str = "") -> Any: ...  # botocore makes its class from the service's model
+
+    def client(self, service: str, role: str = "") -> BaseClient:
         """A cached boto3 client of this account (making one takes 25 to 50 ms; clients are thread-safe).
 
         With the ARN of a role its calls are that role's, and are checked; without, they are the owner's.

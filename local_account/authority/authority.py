@@ -10,20 +10,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from local_account.authority.conditions import Context
+from local_account.authority.conditions import RequestContext
 from local_account.authority.documents import Documents, TagReader
-from local_account.authority.evaluation import Decision, Policies, decide, decide_for_service
+from local_account.authority.evaluation import AccessDecision, Policies, decide, decide_for_service
 from local_account.authority.identity import Session
 from local_account.authority.keys import key_demands
-from local_account.authority.names import Place
+from local_account.authority.names import Region
 from local_account.authority.policies import Principal
 from local_account.authority.requests import asked
 from local_account.authority.resources import Demand, demands
 from local_account.base import clock
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+    from moto.iam.models import Role
+    from moto.s3.models import FakeBucket
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +49,26 @@ _OF_A_ROLE = {
     *(f"iam:{verb}Role" for verb in ("Delete", "Get", "Tag", "Untag", "Update")),
     *("iam:PutRolePermissionsBoundary", "iam:UpdateAssumeRolePolicy", "iam:UpdateRoleDescription"),
 }
-NO_ROLE = Decision(False, "because the role does not exist")
+NO_ROLE = AccessDecision(False, "because the role does not exist")
 
 
 class AccessDeniedError(ClientError):
     """What AWS answers to a call that no policy allows, as botocore raises it."""
 
     def __init__(self, message: str, action: str) -> None:
-        metadata = {"HTTPStatusCode": 403, "RequestId": "", "HTTPHeaders": {}, "RetryAttempts": 0, "HostId": ""}
-        error: Any = {"Error": {"Code": "AccessDeniedException", "Message": message}, "ResponseMetadata": metadata}
-        super().__init__(error, action.partition(":")[2])
+        super().__init__(
+            {
+                "Error": {"Code": "AccessDeniedException", "Message": message},
+                "ResponseMetadata": {
+                    "HTTPStatusCode": 403,
+                    "RequestId": "",
+                    "HTTPHeaders": {},
+                    "RetryAttempts": 0,
+                    "HostId": "",
+                },
+            },
+            action.partition(":")[2],
+        )
         self.message = message
 
 
@@ -60,10 +76,10 @@ class Authority:
     """Decides for one account in one region."""
 
     def __init__(self, account_id: str, region: str) -> None:
-        self._place = Place(account_id, region)
+        self._place = Region(account_id, region)
         self._documents = Documents(account_id, region)
 
-    def check(self, session: Session, service: str, environ: dict[str, Any]) -> str | None:
+    def check(self, session: Session, service: str, environ: WSGIEnvironment) -> str | None:
         """Why a request (WSGI) that a role signed is refused; None when it is allowed."""
         request = asked(service, environ)
         if request is None:
@@ -74,7 +90,7 @@ class Authority:
         wanted += self._for_what_is_missing(service, wanted)
         return self._first_refusal(session, wanted)
 
-    def check_owner(self, environ: dict[str, Any]) -> str | None:
+    def check_owner(self, environ: WSGIEnvironment) -> str | None:
         """Why the account's owner may not: a role is assumed by whom its trust policy names, the owner included."""
         request = asked("sts", environ)
         if request is None or request.operation != "AssumeRole":
@@ -90,7 +106,7 @@ class Authority:
         role_arn: str,
         action: str,
         resource: str,
-        context: Mapping[str, Any] | None = None,
+        context: Mapping[str, object] | None = None,
         *,
         session_name: str = "account",
     ) -> None:
@@ -100,7 +116,7 @@ class Authority:
         if refusal:
             raise AccessDeniedError(refusal, action)
 
-    def allows(self, role_arn: str, action: str, resource: str, context: Mapping[str, Any] | None = None) -> bool:
+    def allows(self, role_arn: str, action: str, resource: str, context: Mapping[str, object] | None = None) -> bool:
         """Whether a role may do this; for what AWS leaves out silently, such as a function's log."""
         session = Session(role_arn, "account", "", "", "")
         return self._first_refusal(session, [Demand(action, resource, context or {})]) is None
@@ -121,7 +137,7 @@ class Authority:
                 what = f"perform: {part.action} on resource: {part.resource}"
                 raise AccessDeniedError(f"{service} is not authorized to {what} {decision.reason}", part.action)
 
-    def may_be_assumed(self, role_arn: str, by: Principal, context: Mapping[str, Any] | None = None) -> bool:
+    def may_be_assumed(self, role_arn: str, by: Principal, context: Mapping[str, object] | None = None) -> bool:
         """Whether a role's trust policy names a service, or the account's owner."""
         role = self._documents.role(role_arn)
         if role is None:
@@ -154,7 +170,7 @@ class Authority:
             )
             raise AccessDeniedError(message, "sts:AssumeRole")
 
-    def decide(self, session: Session, demand: Demand) -> Decision:
+    def decide(self, session: Session, demand: Demand) -> AccessDecision:
         """What the policies say of one demand of a role's session."""
         role = self._documents.role(session.role_arn)
         if role is None:
@@ -211,20 +227,20 @@ class Authority:
             for demand in wanted
         )
 
-    def _buckets(self) -> Mapping[str, Any]:
+    def _buckets(self) -> Mapping[str, FakeBucket]:
         from moto.s3.models import s3_backends
 
-        found: Mapping[str, Any] = s3_backends[self._place.account_id]["aws"].buckets
+        found: Mapping[str, FakeBucket] = s3_backends[self._place.account_id]["aws"].buckets
         return found
 
     def _trust(self, role_arn: str) -> str | None:
         role = self._documents.role(role_arn)
         return role.assume_role_policy_document if role else None
 
-    def _common(self, resource: str) -> Context:
+    def _common(self, resource: str) -> RequestContext:
         """Condition keys of every request; requests on this machine count as secure."""
         parts = resource.split(":")
-        return Context(
+        return RequestContext(
             {
                 "aws:SecureTransport": "true",
                 "aws:SourceIp": "127.0.0.1",
@@ -237,7 +253,7 @@ class Authority:
             }
         )
 
-    def _context(self, session: Session, role: Any, demand: Demand) -> Context:
+    def _context(self, session: Session, role: Role, demand: Demand) -> RequestContext:
         tags = {f"aws:PrincipalTag/{k}": v for k, v in self._documents.role_tags(session.role_arn).items()}
         of_caller = {
             "aws:PrincipalArn": session.role_arn,
@@ -246,7 +262,7 @@ class Authority:
             "aws:userid": f"{role.id}:{session.name}",
             **tags,
         }
-        of_resource: dict[str, Any] = {
+        of_resource: dict[str, object] = {
             f"aws:ResourceTag/{k}": v for k, v in self._documents.tags_of(demand.resource).items()
         }
         if demand.action in _LIMITED_BY_BOUNDARY:

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
 
 Values = tuple[str, ...]
+Conditions = Mapping[str, Mapping[str, object]]
+"""A Condition element: by operator and context key, the value or values to compare with."""
 Test = Callable[[str, str], bool]
 _VARIABLE = re.compile(r"\$\{([^}]+)\}")
 # In a policy ${*}, ${?} and ${$} are those characters themselves.
 _LITERALS = {"*": "*", "?": "?", "$": "$"}
 
 
-class Context(Mapping[str, Values]):
+class RequestContext(Mapping[str, Values]):
     """The request's context keys, named without regard to case. A value that is a function is called when asked for."""
 
-    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
-        self._values: dict[str, Any] = {name.lower(): value for name, value in (values or {}).items()}
+    def __init__(self, values: Mapping[str, object] | None = None) -> None:
+        self._values: dict[str, object] = {name.lower(): value for name, value in (values or {}).items()}
 
     def __getitem__(self, name: str) -> Values:
         value = self._values[name.lower()]
@@ -33,17 +34,19 @@ class Context(Mapping[str, Values]):
             value = value()
         if value is None:
             raise KeyError(name)
-        return (value,) if isinstance(value, str) else tuple(value)
+        if isinstance(value, Iterable) and not isinstance(value, str):
+            value = list(value)
+        return tuple(_texts(value))
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def with_values(self, values: Mapping[str, Any]) -> Context:
+    def with_values(self, values: Mapping[str, object]) -> RequestContext:
         """This context with further keys over its own."""
-        joined = Context(values)
+        joined = RequestContext(values)
         joined._values = self._values | joined._values
         return joined
 
@@ -182,7 +185,7 @@ _NEGATED = {
 }
 
 
-def holds(conditions: Mapping[str, Any], context: Mapping[str, Values], *, unknown: bool) -> bool:
+def holds(conditions: Conditions, context: Mapping[str, Values], *, unknown: bool) -> bool:
     """Whether every operator and key of a Condition block holds; ``unknown`` is what an unknown operator counts as."""
     return all(
         _operator_holds(operator, key, _texts(wanted), context, unknown=unknown)
@@ -191,7 +194,7 @@ def holds(conditions: Mapping[str, Any], context: Mapping[str, Values], *, unkno
     )
 
 
-def _texts(values: Any) -> list[str]:
+def _texts(values: object) -> list[str]:
     listed = values if isinstance(values, list) else [values]
     return [str(value).lower() if isinstance(value, bool) else str(value) for value in listed]
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moto.iam.models import ManagedPolicy, Role
 
 TagReader = Callable[[str], dict[str, str]]
 
@@ -25,7 +28,7 @@ class Documents:
     def __post_init__(self) -> None:
         object.__setattr__(self, "tag_readers", {"kms": self.key_tags, "iam": self.role_tags})
 
-    def role(self, role_arn: str) -> Any | None:
+    def role(self, role_arn: str) -> Role | None:
         """moto's role with this ARN, also when the ARN leaves its path out."""
         from moto.iam.models import iam_backends
 
@@ -35,12 +38,12 @@ class Documents:
         roles = list(iam_backends[self.account_id]["aws"].roles.values())
         return next((role for role in roles if role.name == name), None)
 
-    def of_role(self, role: Any) -> list[str]:
+    def of_role(self, role: Role) -> list[str]:
         """Its inline and its attached policies."""
         attached = [_default_version(policy) for policy in list(role.managed_policies.values())]
         return [*list(role.policies.values()), *attached]
 
-    def boundary(self, role: Any) -> str | None:
+    def boundary(self, role: Role) -> str | None:
         """The policy that is the role's permissions boundary; one that does not exist allows nothing."""
         from moto.iam.models import iam_backends
 
@@ -67,11 +70,13 @@ class Documents:
         return read(arn) if read else {}
 
     def role_tags(self, role_arn: str) -> dict[str, str]:
+        """The tags of a role; none for one that does not exist."""
         held = getattr(self.role(role_arn), "tags", None) or {}
         listed = held.values() if isinstance(held, dict) else held  # moto keeps either
         return {tag["Key"]: tag["Value"] for tag in listed}
 
     def key_tags(self, arn: str) -> dict[str, str]:
+        """The tags of a KMS key."""
         from moto.kms.models import kms_backends
 
         key_id = arn.partition(":key/")[2]
@@ -92,7 +97,7 @@ class Documents:
         return str(key.arn) if key is not None and getattr(key, "key_manager", "CUSTOMER") != "AWS" else None
 
 
-def _default_version(policy: Any) -> str:
+def _default_version(policy: ManagedPolicy) -> str:
     document = next((version.document for version in policy.versions if version.is_default), "{}")
     return document if isinstance(document, str) else json.dumps(document)
 

@@ -27,19 +27,19 @@ class Policies:
 
 
 @dataclass(frozen=True)
-class Decision:
+class AccessDecision:
     """``reason`` completes AWS's message "... is not authorized to perform: ACTION on resource: RESOURCE"."""
 
     allowed: bool
     reason: str = ""
 
 
-ALLOWED = Decision(True)
+ALLOWED = AccessDecision(True)
 
 
 def decide(
     principal: Principal, action: str, resource: str, context: Mapping[str, Values], policies: Policies
-) -> Decision:
+) -> AccessDecision:
     """Whether the policies allow a role's session this action."""
     identity = [statement for document in policies.identity for statement in compiled(document)]
     spoken = _effects(identity, action, resource, context)
@@ -52,7 +52,7 @@ def decide(
     by_kind = [("an identity-based policy", spoken), *((f"a {kind}", effects) for kind, effects in limits)]
     denying = ["a resource-based policy"] if denied else [kind for kind, effects in by_kind if "Deny" in effects]
     if denying:
-        return Decision(False, f"with an explicit deny in {denying[0]}")
+        return AccessDecision(False, f"with an explicit deny in {denying[0]}")
     if "session" in granted:
         return ALLOWED  # a session that the resource names itself is not limited by what limits its role
     lacking = [kind for kind, effects in limits if "Allow" not in effects]
@@ -65,16 +65,16 @@ def decide(
 
 def decide_for_service(
     principal: Principal, action: str, resource: str, context: Mapping[str, Values], document: str | None
-) -> Decision:
+) -> AccessDecision:
     """Whether a resource's policy lets a service call it; a service has no policies of its own."""
     granted, denied = _resource_says(principal, action, resource, context, document)
     if denied:
-        return Decision(False, "with an explicit deny in a resource-based policy")
+        return AccessDecision(False, "with an explicit deny in a resource-based policy")
     return ALLOWED if granted else _missing("resource-based policy", action)
 
 
-def _missing(kind: str, action: str) -> Decision:
-    return Decision(False, f"because no {kind} allows the {action} action")
+def _missing(kind: str, action: str) -> AccessDecision:
+    return AccessDecision(False, f"because no {kind} allows the {action} action")
 
 
 def _effects(

@@ -13,9 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from local_account.authority.signatures import Claim, claim_of, is_signed_with
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 # Temporary keys begin with ASIA (IAM User Guide, unique identifiers); the rest of the prefix tells ours from real ones
 # that a user may have in the environment.
@@ -41,10 +44,12 @@ class Session:
 
     @property
     def account_id(self) -> str:
+        """The account that the role belongs to."""
         return self.role_arn.split(":")[4]
 
     @property
     def role_name(self) -> str:
+        """The role's name, without its path."""
         return self.role_arn.rpartition("/")[2]
 
     @property
@@ -101,7 +106,7 @@ def find_session(access_key: str) -> Session | None:
     return _sessions.get(access_key)
 
 
-def caller(environ: dict[str, Any], secret_of: Callable[[str], str | None]) -> Session | None:
+def caller(environ: WSGIEnvironment, secret_of: Callable[[str], str | None]) -> Session | None:
     """The role session that signed a request (WSGI), None for the owner; raises InvalidCredentialsError.
 
     ``secret_of`` knows the secret keys of those who count as the owner, by access key.

@@ -66,7 +66,7 @@ def _of_s3(documents: Documents, demand: Demand) -> Iterator[tuple[str, str | No
         default = bucket.encryption["Rule"]["ApplyServerSideEncryptionByDefault"]
         algorithm, given = default["SSEAlgorithm"], given or default.get("KMSMasterKeyID")
     if algorithm == "aws:kms":
-        yield "kms:GenerateDataKey", given
+        yield "kms:GenerateDataKey", str(given) if given else None
 
 
 def _of_sqs(documents: Documents, demand: Demand) -> Iterator[tuple[str, str | None]]:

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where resources are."""
+class Region:
+    """Where resources are: a region of an account."""
 
     account_id: str
     region: str
 
     def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource; what is not of one region (roles, dashboards) names none."""
         everywhere = service == "iam" or resource.startswith("dashboard/")
         return f"arn:aws:{service}:{'' if everywhere else self.region}:{self.account_id}:{resource}"
 
 
-def resources(prefix: str, operation: str, parameters: Mapping[str, Any], place: Place) -> list[tuple[str, str]]:
+def resources(prefix: str, operation: str, parameters: Mapping[str, object], place: Region) -> list[tuple[str, str]]:
     """Resource types with the ARNs that the parameters name, of those that the operation's action is about."""
     namings = _NAMINGS.get(prefix, [])
     wanted = _TYPES.get(prefix, {}).get(operation)
@@ -47,44 +47,44 @@ class _Naming:
 
     kind: str
     parameters: tuple[str, ...]
-    template: Callable[[str, Mapping[str, Any]], str]
+    template: Callable[[str, Mapping[str, object]], str]
     by_operation_only: bool = False
 
 
-def _below(prefix: str) -> Callable[[str, Mapping[str, Any]], str]:
+def _below(prefix: str) -> Callable[[str, Mapping[str, object]], str]:
     return lambda name, _parameters: f"{prefix}{name}"
 
 
-def _function(name: str, parameters: Mapping[str, Any]) -> str:
+def _function(name: str, parameters: Mapping[str, object]) -> str:
     qualifier = parameters.get("Qualifier")
     return f"function:{name}:{qualifier}" if qualifier else f"function:{name}"
 
 
-def _stream(group: str, parameters: Mapping[str, Any]) -> str:
+def _stream(group: str, parameters: Mapping[str, object]) -> str:
     # Written so that the ARN that policies use, log-group:NAME:*, matches (CloudWatch Logs User Guide, IAM overview).
     return f"log-group:{group}:log-stream:{parameters.get('logStreamName', '')}"
 
 
-def _rule(name: str, parameters: Mapping[str, Any]) -> str:
+def _rule(name: str, parameters: Mapping[str, object]) -> str:
     bus = str(parameters.get("EventBusName") or "default").rpartition("/")[2]
     return f"rule/{name}" if bus == "default" else f"rule/{bus}/{name}"
 
 
-def _schedule(name: str, parameters: Mapping[str, Any]) -> str:
+def _schedule(name: str, parameters: Mapping[str, object]) -> str:
     group = parameters.get("GroupName") or parameters.get("groupName") or "default"
     return f"schedule/{group}/{name}"
 
 
-def _table(name: str, parameters: Mapping[str, Any]) -> str:
+def _table(name: str, parameters: Mapping[str, object]) -> str:
     index = parameters.get("IndexName")
     return f"table/{name}/index/{index}" if index else f"table/{name}"
 
 
-def _plain(name: str, _parameters: Mapping[str, Any]) -> str:
+def _plain(name: str, _parameters: Mapping[str, object]) -> str:
     return name
 
 
-def _with_path(kind: str) -> Callable[[str, Mapping[str, Any]], str]:
+def _with_path(kind: str) -> Callable[[str, Mapping[str, object]], str]:
     return lambda name, parameters: f"{kind}{parameters.get('Path') or '/'}{name}"
 
 

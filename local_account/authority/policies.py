@@ -11,9 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-from local_account.authority.conditions import Values, arn_matches, expand, glob, holds
+from local_account.authority.conditions import Conditions, Values, arn_matches, expand, glob, holds
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,14 @@ class Principal:
 
     @property
     def is_service(self) -> bool:
+        """Whether a service calls, in nobody's name."""
         return not self.arn.startswith("arn:")
 
 
 @dataclass(frozen=True)
 class Statement:
+    """One statement of a policy, ready to be compared with requests; None stands for an element that is left out."""
+
     effect: str
     actions: re.Pattern[str] | None
     not_actions: re.Pattern[str] | None
@@ -39,7 +41,7 @@ class Statement:
     not_resources: tuple[str, ...]
     principals: Mapping[str, tuple[str, ...]] | None
     not_principals: Mapping[str, tuple[str, ...]] | None
-    conditions: Mapping[str, Any]
+    conditions: Conditions
     sid: str
 
     def speaks_of(self, action: str, resource: str, context: Mapping[str, Values]) -> bool:
@@ -102,7 +104,7 @@ def compiled(document: str) -> tuple[Statement, ...]:
     return tuple(_statement(one) for one in _listed(parsed.get("Statement")) if isinstance(one, dict))
 
 
-def _statement(one: dict[str, Any]) -> Statement:
+def _statement(one: dict[str, object]) -> Statement:
     return Statement(
         str(one.get("Effect")),
         _actions(one.get("Action")),
@@ -111,25 +113,37 @@ def _statement(one: dict[str, Any]) -> Statement:
         tuple(map(str, _listed(one.get("NotResource")))),
         _principals(one.get("Principal")),
         _principals(one.get("NotPrincipal")),
-        one.get("Condition") or {},
+        _conditions(one.get("Condition")),
         str(one.get("Sid", "")),
     )
 
 
-def _listed(value: Any) -> list[Any]:
+_MALFORMED: Conditions = {"malformed": {"": ""}}
+
+
+def _conditions(value: object) -> Conditions:
+    """A Condition element as it stands; one that is malformed counts as an operator that nobody knows."""
+    if not value:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(keys, dict) for keys in value.values()):
+        return _MALFORMED
+    return value
+
+
+def _listed(value: object) -> list[object]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
 
 
-def _actions(value: Any) -> re.Pattern[str] | None:
+def _actions(value: object) -> re.Pattern[str] | None:
     if value is None:
         return None
     patterns = "|".join(glob(str(one), fold=True).pattern for one in _listed(value))
     return re.compile(f"(?:{patterns})", re.IGNORECASE)
 
 
-def _principals(value: Any) -> Mapping[str, tuple[str, ...]] | None:
+def _principals(value: object) -> Mapping[str, tuple[str, ...]] | None:
     if value is None:
         return None
     if not isinstance(value, dict):

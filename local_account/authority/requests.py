@@ -12,10 +12,15 @@ import re
 import zlib
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
 
 from local_account.base.wire.packed_requests import unpack
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+    from moto.core.routing import ServiceOperationRouter
 
 # Signing name -> botocore's name, where they differ.
 CLIENT_NAMES = {"states": "stepfunctions", "monitoring": "cloudwatch", "sagemaker-runtime": "sagemaker-runtime"}
@@ -34,10 +39,10 @@ class Asked:
 
     service: str
     operation: str
-    parameters: dict[str, Any]
+    parameters: dict[str, object]
 
 
-def asked(service: str, environ: dict[str, Any]) -> Asked | None:
+def asked(service: str, environ: WSGIEnvironment) -> Asked | None:
     """What the request asks of the service, by its signing name; None when no operation of it looks like that."""
     if service in _READERS:
         return _READERS[service](environ)
@@ -52,12 +57,18 @@ def asked(service: str, environ: dict[str, Any]) -> Asked | None:
     return _of_rest(service, environ)
 
 
-def _path(environ: dict[str, Any]) -> str:
+def keys_of(request: Asked) -> list[str]:
+    """The keys that a DeleteObjects names."""
+    keys = request.parameters.get("Keys")
+    return [str(key) for key in keys] if isinstance(keys, list) else []
+
+
+def _path(environ: WSGIEnvironment) -> str:
     """The decoded path (WSGI hands out its bytes as Latin-1)."""
     return str(environ["PATH_INFO"]).encode("latin-1").decode("utf-8", "replace")
 
 
-def _body(environ: dict[str, Any]) -> bytes:
+def _body(environ: WSGIEnvironment) -> bytes:
     stream = environ["wsgi.input"]
     content: bytes = stream.read(int(environ.get("CONTENT_LENGTH") or 0))
     stream.seek(0)
@@ -67,20 +78,21 @@ def _body(environ: dict[str, Any]) -> bytes:
     return content
 
 
-def _lists(form: dict[str, str]) -> dict[str, list[Any]]:
+def _lists(form: dict[str, str]) -> dict[str, list[object]]:
     """Lists of a form by their names: ``Tags.member.1.Key=a`` becomes ``{"Tags": [{"Key": "a"}]}``."""
-    found: dict[str, dict[int, Any]] = {}
+    found: dict[str, dict[int, str | dict[str, str]]] = {}
     for name, value in form.items():
         if match := _MEMBER.fullmatch(name):
-            members = found.setdefault(match[1], {})
+            members, number = found.setdefault(match[1], {}), int(match[2])
             if match[3]:
-                members.setdefault(int(match[2]), {})[match[3]] = value
+                inner = members.get(number)
+                members[number] = {**(inner if isinstance(inner, dict) else {}), match[3]: value}
             else:
-                members[int(match[2])] = value
+                members[number] = value
     return {name: [members[number] for number in sorted(members)] for name, members in found.items()}
 
 
-def _json(body: bytes) -> dict[str, Any]:
+def _json(body: bytes) -> dict[str, object]:
     try:
         content = json.loads(body or b"{}")
     except ValueError:
@@ -88,10 +100,10 @@ def _json(body: bytes) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _cbor(body: bytes) -> dict[str, Any]:
+def _cbor(body: bytes) -> dict[str, object]:
     from botocore.parsers import BaseCBORParser
 
-    parser: Any = BaseCBORParser()
+    parser = BaseCBORParser()
     try:
         content = parser.parse_data_item(parser.get_peekable_stream_from_bytes(body))
     except Exception:  # whatever a client may send; the service itself answers what is wrong with it
@@ -99,7 +111,7 @@ def _cbor(body: bytes) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _of_runtime(environ: dict[str, Any]) -> Asked | None:
+def _of_runtime(environ: WSGIEnvironment) -> Asked | None:
     match = _ENDPOINT.fullmatch(_path(environ))
     if match is None:
         return None
@@ -114,7 +126,7 @@ def _of_runtime(environ: dict[str, Any]) -> Asked | None:
     )
 
 
-def _of_s3(environ: dict[str, Any]) -> Asked | None:
+def _of_s3(environ: WSGIEnvironment) -> Asked | None:
     query, path = environ.get("QUERY_STRING", ""), _path(environ)
     host = str(environ.get("HTTP_HOST", "")).partition(":")[0]
     if host.endswith(".localhost"):  # the bucket in the host's name
@@ -130,7 +142,7 @@ def _of_s3(environ: dict[str, Any]) -> Asked | None:
     if found is None:
         return None
     values = parse_qs(query, keep_blank_values=True)
-    given = {
+    given: dict[str, object] = {
         "Bucket": path.strip("/").partition("/")[0],
         "Key": path[1:].partition("/")[2] or None,
         "Prefix": values.get("prefix", [None])[0],
@@ -148,7 +160,7 @@ def _of_s3(environ: dict[str, Any]) -> Asked | None:
 _OLD_SIGNATURE = {"AWSAccessKeyId", "Signature", "Expires"}
 
 
-def _encryption(environ: dict[str, Any]) -> dict[str, str]:
+def _encryption(environ: WSGIEnvironment) -> dict[str, str]:
     """What the request says of the object's encryption."""
     prefix = "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION"
     names = {prefix: "ServerSideEncryption", f"{prefix}_AWS_KMS_KEY_ID": "SSEKMSKeyId"}
@@ -161,7 +173,7 @@ def _unescaped(text: str) -> str:
     return text
 
 
-def _of_rest(service: str, environ: dict[str, Any]) -> Asked | None:
+def _of_rest(service: str, environ: WSGIEnvironment) -> Asked | None:
     """An operation of the REST protocols, found by method, path and what the query and headers hold."""
     from moto.core.request import Request
     from werkzeug.exceptions import HTTPException
@@ -176,7 +188,7 @@ def _of_rest(service: str, environ: dict[str, Any]) -> Asked | None:
     return Asked(service, operation.name, {**query, **body, **in_path})
 
 
-def _of_lambda(environ: dict[str, Any]) -> Asked | None:
+def _of_lambda(environ: WSGIEnvironment) -> Asked | None:
     match = _INVOKE.fullmatch(_path(environ))
     if match is None or environ["REQUEST_METHOD"] != "POST":
         return _of_rest("lambda", environ)
@@ -189,7 +201,7 @@ _READERS = {"s3": _of_s3, "sagemaker-runtime": _of_runtime, "lambda": _of_lambda
 
 
 @cache
-def _router(name: str) -> Any:
+def _router(name: str) -> ServiceOperationRouter:
     from moto.core.routing import get_service_router
 
     return get_service_router(name)

@@ -1,16 +1,15 @@
 """Which permissions an operation needs: IAM actions on resources, roles that are passed, and condition keys.
 
-Runs in the server process. An operation whose resource `iam_names` does not know demands that a policy allow it on
-``*``: too much is asked for rather than too little, and the refusal names the action.
+Runs in the server process. An operation whose resource `names` does not know demands that a policy allow it on ``*``:
+too much is asked for rather than too little, and the refusal names the action.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from local_account.authority.names import Place, resources
+from local_account.authority.names import Region, resources
 from local_account.authority.requests import Asked
 from local_account.authority.s3_requests import s3_demands
 
@@ -49,10 +48,10 @@ class Demand:
 
     action: str
     resource: str
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, object] = field(default_factory=dict)
 
 
-def demands(request: Asked, place: Place) -> list[Demand]:
+def demands(request: Asked, place: Region) -> list[Demand]:
     """All that has to be allowed for a request."""
     if (request.service, request.operation) in FREE:
         return []
@@ -78,8 +77,8 @@ def _tagging(prefix: str, operation: str) -> str | None:
     return TAGGING.get((prefix, operation))
 
 
-def _context(prefix: str, request: Asked) -> dict[str, Any]:
-    context: dict[str, Any] = {}
+def _context(prefix: str, request: Asked) -> dict[str, object]:
+    context: dict[str, object] = {}
     if prefix == "sts":
         named = {"sts:RoleSessionName": "RoleSessionName", "sts:ExternalId": "ExternalId"}
         context |= {key: request.parameters[name] for key, name in named.items() if name in request.parameters}
@@ -96,7 +95,7 @@ def _context(prefix: str, request: Asked) -> dict[str, Any]:
     return context
 
 
-def _tags(given: Any) -> dict[str, str]:
+def _tags(given: object) -> dict[str, str]:
     if isinstance(given, dict):
         return {str(key): str(value) for key, value in given.items()}
     if not isinstance(given, list):
@@ -120,14 +119,14 @@ _PASSED_TO = {
 }
 
 
-def _passed_roles(prefix: str, parameters: Mapping[str, Any]) -> Iterator[Demand]:
+def _passed_roles(prefix: str, parameters: Mapping[str, object]) -> Iterator[Demand]:
     service = _PASSED_TO.get(prefix)
     if service is not None:
         for role in dict.fromkeys(_roles(parameters)):
             yield Demand("iam:PassRole", role, {"iam:PassedToService": service})
 
 
-def _roles(value: Any) -> Iterator[str]:
+def _roles(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if name in _ROLE_PARAMETERS and isinstance(inner, str) and ":role/" in inner:
@@ -139,10 +138,11 @@ def _roles(value: Any) -> Iterator[str]:
             yield from _roles(inner)
 
 
-def _transaction(request: Asked, place: Place) -> Iterator[tuple[str, str]]:
+def _transaction(request: Asked, place: Region) -> Iterator[tuple[str, str]]:
     """DynamoDB's transactions need the permissions of their parts (DynamoDB Developer Guide, transactions and IAM)."""
     names = {"ConditionCheck": "ConditionCheckItem", "Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"}
     names |= {"Get": "GetItem"}
-    for item in request.parameters.get("TransactItems", []):
+    items = request.parameters.get("TransactItems")
+    for item in items if isinstance(items, list) else []:
         for kind, part in item.items():
             yield names.get(kind, kind), place.arn("dynamodb", f"table/{part.get('TableName')}")

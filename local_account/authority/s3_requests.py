@@ -6,10 +6,9 @@ operations that are not in the tables have an action of their own name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
-from local_account.authority.requests import Asked
+from local_account.authority.requests import Asked, keys_of
 
 _ACTIONS = {
     "HeadObject": "GetObject",
@@ -53,14 +52,14 @@ _OF_A_VERSION = {"GetObject", "DeleteObject", "GetObjectTagging", "PutObjectTagg
 _COPIES = {"CopyObject", "UploadPartCopy"}
 
 
-def s3_demands(request: Asked) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def s3_demands(request: Asked) -> Iterator[tuple[str, str, dict[str, object]]]:
     """Actions, ARNs and condition keys of their own."""
     given = request.parameters
     bucket = f"arn:aws:s3:::{given.get('Bucket', '')}"
     if request.operation == "ListBuckets":
         yield "s3:ListAllMyBuckets", "*", {}
     elif request.operation == "DeleteObjects":
-        for key in given.get("Keys", []):
+        for key in keys_of(request):
             yield "s3:DeleteObject", f"{bucket}/{key}", {}
     elif request.operation in _COPIES:
         source = str(given["CopySource"]).lstrip("/")
@@ -86,5 +85,5 @@ _KEYS = {
 }
 
 
-def _context(given: dict[str, Any]) -> dict[str, Any]:
+def _context(given: Mapping[str, object]) -> dict[str, object]:
     return {key: given[name] for name, key in _KEYS.items() if name in given}

@@ -15,11 +15,14 @@ import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from botocore.auth import HmacV1Auth
 from botocore.credentials import Credentials
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -40,10 +43,11 @@ class Claim:
 
     @property
     def service(self) -> str:
+        """The signing name of the service that the request is for."""
         return self.scope[2].lower() if self.scope else "s3"
 
 
-def claim_of(environ: dict[str, Any]) -> Claim | None:
+def claim_of(environ: WSGIEnvironment) -> Claim | None:
     """The claim of a request (WSGI); None for one that is not signed in a way that is known here."""
     authorization: str = environ.get("HTTP_AUTHORIZATION", "")
     if authorization.startswith(_ALGORITHM):
@@ -73,7 +77,7 @@ def _version_4(said: dict[str, str], prefix: str, moment: str, token: str) -> Cl
     return Claim(access_key, said.get(f"{prefix}Signature", ""), bool(prefix), tuple(scope), signed, moment, token)
 
 
-def is_signed_with(claim: Claim, secret_key: str, environ: dict[str, Any]) -> bool:
+def is_signed_with(claim: Claim, secret_key: str, environ: WSGIEnvironment) -> bool:
     """Whether a request was signed with this secret key."""
     if not claim.scope:
         # Clients add a Content-Type to what they send to an address that was made without one.
@@ -99,7 +103,7 @@ def _signing_key(secret_key: str, scope: tuple[str, ...]) -> bytes:
     return key
 
 
-def _canonical_requests(claim: Claim, environ: dict[str, Any]) -> Iterator[str]:
+def _canonical_requests(claim: Claim, environ: WSGIEnvironment) -> Iterator[str]:
     """The texts that a client may have signed, the likeliest first: clients differ in what they encode how often."""
     path, query = _target(environ)
     headers = "".join(f"{name}:{_header(environ, name)}\n" for name in claim.signed_headers)
@@ -114,7 +118,7 @@ def _canonical_requests(claim: Claim, environ: dict[str, Any]) -> Iterator[str]:
             yield f"{method}\n{canonical_path}\n{canonical_query}\n{rest}"
 
 
-def _target(environ: dict[str, Any]) -> tuple[str, str]:
+def _target(environ: WSGIEnvironment) -> tuple[str, str]:
     """Path and query as the client sent them, encoded; a client that takes the account for its proxy sends more."""
     target: str = environ.get("REQUEST_URI") or environ.get("RAW_URI") or "/"
     if not target.startswith("/"):
@@ -134,13 +138,13 @@ def _encoded(pair: str) -> str:
     return f"{quote(unquote(name), safe=_SAFE)}={quote(unquote(value), safe=_SAFE)}"
 
 
-def _header(environ: dict[str, Any], name: str) -> str:
+def _header(environ: WSGIEnvironment, name: str) -> str:
     key = name.upper().replace("-", "_")
     own = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
     return " ".join(str(environ.get(own, "")).split())
 
 
-def _payload(claim: Claim, environ: dict[str, Any]) -> str:
+def _payload(claim: Claim, environ: WSGIEnvironment) -> str:
     if stated := environ.get("HTTP_X_AMZ_CONTENT_SHA256"):
         return str(stated)
     if claim.in_address and claim.service == "s3":
@@ -151,7 +155,7 @@ def _payload(claim: Claim, environ: dict[str, Any]) -> str:
     return digest
 
 
-def _version_2(claim: Claim, secret_key: str, environ: dict[str, Any], content_type: str) -> bytes:
+def _version_2(claim: Claim, secret_key: str, environ: WSGIEnvironment, content_type: str) -> bytes:
     """The signature of an address by version 2, as botocore makes it."""
     signer = HmacV1Auth(Credentials(claim.access_key, secret_key))
     path, query = _target(environ)

@@ -14,10 +14,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from local_account.base.reaper import record, sweep
 
@@ -47,10 +46,27 @@ class Children:
         )
 
     def start(
-        self, command: list[str], *, environment: Mapping[str, str], cwd: Path | None = None, **options: Any
+        self,
+        command: list[str],
+        *,
+        environment: Mapping[str, str],
+        cwd: Path | None = None,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        pass_fds: Collection[int] = (),
     ) -> subprocess.Popen[bytes]:
-        """Start ``command`` in a process group of its own with exactly ``environment``."""
-        process = subprocess.Popen(command, env=dict(environment), cwd=cwd, start_new_session=True, **options)
+        """Start ``command`` in a process group of its own with exactly ``environment``; the rest is Popen's."""
+        process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            cwd=cwd,
+            start_new_session=True,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=pass_fds,
+        )
         if self._folder:
             record(self._folder, process.pid)
         with self._lock:

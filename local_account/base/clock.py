@@ -16,7 +16,7 @@ import os
 import re
 import struct
 import time as times
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ _MOVED = struct.Struct("d")
 _machine_time = times.time
 
 
-class Clock:
+class AccountClock:
     """This machine's time, times ``speed`` since ``began``, and moved."""
 
     def __init__(self) -> None:
@@ -37,6 +37,7 @@ class Clock:
 
     @property
     def movable(self) -> bool:
+        """Whether `advance` may be called."""
         return self._moved is not None
 
     def time(self) -> float:
@@ -77,7 +78,7 @@ class Clock:
         _MOVED.pack_into(self._moved, 0, _MOVED.unpack_from(self._moved)[0] + by.total_seconds())
 
 
-CLOCK = Clock()
+CLOCK = AccountClock()
 now = CLOCK.now
 time = CLOCK.time
 
@@ -117,7 +118,7 @@ def take_over() -> None:
 class _Kind(type):
     """Real datetimes are instances of what stands in for their class."""
 
-    def __instancecheck__(cls, instance: Any) -> bool:
+    def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, datetime)
 
     def __subclasscheck__(cls, subclass: type) -> bool:
@@ -131,13 +132,13 @@ class _Datetime(datetime, metaclass=_Kind):
         return datetime(*arguments, **named)
 
     @classmethod
-    def now(cls, tz: Any = None) -> Any:
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # real ones, not of this class
         return datetime.fromtimestamp(CLOCK.time(), tz)
 
     @classmethod
-    def utcnow(cls) -> Any:
+    def utcnow(cls) -> datetime:  # type: ignore[override]  # as above
         return CLOCK.now().replace(tzinfo=None)
 
     @classmethod
-    def today(cls) -> Any:
+    def today(cls) -> datetime:  # type: ignore[override]  # as above
         return datetime.fromtimestamp(CLOCK.time())

@@ -9,9 +9,12 @@ from __future__ import annotations
 import errno
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 # Signing names of the services whose REST bodies are XML (``protocol: rest-xml`` in botocore's models).
 REST_XML = {"s3", "s3express", "s3-outposts", "s3-object-lambda", "cloudfront", "route53"}
@@ -33,10 +36,11 @@ class ErrorAnswer:
 
     @property
     def status_line(self) -> str:
+        """The status and its word, as WSGI takes them."""
         return f"{self.status} {'Not Implemented' if self.status == 501 else 'Error'}"
 
 
-def protocol_of(environ: dict[str, Any], service: str) -> str:
+def protocol_of(environ: WSGIEnvironment, service: str) -> str:
     """``json``, ``cbor``, ``query``, ``ec2``, ``rest-json`` or ``rest-xml``."""
     content_type = environ.get("CONTENT_TYPE", "")
     if environ.get("HTTP_SMITHY_PROTOCOL") == "rpc-v2-cbor":
@@ -50,7 +54,7 @@ def protocol_of(environ: dict[str, Any], service: str) -> str:
     return "rest-xml" if service in REST_XML else "rest-json"
 
 
-def aws_error(environ: dict[str, Any], service: str, code: str, message: str, status: int = 400) -> ErrorAnswer:
+def aws_error(environ: WSGIEnvironment, service: str, code: str, message: str, status: int = 400) -> ErrorAnswer:
     """The error in the protocol of the request."""
     protocol = protocol_of(environ, service)
     request_id = str(uuid4())
@@ -71,7 +75,7 @@ def aws_error(environ: dict[str, Any], service: str, code: str, message: str, st
     return ErrorAnswer(status, [("Content-Type", content_type), *headers], body)
 
 
-def not_implemented(environ: dict[str, Any], service: str, what: str) -> ErrorAnswer:
+def not_implemented(environ: WSGIEnvironment, service: str, what: str) -> ErrorAnswer:
     """What AWS answers to an action it does not know; never a code that clients retry."""
     code, status = {
         "query": ("InvalidAction", 400),

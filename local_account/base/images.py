@@ -16,7 +16,7 @@ from local_account.base.errors import AccountError
 
 
 @dataclass(frozen=True)
-class Image:
+class ContainerImage:
     """Code in ``folder``, which is on the path of its processes."""
 
     folder: Path
@@ -26,6 +26,7 @@ class Image:
     """The file in ``folder`` with the serving functions of SageMaker's script mode, such as ``model_fn``."""
 
     def serving_environment(self) -> dict[str, str]:
+        """The variables that tell SageMaker's serving containers which script to run."""
         return {"SAGEMAKER_PROGRAM": self.serve, "SAGEMAKER_SUBMIT_DIRECTORY": str(self.folder)}
 
 
@@ -34,7 +35,7 @@ def repository(uri: str) -> str:
     return uri.rpartition("/")[2].partition("@")[0].partition(":")[0]
 
 
-def parse_images(text: str) -> dict[str, Image]:
+def parse_images(text: str) -> dict[str, ContainerImage]:
     """``{"NAME": {"folder": "/path", "train": ["command", ...], "serve": "file.py"}}``. Raises AccountError."""
     try:
         document: Mapping[str, Mapping[str, object]] = json.loads(text)
@@ -44,11 +45,11 @@ def parse_images(text: str) -> dict[str, Image]:
         raise AccountError(f"--images must be JSON like {expected} ({type(error).__name__}: {error})") from error
 
 
-def _image(name: str, members: Mapping[str, object]) -> Image:
+def _image(name: str, members: Mapping[str, object]) -> ContainerImage:
     train = members["train"]
     if not isinstance(train, list) or not train or set(members) != {"folder", "train", "serve"}:
         raise ValueError(f"image {name!r} has the members {sorted(members)}")
     folder = Path(str(members["folder"])).resolve()
     if not (folder / str(members["serve"])).is_file():
         raise AccountError(f"image {name!r}: there is no {members['serve']} in {folder}")
-    return Image(folder, tuple(str(word) for word in train), str(members["serve"]))
+    return ContainerImage(folder, tuple(str(word) for word in train), str(members["serve"]))

@@ -13,7 +13,7 @@ import psutil
 STUCK_S = 60.0  # without an instruction or a byte of its own
 
 
-class Progress:
+class ProcessProgress:
     """What a process and its children have done so far: processor time, and bytes read and written."""
 
     def __init__(self, pid: int, stuck_s: float = STUCK_S) -> None:

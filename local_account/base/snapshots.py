@@ -67,6 +67,7 @@ class Snapshots:
             load(path.read_bytes())
 
     def mark_dirty(self, name: str) -> None:
+        """Have the state of a service written within a second."""
         with self._state:
             self._changes[name] = self._changes.get(name, 0) + 1
             self._since.setdefault(name, time.monotonic())

@@ -1,6 +1,6 @@
 """What is known of a stack: its record, the values of its expressions, and what another template would change.
 
-Runs in the server process. The record is a plain dictionary in the shapes that Describe* answers, times as ISO text.
+Runs in the server process.
 """
 
 from __future__ import annotations
@@ -8,33 +8,48 @@ from __future__ import annotations
 import datetime
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Self
 
 from local_account.account import Account
+from local_account.cloudformation.expressions import TemplateScope
+from local_account.cloudformation.records import (
+    ChangeDetail,
+    Export,
+    ResourceChange,
+    StackChange,
+    StackEvent,
+    StackOutput,
+    StackRecord,
+    StackResource,
+    TemplateDocument,
+)
 from local_account.cloudformation.resources.kinds import kind_of
-from local_account.cloudformation.template import Scope, TemplateError, creation_order
+from local_account.cloudformation.template import InvalidTemplateError, creation_order
 
 # A resource that does not exist yet, in the preview of a change set.
 UNKNOWN = "{{unknown until the change set is executed}}"
-Exports = Callable[[], Mapping[str, Mapping[str, Any]]]
+Exports = Callable[[], Mapping[str, Export]]
+"""Gives what the account's stacks export, by its name."""
 
 
 def now() -> str:
+    """This moment as ISO text, to the millisecond."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
-class StackRecord:
-    """One stack's record."""
+class KnownStack:
+    """One stack as far as its record tells it."""
 
-    def __init__(self, account: Account, record: dict[str, Any], exports: Exports) -> None:
+    def __init__(self, account: Account, record: StackRecord, exports: Exports) -> None:
         self.account = account
         self.record = record
         self._exports = exports
 
     @classmethod
     def new(cls, account: Account, name: str, exports: Exports) -> Self:
+        """Make a stack without resources, which waits for its first change set."""
         stack_id = account.arn("cloudformation", f"stack/{name}/{uuid.uuid4()}")
-        record = {
+        record: StackRecord = {
             "StackId": stack_id,
             "StackName": name,
             "CreationTime": now(),
@@ -51,19 +66,21 @@ class StackRecord:
         return cls(account, record, exports)
 
     @property
-    def resources(self) -> dict[str, dict[str, Any]]:
-        resources: dict[str, dict[str, Any]] = self.record["Resources"]
-        return resources
+    def resources(self) -> dict[str, StackResource]:
+        """The resources by their logical names, in the order they were made."""
+        return self.record["Resources"]
 
     # What is recorded.
 
     def set_status(self, status: str, reason: str | None = None) -> None:
+        """Record the stack's status, with its event."""
         self.record["StackStatus"] = status
         self.record["StackStatusReason"] = reason
         self.event(self.record["StackName"], self.record["StackId"], "AWS::CloudFormation::Stack", status, reason)
 
     def event(self, logical: str, physical: str, kind: str, status: str, reason: str | None) -> None:
-        event = {
+        """Record an event of the stack or of one of its resources."""
+        event: StackEvent = {
             "StackId": self.record["StackId"],
             "EventId": str(uuid.uuid4()),
             "StackName": self.record["StackName"],
@@ -73,46 +90,51 @@ class StackRecord:
             "Timestamp": now(),
             "ResourceStatus": status,
         }
-        self.record["Events"].append(event | ({"ResourceStatusReason": reason} if reason else {}))
+        if reason:
+            event["ResourceStatusReason"] = reason
+        self.record["Events"].append(event)
         self.account.snapshots.mark_dirty("cloudformation")
 
     def mark(self, logical: str, status: str, reason: str | None = None) -> None:
+        """Record a resource's status, with its event."""
         resource = self.resources[logical]
         resource |= {"ResourceStatus": status, "LastUpdatedTimestamp": now(), "ResourceStatusReason": reason}
         self.event(logical, resource["PhysicalResourceId"], resource["ResourceType"], status, reason)
 
     # Expressions.
 
-    def scope(self, document: dict[str, Any], parameters: dict[str, str], preview: bool = False) -> Scope:
-        def found(logical: str) -> dict[str, Any] | None:
+    def scope(self, document: TemplateDocument, parameters: dict[str, str], preview: bool = False) -> TemplateScope:
+        """What a template's expressions see; in a preview, values of resources that do not exist yet are UNKNOWN."""
+
+        def found(logical: str) -> StackResource | None:
             resource = self.resources.get(logical)
             if resource is None and not preview:
-                raise TemplateError(f"Unresolved resource dependencies [{logical}]: its condition is false")
+                raise InvalidTemplateError(f"Unresolved resource dependencies [{logical}]: its condition is false")
             return resource
 
-        def ref(logical: str) -> Any:
+        def ref(logical: str) -> str:
             resource = found(logical)
             return resource["PhysicalResourceId"] if resource else UNKNOWN
 
-        def attribute(logical: str, name: str) -> Any:
+        def attribute(logical: str, name: str) -> object:
             resource = found(logical)
             if resource is None:
                 return UNKNOWN
             if name not in resource["Attributes"]:
-                raise TemplateError(
+                raise InvalidTemplateError(
                     f"Requested attribute {name} does not exist in schema for {resource['ResourceType']}"
                 )
             return resource["Attributes"][name]
 
         def imported(name: str) -> str:
             if name not in self._exports():
-                raise TemplateError(f"No export named {name} found.")
-            return str(self._exports()[name]["Value"])
+                raise InvalidTemplateError(f"No export named {name} found.")
+            return self._exports()[name]["Value"]
 
         def ssm_value(name: str) -> str:
-            return str(self.account.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
+            return self.account.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
 
-        pseudo = {
+        pseudo: dict[str, object] = {
             "AWS::AccountId": self.account.account_id,
             "AWS::Region": self.account.region,
             "AWS::Partition": "aws",
@@ -121,41 +143,63 @@ class StackRecord:
             "AWS::StackId": self.record["StackId"],
             "AWS::NotificationARNs": [],
         }
-        return Scope(document, parameters, pseudo, ref, attribute, imported, ssm_value)
+        return TemplateScope(document, parameters, pseudo, ref, attribute, imported, ssm_value)
 
-    def changes(self, document: dict[str, Any], parameters: dict[str, str]) -> list[dict[str, Any]]:
-        """What executing the template would add, modify and remove, as DescribeChangeSet says it."""
+    def changes(self, document: TemplateDocument, parameters: dict[str, str]) -> list[StackChange]:
+        """What executing the template would add, modify and remove.
+
+        Raises InvalidTemplateError for an expression that cannot be evaluated, ResourceError for an unknown type.
+        """
         scope = self.scope(document, parameters, preview=True)
         wanted = scope.active_resources()
-        found = []
-        for logical in creation_order(wanted):
-            declared = wanted[logical]
-            current = self.resources.get(logical)
-            change = {"LogicalResourceId": logical, "ResourceType": declared["Type"]}
-            if current is None or current["ResourceType"] != declared["Type"]:
-                found.append(change | {"Action": "Add"})
-                continue
-            properties = scope.resolve(declared.get("Properties") or {})
-            if properties != current["Properties"]:
-                replaced = kind_of(declared["Type"]).needs_replacement(current["Properties"], properties)
-                change |= {"PhysicalResourceId": current["PhysicalResourceId"], "Scope": ["Properties"]}
-                change["Details"] = _details(current["Properties"], properties)
-                found.append(change | {"Action": "Modify", "Replacement": "True" if replaced else "False"})
+        found = [
+            change
+            for logical in creation_order(wanted)
+            if (change := self._change(logical, wanted[logical]["Type"], scope.properties(wanted[logical])))
+        ]
         for logical, resource in self.resources.items():
             if logical not in wanted:
-                change = {"LogicalResourceId": logical, "ResourceType": resource["ResourceType"]}
-                found.append(change | {"Action": "Remove", "PhysicalResourceId": resource["PhysicalResourceId"]})
+                found.append(
+                    {
+                        "Action": "Remove",
+                        "LogicalResourceId": logical,
+                        "ResourceType": resource["ResourceType"],
+                        "PhysicalResourceId": resource["PhysicalResourceId"],
+                    }
+                )
         return [{"Type": "Resource", "ResourceChange": change} for change in found]
 
+    def _change(self, logical: str, kind: str, properties: Mapping[str, object]) -> ResourceChange | None:
+        """What becomes of a resource that the template has; None for nothing."""
+        current = self.resources.get(logical)
+        if current is None or current["ResourceType"] != kind:
+            return {"Action": "Add", "LogicalResourceId": logical, "ResourceType": kind}
+        if properties == current["Properties"]:
+            return None
+        replaced = kind_of(kind).needs_replacement(current["Properties"], properties)
+        return {
+            "Action": "Modify",
+            "LogicalResourceId": logical,
+            "ResourceType": kind,
+            "PhysicalResourceId": current["PhysicalResourceId"],
+            "Scope": ["Properties"],
+            "Details": _details(current["Properties"], properties),
+            "Replacement": "True" if replaced else "False",
+        }
+
     def outputs(
-        self, document: dict[str, Any], parameters: dict[str, str], preview: bool = False
-    ) -> list[dict[str, Any]]:
+        self, document: TemplateDocument, parameters: dict[str, str], preview: bool = False
+    ) -> list[StackOutput]:
+        """The outputs whose condition holds, with their values.
+
+        Raises InvalidTemplateError for an expression that cannot be evaluated.
+        """
         scope = self.scope(document, parameters, preview)
         found = []
         for key, output in (document.get("Outputs") or {}).items():
             if "Condition" in output and not scope.condition(output["Condition"]):
                 continue
-            entry = {"OutputKey": key, "OutputValue": str(scope.resolve(output["Value"]))}
+            entry: StackOutput = {"OutputKey": key, "OutputValue": str(scope.resolve(output["Value"]))}
             if "Description" in output:
                 entry["Description"] = output["Description"]
             if "Export" in output:
@@ -164,7 +208,7 @@ class StackRecord:
         return found
 
 
-def _details(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _details(old: Mapping[str, object], new: Mapping[str, object]) -> list[ChangeDetail]:
     """Which properties differ; whether one alone would need a new resource is not told."""
     return [
         {

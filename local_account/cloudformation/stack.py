@@ -8,26 +8,30 @@ when the account is back.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
-from local_account.cloudformation.record import StackRecord, now
-from local_account.cloudformation.resources.base import Made, Place, ResourceError
+from local_account.cloudformation.record import KnownStack, now
+from local_account.cloudformation.records import StackRecord, WantedStack
+from local_account.cloudformation.resources.base import Made, StackPlace
 from local_account.cloudformation.resources.kinds import kind_of
-from local_account.cloudformation.template import NO_VALUE, TemplateError, creation_order, parse
+from local_account.cloudformation.resources.values import Properties, ResourceError
+from local_account.cloudformation.template import InvalidTemplateError, creation_order, parse
+from local_account.protocol.records import change, chosen
 
 log = logging.getLogger(__name__)
 
 STOPPED_REASON = "The stand-in account was stopped during the operation"
 
 
-class Stack(StackRecord):
+class DeployedStack(KnownStack):
     """A stack and what can be done to it. The caller runs one operation at a time."""
 
-    def create(self, request: dict[str, Any]) -> None:
+    def create(self, request: WantedStack) -> None:
         """Make everything; roll back, delete or leave it when something fails, as ``OnFailure`` says."""
         self._take(request)
         reason = self._attempt(self._bring_to_template)
@@ -44,10 +48,9 @@ class Stack(StackRecord):
             else:
                 self.set_status("ROLLBACK_FAILED" if failure else "ROLLBACK_COMPLETE", failure)
 
-    def update(self, request: dict[str, Any]) -> None:
+    def update(self, request: WantedStack) -> None:
         """Bring the stack to a template; when that fails, bring it back to the one it had."""
-        kept = ("Template", "Parameters", "Tags", "Capabilities")
-        before = {name: self.record[name] for name in kept}
+        before = chosen(self.record, ("Template", "Parameters", "Tags", "Capabilities"))
         self._take(request)
         reason = self._attempt(self._bring_to_template)
         if reason is None:
@@ -55,28 +58,29 @@ class Stack(StackRecord):
             self.set_status("UPDATE_COMPLETE")
             return
         self.set_status("UPDATE_ROLLBACK_IN_PROGRESS", reason)
-        self.record |= before
-        for logical, original in self.record.get("Replaced", {}).items():
-            self.record["Replaced"][logical], self.resources[logical] = self.resources[logical], original
+        change(self.record, before)
+        replaced = self.record.get("Replaced", {})
+        for logical, original in replaced.items():
+            replaced[logical], self.resources[logical] = self.resources[logical], original
         failure = self._attempt(self._bring_to_template)
         if failure is None:
             self._clean_up()
         self.set_status("UPDATE_ROLLBACK_FAILED" if failure else "UPDATE_ROLLBACK_COMPLETE", failure)
 
     def delete(self) -> None:
+        """Remove every resource, the last one first; what cannot be removed stays, and so does the stack."""
         failure = self._remove(list(reversed(self.resources)))
         self.record["DeletionTime"] = now()
         self.set_status("DELETE_FAILED" if failure else "DELETE_COMPLETE", failure)
 
-    def _take(self, request: dict[str, Any]) -> None:
-        taken = ("Template", "Parameters", "Tags", "Capabilities", "RoleARN")
-        self.record |= {name: request[name] for name in taken if name in request}
+    def _take(self, request: WantedStack) -> None:
+        change(self.record, chosen(request, ("Template", "Parameters", "Tags", "Capabilities", "RoleARN")))
 
-    def _attempt(self, step: Any) -> str | None:
+    def _attempt(self, step: Callable[[], object]) -> str | None:
         """Run a step; the reason why it failed, or None."""
         try:
             step()
-        except (ResourceError, TemplateError, ClientError, BotoCoreError) as error:
+        except (ResourceError, InvalidTemplateError, ClientError, BotoCoreError) as error:
             return str(error)
         except Exception as error:  # a fault of ours ends the operation as any other failure does
             log.exception("stack %s", self.record["StackName"])
@@ -89,15 +93,14 @@ class Stack(StackRecord):
         wanted = scope.active_resources()
         for logical in creation_order(wanted):
             declared = wanted[logical]
-            properties = scope.resolve(declared.get("Properties") or {})
             policy = declared.get("DeletionPolicy", "Delete")
-            self._bring(logical, declared["Type"], {} if properties is NO_VALUE else properties, policy)
+            self._bring(logical, declared["Type"], scope.properties(declared), policy)
         self.record["Outputs"] = self.outputs(document, parameters)
 
-    def _bring(self, logical: str, kind_name: str, properties: dict[str, Any], policy: str) -> None:
+    def _bring(self, logical: str, kind_name: str, properties: Properties, policy: str) -> None:
         current = self.resources.get(logical)
         if current and current["ResourceType"] == kind_name:
-            if current["Properties"] == properties and not current["ResourceStatus"].endswith("FAILED"):
+            if current["Properties"] == properties and not current.get("ResourceStatus", "").endswith("FAILED"):
                 current["DeletionPolicy"] = policy
                 return
             if not kind_of(kind_name).needs_replacement(current["Properties"], properties):
@@ -118,7 +121,7 @@ class Stack(StackRecord):
         if current:
             self.record.setdefault("Replaced", {})[logical] = current
 
-    def _create_one(self, logical: str, kind_name: str, properties: dict[str, Any], policy: str) -> None:
+    def _create_one(self, logical: str, kind_name: str, properties: Properties, policy: str) -> None:
         self.resources[logical] = {
             "PhysicalResourceId": "",
             "ResourceType": kind_name,
@@ -135,7 +138,7 @@ class Stack(StackRecord):
 
         self._step(logical, "CREATE", step)
 
-    def _update_one(self, logical: str, properties: dict[str, Any]) -> None:
+    def _update_one(self, logical: str, properties: Properties) -> None:
         resource = self.resources[logical]
         self.mark(logical, "UPDATE_IN_PROGRESS")
         kind = kind_of(resource["ResourceType"])
@@ -149,7 +152,7 @@ class Stack(StackRecord):
 
         self._step(logical, "UPDATE", step)
 
-    def _step(self, logical: str, verb: str, step: Any) -> None:
+    def _step(self, logical: str, verb: str, step: Callable[[], object]) -> None:
         reason = self._attempt(step)
         if reason is not None:
             self.mark(logical, f"{verb}_FAILED", reason)
@@ -162,8 +165,8 @@ class Stack(StackRecord):
     def _made(self, logical: str, made: Made) -> None:
         self.resources[logical] |= {"PhysicalResourceId": made.physical_id, "Attributes": made.attributes}
 
-    def _place(self, logical: str) -> Place:
-        return Place(self.account, self.record["StackName"], logical, self.record.get("RoleARN", ""))
+    def _place(self, logical: str) -> StackPlace:
+        return StackPlace(self.account, self.record["StackName"], logical, self.record.get("RoleARN", ""))
 
     def _clean_up(self) -> None:
         """After an update: remove what was replaced and what the template left out; a failure does not undo it."""
@@ -171,9 +174,7 @@ class Stack(StackRecord):
         for logical, replaced in self.record.pop("Replaced", {}).items():
             place = self._place(logical)
             kind = kind_of(replaced["ResourceType"])
-            reason = self._attempt(
-                lambda k=kind, p=place, r=replaced: k.delete(p, r["PhysicalResourceId"], r["Properties"])
-            )
+            reason = self._attempt(partial(kind.delete, place, replaced["PhysicalResourceId"], replaced["Properties"]))
             if reason:
                 self.event(logical, replaced["PhysicalResourceId"], replaced["ResourceType"], "DELETE_FAILED", reason)
         document = parse(self.record["Template"])
@@ -189,7 +190,7 @@ class Stack(StackRecord):
                 self.mark(logical, "DELETE_IN_PROGRESS")
                 kind, place = kind_of(resource["ResourceType"]), self._place(logical)
                 reason = self._attempt(
-                    lambda k=kind, p=place, r=resource: k.delete(p, r["PhysicalResourceId"], r["Properties"])
+                    partial(kind.delete, place, resource["PhysicalResourceId"], resource["Properties"])
                 )
                 if reason is not None:
                     self.mark(logical, "DELETE_FAILED", reason)
@@ -202,19 +203,19 @@ class Stack(StackRecord):
         return "; ".join(failures) or None
 
 
-def named_role(account: Account, request: dict[str, Any]) -> dict[str, str]:
-    """The role for this and all later operations, when one is named (API reference, UpdateStack, RoleARN)."""
-    if "RoleARN" not in request:
-        return {}
-    role: str = request["RoleARN"]
+def named_role(account: Account, role: str) -> str:
+    """The role for this and all later operations, once CloudFormation may take it (API reference, UpdateStack).
+
+    Raises InvalidTemplateError for one that it may not.
+    """
     try:
         account.authority.demand_trust(role, "cloudformation.amazonaws.com")
     except AccessDeniedError as error:
-        raise TemplateError(f"Role {role} is invalid or cannot be assumed") from error
-    return {"RoleARN": role}
+        raise InvalidTemplateError(f"Role {role} is invalid or cannot be assumed") from error
+    return role
 
 
-def settle(record: dict[str, Any]) -> None:
+def settle(record: StackRecord) -> None:
     """End an operation that was cut short by a stop of the account."""
     status = record["StackStatus"]
     if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":

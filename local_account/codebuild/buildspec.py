@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import yaml
 
@@ -23,6 +22,8 @@ class BuildspecError(Exception):
 
 @dataclass(frozen=True)
 class Phase:
+    """The commands of one phase, and what their failure means (``ABORT``, ``CONTINUE`` or empty)."""
+
     commands: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
     """What `finally` lists: run whether the commands succeeded or not."""
@@ -40,13 +41,17 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportSpec:
+    """Which files a report is made of, and their format."""
+
     files: Files
     format: str
 
 
 @dataclass(frozen=True)
 class Buildspec:
+    """What a buildspec asks for."""
+
     shell: str
     python: str
     """The version that `runtime-versions` asks for, or empty."""
@@ -56,7 +61,7 @@ class Buildspec:
     exported: tuple[str, ...]
     phases: Mapping[str, Phase]
     artifacts: Files | None
-    reports: Mapping[str, Report] = field(default_factory=dict)
+    reports: Mapping[str, ReportSpec] = field(default_factory=dict)
     """Name or ARN of a report group -> what goes into it."""
     cache: tuple[str, ...] = ()
 
@@ -78,7 +83,7 @@ def parse(text: str) -> Buildspec:
     if not phases:
         raise BuildspecError("phases must list at least one phase")
     return Buildspec(
-        shell=shell,
+        shell=str(shell),
         python=_python(phases.get("install")),
         variables=_texts(env.get("variables"), "env/variables"),
         parameters=_texts(env.get("parameter-store"), "env/parameter-store"),
@@ -90,17 +95,17 @@ def parse(text: str) -> Buildspec:
     )
 
 
-def _phase(name: str, value: Any) -> Phase:
+def _phase(name: str, value: object) -> Phase:
     known = {"commands", "finally", "on-failure"} | ({"runtime-versions"} if name == "install" else set())
     members = _mapping(value, f"phases/{name}", known)
     on_failure = members.get("on-failure", "")
     if on_failure not in ("", "ABORT", "CONTINUE"):
         raise BuildspecError(f"phases/{name}/on-failure must be ABORT or CONTINUE here, got {on_failure!r}")
     commands = _lines(members.get("commands"), f"phases/{name}/commands")
-    return Phase(commands, _lines(members.get("finally"), f"phases/{name}/finally"), on_failure)
+    return Phase(commands, _lines(members.get("finally"), f"phases/{name}/finally"), str(on_failure))
 
 
-def _python(install: Any) -> str:
+def _python(install: object) -> str:
     versions = install.get("runtime-versions") if isinstance(install, Mapping) else None
     found = _texts(versions, "phases/install/runtime-versions")
     if others := sorted(found.keys() - {"python"}):
@@ -108,14 +113,14 @@ def _python(install: Any) -> str:
     return found.get("python", "")
 
 
-def _artifacts(value: Any) -> Files | None:
+def _artifacts(value: object) -> Files | None:
     if value is None:
         return None
     members = _mapping(value, "artifacts", {"files", "name", "discard-paths", "base-directory", "exclude-paths"})
     return _files(members, "artifacts")
 
 
-def _reports(value: Any) -> dict[str, Report]:
+def _reports(value: object) -> dict[str, ReportSpec]:
     made = {}
     for name, each in _mapping(value, "reports", None).items():
         where = f"reports/{name}"
@@ -123,11 +128,11 @@ def _reports(value: Any) -> dict[str, Report]:
         kind = str(members.get("file-format", "JUNITXML"))
         if kind not in FORMATS:
             raise BuildspecError(f"{where}/file-format must be one of {', '.join(FORMATS)} here, got {kind!r}")
-        made[str(name)] = Report(_files(members, where), kind)
+        made[str(name)] = ReportSpec(_files(members, where), kind)
     return made
 
 
-def _files(members: Mapping[str, Any], where: str) -> Files:
+def _files(members: Mapping[str, object], where: str) -> Files:
     patterns = _lines(members.get("files"), f"{where}/files")
     if not patterns:
         raise BuildspecError(f"{where}/files must list at least one file")
@@ -139,7 +144,7 @@ def _files(members: Mapping[str, Any], where: str) -> Files:
     )
 
 
-def _mapping(value: Any, where: str, known: set[str] | None) -> Mapping[str, Any]:
+def _mapping(value: object, where: str, known: set[str] | None) -> Mapping[str, object]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -151,18 +156,18 @@ def _mapping(value: Any, where: str, known: set[str] | None) -> Mapping[str, Any
     return value
 
 
-def _texts(value: Any, where: str) -> dict[str, str]:
+def _texts(value: object, where: str) -> dict[str, str]:
     return {str(name): _text(item, f"{where}/{name}") for name, item in _mapping(value, where, None).items()}
 
 
-def _lines(value: Any, where: str) -> tuple[str, ...]:
+def _lines(value: object, where: str) -> tuple[str, ...]:
     if value is None:
         return ()
     items = value if isinstance(value, list) else [value]
     return tuple(_text(item, where) for item in items)
 
 
-def _text(value: Any, where: str) -> str:
+def _text(value: object, where: str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, (str, int, float)):

@@ -6,22 +6,25 @@ Here `/root` in the paths of a cache is the build's home folder: builds run as t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
 from local_account.base.archives.s3_download import download
 from local_account.base.archives.zips import file_name
+from local_account.base.clients import Clients
 from local_account.codebuild.files import matching, unzip, zip_files
+
+if TYPE_CHECKING:
+    from local_account.codebuild.records import BuildRecord
 
 
 class Cache:
     """The cache of a build's project; ``client`` makes clients that call as its service role."""
 
-    def __init__(self, account: Account, build: dict[str, Any], client: Callable[[str], Any]) -> None:
+    def __init__(self, account: Account, build: BuildRecord, client: Clients) -> None:
         self._kind: str = build["cache"]["type"]
         self._location: str = build["cache"].get("location", "")
         self._name = f"{build['projectName']}.zip"
@@ -58,7 +61,7 @@ class Cache:
             return None
         bucket, key = self._object()
         try:
-            download(self._client("s3"), fetched, Bucket=bucket, Key=key)
+            download(self._client("s3"), fetched, {"Bucket": bucket, "Key": key})
         except ClientError as error:
             if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
                 return None

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from local_account.account import Account
 from local_account.authority.identity import session_environment
 from local_account.codebuild.buildspec import BuildspecError
 from local_account.containers.python import make_environment
 from local_account.containers.run import machine_environment
+
+if TYPE_CHECKING:
+    from local_account.codebuild.records import BuildRecord
 
 _AWS = '#!/bin/sh\nexec "$(dirname "$0")/python3" -m awscli "$@"\n'
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -38,7 +41,7 @@ def make_home(folder: Path) -> None:
     aws.chmod(0o755)
 
 
-def environment(account: Account, folder: Path, build: dict[str, Any]) -> dict[str, str]:
+def environment(account: Account, folder: Path, build: BuildRecord) -> dict[str, str]:
     """Everything but the variables of the project, the call and the buildspec."""
     build_id = build["id"]
     return {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from local_account.protocol.service import Resource, Service
+from local_account.codebuild.records import BuildRecord
+from local_account.protocol.service import Service
 
 
-def emit_state(service: Service, build: Resource) -> None:
-    """The event of a build that has begun or ended."""
+def emit_state(service: Service, build: BuildRecord) -> None:
+    """Send the event of a build that has begun or ended (CodeBuild user guide, build notifications input)."""
     details = {
         "build-status": build["buildStatus"],
         "project-name": build["projectName"],

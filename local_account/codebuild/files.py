@@ -12,11 +12,11 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from local_account.base.archives.zips import Limits, ZipError, extract_zip
+from local_account.base.archives.zips import ZipError, ZipLimits, extract_zip
 from local_account.codebuild.buildspec import Files
 
 # A cap of the stand-in's own, unpacked: CodeBuild documents none but its machines' disks.
-LIMITS = Limits(5 * 1024**3, 200_000)
+LIMITS = ZipLimits(5 * 1024**3, 200_000)
 
 
 class FilesError(Exception):

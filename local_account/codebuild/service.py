@@ -8,37 +8,34 @@ from __future__ import annotations
 
 import shutil
 import threading
-import uuid
-from typing import Any
+from typing import TYPE_CHECKING
 
 from local_account.account import Account
 from local_account.codebuild.events import emit_state
+from local_account.codebuild.projects import INVALID, check, for_one_build, new_build, refuse_unknown_overrides
+from local_account.codebuild.records import BuildProjectRecord, BuildRecord
 from local_account.codebuild.reports import Reports
 from local_account.codebuild.runs import BuildRun
 from local_account.protocol.actions import Reply, ServiceError, action
-from local_account.protocol.service import Resource, Service, now, page
+from local_account.protocol.records import change, record_of
+from local_account.protocol.service import Service, now, page
 
-INVALID = "InvalidInputException"
+if TYPE_CHECKING:
+    from types_boto3_codebuild.type_defs import (
+        BatchGetBuildsInputTypeDef,
+        BatchGetProjectsInputTypeDef,
+        CreateProjectInputTypeDef,
+        DeleteProjectInputTypeDef,
+        ListBuildsForProjectInputTypeDef,
+        ListBuildsInputTypeDef,
+        ListProjectsInputTypeDef,
+        RetryBuildInputTypeDef,
+        StartBuildInputTypeDef,
+        StopBuildInputTypeDef,
+        UpdateProjectInputTypeDef,
+    )
+
 NOT_FOUND = "ResourceNotFoundException"
-DEFAULT_TIMEOUT_MIN = 60
-_SOURCES = ("CODEPIPELINE", "S3", "NO_SOURCE")
-# Members of a project that ask for what is not done here.
-_REFUSED = ("secondaryArtifacts", "vpcConfig", "fileSystemLocations", "buildBatchConfig", "badgeEnabled")
-# Member of StartBuild -> where it goes in the build's copy of the project.
-_OVERRIDES = {
-    "timeoutInMinutesOverride": "timeoutInMinutes",
-    "encryptionKeyOverride": "encryptionKey",
-    "serviceRoleOverride": "serviceRole",
-    "cacheOverride": "cache",
-    "artifactsOverride": "artifacts",
-    "secondarySourcesOverride": "secondarySources",
-}
-_SOURCE_OVERRIDES = {
-    "sourceTypeOverride": "type",
-    "sourceLocationOverride": "location",
-    "buildspecOverride": "buildspec",
-}
-_KNOWN_OVERRIDES = {"projectName", "sourceVersion", "environmentVariablesOverride", "idempotencyToken"}
 
 
 def install(account: Account) -> CodeBuild:
@@ -47,7 +44,7 @@ def install(account: Account) -> CodeBuild:
     # Beside the start: what a build installed may be tens of thousands of files.
     for left in (account.state_dir / "builds").glob("*"):
         threading.Thread(target=shutil.rmtree, args=(left,), kwargs={"ignore_errors": True}, daemon=True).start()
-    for build in service.table("builds", Resource).values():
+    for build in service.table("builds", BuildRecord).values():
         if not build["buildComplete"]:
             build |= {"buildStatus": "FAULT", "buildComplete": True, "endTime": now(), "currentPhase": "COMPLETED"}
     service.changed()
@@ -55,7 +52,7 @@ def install(account: Account) -> CodeBuild:
 
 
 class CodeBuild(Service):
-    """Projects and builds; report groups and reports are in `codebuild_reports`."""
+    """Projects and builds; report groups and reports are in `codebuild.reports`."""
 
     invalid_code = INVALID
 
@@ -67,38 +64,46 @@ class CodeBuild(Service):
         self._tokens: dict[str, str] = {}
 
     @property
-    def _projects(self) -> dict[str, Resource]:
-        return self.table("projects", Resource)
+    def _projects(self) -> dict[str, BuildProjectRecord]:
+        return self.table("projects", BuildProjectRecord)
 
     @property
-    def _builds(self) -> dict[str, Resource]:
-        return self.table("builds", Resource)
+    def _builds(self) -> dict[str, BuildRecord]:
+        return self.table("builds", BuildRecord)
 
     @action("CreateProject")
-    def create_project(self, request: dict[str, Any]) -> dict[str, Any]:
+    def create_project(self, request: CreateProjectInputTypeDef) -> Reply:
+        """Make a project.
+
+        Raises ServiceError for a name that is taken, and for what could not run here.
+        """
         name = request["name"]
-        _check(request)
+        made = {"arn": self.account.arn("codebuild", f"project/{name}"), "created": now(), "lastModified": now()}
+        project = record_of(BuildProjectRecord, request, made)
+        check(project)
         with self.lock:
             if name in self._projects:
                 raise ServiceError(f"Project already exists: {name}", "ResourceAlreadyExistsException")
-            arn = self.account.arn("codebuild", f"project/{name}")
-            self._projects[name] = {**request, "arn": arn, "created": now(), "lastModified": now()}
-            project = self._projects[name]
+            self._projects[name] = project
         self.changed()
         return {"project": project}
 
     @action("UpdateProject")
-    def update_project(self, request: dict[str, Any]) -> dict[str, Any]:
+    def update_project(self, request: UpdateProjectInputTypeDef) -> Reply:
+        """Change the members of a project that the request names.
+
+        Raises ServiceError for an unknown project, and for what could not run here.
+        """
         with self.lock:
             project = self._project(request["name"])
-            _check({**project, **request})
-            project.update(request, lastModified=now())
+            check(record_of(BuildProjectRecord, project, request))
+            change(project, {**request, "lastModified": now()})
         self.changed()
         return {"project": project}
 
     @action("DeleteProject")
-    def delete_project(self, request: dict[str, Any]) -> None:
-        """The project goes, and its builds with it, as on AWS."""
+    def delete_project(self, request: DeleteProjectInputTypeDef) -> None:
+        """Remove a project and its builds, as on AWS; builds that run are stopped."""
         with self.lock:
             self._projects.pop(request["name"], None)
             gone = [build for build in self._builds.values() if build["projectName"] == request["name"]]
@@ -110,30 +115,34 @@ class CodeBuild(Service):
         self.changed()
 
     @action("BatchGetProjects")
-    def get_projects(self, request: dict[str, Any]) -> dict[str, Any]:
+    def get_projects(self, request: BatchGetProjectsInputTypeDef) -> Reply:
+        """Tell projects by their names or ARNs, and which of them do not exist."""
         names = [name.rpartition("/")[2] for name in request["names"]]
         found = [self._projects[name] for name in names if name in self._projects]
         return {"projects": found, "projectsNotFound": [name for name in names if name not in self._projects]}
 
     @action("ListProjects")
-    def list_projects(self, request: dict[str, Any]) -> Reply:
+    def list_projects(self, request: ListProjectsInputTypeDef) -> Reply:
+        """List the names of all projects, in order."""
         return page(sorted(self._projects), request, "projects")
 
     @action("StartBuild")
-    def start_build(self, request: dict[str, Any]) -> dict[str, Any]:
-        unknown = sorted(request.keys() - _OVERRIDES.keys() - _SOURCE_OVERRIDES.keys() - _KNOWN_OVERRIDES)
-        if unknown:
-            raise ServiceError(f"The stand-in account does not implement StartBuild's {unknown[0]}.", INVALID)
+    def start_build(self, request: StartBuildInputTypeDef) -> Reply:
+        """Start a build of a project, with what the request overrides.
+
+        Raises ServiceError for an unknown project, for what could not run here, and beyond the project's limit.
+        """
+        refuse_unknown_overrides(request)
         with self.lock:
-            token = request.get("idempotencyToken")
-            if token in self._tokens and self._tokens[token] in self._builds:
+            token = request.get("idempotencyToken", "")
+            if self._tokens.get(token) in self._builds:
                 return {"build": self._builds[self._tokens[token]]}
-            project = self._settings(request)
+            project = for_one_build(self._project(request["projectName"].rpartition("/")[2]), request)
             running = [b for b in self._builds.values() if b["projectName"] == project["name"]]
             limit = project.get("concurrentBuildLimit")
             if limit and sum(not build["buildComplete"] for build in running) >= limit:
                 raise ServiceError("Cannot have more concurrent builds.", "AccountLimitExceededException")
-            build = self._new_build(project, request, number=len(running) + 1)
+            build = new_build(self.account, project, request, number=len(running) + 1)
             self._builds[build["id"]] = build
             if token:
                 self._tokens[token] = build["id"]
@@ -143,70 +152,12 @@ class CodeBuild(Service):
         run.start()
         return {"build": build}
 
-    def _settings(self, request: dict[str, Any]) -> Resource:
-        """The project as this one build has it."""
-        project: Resource = {**self._project(request["projectName"].rpartition("/")[2])}
-        project |= {member: request[name] for name, member in _OVERRIDES.items() if name in request}
-        source = {member: request[name] for name, member in _SOURCE_OVERRIDES.items() if name in request}
-        project["source"] = {**project["source"], **source}
-        _check(project)
-        if "CODEPIPELINE" in (project["source"]["type"], project["artifacts"]["type"]):
-            raise ServiceError("A project of CodePipeline is started by a pipeline.", INVALID)
-        given = {each["name"]: each for each in project["environment"].get("environmentVariables", [])}
-        given |= {each["name"]: each for each in request.get("environmentVariablesOverride", [])}
-        project["environment"] = {**project["environment"], "environmentVariables": list(given.values())}
-        _check(project)
-        return project
-
-    def _new_build(self, project: Resource, request: dict[str, Any], number: int) -> Resource:
-        name, unique = project["name"], str(uuid.uuid4())
-        build_id = f"{name}:{unique}"
-        given = {each["name"]: each["value"] for each in project["environment"]["environmentVariables"]}
-        version = request.get("sourceVersion", "")
-        instants = ("SUBMITTED", "QUEUED", "PROVISIONING")
-        return {
-            "id": build_id,
-            "arn": self.account.arn("codebuild", f"build/{build_id}"),
-            "buildNumber": number,
-            "startTime": now(),
-            "currentPhase": "PROVISIONING",
-            "buildStatus": "IN_PROGRESS",
-            "buildComplete": False,
-            "sourceVersion": version,
-            "resolvedSourceVersion": given.get("CODEBUILD_RESOLVED_SOURCE_VERSION", version),
-            "projectName": name,
-            "phases": [
-                {"phaseType": p, "phaseStatus": "SUCCEEDED", "startTime": now(), "endTime": now()} for p in instants
-            ],
-            "source": project["source"],
-            "secondarySources": project.get("secondarySources", []),
-            "artifacts": {"location": ""},
-            "cache": project.get("cache", {"type": "NO_CACHE"}),
-            "environment": project["environment"],
-            "serviceRole": project["serviceRole"],
-            "logs": self._logs(project, unique),
-            "timeoutInMinutes": project.get("timeoutInMinutes", DEFAULT_TIMEOUT_MIN),
-            "queuedTimeoutInMinutes": project.get("queuedTimeoutInMinutes", 480),
-            "initiator": given.get("CODEBUILD_INITIATOR", "stand-in account"),
-            "encryptionKey": project.get("encryptionKey", ""),
-            "exportedEnvironmentVariables": [],
-            "reportArns": [],
-        }
-
-    def _logs(self, project: Resource, unique: str) -> Resource:
-        config = project.get("logsConfig", {}).get("cloudWatchLogs", {})
-        group = config.get("groupName") or f"/aws/codebuild/{project['name']}"
-        stream = "/".join(part for part in (config.get("streamName"), unique) if part)
-        arn = self.account.arn("logs", f"log-group:{group}:log-stream:{stream}")
-        return {
-            "groupName": group,
-            "streamName": stream,
-            "cloudWatchLogsArn": arn,
-            "cloudWatchLogs": {"status": "ENABLED"},
-        }
-
     @action("StopBuild")
-    def stop_build(self, request: dict[str, Any]) -> dict[str, Any]:
+    def stop_build(self, request: StopBuildInputTypeDef) -> Reply:
+        """Have a build end, if it runs; it may still run when this returns.
+
+        Raises ServiceError for an unknown build.
+        """
         build = self._build(request["id"])
         run = self._runs.get(build["id"])
         if run and not build["buildComplete"]:
@@ -214,62 +165,51 @@ class CodeBuild(Service):
         return {"build": build}
 
     @action("RetryBuild")
-    def retry_build(self, request: dict[str, Any]) -> dict[str, Any]:
+    def retry_build(self, request: RetryBuildInputTypeDef) -> Reply:
+        """Start a build of the same project and source version.
+
+        Raises ServiceError for an unknown build, and as `start_build` does.
+        """
         build = self._build(request.get("id", ""))
-        again = {"projectName": build["projectName"]}
-        return self.start_build(again | ({"sourceVersion": build["sourceVersion"]} if build["sourceVersion"] else {}))
+        again: StartBuildInputTypeDef = {"projectName": build["projectName"]}
+        if build["sourceVersion"]:
+            again["sourceVersion"] = build["sourceVersion"]
+        return self.start_build(again)
 
     @action("BatchGetBuilds")
-    def get_builds(self, request: dict[str, Any]) -> dict[str, Any]:
+    def get_builds(self, request: BatchGetBuildsInputTypeDef) -> Reply:
+        """Tell builds by their ids or ARNs, and which of them do not exist."""
         ids = [build_id.rpartition("build/")[2] for build_id in request["ids"]]
         found = [self._builds[build_id] for build_id in ids if build_id in self._builds]
         return {"builds": found, "buildsNotFound": [build_id for build_id in ids if build_id not in self._builds]}
 
     @action("ListBuilds")
-    def list_builds(self, request: dict[str, Any]) -> Reply:
-        return page(self._ids("", request), request, "ids")
+    def list_builds(self, request: ListBuildsInputTypeDef) -> Reply:
+        """List the ids of all builds, the newest first unless asked for otherwise."""
+        return page(self._ids("", request.get("sortOrder")), request, "ids")
 
     @action("ListBuildsForProject")
-    def builds_of_project(self, request: dict[str, Any]) -> Reply:
+    def builds_of_project(self, request: ListBuildsForProjectInputTypeDef) -> Reply:
+        """List the ids of a project's builds, the newest first unless asked for otherwise.
+
+        Raises ServiceError for an unknown project.
+        """
         self._project(request["projectName"])
-        return page(self._ids(request["projectName"], request), request, "ids")
+        return page(self._ids(request["projectName"], request.get("sortOrder")), request, "ids")
 
-    def _ids(self, project: str, request: dict[str, Any]) -> list[str]:
-        """The newest first, unless asked for otherwise."""
+    def _ids(self, project: str, order: str | None) -> list[str]:
         ids = [build_id for build_id, build in self._builds.items() if project in ("", build["projectName"])]
-        return ids if request.get("sortOrder") == "ASCENDING" else ids[::-1]
+        return ids if order == "ASCENDING" else ids[::-1]
 
-    def _project(self, name: str) -> Resource:
+    def _project(self, name: str) -> BuildProjectRecord:
         if name not in self._projects:
             raise ServiceError(
                 f"Project cannot be found: {self.account.arn('codebuild', f'project/{name}')}", NOT_FOUND
             )
         return self._projects[name]
 
-    def _build(self, build_id: str) -> Resource:
+    def _build(self, build_id: str) -> BuildRecord:
         build_id = build_id.rpartition("build/")[2]
         if build_id not in self._builds:
             raise ServiceError(f"Build {build_id} does not exist.", NOT_FOUND)
         return self._builds[build_id]
-
-
-def _check(project: dict[str, Any]) -> None:
-    """Refuse what could not run, when it is asked for."""
-    for member in _REFUSED:
-        if project.get(member):
-            raise ServiceError(f"The stand-in account does not implement a project's {member}.", INVALID)
-    for source in [project["source"], *project.get("secondarySources", [])]:
-        if source["type"] not in _SOURCES:
-            known = ", ".join(_SOURCES)
-            raise ServiceError(f"The stand-in account has sources of type {known}, not {source['type']}.", INVALID)
-        if source["type"] == "S3" and not source.get("location", "").partition("/")[2]:
-            raise ServiceError("A source in S3 is one zip: location is bucket/key.", INVALID)
-        if source["type"] == "NO_SOURCE" and "\n" not in source.get("buildspec", ""):
-            raise ServiceError("A project without a source needs its buildspec as text.", INVALID)
-    environment = project["environment"]
-    if environment["type"] not in ("LINUX_CONTAINER", "ARM_CONTAINER") or environment.get("privilegedMode"):
-        raise ServiceError("Builds run as Linux processes here: no Windows, no Docker.", INVALID)
-    if any(variable.get("type") == "SECRETS_MANAGER" for variable in environment.get("environmentVariables", [])):
-        raise ServiceError("The stand-in account has no Secrets Manager: use PARAMETER_STORE.", INVALID)
-    if project.get("logsConfig", {}).get("s3Logs", {}).get("status") == "ENABLED":
-        raise ServiceError("The stand-in account writes the logs of builds to CloudWatch Logs only.", INVALID)

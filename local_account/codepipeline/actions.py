@@ -12,22 +12,34 @@ import string
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from local_account.account import Account
 from local_account.base.archives.s3_download import download
+from local_account.base.clients import Clients
 from local_account.codepipeline.codeconnections import UnreachableError, archive
-from local_account.protocol.service import Resource
+from local_account.codepipeline.records import ActionDeclaration, ArtifactPlace, CodePipelineExecution
+
+if TYPE_CHECKING:
+    from types_boto3_codebuild.type_defs import (
+        BuildTypeDef,
+        EnvironmentVariableTypeDef,
+        StartBuildInputTypeDef,
+    )
+    from types_boto3_s3.type_defs import GetObjectRequestTypeDef, PutObjectRequestTypeDef
 
 APPROVAL_DAYS = 7
 MAX_ARTIFACT_BYTES = 2**31 - 1  # what the account takes in one request; CodePipeline takes 7 GB from S3, 1 GB from Git
 LOOK_S = 0.2
+
+Note = Callable[[Mapping[str, object]], None]
+"""Gives members of an action's record new values; None takes one away."""
 
 
 class ActionError(Exception):
@@ -44,31 +56,27 @@ class AbandonedError(Exception):
 
 @dataclass
 class Work:
-    """One action that runs. ``record`` is what ListActionExecutions answers; change it through ``note``."""
+    """One action that runs. ``note`` changes what ListActionExecutions answers of it."""
 
     account: Account
-    execution: Resource
-    action: Resource
+    execution: CodePipelineExecution
+    action: ActionDeclaration
     configuration: dict[str, str]
     role_arn: str
-    client: Callable[[str], Any]
-    note: Callable[[dict[str, Any]], None]
+    clients: Clients
+    note: Note
     abandoned: threading.Event
     decided: threading.Event = field(default_factory=threading.Event)
     """A person has decided; then ``decision`` says how."""
     decision: dict[str, str] = field(default_factory=dict)
-    outputs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, ArtifactPlace] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
 
-    def new_artifact(self, name: str) -> dict[str, str]:
+    def new_artifact(self, name: str) -> ArtifactPlace:
         """Where an artifact of this execution goes."""
         unique = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(7))
         store = self.execution["definition"]["artifactStore"]
         return {"bucket": store["location"], "key": f"{self.execution['pipelineName'][:20]}/{name[:10]}/{unique}"}
-
-    def encryption(self) -> dict[str, str]:
-        key = self.execution["definition"]["artifactStore"].get("encryptionKey")
-        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key["id"]} if key else {}
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -77,6 +85,10 @@ class Work:
             yield Path(folder, "artifact.zip")
 
     def put_artifact(self, content: Path) -> None:
+        """Put the action's output into the pipeline's bucket.
+
+        Raises ActionError for one that is too large, ClientError as PutObject does.
+        """
         size = content.stat().st_size
         if size > MAX_ARTIFACT_BYTES:
             message = f"the source has {size:,} bytes, more than the {MAX_ARTIFACT_BYTES:,} that an artifact may have"
@@ -84,24 +96,29 @@ class Work:
         name = self.action["outputArtifacts"][0]["name"]
         place = self.new_artifact(name)
         with content.open("rb") as file:
-            self.client("s3").put_object(Bucket=place["bucket"], Key=place["key"], Body=file, **self.encryption())
+            request: PutObjectRequestTypeDef = {"Bucket": place["bucket"], "Key": place["key"], "Body": file}
+            if key := self.execution["definition"]["artifactStore"].get("encryptionKey"):
+                request |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key["id"]}
+            self.clients("s3").put_object(**request)
         self.outputs[name] = place
 
 
 def from_s3(work: Work) -> None:
     """Source by S3: one version of a zip."""
-    override: Resource = work.execution["overrides"].get(work.action["name"], {})
+    override = work.execution["overrides"].get(work.action["name"], {})
     bucket, key = work.configuration["S3Bucket"], work.configuration["S3ObjectKey"]
     if "S3_OBJECT_KEY" in override:
         if work.configuration.get("AllowOverrideForS3ObjectKey") != "true":
             raise ActionError("ConfigurationError", "another key needs AllowOverrideForS3ObjectKey")
         key = override["S3_OBJECT_KEY"]
-    version = override.get("S3_OBJECT_VERSION_ID")
-    s3 = work.client("s3")
+    s3 = work.clients("s3")
     if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
         raise ActionError("ConfigurationError", f"bucket {bucket} must be versioned to be a source")
+    place: GetObjectRequestTypeDef = {"Bucket": bucket, "Key": key}
+    if version := override.get("S3_OBJECT_VERSION_ID"):
+        place["VersionId"] = version
     with work.scratch() as content:
-        answer = download(s3, content, Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
+        answer = download(s3, content, place)
         work.put_artifact(content)
     summary = answer["Metadata"].get("codepipeline-artifact-revision-summary", "")
     work.variables |= {
@@ -134,7 +151,7 @@ def from_connection(work: Work) -> None:
 
 def build(work: Work) -> None:
     """Build or Test by CodeBuild; the action lasts as long as the build."""
-    codebuild = work.client("codebuild")
+    codebuild = work.clients("codebuild")
     started = codebuild.start_build(**_build_request(work))["build"]
     work.note({"externalExecutionId": started["id"], "logStreamARN": started["logs"].get("cloudWatchLogsArn", "")})
     while True:
@@ -155,28 +172,27 @@ def build(work: Work) -> None:
         raise ActionError("JobFailed", f"Build terminated with state: {ended['buildStatus']}. {_reason(ended)}".strip())
 
 
-def _reason(ended: Resource) -> str:
+def _reason(ended: BuildTypeDef) -> str:
     bad = [phase for phase in ended["phases"] if phase.get("phaseStatus") not in (None, "SUCCEEDED")]
-    context: Resource = (bad[0].get("contexts") or [{}])[0] if bad else {}
-    return (
-        f"Phase: {bad[0]['phaseType']}, Code: {context.get('statusCode')}, Message: {context.get('message')}"
-        if bad
-        else ""
-    )
+    if not bad:
+        return ""
+    contexts = bad[0].get("contexts")
+    code, message = (contexts[0].get("statusCode"), contexts[0].get("message")) if contexts else (None, None)
+    return f"Phase: {bad[0]['phaseType']}, Code: {code}, Message: {message}"
 
 
-def _build_request(work: Work) -> dict[str, Any]:
+def _build_request(work: Work) -> StartBuildInputTypeDef:
     """A build of the action's project, with this execution's artifacts as its sources and its target."""
     configuration, execution = work.configuration, work.execution
-    inputs = {each["name"]: execution["artifacts"][each["name"]] for each in work.action["inputArtifacts"]}
+    inputs = {each["name"]: execution["artifacts"][each["name"]] for each in work.action.get("inputArtifacts", [])}
     primary = configuration.get("PrimarySource") or next(iter(inputs))
     revision = next((each["revisionId"] for each in execution["revisions"].values()), "")
-    variables = [
+    variables: list[EnvironmentVariableTypeDef] = [
         {"name": "CODEBUILD_INITIATOR", "value": f"codepipeline/{execution['pipelineName']}"},
         {"name": "CODEBUILD_RESOLVED_SOURCE_VERSION", "value": revision},
         *json.loads(configuration.get("EnvironmentVariables", "[]")),
     ]
-    request = {
+    request: StartBuildInputTypeDef = {
         "projectName": configuration["ProjectName"],
         "sourceTypeOverride": "S3",
         "sourceLocationOverride": _location(inputs[primary]),
@@ -205,7 +221,7 @@ def _build_request(work: Work) -> dict[str, Any]:
     return request
 
 
-def _location(place: dict[str, str]) -> str:
+def _location(place: ArtifactPlace) -> str:
     return f"{place['bucket']}/{place['key']}"
 
 
@@ -224,7 +240,7 @@ def approval(work: Work) -> None:
         }
         subject = f"APPROVAL NEEDED: AWS CodePipeline {work.execution['pipelineName']}"[:100]
         message = json.dumps({"region": work.account.region, "approval": details})
-        work.client("sns").publish(TopicArn=topic, Subject=subject, Message=message)
+        work.clients("sns").publish(TopicArn=topic, Subject=subject, Message=message)
     waited = 0.0
     while not work.decided.wait(LOOK_S):
         waited += LOOK_S

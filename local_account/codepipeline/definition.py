@@ -7,10 +7,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from local_account.codepipeline.records import (
+    ActionDeclaration,
+    PipelineDeclaration,
+    ResolvedVariable,
+    StageDeclaration,
+)
 from local_account.protocol.actions import ServiceError
+from local_account.protocol.records import record_of
+
+if TYPE_CHECKING:
+    from types_boto3_codepipeline.type_defs import PipelineVariableTypeDef, SourceRevisionOverrideTypeDef
 
 STRUCTURE = "InvalidStructureException"
 DECLARATION = "InvalidActionDeclarationException"
@@ -45,8 +55,9 @@ ACTIONS["Test", "CodeBuild"] = ACTIONS["Build", "CodeBuild"]
 VARIABLE = re.compile(r"#\{([A-Za-z0-9@_-]+)\.([A-Za-z0-9@_-]+)\}")
 
 
-def check(pipeline: Mapping[str, Any]) -> None:
+def check(given: Mapping[str, object]) -> None:
     """Raises ServiceError for a structure that AWS would refuse, or an action that is not done here."""
+    pipeline = record_of(PipelineDeclaration, given)
     stages = pipeline["stages"]
     if len(stages) < 2:
         raise ServiceError("Pipeline has less than 2 stages", STRUCTURE)
@@ -70,7 +81,7 @@ def check(pipeline: Mapping[str, Any]) -> None:
             namespaces |= {action["namespace"] for action in order if "namespace" in action}
 
 
-def _check_stage(stage: Mapping[str, Any], *, first: bool) -> None:
+def _check_stage(stage: StageDeclaration, *, first: bool) -> None:
     for member in ("blockers", "onFailure", "onSuccess", "beforeEntry"):
         if stage.get(member):
             raise ServiceError(f"The stand-in account does not implement a stage's {member}.", STRUCTURE)
@@ -84,7 +95,7 @@ def _check_stage(stage: Mapping[str, Any], *, first: bool) -> None:
         _check_action(stage["name"], action)
 
 
-def _check_action(stage: str, action: Mapping[str, Any]) -> None:
+def _check_action(stage: str, action: ActionDeclaration) -> None:
     kind = action["actionTypeId"]
     where = f"Action {action['name']} of stage {stage}"
     known = ACTIONS.get((kind["category"], kind["provider"]))
@@ -103,13 +114,14 @@ def _check_action(stage: str, action: Mapping[str, Any]) -> None:
         raise ServiceError(f"{where} is missing required configuration {missing[0]!r}", DECLARATION)
     if extra := sorted(given.keys() - required - optional):
         raise ServiceError(f"{where} contains unknown configuration {extra[0]!r}", DECLARATION)
-    for member, allowed in (("inputArtifacts", inputs), ("outputArtifacts", outputs)):
-        count = len(action.get(member, []))
+    ins, outs = action.get("inputArtifacts", []), action.get("outputArtifacts", [])
+    for member, named, allowed in (("inputArtifacts", ins, inputs), ("outputArtifacts", outs, outputs)):
+        count = len(named)
         if count not in allowed:
             raise ServiceError(
                 f"{where} has {count} {member}, {allowed.start} to {allowed.stop - 1} are done", DECLARATION
             )
-    _check_configuration(where, given, [each["name"] for each in action.get("inputArtifacts", [])])
+    _check_configuration(where, given, [each["name"] for each in ins])
 
 
 def _check_configuration(where: str, given: Mapping[str, str], inputs: list[str]) -> None:
@@ -131,7 +143,7 @@ def _check_configuration(where: str, given: Mapping[str, str], inputs: list[str]
             raise ServiceError(f"{where}: EnvironmentVariables is empty", DECLARATION)
 
 
-def _check_inputs(stage: Mapping[str, Any], action: Mapping[str, Any], made: set[str], namespaces: set[str]) -> None:
+def _check_inputs(stage: StageDeclaration, action: ActionDeclaration, made: set[str], namespaces: set[str]) -> None:
     where = f"Action {action['name']} of stage {stage['name']}"
     for artifact in action.get("inputArtifacts", []):
         if artifact["name"] not in made:
@@ -142,7 +154,7 @@ def _check_inputs(stage: Mapping[str, Any], action: Mapping[str, Any], made: set
                 raise ServiceError(f"{where}: no earlier action has the namespace {namespace}", DECLARATION)
 
 
-def orders(stage: Mapping[str, Any]) -> Iterator[list[Any]]:
+def orders(stage: StageDeclaration) -> Iterator[list[ActionDeclaration]]:
     """The stage's actions in the order they run; those of one run order run side by side."""
     for order in sorted({action.get("runOrder", 1) for action in stage["actions"]}):
         yield [action for action in stage["actions"] if action.get("runOrder", 1) == order]
@@ -159,20 +171,27 @@ def fill(text: str, variables: Mapping[str, Mapping[str, str]]) -> str:
     return VARIABLE.sub(lambda match: variables[match[1]][match[2]], text)
 
 
-def resolved_variables(pipeline: Mapping[str, Any], given: list[Any]) -> list[dict[str, str]]:
-    """The pipeline's variables with the values of this execution."""
+def resolved_variables(
+    pipeline: PipelineDeclaration, given: Sequence[PipelineVariableTypeDef]
+) -> list[ResolvedVariable]:
+    """The pipeline's variables with the values of this execution.
+
+    Raises ServiceError for a value of no variable, and for a variable without one.
+    """
     declared = {each["name"]: each.get("defaultValue") for each in pipeline.get("variables", [])}
     for each in given:
         if each["name"] not in declared:
             raise ServiceError(f"The pipeline has no variable {each['name']}")
         declared[each["name"]] = each["value"]
+    resolved: list[ResolvedVariable] = []
     for name, value in declared.items():
         if value is None:
             raise ServiceError(f"The variable {name} has no value")
-    return [{"name": name, "resolvedValue": value} for name, value in declared.items()]
+        resolved.append({"name": name, "resolvedValue": value})
+    return resolved
 
 
-def source_overrides(given: list[Any]) -> dict[str, dict[str, str]]:
+def source_overrides(given: Sequence[SourceRevisionOverrideTypeDef]) -> dict[str, dict[str, str]]:
     """By source action: the value of each type of revision."""
     found: dict[str, dict[str, str]] = {}
     for each in given:

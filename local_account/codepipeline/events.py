@@ -5,44 +5,48 @@ Runs in the server process. Their shapes are those of the CodePipeline user guid
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from local_account.account import Account
-from local_account.protocol.service import Resource
+from local_account.codepipeline.records import ActionRecord, CodePipelineExecution
+from local_account.protocol.records import chosen
 
 _WORDS = {"INPROGRESS": "STARTED", "ABANDONED": "ABANDONED"}
 
 
-def pipeline(account: Account, execution: Resource, state: str) -> None:
+def pipeline(account: Account, execution: CodePipelineExecution, state: str) -> None:
+    """Send that an execution has reached a state (STARTED, RESUMED, SUCCEEDED, ...)."""
     extra = {"execution-trigger": _trigger(execution), "pipeline-execution-attempt": execution["attempt"]}
     _emit(account, execution, "CodePipeline Pipeline Execution State Change", {"state": state, **extra})
 
 
-def stage(account: Account, execution: Resource, name: str, status: str) -> None:
+def stage(account: Account, execution: CodePipelineExecution, name: str, status: str) -> None:
+    """Send that a stage has reached a status."""
     details = {"stage": name, "state": _state(status), "pipeline-execution-attempt": execution["attempt"]}
     _emit(account, execution, "CodePipeline Stage Execution State Change", details)
 
 
-def action(account: Account, execution: Resource, detail: Resource) -> None:
+def action(account: Account, execution: CodePipelineExecution, detail: ActionRecord) -> None:
+    """Send the status of an action."""
     kind = detail["actionTypeId"]
     result = {"external-execution-id": detail.get("externalExecutionId")}
     if "errorDetails" in detail:
         result["external-execution-summary"] = detail["errorDetails"]["message"]
         result["error-code"] = detail["errorDetails"]["code"]
-    details: dict[str, Any] = {
+    details = {
         "stage": detail["stageName"],
         "action": detail["actionName"],
         "action-execution-id": detail["actionExecutionId"],
         "state": _state(detail["status"]),
         "region": account.region,
-        "type": {name: kind[name] for name in ("owner", "category", "provider", "version")},
+        "type": chosen(kind, ("owner", "category", "provider", "version")),
         "execution-result": {name: value for name, value in result.items() if value},
         "pipeline-execution-attempt": execution["attempt"],
     }
     _emit(account, execution, "CodePipeline Action Execution State Change", details)
 
 
-def _trigger(execution: Resource) -> dict[str, str]:
+def _trigger(execution: CodePipelineExecution) -> dict[str, str]:
     trigger = execution["trigger"]
     return {"trigger-type": trigger["triggerType"], "trigger-detail": trigger.get("triggerDetail", "")}
 
@@ -51,7 +55,7 @@ def _state(status: str) -> str:
     return _WORDS.get(status.upper(), status.upper())
 
 
-def _emit(account: Account, execution: Resource, kind: str, details: dict[str, Any]) -> None:
+def _emit(account: Account, execution: CodePipelineExecution, kind: str, details: Mapping[str, object]) -> None:
     about = {
         "pipeline": execution["pipelineName"],
         "execution-id": execution["pipelineExecutionId"],
@@ -59,5 +63,5 @@ def _emit(account: Account, execution: Resource, kind: str, details: dict[str, A
         "start-time": execution["startTime"],
     }
     account.emit_event(
-        "aws.codepipeline", kind, about | details, [account.arn("codepipeline", execution["pipelineName"])]
+        "aws.codepipeline", kind, {**about, **details}, [account.arn("codepipeline", execution["pipelineName"])]
     )

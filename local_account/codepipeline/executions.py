@@ -11,13 +11,24 @@ import logging
 import threading
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
+from local_account.base.clients import Clients
 from local_account.codepipeline import events
-from local_account.codepipeline.actions import AbandonedError, ActionError, Work, perform
+from local_account.codepipeline.actions import AbandonedError, ActionError, Note, Work, perform
 from local_account.codepipeline.definition import fill, orders
+from local_account.codepipeline.records import (
+    ActionDeclaration,
+    ActionFailure,
+    ActionRecord,
+    CodePipelineExecution,
+    StageDeclaration,
+    StageState,
+)
+from local_account.codepipeline.tables import Tables
+from local_account.protocol.records import change
 from local_account.protocol.role_clients import role_client
-from local_account.protocol.service import Resource, Service, now
+from local_account.protocol.service import Service, now
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +42,8 @@ class _LeftError(Exception):
 class Gates:
     """Who is in a stage and who waits for it, by pipeline and stage."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
         self._changed = threading.Condition()
         self._queues: dict[tuple[str, str], list[str]] = {}
 
@@ -51,7 +62,8 @@ class Gates:
                     raise _LeftError
                 self._changed.wait(LOOK_S)
 
-    def leave(self, record: Resource, stage: str) -> None:
+    def leave(self, record: CodePipelineExecution, stage: str) -> None:
+        """Give the stage to the next execution."""
         with self._changed:
             queue = self._queues[record["pipelineName"], stage]
             if record["pipelineExecutionId"] in queue:
@@ -59,16 +71,17 @@ class Gates:
             self._changed.notify_all()
 
     def waiting(self, pipeline: str, stage: str) -> list[str]:
+        """The ids of the executions that wait for a stage, in the order they came."""
         return self._queues.get((pipeline, stage), [])[1:]
 
     def _may_enter(self, run: ExecutionRun, queue: list[str], stage: str, *, alone: bool) -> bool:
         if run.leaves():
             return False
-        closed = self._service.table("transitions", Resource).get(f"{run.record['pipelineName']}/{stage}")
+        closed = self.tables.transitions.get(f"{run.record['pipelineName']}/{stage}")
         return not closed and (not alone or queue[0] == run.record["pipelineExecutionId"])
 
     @staticmethod
-    def _is_overtaken(record: Resource, queue: list[str]) -> bool:
+    def _is_overtaken(record: CodePipelineExecution, queue: list[str]) -> bool:
         place = queue.index(record["pipelineExecutionId"])
         return place > 0 and place < len(queue) - 1
 
@@ -77,12 +90,17 @@ class ExecutionRun:
     """Runs one execution, from ``first`` on. ``kept``: actions of that stage that are not run again."""
 
     def __init__(
-        self, service: Service, gates: Gates, record: Resource, first: str = "", kept: frozenset[str] = frozenset()
+        self,
+        service: Service,
+        gates: Gates,
+        record: CodePipelineExecution,
+        first: str = "",
+        kept: frozenset[str] = frozenset(),
     ) -> None:
         self.record = record
         self._service, self._gates = service, gates
         self._account = service.account
-        self._definition: Resource = record["definition"]
+        self._definition = record["definition"]
         self._first, self._kept = first, kept
         self._stopping = threading.Event()
         self._abandoned = threading.Event()
@@ -90,6 +108,7 @@ class ExecutionRun:
         """Actions that run, by name."""
 
     def start(self) -> None:
+        """Begin; returns at once."""
         threading.Thread(target=self._run, name=f"pipeline-{self.record['pipelineExecutionId']}", daemon=True).start()
 
     def stop(self, *, abandon: bool) -> None:
@@ -99,6 +118,7 @@ class ExecutionRun:
             self._abandoned.set()
 
     def leaves(self) -> bool:
+        """Whether the execution is to end after the actions that run."""
         return self._stopping.is_set() or self._account.stopping.is_set()
 
     def _run(self) -> None:
@@ -116,7 +136,7 @@ class ExecutionRun:
             self._change(status="Failed", statusSummary="InternalError in the stand-in account; its log has the reason")
         events.pipeline(self._account, self.record, self.record["status"].upper())
 
-    def _enter_and_run(self, stage: Resource) -> bool:
+    def _enter_and_run(self, stage: StageDeclaration) -> bool:
         self._change(stage=stage["name"])
         try:
             self._gates.enter(self, stage["name"])
@@ -129,7 +149,7 @@ class ExecutionRun:
         finally:
             self._gates.leave(self.record, stage["name"])
 
-    def _run_stage(self, stage: Resource) -> bool:
+    def _run_stage(self, stage: StageDeclaration) -> bool:
         self._stage_state(stage, "InProgress")
         kept, self._kept = self._kept, frozenset()
         failed = ""
@@ -148,7 +168,7 @@ class ExecutionRun:
         self._stage_state(stage, "Succeeded")
         return True
 
-    def _run_order(self, stage: Resource, actions: list[Resource]) -> str:
+    def _run_order(self, stage: StageDeclaration, actions: list[ActionDeclaration]) -> str:
         """Run actions side by side; why one of them failed, or nothing."""
         failures: list[str] = []
         threads = [
@@ -160,8 +180,8 @@ class ExecutionRun:
             thread.join()
         return failures[0] if failures else ""
 
-    def _run_action(self, stage: Resource, action: Resource, failures: list[str]) -> None:
-        detail: Resource = {
+    def _run_action(self, stage: StageDeclaration, action: ActionDeclaration, failures: list[str]) -> None:
+        detail: ActionRecord = {
             "actionExecutionId": str(uuid.uuid4()),
             "stageName": stage["name"],
             "actionName": action["name"],
@@ -175,15 +195,16 @@ class ExecutionRun:
             },
         }
 
-        def note(members: Mapping[str, Any]) -> None:
+        def note(members: Mapping[str, object]) -> None:
             with self._service.lock:
-                detail.update(members, lastUpdateTime=now())
+                change(detail, {**members, "lastUpdateTime": now()})
             self._service.changed()
 
         with self._service.lock:
             self.record["actions"].append(detail)
         events.action(self._account, self.record, detail)
-        status, error = "Succeeded", None
+        status = "Succeeded"
+        error: ActionFailure | None = None
         try:
             self._perform(action, detail, note)
         except AbandonedError:
@@ -201,18 +222,20 @@ class ExecutionRun:
         note({"status": status, **({"errorDetails": error} if error else {})})
         events.action(self._account, self.record, detail)
 
-    def _perform(self, action: Resource, detail: Resource, note: Any) -> None:
+    def _perform(self, action: ActionDeclaration, detail: ActionRecord, note: Note) -> None:
         configuration = self._filled(action.get("configuration", {}))
         note({"resolvedConfiguration": configuration})
         role = action.get("roleArn") or self._definition["roleArn"]
 
-        def client(service: str) -> Any:
-            execution = self.record["pipelineExecutionId"]
-            pipeline = self._account.arn("codepipeline", self.record["pipelineName"])
-            by = "codepipeline.amazonaws.com"
-            return role_client(self._account, role, execution, service, by=by, source_arn=pipeline)
-
-        work = Work(self._account, self.record, action, configuration, role, client, note, self._abandoned)
+        clients: Clients = partial(
+            role_client,
+            self._account,
+            role,
+            self.record["pipelineExecutionId"],
+            by="codepipeline.amazonaws.com",
+            source_arn=self._account.arn("codepipeline", self.record["pipelineName"]),
+        )
+        work = Work(self._account, self.record, action, configuration, role, clients, note, self._abandoned)
         self.works[action["name"]] = work
         perform(work)
         note({"outputs": work.outputs, "outputVariables": work.variables})
@@ -235,16 +258,20 @@ class ExecutionRun:
         except KeyError as error:
             raise ActionError("ValidationError", f"the variable {error} has no value") from error
 
-    def _stage_state(self, stage: Resource, status: str) -> None:
-        entry = {"pipelineExecutionId": self.record["pipelineExecutionId"], "status": status, "type": "STANDARD"}
+    def _stage_state(self, stage: StageDeclaration, status: str) -> None:
+        entry: StageState = {
+            "pipelineExecutionId": self.record["pipelineExecutionId"],
+            "status": status,
+            "type": "STANDARD",
+        }
         with self._service.lock:
-            states = self._service.table("stage-states", Resource).setdefault(self.record["pipelineName"], {})
+            states = self._gates.tables.stage_states.setdefault(self.record["pipelineName"], {})
             states[stage["name"]] = entry
             self.record["stages"][stage["name"]] = status
         self._service.changed()
         events.stage(self._account, self.record, stage["name"], status)
 
-    def _change(self, **members: Any) -> None:
+    def _change(self, **members: str) -> None:
         with self._service.lock:
-            self.record.update(members, lastUpdateTime=now())
+            change(self.record, {**members, "lastUpdateTime": now()})
         self._service.changed()

@@ -18,11 +18,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from local_account.base.archives.zips import Limits, ZipError, ZipTooLargeError, extract_zip
+from local_account.base.archives.zips import ZipError, ZipLimits, ZipTooLargeError, extract_zip
 
 # The unzipped size that AWS allows a function with its layers: lambda/latest/dg/gettingstarted-limits.html. The number
 # of files is a cap of the stand-in's own.
-LIMITS = Limits(250 * 1024 * 1024, 200_000)
+LIMITS = ZipLimits(250 * 1024 * 1024, 200_000)
 RUNTIME_DISTRIBUTIONS = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
 
 

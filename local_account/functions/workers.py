@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local_account.base.children import Children
-from local_account.base.progress import Progress
+from local_account.base.progress import ProcessProgress
 from local_account.functions.runtime_api import Mailbox, Message, QueuedInvocation, RuntimeApiServer
 
 INIT_LIMIT_S = 10.0  # lambda/latest/dg/lambda-runtime-environment.html: the init phase's limit
@@ -189,7 +189,7 @@ class Worker:
         The processor time counts: what takes 2 s on AWS takes 20 on a machine that ten others use.
         """
         limit_s = max(INIT_LIMIT_S, self.plan.timeout_s)
-        progress = Progress(self._process.pid, limit_s)
+        progress = ProcessProgress(self._process.pid, limit_s)
         while (message := self._receive(time.monotonic() + LOOK_S)) is None:
             if progress.stands_still() or progress.processor_s() > limit_s:
                 return None

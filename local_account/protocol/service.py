@@ -14,7 +14,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from local_account.account import Account
 from local_account.base import clock
@@ -32,9 +32,6 @@ log = logging.getLogger(__name__)
 
 _READING = re.compile(r"(Get|List|Describe|BatchGet)[A-Z]")
 _Record = TypeVar("_Record")
-
-Resource = dict[str, Any]
-"""A record of a table whose room has no TypedDict for it yet."""
 
 
 class Service:

@@ -31,7 +31,7 @@ from local_account.authority.owner import owner_keys
 from local_account.base.client_environment import FOLDER, shell_variables, taken_out, with_programs
 from local_account.base.clients import make_client
 from local_account.base.errors import AccountError
-from local_account.base.progress import STUCK_S, Progress
+from local_account.base.progress import STUCK_S, ProcessProgress
 from local_account.server.refusals import ACCOUNTS_OWN
 
 STARTED_FILE = "server.json"
@@ -161,7 +161,7 @@ def start(
         )
     _started[process.pid] = process
     try:
-        answer = _await_health(process, state_dir, port, Progress(process.pid, stuck_s))
+        answer = _await_health(process, state_dir, port, ProcessProgress(process.pid, stuck_s))
     except BaseException:  # Ctrl-C included: a server that nobody waits for must not stay behind
         process.kill()
         process.wait()
@@ -178,7 +178,7 @@ def start(
 
 
 def _await_health(
-    process: subprocess.Popen[bytes], state_dir: Path, port: int, progress: Progress
+    process: subprocess.Popen[bytes], state_dir: Path, port: int, progress: ProcessProgress
 ) -> dict[str, Any] | None:
     """What the server says of itself once it answers; None when it ended or stands still."""
     while process.poll() is None and not progress.stands_still():
@@ -223,7 +223,7 @@ def stop(state_dir: Path, stuck_s: float = STUCK_S, *, losing: bool = False) -> 
         )
     with suppress(ProcessLookupError, psutil.NoSuchProcess):
         process = _started.pop(running.pid, None) or psutil.Process(running.pid)
-        progress = Progress(running.pid, stuck_s)
+        progress = ProcessProgress(running.pid, stuck_s)
         os.kill(running.pid, signal.SIGTERM)
         while not _has_ended(process):
             if progress.stands_still():

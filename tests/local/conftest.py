@@ -20,7 +20,7 @@ import pytest
 from botocore.config import Config
 
 from local_account.authority.owner import owner_keys
-from local_account.base.progress import Progress
+from local_account.base.progress import ProcessProgress
 from tests.local.roles import make_taken_for_granted
 from tests.local.workflow_stage import Photos, Shop, deploy, open_shop, photographs
 
@@ -119,7 +119,7 @@ def start_account(state_dir: Path, port: int | None = None, *options: str) -> Ru
             stderr=log,
         )
     running = RunningAccount(state_dir, port, process)
-    progress = Progress(process.pid)
+    progress = ProcessProgress(process.pid)
     while True:
         try:
             with urllib.request.urlopen(f"{running.endpoint_url}/_account/health", timeout=5):  # noqa: S310  # ours

@@ -6,15 +6,19 @@ Runs in the server process.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import GetObjectOutputTypeDef, GetObjectRequestTypeDef
 
 PIECE_BYTES = 16 * 2**20
 
 
-def download(client: Any, target: Path, **place: str) -> dict[str, Any]:
-    """Write the object that ``place`` names (Bucket, Key, VersionId) to ``target``; GetObject's answer, without a body.
+def download(client: S3Client, target: Path, place: GetObjectRequestTypeDef) -> GetObjectOutputTypeDef:
+    """Write the object that ``place`` names to ``target``; GetObject's answer, whose body has been read.
 
     Raises ClientError as GetObject does, also when the object was replaced meanwhile.
     """
@@ -31,14 +35,14 @@ def download(client: Any, target: Path, **place: str) -> dict[str, Any]:
             if not content:
                 raise EOFError(f"s3://{place['Bucket']}/{place['Key']} ended at {start} of {total} bytes")
             file.write(content)
-    return {name: value for name, value in answer.items() if name != "Body"}
+    return answer
 
 
-def _piece(client: Any, start: int, place: dict[str, str]) -> dict[str, Any] | None:
+def _piece(client: S3Client, start: int, place: GetObjectRequestTypeDef) -> GetObjectOutputTypeDef | None:
     try:
-        answer: dict[str, Any] = client.get_object(**place, Range=f"bytes={start}-{start + PIECE_BYTES - 1}")
+        request: GetObjectRequestTypeDef = {**place, "Range": f"bytes={start}-{start + PIECE_BYTES - 1}"}
+        return client.get_object(**request)
     except ClientError as error:
         if error.response["Error"]["Code"] == "InvalidRange":
             return None
         raise
-    return answer

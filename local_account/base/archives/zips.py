@@ -42,14 +42,14 @@ class ZipTooLargeError(ZipError):
 
 
 @dataclass(frozen=True)
-class Limits:
+class ZipLimits:
     """What a zip may hold, unpacked."""
 
     total_bytes: int
     members: int
 
 
-def extract_zip(file: IO[bytes], folder: Path, limits: Limits) -> None:
+def extract_zip(file: IO[bytes], folder: Path, limits: ZipLimits) -> None:
     """Unpack into ``folder`` (made if missing, empty if there), with the files' permissions. Raises ZipError."""
     try:
         _check_directory(file, limits)
@@ -67,7 +67,7 @@ def extract_zip(file: IO[bytes], folder: Path, limits: Limits) -> None:
         raise ZipError(f"cannot be unpacked: {error.strerror or error}") from error
 
 
-def _check_directory(file: IO[bytes], limits: Limits) -> None:
+def _check_directory(file: IO[bytes], limits: ZipLimits) -> None:
     """Count the members before zipfile makes an object of half a kilobyte for each."""
     length = _directory_bytes(file)
     if length > MAX_DIRECTORY_BYTES:
@@ -94,7 +94,7 @@ def _directory_bytes(file: IO[bytes]) -> int:
     return int(_END.unpack_from(tail, at)[5])
 
 
-def _check(members: list[zipfile.ZipInfo], limits: Limits) -> None:
+def _check(members: list[zipfile.ZipInfo], limits: ZipLimits) -> None:
     total = sum(member.file_size for member in members)
     if total > limits.total_bytes:
         raise ZipTooLargeError(total, limits.total_bytes)

@@ -7,9 +7,12 @@ is refused before anybody unpacks it.
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from local_account.base.errors import ErrorAnswer, aws_error
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 MAX_UNPACKED_BYTES = 16 * 2**20  # PutMetricData takes 1 MB
 _GZIP_WINDOW = 31  # zlib's wbits for gzip
@@ -26,7 +29,7 @@ def unpack(content: bytes) -> bytes | None:
     return found
 
 
-def refusal(environ: dict[str, Any], service: str) -> ErrorAnswer | None:
+def refusal(environ: WSGIEnvironment, service: str) -> ErrorAnswer | None:
     """Why a compressed request is not taken; S3 keeps what it gets as it is."""
     if environ.get("HTTP_CONTENT_ENCODING") != "gzip" or service == "s3":
         return None

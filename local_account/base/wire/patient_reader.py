@@ -33,6 +33,7 @@ class PatientReader(io.RawIOBase):
         self._deadline: float | None = None
 
     def readable(self) -> bool:
+        """Say to ``io`` that this is read from."""
         return True
 
     def expect_request(self) -> None:
@@ -44,6 +45,10 @@ class PatientReader(io.RawIOBase):
         self._deadline = time.monotonic() + self._body_s + length / self._slowest
 
     def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill the buffer with what has come, and count its bytes.
+
+        Raises TimeoutError when the client has taken too long.
+        """
         left_s = self._idle_s if self._deadline is None else self._deadline - time.monotonic()
         if left_s <= 0:
             raise TimeoutError("the request did not come in time")

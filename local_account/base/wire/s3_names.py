@@ -7,10 +7,13 @@ objects". Keys that differ in case only are two objects, on every file system: c
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from local_account.base.errors import ErrorAnswer, aws_error
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 MAX_KEY_BYTES = 1024
 INVALID_BUCKET = "The specified bucket is not valid."
@@ -32,7 +35,7 @@ def is_key(key: str) -> bool:
     return len(key.encode("utf-8", "surrogatepass")) <= MAX_KEY_BYTES
 
 
-def refusal(environ: dict[str, Any]) -> ErrorAnswer | None:
+def refusal(environ: WSGIEnvironment) -> ErrorAnswer | None:
     """Why a request names no object, also as the source of a copy."""
     path = str(environ["PATH_INFO"]).encode("latin-1").decode("utf-8", "replace").lstrip("/")
     in_host = str(environ.get("HTTP_HOST", "")).partition(":")[0].endswith(".localhost")

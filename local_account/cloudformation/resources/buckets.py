@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from local_account.base.wire.s3_names import is_bucket
-from local_account.cloudformation.resources.base import (
-    Kind,
-    Made,
-    Place,
-    Properties,
-    ResourceError,
-    call,
-    call_gone,
-    without,
-)
+from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
+from local_account.cloudformation.resources.values import Properties, ResourceError, as_mapping, part, rows
+from local_account.protocol.records import without
 
 
 class Bucket(Kind):
@@ -25,17 +17,25 @@ class Bucket(Kind):
     name = "BucketName"
     replaced_by = frozenset({"ObjectLockEnabled"})
 
-    def create(self, place: Place, properties: Properties) -> Made:
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the bucket in the account's region, then its settings.
+
+        Raises ResourceError for a name that S3 does not take, and for a property that is not implemented.
+        """
         self._check(properties)
-        name = properties.get("BucketName") or place.generated_name(63, lower=True)
-        if not is_bucket(str(name)):
+        name = str(properties.get("BucketName") or place.generated_name(63, lower=True))
+        if not is_bucket(name):
             raise ResourceError(f"The specified bucket is not valid. (Service: S3, Code: InvalidBucketName, {name!r})")
         region = place.account.region
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         place.client("s3").create_bucket(Bucket=name, **where)
         return self.update(place, name, {}, properties)
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Set what differs, and take away what the template no longer has.
+
+        Raises ResourceError for a setting that cannot be taken away.
+        """
         self._check(new)
         for setting, (operation, member, convert, remove) in _SETTINGS.items():
             if old.get(setting) == new.get(setting):
@@ -56,7 +56,8 @@ class Bucket(Kind):
             },
         )
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the bucket; S3 refuses one that holds objects."""
         call_gone(place, "s3", "DeleteBucket", {"Bucket": physical_id})
 
     @staticmethod
@@ -72,30 +73,37 @@ class BucketPolicy(Kind):
 
     replaced_by = frozenset({"Bucket"})
 
-    def create(self, place: Place, properties: Properties) -> Made:
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Give the bucket its policy; the resource goes by the bucket's name."""
         return self.update(place, str(properties["Bucket"]), {}, properties)
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Replace the bucket's policy."""
         call(place, "s3", "PutBucketPolicy", {"Bucket": physical_id, "Policy": new["PolicyDocument"]})
         return Made(physical_id, {})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Take the policy from the bucket."""
         call_gone(place, "s3", "DeleteBucketPolicy", {"Bucket": physical_id})
 
 
-def _encryption(value: Properties) -> dict[str, Any]:
+def _encryption(value: object) -> dict[str, object]:
     rules = []
-    for rule in value["ServerSideEncryptionConfiguration"]:
+    for rule in rows(as_mapping(value, "BucketEncryption"), "ServerSideEncryptionConfiguration", required=True):
         default = {"ApplyServerSideEncryptionByDefault": rule["ServerSideEncryptionByDefault"]}
         rules.append(without(rule, "ServerSideEncryptionByDefault") | default)
     return {"Rules": rules}
 
 
-def _lifecycle(value: Properties) -> dict[str, Any]:
-    return {"Rules": [_lifecycle_rule(rule) for rule in value["Rules"]]}
+def _lifecycle(value: object) -> dict[str, object]:
+    return {
+        "Rules": [
+            _lifecycle_rule(rule) for rule in rows(as_mapping(value, "LifecycleConfiguration"), "Rules", required=True)
+        ]
+    }
 
 
-def _lifecycle_rule(rule: Properties) -> dict[str, Any]:
+def _lifecycle_rule(rule: Properties) -> dict[str, object]:
     moved: tuple[str, ...] = (
         "Id",
         "Prefix",
@@ -106,7 +114,7 @@ def _lifecycle_rule(rule: Properties) -> dict[str, Any]:
     )
     moved += ("Transitions", "NoncurrentVersionExpirationInDays")
     made = without(rule, *moved)
-    tags = rule.get("TagFilters", [])
+    tags = rows(rule, "TagFilters")
     if "Id" in rule:
         made["ID"] = rule["Id"]
     if len(tags) + ("Prefix" in rule) > 1:
@@ -121,39 +129,48 @@ def _lifecycle_rule(rule: Properties) -> dict[str, Any]:
         made["NoncurrentVersionExpiration"] = {"NoncurrentDays": rule["NoncurrentVersionExpirationInDays"]}
     if "Transitions" in rule:
         names = {"TransitionInDays": "Days", "TransitionDate": "Date", "StorageClass": "StorageClass"}
-        made["Transitions"] = [{names[k]: v for k, v in each.items()} for each in rule["Transitions"]]
+        made["Transitions"] = [{names[k]: v for k, v in each.items()} for each in rows(rule, "Transitions")]
     return made
 
 
-def _notification(value: Properties) -> dict[str, Any]:
+def _notification(given: object) -> dict[str, object]:
     names = {
         "LambdaConfigurations": ("LambdaFunctionConfigurations", "Function", "LambdaFunctionArn"),
         "QueueConfigurations": ("QueueConfigurations", "Queue", "QueueArn"),
         "TopicConfigurations": ("TopicConfigurations", "Topic", "TopicArn"),
     }
-    made: dict[str, Any] = {}
+    value = as_mapping(given, "NotificationConfiguration")
+    made: dict[str, object] = {}
     if "EventBridgeConfiguration" in value:
         made["EventBridgeConfiguration"] = {}
     for name, (member, target, arn) in names.items():
-        for each in value.get(name, []):
-            entry = {arn: each[target], "Events": [each["Event"]]}
+        entries = []
+        for each in rows(value, name):
+            entry: dict[str, object] = {arn: each[target], "Events": [each["Event"]]}
             if "Filter" in each:
-                entry["Filter"] = {"Key": {"FilterRules": each["Filter"]["S3Key"]["Rules"]}}
-            made.setdefault(member, []).append(entry)
+                entry["Filter"] = {"Key": {"FilterRules": part(part(each, "Filter"), "S3Key")["Rules"]}}
+            entries.append(entry)
+        if entries:
+            made[member] = entries
     return made
 
 
-def _cors(value: Properties) -> dict[str, Any]:
+def _cors(value: object) -> dict[str, object]:
     names = {"MaxAge": "MaxAgeSeconds", "ExposedHeaders": "ExposeHeaders", "Id": "ID"}
-    return {"CORSRules": [{names.get(k, k): v for k, v in rule.items()} for rule in value["CorsRules"]]}
+    return {
+        "CORSRules": [
+            {names.get(k, k): v for k, v in rule.items()}
+            for rule in rows(as_mapping(value, "CorsConfiguration"), "CorsRules", required=True)
+        ]
+    }
 
 
-def _same(value: Any) -> Any:
+def _same(value: object) -> object:
     return value
 
 
 # Property -> the call that sets it, the call's member, how the value is spelt there, and the call that takes it away.
-_SETTINGS: dict[str, tuple[str, str, Callable[[Any], Any], str]] = {
+_SETTINGS: dict[str, tuple[str, str, Callable[[object], object], str]] = {
     "PublicAccessBlockConfiguration": (
         "PutPublicAccessBlock",
         "PublicAccessBlockConfiguration",

@@ -8,56 +8,54 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
-from local_account.cloudformation.resources.base import (
-    Kind,
-    Made,
-    Place,
-    Properties,
-    ResourceError,
-    call,
-    call_gone,
-    only,
-    without,
-)
+from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
 from local_account.cloudformation.resources.buckets import Bucket, BucketPolicy
 from local_account.cloudformation.resources.budgets import Budget
 from local_account.cloudformation.resources.functions import Function, LayerVersion, Permission, StateMachine
 from local_account.cloudformation.resources.identity import ManagedPolicy, Policy, Role
 from local_account.cloudformation.resources.keys import Alias, Key
-from local_account.cloudformation.resources.tables import Table
+from local_account.cloudformation.resources.tables import DynamoTable
+from local_account.cloudformation.resources.values import Properties, ResourceError, only, part, rows, texts
+from local_account.protocol.records import without
 
 
-class Rule(Kind):
+class EventRule(Kind):
     """AWS::Events::Rule with its targets."""
 
     has_tags = True
     name = "Name"
     replaced_by = frozenset({"EventBusName"})
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        return self._put(place, properties.get("Name") or place.generated_name(), properties)
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the rule, then give it its targets.
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+        Raises ResourceError for targets that EventBridge refuses.
+        """
+        return self._put(place, place.name_of(properties, "Name"), properties)
+
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Put the rule and its targets again, and remove the targets that the template no longer has."""
         made = self._put(place, physical_id, new)
-        kept = {target["Id"] for target in new.get("Targets", [])}
-        gone = [target["Id"] for target in old.get("Targets", []) if target["Id"] not in kept]
+        kept = {target["Id"] for target in rows(new, "Targets")}
+        gone = [target["Id"] for target in rows(old, "Targets") if target["Id"] not in kept]
         if gone:
             call(place, "events", "RemoveTargets", {"Rule": physical_id, "Ids": gone, **only(new, "EventBusName")})
         return made
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the targets, without which a rule can go, then the rule."""
         bus = only(properties, "EventBusName")
-        ids = [target["Id"] for target in properties.get("Targets", [])]
+        ids = [target["Id"] for target in rows(properties, "Targets")]
         if ids:
             call_gone(place, "events", "RemoveTargets", {"Rule": physical_id, "Ids": ids, **bus})
         call_gone(place, "events", "DeleteRule", {"Name": physical_id, **bus})
 
     @staticmethod
-    def _put(place: Place, name: str, properties: Properties) -> Made:
+    def _put(place: StackPlace, name: str, properties: Properties) -> Made:
+        targets = rows(properties, "Targets")
         arn = call(place, "events", "PutRule", without(properties, "Targets") | {"Name": name})["RuleArn"]
-        if targets := properties.get("Targets"):
+        if targets:
             request = {"Rule": name, "Targets": targets, **only(properties, "EventBusName")}
             answer = call(place, "events", "PutTargets", request)
             if answer.get("FailedEntryCount"):
@@ -71,13 +69,15 @@ class LogGroup(Kind):
     has_tags = True
     name = "LogGroupName"
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("LogGroupName") or place.generated_name(512)
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the group, then set how long it keeps events."""
+        name = place.name_of(properties, "LogGroupName", 512)
         call(place, "logs", "CreateLogGroup", without(properties, "RetentionInDays") | {"LogGroupName": name})
         return self.update(place, name, only(properties, "KmsKeyId"), properties)
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
-        request: dict[str, Any] = {"LogGroupName": physical_id}
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Set or take away the key and the days that events are kept."""
+        request: dict[str, object] = {"LogGroupName": physical_id}
         if "KmsKeyId" in new and old.get("KmsKeyId") != new["KmsKeyId"]:
             call(place, "logs", "AssociateKmsKey", request | only(new, "KmsKeyId"))
         elif "KmsKeyId" in old and "KmsKeyId" not in new:
@@ -88,26 +88,30 @@ class LogGroup(Kind):
             call(place, "logs", "DeleteRetentionPolicy", request)
         return Made(physical_id, {"Arn": place.account.arn("logs", f"log-group:{physical_id}:*")})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the group with its streams."""
         call_gone(place, "logs", "DeleteLogGroup", {"LogGroupName": physical_id})
 
 
-class Parameter(Kind):
+class StoredParameter(Kind):
     """AWS::SSM::Parameter."""
 
     has_tags = True
     name = "Name"
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("Name") or place.generated_name(longest=1011)
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Put the parameter; one of that name that exists already fails it."""
+        name = place.name_of(properties, "Name", 1011)
         call(place, "ssm", "PutParameter", {**properties, "Name": name})
         return Made(name, only(properties, "Type", "Value"))
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Overwrite the parameter; its tags stay."""
         call(place, "ssm", "PutParameter", without(new, "Tags") | {"Name": physical_id, "Overwrite": True})
         return Made(physical_id, only(new, "Type", "Value"))
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the parameter."""
         call_gone(place, "ssm", "DeleteParameter", {"Name": physical_id})
 
 
@@ -117,24 +121,27 @@ class Pipeline(Kind):
     has_tags = True
     name = "PipelineName"
 
-    def create(self, place: Place, properties: Properties) -> Made:
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the pipeline of a definition that is text or lies in S3."""
         call(place, "sagemaker", "CreatePipeline", self._request(properties))
-        return Made(properties["PipelineName"], {})
+        return Made(str(properties["PipelineName"]), {})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Give the pipeline another definition; its tags stay."""
         call(place, "sagemaker", "UpdatePipeline", without(self._request(new), "Tags"))
         return Made(physical_id, {})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the pipeline."""
         call_gone(place, "sagemaker", "DeletePipeline", {"PipelineName": physical_id})
 
     @staticmethod
-    def _request(properties: Properties) -> dict[str, Any]:
-        definition = properties["PipelineDefinition"]
+    def _request(properties: Properties) -> dict[str, object]:
+        definition = part(properties, "PipelineDefinition")
         body = only(definition, "PipelineDefinitionBody")
         if body:
             return without(properties, "PipelineDefinition") | {"PipelineDefinition": body["PipelineDefinitionBody"]}
-        location = definition["PipelineDefinitionS3Location"]
+        location = part(definition, "PipelineDefinitionS3Location")
         in_s3 = {"Bucket": location["Bucket"], "ObjectKey": location["Key"]} | (
             {"VersionId": location["Version"]} if "Version" in location else {}
         )
@@ -148,55 +155,65 @@ class Topic(Kind):
     name = "TopicName"
     replaced_by = frozenset({"FifoTopic", "Subscription"})
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("TopicName") or place.generated_name(256)
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the topic, then its subscriptions."""
+        name = place.name_of(properties, "TopicName", 256)
         settings = without(properties, "TopicName", "Subscription", "Tags")
         request = {"Name": name, "Attributes": settings, **only(properties, "Tags")}
-        arn = call(place, "sns", "CreateTopic", request)["TopicArn"]
-        for subscription in properties.get("Subscription", []):
+        arn = str(call(place, "sns", "CreateTopic", request)["TopicArn"])
+        for subscription in rows(properties, "Subscription"):
             call(place, "sns", "Subscribe", {"TopicArn": arn, **subscription})
         return Made(arn, {"TopicArn": arn, "TopicName": name})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Set the attributes that differ, one call each."""
         for name, value in without(new, "TopicName", "Subscription", "Tags", "FifoTopic").items():
             if old.get(name) != value:
                 request = {"TopicArn": physical_id, "AttributeName": name, "AttributeValue": value}
                 call(place, "sns", "SetTopicAttributes", request)
         return Made(physical_id, {"TopicArn": physical_id, "TopicName": physical_id.rpartition(":")[2]})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the topic."""
         call_gone(place, "sns", "DeleteTopic", {"TopicArn": physical_id})
 
 
-class Queue(Kind):
+class MessageQueue(Kind):
     """AWS::SQS::Queue."""
 
     has_tags = True
     name = "QueueName"
     replaced_by = frozenset({"FifoQueue"})
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("QueueName") or place.generated_name(80)
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the queue with all its attributes; it goes by its URL."""
+        name = place.name_of(properties, "QueueName", 80)
         request = {"QueueName": name, "Attributes": self._settings(properties)} | only(properties, "Tags")
-        url = call(place, "sqs", "CreateQueue", request)["QueueUrl"]
+        url = str(call(place, "sqs", "CreateQueue", request)["QueueUrl"])
         return self._made(place, url)
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Set all attributes; whether it is FIFO cannot change."""
         settings = without(self._settings(new), "FifoQueue")
         call(place, "sqs", "SetQueueAttributes", {"QueueUrl": physical_id, "Attributes": settings})
         return self._made(place, physical_id)
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the queue with its messages."""
         call_gone(place, "sqs", "DeleteQueue", {"QueueUrl": physical_id})
 
     @staticmethod
-    def _settings(properties: Properties) -> dict[str, Any]:
+    def _settings(properties: Properties) -> dict[str, object]:
         return without(properties, "QueueName", "Tags")
 
     @staticmethod
-    def _made(place: Place, url: str) -> Made:
+    def _made(place: StackPlace, url: str) -> Made:
         name = url.rpartition("/")[2]
         return Made(url, {"Arn": place.account.arn("sqs", name), "QueueName": name, "QueueUrl": url})
+
+
+Send = Callable[[StackPlace, str, str, Properties], object]
+"""`call` or `call_gone`."""
 
 
 class AttachedPolicy(Kind):
@@ -206,32 +223,34 @@ class AttachedPolicy(Kind):
         self._service, self._operation, self._key, self._targets = service, operation, key, targets
         self.replaced_by = frozenset({targets})
 
-    def create(self, place: Place, properties: Properties) -> Made:
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Give the policy to each of the topics or queues."""
         self._set(place, properties, json.dumps(properties["PolicyDocument"]))
         return Made(place.generated_name(), {})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Replace the policy of each of the topics or queues."""
         self._set(place, new, json.dumps(new["PolicyDocument"]))
         return Made(physical_id, {})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
         """A queue's policy is emptied; a topic's stays until another one replaces it, as on AWS."""
         if self._service == "sqs":
             self._set(place, properties, "", call_gone)
 
-    def _set(self, place: Place, properties: Properties, policy: str, send: Callable[..., Any] = call) -> None:
-        for target in properties[self._targets]:
+    def _set(self, place: StackPlace, properties: Properties, policy: str, send: Send = call) -> None:
+        for target in texts(properties, self._targets, required=True):
             if self._service == "sqs":
-                request: dict[str, Any] = {"Attributes": {"Policy": policy}}
+                request: dict[str, object] = {"Attributes": {"Policy": policy}}
             else:
                 request = {"AttributeName": "Policy", "AttributeValue": policy}
             send(place, self._service, self._operation, {self._key: target, **request})
 
 
 COMPOUNDS: dict[str, Kind] = {
-    "AWS::DynamoDB::Table": Table(),
+    "AWS::DynamoDB::Table": DynamoTable(),
     "AWS::Budgets::Budget": Budget(),
-    "AWS::Events::Rule": Rule(),
+    "AWS::Events::Rule": EventRule(),
     "AWS::IAM::ManagedPolicy": ManagedPolicy(),
     "AWS::IAM::Policy": Policy(),
     "AWS::IAM::Role": Role(),
@@ -245,9 +264,9 @@ COMPOUNDS: dict[str, Kind] = {
     "AWS::S3::BucketPolicy": BucketPolicy(),
     "AWS::SNS::Topic": Topic(),
     "AWS::SNS::TopicPolicy": AttachedPolicy("sns", "SetTopicAttributes", "TopicArn", "Topics"),
-    "AWS::SQS::Queue": Queue(),
+    "AWS::SQS::Queue": MessageQueue(),
     "AWS::SQS::QueuePolicy": AttachedPolicy("sqs", "SetQueueAttributes", "QueueUrl", "Queues"),
-    "AWS::SSM::Parameter": Parameter(),
+    "AWS::SSM::Parameter": StoredParameter(),
     "AWS::SageMaker::Pipeline": Pipeline(),
     "AWS::StepFunctions::StateMachine": StateMachine(),
 }

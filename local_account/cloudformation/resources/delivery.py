@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from local_account.cloudformation.resources.base import (
-    ApiKind,
-    Kind,
-    Made,
-    Place,
-    Properties,
-    call,
-    call_gone,
-    only,
-    without,
-)
+from local_account.cloudformation.resources.base import ApiKind, Kind, Made, StackPlace, call, call_gone
+from local_account.cloudformation.resources.values import Properties, only, part, rows
+from local_account.protocol.records import without
 
 # Properties of CodeBuild that the API spells in another way than by its first letter.
 _RENAMED = {"BuildSpec": "buildspec", "InsecureSsl": "insecureSsl"}
@@ -25,35 +15,38 @@ class DeliveryPipeline(Kind):
 
     name = "Name"
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("Name") or place.generated_name(100)
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the pipeline, whose first execution begins at once, then close the stages that are to be closed."""
+        name = place.name_of(properties, "Name", 100)
         tags = only(properties, "Tags")
         answer = call(
             place, "codepipeline", "CreatePipeline", {"pipeline": self._declaration(name, properties), **tags}
         )
         self._set_transitions(place, name, {}, properties)
-        return Made(name, {"Version": str(answer["pipeline"]["version"])})
+        return Made(name, {"Version": str(part(answer, "pipeline")["version"])})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Change the pipeline and what is closed; start an execution if ``RestartExecutionOnUpdate`` says so."""
         request = {"pipeline": self._declaration(physical_id, new)}
         answer = call(place, "codepipeline", "UpdatePipeline", request)
         self._set_transitions(place, physical_id, old, new)
         if new.get("RestartExecutionOnUpdate") in (True, "true"):
             call(place, "codepipeline", "StartPipelineExecution", {"Name": physical_id})
-        return Made(physical_id, {"Version": str(answer["pipeline"]["version"])})
+        return Made(physical_id, {"Version": str(part(answer, "pipeline")["version"])})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the pipeline with its executions."""
         call_gone(place, "codepipeline", "DeletePipeline", {"Name": physical_id})
 
     @staticmethod
-    def _declaration(name: str, properties: Properties) -> dict[str, Any]:
+    def _declaration(name: str, properties: Properties) -> dict[str, object]:
         apart = ("Name", "Tags", "RestartExecutionOnUpdate", "DisableInboundStageTransitions")
         return without(properties, *apart) | {"Name": name}
 
     @staticmethod
-    def _set_transitions(place: Place, name: str, old: Properties, new: Properties) -> None:
+    def _set_transitions(place: StackPlace, name: str, old: Properties, new: Properties) -> None:
         before, after = (
-            {each["StageName"]: each["Reason"] for each in properties.get("DisableInboundStageTransitions", [])}
+            {each["StageName"]: each["Reason"] for each in rows(properties, "DisableInboundStageTransitions")}
             for properties in (old, new)
         )
         inbound = {"PipelineName": name, "TransitionType": "Inbound"}
@@ -69,22 +62,25 @@ class BuildProject(Kind):
 
     name = "Name"
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("Name") or place.generated_name(150)
-        project = call(place, "codebuild", "CreateProject", _spelt(properties) | {"Name": name})["project"]
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the project, under a generated name where the properties give none."""
+        name = place.name_of(properties, "Name", 150)
+        project = part(call(place, "codebuild", "CreateProject", _spelt(properties) | {"Name": name}), "project")
         return Made(name, {"Arn": project["arn"]})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Change the project's members that the template has."""
         request = _spelt(new) | {"Name": physical_id}
-        project = call(place, "codebuild", "UpdateProject", request)["project"]
+        project = part(call(place, "codebuild", "UpdateProject", request), "project")
         return Made(physical_id, {"Arn": project["arn"]})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the project with its builds."""
         call_gone(place, "codebuild", "DeleteProject", {"Name": physical_id})
 
 
-def _spelt(properties: Properties) -> dict[str, Any]:
-    source = {_RENAMED.get(name, name): value for name, value in properties["Source"].items()}
+def _spelt(properties: Properties) -> dict[str, object]:
+    source = {_RENAMED.get(name, name): value for name, value in part(properties, "Source").items()}
     return {**properties, "Source": source}
 
 
@@ -94,17 +90,20 @@ class ReportGroup(Kind):
     name = "Name"
     replaced_by = frozenset({"Type"})
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("Name") or place.generated_name(128)
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the group; it goes by its ARN."""
+        name = place.name_of(properties, "Name", 128)
         request = without(properties, "DeleteReports") | {"Name": name}
-        arn = call(place, "codebuild", "CreateReportGroup", request)["reportGroup"]["arn"]
+        arn = str(part(call(place, "codebuild", "CreateReportGroup", request), "reportGroup")["arn"])
         return Made(arn, {"Arn": arn})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Change the export and the tags, all that can change."""
         call(place, "codebuild", "UpdateReportGroup", {"Arn": physical_id, **only(new, "ExportConfig", "Tags")})
         return Made(physical_id, {"Arn": physical_id})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the group, with its reports only where ``DeleteReports`` says so."""
         reports = only(properties, "DeleteReports")
         call_gone(place, "codebuild", "DeleteReportGroup", {"Arn": physical_id, **reports})
 
@@ -115,13 +114,15 @@ class ModelPackageGroup(Kind):
     name = "ModelPackageGroupName"
     replaced_by = frozenset({"ModelPackageGroupDescription"})
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("ModelPackageGroupName") or place.generated_name(63)
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the group, then give it its policy."""
+        name = place.name_of(properties, "ModelPackageGroupName", 63)
         request = without(properties, "ModelPackageGroupPolicy") | {"ModelPackageGroupName": name}
         arn = str(call(place, "sagemaker", "CreateModelPackageGroup", request)["ModelPackageGroupArn"])
         return self.update(place, arn, {}, properties)
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Put the policy, or remove the one that the template no longer has."""
         group = {"ModelPackageGroupName": physical_id.rpartition("/")[2]}
         if policy := new.get("ModelPackageGroupPolicy"):
             call(place, "sagemaker", "PutModelPackageGroupPolicy", group | {"ResourcePolicy": policy})
@@ -129,7 +130,8 @@ class ModelPackageGroup(Kind):
             call_gone(place, "sagemaker", "DeleteModelPackageGroupPolicy", group)
         return Made(physical_id, {"ModelPackageGroupArn": physical_id, **group})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the group; SageMaker refuses one that holds packages."""
         group = {"ModelPackageGroupName": physical_id.rpartition("/")[2]}
         call_gone(place, "sagemaker", "DeleteModelPackageGroup", group)
 

@@ -8,20 +8,10 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from typing import Any
 
-from local_account.cloudformation.resources.base import (
-    Kind,
-    Made,
-    Place,
-    Properties,
-    ResourceError,
-    as_text,
-    call,
-    call_gone,
-    only,
-    without,
-)
+from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
+from local_account.cloudformation.resources.values import Properties, ResourceError, as_mapping, as_text, only, part
+from local_account.protocol.records import without
 
 
 class Function(Kind):
@@ -31,75 +21,84 @@ class Function(Kind):
     name = "FunctionName"
     replaced_by = frozenset({"PackageType"})
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("FunctionName") or place.generated_name()
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the function, then reserve its concurrency."""
+        name = place.name_of(properties, "FunctionName")
         request = without(properties, "ReservedConcurrentExecutions") | {
             "FunctionName": name,
-            "Code": _code(properties["Code"]),
+            "Code": _code(part(properties, "Code")),
         }
         answer = call(place, "lambda", "CreateFunction", request)
         self._reserve(place, name, properties)
         return Made(name, {"Arn": answer["FunctionArn"]})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Change code and configuration; environment and layers that the template lost are cleared."""
         if old["Code"] != new["Code"]:
-            code = {"FunctionName": physical_id, **_code(new["Code"])}
+            code = {"FunctionName": physical_id, **_code(part(new, "Code"))}
             call(place, "lambda", "UpdateFunctionCode", code)
         left_out = ("Code", "Tags", "ReservedConcurrentExecutions", "Architectures", "PackageType")
-        cleared = {"Environment": {"Variables": {}}, "Layers": []} if old.keys() - new.keys() else {}
+        cleared: dict[str, object] = {"Environment": {"Variables": {}}, "Layers": []} if old.keys() - new.keys() else {}
         request = cleared | without(new, *left_out) | {"FunctionName": physical_id}
         answer = call(place, "lambda", "UpdateFunctionConfiguration", request)
         self._reserve(place, physical_id, new)
         return Made(physical_id, {"Arn": answer["FunctionArn"]})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the function with its versions."""
         call_gone(place, "lambda", "DeleteFunction", {"FunctionName": physical_id})
 
     @staticmethod
-    def _reserve(place: Place, name: str, properties: Properties) -> None:
+    def _reserve(place: StackPlace, name: str, properties: Properties) -> None:
         if "ReservedConcurrentExecutions" in properties:
             request = {"FunctionName": name, **only(properties, "ReservedConcurrentExecutions")}
             call(place, "lambda", "PutFunctionConcurrency", request)
 
 
-def _code(code: Properties) -> dict[str, Any]:
+def _code(code: Properties) -> dict[str, object]:
     if "ZipFile" not in code:
         return dict(code)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("index.py", code["ZipFile"])
+        file.writestr("index.py", as_text(code["ZipFile"]))
     return {"ZipFile": archive.getvalue()}
 
 
 class LayerVersion(Kind):
     """AWS::Lambda::LayerVersion; any change publishes another version."""
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("LayerName") or place.generated_name()
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Publish a version of the layer."""
+        name = place.name_of(properties, "LayerName")
         answer = call(place, "lambda", "PublishLayerVersion", {**properties, "LayerName": name})
-        return Made(answer["LayerVersionArn"], {"LayerVersionArn": answer["LayerVersionArn"]})
+        return Made(str(answer["LayerVersionArn"]), {"LayerVersionArn": answer["LayerVersionArn"]})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove this version of the layer."""
         layer, _, version = physical_id.rpartition(":")
         call_gone(place, "lambda", "DeleteLayerVersion", {"LayerName": layer, "VersionNumber": version})
 
     def needs_replacement(self, old: Properties, new: Properties) -> bool:
+        """A published version never changes."""
         return old != new
 
 
 class Permission(Kind):
     """AWS::Lambda::Permission: one statement of the function's policy; any change makes a new one."""
 
-    def create(self, place: Place, properties: Properties) -> Made:
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Add a statement to the function's policy, under a generated id."""
         statement = place.generated_name(100)
         call(place, "lambda", "AddPermission", {**properties, "StatementId": statement})
         return Made(statement, {"Id": statement})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the statement."""
         request = {**only(properties, "FunctionName"), "StatementId": physical_id}
         call_gone(place, "lambda", "RemovePermission", request)
 
     def needs_replacement(self, old: Properties, new: Properties) -> bool:
+        """A statement cannot be changed, only removed and added."""
         return old != new
 
 
@@ -111,33 +110,42 @@ class StateMachine(Kind):
     replaced_by = frozenset({"StateMachineType"})
     _DEFINITION = ("Definition", "DefinitionString", "DefinitionS3Location", "DefinitionSubstitutions")
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("StateMachineName") or place.generated_name(80)
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the state machine.
+
+        Raises ResourceError unless one of the three ways to give a definition is used.
+        """
+        name = place.name_of(properties, "StateMachineName", 80)
         request = without(properties, *self._DEFINITION, "StateMachineName", "StateMachineType")
         request |= {"Name": name, "Definition": self._definition(place, properties)}
         request |= {"Type": properties.get("StateMachineType", "STANDARD")}
-        arn = call(place, "stepfunctions", "CreateStateMachine", request)["stateMachineArn"]
+        arn = str(call(place, "stepfunctions", "CreateStateMachine", request)["stateMachineArn"])
         return Made(arn, {"Arn": arn, "Name": name})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Change the definition, the role and the logging.
+
+        Raises ResourceError as `create` does.
+        """
         request = without(new, *self._DEFINITION, "StateMachineName", "StateMachineType", "Tags")
         request |= {"StateMachineArn": physical_id, "Definition": self._definition(place, new)}
         call(place, "stepfunctions", "UpdateStateMachine", request)
         return Made(physical_id, {"Arn": physical_id, "Name": physical_id.rpartition(":")[2]})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the state machine."""
         call_gone(place, "stepfunctions", "DeleteStateMachine", {"StateMachineArn": physical_id})
 
-    def _definition(self, place: Place, properties: Properties) -> str:
+    def _definition(self, place: StackPlace, properties: Properties) -> str:
         given = [name for name in self._DEFINITION[:3] if name in properties]
         if len(given) != 1:
             raise ResourceError(f"Expected one of {', '.join(self._DEFINITION[:3])}, got {', '.join(given) or 'none'}")
         if given == ["DefinitionS3Location"]:
-            place_in_s3 = fit_location(properties["DefinitionS3Location"])
-            text = place.client("s3").get_object(**place_in_s3)["Body"].read().decode()
+            place_in_s3 = fit_location(part(properties, "DefinitionS3Location"))
+            text = str(place.client("s3").get_object(**place_in_s3)["Body"].read().decode())
         else:
             text = as_text(properties[given[0]])
-        substitutions = properties.get("DefinitionSubstitutions", {})
+        substitutions = as_mapping(properties.get("DefinitionSubstitutions", {}), "DefinitionSubstitutions")
         return re.sub(
             r"\$\{([A-Za-z0-9_]+)\}",
             lambda match: as_text(substitutions[match[1]]) if match[1] in substitutions else match[0],

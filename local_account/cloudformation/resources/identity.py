@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from local_account.cloudformation.resources.base import Kind, Made, Place, Properties, call, call_gone, only, without
+from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
+from local_account.cloudformation.resources.values import Properties, only, part, rows, texts
+from local_account.protocol.records import without
 
 
 class Role(Kind):
@@ -16,16 +17,18 @@ class Role(Kind):
     replaced_by = frozenset({"Path"})
     _APART = ("Policies", "ManagedPolicyArns")
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("RoleName") or place.generated_name()
-        role = call(place, "iam", "CreateRole", without(properties, *self._APART) | {"RoleName": name})["Role"]
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the role, then put its inline policies and attach the managed ones."""
+        name = place.name_of(properties, "RoleName")
+        answer = call(place, "iam", "CreateRole", without(properties, *self._APART) | {"RoleName": name})
+        role = part(answer, "Role")
         self._set_policies(place, name, {}, properties)
         return Made(name, {"Arn": role["Arn"], "RoleId": role["RoleId"]})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
-        role = {"RoleName": physical_id}
-        trust = {"PolicyDocument": new["AssumeRolePolicyDocument"]}
-        call(place, "iam", "UpdateAssumeRolePolicy", role | trust)
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Change trust, description, boundary and policies."""
+        role: dict[str, object] = {"RoleName": physical_id}
+        call(place, "iam", "UpdateAssumeRolePolicy", {**role, "PolicyDocument": new["AssumeRolePolicyDocument"]})
         call(place, "iam", "UpdateRole", role | only(new, "Description", "MaxSessionDuration"))
         if boundary := only(new, "PermissionsBoundary"):  # before the policies: who may change them may depend on it
             call(place, "iam", "PutRolePermissionsBoundary", role | boundary)
@@ -35,20 +38,21 @@ class Role(Kind):
         found = place.client("iam").get_role(RoleName=physical_id)["Role"]
         return Made(physical_id, {"Arn": found["Arn"], "RoleId": found["RoleId"]})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the policies, without which a role can go, then the role."""
         self._set_policies(place, physical_id, properties, {})
         call_gone(place, "iam", "DeleteRole", {"RoleName": physical_id})
 
     @staticmethod
-    def _set_policies(place: Place, name: str, old: Properties, new: Properties) -> None:
-        role = {"RoleName": name}
-        kept = {policy["PolicyName"] for policy in new.get("Policies", [])}
-        for policy in old.get("Policies", []):
+    def _set_policies(place: StackPlace, name: str, old: Properties, new: Properties) -> None:
+        role: dict[str, object] = {"RoleName": name}
+        kept = {policy["PolicyName"] for policy in rows(new, "Policies")}
+        for policy in rows(old, "Policies"):
             if policy["PolicyName"] not in kept:
                 call_gone(place, "iam", "DeleteRolePolicy", role | only(policy, "PolicyName"))
-        for policy in new.get("Policies", []):
+        for policy in rows(new, "Policies"):
             call(place, "iam", "PutRolePolicy", role | dict(policy))
-        before, after = set(old.get("ManagedPolicyArns", [])), set(new.get("ManagedPolicyArns", []))
+        before, after = set(texts(old, "ManagedPolicyArns")), set(texts(new, "ManagedPolicyArns"))
         for arn in sorted(before - after):
             call_gone(place, "iam", "DetachRolePolicy", role | {"PolicyArn": arn})
         for arn in sorted(after - before):
@@ -61,21 +65,24 @@ class Policy(Kind):
     _HOLDERS = (("Roles", "Role", "RoleName"), ("Users", "User", "UserName"), ("Groups", "Group", "GroupName"))
     replaced_by = frozenset({"PolicyName"})
 
-    def create(self, place: Place, properties: Properties) -> Made:
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Put the policy into everybody that it names."""
         return self.update(place, place.generated_name(), {}, properties)
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Put the policy into whom it names now, and remove it from whom it no longer names."""
         for holders, kind, key in self._HOLDERS:
-            for holder in new.get(holders, []):
+            for holder in texts(new, holders):
                 request = {key: holder, **only(new, "PolicyName", "PolicyDocument")}
                 call(place, "iam", f"Put{kind}Policy", request)
-            for holder in set(old.get(holders, [])) - set(new.get(holders, [])):
+            for holder in set(texts(old, holders)) - set(texts(new, holders)):
                 call_gone(place, "iam", f"Delete{kind}Policy", {key: holder, **only(old, "PolicyName")})
         return Made(physical_id, {"Id": physical_id})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the policy from everybody that it names."""
         for holders, kind, key in self._HOLDERS:
-            for holder in properties.get(holders, []):
+            for holder in texts(properties, holders):
                 call_gone(place, "iam", f"Delete{kind}Policy", {key: holder, **only(properties, "PolicyName")})
 
 
@@ -85,14 +92,16 @@ class ManagedPolicy(Kind):
     name = "ManagedPolicyName"
     replaced_by = frozenset({"Description", "Path"})
 
-    def create(self, place: Place, properties: Properties) -> Made:
-        name = properties.get("ManagedPolicyName") or place.generated_name(128)
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the policy, then attach it."""
+        name = place.name_of(properties, "ManagedPolicyName", 128)
         request = {"PolicyName": name, **only(properties, "PolicyDocument", "Description", "Path")}
-        arn = call(place, "iam", "CreatePolicy", request)["Policy"]["Arn"]
+        arn = str(part(call(place, "iam", "CreatePolicy", request), "Policy")["Arn"])
         self._attach(place, arn, {}, properties)
         return Made(arn, {"PolicyArn": arn})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Make another document the default version, and change to whom the policy is attached."""
         if old["PolicyDocument"] != new["PolicyDocument"]:
             self._remove_other_versions(place, physical_id)
             document = json.dumps(new["PolicyDocument"])
@@ -100,22 +109,23 @@ class ManagedPolicy(Kind):
         self._attach(place, physical_id, old, new)
         return Made(physical_id, {"PolicyArn": physical_id})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Detach the policy and remove its versions, without which it can go."""
         self._attach(place, physical_id, properties, {})
         self._remove_other_versions(place, physical_id)
         call_gone(place, "iam", "DeletePolicy", {"PolicyArn": physical_id})
 
     @staticmethod
-    def _remove_other_versions(place: Place, arn: str) -> None:
+    def _remove_other_versions(place: StackPlace, arn: str) -> None:
         """A policy may have five versions, and only one when it is deleted."""
-        iam: Any = place.client("iam")
+        iam = place.client("iam")
         for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
             if not version["IsDefaultVersion"]:
                 iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
 
     @staticmethod
-    def _attach(place: Place, arn: str, old: Properties, new: Properties) -> None:
-        before, after = set(old.get("Roles", [])), set(new.get("Roles", []))
+    def _attach(place: StackPlace, arn: str, old: Properties, new: Properties) -> None:
+        before, after = set(texts(old, "Roles")), set(texts(new, "Roles"))
         for role in sorted(before - after):
             call_gone(place, "iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
         for role in sorted(after - before):

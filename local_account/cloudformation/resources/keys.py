@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from local_account.cloudformation.resources.base import (
-    Kind,
-    Made,
-    Place,
-    Properties,
-    as_text,
-    call,
-    call_gone,
-    only,
-    without,
-)
+from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
+from local_account.cloudformation.resources.values import Properties, as_text, only, part, rows
+from local_account.protocol.records import without
 
 
 class Key(Kind):
@@ -24,21 +14,23 @@ class Key(Kind):
     replaced_by = frozenset({"KeySpec", "KeyUsage", "MultiRegion", "Origin"})
     _APART = ("KeyPolicy", "EnableKeyRotation", "Enabled", "PendingWindowInDays", "Tags")
 
-    def create(self, place: Place, properties: Properties) -> Made:
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the key, then set whether it is enabled and rotated."""
         request = without(properties, *self._APART)
         if "KeyPolicy" in properties:
             request["Policy"] = properties["KeyPolicy"]
         if "Tags" in properties:
-            request["Tags"] = [{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in properties["Tags"]]
-        key = str(call(place, "kms", "CreateKey", request)["KeyMetadata"]["KeyId"])
+            request["Tags"] = [{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in rows(properties, "Tags")]
+        key = str(part(call(place, "kms", "CreateKey", request), "KeyMetadata")["KeyId"])
         return self.update(place, key, without(properties, "EnableKeyRotation", "Enabled"), properties)
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
-        key = {"KeyId": physical_id}
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Change policy, description, state and rotation, each where it differs."""
+        key: Properties = {"KeyId": physical_id}
         if old.get("KeyPolicy") != new.get("KeyPolicy") and "KeyPolicy" in new:
-            call(place, "kms", "PutKeyPolicy", key | {"PolicyName": "default", "Policy": new["KeyPolicy"]})
+            call(place, "kms", "PutKeyPolicy", {**key, "PolicyName": "default", "Policy": new["KeyPolicy"]})
         if old.get("Description", "") != new.get("Description", ""):
-            call(place, "kms", "UpdateKeyDescription", key | {"Description": new.get("Description", "")})
+            call(place, "kms", "UpdateKeyDescription", {**key, "Description": new.get("Description", "")})
         for setting, default, on, off in (
             ("Enabled", "true", "EnableKey", "DisableKey"),
             ("EnableKeyRotation", "false", "EnableKeyRotation", "DisableKeyRotation"),
@@ -49,7 +41,8 @@ class Key(Kind):
         arn = place.account.arn("kms", f"key/{physical_id}")
         return Made(physical_id, {"Arn": arn, "KeyId": physical_id})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Have the key deleted after its waiting time, as KMS never deletes one at once."""
         request = {"KeyId": physical_id, **only(properties, "PendingWindowInDays")}
         call_gone(place, "kms", "ScheduleKeyDeletion", request)
 
@@ -59,14 +52,17 @@ class Alias(Kind):
 
     name = "AliasName"
 
-    def create(self, place: Place, properties: Properties) -> Made:
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Give a key the name."""
         call(place, "kms", "CreateAlias", properties)
-        return Made(properties["AliasName"], {})
+        return Made(str(properties["AliasName"]), {})
 
-    def update(self, place: Place, physical_id: str, old: Properties, new: Properties) -> Made:
-        request: dict[str, Any] = {"AliasName": physical_id, **only(new, "TargetKeyId")}
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Turn the name to another key."""
+        request: dict[str, object] = {"AliasName": physical_id, **only(new, "TargetKeyId")}
         call(place, "kms", "UpdateAlias", request)
         return Made(physical_id, {})
 
-    def delete(self, place: Place, physical_id: str, properties: Properties) -> None:
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the name; the key stays."""
         call_gone(place, "kms", "DeleteAlias", {"AliasName": physical_id})

@@ -7,9 +7,10 @@ reference.
 
 from __future__ import annotations
 
-from local_account.cloudformation.resources.base import ApiKind, Kind, Place, Properties, ResourceError
+from local_account.cloudformation.resources.base import ApiKind, Kind, StackPlace
 from local_account.cloudformation.resources.compounds import COMPOUNDS
 from local_account.cloudformation.resources.delivery import DELIVERY
+from local_account.cloudformation.resources.values import Properties, ResourceError
 
 POLL_S = 0.2
 
@@ -17,7 +18,7 @@ POLL_S = 0.2
 class _EndpointKind(ApiKind):
     """An endpoint is made once it is in service on the configuration that the template names."""
 
-    def wait(self, place: Place, properties: Properties) -> None:
+    def wait(self, place: StackPlace, properties: Properties) -> None:
         name, stopping = properties["EndpointName"], place.account.stopping
         endpoint = place.client("sagemaker").describe_endpoint(EndpointName=name)
         while endpoint["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
@@ -121,7 +122,10 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_of(resource_type: str) -> Kind:
-    """Raises ResourceError for a type that the account does not implement."""
+    """How resources of a type are made (``AWS::SQS::Queue``).
+
+    Raises ResourceError for a type that the account does not implement.
+    """
     if resource_type not in KINDS:
         raise ResourceError(
             f"The stand-in account does not implement the resource type {resource_type}; it implements: "

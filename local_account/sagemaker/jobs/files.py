@@ -73,7 +73,7 @@ class _Objects:
         """Write the object to ``path``."""
         found = self._found(bucket, key)
         if found is None:
-            download(self._account.client("s3", self._role), path, Bucket=bucket, Key=key)
+            download(self._account.client("s3", self._role), path, {"Bucket": bucket, "Key": key})
             return
         with path.open("wb") as file:
             for piece in found.content_pieces():

@@ -142,7 +142,7 @@ def test_any_other_description_is_refused(text: str) -> None:
 
 
 def test_time_passes_as_fast_as_described(tmp_path: Path) -> None:
-    fast = clock.Clock()
+    fast = clock.AccountClock()
     fast.make_movable(tmp_path / "clock", START, 3600.0)
     real, begun = time.time(), fast.now()
     assert begun >= START

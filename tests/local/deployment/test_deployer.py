@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from infrastructure import stack
 from infrastructure.delivery import delivery_template
-from local_account.authority.conditions import Context
+from local_account.authority.conditions import RequestContext
 from local_account.authority.evaluation import Policies, decide
 from local_account.authority.policies import Principal
 from local_account.cloudformation.template import parse
@@ -142,7 +142,7 @@ def beyond_the_boundary(account: RunningAccount, boundary: str, prefix: str) -> 
         for statement in _statements(iam, role):
             given = {key: value for block in statement.get("Condition", {}).values() for key, value in block.items()}
             given = {key: value[0] if isinstance(value, list) else value for key, value in given.items()}
-            context = Context({"aws:ResourceTag/deployment": prefix, **given})
+            context = RequestContext({"aws:ResourceTag/deployment": prefix, **given})
             for action in _listed(statement["Action"]):
                 for resource in _listed(statement["Resource"]):
                     allowing = dataclasses.replace(limits, identity=[document(allow(action, "*"))])

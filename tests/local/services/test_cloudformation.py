@@ -376,6 +376,32 @@ def test_an_unknown_property_fails_the_resource_by_name(stacks: Stacks) -> None:
     assert "/Colour" in stacks.reason("P")
 
 
+@pytest.mark.parametrize(
+    ("kind", "properties", "problem"),
+    [
+        ("AWS::Events::Rule", {"EventPattern": {"source": ["s"]}, "Targets": {"Id": "1"}}, "Targets should be a list"),
+        ("AWS::SNS::TopicPolicy", {"PolicyDocument": {"Statement": []}}, "Topics is required"),
+        ("AWS::Lambda::Function", {"Role": "r", "Code": "print()"}, "Code should be an object"),
+        ("AWS::SSM::Parameter", ["Type", "String"], "Properties must be an object"),
+    ],
+)
+def test_a_property_of_a_wrong_kind_fails_the_stack_by_name(
+    stacks: Stacks, kind: str, properties: Any, problem: str
+) -> None:
+    stacks.client.create_stack(**stacks.arguments({"Resources": {"Wrong": {"Type": kind, "Properties": properties}}}))
+    assert stacks.settle() == "ROLLBACK_COMPLETE"
+    events = stacks.client.describe_stack_events(StackName=stacks.name)["StackEvents"]
+    assert any(problem in event.get("ResourceStatusReason", "") for event in events)
+
+
+def test_what_is_no_condition_fails_the_stack(stacks: Stacks) -> None:
+    template = {"Conditions": {"C": "yes"}, "Resources": {"A": {**parameter("v"), "Condition": "C"}}}
+    stacks.client.create_stack(**stacks.arguments(template))
+    assert stacks.settle() == "ROLLBACK_COMPLETE"
+    events = stacks.client.describe_stack_events(StackName=stacks.name)["StackEvents"]
+    assert any("'yes' cannot be used as a condition" in event.get("ResourceStatusReason", "") for event in events)
+
+
 def test_a_failed_update_goes_back_to_what_was(stacks: Stacks) -> None:
     name = f"/goes-back/{uuid4().hex}"
     stacks.create({"Resources": {"A": parameter("before", Name=name)}})

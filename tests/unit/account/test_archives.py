@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 from local_account.base.archives.tars import ArchiveError, extract_tar, pack_tar
-from local_account.base.archives.zips import Limits, ZipError, extract_zip, spelled_otherwise
+from local_account.base.archives.zips import ZipError, ZipLimits, extract_zip, spelled_otherwise
 from local_account.sagemaker.jobs.container_view import ContainerView, LinkError
 
-LIMITS = Limits(10 * 2**20, 1000)
+LIMITS = ZipLimits(10 * 2**20, 1000)
 # What the child needs to start and to import, and room for a piece of a file: the attacks need hundreds of MiB.
 MAX_CHILD_MIB = 150
 UNPACK = """
 import resource, sys
 from pathlib import Path
 from local_account.base.archives.tars import ArchiveError, extract_tar
-from local_account.base.archives.zips import Limits, ZipError, extract_zip
+from local_account.base.archives.zips import ZipError, ZipLimits, extract_zip
 from processing.dataset.archive import extract_archive
 from reporting.job import JobError
 
@@ -33,7 +33,7 @@ archive, folder = Path(sys.argv[1]), Path(sys.argv[2])
 try:
     if archive.suffix == ".zip":
         with archive.open("rb") as file:
-            extract_zip(file, folder, Limits(2 * 2**30, 1000))
+            extract_zip(file, folder, ZipLimits(2 * 2**30, 1000))
     else:
         (extract_archive if archive.name.startswith("of-a-job") else extract_tar)(archive, folder)
 except (ArchiveError, JobError, ZipError) as error:

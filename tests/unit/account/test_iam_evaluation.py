@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from local_account.authority.conditions import Context, arn_matches, holds
+from local_account.authority.conditions import RequestContext, arn_matches, holds
 from local_account.authority.evaluation import Policies, decide, decide_for_service
 from local_account.authority.policies import Principal, compiled
 
@@ -86,7 +86,7 @@ SESSION_POLICY = "because no session policy allows the s3:GetObject action"
     ],
 )
 def test_policies_decide_together(policies: Policies, refusal: str) -> None:
-    decision = decide(CALLER, "s3:GetObject", OBJECT, Context(), policies)
+    decision = decide(CALLER, "s3:GetObject", OBJECT, RequestContext(), policies)
     assert (decision.allowed, decision.reason) == (not refusal, refusal)
 
 
@@ -113,7 +113,7 @@ def test_policies_decide_together(policies: Policies, refusal: str) -> None:
 )
 def test_what_a_statement_is_about(statement: dict[str, Any], action: str, resource: str, speaks: bool) -> None:
     (one,) = compiled(policy(statement))
-    assert one.speaks_of(action, resource, Context({"aws:username": "ann", "aws:star": "*"})) is speaks
+    assert one.speaks_of(action, resource, RequestContext({"aws:username": "ann", "aws:star": "*"})) is speaks
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_arns_match_part_by_part(pattern: str, arn: str, matches: bool) -> None:
     assert arn_matches(pattern, arn) is matches
 
 
-CONTEXT = Context(
+CONTEXT = RequestContext(
     {
         "aws:SourceIp": "10.1.2.3",
         "aws:SecureTransport": "true",
@@ -196,8 +196,11 @@ def test_conditions(condition: dict[str, Any], expected: bool) -> None:
     assert holds(condition, CONTEXT, unknown=False) is expected
 
 
-def test_an_unknown_operator_is_never_in_the_callers_favour() -> None:
-    unknown = {"Condition": {"StringAlmost": {"s3:prefix": "x"}}}
+@pytest.mark.parametrize(
+    "condition", [{"StringAlmost": {"s3:prefix": "x"}}, {"StringEquals": "x"}, ["StringEquals"], "StringEquals"]
+)
+def test_an_unknown_operator_is_never_in_the_callers_favour(condition: Any) -> None:
+    unknown = {"Condition": condition}
     allowed = decide(CALLER, "s3:GetObject", OBJECT, CONTEXT, Policies([policy(allow(**unknown))]))
     denied = decide(CALLER, "s3:GetObject", OBJECT, CONTEXT, Policies([ALLOWING, policy(deny(**unknown))]))
     assert not allowed.allowed

@@ -13,11 +13,11 @@ from typing import Any
 import botocore.session
 import pytest
 
-from local_account.authority.names import Place, resources
+from local_account.authority.names import Region, resources
 from local_account.authority.requests import Asked
 from local_account.authority.s3_requests import s3_demands
 
-PLACE = Place("123456789012", "us-east-1")
+PLACE = Region("123456789012", "us-east-1")
 CLIENTS = {"cloudwatch": "cloudwatch", "states": "stepfunctions"}
 # Names of ours for resource types that the reference tells apart.
 ALIKE = {

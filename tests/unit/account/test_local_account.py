@@ -24,8 +24,9 @@ from local_account.base.archives.tars import ArchiveError, extract_tar
 from local_account.base.children import Children
 from local_account.base.errors import REST_XML, AccountError, aws_error, protocol_of
 from local_account.base.snapshots import Snapshots
-from local_account.cloudformation.resources.base import ResourceError, fit
-from local_account.cloudformation.template import Scope, TemplateError, creation_order, parameter_values, parse
+from local_account.cloudformation.expressions import TemplateScope
+from local_account.cloudformation.resources.values import ResourceError, fit
+from local_account.cloudformation.template import InvalidTemplateError, creation_order, parameter_values, parse
 from local_account.functions.runtime_api import RuntimeApiServer
 from local_account.functions.workers import Worker, WorkerPlan
 from local_account.moto_bridge.state_pickle import StateRefusedError, dumps, loads
@@ -300,8 +301,8 @@ def test_the_sweep_ends_what_was_noted_and_nothing_that_took_its_number(tmp_path
 # Templates.
 
 
-def scope(document: dict[str, Any], **parameters: str) -> Scope:
-    return Scope(
+def scope(document: dict[str, Any], **parameters: str) -> TemplateScope:
+    return TemplateScope(
         document,
         parameter_values(document, parameters),
         {"AWS::Region": "us-east-1", "AWS::StackName": "s"},
@@ -362,7 +363,7 @@ def test_resources_come_after_what_they_need() -> None:
     }
     assert creation_order(resources) == ["Third", "Second", "First"]
     resources["Third"]["Properties"] = {"Fn::GetAtt": ["First", "Arn"]}
-    with pytest.raises(TemplateError, match="Circular dependency"):
+    with pytest.raises(InvalidTemplateError, match="Circular dependency"):
         creation_order(resources)
 
 
@@ -377,14 +378,14 @@ def test_resources_come_after_what_they_need() -> None:
     ],
 )
 def test_parameters_are_checked(declaration: dict[str, Any], value: str, problem: str) -> None:
-    with pytest.raises(TemplateError, match=problem):
+    with pytest.raises(InvalidTemplateError, match=problem):
         parameter_values({"Parameters": {"P": declaration}}, {"P": value})
 
 
 def test_templates_cannot_make_python_objects() -> None:
     hostile = "Resources: {A: {Type: T, Properties: {X: !!python/object/apply:os.getcwd []}}}"
     document = None
-    with pytest.raises(TemplateError):
+    with pytest.raises(InvalidTemplateError):
         document = parse(hostile)
     assert document is None
 
