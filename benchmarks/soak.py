@@ -66,14 +66,14 @@ def main() -> int:
         running = control.start(state, free_port())
         try:
             os.environ.update(control.environment(state, running.port))
-            load = Load(running.endpoint_url, 1 / arguments.rounds_per_second)
+            load = MixedLoad(running.endpoint_url, 1 / arguments.rounds_per_second)
             samples = watch(psutil.Process(running.pid), load, arguments.minutes)
         finally:
             control.stop(state)
     return verdict(samples, load)
 
 
-class Load:
+class MixedLoad:
     """Calls of every kind at a steady pace, each kind in a thread of its own."""
 
     def __init__(self, url: str, pause_s: float) -> None:
@@ -177,7 +177,7 @@ def make_endpoint(s3: Any, sagemaker: Any) -> None:
     sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="soak", WaiterConfig={"Delay": 1})
 
 
-def watch(server: psutil.Process, load: Load, minutes: float) -> list[SoakSample]:
+def watch(server: psutil.Process, load: MixedLoad, minutes: float) -> list[SoakSample]:
     """A sample at the end of each minute, printed as it is taken."""
     load.start()
     samples = []
@@ -203,7 +203,7 @@ def watch(server: psutil.Process, load: Load, minutes: float) -> list[SoakSample
     return samples
 
 
-def verdict(samples: list[SoakSample], load: Load) -> int:
+def verdict(samples: list[SoakSample], load: MixedLoad) -> int:
     """Say what grew; 1 when something did."""
     total = sum(load.done.values())
     print(f"{total} calls, {sum(load.failed.values())} failed: {dict(load.done)}")

@@ -18,7 +18,7 @@ REPLACEMENTS = {"True": "replace", "Conditional": "perhaps replace"}
 
 
 @dataclass(frozen=True)
-class ResourceChange:
+class PlannedChange:
     """One resource: ``action`` is add, change, replace, perhaps replace or remove."""
 
     action: str
@@ -29,7 +29,7 @@ class ResourceChange:
     """The properties that differ; ``Tags`` among them when only the stack's tags do."""
 
     @classmethod
-    def of(cls, found: ResourceChangeTypeDef) -> ResourceChange:
+    def of(cls, found: ResourceChangeTypeDef) -> PlannedChange:
         """From a ResourceChange of DescribeChangeSet."""
         action = REPLACEMENTS.get(found.get("Replacement", ""), ACTIONS[found["Action"]])
         targets = [detail.get("Target", {}) for detail in found.get("Details", [])]
@@ -43,19 +43,19 @@ class ResourceChange:
         )
 
 
-def changes(client: CloudFormationClient, stack: str, change_set: str) -> list[ResourceChange]:
+def changes(client: CloudFormationClient, stack: str, change_set: str) -> list[PlannedChange]:
     """Every change of a change set that is ready, in its order."""
     pages = client.get_paginator("describe_change_set").paginate(StackName=stack, ChangeSetName=change_set)
-    return [ResourceChange.of(each["ResourceChange"]) for page in pages for each in page.get("Changes", [])]
+    return [PlannedChange.of(each["ResourceChange"]) for page in pages for each in page.get("Changes", [])]
 
 
-def summary(found: Sequence[ResourceChange]) -> str:
+def summary(found: Sequence[PlannedChange]) -> str:
     """``3 to add, 1 to replace``."""
     counts = {action: sum(change.action == action for change in found) for action in _in_order(found)}
     return ", ".join(f"{count} to {action}" for action, count in counts.items()) or "only outputs or tags change"
 
 
-def _in_order(found: Sequence[ResourceChange]) -> list[str]:
+def _in_order(found: Sequence[PlannedChange]) -> list[str]:
     order = ["add", "change", "replace", "perhaps replace", "remove"]
     actions = {change.action for change in found}
     return [action for action in order if action in actions] + sorted(actions - set(order))

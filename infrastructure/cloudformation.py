@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from botocore.exceptions import ClientError
 
-from infrastructure.change_set import ResourceChange, changes
+from infrastructure.change_set import PlannedChange, changes
 from scones.errors import SconesError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import ParameterTypeDef, StackEventTypeDef, StackTypeDef, TagTypeDef
 
 Progress = Callable[[str], None]
-Agree = Callable[[Sequence[ResourceChange]], bool]
+Agree = Callable[[Sequence[PlannedChange]], bool]
 
 # The waits between two looks grow from the first to the last: short for the stand-in account, polite to AWS.
 FIRST_WAIT_SECONDS = 0.1

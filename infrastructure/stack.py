@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, cast
 from botocore.exceptions import ClientError
 
 from infrastructure.cloudformation import Agree, Progress, StackError, StageStack, Wanted
-from infrastructure.deployment_parameters import deployment_parameters
-from infrastructure.monitoring_parameters import monitoring_parameters
+from infrastructure.part_parameters import deployment_parameters, monitoring_parameters
 from infrastructure.removal import destroy
 from infrastructure.template import stage_template
 from scones.artifacts import build as artifacts

@@ -12,7 +12,7 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 
-from lambdas.deployment.clients import Clients, table
+from lambdas.deployment.clients import EndpointClients, table
 from lambdas.deployment.desired_state import DELETE, Order, text_of
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.sagemaker_endpoint import VARIANT, describe_endpoint
@@ -21,7 +21,7 @@ PERIOD_S = 3600
 ITSELF = "delete_idle_endpoint"
 
 
-_clients = functools.cache(Clients)
+_clients = functools.cache(EndpointClients)
 
 
 def handler(_event: object, _context: object) -> str:

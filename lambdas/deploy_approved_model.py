@@ -15,7 +15,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
-from lambdas.deployment.clients import Clients, table
+from lambdas.deployment.clients import EndpointClients, table
 from lambdas.deployment.endpoint_spec import ContainerNetwork, EndpointOptions, EndpointSpec
 from lambdas.deployment.history import Notifier
 from lambdas.deployment.ledger import Ledger
@@ -52,7 +52,7 @@ class DeploymentEvent(TypedDict, total=False):
 
 @functools.cache
 def _context() -> DeploymentContext:
-    clients, spec = Clients(), _spec()
+    clients, spec = EndpointClients(), _spec()
     notifier = Notifier(clients.sns, os.environ["NOTIFICATION_TOPIC_ARN"], spec.endpoint)
     return DeploymentContext(clients, Ledger(table(os.environ["DEPLOYMENTS_TABLE"])), notifier, spec)
 

@@ -15,7 +15,7 @@ import os
 from datetime import UTC, datetime
 from typing import TypedDict
 
-from lambdas.deployment.clients import Clients, table
+from lambdas.deployment.clients import EndpointClients, table
 from lambdas.monitoring.retraining import (
     PREDICTIONS,
     QUIET,
@@ -97,7 +97,7 @@ _SUBJECTS = {STARTED: "drift has started a training", REFUSED: "drift", QUIET: "
 @functools.cache
 def _where() -> Where:
     return Where(
-        clients=Clients(),
+        clients=EndpointClients(),
         table=table(os.environ["DEPLOYMENTS_TABLE"]),
         pipeline=os.environ["TRAINING_PIPELINE"],
         model_package_group=os.environ["MODEL_PACKAGE_GROUP"],

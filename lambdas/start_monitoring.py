@@ -16,7 +16,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
-from lambdas.deployment.clients import Clients, table
+from lambdas.deployment.clients import EndpointClients, table
 from lambdas.monitoring.live_version import Parameters, Surroundings, parameters, whole_hour
 
 # Captured lines reach S3 minutes after the answer (SageMaker AI developer guide, data capture).
@@ -79,7 +79,7 @@ def _time(text: str) -> datetime:
 @functools.cache
 def _surroundings() -> Surroundings:
     return Surroundings(
-        clients=Clients(),
+        clients=EndpointClients(),
         table=table(os.environ["DEPLOYMENTS_TABLE"]),
         endpoint=os.environ["ENDPOINT_NAME"],
         threshold_parameter=os.environ["THRESHOLD_PARAMETER"],

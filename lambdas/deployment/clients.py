@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _CONFIG = Config(connect_timeout=5, read_timeout=30)
 
 
-class Clients:
+class EndpointClients:
     """A client for each service, made once."""
 
     @functools.cached_property

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from lambdas.deployment.clients import Clients
+from lambdas.deployment.clients import EndpointClients
 from lambdas.deployment.desired_state import DesiredState, VersionDecision, text_of
 from lambdas.deployment.endpoint_spec import EndpointSpec
 from lambdas.deployment.history import History, Notifier
@@ -104,7 +104,7 @@ def utc_now() -> datetime:
 class DeploymentContext:
     """Everything that a step reads and changes the account with."""
 
-    clients: Clients
+    clients: EndpointClients
     ledger: Ledger
     notifier: Notifier
     spec: EndpointSpec

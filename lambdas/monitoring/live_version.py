@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.clients import Clients
+from lambdas.deployment.clients import EndpointClients
 from lambdas.deployment.desired_state import text_of
 from lambdas.deployment.ledger import Ledger, query_all
 from lambdas.deployment.registry import find_version
@@ -47,7 +47,7 @@ class HourOfTraffic(TypedDict):
 class Surroundings:
     """Where the function looks; ``table`` is the one of the deployments."""
 
-    clients: Clients
+    clients: EndpointClients
     table: Table
     endpoint: str
     threshold_parameter: str

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from lambdas.deployment.clients import Clients
+from lambdas.deployment.clients import EndpointClients
 from lambdas.deployment.ledger import Ledger
 from lambdas.deployment.registry import find_version
 from lambdas.deployment.version import ServableVersion, VersionGoneError
@@ -58,7 +58,7 @@ class Rules:
 class Where:
     """What is looked at and started; ``table`` is the one of the deployments."""
 
-    clients: Clients
+    clients: EndpointClients
     table: Table
     pipeline: str
     model_package_group: str

@@ -37,7 +37,7 @@ WIDTH = 140
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """A row of the table: some services, who does their work in which room, and what runs."""
 
     title: str
@@ -49,69 +49,69 @@ class Entry:
 
 
 ENTRIES = (
-    Entry(
+    CatalogueEntry(
         "S3", ["s3"], "moto, bytes in files", "moto_services",
         "objects, versions, multipart, ranges, checksums, presigned addresses, notifications, encryption with keys",
     ),
-    Entry(
+    CatalogueEntry(
         "IAM, STS", ["iam", "sts"], "moto stores, we decide", "authority",
         "each call of a role is checked against its policies, see Permissions",
     ),
-    Entry(
+    CatalogueEntry(
         "KMS, SSM", ["kms", "ssm"], "moto", "",
         "stored and read back; S3 and SageMaker encrypt with keys that are there and enabled",
     ),
-    Entry(
+    CatalogueEntry(
         "CloudWatch Logs", ["logs"], "moto", "moto_services",
         "groups, streams, events, filters; jobs, functions and endpoints write here",
     ),
-    Entry(
+    CatalogueEntry(
         "CloudFormation", ["cloudformation"], "ours", "cloudformation",
         "stacks and change sets; every resource is made through the account's own API, with the stack's role"
         " (`RoleARN`) where it has one, save keys and budgets",
     ),
-    Entry(
+    CatalogueEntry(
         "Lambda", ["lambda"], "moto stores, we run", "functions",
         "zips in warm worker processes over the Lambda Runtime API, layers (also that of Powertools), asynchronous"
         " retries, metrics in the embedded format",
     ),
-    Entry(
+    CatalogueEntry(
         "Step Functions", ["states"], "moto's interpreter, extended", "stepfunctions",
         "Standard and Express workflows, JSONPath and JSONata, Distributed Map, redrive",
     ),
-    Entry(
+    CatalogueEntry(
         "EventBridge, Scheduler", ["events", "scheduler"], "moto stores, we deliver", "events",
         "rules, schedules, events of the services",
     ),
-    Entry(
+    CatalogueEntry(
         "CloudWatch", ["monitoring"], "moto stores, we evaluate", "cloudwatch",
         "metrics, alarms that react and act, also on percentiles and metric math",
     ),
-    Entry(
+    CatalogueEntry(
         "Application Auto Scaling", ["application-autoscaling"], "ours", "autoscaling",
         "target tracking of the instances of endpoint variants",
     ),
-    Entry(
+    CatalogueEntry(
         "SNS, SQS", ["sns", "sqs"], "moto; the metrics of queues are ours", "cloudwatch",
         "topics, queues, delivery from topic to queue",
     ),
-    Entry(
+    CatalogueEntry(
         "Budgets", ["budgets"], "moto, with changes in place", "moto_services",
         "stored and read back; nothing costs anything here, so none alarms",
     ),
-    Entry(
+    CatalogueEntry(
         "DynamoDB", ["dynamodb"], "moto, one call at a time", "moto_services",
         "tables, items, conditions, transactions",
     ),
-    Entry(
+    CatalogueEntry(
         "CodePipeline, CodeConnections", ["codepipeline", "codeconnections"], "ours", "codepipeline",
         "pipelines of source, build, approval and deployment ([delivery.md](delivery.md))",
     ),
-    Entry(
+    CatalogueEntry(
         "CodeBuild", ["codebuild"], "ours", "codebuild",
         "builds that really run the phases of their buildspec, caches, reports",
     ),
-    Entry(
+    CatalogueEntry(
         "SageMaker", ["sagemaker"], "ours", "sagemaker",
         "processing, training and batch transform jobs, pipelines, registry, endpoints with data capture, gradual"
         " updates, shadow and serverless variants",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from infrastructure import delivery
-from infrastructure.change_set import ResourceChange, summary
+from infrastructure.change_set import PlannedChange, summary
 from scones import screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
@@ -27,7 +27,7 @@ def deploy(stage: Stage = "local", yes: Yes = False, as_json: Json = False) -> N
     """Deploy the delivery pipeline into the stage's account. Doing it twice changes nothing."""
     connection = connect(stage)
 
-    def agree(changes: Sequence[ResourceChange]) -> bool:
+    def agree(changes: Sequence[PlannedChange]) -> bool:
         screen.say(f"stack {connection.names.delivery}: {summary(changes)}")
         return yes or connection.settings.endpoint_url is not None or typer.confirm("Deploy this?")
 

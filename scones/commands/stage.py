@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infrastructure import stack
-from infrastructure.change_set import ResourceChange, summary
+from infrastructure.change_set import PlannedChange, summary
 from scones import screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
@@ -34,9 +34,9 @@ def deploy(
     Doing it twice changes nothing.
     """
     connection = connect(stage)
-    seen: list[ResourceChange] = []
+    seen: list[PlannedChange] = []
 
-    def agree(changes: Sequence[ResourceChange]) -> bool:
+    def agree(changes: Sequence[PlannedChange]) -> bool:
         seen.extend(changes)
         # Without a terminal, tables take the width they need: nothing that a program reads is cut.
         screen.err.print(changes_table(changes), width=None if screen.err.is_terminal else 400)
@@ -79,7 +79,7 @@ def destroy(stage: Stage = "local", yes: Yes = False, as_json: Json = False) -> 
         screen.print_json({"removed": done.removed, "kept": [{"what": what, "why": why} for what, why in done.kept]})
 
 
-def changes_table(changes: Sequence[ResourceChange]) -> Table:
+def changes_table(changes: Sequence[PlannedChange]) -> Table:
     """Lay out what a change set would do, resource by resource."""
     rows = [
         (

@@ -239,7 +239,7 @@ class Counting:
 
 
 class CountingClients:
-    """The account's clients, as `lambdas.deployment.clients.Clients` has them."""
+    """The account's clients, as `lambdas.deployment.clients.EndpointClients` has them."""
 
     def __init__(self, account: Account) -> None:
         self._account = account

@@ -12,7 +12,7 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from infrastructure import removal, stack
-from infrastructure.change_set import ResourceChange, summary
+from infrastructure.change_set import PlannedChange, summary
 from infrastructure.cloudformation import StackError, StageStack, Wanted
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -166,7 +166,7 @@ def test_changes_that_nobody_agrees_to_leave_nothing_behind(cloudformation: Acco
 
 
 def test_a_change_says_what_becomes_of_the_resource() -> None:
-    found = [ResourceChange.of(change["ResourceChange"]) for change in CHANGES]
+    found = [PlannedChange.of(change["ResourceChange"]) for change in CHANGES]
     assert [(c.action, c.logical_id, c.properties) for c in found] == [
         ("add", "Topic", ()),
         ("replace", "Bucket", ("BucketName", "Tags")),

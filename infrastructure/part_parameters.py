@@ -1,4 +1,4 @@
-"""What the template's part about deployments (`templates/stage/deployment.yaml`) is filled with.
+"""What the template's parts about deployments and monitoring (`templates/stage/`) are filled with.
 
 Runs on a laptop or in CodeBuild; makes no AWS call.
 """
@@ -10,6 +10,7 @@ import json
 
 from scones.artifacts.build import Artifacts
 from scones.stage.connection import Connection
+from scones.stage.monitoring_settings import template_schedule
 
 # Of the settings, those that are the alarms', not the function's.
 _ALARM_SETTINGS = ("max_error_count", "max_latency_p99_ms", "max_low_confidence_rate")
@@ -40,4 +41,24 @@ def deployment_parameters(connection: Connection, built: Artifacts) -> dict[str,
         "MaxErrorCount": str(settings.max_error_count),
         "MaxLatencyMicroseconds": str(settings.max_latency_p99_ms * 1000),
         "MaxLowConfidenceRate": str(settings.max_low_confidence_rate),
+    }
+
+
+def monitoring_parameters(connection: Connection, built: Artifacts) -> dict[str, str]:
+    """Return the template's parameters about reports, their alarms and trainings that drift starts."""
+    names, settings = connection.names, connection.settings.monitoring
+    return {
+        "StartMonitoringKey": built.functions["start_monitoring"].key,
+        "StartMonitoringName": names.function("start_monitoring"),
+        "RetrainOnDriftKey": built.functions["retrain_on_drift"].key,
+        "RetrainOnDriftName": names.function("retrain_on_drift"),
+        "MonitoringScheduleName": names.monitoring_schedule,
+        **template_schedule(settings.every),
+        "MonitoringPipelineName": names.monitoring_pipeline,
+        "MonitoringWindowHours": str(settings.window_hours),
+        "TrainingPipelineName": names.training_pipeline,
+        "MissingReportsAlarmName": names.missing_reports_alarm,
+        "ReportsUri": names.reports_uri,
+        "ReviewsUri": names.reviews_uri,
+        "RetrainingRules": json.dumps(settings.retraining, sort_keys=True),
     }
