@@ -14,8 +14,8 @@ from local_account.account import Account
 from local_account.cloudformation.expressions import TemplateScope
 from local_account.cloudformation.records import (
     ChangeDetail,
+    ChangeSetEntry,
     Export,
-    PlannedChange,
     StackChange,
     StackEvent,
     StackOutput,
@@ -169,7 +169,7 @@ class KnownStack:
                 )
         return [{"Type": "Resource", "ResourceChange": change} for change in found]
 
-    def _change(self, logical: str, kind: str, properties: Mapping[str, object]) -> PlannedChange | None:
+    def _change(self, logical: str, kind: str, properties: Mapping[str, object]) -> ChangeSetEntry | None:
         """What becomes of a resource that the template has; None for nothing."""
         current = self.resources.get(logical)
         if current is None or current["ResourceType"] != kind:

@@ -161,7 +161,7 @@ class ChangeDetail(TypedDict):
     ChangeSource: str
 
 
-class PlannedChange(TypedDict):
+class ChangeSetEntry(TypedDict):
     """What becomes of one resource, as DescribeChangeSet says it."""
 
     Action: str
@@ -177,7 +177,7 @@ class StackChange(TypedDict):
     """A change of a change set."""
 
     Type: str
-    ResourceChange: PlannedChange
+    ResourceChange: ChangeSetEntry
 
 
 class ChangeSetRecord(TypedDict):
