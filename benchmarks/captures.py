@@ -46,10 +46,10 @@ print(json.dumps([code, wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 10
 INSIDE = """
 import json, sys, time
 from pathlib import Path
-from monitoring.aggregates import Thresholds
-from monitoring.capture_line import Classes
-from monitoring.store import Store
-from monitoring.store_update import update
+from monitoring.store.aggregates import Thresholds
+from monitoring.captures.line import Classes
+from monitoring.store.store import Store
+from monitoring.store.update import update
 store = Store(Path(sys.argv[2]), Classes.of(["bicycle", "motorcycle"]))
 taken = []
 for captures in sorted(Path(sys.argv[1]).iterdir()):
