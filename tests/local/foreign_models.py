@@ -96,7 +96,7 @@ class Deployer:
         self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
         return name
 
-    def settled(self, name: str, timeout_s: float = 40) -> dict[str, Any]:
+    def settled(self, name: str, timeout_s: float = 600) -> dict[str, Any]:
         """The endpoint's description once nothing is in progress."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

@@ -81,7 +81,7 @@ def archive(files: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def wait_for_job(account: RunningAccount, kind: str, name: str, timeout_s: float = 60) -> dict[str, Any]:
+def wait_for_job(account: RunningAccount, kind: str, name: str, timeout_s: float = 600) -> dict[str, Any]:
     """Describe a job once it has ended; ``kind`` is Processing or Training."""
     describe = getattr(account.client("sagemaker"), f"describe_{kind.lower()}_job")
     deadline = time.monotonic() + timeout_s
@@ -112,7 +112,7 @@ def job_log(account: RunningAccount, kind: str, name: str) -> list[str]:
     return [event["message"] for events in found for event in events]
 
 
-def wait_for_execution(account: RunningAccount, arn: str, timeout_s: float = 60) -> dict[str, Any]:
+def wait_for_execution(account: RunningAccount, arn: str, timeout_s: float = 600) -> dict[str, Any]:
     deadline = time.monotonic() + timeout_s
     while True:
         execution: dict[str, Any] = account.client("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)

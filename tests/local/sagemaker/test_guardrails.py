@@ -63,7 +63,7 @@ class Guarded(Deployer):
         more |= {"DeploymentConfig": deployment} if deployment else {}
         self.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config, **more)
 
-    def settled(self, name: str, timeout_s: float = 120) -> dict[str, Any]:
+    def settled(self, name: str, timeout_s: float = 600) -> dict[str, Any]:
         return super().settled(name, timeout_s)
 
     def answer(self, endpoint: str) -> int:
@@ -143,7 +143,7 @@ class Guarded(Deployer):
                 future.result()
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 60) -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = 600) -> Any:
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
         assert time.monotonic() < deadline, condition

@@ -142,7 +142,7 @@ def test_stopping_a_processing_job(account: RunningAccount, job_name: str) -> No
     while "ProcessingStartTime" not in sagemaker.describe_processing_job(ProcessingJobName=job_name):
         time.sleep(0.02)
     sagemaker.stop_processing_job(ProcessingJobName=job_name)
-    job = wait_for_job(account, "Processing", job_name, timeout_s=10)
+    job = wait_for_job(account, "Processing", job_name)
     assert job["ProcessingJobStatus"] == "Stopped"
     assert "FailureReason" not in job
     with pytest.raises(ClientError, match="is in status Stopped"):
@@ -152,7 +152,7 @@ def test_stopping_a_processing_job(account: RunningAccount, job_name: str) -> No
 def test_the_maximum_run_time_is_enforced(account: RunningAccount, job_name: str) -> None:
     request = processing_arguments("import time; time.sleep(60)") | {"StoppingCondition": {"MaxRuntimeInSeconds": 1}}
     account.client("sagemaker").create_processing_job(ProcessingJobName=job_name, **request)
-    job = wait_for_job(account, "Processing", job_name, timeout_s=10)
+    job = wait_for_job(account, "Processing", job_name)
     assert job["ProcessingJobStatus"] == "Stopped"
     assert "MaxRuntimeInSeconds (1)" in job["FailureReason"]
 
@@ -350,7 +350,7 @@ def test_stopping_a_training_job_keeps_its_model(account: RunningAccount, data: 
     while "ready" not in _log_so_far(account, job_name):
         time.sleep(0.05)
     sagemaker.stop_training_job(TrainingJobName=job_name)
-    job = wait_for_job(account, "Training", job_name, timeout_s=15)
+    job = wait_for_job(account, "Training", job_name)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
     assert job["ModelArtifacts"]["S3ModelArtifacts"].endswith(f"{job_name}/output/model.tar.gz")
 

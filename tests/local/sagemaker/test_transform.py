@@ -158,7 +158,7 @@ def test_a_stopped_job_stores_nothing(account: RunningAccount, data: str, model:
     while "TransformStartTime" not in sagemaker.describe_transform_job(TransformJobName=job_name):
         time.sleep(0.02)
     sagemaker.stop_transform_job(TransformJobName=job_name)
-    assert wait_for_job(account, "Transform", job_name, timeout_s=15)["TransformJobStatus"] == "Stopped"
+    assert wait_for_job(account, "Transform", job_name)["TransformJobStatus"] == "Stopped"
     assert outputs(account, data, f"out/{job_name}") == {}
     listed = sagemaker.list_transform_jobs(NameContains=job_name, StatusEquals="Stopped")["TransformJobSummaries"]
     assert [job["TransformJobName"] for job in listed] == [job_name]
