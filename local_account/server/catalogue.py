@@ -6,25 +6,18 @@ the page between the lines that mark them, and the operations by name into ``ope
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import inspect
-import os
-import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local_account.account import Account
-from local_account.base.errors import AccountError
 from local_account.cloudformation.resources.kinds import KINDS
 from local_account.protocol.service import Service
 from local_account.server.application import MOTO_MODULES
-from local_account.server.main import make_application
-from local_account.server.replaced import PORT, between_marks
+from local_account.server.replaced import between_marks, tell
 
 if TYPE_CHECKING:
     from moto.backends import SERVICE_NAMES
@@ -187,27 +180,16 @@ def motos_operations(name: SERVICE_NAMES) -> list[str]:
     return [each for each in operations if any(hasattr(c, camelcase_to_underscores(each)) for c in classes)]
 
 
-def main(argv: list[str] | None = None) -> None:
+def write_catalogue(application: Application, page: Path | None) -> None:
     """Print the lists, or write them."""
-    parser = argparse.ArgumentParser(prog="python -m local_account.server.catalogue", description=__doc__)
-    parser.add_argument("--write", type=Path, help="the page that has the lists")
-    arguments = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="scones-catalogue-") as folder:
-        try:
-            operations = operations_of(make_application(Account(Path(folder), PORT)))
-            if arguments.write:
-                page = arguments.write.read_text(encoding="utf-8")
-                page = between_marks(page, SERVICES_MARK, services_table(operations))
-                page = between_marks(page, TYPES_MARK, types_list())
-                arguments.write.write_text(page, encoding="utf-8")
-                arguments.write.with_name("operations.md").write_text(operations_page(operations), encoding="utf-8")
-            else:
-                print(services_table(operations), types_list(), operations_page(operations), sep="\n")
-        except AccountError as error:
-            sys.exit(f"local_account: {error}")
-    sys.stdout.flush()
-    os._exit(0)  # the services' threads still run
+    operations = operations_of(application)
+    if page is None:
+        print(services_table(operations), types_list(), operations_page(operations), sep="\n")
+        return
+    text = between_marks(page.read_text(encoding="utf-8"), SERVICES_MARK, services_table(operations))
+    page.write_text(between_marks(text, TYPES_MARK, types_list()), encoding="utf-8")
+    page.with_name("operations.md").write_text(operations_page(operations), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    tell("local_account.server.catalogue", __doc__, write_catalogue)

@@ -10,11 +10,13 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from local_account.account import Account
 from local_account.base.errors import AccountError
 from local_account.base.replacements import table
+from local_account.server.application import Application
 from local_account.server.main import make_application
 
 MARK = "printed by `python -m local_account.server.replaced`"
@@ -34,24 +36,30 @@ def between_marks(page: str, mark: str, lists: str) -> str:
     return f"{before}{begin}{lists}{end}{after}"
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Print the lists, or write them."""
-    parser = argparse.ArgumentParser(prog="python -m local_account.server.replaced", description=__doc__)
+def tell(module: str, doc: str | None, write: Callable[[Application, Path | None], None]) -> None:
+    """Run a command that says something of the account: install it in an empty folder, then ``write`` and end.
+
+    ``write`` is given the page of the option ``--write``, or None to print.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=doc)
     parser.add_argument("--write", type=Path, help="the page that has the lists")
-    arguments = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="scones-replaced-") as folder:
+    page: Path | None = parser.parse_args().write
+    with tempfile.TemporaryDirectory(prefix="scones-lists-") as folder:
         try:
-            make_application(Account(Path(folder), PORT))
-            if arguments.write:
-                page = arguments.write.read_text(encoding="utf-8")
-                arguments.write.write_text(between_marks(page, MARK, table()), encoding="utf-8")
-            else:
-                sys.stdout.write(table())
+            write(make_application(Account(Path(folder), PORT)), page)
         except AccountError as error:
             sys.exit(f"local_account: {error}")
     sys.stdout.flush()
     os._exit(0)  # the services' threads still run
 
 
+def write_lists(_application: Application, page: Path | None) -> None:
+    """Print the lists, or write them."""
+    if page is None:
+        sys.stdout.write(table())
+    else:
+        page.write_text(between_marks(page.read_text(encoding="utf-8"), MARK, table()), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    main()
+    tell("local_account.server.replaced", __doc__, write_lists)
