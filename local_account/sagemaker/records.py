@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ParameterTypeDef,
         ProcessingInputTypeDef,
         ProcessingOutputConfigOutputTypeDef,
+        ProcessingResourcesTypeDef,
         ProductionVariantOutputTypeDef,
         ProductionVariantServerlessConfigTypeDef,
         ResourceConfigOutputTypeDef,
@@ -247,6 +248,7 @@ class ProcessingJobRecord(TypedDict):
     """A processing job."""
 
     ProcessingJobName: str
+    ProcessingResources: ProcessingResourcesTypeDef
     AppSpecification: AppSpecificationOutputTypeDef
     ProcessingInputs: NotRequired[list[ProcessingInputTypeDef]]
     ProcessingOutputConfig: NotRequired[ProcessingOutputConfigOutputTypeDef]
