@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, ClassVar
 from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
+from local_account.sagemaker.job_records import ProcessingJobRecord
 from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.checks import check_processing
 from local_account.sagemaker.jobs.cluster import GROUP, Host, HostGroup, Shard
 from local_account.sagemaker.jobs.run import FailedJobError, JobRun
-from local_account.sagemaker.records import ProcessingJobRecord
 from local_account.sagemaker.service import SageMaker
 
 if TYPE_CHECKING:

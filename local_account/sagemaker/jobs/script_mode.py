@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from local_account.base.images import repository
 from local_account.protocol.actions import Json, ServiceError
+from local_account.sagemaker.job_records import TrainingJobRecord
 from local_account.sagemaker.jobs.cluster import Cluster, Host
-from local_account.sagemaker.records import TrainingJobRecord
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import ChannelOutputTypeDef

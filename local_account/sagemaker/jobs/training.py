@@ -16,6 +16,7 @@ from local_account.base.images import repository
 from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
+from local_account.sagemaker.job_records import TrainingJobRecord
 from local_account.sagemaker.jobs import checkpoints
 from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.checkpoints import Checkpoints
@@ -25,7 +26,6 @@ from local_account.sagemaker.jobs.run import REASON_CHARACTERS, FailedJobError, 
 from local_account.sagemaker.jobs.script_mode import TrainingScript, channels_of, input_data_config
 from local_account.sagemaker.jobs.training_metrics import TrainingMetrics
 from local_account.sagemaker.jobs.training_output import TrainingOutput
-from local_account.sagemaker.records import TrainingJobRecord
 from local_account.sagemaker.service import SageMaker
 
 if TYPE_CHECKING:

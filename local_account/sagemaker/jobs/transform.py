@@ -17,12 +17,12 @@ from local_account.protocol.records import view
 from local_account.protocol.service import now
 from local_account.sagemaker.endpoints.archive import StartError, container_of
 from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance, NoAnswerError
+from local_account.sagemaker.job_records import TransformJobRecord
 from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.checks import DEFAULT_PAYLOAD_MB, check_transform
 from local_account.sagemaker.jobs.container_view import ContainerView
 from local_account.sagemaker.jobs.files import S3Object
 from local_account.sagemaker.jobs.run import REASON_CHARACTERS, FailedJobError, JobRun
-from local_account.sagemaker.records import TransformJobRecord
 from local_account.sagemaker.service import SageMaker
 
 if TYPE_CHECKING:
