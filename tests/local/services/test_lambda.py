@@ -202,7 +202,9 @@ def test_bytes_are_text_in_the_payload(shop: Workshop) -> None:
 
 
 def test_a_function_that_logs_in_json_writes_an_object_a_line(shop: Workshop) -> None:
-    code = "import logging\ndef handler(e, c):\n    logging.getLogger().warning('%s left', 3, extra={'kind': 'scone'})\n"
+    code = (
+        "import logging\ndef handler(e, c):\n    logging.getLogger().warning('%s left', 3, extra={'kind': 'scone'})\n"
+    )
     name = shop.function(code, LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "INFO"})
     _, answer = shop.invoke(name, LogType="Tail")
     lines = base64.b64decode(answer["LogResult"]).decode().splitlines()

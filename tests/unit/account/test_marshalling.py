@@ -13,7 +13,7 @@ import pytest
 
 from local_account.functions.marshalling import payload_of
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024  # as people write them in functions
+Point = namedtuple("Point", "x y")  # as people write them in functions
 
 
 class Described:
