@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from msgspec import UNSET
 
 from monitoring.page.thumbnails import thumbnail
-from reporting.documents.report import Drift, Family, LabelledAccuracy, Performance, Report
+from reporting.documents.report import Channel, Drift, Family, LabelledAccuracy, Performance, Report
 from reporting.documents.traffic import Figures, PerVariant, Shown
 from reporting.page import Block, Card, CardLine, Cards, Content, Heading, Sections, Table, Text
-from reporting.wording import UNKNOWN, clock, count, duration, number, percent
+from reporting.wording import UNKNOWN, clock, count, duration, number, percent, percent_or_unknown
 
 ROWS_SHOWN = 20
 DISTANCES = {"psi": "PSI", "js": "JS", "ks": "KS", "wasserstein": "Wasserstein"}
@@ -49,11 +49,7 @@ def drift(view: ReportView) -> Content | None:
     if found is None:
         return None
     before: list[Block] = [Text(_held_against(found), soft=True)]
-    if not found.class_shares_learned:
-        learning = "How often each class is seen is still being learned from the first 7 days of traffic"
-        until = f"(until {clock(found.learned_until)} UTC): a change of the mix raises no alarm yet."
-        before.append(Text(f"{learning} {until}", soft=True))
-    after: list[Block] = []
+    after: list[Block] = [Heading("How often each class is predicted"), *_class_shares(found)]
     for family in found.families:
         if family.channels:
             after += [Heading(f"{family.family.capitalize()}: {_state(family)}"), _channels(family)]
@@ -77,18 +73,57 @@ def _held_against(found: Drift) -> str:
     )
 
 
+def _class_shares(found: Drift) -> list[Block]:
+    rows = [
+        [name, percent(row.baseline), f"{percent(row.lower)} to {percent(row.upper)}", percent_or_unknown(row.window)]
+        for name, row in found.class_shares.items()
+    ]
+    learned = "The daily rhythm of the first 7 days is held against too."
+    if not found.class_shares_learned:
+        learned = f"Smaller changes of the mix are not judged yet, but from {clock(found.learned_until)} UTC on."
+    note = (
+        "From the first hour on a share may lie within what is tolerated: its odds may change two and a half times. "
+        f"{learned}"
+    )
+    return [Table(["class", "baseline", "tolerated", "window"], rows), Text(note, soft=True)]
+
+
 def _state(family: Family) -> str:
-    return f"alarm, since {clock(family.since)} UTC" if family.alarm and family.since else "as expected"
+    """In one word what was judged, and what was not."""
+    if family.alarm and family.since:
+        return f"alarm, since {clock(family.since)} UTC"
+    left = family.unjudged()
+    if len(left) == len(family.channels):
+        return "not judged yet"
+    return "as expected, as far as judged" if left else "as expected"
+
+
+def unjudged_words(channel: Channel) -> str:
+    """Why nothing is said of a channel, and when it will be."""
+    if not channel.values:
+        return "not judged: nothing was captured"
+    when = f" from about {clock(channel.judged_from)[:-3]}" if channel.judged_from else ""
+    return f"not judged yet, {channel.values:,} of {channel.needed:,} values; will be{when}"
 
 
 def _channels(family: Family) -> Table:
     rows = []
-    for name, channel in sorted(family.channels.items(), key=lambda item: (-item[1].moved, -item[1].level)):
+    for name, channel in sorted(family.channels.items(), key=lambda item: (-item[1].moved, -item[1].highest)):
         distances = [channel.distances.get(key) for key in DISTANCES]
-        since = clock(family.since)[:-3] if channel.moved and family.since else ""
         numbers = ["" if value is None else f"{value:.3g}" for value in distances]
-        rows.append([name.replace("_", " "), f"{channel.level:.2f}", since, *numbers])
-    return Table(["channel", "evidence / threshold", "moved since", *DISTANCES.values()], rows)
+        rows.append([name.replace("_", " "), _word(channel, family), *_highest(channel), *numbers])
+    headers = ["channel", "state", "highest evidence / threshold", "reached in the hour of", *DISTANCES.values()]
+    return Table(headers, rows, text_columns=2)
+
+
+def _word(channel: Channel, family: Family) -> str:
+    if channel.moved and family.since:
+        return f"moved, since {clock(family.since)[:-3]}"
+    return "as expected" if channel.judged else unjudged_words(channel)
+
+
+def _highest(channel: Channel) -> list[str]:
+    return [f"{channel.highest:.2f}", clock(channel.highest_at)[:-3] if channel.highest_at else UNKNOWN]
 
 
 @SECTIONS.add("Quality")
@@ -96,11 +131,13 @@ def quality(view: ReportView) -> Content | None:
     """How right the model was, where that is known, and what its confidence says of the rest."""
     found = view.report.quality
     estimated, labelled = found.estimated_accuracy, found.accuracy
-    if estimated is None and labelled is None:
+    if not view.report.counts.records:
         return None
     facts = [_labelled(found.labelled, labelled)]
     if estimated:
         facts.append(f"expected accuracy of all predictions {_with_interval(estimated.value, estimated.interval)}")
+    else:
+        facts.append(f"what the rest amounts to is not estimated, because {found.no_estimate_because}")
     facts += [f"{count(n, 'label')} cannot be used: {reason}" for reason, n in found.ground_truth.unusable.items()]
     if found.unknown_ids:
         facts.append(f"{count(found.unknown_ids, 'label')} of predictions that the window does not have")
