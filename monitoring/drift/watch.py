@@ -15,7 +15,7 @@ from monitoring.captures.times import HOUR_US, moment
 from monitoring.drift.baseline import Baseline
 from monitoring.drift.channels import Predictions, Reference, reference
 from monitoring.drift.detector import HOURS_PER_MONTH, Bounds, Integers
-from monitoring.drift.findings import RATE_PER_MONTH, ChannelFinding, Finding, look
+from monitoring.drift.findings import RATE_PER_MONTH, ChannelFinding, Finding, HourlyTraffic, look
 from monitoring.drift.findings import describe as distances_of
 from monitoring.drift.traffic import TrafficSource
 from monitoring.store.window_table import Window
@@ -76,22 +76,39 @@ def watch(
         rhythm = source.traffic(learning, None).predictions
     learned = rhythm is not None and len(rhythm) >= ENOUGH_PREDICTIONS
     known = reference(baseline.predictions(thresholds), baseline.classes, rhythm=rhythm if learned else None)
+    period = Period(whole, deployed_at is not None, learning.start + LEARNING)
+    return judge(traffic, known, window.hours, period, baseline.document)
+
+
+@dataclass(frozen=True)
+class Period:
+    """The time that drift is looked for in, and until when the daily rhythm of the classes is learned."""
+
+    whole: Window
+    since_deployment: bool
+    learned_until: datetime
+
+
+def judge(
+    traffic: HourlyTraffic, known: Reference, hours: tuple[int, int], period: Period, baseline: BaselineDocument
+) -> WatchedTraffic:
+    """What the detectors say of traffic; ``hours`` are the first and the last of the report's window."""
     findings = look(traffic, known)
-    first, last = window.hours
+    first, last = hours
     predictions = traffic.predictions
     seen = predictions.at((predictions.hour >= first) & (predictions.hour <= last))
     drift = Drift(
         rate_per_month=RATE_PER_MONTH,
         hours=[_hour(hour) for hour in traffic.hours.tolist()],
-        families=families(findings, _Looked(traffic.hours, (first, last)), distances_of(seen, known)),
-        start=iso(whole.start),
-        end=iso(whole.end),
-        since_deployment=deployed_at is not None,
+        families=families(findings, _Looked(traffic.hours, hours), distances_of(seen, known)),
+        start=iso(period.whole.start),
+        end=iso(period.whole.end),
+        since_deployment=period.since_deployment,
         predictions=len(traffic.predictions),
         class_shares=_class_shares(known, seen, baseline),
-        class_shares_learned=learned,
-        learned_until=iso(learning.start + LEARNING),
-        baseline=held_against(baseline.document),
+        class_shares_learned=known.class_bounds is not None,
+        learned_until=iso(period.learned_until),
+        baseline=held_against(baseline),
     )
     return WatchedTraffic(drift, findings, seen, known)
 
@@ -177,14 +194,14 @@ def _channel(found: ChannelFinding, finding: Finding, looked: _Looked, distances
     )
 
 
-def _class_shares(known: Reference, seen: Predictions, baseline: Baseline) -> dict[str, ClassShare]:
+def _class_shares(known: Reference, seen: Predictions, baseline: BaselineDocument) -> dict[str, ClassShare]:
     """Of each class; of two classes, the bounds of one are those of the other."""
     bounds = list(known.bounds["class share"])
     if len(known.classes) > len(bounds):
         bounds.append(Bounds(1.0 - bounds[0].upper, 1.0 - bounds[0].lower))
     return {
         name: ClassShare(
-            baseline=baseline.document.class_shares.get(name, 0.0),
+            baseline=baseline.class_shares.get(name, 0.0),
             lower=each.lower,
             upper=each.upper,
             window=float((seen.predicted == index).mean()) if len(seen) else None,
