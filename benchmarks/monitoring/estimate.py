@@ -36,7 +36,7 @@ from monitoring.drift import channels  # noqa: E402  # likewise
 from monitoring.drift.channels import Predictions  # noqa: E402  # likewise
 from monitoring.drift.findings import HourlyTraffic  # noqa: E402  # likewise
 from monitoring.drift.watch import Period, judge  # noqa: E402  # likewise
-from monitoring.quality.estimate import Expected, expected_accuracy  # noqa: E402  # likewise
+from monitoring.quality.estimate import ExpectedAccuracy, expected_accuracy  # noqa: E402  # likewise
 from monitoring.quality.measured_errors import measure_errors  # noqa: E402  # likewise
 from monitoring.store.window_table import Window  # noqa: E402  # likewise
 from reporting.documents.baseline import BaselineDocument  # noqa: E402  # likewise
@@ -74,7 +74,7 @@ class SimulatedWindow:
 
     model: str
     kind: str
-    expected: Expected
+    expected: ExpectedAccuracy
     accuracy: float
 
 

@@ -32,7 +32,7 @@ _KS_MOVED, _KS_POSSIBLE = 1.95, 1.36
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedAccuracy:
     """An estimate, or why there is none."""
 
     accuracy: EstimatedAccuracy | None
@@ -41,20 +41,22 @@ class Expected:
 
 def expected_accuracy(
     probabilities: Floats, watched: WatchedTraffic | None, baseline: BaselineDocument | None
-) -> Expected:
+) -> ExpectedAccuracy:
     """Of the window's predictions, float64 [n, classes]."""
     if not len(probabilities):
-        return Expected(None, "nothing was captured")
+        return ExpectedAccuracy(None, "nothing was captured")
     if watched is None or baseline is None:
-        return Expected(None, "there is nothing to hold the predictions against")
+        return ExpectedAccuracy(None, "there is nothing to hold the predictions against")
     if baseline.estimate_errors is UNSET or not baseline.estimate_errors:
-        return Expected(None, "its error was not measured with this baseline; that of a newer training has it")
+        return ExpectedAccuracy(None, "its error was not measured with this baseline; that of a newer training has it")
     because = _moved(watched)
     if because:
-        return Expected(None, because)
+        return ExpectedAccuracy(None, because)
     seen = _Seen.of(watched)
     if seen.images < FEWEST_IMAGES:
-        return Expected(None, f"of {FEWEST_IMAGES} pictures at least, {seen.images} were captured and looked at")
+        return ExpectedAccuracy(
+            None, f"of {FEWEST_IMAGES} pictures at least, {seen.images} were captured and looked at"
+        )
     return _estimate(probabilities, seen, baseline.estimate_errors)
 
 
@@ -108,21 +110,21 @@ class _Seen:
         return min(self.counts[name])
 
 
-def _estimate(probabilities: Floats, seen: _Seen, errors: Sequence[EstimateError]) -> Expected:
+def _estimate(probabilities: Floats, seen: _Seen, errors: Sequence[EstimateError]) -> ExpectedAccuracy:
     moved = seen.moved()
     if moved:
-        return Expected(None, f"the pictures or the confidence look different ({_words(moved)})")
+        return ExpectedAccuracy(None, f"the pictures or the confidence look different ({_words(moved)})")
     possible = [error for error in errors if seen.may_be(error)]
     too_high = max([error.estimated - error.accuracy for error in possible], default=0.0)
     too_low = max([error.accuracy - error.estimated for error in possible], default=0.0)
     if too_high > WORST_ERROR:
         worst = max(possible, key=lambda error: error.estimated - error.accuracy)
-        return Expected(
+        return ExpectedAccuracy(
             None,
             f"{seen.images:,} pictures cannot tell whether there is {worst.corruption}, with which this model's "
             f"estimate was {too_high:.2f} too high",
         )
-    return Expected(_with_interval(probabilities, max(0.0, too_high), max(0.0, too_low), errors, len(possible)))
+    return ExpectedAccuracy(_with_interval(probabilities, max(0.0, too_high), max(0.0, too_low), errors, len(possible)))
 
 
 def _with_interval(

@@ -15,7 +15,7 @@ from monitoring.drift.channels import Predictions
 from monitoring.drift.detector import Floats
 from monitoring.drift.findings import HourlyTraffic
 from monitoring.drift.watch import Period, WatchedTraffic, judge
-from monitoring.quality.estimate import Expected, expected_accuracy
+from monitoring.quality.estimate import ExpectedAccuracy, expected_accuracy
 from monitoring.store.window_table import Window
 from reporting.documents.baseline import BaselineDocument, EstimateError
 
@@ -59,7 +59,9 @@ def watched(traffic: Predictions, malformed: int = 0) -> WatchedTraffic:
     return judge(hourly, known, (0, len(hours) - 1), period, BASELINE)
 
 
-def expected(traffic: Predictions, baseline: BaselineDocument | None = BASELINE, malformed: int = 0) -> Expected:
+def expected(
+    traffic: Predictions, baseline: BaselineDocument | None = BASELINE, malformed: int = 0
+) -> ExpectedAccuracy:
     return expected_accuracy(probabilities(traffic), watched(traffic, malformed), baseline)
 
 
