@@ -21,6 +21,7 @@ from local_account.cloudwatch.alarm_actions import StateChange, act
 from local_account.cloudwatch.alarm_evaluation import AlarmRule, AlarmVerdict, compare
 from local_account.cloudwatch.alarm_queries import AlarmData, aware, rule_of
 from local_account.cloudwatch.backend import watched_metrics
+from local_account.cloudwatch.compaction import MetricCompaction
 from local_account.events.delivery import Deliverer
 from local_account.events.service import deliverer_of
 
@@ -49,6 +50,7 @@ class AlarmWatch:
         self._wake = threading.Event()
         self._evaluating = threading.Lock()
         self._data = AlarmData()
+        self._compaction = MetricCompaction()
 
     def data_arrived(self) -> None:
         """Look at the alarms soon."""
@@ -69,7 +71,8 @@ class AlarmWatch:
         """Give every alarm the state that its data says."""
         backend = watched_metrics(self._account)
         with self._evaluating:
-            if _forget_old_data(backend, now - RETENTION):
+            forgotten = _forget_old_data(backend, now - RETENTION)
+            if self._compaction.fold(backend.metric_data, now) or forgotten:
                 self._data = AlarmData()
             alarms = list(backend.alarms.values())
             self._data.read(backend, alarms)

@@ -177,6 +177,31 @@ def test_a_snapshot_is_whole_or_not_at_all(tmp_path: Path) -> None:
     assert loaded == [b"second"]
 
 
+def test_a_service_that_never_rests_is_written(tmp_path: Path) -> None:
+    snapshots, items, stop = Snapshots(tmp_path), {str(number): number for number in range(100_000)}, threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            items[str(len(items))] = len(items)
+
+    def dump() -> bytes:
+        return json.dumps({key: value for key, value in items.items() if value >= 0}).encode()
+
+    snapshots.register("service", dump, lambda _content: None)
+    snapshots.mark_dirty("service")
+    writers = [threading.Thread(target=change) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        snapshots.write()
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    assert (tmp_path / "service").is_file()
+    assert snapshots.unsaved_s() == 0.0
+
+
 def _member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, target
