@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
+from monitoring.page.drift_tables import channel_table, class_share_blocks, held_against, state_of
 from monitoring.page.thumbnails import thumbnail
-from reporting.documents.report import Channel, Drift, Family, LabelledAccuracy, Performance, Report
+from reporting.documents.report import Family, LabelledAccuracy, Performance, Report
 from reporting.documents.traffic import Figures, PerVariant, Shown
 from reporting.page import Block, Card, CardLine, Cards, Content, Heading, Sections, Table, Text
-from reporting.wording import UNKNOWN, clock, count, duration, number, percent, percent_or_unknown
+from reporting.wording import UNKNOWN, clock, count, duration, number, percent
 
 ROWS_SHOWN = 20
-DISTANCES = {"psi": "PSI", "js": "JS", "ks": "KS", "wasserstein": "Wasserstein"}
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ def drift(view: ReportView) -> Content | None:
     found = view.report.drift
     if found is None:
         return None
-    before: list[Block] = [Text(_held_against(found), soft=True)]
-    after: list[Block] = [Heading("How often each class is predicted"), *_class_shares(found)]
+    before: list[Block] = [Text(held_against(found), soft=True)]
+    after: list[Block] = [Heading("How often each class is predicted"), *class_share_blocks(found)]
     for family in found.families:
         if family.channels:
-            after += [Heading(f"{family.family.capitalize()}: {_state(family)}"), _channels(family)]
+            after += [Heading(f"{family.family.capitalize()}: {state_of(family)}"), channel_table(family)]
     note = (
         "Only the evidence decides. The distances describe, and are large on few predictions of healthy traffic too; "
         "Wasserstein is in the channel's own unit."
@@ -62,68 +62,6 @@ def drift(view: ReportView) -> Content | None:
     if violations:
         after += [Heading("Violations"), Table(["feature", "what was found"], violations, text_columns=2)]
     return Content(before=before, after=after)
-
-
-def _held_against(found: Drift) -> str:
-    since = "since the version was deployed, " if found.since_deployment else ""
-    return (
-        f"From {clock(found.start)} to {clock(found.end)} UTC ({since}{count(found.predictions, 'prediction')}), "
-        f"against {count(found.baseline.count, 'prediction')} of the {found.baseline.origin}. On healthy traffic, "
-        f"fewer than {percent(found.rate_per_month)} of months have an alarm."
-    )
-
-
-def _class_shares(found: Drift) -> list[Block]:
-    rows = [
-        [name, percent(row.baseline), f"{percent(row.lower)} to {percent(row.upper)}", percent_or_unknown(row.window)]
-        for name, row in found.class_shares.items()
-    ]
-    learned = "The daily rhythm of the first 7 days is held against too."
-    if not found.class_shares_learned:
-        learned = f"Smaller changes of the mix are not judged yet, but from {clock(found.learned_until)} UTC on."
-    note = (
-        "From the first hour on a share may lie within what is tolerated: its odds may change two and a half times. "
-        f"{learned}"
-    )
-    return [Table(["class", "baseline", "tolerated", "window"], rows), Text(note, soft=True)]
-
-
-def _state(family: Family) -> str:
-    """In one word what was judged, and what was not."""
-    if family.alarm and family.since:
-        return f"alarm, since {clock(family.since)} UTC"
-    left = family.unjudged()
-    if len(left) == len(family.channels):
-        return "not judged yet"
-    return "as expected, as far as judged" if left else "as expected"
-
-
-def unjudged_words(channel: Channel) -> str:
-    """Why nothing is said of a channel, and when it will be."""
-    if not channel.values:
-        return "not judged: nothing was captured"
-    when = f" from about {clock(channel.judged_from)[:-3]}" if channel.judged_from else ""
-    return f"not judged yet, {channel.values:,} of {channel.needed:,} values; will be{when}"
-
-
-def _channels(family: Family) -> Table:
-    rows = []
-    for name, channel in sorted(family.channels.items(), key=lambda item: (-item[1].moved, -item[1].highest)):
-        distances = [channel.distances.get(key) for key in DISTANCES]
-        numbers = ["" if value is None else f"{value:.3g}" for value in distances]
-        rows.append([name.replace("_", " "), _word(channel, family), *_highest(channel), *numbers])
-    headers = ["channel", "state", "highest evidence / threshold", "reached in the hour of", *DISTANCES.values()]
-    return Table(headers, rows, text_columns=2)
-
-
-def _word(channel: Channel, family: Family) -> str:
-    if channel.moved and family.since:
-        return f"moved, since {clock(family.since)[:-3]}"
-    return "as expected" if channel.judged else unjudged_words(channel)
-
-
-def _highest(channel: Channel) -> list[str]:
-    return [f"{channel.highest:.2f}", clock(channel.highest_at)[:-3] if channel.highest_at else UNKNOWN]
 
 
 @SECTIONS.add("Quality")
