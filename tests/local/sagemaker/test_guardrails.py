@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from local_account.account import Account
 from local_account.autoscaling.tracking import Tracking
 from local_account.base.chaos import Duplicates
-from local_account.containers.run import isolation_command
+from local_account.containers.namespaces import isolation_command
 from local_account.sagemaker.endpoints.deployment_config import RolloutPlan
 from local_account.sagemaker.endpoints.fleet import EndpointTraffic, Fleet
 from local_account.sagemaker.endpoints.rollout import RollbackError, Rollout

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local_account.containers.run import isolation_command
+from local_account.containers.namespaces import isolation_command
 from tests.local.conftest import RunningAccount
 from tests.local.foreign_models import Deployer, archive
 from tests.local.roles import allow, make_role, trust

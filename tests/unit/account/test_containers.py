@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from local_account.account import Account
-from local_account.containers import run as containers
-from local_account.containers.run import RunningContainer, rewrite_paths, start_container
+from local_account.containers import namespaces
+from local_account.containers.namespaces import rewrite_paths
+from local_account.containers.python import make_environment
+from local_account.containers.run import RunningContainer, start_container
 
 
 class RecordingAccount(Account):
@@ -36,8 +38,8 @@ def account(tmp_path: Path) -> RecordingAccount:
 @pytest.fixture(params=["namespace", "rewrite"])
 def opt_ml(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "rewrite":
-        monkeypatch.setattr(containers, "namespace_command", lambda: None)
-    elif containers.namespace_command() is None:
+        monkeypatch.setattr(namespaces, "namespace_command", lambda: None)
+    elif namespaces.namespace_command() is None:
         pytest.skip("this system gives no private mount namespaces")
     return str(request.param)
 
@@ -132,7 +134,7 @@ def test_a_package_that_is_here_stands_for_the_locked_one(account: Account, tmp_
 
 def test_an_environment_takes_less_than_150_ms(tmp_path: Path) -> None:
     started = time.perf_counter()
-    containers.make_environment(tmp_path / "python")
+    make_environment(tmp_path / "python")
     assert time.perf_counter() - started < 0.15
 
 
