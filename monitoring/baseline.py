@@ -84,6 +84,7 @@ def write(arguments: argparse.Namespace) -> None:
         describe(seen, classes, f"{split} split", arguments.threshold),
         accuracy=_accuracy(labels, probabilities),
         calibration=_calibration(labels, probabilities),
+        image_size=pixels.shape[1],
     )
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name, text in files(seen, document).items():
