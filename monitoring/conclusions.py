@@ -20,6 +20,7 @@ from monitoring.job_inputs.options import Options
 from monitoring.page.chart_data import Labelled
 from monitoring.publish import model_monitor
 from monitoring.publish.metrics import metrics
+from monitoring.quality.estimate import expected_accuracy
 from monitoring.quality.performance import Answers, merge, performance
 from monitoring.quality.unusual import most_unusual
 from monitoring.summary import iso, least_confident_rows, prediction, summarize
@@ -89,8 +90,13 @@ def _model_monitor(gathered: Gathered, violations: list[Violation]) -> dict[str,
 
 
 def _quality(answers: Answers, gathered: Gathered) -> Quality:
-    truth = gathered.truth
+    truth, baseline = gathered.truth, gathered.baseline
+    expected = expected_accuracy(
+        answers.probabilities, gathered.collected.watched, baseline.document if baseline else None
+    )
     return Quality(
+        estimated_accuracy=expected.accuracy,
+        no_estimate_because=expected.because,
         **msgspec.structs.asdict(performance(answers, truth.labels, gathered.classes)),
         ground_truth=LabelFiles(truth.files, truth.lines, dict(truth.unusable.most_common(20))),
     )
