@@ -143,7 +143,7 @@ class DeliverySettings:
     connection_arn: str = ""  # of a connection that exists; without it the delivery stack makes one
     stages: tuple[str, ...] = ("staging", "production")
     """The one that is deployed first, and the one that is deployed after the approval."""
-    locked_tools: bool = True  # builds install what requirements-build.txt locks, which is for Linux x86_64
+    locked_tools: bool = True  # builds install nothing whose digest requirements/ does not name
     production_account_id: str = ""  # may read this stage's models and registry, to promote them into its own
 
     def __post_init__(self) -> None:
