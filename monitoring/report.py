@@ -145,7 +145,10 @@ def write_baseline(gathered: Gathered, options: Options) -> None:
             f"{window.start.isoformat()} to {window.end.isoformat()}: take a longer time"
         )
     origin = f"traffic from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC"
-    document = baseline.describe(seen, gathered.classes, origin, gathered.thresholds.default)
+    document = msgspec.structs.replace(
+        baseline.describe(seen, gathered.classes, origin, gathered.thresholds.default),
+        image_size=gathered.collected.source.image_size,
+    )
     for name, text in baseline.files(seen, document).items():
         Prefix(options.new_baseline).write(name, text.encode(), "application/json")
 
