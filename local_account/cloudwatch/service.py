@@ -10,6 +10,7 @@ import json
 import logging
 import threading
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from moto.cloudwatch.models import Alarm, CloudWatchBackend
 
@@ -24,6 +25,7 @@ from local_account.cloudwatch.backend import watched_metrics
 from local_account.cloudwatch.compaction import MetricCompaction
 from local_account.events.delivery import Deliverer
 from local_account.events.service import deliverer_of
+from local_account.protocol.members import register
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ RETENTION = timedelta(days=15)  # AWS keeps one-minute data so long
 
 def install(account: Account) -> None:
     """Make alarms react to data."""
+    register(Path(__file__).with_name("members.toml"))
     watch = AlarmWatch(account, deliverer_of(account))
     cloudwatch_backend.install(watch)
     cloudwatch_percentiles.install()
