@@ -136,7 +136,7 @@ def test_transforms_and_captures_are_encrypted_with_their_keys(
     )
     assert wait_for_job(account, "Transform", model)["TransformJobStatus"] == "Completed"
     assert encryption(account, deployer.bucket, "out/a.out") == ("aws:kms", key)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (found := s3.list_objects_v2(Bucket=deployer.bucket, Prefix="captured/").get("Contents")):
         assert time.monotonic() < deadline
         time.sleep(0.1)
