@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # LOCKED=1: exactly the packages of requirements-build.txt, as delivery's builds do (Python 3.11 on Linux x86_64).
 LOCKED ?=
-PACKAGES := imaging inference_workflow infrastructure lambdas local_account monitoring pipelines processing reporting scones serving training
+PACKAGES := console imaging inference_workflow infrastructure lambdas local_account monitoring pipelines processing reporting scones serving training
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # First setuptools, from the lock as well: with it what comes as source is built, so that nothing else is fetched.
