@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+<<<<<<< HEAD
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+=======
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Protocol
+>>>>>>> main
 
 from moto.cloudwatch import urls
 from moto.cloudwatch.models import (
@@ -189,5 +194,12 @@ def _pairs(dimensions: Iterable[Dimension]) -> list[tuple[str | None, str | None
 
 
 def _datum(value: MetricValue) -> MetricDatum:
-    dimensions = [{"Name": name, "Value": text} for name, text in value.dimensions.items()]
-    return MetricDatum(value.namespace, value.name, value.value, dimensions, value.at, value.unit)
+    datum = MetricDatum(value.namespace, value.name, value.value, [], value.at, value.unit)
+    datum.dimensions = _dimensions(tuple(value.dimensions.items()))
+    return datum
+
+
+@cache
+def _dimensions(pairs: tuple[tuple[str, str], ...]) -> list[Dimension]:
+    """The same list for all values of a metric: it is most of what a value would keep."""
+    return [Dimension(name, text) for name, text in pairs]

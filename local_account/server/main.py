@@ -43,6 +43,7 @@ STARTED_FILE = "server.json"
 HOOKS = (
     "moto_bridge.requests",
     "moto_services.iam",
+    "moto_services.aws_policies",
     "moto_services.s3",
     "moto_services.logs",
     "cloudwatch.service",
@@ -52,6 +53,7 @@ HOOKS = (
     "stepfunctions.service",
     "moto_services.dynamodb",
     "moto_services.budgets",
+    "moto_services.tables",
     "cloudwatch.queue_metrics",
 )
 
