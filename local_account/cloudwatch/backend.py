@@ -7,12 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-<<<<<<< HEAD
-from typing import TYPE_CHECKING, ClassVar, Protocol, cast
-=======
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Protocol
->>>>>>> main
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from moto.cloudwatch import urls
 from moto.cloudwatch.models import (
