@@ -100,7 +100,7 @@ def class_distribution(figure: Figure, data: ReportData) -> None:
     for row, (drawn, bar) in enumerate(zip(bars, shown, strict=True)):
         text = f"{bar.count:,} ({percent(bar.count / total)})"
         tip(drawn, f"{bar.label}: {text}{'' if bar.expected is None else f', baseline {percent(bar.expected)}'}")
-        axes.annotate(text, (0, row), (3, 13), textcoords="offset points", va="center", fontsize=9)
+        axes.annotate(text, (0, row - 0.28), (2, 2), textcoords="offset points", va="bottom", fontsize=9)
         _expected_mark(axes, row, bar)
     axes.set_yticks(rows, [shorten(bar.label, LABEL_CHARACTERS) for bar in shown])
     axes.set_ylim(len(shown) - 0.5, -0.75)
@@ -113,9 +113,9 @@ def class_distribution(figure: Figure, data: ReportData) -> None:
 def _expected_mark(axes: Axes, row: int, bar: _Bar) -> None:
     if bar.tolerated is not None:
         low, high = bar.tolerated
-        axes.barh([row], [high - low], left=[low], color=INK, alpha=0.14, height=0.72, zorder=0.5)
+        axes.barh([row], [high - low], left=[low], color=INK, alpha=0.14, height=0.5, zorder=0.5)
     if bar.expected is not None:
-        axes.plot([bar.expected] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.6)
+        axes.plot([bar.expected] * 2, [row - 0.25, row + 0.25], color=INK, linewidth=1.6)
 
 
 def _bars(data: ReportData) -> list[_Bar]:
