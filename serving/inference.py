@@ -28,7 +28,7 @@ import onnxruntime
 
 from imaging.decode import IMAGE_SIZE, ImageError, Pixels, decode_image
 from imaging.labels import read_image_size, read_labels
-from serving import negotiation
+from serving import capture, negotiation
 from serving.negotiation import VERBOSE_TYPE, negotiate
 
 JSON_TYPE = negotiation.JSON_TYPE
@@ -36,6 +36,7 @@ MODEL_FILE = "model.onnx"
 VERSION_VARIABLE = "SCONES_MODEL_VERSION"
 PACKAGE_VARIABLE = "SCONES_MODEL_PACKAGE_ARN"
 ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"  # InvokeEndpoint answers it as CustomAttributes
+INFERENCE_ID_HEADER = "X-Amzn-SageMaker-Inference-Id"  # of the request, where the caller sent one
 MAX_BRACKETS = 100  # in a JSON body: one object is expected; 6 MB of brackets would be two million lists in memory
 QUOTED = 80  # characters of the client's own text that an error repeats
 JSON_IMAGE_KEY = "image_data"
@@ -107,6 +108,9 @@ class ToolkitContext(Protocol):
     def system_properties(self) -> Mapping[str, object]:
         """What the server knows of the model, such as its folder (``model_dir``)."""
 
+    def get_request_header(self, idx: int, key: str) -> str | None:
+        """A header of the ``idx``-th request of a batch, if it has one."""
+
     def set_response_header(self, idx: int, key: str, value: str) -> None:
         """Add a header to the answer of the ``idx``-th request of a batch."""
 
@@ -141,6 +145,8 @@ def _open_session(path: Path) -> onnxruntime.InferenceSession:
 def input_fn(body: bytes | bytearray | str, content_type: str, context: ToolkitContext | None = None) -> Pixels:
     """One image of the model's size, as `read_image` gives it; without a context of CIFAR's. Raises RequestError."""
     size = IMAGE_SIZE if context is None else image_size_of(str(context.system_properties["model_dir"]))
+    if context is not None:
+        capture.note_request(body, content_type)
     return read_image(body, content_type, size)
 
 
@@ -223,14 +229,18 @@ def output_fn(prediction: Probabilities, accept: str, context: ToolkitContext | 
     answered = negotiate(accept or "")
     if answered is None or (answered == VERBOSE_TYPE and context is None):
         raise RequestError(f"cannot answer as {_quoted(accept)}; accept {JSON_TYPE} or {VERBOSE_TYPE}", 406)
-    if context is not None and (package := os.environ.get(PACKAGE_VARIABLE)):
-        context.set_response_header(0, ATTRIBUTES_HEADER, f"model_package_arn={package}")
+    attributes = f"model_package_arn={package}" if (package := os.environ.get(PACKAGE_VARIABLE)) else ""
+    if context is not None and attributes:
+        context.set_response_header(0, ATTRIBUTES_HEADER, attributes)
     documents: Sequence[object] = rows
     if answered == VERBOSE_TYPE and context is not None:
         identity = identify(str(context.system_properties["model_dir"]))
         documents = [_verbose(row, identity) for row in rows]
     text = json.dumps(documents[0] if len(documents) == 1 else documents)
-    return text if context is None else (text, answered)
+    if context is None:
+        return text
+    capture.note_answer(text, answered, context.get_request_header(0, INFERENCE_ID_HEADER) or "", attributes)
+    return text, answered
 
 
 def _verbose(row: list[float], identity: Identity) -> VerboseAnswer:
