@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Literal, TypedDict
 
 URI, ENDPOINT, VARIANT = "SCONES_CAPTURE_URI", "SCONES_CAPTURE_ENDPOINT", "SCONES_CAPTURE_VARIANT"
 PERCENT, KEY, LARGEST = "SCONES_CAPTURE_PERCENT", "SCONES_CAPTURE_KMS_KEY", "SCONES_CAPTURE_MAX_INPUT_BYTES"
@@ -209,6 +210,13 @@ def _parts(records: Iterable[AnsweredRequest]) -> Iterable[list[AnsweredRequest]
         yield part
 
 
+class Encryption(TypedDict, total=False):
+    """The part of PutObject that says with which key."""
+
+    ServerSideEncryption: Literal["aws:kms"]
+    SSEKMSKeyId: str
+
+
 def put_into(options: CaptureOptions) -> Put:
     """Writes objects below the options' place: ``s3://...``, or a folder."""
     if not options.uri.startswith("s3://"):
@@ -217,7 +225,9 @@ def put_into(options: CaptureOptions) -> Put:
 
     bucket, _, prefix = options.uri.removeprefix("s3://").partition("/")
     client = boto3.client("s3")
-    encrypted = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": options.kms_key} if options.kms_key else {}
+    encrypted = (
+        Encryption(ServerSideEncryption="aws:kms", SSEKMSKeyId=options.kms_key) if options.kms_key else Encryption()
+    )
 
     def put(name: str, data: bytes) -> None:
         client.put_object(Bucket=bucket, Key=f"{prefix}/{name}" if prefix else name, Body=data, **encrypted)
@@ -267,8 +277,7 @@ def note_request(body: bytes | bytearray | str, content_type: str) -> None:
 def note_answer(answer: str, answer_type: str, inference_id: str, attributes: str) -> None:
     """Write down this thread's request with its answer."""
     found = writer()
-    seen = getattr(_request, "seen", None)
+    seen: tuple[bytes | str, str] | None = getattr(_request, "seen", None)
     if found is not None and seen is not None:
-        with contextlib.suppress(AttributeError):
-            del _request.seen
-        found.add(AnsweredRequest(*seen, answer, answer_type, inference_id, attributes, time.time()))
+        _request.seen = None
+        found.add(AnsweredRequest(seen[0], seen[1], answer, answer_type, inference_id, attributes, time.time()))
