@@ -64,12 +64,12 @@ setup(
         "typer>=0.15,<1",  # the command line
         "cryptography>=43,<50",  # the stand-in account's tokens and keys, through moto
         "pyyaml>=6,<7",  # CloudFormation templates in the stand-in account
+        "cfn-lint>=1.30,<2",  # what AWS's registry says of the types in them; checks the project's own in tests
         "psutil>=6,<8",  # the stand-in account ends whole process trees and reports memory
     ],
     extras_require={
         "dev": [
             "awscli>=1.40,<2",  # the tests drive the stand-in account with it as a user would
-            "cfn-lint>=1.30,<2",  # the stack's template
             "hypothesis>=6.100,<7",  # property tests
             "import-linter>=2.1,<3",  # the import rules below pyproject's [tool.importlinter]
             "mypy>=1.14,<3",
