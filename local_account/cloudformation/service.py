@@ -8,6 +8,8 @@ not implemented fails the stack. Differences from AWS: no macros, drift, imports
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from local_account.account import Account
 from local_account.cloudformation.api.change_set_actions import ChangeSetActions
 from local_account.cloudformation.api.stack_actions import StackActions
@@ -15,6 +17,7 @@ from local_account.cloudformation.api.stack_queries import StackQueries
 from local_account.cloudformation.api.template_queries import TemplateQueries
 from local_account.cloudformation.stacks import Stacks
 from local_account.protocol.actions import Reply
+from local_account.protocol.members import register
 from local_account.protocol.service import Service
 from local_account.protocol.wire import QueryWire, Request
 
@@ -32,6 +35,7 @@ class CloudFormation(Service):
 
     def __init__(self, account: Account) -> None:
         super().__init__(account, "cloudformation", QueryWire())
+        register(Path(__file__).with_name("members.toml"))
         self._stacks = Stacks(self)
         change_sets = ChangeSetActions(self._stacks)
         self.add(StackActions(self._stacks), StackQueries(self._stacks))

@@ -55,8 +55,6 @@ class ChangeSetActions:
         Raises ServiceError for a stack that cannot take it now, a name that is taken, and an unusable template.
         """
         kind = request.get("ChangeSetType", "UPDATE")
-        if kind == "IMPORT":
-            raise ServiceError("The stand-in account does not implement ChangeSetType IMPORT.")
         stack = self._stack_for(request, is_new=kind == "CREATE")
         wanted = wanted_stack(self._stacks.account, request, stack, is_new=kind == "CREATE")
         same = self._find(stack.record["StackId"], request["ChangeSetName"])

@@ -17,7 +17,7 @@ from local_account.cloudformation.changes import Preview
 from local_account.cloudformation.language.errors import InvalidTemplateError, MissingExportError
 from local_account.cloudformation.language.parameters import parameter_values, stored_values
 from local_account.cloudformation.language.rules import check_rules
-from local_account.cloudformation.language.schemas import schema_of
+from local_account.cloudformation.language.schemas import is_of_aws
 from local_account.cloudformation.record import outputs
 from local_account.cloudformation.records import DeclaredResource, StackTag, TemplateDocument, WantedStack
 from local_account.cloudformation.resources.kinds import is_known
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 51_200  # a longer template has to lie in S3 (API reference, CreateStack)
 MAX_OBJECT_BYTES = 1_048_576
 _NAMED = {"AWS::IAM::Group", "AWS::IAM::InstanceProfile", "AWS::IAM::ManagedPolicy", "AWS::IAM::Role", "AWS::IAM::User"}
-_REFUSED = ("DeploymentConfig", "ImportExistingResources", "ResourcesToImport")
-"""Members that nothing here acts on."""
 
 
 def wanted_stack(account: Account, request: StackRequest, stack: DeployedStack, is_new: bool) -> WantedStack:
@@ -53,10 +51,6 @@ def wanted_stack(account: Account, request: StackRequest, stack: DeployedStack, 
 
     Raises ServiceError for a template or parameters that cannot be used, and for capabilities that are not said.
     """
-    members = cast("Mapping[str, object]", request)
-    for name in _REFUSED:
-        if members.get(name):
-            raise ServiceError(f"The stand-in account does not implement {name}.")
     template = template_of(account, request, None if is_new else stack)
     document = parse(template)
     parameters = parameter_values(document, _given(request.get("Parameters", []), stack.record["Parameters"]))
@@ -155,7 +149,7 @@ def _stored(account: Account, name: str) -> str | None:
 
 def _check_types(document: TemplateDocument, allowed: Iterable[str]) -> None:
     used = {resource["Type"] for resource in document["Resources"].values()}
-    if unknown := sorted(kind for kind in used if not is_known(kind) and schema_of(kind) is None):
+    if unknown := sorted(kind for kind in used if not is_known(kind) and not is_of_aws(kind)):
         raise InvalidTemplateError(f"Template format error: Unrecognized resource types: [{', '.join(unknown)}]")
     patterns = list(allowed)
     for kind in sorted(used) if patterns else []:

@@ -8,6 +8,7 @@ from local_account.cloudformation.api.requests import stack_policy, wanted_stack
 from local_account.cloudformation.stack import DeployedStack, named_role
 from local_account.cloudformation.stacks import Stacks
 from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.records import change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +72,7 @@ class StackActions:
             if "RoleARN" in request:
                 stack.record["RoleARN"] = named_role(self._stacks.account, request["RoleARN"])
             retained, force = request.get("RetainResources", []), request.get("DeletionMode") == "FORCE_DELETE_STACK"
+            change(stack.record, {"ClientRequestToken": request.get("ClientRequestToken")})
             self._stacks.outdated(stack)
             self._stacks.operate(stack, "DELETE_IN_PROGRESS", lambda: stack.delete(retained, force))
         return {}

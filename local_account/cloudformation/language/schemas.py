@@ -1,19 +1,29 @@
 """What AWS's own schemas say of a type of resource: its properties, attributes, and what of it cannot change.
 
-Runs in the server process. cfn-lint carries the schemas that CloudFormation's registry publishes; it is loaded when the
-first stack is.
+Runs in the server process. ``type_schemas.json`` is what `registry` wrote of the schemas that CloudFormation's registry
+publishes: whole for the types that stacks may hold here, the names of all others.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from importlib.resources import files
+from typing import TypedDict, cast
 
 ALWAYS, CONDITIONALLY, NEVER = "Always", "Conditionally", "Never"
+SCHEMAS_FILE = "type_schemas.json"
 Schema = Mapping[str, object]
-_REGION = "us-east-1"  # where every type is
+
+
+class KeptSchemas(TypedDict):
+    """The file: schemas by type, each with the attributes that ``Fn::GetAtt`` may ask for, and names by service."""
+
+    types: dict[str, Schema]
+    attributes: dict[str, list[str]]
+    names: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -50,12 +60,21 @@ def _begins(path: str, start: str) -> bool:
 
 
 @functools.cache
-def schema_of(type_name: str) -> TypeSchema | None:
-    """The schema of a type (``AWS::SQS::Queue``), or None for one that AWS's registry does not have."""
-    from cfnlint.schema import PROVIDER_SCHEMA_MANAGER, ResourceNotFoundError  # heavy, and only needed for stacks
+def _kept() -> KeptSchemas:
+    kept: KeptSchemas = json.loads((files(__package__) / SCHEMAS_FILE).read_text(encoding="utf-8"))
+    return kept
 
-    try:
-        found = PROVIDER_SCHEMA_MANAGER.get_resource_schema(_REGION, type_name)
-    except ResourceNotFoundError:
+
+@functools.cache
+def schema_of(type_name: str) -> TypeSchema | None:
+    """The schema of a type (``AWS::SQS::Queue``) that stacks may hold here, or None."""
+    kept = _kept()
+    if type_name not in kept["types"]:
         return None
-    return TypeSchema(type_name, found.schema, frozenset(found.get_atts))
+    return TypeSchema(type_name, kept["types"][type_name], frozenset(kept["attributes"][type_name]))
+
+
+def is_of_aws(type_name: str) -> bool:
+    """Whether AWS's registry has a type of this name."""
+    service, _, name = type_name.removeprefix("AWS::").partition("::")
+    return type_name.startswith("AWS::") and name in _kept()["names"].get(service, [])
