@@ -33,6 +33,7 @@ from serving.negotiation import VERBOSE_TYPE, negotiate
 
 JSON_TYPE = negotiation.JSON_TYPE
 MODEL_FILE = "model.onnx"
+NOVELTY_OUTPUT = "novelty"  # of the model, beside the probabilities: float32 [N], 1 is usual
 VERSION_VARIABLE = "SCONES_MODEL_VERSION"
 PACKAGE_VARIABLE = "SCONES_MODEL_PACKAGE_ARN"
 ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"  # InvokeEndpoint answers it as CustomAttributes
@@ -122,15 +123,17 @@ def model_fn(model_dir: str) -> Model:
     if not path.is_file():
         raise ModelError(f"{path} is missing: the model archive must hold {MODEL_FILE} at its top")
     classes, size = read_labels(folder), read_image_size(folder)
-    session = _open_session(path)
+    session = open_session(path)
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    shapes = [list(tensor.shape[1:]) for tensor in (*inputs, *outputs)]
+    # A model says of each image how far it is from those it was trained on; older ones do not.
+    shapes = [list(tensor.shape[1:]) for tensor in (*inputs, *outputs) if tensor.name != NOVELTY_OUTPUT]
     if shapes != [[size, size, 3], [len(classes)]] or inputs[0].type != "tensor(uint8)":
         raise ModelError(f"{path}: expected uint8 [N, {size}, {size}, 3] in and [N, {len(classes)}] out, got {shapes}")
     return Model(session, classes, size)
 
 
-def _open_session(path: Path) -> onnxruntime.InferenceSession:
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """An ONNX model, ready to be asked from many threads. Raises ModelError."""
     options = onnxruntime.SessionOptions()
     # One thread per request: the server's threads share the cores, and ONNX Runtime releases the GIL.
     options.intra_op_num_threads = 1
@@ -208,8 +211,9 @@ def _quoted(text: str | None) -> str:
 
 def predict_fn(data: Pixels, model: Model) -> Probabilities:
     """Calibrated probabilities float32 [N, classes] for images uint8 [N, size, size, 3]."""
-    name = model.session.get_inputs()[0].name
-    probabilities: Probabilities = model.session.run(None, {name: data})[0]
+    session = model.session
+    answer = session.get_outputs()[0].name
+    probabilities: Probabilities = session.run([answer], {session.get_inputs()[0].name: data})[0]
     return probabilities
 
 

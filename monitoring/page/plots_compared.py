@@ -15,7 +15,6 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from imaging.statistics import STATISTICS
 from monitoring.page.chart_data import CHARTS, Floats, ReportData, has_predictions
 from monitoring.page.plots import LABEL_CHARACTERS, OTHER
 from reporting.charts import WIDE
@@ -141,11 +140,7 @@ def _bars(data: ReportData) -> list[_Bar]:
 
 def _looked_at(data: ReportData) -> Sequence[str]:
     """Statistics that enough images have."""
-    return [
-        name
-        for name in STATISTICS
-        if name in data.statistics and np.isfinite(data.statistics[name]).sum() >= _FEWEST_IMAGES
-    ]
+    return [name for name in data.statistics if np.isfinite(data.statistics[name]).sum() >= _FEWEST_IMAGES]
 
 
 @CHARTS.add(
@@ -158,7 +153,7 @@ def _looked_at(data: ReportData) -> Sequence[str]:
 def image_statistics_compared(figure: Figure, data: ReportData) -> None:
     """A histogram of each image statistic, the baseline's as an outline."""
     names = _looked_at(data)
-    columns = 4 if figure.get_figwidth() >= WIDE[0] else 2
+    columns = (5 if len(names) > 8 else 4) if figure.get_figwidth() >= WIDE[0] else 2
     lines = math.ceil(len(names) / columns)
     figure.set_figheight(1.45 * lines + 0.3)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()

@@ -178,6 +178,8 @@ def test_the_schedule_fires_and_its_report_becomes_metrics(monitored: Monitored)
     )
     assert [point["Sum"] for point in found["Datapoints"]] == [listed[0]["records"]]
     assert listed[0]["records"] >= ASKED
+    assert monitored.stage.scones("monitor", "list") == [{**listed[0], "estimated": None, "measured": None}]
+    assert monitored.stage.scones("monitor", "list", "--open") == []
 
 
 def test_a_time_that_comes_twice_starts_one_report(monitored: Monitored) -> None:
