@@ -245,11 +245,19 @@ def _put_file(folder: Path, name: str, data: bytes) -> None:
 
 @functools.cache
 def writer() -> CaptureWriter | None:
-    """The container's writer, as its environment says; None where nothing is to be captured."""
-    options = CaptureOptions.of_environment(os.environ)
-    if options is None:
+    """The container's writer, as its environment says; None where nothing is to be captured, or can be.
+
+    What is wrong is said once in the log: an endpoint that cannot capture still answers.
+    """
+    try:
+        options = CaptureOptions.of_environment(os.environ)
+        if options is None:
+            return None
+        made = CaptureWriter(options, put_into(options))
+    # Whatever is not there, or is no client.
+    except Exception as error:
+        print(f"capture: nothing is captured, {type(error).__name__}: {error}", file=sys.stderr)
         return None
-    made = CaptureWriter(options, put_into(options))
     atexit.register(made.close)
     # Python dies of SIGTERM without a word, unless the server has set something of its own.
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:

@@ -141,6 +141,16 @@ def test_a_sample_is_taken_by_chance_and_nothing_without_a_place() -> None:
     assert CaptureOptions.of_environment({}) is None
 
 
+def test_an_endpoint_that_cannot_capture_answers_all_the_same(tmp_path: Path) -> None:
+    told = {capture.URI: str(tmp_path), capture.PERCENT: "most"}
+    server = start_server(write_model(tmp_path / "model"), tmp_path, **told)
+    try:
+        assert len(ask(server, picture(5))) == 2
+    finally:
+        server.stop()
+    assert server.log.read_text().count("capture: nothing is captured, ValueError") == 1
+
+
 def test_a_process_that_dies_of_sigterm_writes_first(tmp_path: Path) -> None:
     """As TorchServe ends its workers, which set no handler of their own."""
     script = (
