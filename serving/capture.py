@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Literal, TypedDict
+from typing import Literal, Protocol, TypedDict, runtime_checkable
 
 URI, ENDPOINT, VARIANT = "SCONES_CAPTURE_URI", "SCONES_CAPTURE_ENDPOINT", "SCONES_CAPTURE_VARIANT"
 PERCENT, KEY, LARGEST = "SCONES_CAPTURE_PERCENT", "SCONES_CAPTURE_KMS_KEY", "SCONES_CAPTURE_MAX_INPUT_BYTES"
@@ -37,6 +37,7 @@ OBJECT_BYTES = 4_000_000
 # Of a queue that S3 does not take; a container has 2 GB and more.
 QUEUE_BYTES = 64_000_000
 ATTEMPTS, PAUSE_S = 5, 0.5
+INFERENCE_ID_HEADER = "X-Amzn-SageMaker-Inference-Id"  # of the request, where the caller sent one
 Put = Callable[[str, bytes], None]
 
 
@@ -243,6 +244,14 @@ def _put_file(folder: Path, name: str, data: bytes) -> None:
     partial.replace(path)
 
 
+@runtime_checkable
+class RequestHeaders(Protocol):
+    """The part of the toolkit's context that knows a request's headers (TorchServe, ts/context.py)."""
+
+    def get_request_header(self, idx: int, key: str) -> str | None:
+        """A header of the ``idx``-th request of a batch, if it has one."""
+
+
 @functools.cache
 def writer() -> CaptureWriter | None:
     """The container's writer, as its environment says; None where nothing is to be captured, or can be.
@@ -282,10 +291,12 @@ def note_request(body: bytes | bytearray | str, content_type: str) -> None:
         _request.seen = (bytes(body) if isinstance(body, bytearray) else body, content_type)
 
 
-def note_answer(answer: str, answer_type: str, inference_id: str, attributes: str) -> None:
-    """Write down this thread's request with its answer."""
+def note_answer(answer: str, answer_type: str, context: object, attributes: str) -> None:
+    """Write down this thread's request with its answer; the toolkit's context knows the request's headers."""
     found = writer()
     seen: tuple[bytes | str, str] | None = getattr(_request, "seen", None)
     if found is not None and seen is not None:
         _request.seen = None
+        header = context.get_request_header(0, INFERENCE_ID_HEADER) if isinstance(context, RequestHeaders) else None
+        inference_id = header if isinstance(header, str) else ""
         found.add(AnsweredRequest(seen[0], seen[1], answer, answer_type, inference_id, attributes, time.time()))

@@ -37,7 +37,6 @@ NOVELTY_OUTPUT = "novelty"  # of the model, beside the probabilities: float32 [N
 VERSION_VARIABLE = "SCONES_MODEL_VERSION"
 PACKAGE_VARIABLE = "SCONES_MODEL_PACKAGE_ARN"
 ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"  # InvokeEndpoint answers it as CustomAttributes
-INFERENCE_ID_HEADER = "X-Amzn-SageMaker-Inference-Id"  # of the request, where the caller sent one
 MAX_BRACKETS = 100  # in a JSON body: one object is expected; 6 MB of brackets would be two million lists in memory
 QUOTED = 80  # characters of the client's own text that an error repeats
 JSON_IMAGE_KEY = "image_data"
@@ -108,9 +107,6 @@ class ToolkitContext(Protocol):
     @property
     def system_properties(self) -> Mapping[str, object]:
         """What the server knows of the model, such as its folder (``model_dir``)."""
-
-    def get_request_header(self, idx: int, key: str) -> str | None:
-        """A header of the ``idx``-th request of a batch, if it has one."""
 
     def set_response_header(self, idx: int, key: str, value: str) -> None:
         """Add a header to the answer of the ``idx``-th request of a batch."""
@@ -243,7 +239,7 @@ def output_fn(prediction: Probabilities, accept: str, context: ToolkitContext | 
     text = json.dumps(documents[0] if len(documents) == 1 else documents)
     if context is None:
         return text
-    capture.note_answer(text, answered, context.get_request_header(0, INFERENCE_ID_HEADER) or "", attributes)
+    capture.note_answer(text, answered, context, attributes)
     return text, answered
 
 

@@ -155,8 +155,9 @@ def test_a_process_that_dies_of_sigterm_writes_first(tmp_path: Path) -> None:
     """As TorchServe ends its workers, which set no handler of their own."""
     script = (
         "import sys, time\nfrom serving import capture\ncapture.writer()\n"
+        "class Context:\n def get_request_header(self, idx, key):\n  return f'id-{n}'\n"
         "for n in range(50):\n capture.note_request(b'x', 'image/png')\n"
-        " capture.note_answer('[1.0, 0.0]', 'application/json', f'id-{n}', '')\n"
+        " capture.note_answer('[1.0, 0.0]', 'application/json', Context(), '')\n"
         "print('ready', flush=True)\ntime.sleep(600)\n"
     )
     told = os.environ | {"PYTHONPATH": str(ROOT), capture.URI: str(tmp_path), capture.ENDPOINT: "vehicles"}
