@@ -93,6 +93,7 @@ def write(arguments: argparse.Namespace) -> None:
         accuracy=_accuracy(labels, probabilities),
         calibration=_calibration(labels, probabilities),
         estimate_errors=errors,
+        image_size=pixels.shape[1],
     )
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name, text in files(seen, document).items():

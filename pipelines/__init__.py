@@ -2,9 +2,9 @@
 
 Importing this package imports the SageMaker SDK, which takes seconds: do it only where a definition is built.
 
-Of version 3 it imports `sagemaker.core`, `sagemaker.train` and modules of `sagemaker.mlops.workflow`. The first lines of
-`sagemaker.mlops` import every kind of step and `ModelBuilder`, with `sagemaker.serve` and all that needs, which takes as
-long again and is not installed: they run when somebody asks for such a name.
+Of version 3 it imports `sagemaker.core`, `sagemaker.train` and modules of `sagemaker.mlops.workflow`. What the package
+`sagemaker.mlops` itself runs imports every kind of step and `ModelBuilder`, with `sagemaker.serve` and all that needs:
+it takes as long again, is not installed, and runs when somebody asks for such a name.
 """
 
 import importlib.util

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from monitoring.page.sections import SECTIONS, ReportView, moved
 from reporting.documents.report import Drift, Report
 from reporting.documents.traffic import PHOTOGRAPHS
-from reporting.page import Drawn, Page, render
+from reporting.page import Drawn, Link, Page, render
 from reporting.wording import between, clock, count, percent
 
 _MOVED = {
@@ -51,6 +51,8 @@ def render_page(report: Report, charts: Mapping[str, Drawn], images: Mapping[int
         Page(
             title="Captured predictions" + (f" of {report.endpoint}" if report.endpoint else ""),
             subtitle=f"Window: {clock(report.window.start)} to {clock(report.window.end)} UTC",
+            facts=report.about,
+            links=[Link("index.html", "Earlier reports", up=True), Link("report.json", "All figures (JSON)")],
             verdict=f"{report.verdict}.",
             outcome="alarm" if report.alarms() else "",
             notes=[f"{note}." for note in report.notes],

@@ -60,6 +60,7 @@ class BaselineDocument(msgspec.Struct, frozen=True, kw_only=True):
     - ``version``: of this layout, 1.
     - ``origin``: ``validation split``, ``test split`` or ``traffic from ... to ...``.
     - ``count``: predictions that the figures are of; ``records`` holds at most 5,000 of them.
+    - ``image_size``: pixels of a side of the images that ``statistics`` are of.
     - ``threshold``: what passed when it was made; ``class_shares``: predictions by class.
     - ``accuracy``, ``calibration``: missing where the baseline was made of traffic, whose truth nobody knew.
     - ``estimate_errors``: how wrong an accuracy is that is estimated from confidence; missing where the model was not
@@ -78,3 +79,4 @@ class BaselineDocument(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: MeasuredShare | msgspec.UnsetType = msgspec.UNSET
     calibration: Calibration | msgspec.UnsetType = msgspec.UNSET
     estimate_errors: list[EstimateError] | msgspec.UnsetType = msgspec.UNSET
+    image_size: int = 32

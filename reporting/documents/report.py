@@ -27,12 +27,12 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     moved: bool
     level: float
     levels: list[float]
-    highest: float
-    highest_at: str | None
-    judged: bool
-    judged_from: str | None
-    values: int
-    needed: int
+    highest: float = 0.0
+    highest_at: str | None = None
+    judged: bool = True
+    judged_from: str | None = None
+    values: int = 0
+    needed: int = 0
     distances: dict[str, float | None]
 
 
@@ -49,8 +49,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float
     level: float
     levels: list[float]
-    highest: float
-    highest_at: str | None
+    highest: float = 0.0
+    highest_at: str | None = None
     channels: dict[str, Channel]
 
     def unjudged(self) -> dict[str, Channel]:
@@ -94,7 +94,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     end: str
     since_deployment: bool
     predictions: int
-    class_shares: dict[str, ClassShare]
+    class_shares: dict[str, ClassShare] = {}
     class_shares_learned: bool
     learned_until: str
     baseline: HeldAgainst
@@ -146,8 +146,8 @@ class EstimatedAccuracy(msgspec.Struct, frozen=True):
     value: float
     interval: Interval
     caveat: str
-    too_high: float
-    too_low: float
+    too_high: float | None = None
+    too_low: float | None = None
 
 
 class LabelFiles(msgspec.Struct, frozen=True):
@@ -185,7 +185,7 @@ class Quality(Performance, frozen=True, kw_only=True):
 
     ground_truth: LabelFiles
     estimated_accuracy: EstimatedAccuracy | None
-    no_estimate_because: str | None
+    no_estimate_because: str | None = None
 
 
 class DeploymentEntry(msgspec.Struct, frozen=True):
@@ -194,6 +194,17 @@ class DeploymentEntry(msgspec.Struct, frozen=True):
     at: str
     version: str
     outcome: str
+
+
+class PerVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """Predictions of one version; ``live`` where it is the one that the report is about."""
+
+    version: str
+    live: bool
+    count: int
+    mean_confidence: float
+    first: str
+    last: str
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -213,6 +224,8 @@ class Report(Summary, frozen=True, kw_only=True):
     - ``capture_gap``: the share of the endpoint's requests that were not captured, null where nobody counted.
     - ``violations``: those of constraint_violations.json; ``metrics``: what alarms and dashboards watch, by name.
     - ``notes``: sentences about the report itself.
+    - ``about``: which version, stage and execution it is about, by name, as far as the job was told.
+    - ``per_version``: predictions by the version that gave them, where the answers name it.
     """
 
     drift: Drift | None
@@ -225,6 +238,8 @@ class Report(Summary, frozen=True, kw_only=True):
     violations: list[Violation]
     metrics: dict[str, float]
     notes: list[str]
+    about: dict[str, str] = msgspec.field(default_factory=dict)
+    per_version: list[PerVersion] = msgspec.field(default_factory=list)
 
     def alarms(self) -> list[Family]:
         """The families that alarm; none where drift was not looked for."""

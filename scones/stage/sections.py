@@ -21,6 +21,8 @@ class PipelineSettings:
     """Defaults of the training pipeline's parameters."""
 
     classes: tuple[str, ...] = ("bicycle", "motorcycle")
+    image_size: int = 0
+    """Pixels a side; 0: 32 for CIFAR-100 and other thumbnails, 224 for photographs."""
     accuracy_gate: float = 0.85
     champion_significance: float = 0.05
     recipe: str = "scratch"

