@@ -37,6 +37,7 @@ def offline_sdk() -> Iterator[None]:
     handlers, level = logging.root.handlers[:], logging.root.level
     with mock.patch.dict(os.environ, _OFFLINE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Running within a PipelineSession", category=UserWarning)
+        warnings.filterwarnings("ignore", category=SyntaxWarning)  # Python 3.12 and newer, while they compile the SDK
         try:
             yield
         finally:
