@@ -7,7 +7,6 @@ its result and its packed history, so that it costs a kilobyte or two and no thr
 from __future__ import annotations
 
 import copy
-import datetime
 import json
 import random
 import threading
@@ -30,7 +29,7 @@ from local_account.account import Account
 from local_account.cloudwatch.telemetry import Telemetry
 from local_account.stepfunctions.environment import ExecutionEnvironment
 from local_account.stepfunctions.execution import AccountExecution, LiveWorker, executions_of
-from local_account.stepfunctions.language.encoding import STATE_LIMIT_BYTES
+from local_account.stepfunctions.language.encoding import STATE_LIMIT_BYTES, now
 from local_account.stepfunctions.language.programs import program_of
 from local_account.stepfunctions.past import PastWorker
 from local_account.stepfunctions.publisher import ExecutionPublisher
@@ -48,11 +47,6 @@ if TYPE_CHECKING:
     from local_account.stepfunctions.backend import AccountBackend
 
 _ending = threading.Lock()
-
-
-def now() -> datetime.datetime:
-    """The time of this account, with its zone."""
-    return datetime.datetime.now(tz=datetime.UTC)
 
 
 class WorkflowExecutions:

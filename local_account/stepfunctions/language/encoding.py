@@ -48,6 +48,11 @@ def time_text(time: datetime.datetime) -> str:
     return time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
+def now() -> datetime.datetime:
+    """The time of this account, with its zone."""
+    return datetime.datetime.now(tz=datetime.UTC)
+
+
 def now_text() -> str:
     """The time now, as the context object has it."""
-    return time_text(datetime.datetime.now(datetime.UTC))
+    return time_text(now())
