@@ -26,7 +26,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]), "stages"],
     package_data={
-        "": ["py.typed"],
+        "": ["py.typed", "members.toml", "members/*.toml"],
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "lambdas": ["image_layer.txt"],
         "monitoring": ["requirements.txt"],
@@ -42,7 +42,10 @@ setup(
         "sagemaker>=2.257,<3",  # pipeline definitions; v2, because the Step Functions SDK imports its modules
         "setuptools>=70,<81",  # the Step Functions SDK imports pkg_resources, which later versions lack
         "stepfunctions==2.3.0",  # state machines in Python (Step Functions Data Science SDK)
-        "moto[all,server]==5.2.5",  # S3, IAM, the state-machine interpreter and more of the stand-in account
+        # S3, IAM, the state-machine interpreter and more of the stand-in account. Not `all`: that brings cfn-lint.
+        "moto[apigateway,appsync,cognitoidp,dynamodb,events,glue,s3,stepfunctions,xray]==5.2.5",
+        "flask>=3,<4",  # moto's server is an application of it
+        "flask-cors>=4,<7",  # the same server imports it
         "jsonata-python>=0.6,<1",  # the query language JSONata in the stand-in account's state machines
         "aws-lambda-powertools[tracer]>=3.6,<4",  # what its layer brings on AWS: logging, metrics, tracing of functions
         "isal>=1.7,<2",  # inflates the image archive in half of zlib's time

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from imaging.decode import IMAGE_SIZE, Pixels
+from imaging.decode import Pixels
 
 SHEET_FILE = "contact_sheet.png"
 COLUMNS = {"train": 12, "validation": 4, "test": 6}
 LARGE_CLASSES = 20  # up to this many classes the images are drawn twice as large
+SHOWN = 32  # pixels that an image is drawn with; photographs half as much again
 NAME_WIDTH = 190  # pixels
 HEADER = 34
 ROW_GAP = 6
@@ -22,13 +23,14 @@ GAP = 18
 INK, PALE = "#1b1b1b", "#6b6b6b"
 
 Examples = Mapping[str, Sequence[Pixels]]
-"""For each split, the images of each class to show: uint8 [n, 32, 32, 3], RGB."""
+"""For each split, the images of each class to show: uint8 [n, size, size, 3], RGB."""
 
 
 def contact_sheet(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]], examples: Examples) -> Image.Image:
     """Draw the sheet; ``counts`` (split, class) are written beside the names and over the columns."""
     few = len(classes) <= LARGE_CLASSES
-    cell = IMAGE_SIZE * (2 if few else 1) + 2
+    side = _side(examples) * (2 if few else 1)
+    cell = side + 2
     columns_of = {split: columns if few else min(columns, 4) for split, columns in COLUMNS.items()}
     lefts, right = {}, NAME_WIDTH
     for split, columns in columns_of.items():
@@ -41,7 +43,7 @@ def contact_sheet(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]
     for row, name in enumerate(classes):
         top = HEADER + row * (cell + ROW_GAP)
         numbers = " / ".join(f"{counts[split][name]:,}" for split in COLUMNS)
-        if cell > IMAGE_SIZE * 2:
+        if few:
             draw.text((10, top + 28), _fitting(draw, name, 16), INK, _font(16), anchor="ls")
             draw.text((10, top + 48), numbers, PALE, _font(13), anchor="ls")
         else:
@@ -49,9 +51,18 @@ def contact_sheet(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]
             draw.text((10, top + 28), numbers, PALE, _font(10), anchor="ls")
         for split, left in lefts.items():
             for column, pixels in enumerate(examples[split][row][: columns_of[split]]):
-                image = Image.fromarray(pixels).resize((cell - 2, cell - 2), Image.Resampling.NEAREST)
-                sheet.paste(image, (left + column * cell, top))
+                sheet.paste(_drawn(pixels, side), (left + column * cell, top))
     return sheet
+
+
+def _side(examples: Examples) -> int:
+    sizes = [len(images[0]) for of_split in examples.values() for images in of_split if len(images)]
+    return SHOWN if max(sizes, default=SHOWN) <= SHOWN else SHOWN * 3 // 2
+
+
+def _drawn(pixels: Pixels, side: int) -> Image.Image:
+    how = Image.Resampling.NEAREST if len(pixels) < side else Image.Resampling.BICUBIC
+    return Image.fromarray(pixels).resize((side, side), how)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from imaging.decode import IMAGE_SIZE, ImageError, Pixels, decode_image
+from imaging.decode import ImageError, Pixels, decode_image
 from reporting.documents.dataset import MANIFEST_FILE, Manifest
 from reporting.documents.json import DocumentError, from_bytes
 
@@ -74,16 +74,17 @@ def read_examples(folder: Path, split: str) -> list[Example]:
 
 
 def load_split(folder: Path, split: str) -> tuple[Pixels, Labels]:
-    """Images uint8 [N, 32, 32, 3], RGB, and labels int64 [N] of one split. Raises DatasetError."""
-    examples = read_examples(folder, split)
-    images = np.empty((len(examples), IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+    """Images uint8 [N, size, size, 3], RGB, and labels int64 [N] of one split. Raises DatasetError."""
+    examples, manifest = read_examples(folder, split), read_manifest(folder)
+    size = manifest.image_size
+    images = np.empty((len(examples), size, size, 3), dtype=np.uint8)
     for row, example in enumerate(examples):
         try:
-            images[row] = decode_image(example.path.read_bytes())
+            images[row] = decode_image(example.path.read_bytes(), size)
         except ImageError as error:
             raise DatasetError(f"{example.path}: {error}") from error
     labels = np.array([example.label for example in examples], dtype=np.int64)
-    classes = len(read_manifest(folder).classes)
+    classes = len(manifest.classes)
     if labels.max() >= classes:
         raise DatasetError(f"{folder / split}.lst holds label {labels.max()}, but there are {classes} classes")
     return images, labels

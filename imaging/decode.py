@@ -1,4 +1,4 @@
-"""Turn the bytes of any picture into the 32 x 32 RGB array that the model takes, or refuse them with a clear reason.
+"""Turn the bytes of any picture into the square RGB array that the model takes, or refuse them with a clear reason.
 
 Runs in containers: training data, evaluation and live requests all pass through here, so that no two of them differ.
 
@@ -25,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-IMAGE_SIZE = 32  # pixels per side; CIFAR's size
+IMAGE_SIZE = 32  # pixels per side where nothing says otherwise; CIFAR's size
+SIZES = range(16, 1025)  # that a dataset and its model may have
 MAX_PIXELS = 40_000_000  # a 40-megapixel photograph needs 160 MB once decoded; larger ones are refused before decoding
 MAX_SIDE = 20_000  # pixels; Pillow keeps a pointer for each row: 40 million rows of one pixel took 900 MB
 LARGE_PIXELS = 2_000_000  # larger pictures are decoded one at a time, whatever the number of threads
@@ -51,8 +52,8 @@ class ImageError(ValueError):
     """The bytes are not a picture this project reads; the message says why."""
 
 
-def decode_image(data: bytes) -> Pixels:
-    """Decode, scale, flatten onto white and turn upright: uint8 [32, 32, 3], RGB.
+def decode_image(data: bytes, size: int = IMAGE_SIZE) -> Pixels:
+    """Decode, scale, flatten onto white and turn upright: uint8 [size, size, 3], RGB.
 
     Raises ImageError for empty, foreign, animated, truncated or oversized input.
     """
@@ -62,8 +63,8 @@ def decode_image(data: bytes) -> Pixels:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _refuse(picture)
             if picture.width * picture.height <= LARGE_PIXELS:
-                return _decode(picture)
-        return _large_pictures.submit(_open_and_decode, data).result()
+                return _decode(picture, size)
+        return _large_pictures.submit(_open_and_decode, data, size).result()
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -88,17 +89,17 @@ def _refuse(picture: Image.Image) -> None:
         raise ImageError(f"the {picture.format} is animated; send one of its frames as a still image")
 
 
-def _open_and_decode(data: bytes) -> Pixels:
+def _open_and_decode(data: bytes, size: int) -> Pixels:
     with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-        return _decode(picture)
+        return _decode(picture, size)
 
 
-def _decode(picture: Image.Image) -> Pixels:
-    picture.draft("RGB", (IMAGE_SIZE, IMAGE_SIZE))
+def _decode(picture: Image.Image, size: int) -> Pixels:
+    picture.draft("RGB", (size, size))
     picture.load()
     # Turned last, when it is small: framing and scaling treat both sides alike.
     turn = ORIENTATIONS.get(_orientation(picture))
-    upright = _scale_to_rgb(picture)
+    upright = _scale_to_rgb(picture, size)
     return np.asarray(upright if turn is None else upright.transpose(turn), dtype=np.uint8)
 
 
@@ -110,24 +111,24 @@ def _orientation(picture: Image.Image) -> int:
         return 1
 
 
-def _scale_to_rgb(picture: Image.Image) -> Image.Image:
+def _scale_to_rgb(picture: Image.Image, size: int) -> Image.Image:
     if picture.mode.startswith("I"):  # 16-bit grey: convert() would clip to white instead of scaling
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if not picture.has_transparency_data:
-        return _scale(picture.convert("RGB"))
+        return _scale(picture.convert("RGB"), size)
     layer = picture.convert("RGBA")
-    if layer.size != (IMAGE_SIZE, IMAGE_SIZE):
+    if layer.size != (size, size):
         # Premultiplied, or the colours below transparent pixels would bleed into their neighbours.
-        layer = _scale(layer.convert("RGBa")).convert("RGBA")
+        layer = _scale(layer.convert("RGBa"), size).convert("RGBA")
     white = Image.new("RGBA", layer.size, "white")
     return Image.alpha_composite(white, layer).convert("RGB")
 
 
-def _scale(picture: Image.Image) -> Image.Image:
-    size = (IMAGE_SIZE, IMAGE_SIZE)
-    if picture.size == size:
+def _scale(picture: Image.Image, size: int) -> Image.Image:
+    square = (size, size)
+    if picture.size == square:
         return picture
-    return picture.resize(size, Image.Resampling.BICUBIC, box=_frame(*picture.size), reducing_gap=3.0)
+    return picture.resize(square, Image.Resampling.BICUBIC, box=_frame(*picture.size), reducing_gap=3.0)
 
 
 def _frame(width: int, height: int) -> tuple[float, float, float, float]:

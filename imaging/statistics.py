@@ -14,6 +14,7 @@ STATISTICS = ("brightness", "contrast", "saturation", "warmth", "dark_pixels", "
 # ITU-R BT.601, as Pillow's conversion to grey.
 _LUMA = np.array([0.299, 0.587, 0.114])
 _DARK = 32.0
+MOST_PIXELS = 8_000_000  # at once: as floats, a dozen times over, 0.4 GB
 
 
 def image_statistics(pixels: npt.NDArray[np.uint8]) -> dict[str, Floats]:
@@ -27,6 +28,12 @@ def image_statistics(pixels: npt.NDArray[np.uint8]) -> dict[str, Floats]:
     - ``noise``: standard deviation of the noise (Immerkaer, Computer Vision and Image Understanding, 1996).
     - ``upright_edges``: share of the squared gradient that is horizontal, as upright edges have it.
     """
+    most = max(1, MOST_PIXELS // max(1, pixels.shape[1] * pixels.shape[2]))
+    parts = [_statistics(pixels[at : at + most]) for at in range(0, max(1, len(pixels)), most)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in STATISTICS}
+
+
+def _statistics(pixels: npt.NDArray[np.uint8]) -> dict[str, Floats]:
     colours = pixels.astype(np.float32)
     luma = (colours @ _LUMA.astype(np.float32)).astype(np.float32)
     across, down = np.diff(luma, axis=2)[:, :-1], np.diff(luma, axis=1)[:, :, :-1]

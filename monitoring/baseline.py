@@ -9,6 +9,7 @@ is held against its own.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from imaging.dataset import DatasetError, load_split, read_examples, read_manifest
 from imaging.labels import LabelsError
@@ -24,6 +26,8 @@ from monitoring.drift.channels import Predictions
 from monitoring.drift.detector import Floats
 from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.publish import model_monitor
+from monitoring.quality.corruptions import Pixels
+from monitoring.quality.measured_errors import measure_errors
 from processing.evaluation.answers import MODEL_ARCHIVE, load_model, served_probabilities, stored_probabilities
 from processing.evaluation.scores import Labels, calibration_error, reliability, wilson_interval
 from reporting.documents.baseline import (
@@ -32,15 +36,17 @@ from reporting.documents.baseline import (
     BaselineDocument,
     BaselineRecords,
     Calibration,
+    EstimateError,
     MeasuredShare,
 )
 from reporting.documents.json import to_text
 from reporting.job import MESSAGE_FILE, JobError, run_job
-from serving.inference import ModelError
+from serving.inference import Model, ModelError, predict_fn
 
 # More would not make the bounds narrower than what is worth an alarm, and the file longer than it must be.
 MOST_RECORDS = 5000
 _DIGITS = 6
+_BATCH = 64  # images
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +68,8 @@ def write(arguments: argparse.Namespace) -> None:
     split = "test" if arguments.predictions else "validation"
     classes = read_manifest(arguments.dataset).classes
     examples = read_examples(arguments.dataset, split)
+    pixels, labels = load_split(arguments.dataset, split)
+    errors: list[EstimateError] | UnsetType = UNSET
     if arguments.predictions:
         probabilities = stored_probabilities(arguments.predictions, arguments.dataset / split, examples, len(classes))
     else:
@@ -72,7 +80,7 @@ def write(arguments: argparse.Namespace) -> None:
                     f"the model knows {list(model.classes)}, the dataset {list(classes)}: take those of one run"
                 )
             probabilities = served_probabilities(model, examples)
-    pixels, labels = load_split(arguments.dataset, split)
+            errors = measure_errors(pixels, labels, functools.partial(_answers, model))
     seen = Predictions(
         hour=np.zeros(len(labels), np.int64),
         confidence=probabilities.max(axis=1),
@@ -84,6 +92,8 @@ def write(arguments: argparse.Namespace) -> None:
         describe(seen, classes, f"{split} split", arguments.threshold),
         accuracy=_accuracy(labels, probabilities),
         calibration=_calibration(labels, probabilities),
+        estimate_errors=errors,
+        image_size=pixels.shape[1],
     )
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name, text in files(seen, document).items():
@@ -120,6 +130,11 @@ def describe(seen: Predictions, classes: Sequence[str], origin: str, threshold: 
             statistics={name: _rounded(values) for name, values in kept.statistics.items()},
         ),
     )
+
+
+def _answers(model: Model, pixels: Pixels) -> Floats:
+    parts = [predict_fn(pixels[start : start + _BATCH], model) for start in range(0, len(pixels), _BATCH)]
+    return np.concatenate(parts).astype(np.float64)
 
 
 def _accuracy(labels: Labels, probabilities: Floats) -> MeasuredShare:

@@ -20,10 +20,11 @@ from monitoring.job_inputs.options import Options
 from monitoring.page.chart_data import Labelled
 from monitoring.publish import model_monitor
 from monitoring.publish.metrics import metrics
+from monitoring.quality.estimate import expected_accuracy
 from monitoring.quality.performance import Answers, merge, performance
 from monitoring.quality.unusual import most_unusual
 from monitoring.summary import iso, least_confident_rows, prediction, summarize
-from reporting.documents.report import DeploymentEntry, LabelFiles, Quality, Report, Violation
+from reporting.documents.report import DeploymentEntry, LabelFiles, PerVersion, Quality, Report, Violation
 from reporting.documents.traffic import Shown, Summary
 
 
@@ -71,8 +72,36 @@ def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concl
         violations=violations,
         metrics=metrics(summary, drift, collected.capture_gap),
         notes=[*gathered.notes, *_notes(summary)],
+        about=about(options),
+        per_version=per_version(frame, options.model_package),
     )
     return Concluded(report, labelled, _model_monitor(gathered, violations))
+
+
+def about(options: Options) -> dict[str, str]:
+    """What the report is about, as far as the job was told."""
+    package = options.model_package.rpartition(":model-package/")[2]
+    execution = options.report_uri.rstrip("/").rpartition("/")[2]
+    told = {"endpoint": options.endpoint or "", "version": package, "stage": options.stage, "execution": execution}
+    return {name: value for name, value in told.items() if value}
+
+
+def per_version(frame: pd.DataFrame, live: str) -> list[PerVersion]:
+    """Predictions by the version that their answers name, the first one first; what names none counts as live."""
+    named = frame["model_version"].fillna(live)
+    found = []
+    for version, rows in frame.groupby(named.where(named != "", "unknown"), sort=False):
+        found.append(
+            PerVersion(
+                version=str(version).rpartition(":model-package/")[2],
+                live=version == live,
+                count=len(rows),
+                mean_confidence=float(rows["confidence"].mean()),
+                first=iso(rows["time"].iloc[0]),
+                last=iso(rows["time"].iloc[-1]),
+            )
+        )
+    return found
 
 
 def _model_monitor(gathered: Gathered, violations: list[Violation]) -> dict[str, model_monitor.Document]:
@@ -89,8 +118,13 @@ def _model_monitor(gathered: Gathered, violations: list[Violation]) -> dict[str,
 
 
 def _quality(answers: Answers, gathered: Gathered) -> Quality:
-    truth = gathered.truth
+    truth, baseline = gathered.truth, gathered.baseline
+    expected = expected_accuracy(
+        answers.probabilities, gathered.collected.watched, baseline.document if baseline else None
+    )
     return Quality(
+        estimated_accuracy=expected.accuracy,
+        no_estimate_because=expected.because,
         **msgspec.structs.asdict(performance(answers, truth.labels, gathered.classes)),
         ground_truth=LabelFiles(truth.files, truth.lines, dict(truth.unusable.most_common(20))),
     )

@@ -29,8 +29,8 @@ from monitoring.conclusions import Concluded, conclude
 from monitoring.job_inputs.gather import Gathered, gather
 from monitoring.job_inputs.options import Options, read_options
 from monitoring.job_inputs.places import Prefix
-from monitoring.page import earlier, plots, plots_drift  # noqa: F401 - they register their charts
-from monitoring.page.chart_data import CHARTS, Mark, ReportData
+from monitoring.page import earlier, plots, plots_compared, plots_drift  # noqa: F401 - they register their charts
+from monitoring.page.chart_data import CHARTS, Expectation, Mark, ReportData
 from monitoring.page.render import render_page, verdict
 from monitoring.publish import metrics, model_monitor
 from monitoring.store.window_table import CaptureError, Captures, Window
@@ -111,7 +111,18 @@ def chart_data(gathered: Gathered, concluded: Concluded, frame: pd.DataFrame, wi
         drift=concluded.report.drift,
         latency=[each for each in context.latency if first <= each.hour <= last],
         marks=tuple(Mark(each.at, f"{each.version} {each.outcome}") for each in context.deployments),
+        baseline=_expectation(gathered),
+        statistics=gathered.collected.image_statistics,
     )
+
+
+def _expectation(gathered: Gathered) -> Expectation | None:
+    baseline, watched = gathered.baseline, gathered.collected.watched
+    if baseline is None:
+        return None
+    shares = watched.drift.class_shares if watched else {}
+    tolerated = {name: (share.lower, share.upper) for name, share in shares.items()}
+    return Expectation(baseline.confidence, baseline.predicted, baseline.statistics, tolerated)
 
 
 @dataclass(frozen=True)
@@ -134,7 +145,10 @@ def write_baseline(gathered: Gathered, options: Options) -> None:
             f"{window.start.isoformat()} to {window.end.isoformat()}: take a longer time"
         )
     origin = f"traffic from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC"
-    document = baseline.describe(seen, gathered.classes, origin, gathered.thresholds.default)
+    document = msgspec.structs.replace(
+        baseline.describe(seen, gathered.classes, origin, gathered.thresholds.default),
+        image_size=gathered.collected.source.image_size,
+    )
     for name, text in baseline.files(seen, document).items():
         Prefix(options.new_baseline).write(name, text.encode(), "application/json")
 

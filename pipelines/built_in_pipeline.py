@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 
 ALGORITHM = "image-classification"
 IMAGE_TYPE = "application/x-image"
-IMAGE_SHAPE = "3,32,32"
+IMAGE_SIZE = 32
+"""Pixels a side, where the stage says nothing: CIFAR's."""
 CONCURRENT_REQUESTS = 4
 
 
@@ -68,6 +69,8 @@ class BuiltInParameters(model_steps.ModelParameters):
     def __init__(self, settings: Settings) -> None:
         defaults = settings.built_in
         super().__init__(settings, defaults.training_instance_type)
+        # The algorithm has to be told, before anybody has seen the images.
+        self.image_size = ParameterInteger("ImageSize", default_value=settings.pipeline.image_size or IMAGE_SIZE)
         self.epochs = ParameterInteger("Epochs", default_value=defaults.epochs)
         self.use_pretrained_model = ParameterString(
             "UsePretrainedModel", default_value=str(int(defaults.use_pretrained_model)), enum_values=["0", "1"]
@@ -138,7 +141,7 @@ def train_model(
             "num_training_samples": JsonGet(
                 step_name=dataset.name, property_file=manifest, json_path="checks.images.train"
             ).to_string(),
-            "image_shape": IMAGE_SHAPE,
+            "image_shape": Join(on=",", values=["3", parameters.image_size, parameters.image_size]),
             "checkpoint_frequency": 1,
         },
         output_path=assembly.run_folder("model"),

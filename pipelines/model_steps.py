@@ -48,6 +48,8 @@ class ModelParameters:
         self.source_uri = ParameterString("SourceUri")
         self.reviewed_until = ParameterString("ReviewedUntil", default_value="never")
         self.classes = ParameterString("Classes", default_value=",".join(defaults.classes))
+        # 0: 32 pixels for CIFAR-100 and other thumbnails, 224 for photographs.
+        self.image_size = ParameterInteger("ImageSize", default_value=defaults.image_size)
         self.accuracy_gate = ParameterFloat("AccuracyGate", default_value=defaults.accuracy_gate)
         self.champion_significance = ParameterFloat(
             "ChampionSignificance", default_value=defaults.champion_significance
@@ -154,6 +156,7 @@ def filter_classes(assembly: Assembly, property_files: Sequence[PropertyFile] = 
             "--source": "/opt/ml/processing/input/source",
             "--output": "/opt/ml/processing/output/dataset",
             "--classes": parameters.classes,
+            "--image-size": parameters.image_size.to_string(),
             "--seed": parameters.seed.to_string(),
             # Copied by the job itself: there may be none, and an input must not be empty.
             "--reviewed": assembly.deployment.names.reviews_uri,

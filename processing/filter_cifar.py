@@ -1,45 +1,45 @@
-"""Filter CIFAR-100 to the chosen classes and write the dataset folder.
+"""Filter images to the chosen classes and write the dataset folder.
 
 Runs in a SageMaker processing container. Reads the source folder (``cifar-100-python.tar.gz``, the layout it unpacks
-to, or ``<split>/<class>/*`` pictures) and the images that people labelled; writes PNG files in ``train/ validation/
-test/``, one ``.lst`` per split, and ``dataset.json``.
+to, or pictures as `processing.dataset.layouts` finds them) and the images that people labelled; writes PNG files in
+``train/ validation/ test/``, one ``.lst`` per split, and ``dataset.json``.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from imaging.contact_sheet import COLUMNS, SHEET_FILE, contact_sheet
-from imaging.dataset import SPLITS, format_rows
-from imaging.decode import Pixels
-from imaging.png import encode_drawing, encode_pngs
+from imaging.dataset import SPLITS
+from imaging.decode import IMAGE_SIZE, SIZES, Pixels
+from imaging.png import encode_drawing
 from processing.dataset.cifar_source import find_archive, find_batches, read_archive, read_batches
 from processing.dataset.dataset_checks import Copy, check_counts, counts, find_copies, leave_out_copies, refuse_copies
-from processing.dataset.folder_source import is_image_folder, read_image_folder
+from processing.dataset.layouts import LAYOUTS, find_pictures
+from processing.dataset.picture_source import EVERY_CLASS, Reading, read_pictures
 from processing.dataset.reviewed_images import NEVER, Reviewed, join, read_reviewed
 from processing.dataset.source import ImageSource, LabelledImages
+from processing.dataset.splitting import with_every_split
+from processing.dataset.writing import write_splits
 from reporting.documents.dataset import MANIFEST_FILE, Checks, Manifest
 from reporting.documents.json import to_text
 from reporting.job import MESSAGE_FILE, JobError, run_job
 
 ARCHIVE = "cifar-100-python.tar.gz"
-CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]*")  # it becomes part of file names and of S3 keys
+CLASS_NAME = re.compile(r"\w[\w .()&'+-]*")  # it becomes part of file names and of S3 keys
+CIFAR_CLASSES = ["bicycle", "motorcycle"]
 PARTIAL = ".partial-"
-PARALLEL_IMAGES = 8_000
-DIGEST_AND_SPACES = 66  # characters before the name in a line of sha256sum
-_adopted: list[Callable[[str], str]] = []  # in a writing process, what it does
+SCRATCH = "pictures"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,10 +47,15 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parse(argv)
 
     def work() -> None:
+        _check_arguments(arguments)
         wanted = parse_classes(arguments.classes)
-        source = read_source(arguments.source, wanted)
-        reviewed = read_reviewed(arguments.reviewed, arguments.reviewed_until, source.classes)
-        manifest = write_dataset(source, arguments.output, arguments.seed, arguments.validation_fraction, reviewed)
+        with _partial_folder(arguments.output) as partial:
+            (partial / SCRATCH).mkdir()
+            reading = Reading(arguments.image_size, partial / SCRATCH, arguments.tolerated)
+            source = read_source(arguments.source, wanted, reading)
+            reviewed = read_reviewed(arguments.reviewed, arguments.reviewed_until, source.classes, source.image_size)
+            manifest = write_dataset(source, partial, arguments, reviewed)
+            _move_into_place(partial, arguments.output)
         if any(manifest.checks.reviews.values()):
             print(f"reviewed images: {json.dumps(manifest.checks.reviews)}", flush=True)
         total = sum(sum(split.values()) for split in manifest.counts.values())
@@ -63,10 +68,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="processing.filter_cifar", description="Filter CIFAR-100 to chosen classes.")
+    parser = argparse.ArgumentParser(
+        prog="processing.filter_cifar",
+        description=f"Filter images to chosen classes. The source: {ARCHIVE}, what it unpacks to, or {LAYOUTS}.",
+    )
     parser.add_argument("--source", type=Path, default=Path("/opt/ml/processing/input/source"))
     parser.add_argument("--output", type=Path, default=Path("/opt/ml/processing/output/dataset"))
-    parser.add_argument("--classes", default="bicycle,motorcycle", help="names or CIFAR-100 fine label numbers")
+    parser.add_argument("--classes", default="", help="names or numbers; all of a folder, of CIFAR-100 two")
+    parser.add_argument("--image-size", type=int, default=0, help="pixels a side; 0: 32 for thumbnails, else 224")
+    parser.add_argument("--tolerated", type=float, default=0.01, help="share of the pictures that may be unreadable")
     parser.add_argument("--seed", type=int, default=0, help="chooses the validation images")
     parser.add_argument("--validation-fraction", type=float, default=0.1, help="share of the training images")
     parser.add_argument("--reviewed", default="/opt/ml/processing/input/reviewed", help="folder or s3:// of reviews")
@@ -76,37 +86,34 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def parse_classes(text: str) -> list[str]:
-    """Class names or numbers from a comma-separated list; at least two, all different. Raises JobError."""
+    """Class names or numbers from a comma-separated list, all different; none for all. Raises JobError."""
     wanted = [part.strip() for part in text.split(",") if part.strip()]
-    if len(wanted) < 2:
-        raise JobError(f"expected at least two classes between commas, got {text!r}")
+    if len(wanted) == 1 and wanted != [EVERY_CLASS]:
+        raise JobError(f"expected at least two classes between commas, or {EVERY_CLASS}, got {text!r}")
     return wanted
 
 
-def read_source(source: Path, wanted: list[str]) -> ImageSource:
+def read_source(source: Path, wanted: list[str], reading: Reading) -> ImageSource:
     """Read whichever kind of source is there. Raises JobError."""
+    found = find_pictures(source)
+    if found is not None:
+        return read_pictures(found, wanted, reading)
+    if reading.size not in (0, IMAGE_SIZE):
+        raise JobError(f"images of CIFAR-100 have {IMAGE_SIZE} pixels: leave the image size at 0, got {reading.size}")
     archive = find_archive(source)
     if archive is not None:
-        return read_archive(archive, wanted)
+        return read_archive(archive, wanted or CIFAR_CLASSES)
     folder = find_batches(source)
     if folder is not None:
-        return read_batches(folder, wanted)
-    if is_image_folder(source):
-        return read_image_folder(source, wanted)
-    raise JobError(
-        f"{source} holds no images: expected {ARCHIVE}, or its files train, test and meta, or <split>/<class>/ folders"
-    )
+        return read_batches(folder, wanted or CIFAR_CLASSES)
+    raise JobError(f"{source} holds no images: expected {ARCHIVE}, or its files train, test and meta, or {LAYOUTS}")
 
 
-def write_dataset(
-    source: ImageSource, output: Path, seed: int, validation_fraction: float, reviewed: Reviewed
-) -> Manifest:
-    """Split, check, write, move into place; ``dataset.json`` comes last, so a folder that has it is complete."""
-    _check_arguments(source.classes, validation_fraction)
+def write_dataset(source: ImageSource, partial: Path, arguments: argparse.Namespace, reviewed: Reviewed) -> Manifest:
+    """Split, check and write into a folder that nobody reads yet; ``dataset.json`` comes last."""
+    _check_classes(source.classes)
     check_counts(source)
-    splits = dict(source.splits)
-    if "validation" not in splits:
-        splits["train"], splits["validation"] = split_off(splits["train"], validation_fraction, seed)
+    splits = with_every_split(source, arguments.validation_fraction, arguments.seed)
     own = len(splits["train"].rows)
     splits["train"] = join(splits["train"], reviewed)
     copies = find_copies(splits)
@@ -116,42 +123,41 @@ def write_dataset(
     if source.editable:
         refuse_copies(copies, set(source.splits))
     kept = leave_out_copies(splits, copies, source.classes)
-    with _partial_folder(output) as partial:
-        manifest = Manifest(
-            classes=source.classes,
-            counts={split: counts(kept[split], source.classes) for split in SPLITS},
-            source_sha256=source.sha256,
-            seed=seed,
-            validation_fraction=validation_fraction,
-            digests=_write_splits(kept, source.classes, partial),
-            checks=_report(source, kept, copies, _reviews(reviewed, known)),
-        )
-        sheet = contact_sheet(source.classes, manifest.counts, {s: _examples(kept[s], s, source) for s in SPLITS})
-        (partial / SHEET_FILE).write_bytes(encode_drawing(np.asarray(sheet)))
-        (partial / MANIFEST_FILE).write_text(to_text(manifest, indent=2), encoding="utf-8")
-        _move_into_place(partial, output)
+    examples = {split: _examples(kept[split], split, source) for split in SPLITS}
+    manifest = Manifest(
+        classes=source.classes,
+        counts={split: counts(kept[split], source.classes) for split in SPLITS},
+        source_sha256=source.sha256,
+        seed=arguments.seed,
+        validation_fraction=arguments.validation_fraction,
+        digests=write_splits(kept, source.classes, partial),
+        checks=_report(source, kept, copies, _reviews(reviewed, known)),
+        image_size=source.image_size,
+    )
+    sheet = contact_sheet(source.classes, manifest.counts, examples)
+    (partial / SHEET_FILE).write_bytes(encode_drawing(np.asarray(sheet)))
+    (partial / MANIFEST_FILE).write_text(to_text(manifest, indent=2), encoding="utf-8")
     return manifest
 
 
-def _check_arguments(classes: list[str], validation_fraction: float) -> None:
-    if not 0.0 < validation_fraction < 1.0:
-        raise JobError(f"--validation-fraction must lie between 0 and 1, got {validation_fraction}")
+def _check_arguments(arguments: argparse.Namespace) -> None:
+    if not 0.0 < arguments.validation_fraction < 1.0:
+        raise JobError(f"--validation-fraction must lie between 0 and 1, got {arguments.validation_fraction}")
+    if not 0.0 <= arguments.tolerated < 1.0:
+        raise JobError(f"--tolerated must lie between 0 and 1, got {arguments.tolerated}")
+    if arguments.image_size and arguments.image_size not in SIZES:
+        last = SIZES.stop - 1
+        raise JobError(f"--image-size must be 0 or lie between {SIZES.start} and {last}, got {arguments.image_size}")
+
+
+def _check_classes(classes: list[str]) -> None:
     if len(set(classes)) != len(classes):
         raise JobError(f"the same class is named twice: {', '.join(classes)}")
     for name in classes:
         if not CLASS_NAME.fullmatch(name):
-            raise JobError(f"class name {name!r} does not suit file names: use letters, digits, space and _ . -")
-
-
-def split_off(images: LabelledImages, fraction: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
-    """Training and validation parts: of each class the same share, at least one image on each side, chosen by seed."""
-    generator = np.random.default_rng(seed)
-    held_out = np.zeros(len(images.labels), dtype=bool)
-    for label in np.unique(images.labels):
-        members = generator.permutation(np.flatnonzero(images.labels == label))
-        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-        held_out[members[:count]] = True
-    return images.select(~held_out), images.select(held_out)
+            raise JobError(
+                f"class name {name!r} does not suit file names: use letters, digits, space and _ . - ( ) & ' +"
+            )
 
 
 def _reviews(reviewed: Reviewed, known: list[int]) -> dict[str, int]:
@@ -169,74 +175,14 @@ def _report(
         copies_within_splits={split: sum(c.split == split == c.original_split for c in copies) for split in SPLITS},
         reviews=reviews,
         copies_left_out={split: [str(c) for c in copies if c.split == split != c.original_split] for split in SPLITS},
+        layout=source.layout,
+        skipped=source.skipped,
+        classes_left_out=source.classes_left_out,
+        unreadable=source.unreadable,
+        near_copies=sum(
+            len(i.groups) - len(np.unique(i.groups)) for i in source.splits.values() if i.groups is not None
+        ),
     )
-
-
-def _write_splits(splits: dict[str, LabelledImages], classes: list[str], folder: Path) -> dict[str, str]:
-    """Write the PNG files and the lists; the digests that go into ``dataset.json``.
-
-    Many files in a process per split, which sees the images without a copy; a few here, before one would start. A
-    process per core costs half as much again: two that create files in one folder wait for its lock in a loop. Threads
-    took longer than one alone: creating files is short work between long waits for the interpreter's lock.
-    """
-
-    def write(split: str) -> str:
-        return _write_split(splits[split], classes, folder, split)
-
-    if sum(len(images.rows) for images in splits.values()) < PARALLEL_IMAGES or sys.platform != "linux":
-        return {split: write(split) for split in SPLITS}
-    # Imported here: importing these takes longer than writing the images of a few classes.
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    workers = min(os.cpu_count() or 1, len(SPLITS))
-    fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, fork, initializer=_adopt, initargs=(write,)) as pool:
-        return dict(zip(SPLITS, pool.map(_write_adopted, SPLITS), strict=True))
-
-
-def _adopt(write: Callable[[str], str]) -> None:
-    _adopted.append(write)
-
-
-def _write_adopted(split: str) -> str:
-    return _adopted[0](split)
-
-
-def _write_split(images: LabelledImages, classes: list[str], folder: Path, split: str) -> str:
-    (folder / split).mkdir()
-    labels = images.labels.tolist()
-    names = [f"{classes[label]}_{row:05d}.png" for label, row in zip(labels, images.rows.tolist(), strict=True)]
-    digests = []
-    with _opened_folder(folder / split) as descriptor:
-        for part in images.parts():
-            for name, png in zip(names[part], encode_pngs(images.pixels(images.rows[part])), strict=True):
-                _write_new(name, descriptor, png.data)
-                digests.append(f"{hashlib.sha256(png.data).hexdigest()}  {name}\n")
-    (folder / f"{split}.lst").write_text(format_rows(zip(labels, names, strict=True)), encoding="utf-8")
-    return hashlib.sha256("".join(sorted(digests, key=_name_of)).encode()).hexdigest()
-
-
-def _name_of(line: str) -> str:
-    return line[DIGEST_AND_SPACES:]
-
-
-@contextmanager
-def _opened_folder(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _write_new(name: str, folder: int, content: memoryview) -> None:
-    """Write a file that is not there yet; without the objects of `open`, which cost more than the file."""
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
-    try:
-        os.write(descriptor, content)
-    finally:
-        os.close(descriptor)
 
 
 def _examples(images: LabelledImages, split: str, source: ImageSource) -> list[Pixels]:

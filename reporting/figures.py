@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 BLUE, RED, GREEN, OCHRE, GREY = "#3a7ec2", "#d8493d", "#2f9e44", "#b8860b", "#868c94"
@@ -28,6 +29,7 @@ INK, FAINT, PAPER = "#1d232b", "#d9dde2", "#fffffe"
 _CSS = {INK: "var(--ink)", FAINT: "var(--line)", PAPER: "var(--paper)"}
 
 PNG_DPI = 144
+_TIP = "tip:"
 
 
 def style() -> AbstractContextManager[None]:
@@ -80,10 +82,16 @@ def to_svg(figure: Figure, name: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'^<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg xmlns:xlink="http://www.w3.org/1999/xlink" \1>', text)
+    text = re.sub(rf'<g id="{_TIP}([^"]*)">', r"<g><title>\1</title>", text)
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
     for written, variable in _CSS.items():
         text = text.replace(f": {written}", f": {variable}")
     return text
+
+
+def tip(artist: Artist, text: str) -> None:
+    """What a reader sees who points at the artist: the ``title`` of its element in the SVG."""
+    artist.set_gid(f"{_TIP}{text}")
 
 
 def class_colours(classes: Sequence[str]) -> dict[str, str]:

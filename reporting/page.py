@@ -8,8 +8,9 @@ alone: one base, one style sheet, and nothing that a browser would fetch or run.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -116,10 +117,32 @@ class Section:
     charts: Sequence[Drawn]
     content: Content
 
+    @property
+    def anchor(self) -> str:
+        """What an address names it by."""
+        return "-".join(re.findall(r"[a-z0-9]+", self.title.lower()))
+
+
+@dataclass(frozen=True)
+class Link:
+    """Another file: beside the page, or ``up``, beside the page's folder."""
+
+    file: str
+    text: str
+    up: bool = False
+
+    @property
+    def href(self) -> str:
+        """The address, from the page."""
+        return f"../{self.file}" if self.up else self.file
+
 
 @dataclass(frozen=True)
 class Page:
-    """A page about one thing. ``outcome`` colours the verdict: ``alarm``, ``fit``, ``unfit`` or nothing."""
+    """A page about one thing. ``outcome`` colours the verdict: ``alarm``, ``fit``, ``unfit`` or nothing.
+
+    ``facts`` say what it is about, by name; ``links`` lead to what lies beside it.
+    """
 
     title: str
     subtitle: str
@@ -127,6 +150,13 @@ class Page:
     outcome: str
     notes: Sequence[str]
     sections: Sequence[Section]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    links: Sequence[Link] = ()
+
+    @property
+    def contents(self) -> list[Section]:
+        """The sections that have a title."""
+        return [section for section in self.sections if section.title]
 
 
 class Sections(Generic[View]):

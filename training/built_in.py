@@ -15,12 +15,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from imaging.decode import SIZES
 from reporting.documents.dataset import MANIFEST_FILE, Checks, Manifest
 from reporting.documents.json import to_text
 from training import train
 
 REQUIRED = ("num_classes", "num_training_samples")
-USED = {*REQUIRED, "epochs", "use_pretrained_model"}
+USED = {*REQUIRED, "epochs", "image_shape", "use_pretrained_model"}
 KNOWN = USED | {
     "augmentation_type", "beta_1", "beta_2", "checkpoint_frequency", "early_stopping", "early_stopping_min_epochs",
     "early_stopping_patience", "early_stopping_tolerance", "eps", "gamma", "image_shape", "kv_store", "learning_rate",
@@ -28,6 +29,7 @@ KNOWN = USED | {
     "precision_dtype", "resize", "top_k", "use_weighted_loss", "weight_decay",
 }  # fmt: skip
 DEFAULT_EPOCHS = 30
+DEFAULT_SHAPE = "3,32,32"
 SPLITS = ("train", "validation")
 
 
@@ -111,8 +113,16 @@ def assemble_dataset(channels: Path, dataset: Path, parameters: dict[str, str]) 
         validation_fraction=0.0,
         digests={},
         checks=Checks(),
+        image_size=_image_size(parameters.get("image_shape", DEFAULT_SHAPE)),
     )
     (dataset / MANIFEST_FILE).write_text(to_text(manifest, indent=2), encoding="utf-8")
+
+
+def _image_size(shape: str) -> int:
+    sides = [int(text) if text.strip().isdecimal() else 0 for text in shape.split(",")]
+    if len(sides) != 3 or sides[0] != 3 or sides[1] != sides[2] or sides[1] not in SIZES:
+        raise TrainingRequestError(f"hyperparameter image_shape must be 3,SIDE,SIDE, got {shape!r}")
+    return sides[1]
 
 
 def _label(line: str, name: str, classes: int) -> int:

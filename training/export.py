@@ -41,13 +41,13 @@ __all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
 def write_model(model: Served, classes: list[str], record: TrainingRecord, images: Tensor, model_dir: Path) -> float:
     """Write the archive's content; the largest difference between torch and ONNX Runtime on the first ``images``.
 
-    ``images`` is uint8 [N, 32, 32, 3]. Raises TrainingError when the difference is more than rounding.
+    ``images`` is uint8 [N, size, size, 3]. Raises TrainingError when the difference is more than rounding.
     """
     model_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=model_dir) as scratch:
         partial = Path(scratch)
         _export(model, images[:2], partial / MODEL_FILE)
-        (partial / LABELS_FILE).write_text(labels_document(classes), encoding="utf-8")
+        (partial / LABELS_FILE).write_text(labels_document(classes, images.shape[1]), encoding="utf-8")
         difference = _check_parity(model, images[:PARITY_IMAGES], partial)
         document = msgspec.structs.replace(record, parity_max_difference=difference)
         (partial / TRAINING_FILE).write_text(to_text(document, indent=2), encoding="utf-8")

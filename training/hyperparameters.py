@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, dataclass, replace
 
+from imaging.decode import IMAGE_SIZE
+
 Adjusted = dict[str, int | float]
 """Hyperparameters that are not a recipe's own, by name."""
 MULTIPLE_OF_SIDE = 32
@@ -130,10 +132,19 @@ def given(arguments: argparse.Namespace) -> Adjusted:
     return {name: value for name, value in values.items() if value}
 
 
-def resolve(task: str, adjusted: Adjusted) -> Hyperparameters:
-    """A task's row of the table with what was adjusted. Raises HyperparameterError for what the task has no use for."""
-    own = TABLE[task]
+def resolve(task: str, adjusted: Adjusted, image_size: int = IMAGE_SIZE) -> Hyperparameters:
+    """A task's row of the table with what was adjusted. Raises HyperparameterError for what the task has no use for.
+
+    A network sees images of ``image_size`` pixels as they are where that is more than the recipe would enlarge them to.
+    """
+    own = _at_least(TABLE[task], image_size)
     for name in adjusted:
         if not getattr(own, name):
             raise HyperparameterError(f"{option(name)} means nothing to the recipe's task {task}: leave it at 0")
     return replace(own, **adjusted)  # type: ignore[arg-type]  # each value has its field's type: argparse made it
+
+
+def _at_least(own: Hyperparameters, image_size: int) -> Hyperparameters:
+    """The recipe with the side that images of this size need: a multiple of 32, for networks that look at one."""
+    whole = max(round(image_size / MULTIPLE_OF_SIDE), 1) * MULTIPLE_OF_SIDE
+    return replace(own, network_side=max(own.network_side, whole)) if own.network_side else own

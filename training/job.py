@@ -16,7 +16,7 @@ from training.checkpoint import Checkpoint
 from training.hyperparameters import Hyperparameters
 from training.loop import Epoch
 
-Split = tuple[Tensor, Tensor]  # images uint8 [N, 32, 32, 3] and labels int64 [N]
+Split = tuple[Tensor, Tensor]  # images uint8 [N, size, size, 3] and labels int64 [N]
 
 
 class ProcessResult(TypedDict):
@@ -37,6 +37,8 @@ class Job:
     classes: int
     train: Split
     validation: Split
+    image_size: int
+    """Pixels of each side."""
     checkpoint: Checkpoint
     inputs: list[dict[str, Tensor]]  # what the processes that this one builds upon left
 

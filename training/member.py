@@ -72,8 +72,9 @@ def _end_with_input() -> None:
 
 
 def _job(arguments: argparse.Namespace) -> Job:
-    chosen = resolve(arguments.task, given(arguments))
-    classes = len(read_manifest(arguments.dataset).classes)
+    manifest = read_manifest(arguments.dataset)
+    chosen = resolve(arguments.task, given(arguments), manifest.image_size)
+    classes = len(manifest.classes)
     train, validation = (to_tensors(*load_split(arguments.dataset, split)) for split in ("train", "validation"))
     configuration = {
         "task": arguments.task,
@@ -91,6 +92,7 @@ def _job(arguments: argparse.Namespace) -> Job:
         classes=classes,
         train=train,
         validation=validation,
+        image_size=manifest.image_size,
         checkpoint=Checkpoint(arguments.checkpoint, checkpoint_key(configuration, data)),
         inputs=inputs,
     )

@@ -31,7 +31,7 @@ from training.hyperparameters import HyperparameterError, add_arguments, given
 from training.job import Split
 from training.loop import TrainingError
 from training.networks.network import to_tensors
-from training.recipes.chosen import PRETRAINED_MODES, train_model
+from training.recipes.chosen import PRETRAINED_MODES, Task, train_model
 from training.recipes.pretrained import in_chunks
 from training.workers import Workers
 
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = arguments.checkpoint_dir if arguments.checkpoint_dir.is_dir() else None
         workers = Workers(arguments.dataset, arguments.seed, Path(scratch), checkpoints)
-        trained = train_model(arguments, workers, len(manifest.classes))
+        trained = train_model(arguments, workers, Task(len(manifest.classes), manifest.image_size))
     model = trained.model.eval()
     logits = in_chunks(model, images)
     model.temperature = trained.temperature(logits, labels)
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
         recipe=trained.name,
         arguments=TrainingArguments(**{name: getattr(arguments, name) for name in TrainingArguments.__struct_fields__}),
         versions=_versions(),
-        dataset=TrainedOn(counts=manifest.counts, source_sha256=manifest.source_sha256),
+        dataset=TrainedOn(counts=manifest.counts, source_sha256=manifest.source_sha256, image_size=manifest.image_size),
         scores=scores,
         temperature=model.temperature,
         cpu_seconds=sum(trained.cpu_seconds) + time.process_time(),

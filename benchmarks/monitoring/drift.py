@@ -156,7 +156,7 @@ def month(seed: int) -> dict[str, bool]:
     """Whether each family alarmed in a month of healthy traffic."""
     chance = np.random.default_rng([1, seed])
     found = drift.look(traffic(draw(chance, MONTH_HOURS), MONTH_HOURS), known(chance))
-    return {finding["family"]: bool(finding["alarms"]) for finding in found}
+    return {finding.family: bool(finding.alarms) for finding in found}
 
 
 def delay(task: tuple[float, str, int]) -> dict[str, int | None]:
@@ -174,8 +174,8 @@ def delay(task: tuple[float, str, int]) -> dict[str, int | None]:
     )
     found: dict[str, int | None] = {}
     for finding in drift.look(traffic(joined, BEFORE_HOURS + AFTER_HOURS), reference):
-        after = [alarm - BEFORE_HOURS + 1 for alarm in finding["alarms"] if alarm >= BEFORE_HOURS]
-        found[finding["family"]] = after[0] if after else None
+        after = [alarm - BEFORE_HOURS + 1 for alarm in finding.alarms if alarm >= BEFORE_HOURS]
+        found[finding.family] = after[0] if after else None
     first = [hours for hours in found.values() if hours is not None]
     return {**found, "any": min(first, default=None)}
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 Dump = Callable[[], bytes]
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 LOSS_S = 2.0  # that a crash costs at most,
 WRITINGS = 2.5  # or so many times the time that writing takes: the one under way, a pause of half, the next
-TRIES = 5  # of a dump whose service changes meanwhile
+ALONE_S = (0.0, 0.25, 0.5, 1.0, 2.0)  # for how long each try of a dump may keep the other threads waiting
 RESERVE_BYTES = 8 * 2**20  # less where the disk is small
 
 
@@ -148,9 +149,10 @@ class Snapshots:
         return True
 
     def _dumped(self, name: str) -> bytes | None:
-        for _ in range(TRIES):
+        for alone_s in ALONE_S:
             try:
-                return self._services[name][0]()
+                with undisturbed(alone_s):
+                    return self._services[name][0]()
             except RecursionError:
                 raise
             except RuntimeError:  # a collection changed while it was dumped
@@ -223,6 +225,21 @@ class Snapshots:
     def _pause_s(self, took_s: float) -> float:
         """A fifth of the time goes into writing, up to two thirds where `loss_s` demands it."""
         return max(min(max(self.INTERVAL_S, 4 * took_s), LOSS_S - 2 * took_s), (WRITINGS - 2) * took_s, 0.05)
+
+
+@contextmanager
+def undisturbed(at_most_s: float) -> Iterator[None]:
+    """Let no other thread take its turn while the block computes, for so many seconds at most.
+
+    What dumps a service meets a collection that grows under it each time, once the service is written to without a
+    pause; the change waits instead.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(max(before, at_most_s))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def sync_folder(folder: Path) -> None:

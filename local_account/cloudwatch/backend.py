@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from moto.cloudwatch import urls
@@ -183,5 +184,12 @@ def _pairs(dimensions: Iterable[Dimension]) -> list[tuple[str | None, str | None
 
 
 def _datum(value: MetricValue) -> MetricDatum:
-    dimensions = [{"Name": name, "Value": text} for name, text in value.dimensions.items()]
-    return MetricDatum(value.namespace, value.name, value.value, dimensions, value.at, value.unit)
+    datum = MetricDatum(value.namespace, value.name, value.value, [], value.at, value.unit)
+    datum.dimensions = _dimensions(tuple(value.dimensions.items()))
+    return datum
+
+
+@cache
+def _dimensions(pairs: tuple[tuple[str, str], ...]) -> list[Dimension]:
+    """The same list for all values of a metric: it is most of what a value would keep."""
+    return [Dimension(name, text) for name, text in pairs]

@@ -10,6 +10,7 @@ import json
 import logging
 import threading
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from moto.cloudwatch.models import Alarm, CloudWatchBackend
 
@@ -21,8 +22,10 @@ from local_account.cloudwatch.alarm_actions import StateChange, act
 from local_account.cloudwatch.alarm_evaluation import AlarmRule, AlarmVerdict, compare
 from local_account.cloudwatch.alarm_queries import AlarmData, aware, rule_of
 from local_account.cloudwatch.backend import watched_metrics
+from local_account.cloudwatch.compaction import MetricCompaction
 from local_account.events.delivery import Deliverer
 from local_account.events.service import deliverer_of
+from local_account.protocol.members import register
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ RETENTION = timedelta(days=15)  # AWS keeps one-minute data so long
 
 def install(account: Account) -> None:
     """Make alarms react to data."""
+    register(Path(__file__).with_name("members.toml"))
     watch = AlarmWatch(account, deliverer_of(account))
     cloudwatch_backend.install(watch)
     cloudwatch_percentiles.install()
@@ -49,6 +53,7 @@ class AlarmWatch:
         self._wake = threading.Event()
         self._evaluating = threading.Lock()
         self._data = AlarmData()
+        self._compaction = MetricCompaction()
 
     def data_arrived(self) -> None:
         """Look at the alarms soon."""
@@ -69,7 +74,8 @@ class AlarmWatch:
         """Give every alarm the state that its data says."""
         backend = watched_metrics(self._account)
         with self._evaluating:
-            if _forget_old_data(backend, now - RETENTION):
+            forgotten = _forget_old_data(backend, now - RETENTION)
+            if self._compaction.fold(backend.metric_data, now) or forgotten:
                 self._data = AlarmData()
             alarms = list(backend.alarms.values())
             self._data.read(backend, alarms)

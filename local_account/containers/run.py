@@ -2,8 +2,7 @@
 
 Runs in the server process; starts jobs and model servers. On Linux the process gets a private mount namespace in which
 ``root`` lies on ``/opt/ml``. Where the system forbids that (macOS, some containers), ``/opt/ml`` in the arguments and
-the environment is rewritten to ``root``: then a script that spells the path out itself does not find it. The
-environment variable ``LOCAL_ACCOUNT_OPT_ML=rewrite`` of the server chooses that everywhere.
+the environment is rewritten to ``root``: then a script that spells the path out itself does not find it.
 Writes ``<state>/containers/<name>-*`` while the process runs; nothing of it stays, except the shared ``cache``.
 """
 
@@ -18,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,33 +26,15 @@ from local_account.account import Account
 from local_account.authority.identity import session_environment
 from local_account.base.client_environment import no_proxy, with_programs
 from local_account.containers.logs import LogPump
+from local_account.containers.namespaces import HostNames, View, inside, namespace_command, without_network
 from local_account.containers.python import let_locked_packages_stand, make_environment
 
 log = logging.getLogger(__name__)
 
-OPT_ML = Path("/opt/ml")
-_OPT_ML_PATH = re.compile(r"(?<![\w.-])/opt/ml(?![\w.-])")
 # Docker's default; the user's own PATH would let a job reach the user's pip and scripts.
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Of the user's environment only what pip and TLS need to reach a package index.
 _PASSED_ON = re.compile(r"PIP_\w+|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(https?|all)_proxy", re.I)
-# $1 is the folder that becomes /opt, $2 the container's /opt/ml, $3 its working folder; the rest is the command.
-_ENTER = """set -e
-view=$1 root=$2 folder=$3
-shift 3
-if [ -d /opt/ml ]; then
-    mount --bind "$root" /opt/ml
-else
-    for entry in /opt/* /opt/.[!.]*; do
-        if [ -e "$entry" ]; then mount --rbind "$entry" "$view/${entry##*/}"; fi
-    done
-    mount --bind "$root" "$view/ml"
-    mount --rbind "$view" /opt
-fi
-cd "$folder"
-unset OLDPWD
-exec "$@"
-"""
 
 
 class RunningContainer:
@@ -64,12 +46,15 @@ class RunningContainer:
         self._logs = logs
         self._scratch = scratch
         self._ended = threading.Event()
+        self.ended_at: float | None = None
+        """On the monotonic clock."""
         threading.Thread(target=self._run, name=f"container-{scratch.name}", daemon=True).start()
 
     def _run(self) -> None:
         try:
             self._logs.run()
         finally:
+            self.ended_at = time.monotonic()
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._ended.set()
 
@@ -105,11 +90,13 @@ def start_container(
     role: str = "",
     isolated: bool = False,
     sockets: tuple[int, ...] = (),
+    names: HostNames | None = None,
 ) -> RunningContainer:
     """Start ``command`` with ``root`` as its ``/opt/ml``; ``on_line`` sees every line of its output.
 
     With the ARN of a role the container has credentials of that role, and logs only what the role may.
     An ``isolated`` one has no network but its own loopback interface, and ``sockets``, descriptors that it inherits.
+    With ``names`` it is called as they say, and finds its peers by their names.
     ``cwd`` may be given below ``/opt/ml`` or below ``root``; without it the process starts in an empty folder.
     Raises FileNotFoundError when the program does not exist.
     """
@@ -121,11 +108,11 @@ def start_container(
     try:
         folders = _Folders.make(scratch, root)
         own = session_environment(role, "SageMaker") if role else {}
-        variables = {**_environment(account, folders, containers / "cache"), **own, **environment}
-        folder = _inside(cwd, root) if cwd else folders.work
-        entered, variables = _enter(folders, command, variables, folder)
+        variables = {**_environment(account, folders, containers / "cache", names), **own, **environment}
+        view = View(folders.view, root, inside(cwd, root) if cwd else folders.work, names)
+        entered, variables = view.enter(command, variables)
         if isolated:
-            entered = [*_without_network(), *entered]
+            entered = [*without_network(), *entered]
         process = account.children.start(
             entered,
             environment=variables,
@@ -170,9 +157,13 @@ class _Folders:
         return folders
 
 
-def _environment(account: Account, folders: _Folders, cache: Path) -> dict[str, str]:
+def _environment(account: Account, folders: _Folders, cache: Path, names: HostNames | None) -> dict[str, str]:
+    machine = machine_environment(account.client_folder, folders.python, folders.home)
+    exceptions = ",".join([machine["NO_PROXY"], *(names.addresses if names else ())])
     return {
-        **machine_environment(account.client_folder, folders.python, folders.home),
+        **machine,
+        "NO_PROXY": exceptions,
+        "no_proxy": exceptions,
         "XDG_CACHE_HOME": str(cache),
         "TMPDIR": str(folders.tmp),
         **account.environment(),
@@ -209,88 +200,3 @@ def _link_pip_settings(home: Path) -> None:
         if (Path.home() / relative).is_dir():
             (home / relative).parent.mkdir(parents=True, exist_ok=True)
             (home / relative).symlink_to(Path.home() / relative)
-
-
-def _inside(path: Path, root: Path) -> Path:
-    """``path`` as the container names it."""
-    return OPT_ML / path.absolute().relative_to(root) if path.absolute().is_relative_to(root) else path
-
-
-def _enter(
-    folders: _Folders, command: list[str], environment: Mapping[str, str], folder: Path
-) -> tuple[list[str], dict[str, str]]:
-    """The command line and environment that run ``command`` with its ``/opt/ml``."""
-    namespace = namespace_command()
-    if namespace is None:
-        start = ["/bin/sh", "-c", 'cd "$1"; unset OLDPWD; shift; exec "$@"', "sh"]
-        rewritten = [rewrite_paths(part, folders.root) for part in (str(folder), *command)]
-        return [*start, *rewritten], {k: rewrite_paths(v, folders.root) for k, v in environment.items()}
-    _make_mount_points(folders.view)
-    enter = [*namespace, "/bin/sh", "-c", _ENTER, "sh", str(folders.view), str(folders.root), str(folder)]
-    return [*enter, *command], dict(environment)
-
-
-def rewrite_paths(text: str, root: Path) -> str:
-    """``text`` with ``/opt/ml`` (and what lies below it) moved to ``root``."""
-    return _OPT_ML_PATH.sub(lambda _: str(root), text)
-
-
-def _make_mount_points(view: Path) -> None:
-    opt = Path("/opt")
-    for entry in opt.iterdir():
-        if entry.is_dir():
-            (view / entry.name).mkdir()
-        elif entry.exists():
-            (view / entry.name).touch()
-    (view / "ml").mkdir(exist_ok=True)
-
-
-@functools.cache
-def namespace_command() -> list[str] | None:
-    """The command that opens a private mount namespace here, or None; tried out once per server."""
-    if os.environ.get("LOCAL_ACCOUNT_OPT_ML") == "rewrite" or not shutil.which("unshare") or not Path("/opt").is_dir():
-        return None
-    # root needs no user namespace, and some systems forbid those
-    for options in (["-m"], ["-r", "-m"]):
-        with tempfile.TemporaryDirectory() as scratch:
-            view, root = Path(scratch, "opt"), Path(scratch, "root")
-            view.mkdir()
-            root.mkdir()
-            (root / "probe").touch()
-            _make_mount_points(view)
-            namespace = [str(shutil.which("unshare")), *options]
-            arguments = [str(view), str(root), "/", "test", "-f", "/opt/ml/probe"]
-            tried = subprocess.run(
-                [*namespace, "/bin/sh", "-c", _ENTER, "sh", *arguments], capture_output=True, check=False
-            )
-            if tried.returncode == 0:
-                return namespace
-    return None
-
-
-# Brings up the loopback interface of the new network (SIOCSIFFLAGS, IFF_UP and IFF_RUNNING), then runs the command.
-_LOOPBACK = """
-import fcntl, os, socket, struct, sys
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 0x41))
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
-
-
-def _without_network() -> list[str]:
-    command = isolation_command()
-    if command is None:
-        raise RuntimeError("this system cannot keep a container from the network")
-    return command
-
-
-@functools.cache
-def isolation_command() -> list[str] | None:
-    """The command that runs another one without a network, or None where the system forbids that; tried out once."""
-    if sys.platform != "linux" or not (unshare := shutil.which("unshare")):
-        return None
-    for options in (["--net"], ["--map-root-user", "--net"]):
-        command = [unshare, *options, sys.executable, "-I", "-S", "-c", _LOOPBACK]
-        if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
-            return command
-    return None

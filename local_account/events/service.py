@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from moto.events import urls
@@ -29,6 +30,7 @@ from local_account.events.documents import EventEntry, kept_target
 from local_account.events.inputs import target_input
 from local_account.events.patterns import PatternError, matches, parse_pattern
 from local_account.events.schedule_expressions import ScheduleExpressionError, parse
+from local_account.protocol.members import register_folder
 
 if TYPE_CHECKING:
     from moto.events.utils import EventMessageType
@@ -49,6 +51,7 @@ def deliverer_of(account: Account) -> Deliverer:
 
 def install(account: Account) -> None:
     """Set ``account.emit_event`` and replace what moto does with matched events."""
+    register_folder(Path(__file__).with_name("members"))
     use_backend(events_backends, MatchedEvents)
     _deliver_matched(deliverer_of(account), Duplicates() if account.chaos == "duplicates" else None)
     emitted: queue.SimpleQueue[EventEntry] = queue.SimpleQueue()

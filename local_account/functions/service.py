@@ -12,6 +12,7 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 from urllib.parse import unquote
 
@@ -27,6 +28,7 @@ from local_account.functions.errors import FunctionError, FunctionThrottledError
 from local_account.functions.events import EventQueue
 from local_account.functions.functions import Functions
 from local_account.functions.layers import foreign_account, published_layer
+from local_account.protocol.members import register
 
 if TYPE_CHECKING:
     from moto.core.common_types import TYPE_RESPONSE
@@ -41,6 +43,7 @@ InvokeAnswer = tuple[int, dict[str, str], bytes | str]
 
 def install(account: Account) -> None:
     """Make moto's Lambda run functions. Called once, before the first request."""
+    register(Path(__file__).with_name("members.toml"))
     telemetry = Telemetry(account)
     functions = Functions(account, telemetry)
     events = EventQueue(account, functions)

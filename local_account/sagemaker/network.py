@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from local_account.account import Account
-from local_account.containers.run import isolation_command
+from local_account.containers.namespaces import isolation_command
 from local_account.protocol.actions import ServiceError
 from local_account.protocol.kms_keys import KeyUnusableError, usable_key
 

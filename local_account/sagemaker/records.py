@@ -10,28 +10,16 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
-        AlgorithmSpecificationOutputTypeDef,
-        AppSpecificationOutputTypeDef,
         AutoRollbackConfigOutputTypeDef,
         BlueGreenUpdatePolicyTypeDef,
-        ChannelOutputTypeDef,
-        CheckpointConfigTypeDef,
         ContainerDefinitionOutputTypeDef,
         DataCaptureConfigOutputTypeDef,
         InferenceSpecificationOutputTypeDef,
-        NetworkConfigOutputTypeDef,
-        OutputDataConfigTypeDef,
         ParallelismConfigurationTypeDef,
         ParameterTypeDef,
-        ProcessingInputTypeDef,
-        ProcessingOutputConfigOutputTypeDef,
         ProductionVariantOutputTypeDef,
         ProductionVariantServerlessConfigTypeDef,
-        ResourceConfigOutputTypeDef,
         RollingUpdatePolicyTypeDef,
-        StoppingConditionTypeDef,
-        TransformInputTypeDef,
-        TransformOutputTypeDef,
         VpcConfigOutputTypeDef,
     )
 
@@ -232,69 +220,3 @@ class EndpointRecord(TypedDict):
     LastModifiedTime: float
     _source: EndpointSource
     _pending: NotRequired[PendingUpdate]
-
-
-class StatusTransition(TypedDict):
-    """A secondary status of a training job."""
-
-    Status: str
-    StartTime: float
-    EndTime: NotRequired[float]
-    StatusMessage: str
-
-
-class ProcessingJobRecord(TypedDict):
-    """A processing job."""
-
-    ProcessingJobName: str
-    AppSpecification: AppSpecificationOutputTypeDef
-    ProcessingInputs: NotRequired[list[ProcessingInputTypeDef]]
-    ProcessingOutputConfig: NotRequired[ProcessingOutputConfigOutputTypeDef]
-    Environment: NotRequired[dict[str, str]]
-    NetworkConfig: NotRequired[NetworkConfigOutputTypeDef]
-    ExitMessage: NotRequired[str]
-
-
-class TrainingJobRecord(TypedDict):
-    """A training job; what it lacks of AlgorithmSpecification and ResourceConfig was refused."""
-
-    TrainingJobName: str
-    TrainingJobArn: str
-    AlgorithmSpecification: AlgorithmSpecificationOutputTypeDef
-    ResourceConfig: ResourceConfigOutputTypeDef
-    OutputDataConfig: OutputDataConfigTypeDef
-    StoppingCondition: StoppingConditionTypeDef
-    HyperParameters: NotRequired[dict[str, str]]
-    Environment: NotRequired[dict[str, str]]
-    InputDataConfig: NotRequired[list[ChannelOutputTypeDef]]
-    CheckpointConfig: NotRequired[CheckpointConfigTypeDef]
-    EnableManagedSpotTraining: NotRequired[bool]
-    EnableNetworkIsolation: NotRequired[bool]
-    CreationTime: float
-    TrainingStartTime: NotRequired[float]
-    SecondaryStatus: NotRequired[str]
-    SecondaryStatusTransitions: NotRequired[list[StatusTransition]]
-    FinalMetricDataList: NotRequired[list[FinalMetric]]
-    ModelArtifacts: NotRequired[dict[str, str]]
-    TrainingTimeInSeconds: NotRequired[int]
-    BillableTimeInSeconds: NotRequired[int]
-
-
-class FinalMetric(TypedDict):
-    """The last value of a metric that a training job's log named."""
-
-    MetricName: str
-    Value: float
-    Timestamp: float
-
-
-class TransformJobRecord(TypedDict):
-    """A batch transform job."""
-
-    TransformJobName: str
-    ModelName: str
-    TransformInput: TransformInputTypeDef
-    TransformOutput: TransformOutputTypeDef
-    MaxPayloadInMB: NotRequired[int]
-    MaxConcurrentTransforms: NotRequired[int]
-    Environment: NotRequired[dict[str, str]]

@@ -27,8 +27,8 @@ from local_account.base.snapshots import NotSavedError
 from local_account.base.wire import packed_requests, s3_names
 from local_account.moto_bridge import requests as moto_requests
 from local_account.moto_bridge.fast_answers import FastAnswers
-from local_account.moto_services import s3
-from local_account.server import name_rules
+from local_account.moto_services import s3, s3_promises
+from local_account.server import member_rules, name_rules
 from local_account.server.refusals import ACCOUNTS_OWN, refusal
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class Application:
             return aws_error(environ, service, "AccessDenied", message, 403)
         refused = packed_requests.refusal(environ, service)
         refused = refused or refusal(self._account.authority, service, environ, self._account.secret_of)
+        refused = refused or (s3_promises.refusal(environ, self._account.account_id) if service == "s3" else None)
         return refused or _misnamed(environ, service)
 
     def _answer(self, environ: WSGIEnvironment, service: str, start_response: StartResponse) -> Iterable[bytes]:
@@ -216,7 +217,8 @@ def _service(environ: WSGIEnvironment) -> str:
 
 
 def _misnamed(environ: WSGIEnvironment, service: str) -> ErrorAnswer | None:
-    return s3_names.refusal(environ) if service == "s3" else name_rules.refusal(environ, service)
+    named = s3_names.refusal(environ) if service == "s3" else name_rules.refusal(environ, service)
+    return named or member_rules.refusal(environ, service)
 
 
 def _is_for_this_machine(environ: WSGIEnvironment) -> bool:

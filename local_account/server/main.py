@@ -52,6 +52,7 @@ HOOKS = (
     "stepfunctions.service",
     "moto_services.dynamodb",
     "moto_services.budgets",
+    "moto_services.tables",
     "cloudwatch.queue_metrics",
 )
 

@@ -6,7 +6,7 @@ Runs in the monitoring container. Values in, values out; it touches no files.
 | --- | --- | --- |
 | predictions | confidence | the confidence, and whether it lies below each of five quantiles of the reference |
 | predictions | below threshold | whether the prediction does not pass |
-| predictions | class share | for each class, whether it was predicted; the bound depends on the hour of day |
+| predictions | class share | for each class, whether it was predicted: see `SHARE_ODDS`, and by hour of day |
 | images | each image statistic | its rank within the reference, and whether it lies in one of the reference's tails |
 | capture | parse errors | whether a captured line could not be used |
 | capture | capture gap | whether a request was not captured, by the endpoint's own count of requests |
@@ -18,6 +18,7 @@ looks at the camera, capture for a person who looks at the endpoint.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,11 @@ from monitoring.drift.detector import Bounds, Floats, Integers, growths
 FAMILIES = ("predictions", "images", "capture")
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 TAIL = 0.05
+# How far the mix of production may be from the baseline's before anything is known of it: the odds of a class may be so
+# many times larger or smaller. From a half that is 29 % to 71 %, from 42 % 22 % to 64 %, from 1 % 0.4 % to 2.5 %.
+SHARE_ODDS = 2.5
 HOURS_OF_DAY = 24
+Limit = Floats | float
 # A line in a thousand that cannot be used, a request in fifty that is not captured, are no reason to wake somebody.
 PARSE_ERRORS = Bounds(0.0, 0.001)
 CAPTURE_GAP = Bounds(0.0, 0.02)
@@ -70,7 +75,7 @@ class Reference:
     confidence: Floats
     """Sorted."""
     bounds: Mapping[str, tuple[Bounds, ...]]
-    """By channel, a pair for each view; class share only where `class_bounds` is None."""
+    """By channel, a pair for each view."""
     statistics: Mapping[str, Floats]
     """Sorted values of each image statistic."""
     class_bounds: tuple[tuple[Bounds, ...], ...] | None = None
@@ -80,7 +85,7 @@ class Reference:
 def reference(
     healthy: Predictions, classes: Sequence[str], *, tolerance: float = 0.0, rhythm: Predictions | None = None
 ) -> Reference:
-    """From predictions known to be healthy; class shares can be learned from ``rhythm`` only, which is healthy traffic.
+    """From predictions known to be healthy; the daily rhythm of class shares is learned from ``rhythm``, their traffic.
 
     ``tolerance`` is the smallest change of a mean that shall count. Raises ValueError for fewer than two predictions.
     """
@@ -94,19 +99,19 @@ def reference(
     unbounded = Reference(tuple(classes), np.sort(healthy.confidence), {}, sorted_statistics)
     views = _prediction_views(healthy, unbounded) | _image_views(healthy, unbounded)
     bounds = {
-        channel: tuple(_bounds_of(values, tolerance) for values in columns)
+        channel: tuple(
+            _share_bounds(values) if channel == "class share" else _bounds_of(values, tolerance) for values in columns
+        )
         for channel, columns in views.items()
-        if channel != "class share"
     }
     by_hour = None if rhythm is None else _class_bounds(rhythm, len(views["class share"]), tolerance)
     return dataclasses.replace(unbounded, bounds=bounds, class_bounds=by_hour)
 
 
 def channels_of(reference: Reference) -> dict[str, tuple[str, ...]]:
-    """Names of the channels by family; class share only where the reference knows the shares."""
-    predictions = ("confidence", "below threshold", *(["class share"] if reference.class_bounds else []))
+    """Names of the channels by family."""
     return {
-        "predictions": predictions,
+        "predictions": ("confidence", "below threshold", "class share"),
         "images": tuple(sorted(reference.statistics)),
         "capture": ("parse errors", "capture gap"),
     }
@@ -123,9 +128,8 @@ def hourly_growths(predictions: Predictions, reference: Reference, hours: Intege
     found = {}
     for channel, columns in views.items():
         limits = _limits(channel, inside, reference)
-        if limits is not None:
-            each = [growths(values, *pair, starts) for values, pair in zip(columns, limits, strict=True)]
-            found[channel] = np.concatenate(each, axis=1)
+        each = [growths(values, *pair, starts) for values, pair in zip(itertools.cycle(columns), limits, strict=False)]
+        found[channel] = np.concatenate(each, axis=1)
     return found
 
 
@@ -136,17 +140,14 @@ def counted_growths(bad: Integers, total: Integers, bounds: Bounds) -> Floats:
     return growths(values, bounds.lower, bounds.upper, np.append(0, total.cumsum()).astype(np.int64))
 
 
-def _limits(
-    channel: str, predictions: Predictions, reference: Reference
-) -> list[tuple[Floats | float, Floats | float]] | None:
-    """Lower and upper bound of each view, for all predictions or for each."""
-    if channel != "class share":
-        return [(bounds.lower, bounds.upper) for bounds in reference.bounds[channel]]
-    if reference.class_bounds is None:
-        return None
+def _limits(channel: str, predictions: Predictions, reference: Reference) -> list[tuple[Limit, Limit]]:
+    """Lower and upper bound of each view, for all predictions or for each; the class shares' may come twice."""
+    stated: list[tuple[Limit, Limit]] = [(bounds.lower, bounds.upper) for bounds in reference.bounds[channel]]
+    if channel != "class share" or reference.class_bounds is None:
+        return stated
     table = np.array([[(b.lower, b.upper) for b in row] for row in reference.class_bounds])
     found = table[predictions.hour % HOURS_OF_DAY]
-    return [(found[:, index, 0], found[:, index, 1]) for index in range(found.shape[1])]
+    return stated + [(found[:, index, 0], found[:, index, 1]) for index in range(found.shape[1])]
 
 
 def _prediction_views(predictions: Predictions, reference: Reference) -> dict[str, list[Floats]]:
@@ -176,6 +177,15 @@ def ranks(values: Floats, reference: Floats) -> Floats:
     below = np.searchsorted(reference, values, side="left")
     up_to = np.searchsorted(reference, values, side="right")
     return np.where(np.isnan(values), np.nan, (below + up_to) / (2.0 * len(reference)))
+
+
+def _share_bounds(predicted: Floats) -> Bounds:
+    """What a class's share may be before its traffic is known: its odds times or divided by SHARE_ODDS, at least."""
+    share = (float(predicted.sum()) + 1.0) / (len(predicted) + 2.0)
+    odds = share / (1.0 - share)
+    by_error = _bounds_of(predicted, 0.0)
+    low, high = (each / (1.0 + each) for each in (odds / SHARE_ODDS, odds * SHARE_ODDS))
+    return Bounds(min(low, by_error.lower), max(high, by_error.upper))
 
 
 def _bounds_of(values: Floats, tolerance: float) -> Bounds:

@@ -16,7 +16,7 @@ by addition, kept, and replaced when late records arrive.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,6 +117,25 @@ def watch(growths: Mapping[str, Floats], needed: float) -> Evidence:
             held = {name: np.full_like(values, -np.inf) for name, values in held.items()}
             begun = hour + 1
     return Evidence(together, dict(zip(names, channels, strict=True)), tuple(alarms))
+
+
+def fewest(bounds: Sequence[Bounds], needed: float, others: int) -> int:
+    """How many values it takes to alarm, when a mean has moved half of the way from its bound to the furthest it can.
+
+    ``bounds`` are those of the views of one channel, of which the best one counts; ``others`` are the channels that it
+    is averaged with. With fewer values, nothing that is said of them is a judgement.
+    """
+    edges = [edge for each in bounds for edge in (each.upper, 1.0 - each.lower)]
+    best = max(_expected_growth(float(np.clip(edge, _NARROWEST, 1.0))) for edge in edges)
+    # All of the other detectors and channels may hold nothing.
+    wanted = needed + np.log(len(edges) * len(BETS) * others)
+    return int(np.ceil(wanted / max(best, 1e-9)))
+
+
+def _expected_growth(edge: float) -> float:
+    """Of the best bet for each value that is 1 with a chance half of the way from the edge to 1, and else 0."""
+    chance = (1.0 + edge) / 2.0
+    return max(float(chance * np.log1p(bet * (1.0 - edge) / edge) + (1.0 - chance) * np.log1p(-bet)) for bet in BETS)
 
 
 def average(logarithms: Floats) -> float:

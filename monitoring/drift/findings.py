@@ -22,7 +22,7 @@ from monitoring.drift.channels import (
     counted_growths,
     hourly_growths,
 )
-from monitoring.drift.detector import Alarm, Floats, Integers, threshold, watch
+from monitoring.drift.detector import Alarm, Bounds, Floats, Integers, fewest, threshold, watch
 
 # The chance of a false alarm in a month of healthy traffic, over all families together, and how they share it: the
 # changes that predictions show are the smallest.
@@ -58,6 +58,15 @@ class ChannelFinding:
     evidence: list[float]
     moved: bool
     distances: dict[str, float | None]
+    values: int = 0
+    """How many there were."""
+    needed: int = 0
+    """With fewer of them nothing could be judged."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether there was enough to say that it has not moved."""
+        return self.moved or 0 < self.needed <= self.values
 
 
 @dataclass(frozen=True)
@@ -78,26 +87,45 @@ class Finding:
 def look(traffic: HourlyTraffic, reference: Reference, rate_per_month: float = RATE_PER_MONTH) -> list[Finding]:
     """A finding for each family, in the order of FAMILIES. Together they raise a false alarm at most at the rate."""
     growths = hourly_growths(traffic.predictions, reference, traffic.hours)
+    amounts = _amounts(traffic, reference)
     counted = {"parse errors": counted_growths(traffic.malformed, traffic.lines, PARSE_ERRORS)}
     if traffic.requests is not None:
         missing = np.maximum(traffic.requests - traffic.lines, 0)
         counted["capture gap"] = counted_growths(missing, traffic.requests, CAPTURE_GAP)
     images = {name: growths[name] for name in sorted(reference.statistics)}
     predictions = {name: growth for name, growth in growths.items() if name not in images}
-    distances = describe(traffic.predictions, reference)
+    described = _Described(describe(traffic.predictions, reference), amounts)
     families = zip(FAMILIES, (predictions, images, counted), strict=True)
     return [
-        _finding(family, channels, traffic.hours, rate_per_month * SHARES[family], distances)
+        _finding(family, channels, traffic.hours, rate_per_month * SHARES[family], described)
         for family, channels in families
     ]
 
 
+@dataclass(frozen=True)
+class _Described:
+    """By channel: the distances from the reference; how many values there are, and the bounds of its views."""
+
+    distances: Mapping[str, dict[str, float | None]]
+    amounts: Mapping[str, tuple[int, tuple[Bounds, ...]]]
+
+
+def _amounts(traffic: HourlyTraffic, reference: Reference) -> dict[str, tuple[int, tuple[Bounds, ...]]]:
+    predictions = traffic.predictions
+    known = {
+        name: int(np.isfinite(predictions.statistics[name]).sum()) if name in predictions.statistics else 0
+        for name in reference.statistics
+    }
+    found = {name: (known.get(name, len(predictions)), bounds) for name, bounds in reference.bounds.items()}
+    requests = 0 if traffic.requests is None else int(traffic.requests.sum())
+    return found | {
+        "parse errors": (int(traffic.lines.sum()), (PARSE_ERRORS,)),
+        "capture gap": (requests, (CAPTURE_GAP,)),
+    }
+
+
 def _finding(
-    family: str,
-    growths: Mapping[str, Floats],
-    hours: Integers,
-    rate: float,
-    distances: Mapping[str, dict[str, float | None]],
+    family: str, growths: Mapping[str, Floats], hours: Integers, rate: float, described: _Described
 ) -> Finding:
     needed = threshold(rate)
     watched = watch(growths, needed)
@@ -111,7 +139,13 @@ def _finding(
         evidence=_decades(watched.together),
         threshold=round(needed / _NATS_PER_DECADE, 3),
         channels={
-            name: ChannelFinding(_decades(values), name in moved, distances.get(name, {}))
+            name: ChannelFinding(
+                _decades(values),
+                name in moved,
+                described.distances.get(name, {}),
+                values=described.amounts[name][0],
+                needed=fewest(described.amounts[name][1], needed, len(growths)),
+            )
             for name, values in watched.channels.items()
         },
     )

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
+from imaging.decode import IMAGE_SIZE
 from imaging.statistics import STATISTICS
 from monitoring.captures.quarantine import SMOKE_TEST
 from monitoring.captures.times import HOUR_US, microseconds
@@ -37,6 +38,8 @@ class TrafficSource:
     thresholds: Thresholds
     captures: Path
     live: Live
+    image_size: int = IMAGE_SIZE
+    """Pixels of a side, as the model sees the images."""
 
     def first_hour(self, first: int, last: int) -> int | None:
         """The first hour of a span with captured lines."""
@@ -47,9 +50,12 @@ class TrafficSource:
     def images(self, hours: tuple[int, int]) -> Iterator[tuple[list[str], dict[str, Floats]]]:
         """Of each hour's sampled images the events, and the statistics by name, float64 [images] each."""
         for variant in self.variants:
-            for table in hourly_image_statistics(self.store, variant, hours, self.captures).values():
+            for table in self._statistics(variant, hours).values():
                 events: list[str] = table.column("event_id").to_pylist()
                 yield events, {name: store_arrays.column(table, name, np.float64) for name in STATISTICS}
+
+    def _statistics(self, variant: Variant, hours: tuple[int, int]) -> dict[int, pa.Table]:
+        return hourly_image_statistics(self.store, variant, hours, self.captures, image_size=self.image_size)
 
     def traffic(self, span: Window, requests: Mapping[int, int] | None) -> HourlyTraffic:
         """All hours of a time span. ``requests`` by hour; an hour that is not in it had none.
@@ -62,7 +68,7 @@ class TrafficSource:
         parts: list[Predictions] = []
         passing = self.thresholds.by_index(self.store.classes.labels, self.store.classes.count)
         for variant in self.variants:
-            images = hourly_image_statistics(self.store, variant, (first, last), self.captures)
+            images = self._statistics(variant, (first, last))
             for hour, found in self.store.aggregates(variant, first, last, self.thresholds).items():
                 lines[hour - first] += found.records + found.duplicates + sum(found.malformed.values())
             for hour, path in self.store.hours(variant, first, last):

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
+from imaging.decode import IMAGE_SIZE
 from monitoring.captures.folders import UNKNOWN, Folder
 from monitoring.captures.line import Classes
 from monitoring.drift import baseline as baselines
@@ -130,7 +131,8 @@ def _collect(known: _Known, store: Store, files: CaptureFiles) -> Collected:
     captures = stored_captures(store, files.folder, options.window, options.endpoint, done=done, live=live)
     ours = {options.endpoint, UNKNOWN} if options.endpoint else None
     variants = [v for v in store.variants() if v.name != SHADOW and (ours is None or v.endpoint in ours)]
-    source = TrafficSource(store, tuple(variants), thresholds, files.folder, live)
+    size = baseline.document.image_size if baseline else IMAGE_SIZE
+    source = TrafficSource(store, tuple(variants), thresholds, files.folder, live, size)
     watched = watch(source, options.window, options.deployed_at, baseline, requests) if baseline else None
     images = statistics_of(captures.frame, source, options.window.hours)
     return Collected(captures, source, watched, images, _capture_gap(source, options.window, requests))

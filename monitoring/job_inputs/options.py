@@ -39,6 +39,7 @@ class Options:
     baseline: str
     deployed_at: datetime | None
     model_package: str
+    stage: str
     ground_truth: str
     context: str
     report_uri: str
@@ -92,6 +93,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     option("--baseline", default=_beside(told("baseline_statistics", "")), help="baseline.json, a file or s3://")
     option("--deployed-at", type=_time_or_none, help="when the live version began to serve")
     option("--model-package", default="", help="ARN of the live version, which its answers name")
+    option("--stage", default=told("SCONES_STAGE", ""), help="which stage it is, for the page")
     option("--ground-truth", default="", help="folder or s3:// of Model Monitor's ground-truth lines")
     option("--context", default="", help="folder or s3:// that may have deployments.json and traffic.json")
     option("--report-uri", default="", help="s3:// where this report will stand; the reports beside it are listed")

@@ -5,8 +5,8 @@ Runs in the monitoring container. Values only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -44,6 +44,16 @@ class Labelled:
 
 
 @dataclass(frozen=True)
+class Expectation:
+    """The baseline's predictions, `[n]` each, and what is tolerated of each class's share."""
+
+    confidence: Floats
+    predicted: Integers
+    statistics: Mapping[str, Floats]
+    tolerated: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """The window's predictions by time, `[n]` each, and what is concluded from them."""
 
@@ -61,6 +71,9 @@ class ReportData:
     drift: Drift | None = None
     latency: Sequence[Latency] = ()
     marks: tuple[Mark, ...] = ()
+    baseline: Expectation | None = None
+    statistics: Mapping[str, Floats] = field(default_factory=dict)
+    """Of the images that were looked at, by name; NaN where one was not."""
 
     def lines(self) -> list[tuple[str, float, str]]:
         """Label, height and colour of each threshold."""
@@ -71,12 +84,21 @@ class ReportData:
         ]
 
 
+# A line over time through fewer predictions, or through fewer hours, says less than their figures do.
+ENOUGH_FOR_A_COURSE = 20
+ENOUGH_HOURS = 3
+
 CHARTS: Charts[ReportData] = Charts()
 
 
 def has_predictions(data: ReportData) -> bool:
     """Whether anything was captured."""
     return len(data.confidence) > 0
+
+
+def has_a_course(data: ReportData) -> bool:
+    """Whether a line over time says more than a sentence does."""
+    return len(data.confidence) >= ENOUGH_FOR_A_COURSE
 
 
 def has_labels(data: ReportData) -> bool:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from monitoring.captures.times import HOUR_US, moment, parse_time
-from monitoring.page.chart_data import CHARTS, Floats, ReportData, has_labels
+from monitoring.page.chart_data import CHARTS, ENOUGH_HOURS, Floats, ReportData, has_labels
 from monitoring.page.plots import LABEL_CHARACTERS, MARKERS, VECTOR_POINTS, draw_marks, time_axis
 from reporting.charts import WIDE
 from reporting.documents.report import Family
@@ -31,7 +31,7 @@ CHANNELS_DRAWN = 6
     "What the endpoint measured of the model, by hour.",
     section="traffic",
     size=WIDE,
-    when=lambda data: bool(data.latency),
+    when=lambda data: len(data.latency) >= ENOUGH_HOURS,
 )
 def latency(figure: Figure, data: ReportData) -> None:
     """Median and 99th percentile by hour, in milliseconds."""
@@ -55,7 +55,7 @@ def latency(figure: Figure, data: ReportData) -> None:
     "begins anew.",
     section="drift",
     size=WIDE,
-    when=lambda data: bool(_families(data)),
+    when=lambda data: data.drift is not None and len(data.drift.hours) >= ENOUGH_HOURS and bool(_families(data)),
 )
 def drift_evidence(figure: Figure, data: ReportData) -> None:
     """The evidence of each family over time, a panel each."""

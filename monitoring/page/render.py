@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from monitoring.page.sections import SECTIONS, ReportView, moved
-from reporting.documents.report import Report
+from reporting.documents.report import Drift, Report
 from reporting.documents.traffic import PHOTOGRAPHS
-from reporting.page import Drawn, Page, render
+from reporting.page import Drawn, Link, Page, render
 from reporting.wording import between, clock, count, percent
 
 _MOVED = {
@@ -27,12 +27,22 @@ def verdict(report: Report) -> str:
     if report.drift is None:
         return facts
     if not report.alarms():
-        return f"Nothing has moved away from the baseline: {facts}"
+        return f"{_quiet(report.drift)}: {facts}"
     said = [
         f"{_MOVED[family.family]} since {clock(family.since or '')[:-3]} UTC ({', '.join(moved(family))})"
         for family in report.alarms()
     ]
     return f"ALARM, {'; '.join(said)}: {facts}"
+
+
+def _quiet(drift: Drift) -> str:
+    """What can be said where no alarm is on: no more than what was judged."""
+    unjudged = [family.family for family in drift.families if len(family.unjudged()) == len(family.channels)]
+    if len(unjudged) == len(drift.families):
+        return "Nothing could be judged yet"
+    if unjudged:
+        return f"Nothing that was judged has moved away from the baseline (not judged yet: {', '.join(unjudged)})"
+    return "Nothing has moved away from the baseline"
 
 
 def render_page(report: Report, charts: Mapping[str, Drawn], images: Mapping[int, bytes | None]) -> str:
@@ -41,6 +51,8 @@ def render_page(report: Report, charts: Mapping[str, Drawn], images: Mapping[int
         Page(
             title="Captured predictions" + (f" of {report.endpoint}" if report.endpoint else ""),
             subtitle=f"Window: {clock(report.window.start)} to {clock(report.window.end)} UTC",
+            facts=report.about,
+            links=[Link("index.html", "Earlier reports", up=True), Link("report.json", "All figures (JSON)")],
             verdict=f"{report.verdict}.",
             outcome="alarm" if report.alarms() else "",
             notes=[f"{note}." for note in report.notes],

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
+from monitoring.page.chart_data import ENOUGH_FOR_A_COURSE
+from monitoring.page.drift_tables import channel_table, class_share_blocks, held_against, state_of
 from monitoring.page.thumbnails import thumbnail
-from reporting.documents.report import Drift, Family, LabelledAccuracy, Performance, Report
+from reporting.documents.report import Family, LabelledAccuracy, Performance, Report
 from reporting.documents.traffic import Figures, PerVariant, Shown
 from reporting.page import Block, Card, CardLine, Cards, Content, Heading, Sections, Table, Text
 from reporting.wording import UNKNOWN, clock, count, duration, number, percent
 
 ROWS_SHOWN = 20
-DISTANCES = {"psi": "PSI", "js": "JS", "ks": "KS", "wasserstein": "Wasserstein"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,39 @@ def moved(family: Family) -> list[str]:
 
 
 @SECTIONS.add("Traffic")
-def traffic(_: ReportView) -> None:
-    """Nothing but charts."""
+def traffic(view: ReportView) -> Content | None:
+    """Charts, and in words what is too short for them."""
+    report = view.report
+    if not report.counts.records or report.counts.records >= ENOUGH_FOR_A_COURSE:
+        return Content(after=_by_version(report)) if report.per_version else None
+    passed = report.counts.records - report.below_threshold
+    said = (
+        f"{count(report.counts.records, 'prediction')}, too few to draw over time: mean confidence "
+        f"{number(report.confidence.mean)}, from {number(report.confidence.min)} to {number(report.confidence.max)}; "
+        f"{passed:,} of {report.counts.records:,} pass."
+    )
+    return Content(before=[Text(said)], after=_by_version(report))
+
+
+def _by_version(report: Report) -> list[Block]:
+    """Who answered; nothing where it was one version."""
+    if len(report.per_version) < 2:
+        return []
+    rows = [
+        [
+            f"{each.version} (this report's)" if each.live else each.version,
+            f"{clock(each.first)} to {clock(each.last)}",
+            f"{each.count:,}",
+            number(each.mean_confidence),
+        ]
+        for each in report.per_version
+    ]
+    note = "Charts and figures of traffic are about all of these; drift is looked for in this version's answers alone."
+    return [
+        Heading("Several versions answered"),
+        Table(["version", "from and to (UTC)", "predictions", "mean confidence"], rows, text_columns=2),
+        Text(note, soft=True),
+    ]
 
 
 @SECTIONS.add("Drift")
@@ -48,15 +80,11 @@ def drift(view: ReportView) -> Content | None:
     found = view.report.drift
     if found is None:
         return None
-    before: list[Block] = [Text(_held_against(found), soft=True)]
-    if not found.class_shares_learned:
-        learning = "How often each class is seen is still being learned from the first 7 days of traffic"
-        until = f"(until {clock(found.learned_until)} UTC): a change of the mix raises no alarm yet."
-        before.append(Text(f"{learning} {until}", soft=True))
-    after: list[Block] = []
+    before: list[Block] = [Text(held_against(found), soft=True)]
+    after: list[Block] = [Heading("How often each class is predicted"), *class_share_blocks(found)]
     for family in found.families:
         if family.channels:
-            after += [Heading(f"{family.family.capitalize()}: {_state(family)}"), _channels(family)]
+            after += [Heading(f"{family.family.capitalize()}: {state_of(family)}"), channel_table(family)]
     note = (
         "Only the evidence decides. The distances describe, and are large on few predictions of healthy traffic too; "
         "Wasserstein is in the channel's own unit."
@@ -68,39 +96,18 @@ def drift(view: ReportView) -> Content | None:
     return Content(before=before, after=after)
 
 
-def _held_against(found: Drift) -> str:
-    since = "since the version was deployed, " if found.since_deployment else ""
-    return (
-        f"From {clock(found.start)} to {clock(found.end)} UTC ({since}{count(found.predictions, 'prediction')}), "
-        f"against {count(found.baseline.count, 'prediction')} of the {found.baseline.origin}. On healthy traffic, "
-        f"fewer than {percent(found.rate_per_month)} of months have an alarm."
-    )
-
-
-def _state(family: Family) -> str:
-    return f"alarm, since {clock(family.since)} UTC" if family.alarm and family.since else "as expected"
-
-
-def _channels(family: Family) -> Table:
-    rows = []
-    for name, channel in sorted(family.channels.items(), key=lambda item: (-item[1].moved, -item[1].level)):
-        distances = [channel.distances.get(key) for key in DISTANCES]
-        since = clock(family.since)[:-3] if channel.moved and family.since else ""
-        numbers = ["" if value is None else f"{value:.3g}" for value in distances]
-        rows.append([name.replace("_", " "), f"{channel.level:.2f}", since, *numbers])
-    return Table(["channel", "evidence / threshold", "moved since", *DISTANCES.values()], rows)
-
-
 @SECTIONS.add("Quality")
 def quality(view: ReportView) -> Content | None:
     """How right the model was, where that is known, and what its confidence says of the rest."""
     found = view.report.quality
     estimated, labelled = found.estimated_accuracy, found.accuracy
-    if estimated is None and labelled is None:
+    if not view.report.counts.records:
         return None
     facts = [_labelled(found.labelled, labelled)]
     if estimated:
         facts.append(f"expected accuracy of all predictions {_with_interval(estimated.value, estimated.interval)}")
+    else:
+        facts.append(f"what the rest amounts to is not estimated, because {found.no_estimate_because}")
     facts += [f"{count(n, 'label')} cannot be used: {reason}" for reason, n in found.ground_truth.unusable.items()]
     if found.unknown_ids:
         facts.append(f"{count(found.unknown_ids, 'label')} of predictions that the window does not have")

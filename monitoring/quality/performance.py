@@ -1,4 +1,4 @@
-"""How right the model was: captured predictions whose truth is known, and what its own confidence says of the rest.
+"""How right the model was: captured predictions whose truth is known.
 
 Runs in the monitoring container. Values in, values out; it touches no files. The truth of captured traffic mostly comes
 from the review queue, that is of images that did not pass: an accuracy over those alone says nothing of the traffic. So
@@ -24,15 +24,10 @@ from processing.evaluation.scores import (
     wilson_interval,
 )
 from reporting.documents.evaluation import Interval
-from reporting.documents.report import EstimatedAccuracy, LabelledAccuracy, LabelledClass, OfKind, Performance
+from reporting.documents.report import LabelledAccuracy, LabelledClass, OfKind, Performance
 
-CAVEAT = (
-    "Estimated from the model's own confidence (CBPE): right only as long as that is calibrated. Under strong drift it "
-    "was too optimistic by up to 0.1, so it never raises an alarm by itself."
-)
 # Fewer labels of a kind than this say too little to speak for all of its traffic.
 ENOUGH_LABELS = 10
-_NORMAL_95 = 1.959963985
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,6 @@ def performance(answers: Answers, truth: Mapping[str, int], classes: Sequence[st
         calibration_error=calibration_error(bins) if bins else None,
         reliability=bins,
         confusion=matrix.tolist(),
-        estimated_accuracy=estimate(answers.probabilities),
     )
 
 
@@ -91,17 +85,6 @@ def merge(answers: Answers, truth: Mapping[str, int]) -> tuple[npt.NDArray[np.in
             labels.append(truth[found])
             used.add(found)
     return np.array(rows, np.int64), np.array(labels, np.int64), len(truth) - len(used)
-
-
-def estimate(probabilities: Floats) -> EstimatedAccuracy | None:
-    """Confidence-based performance estimation: the mean confidence is the expected accuracy of a calibrated model."""
-    if not len(probabilities):
-        return None
-    confidence = probabilities.max(axis=1)
-    value = float(confidence.mean())
-    error = float(np.sqrt((confidence * (1.0 - confidence)).sum())) / len(confidence)
-    interval = [max(0.0, value - _NORMAL_95 * error), min(1.0, value + _NORMAL_95 * error)]
-    return EstimatedAccuracy(value, interval, CAVEAT)
 
 
 def _accuracy(

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from imaging.decode import ImageError, decode_image
+from imaging.decode import IMAGE_SIZE, ImageError, decode_image
 from imaging.statistics import STATISTICS, image_statistics
 from monitoring.captures.files import line_at
 from monitoring.captures.line import MalformedLineError, input_bytes, parse_document
@@ -32,23 +32,29 @@ SAMPLE = 200
 
 
 def hourly_image_statistics(
-    store: Store, variant: Variant, hours: tuple[int, int], captures: Path, sample: int = SAMPLE
+    store: Store,
+    variant: Variant,
+    hours: tuple[int, int],
+    captures: Path,
+    sample: int = SAMPLE,
+    *,
+    image_size: int = IMAGE_SIZE,
 ) -> dict[int, pa.Table]:
     """The statistics of the hours from first to last, by hour.
 
     They are computed where they are missing or the sample has changed; ``captures`` is where the capture files are.
     A record whose file is not there keeps what was found before.
     """
-    return {hour: _of_hour(path, captures, sample) for hour, path in store.hours(variant, *hours)}
+    return {hour: _of_hour(path, captures, sample, image_size) for hour, path in store.hours(variant, *hours)}
 
 
-def images_file(hour_path: Path) -> Path:
-    """Where the statistics of an hour stand."""
-    return hour_path.with_suffix(".images.parquet")
+def images_file(hour_path: Path, image_size: int = IMAGE_SIZE) -> Path:
+    """Where the statistics of an hour stand; those of another size in a file of their own."""
+    return hour_path.with_suffix(".images.parquet" if image_size == IMAGE_SIZE else f".images{image_size}.parquet")
 
 
-def _of_hour(path: Path, captures: Path, sample: int) -> pa.Table:
-    target = images_file(path)
+def _of_hour(path: Path, captures: Path, sample: int, image_size: int) -> pa.Table:
+    target = images_file(path, image_size)
     wanted = _sample(store_hours.read_rows(path, ["event_id", "time", "file", "offset", "duplicate"]), sample)
     event_ids: list[str] = wanted.column("event_id").to_pylist()
     before = store_hours.read_rows(target) if target.exists() else None
@@ -58,7 +64,7 @@ def _of_hour(path: Path, captures: Path, sample: int) -> pa.Table:
     found = {name: np.array([known.get(each, {}).get(name, np.nan) for each in event_ids]) for name in STATISTICS}
     new = [at for at, each in enumerate(event_ids) if each not in known]
     files, offsets = wanted.column("file").to_pylist(), wanted.column("offset").to_pylist()
-    images = {at: image for at in new if (image := _image(captures / files[at], offsets[at])) is not None}
+    images = {at: image for at in new if (image := _image(captures / files[at], offsets[at], image_size)) is not None}
     if images:
         for name, values in image_statistics(np.stack(list(images.values()))).items():
             found[name][list(images)] = values
@@ -78,10 +84,10 @@ def _sample(rows: pa.Table, size: int) -> pa.Table:
     return rows.take(store_arrays.numbers(np.array([at for _, _, at in order[:size]], np.int64), pa.int64()))
 
 
-def _image(path: Path, offset: int) -> npt.NDArray[np.uint8] | None:
+def _image(path: Path, offset: int, size: int) -> npt.NDArray[np.uint8] | None:
     """The image of a record as the model sees it, or None."""
     try:
         data = input_bytes(parse_document(line_at(path, offset)))
-        return None if data is None else decode_image(data)
+        return None if data is None else decode_image(data, size)
     except (OSError, MalformedLineError, ImageError):
         return None

@@ -81,6 +81,8 @@ def find_copies(splits: dict[str, LabelledImages]) -> list[Copy]:
 
 def _fingerprints(images: LabelledImages) -> npt.NDArray[np.uint64]:
     """A 64-bit number for each image, equal for equal pixels (and hardly ever otherwise; pixels are compared after)."""
+    if images.prints is not None:
+        return images.prints(images.rows)
     prints = np.empty(len(images.rows), dtype=np.uint64)
     factors: npt.NDArray[np.uint64] | None = None
     for part in images.parts():

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from imaging.dataset import Labels
 from imaging.decode import IMAGE_SIZE, ImageError, Pixels, decode_image
+from processing.dataset.picture_source import exact_print
 from processing.dataset.source import LabelledImages
 from reporting.documents.json import DocumentError, from_bytes
 from reporting.job import JobError
@@ -43,7 +45,7 @@ class Reviewed:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def read_reviewed(where: str, until: str, classes: list[str]) -> Reviewed:
+def read_reviewed(where: str, until: str, classes: list[str], size: int = IMAGE_SIZE) -> Reviewed:
     """What was labelled up to a time, in ISO 8601, or never. Raises JobError."""
     found = Reviewed()
     if until == NEVER:
@@ -62,13 +64,14 @@ def read_reviewed(where: str, until: str, classes: list[str]) -> Reviewed:
             elif not image:
                 found.left_out["without a copy of the image"] += 1
             else:
-                _add(found, place, f"{name.rpartition('/')[0]}/{image.rpartition('/')[2]}", classes.index(label))
+                picture = f"{name.rpartition('/')[0]}/{image.rpartition('/')[2]}"
+                _add(found, place, picture, classes.index(label), size)
     return found
 
 
-def _add(found: Reviewed, place: _Prefix | _Folder, name: str, label: int) -> None:
+def _add(found: Reviewed, place: _Prefix | _Folder, name: str, label: int, size: int) -> None:
     try:
-        pixels = decode_image(place.read(name))
+        pixels = decode_image(place.read(name), size)
     except ImageError:
         found.left_out["that cannot be read"] += 1
         return
@@ -112,7 +115,7 @@ def join(images: LabelledImages, reviewed: Reviewed) -> LabelledImages:
     example = images.pixels(images.rows[:1])
 
     def pixels(rows: Labels) -> Pixels:
-        chosen = np.empty_like(example, shape=(len(rows), IMAGE_SIZE, IMAGE_SIZE, 3))
+        chosen = np.empty_like(example, shape=(len(rows), *added.shape[1:]))
         ours = rows >= first
         chosen[ours] = added[rows[ours] - first]
         if not ours.all():
@@ -122,11 +125,21 @@ def join(images: LabelledImages, reviewed: Reviewed) -> LabelledImages:
     def place(row: int) -> str:
         return reviewed.places[row - first] if row >= first else images.place(row)
 
+    def prints(rows: Labels) -> npt.NDArray[np.uint64]:
+        assert images.prints is not None  # noqa: S101  # given only where it is
+        found = np.empty(len(rows), np.uint64)
+        ours = rows >= first
+        found[ours] = [exact_print(added[row - first]) for row in rows[ours].tolist()]
+        found[~ours] = images.prints(rows[~ours])
+        return found
+
     return LabelledImages(
         np.concatenate([images.labels, np.array(reviewed.labels, dtype=np.int64)]),
         np.concatenate([images.rows, np.arange(first, first + len(added))]),
         pixels,
         place,
+        prints=prints if images.prints else None,
+        written=lambda row: images.written(row) if images.written and row < first else None,
     )
 
 

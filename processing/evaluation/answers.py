@@ -27,10 +27,10 @@ from serving.inference import (
     Model,
     ModelError,
     RequestError,
-    input_fn,
     model_fn,
     output_fn,
     predict_fn,
+    read_image,
 )
 
 MODEL_ARCHIVE = "model.tar.gz"
@@ -72,7 +72,7 @@ def served_probabilities(model: Model, examples: list[Example]) -> Floats:
 
     def answer(example: Example) -> object:
         try:
-            prediction = predict_fn(input_fn(example.path.read_bytes(), "image/png"), model)
+            prediction = predict_fn(read_image(example.path.read_bytes(), "image/png", model.image_size), model)
             return json.loads(output_fn(prediction, JSON_TYPE))
         except (RequestError, ModelError) as error:
             raise JobError(f"{example.path}: the serving code gives no answer: {error}") from error

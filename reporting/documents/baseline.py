@@ -38,14 +38,33 @@ class Calibration(msgspec.Struct, frozen=True):
     bins: list[Bin]
 
 
+class EstimateError(msgspec.Struct, frozen=True, kw_only=True):
+    """How well this model's mean confidence says its accuracy, on validation images made worse in one way.
+
+    - ``corruption``: ``none`` for the images as they are; ``severity`` from 1, 0 for none; ``images``: how many.
+    - ``estimated``: the mean confidence; ``accuracy``: what was right.
+    - ``distances``: of the confidence and of each image statistic from the images as they are (Kolmogorov, Smirnov).
+    """
+
+    corruption: str
+    severity: int
+    images: int
+    estimated: float
+    accuracy: float
+    distances: dict[str, float]
+
+
 class BaselineDocument(msgspec.Struct, frozen=True, kw_only=True):
     """``baseline.json``.
 
     - ``version``: of this layout, 1.
     - ``origin``: ``validation split``, ``test split`` or ``traffic from ... to ...``.
     - ``count``: predictions that the figures are of; ``records`` holds at most 5,000 of them.
+    - ``image_size``: pixels of a side of the images that ``statistics`` are of.
     - ``threshold``: what passed when it was made; ``class_shares``: predictions by class.
     - ``accuracy``, ``calibration``: missing where the baseline was made of traffic, whose truth nobody knew.
+    - ``estimate_errors``: how wrong an accuracy is that is estimated from confidence; missing where the model was not
+      at hand, and in baselines that are older.
     """
 
     version: int
@@ -59,3 +78,5 @@ class BaselineDocument(msgspec.Struct, frozen=True, kw_only=True):
     records: BaselineRecords
     accuracy: MeasuredShare | msgspec.UnsetType = msgspec.UNSET
     calibration: Calibration | msgspec.UnsetType = msgspec.UNSET
+    estimate_errors: list[EstimateError] | msgspec.UnsetType = msgspec.UNSET
+    image_size: int = 32

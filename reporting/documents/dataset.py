@@ -15,11 +15,14 @@ class Checks(msgspec.Struct, frozen=True, kw_only=True):
 
     - ``images``: in each split, those looked at without ``copies_left_out``; the built-in algorithm's pipeline reads
       it.
-    - ``sizes``: pictures per size in pixels, the five most frequent; all are scaled to 32x32.
+    - ``sizes``: pictures per size in pixels, the five most frequent; all are scaled to the dataset's.
     - ``modes``: pictures per colour mode, such as ``RGB``.
     - ``copies_within_splits``: images with exactly the pixels of another one in their split; they stay.
     - ``reviews``: how many reviewed images were ``added`` to the training split, and for other reasons not.
     - ``copies_left_out``: images that another split holds as well, and were taken out of this one.
+    - ``layout``: how the pictures lay, such as ``class folders``; ``skipped``: files that are no pictures, by name.
+    - ``classes_left_out``: those of the source that were not asked for; ``unreadable``: some that were left out.
+    - ``near_copies``: pictures that show nearly what another one does; they were kept on one side.
     """
 
     images: dict[str, int] = {}
@@ -28,6 +31,11 @@ class Checks(msgspec.Struct, frozen=True, kw_only=True):
     copies_within_splits: dict[str, int] = {}
     reviews: dict[str, int] = {}
     copies_left_out: dict[str, list[str]] = {}
+    layout: str = "CIFAR-100"
+    skipped: dict[str, int] = {}
+    classes_left_out: list[str] = []
+    unreadable: list[str] = []
+    near_copies: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     - ``seed``, ``validation_fraction``: what chose the validation images, a share from 0 to 1.
     - ``digests``: SHA-256 per split of what ``cd SPLIT && LC_ALL=C sha256sum *`` prints: names, contents, and so the
       labels.
+    - ``image_size``: pixels of each side of every image; 32 where an older version wrote the file.
     """
 
     classes: list[str]
@@ -48,3 +57,4 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     validation_fraction: float
     digests: dict[str, str]
     checks: Checks
+    image_size: int = 32

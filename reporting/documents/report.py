@@ -18,18 +18,29 @@ REPORT_FILE = "report.json"
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """One channel of a family.
 
-    Levels are evidence / threshold, both as powers of ten, for each of the hours. ``distances`` of the window's
-    predictions from the baseline: ``psi``, ``js``, ``ks``, ``wasserstein``.
+    Levels are evidence / threshold, both as powers of ten, for each of the hours. ``highest`` is the highest of the
+    report's window and of what its alarm is about, ``highest_at`` the hour. ``distances`` of the window's predictions
+    from the baseline: ``psi``, ``js``, ``ks``, ``wasserstein``. A channel with fewer ``values`` than ``needed`` is not
+    ``judged``; it will be at ``judged_from``, if traffic goes on as it does, or nobody knows when (null).
     """
 
     moved: bool
     level: float
     levels: list[float]
+    highest: float = 0.0
+    highest_at: str | None = None
+    judged: bool = True
+    judged_from: str | None = None
+    values: int = 0
+    needed: int = 0
     distances: dict[str, float | None]
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
-    """Channels that alarm together; a level of 1 is an alarm. ``level`` is that of now, ``levels`` by hour."""
+    """Channels that alarm together; a level of 1 is an alarm.
+
+    ``level`` is that of now, ``levels`` by hour; ``highest`` is the highest of the window, see `Channel`.
+    """
 
     family: str
     alarm: bool
@@ -38,7 +49,22 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float
     level: float
     levels: list[float]
+    highest: float = 0.0
+    highest_at: str | None = None
     channels: dict[str, Channel]
+
+    def unjudged(self) -> dict[str, Channel]:
+        """The channels of which nothing can be said yet."""
+        return {name: channel for name, channel in self.channels.items() if not channel.judged}
+
+
+class ClassShare(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a class is predicted: in the baseline, from where to where that may change, and in the window."""
+
+    baseline: float
+    lower: float
+    upper: float
+    window: float | None
 
 
 class HeldAgainst(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +83,8 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
     - ``rate_per_month``: false alarms in a month of healthy traffic, at most.
     - ``hours``: those that were looked at, from ``start`` to ``end``; ``predictions``: in them.
-    - ``class_shares_learned``: whether the mix of classes was known by then, see ``learned_until``.
+    - ``class_shares``: of each class, and what of it is tolerated from the first hour on.
+    - ``class_shares_learned``: whether the daily rhythm of the mix was known too by then, see ``learned_until``.
     """
 
     rate_per_month: float
@@ -67,6 +94,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     end: str
     since_deployment: bool
     predictions: int
+    class_shares: dict[str, ClassShare] = {}
     class_shares_learned: bool
     learned_until: str
     baseline: HeldAgainst
@@ -109,11 +137,17 @@ class LabelledClass(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EstimatedAccuracy(msgspec.Struct, frozen=True):
-    """By the confidence of all predictions (CBPE), and what to think of that."""
+    """By the confidence of all predictions (CBPE), and what to think of that.
+
+    ``too_high`` and ``too_low``: by how much the estimate was off on this version's validation images, made worse as
+    far as the window's could be; ``interval`` includes that.
+    """
 
     value: float
     interval: Interval
     caveat: str
+    too_high: float | None = None
+    too_low: float | None = None
 
 
 class LabelFiles(msgspec.Struct, frozen=True):
@@ -141,13 +175,17 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     calibration_error: float | None
     reliability: list[Bin]
     confusion: list[list[int]]
-    estimated_accuracy: EstimatedAccuracy | None
 
 
 class Quality(Performance, frozen=True, kw_only=True):
-    """The same, and where the labels come from."""
+    """The same, where the labels come from, and what can be said of the rest.
+
+    ``estimated_accuracy``: null where an estimate would not hold; then ``no_estimate_because`` says why.
+    """
 
     ground_truth: LabelFiles
+    estimated_accuracy: EstimatedAccuracy | None
+    no_estimate_because: str | None = None
 
 
 class DeploymentEntry(msgspec.Struct, frozen=True):
@@ -156,6 +194,17 @@ class DeploymentEntry(msgspec.Struct, frozen=True):
     at: str
     version: str
     outcome: str
+
+
+class PerVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """Predictions of one version; ``live`` where it is the one that the report is about."""
+
+    version: str
+    live: bool
+    count: int
+    mean_confidence: float
+    first: str
+    last: str
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -175,6 +224,8 @@ class Report(Summary, frozen=True, kw_only=True):
     - ``capture_gap``: the share of the endpoint's requests that were not captured, null where nobody counted.
     - ``violations``: those of constraint_violations.json; ``metrics``: what alarms and dashboards watch, by name.
     - ``notes``: sentences about the report itself.
+    - ``about``: which version, stage and execution it is about, by name, as far as the job was told.
+    - ``per_version``: predictions by the version that gave them, where the answers name it.
     """
 
     drift: Drift | None
@@ -187,6 +238,8 @@ class Report(Summary, frozen=True, kw_only=True):
     violations: list[Violation]
     metrics: dict[str, float]
     notes: list[str]
+    about: dict[str, str] = msgspec.field(default_factory=dict)
+    per_version: list[PerVersion] = msgspec.field(default_factory=list)
 
     def alarms(self) -> list[Family]:
         """The families that alarm; none where drift was not looked for."""

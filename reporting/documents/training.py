@@ -38,10 +38,11 @@ class TrainingArguments(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
-    """The dataset's images by split and class, and the digest of what they were read from."""
+    """The dataset's images by split and class, the digest of what they were read from, and their side in pixels."""
 
     counts: dict[str, dict[str, int]]
     source_sha256: str
+    image_size: int = 32
 
 
 class EnsembleScores(msgspec.Struct, frozen=True, kw_only=True):

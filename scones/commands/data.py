@@ -1,4 +1,4 @@
-"""``scones data``: find CIFAR-100, show what is in it."""
+"""``scones data``: find the images, show what is in them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from typing import Annotated
 import msgspec
 import typer
 
-from reporting.documents.dataset import MANIFEST_FILE, Manifest
+from reporting.documents.dataset import MANIFEST_FILE, Checks, Manifest
 from reporting.documents.json import from_bytes
 from scones import outputs, screen
 from scones.commands import Json
 from scones.errors import SconesError
 from scones.find_images import locate
-from scones.source_data import data
-from scones.stage.sections import PipelineSettings
+from scones.source_data import data, own_pictures
+from scones.source_data.own_pictures import OwnPictures
 from scones.stage.settings import PROJECT_ROOT
+
+SHOWN = 10  # classes
 
 app = typer.Typer(no_args_is_help=True, help="The images that the pipeline starts from.")
 
-DataPath = Annotated[Path | None, typer.Option("--data", help="The CIFAR-100 archive, or a folder <split>/<class>/*.")]
+DataPath = Annotated[Path | None, typer.Option("--data", help=f"The CIFAR-100 archive, or {data.LAYOUTS}.")]
 Sample = Annotated[bool, typer.Option("--sample", help="Use drawn vehicles instead of photographs.")]
 
 
@@ -37,19 +39,24 @@ def fetch(path: DataPath = None, sample: Sample = False) -> None:
 
 @app.command()
 def show(
+    *,
     path: DataPath = None,
     sample: Sample = False,
-    classes: Annotated[str, typer.Option(help="Class names or CIFAR-100 numbers, comma separated.")] = ",".join(
-        PipelineSettings.classes
-    ),
+    classes: Annotated[
+        str, typer.Option(help="Names or numbers, comma separated; without: all of a folder, two of CIFAR-100.")
+    ] = "",
+    image_size: Annotated[int, typer.Option(help="Pixels a side; 0: 32 for thumbnails, 224 for photographs.")] = 0,
+    tolerated: Annotated[float, typer.Option(help="Share of the pictures that may be unreadable.")] = 0.01,
     sheet: Annotated[Path, typer.Option(help="Where to write the contact sheet.")] = Path("reports/contact_sheet.png"),
     as_json: Json = False,
 ) -> None:
     """Filter the images as the pipeline does, print the counts, write a contact sheet."""
     outputs.check_file(sheet)
     source = locate(path, sample)
+    _tell(own_pictures.describe(source.path))
+    options = ["--classes", classes, "--image-size", str(image_size), "--tolerated", str(tolerated)]
     with tempfile.TemporaryDirectory(prefix="scones-data-") as folder:
-        dataset = _filter(source, classes, Path(folder))
+        dataset = _filter(source, options, Path(folder))
         manifest = from_bytes((dataset / MANIFEST_FILE).read_bytes(), Manifest)
         sheet.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(dataset / "contact_sheet.png", sheet)
@@ -70,15 +77,39 @@ def show(
     left_out = sum(map(len, manifest.checks.copies_left_out.values()))
     if left_out:
         screen.out.print(f"{left_out} images left out, because another split holds them as well (dataset.json: checks)")
+    _remarks(manifest.checks)
     screen.out.print(f"contact sheet: {sheet}", markup=False)
 
 
-def _filter(source: data.FoundImages, classes: str, folder: Path) -> Path:
+def _remarks(checks: Checks) -> None:
+    if checks.unreadable:
+        screen.out.print(f"left out, because they cannot be read: {'; '.join(checks.unreadable)}", markup=False)
+    if checks.classes_left_out:
+        screen.out.print(f"classes left out: {', '.join(checks.classes_left_out)}", markup=False)
+    if checks.near_copies:
+        screen.out.print(f"{checks.near_copies} pictures show nearly what another one does: kept on one side")
+
+
+def _tell(found: OwnPictures | None) -> None:
+    """Say what a folder of somebody's own holds, before anything is decoded."""
+    if found is None:
+        return
+    screen.say(
+        f"{found.layout}: {found.total:,} pictures of {len(found.classes)} classes, {found.image_size} pixels a side"
+    )
+    for split, of_split in found.counts.items():
+        some = ", ".join(f"{name} {count:,}" for name, count in list(of_split.items())[:SHOWN])
+        more = f", and {len(of_split) - SHOWN} more classes" if len(of_split) > SHOWN else ""
+        screen.say(f"  {split}: {some}{more}")
+    if found.skipped:
+        skipped = ", ".join(f"{name} ({count:,})" for name, count in found.skipped.items())
+        screen.say(f"  skipped by name: {skipped}")
+
+
+def _filter(source: data.FoundImages, options: list[str], folder: Path) -> Path:
     """Run the pipeline's own filter job in a temporary folder: what is shown is what is trained on."""
     command = [sys.executable, "-m", "processing.filter_cifar", "--source", str(source.path), "--output", str(folder)]
-    finished = subprocess.run(
-        [*command, "--classes", classes], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
-    )
+    finished = subprocess.run([*command, *options], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         raise SconesError((finished.stderr.strip().splitlines() or ["the filter job failed without a word"])[-1])
     return folder

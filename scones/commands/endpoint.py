@@ -12,7 +12,8 @@ import typer
 from scones import outputs, screen
 from scones.commands import Json, Stage
 from scones.errors import SconesError
-from scones.serving_versions import deployments, endpoint, registry, shadow_page, shadow_report
+from scones.plain_text import brief, unsigned
+from scones.serving_versions import deployments, endpoint, registry, shadow_report
 from scones.serving_versions.deployment_items import LiveItem
 from scones.stage.connection import Connection, connect, connect_deployed
 
@@ -41,7 +42,7 @@ def status(stage: Stage = "local", as_json: Json = False) -> None:
         "shadow_version": int(known.live["shadow_version"]) if known.live else 0,
         "remark": deployments.remark(known),
         "under_way": deployments.plain(known.current) if known.current else None,
-        "deleted_when_idle": f"{idle:%Y-%m-%dT%H:%M:%SZ}" if idle else None,
+        "deleted_when_idle": idle,
     }
     if as_json:
         screen.print_json(document)
@@ -68,12 +69,19 @@ def history(stage: Stage = "local", as_json: Json = False) -> None:
         (
             str(r["started"])[:19].replace("T", " "),
             r["version"] or "-",
-            *(r[name] for name in columns[2:6]),
-            r.get("detail") or r.get("smoke_after", ""),
+            *(r[name] for name in columns[2:4]),
+            _person(str(r["by"])),
+            unsigned(str(r["reason"])),
+            brief(str(r.get("detail") or r.get("smoke_after", ""))),
         )
         for r in found
     ]
     screen.out.print(screen.table(*columns, rows=rows))
+
+
+def _person(by: str) -> str:
+    """Who gave the word: the login name, where one was noted, and the name that AWS knows; each once."""
+    return ", ".join(dict.fromkeys(brief(by).split(", ")))
 
 
 @app.command()
@@ -157,6 +165,8 @@ def shadow(
     challenger = registry.deployed(connection, _shadow_arn(known.live))
     compared = shadow_report.compare(connection, int(known.live["version"]), challenger, str(known.live["since"]))
     if page:
+        from scones.serving_versions import shadow_page
+
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(shadow_page.render_page(compared), encoding="utf-8", errors="replace")
         screen.say(f"page: {page}")

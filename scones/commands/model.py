@@ -28,21 +28,29 @@ def list_versions(stage: Stage = "local", as_json: Json = False) -> None:
     """List the versions, the newest first."""
     connection = connect_deployed(stage)
     found = registry.versions(connection)
-    if as_json:
-        screen.print_json([dataclasses.asdict(v) for v in found])
-        return
     live = endpoint.status(connection)
+    facts = [(v, _accuracy(connection, v), bool(live and live.model_package_arn == v.arn)) for v in found]
+    if as_json:
+        screen.print_json(
+            [{**dataclasses.asdict(v), "accuracy": accuracy, "live": serves} for v, accuracy, serves in facts]
+        )
+        return
     rows = [
         (
             v.version,
             v.approval,
             f"{v.created:%Y-%m-%d %H:%M}",
-            f"{registry.evaluation(connection, v).accuracy:.3f}" if v.evaluation_uri else "-",
-            "live" if live and live.model_package_arn == v.arn else "",
+            "-" if accuracy is None else f"{accuracy:.3f}",
+            "live" if serves else "",
         )
-        for v in found
+        for v, accuracy, serves in facts
     ]
     screen.out.print(screen.table("version", "approval", "created", "test accuracy", "", rows=rows))
+
+
+def _accuracy(connection: Connection, version: ModelVersion) -> float | None:
+    """On its test images; None for a version that was registered without an evaluation."""
+    return registry.evaluation(connection, version).accuracy if version.evaluation_uri else None
 
 
 @app.command()

@@ -118,7 +118,7 @@ def logs(
     if not chosen.job:
         raise SconesError(f"step {step!r} runs no job, so it has no logs")
     for line in pipeline_runs.log_lines(connection, chosen):
-        typer.echo(line)
+        screen.print_line(line)
 
 
 def _arn(connection: Connection, execution: str | None, algorithm: Algorithm) -> str:

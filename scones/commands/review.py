@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from scones import outputs, screen
@@ -136,7 +135,7 @@ def _ask(connection: Connection, item: ReviewItem, out: Path, open_: bool) -> st
     while True:
         try:
             given = str(typer.prompt(f"  {asked}, {_SKIP} skip, {_QUIT} quit")).strip()
-        except click.Abort:
+        except typer.Abort:
             return _QUIT
         given = choices.get(given, given)
         if given in (_SKIP, _QUIT, *choices.values()):

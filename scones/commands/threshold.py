@@ -13,6 +13,7 @@ from rich.text import Text
 from reporting.documents.evaluation import Coverage
 from scones import screen
 from scones.commands import Json, Stage
+from scones.plain_text import brief, time_text
 from scones.review import threshold
 from scones.review.threshold import Expected, LiveModel, NotAThresholdError, StageThresholds, ThresholdChange
 from scones.stage.connection import Connection, connect_deployed
@@ -35,7 +36,9 @@ def show(stage: Stage = "local", as_json: Json = False) -> None:
         screen.print_json(_document(now, changes, live))
         return
     screen.out.print(f"threshold: {now}", markup=False)
-    rows = [(c.version, f"{c.at:%Y-%m-%d %H:%M:%S}", str(c.thresholds), c.by, c.thresholds.reason) for c in changes]
+    rows = [
+        (c.version, f"{c.at:%Y-%m-%d %H:%M:%S}", str(c.thresholds), brief(c.by), c.thresholds.reason) for c in changes
+    ]
     screen.out.print(screen.table("change", "when", "threshold", "who", "why", rows=rows))
     if live is None:
         screen.say("no model serves, so there is nothing to expect: approve a version with `scones model approve`")
@@ -92,7 +95,7 @@ def _plain(value: Expected | StageThresholds | None) -> dict[str, object] | None
 def _document(now: StageThresholds, changes: list[ThresholdChange], live: LiveModel | None) -> dict[str, object]:
     history: list[dict[str, object]] = []
     for change in changes:
-        row = {"version": change.version, "at": change.at.isoformat(), "by": change.by, **asdict(change.thresholds)}
+        row = {"version": change.version, "at": time_text(change.at), "by": change.by, **asdict(change.thresholds)}
         if math.isnan(change.thresholds.default):  # no number in JSON
             row["default"] = None
         history.append(row)

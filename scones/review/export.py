@@ -19,8 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
 from scones import outputs
 from scones.errors import SconesError
 from scones.review import records as review
@@ -113,6 +111,8 @@ def _read(connection: Connection, bucket: str, key: str) -> bytes:
 
 def digest_of(content: bytes) -> str:
     """Of an image's size and pixels, whatever kind of file it is in; of the bytes where it cannot be read."""
+    from PIL import Image  # heavy, and only an export needs it
+
     try:
         with Image.open(io.BytesIO(content)) as image:
             pixels = image.convert("RGB")

@@ -168,7 +168,7 @@ def _outcome(image: StoredImage, execution: DescribeExecutionOutputTypeDef) -> I
     if error == LOW_CONFIDENCE:
         result = json.loads(message)
         return ImageOutcome(image, "LOW_CONFIDENCE", result["predicted_label"], result["confidence"], "", arn)
-    return ImageOutcome(image, "FAILED", None, None, " ".join(f"{error or status}: {message}".split())[:300], arn)
+    return ImageOutcome(image, "FAILED", None, None, " ".join(f"{error or status}: {message}".split()), arn)
 
 
 def _message(cause: str) -> str:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from scones.errors import SconesError
 from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run
-from scones.source_data import data, sample_data
+from scones.source_data import data, own_pictures, sample_data
 from scones.stage.connection import Connection
 from scones.stage.names import Names
 from scones.stage.sections import RECIPES
@@ -93,13 +93,16 @@ def start_training(
     No source: the images are in S3 already, where the parameter SourceUri says.
     """
     given = {"GitCommit": git_commit(), **parameters}
+    if source is not None and not source.drawn and "Classes" not in given and source.path.is_dir():
+        pictures = own_pictures.describe(source.path)
+        given |= {} if pictures is None else {"Classes": pictures.parameter()}
     if source is not None:
         given["SourceUri"] = data.upload(connection.client("s3"), source, connection.names.source_uri)
     if source is not None and source.drawn:
         given.setdefault("DataOrigin", sample_data.ORIGIN)
-    if algorithm is Algorithm.BUILT_IN and "Classes" in parameters:
+    if algorithm is Algorithm.BUILT_IN and "Classes" in given:
         # The algorithm wants their number, which no pipeline expression can count.
-        given.setdefault("NumClasses", str(len(parameters["Classes"].split(","))))
+        given.setdefault("NumClasses", str(len(given["Classes"].split(","))))
     return pipeline_runs.start(connection, algorithm.pipeline(connection.names), given)
 
 

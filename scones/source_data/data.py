@@ -13,6 +13,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -30,12 +31,17 @@ OFFICIAL_MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # printed on https://www.cs.t
 DATA_DIR = WORKING_FOLDER / "data"
 SHARED_DIR = WORKING_FOLDER.parent / "shared" / "cifar100"
 
+LIST_SUFFIXES = {".csv", ".manifest", ".jsonl"}
+LAYOUTS = "a folder with <class>/*, with train/<class>/* and test/<class>/*, or with a .csv or .manifest list"
+CONNECTIONS = 8
+"""Files that are uploaded at once."""
+
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class FoundImages:
-    """The images to start from: an archive file, or a folder ``<split>/<class>/*``."""
+    """The images to start from: CIFAR-100's archive, or a folder of pictures."""
 
     path: Path
     origin: str
@@ -56,14 +62,12 @@ def find(path: Path | None = None) -> FoundImages | None:
 def _archive_at(given: Path) -> Path:
     path = given.expanduser().absolute()
     if path.is_file():
-        return path
+        return path.parent if path.suffix.lower() in LIST_SUFFIXES else path
     if (path / ARCHIVE_NAME).is_file():
         return path / ARCHIVE_NAME
-    if any(p.is_file() for folder in ("train", "cifar-100-python") for p in (path / folder).rglob("*")):
+    if any(inner.is_file() for inner in path.rglob("*")):
         return path
-    raise SconesError(
-        f"no images at {path}: expected {ARCHIVE_NAME}, a folder that holds it, or a folder <split>/<class>/*.png"
-    )
+    raise SconesError(f"no images at {path}: expected {ARCHIVE_NAME}, a folder that holds it, or {LAYOUTS}")
 
 
 def fetch(progress: Progress | None = None, url: str = OFFICIAL_URL, md5: str = OFFICIAL_MD5) -> FoundImages:
@@ -104,9 +108,14 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", None) or error)
 
 
+def _is_wanted(path: Path) -> bool:
+    """Nothing hidden, which desktops leave in every folder, and which may hold secrets."""
+    return path.is_file() and not path.name.startswith(".")
+
+
 def upload(s3: S3Client, source: FoundImages, source_uri: str) -> str:
     """Upload the images below ``source_uri``, keyed by their content, unless they are there; answers their folder."""
-    files = [source.path] if source.path.is_file() else sorted(p for p in source.path.rglob("*") if p.is_file())
+    files = [source.path] if source.path.is_file() else sorted(filter(_is_wanted, source.path.rglob("*")))
     base = source.path.parent if source.path.is_file() else source.path
     digest = hashlib.sha256()
     for file in files:
@@ -114,9 +123,14 @@ def upload(s3: S3Client, source: FoundImages, source_uri: str) -> str:
         digest.update(file.read_bytes())
     folder = f"{source_uri}/{digest.hexdigest()[:16]}"
     bucket, prefix = split_uri(folder)
-    for file in files:
+
+    def put(file: Path) -> None:
         name = ARCHIVE_NAME if source.path.is_file() else file.relative_to(base).as_posix()
         key = f"{prefix}/{name}"
         if not object_exists(s3, bucket, key):
             s3.upload_file(str(file), bucket, key)
+
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        for _ in pool.map(put, files):
+            pass
     return folder

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw
+if TYPE_CHECKING:
+    from PIL import Image
 
 ORIGIN = "drawn vehicles - not photographs"
 """How outputs call these images; goes into a model package's metadata, which refuses commas."""
@@ -30,6 +32,8 @@ def write(folder: Path, classes: tuple[str, ...] = ("bicycle", "motorcycle"), se
 
 
 def _vehicle(motor: bool, chooser: random.Random) -> Image.Image:
+    from PIL import Image, ImageDraw  # heavy, and nobody but `--sample` draws
+
     background = tuple(chooser.randint(120, 255) for _ in range(3))
     ink = tuple(chooser.randint(0, 110) for _ in range(3))
     image = Image.new("RGB", (_SIZE, _SIZE), background)

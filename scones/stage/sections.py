@@ -21,6 +21,8 @@ class PipelineSettings:
     """Defaults of the training pipeline's parameters."""
 
     classes: tuple[str, ...] = ("bicycle", "motorcycle")
+    image_size: int = 0
+    """Pixels a side; 0: 32 for CIFAR-100 and other thumbnails, 224 for photographs."""
     accuracy_gate: float = 0.85
     champion_significance: float = 0.05
     recipe: str = "scratch"
@@ -141,7 +143,7 @@ class DeliverySettings:
     connection_arn: str = ""  # of a connection that exists; without it the delivery stack makes one
     stages: tuple[str, ...] = ("staging", "production")
     """The one that is deployed first, and the one that is deployed after the approval."""
-    locked_tools: bool = True  # builds install what requirements-build.txt locks, which is for Linux x86_64
+    locked_tools: bool = True  # builds install nothing whose digest requirements/ does not name
     production_account_id: str = ""  # may read this stage's models and registry, to promote them into its own
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ ENDPOINT = f"{PREFIX}-vehicle-classifier"
 FUNCTION = f"{PREFIX}-deploy-approved-model"
 TABLE = f"{PREFIX}-deployments"
 CLASSES = ["bicycle", "motorcycle"]
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 # `weights.txt` holds the probability of the first class; a word instead of it is an order, as is a file to wait for
 # when the model is loaded, or before each answer.

@@ -73,7 +73,7 @@ class Workshop:
         arn: str = answer["stateMachineArn"]
         return arn
 
-    def run(self, machine: str, data: Any = None, timeout_s: float = 30.0, **options: Any) -> dict[str, Any]:
+    def run(self, machine: str, data: Any = None, timeout_s: float = 300, **options: Any) -> dict[str, Any]:
         """Start an execution and wait for its end; what DescribeExecution says."""
         client = self.account.client("stepfunctions")
         text = json.dumps({} if data is None else data)
@@ -92,7 +92,7 @@ class Workshop:
         assert execution["status"] == "SUCCEEDED", execution
         return json.loads(execution["output"])
 
-    def log_of(self, group: str, text: str, timeout_s: float = 60.0, times: int = 1) -> list[str]:
+    def log_of(self, group: str, text: str, timeout_s: float = 300, times: int = 1) -> list[str]:
         """The messages of a log group, once as many of them hold ``text``."""
         deadline = time.monotonic() + timeout_s
         messages: list[str] = []

@@ -21,7 +21,7 @@ class Queue:
         statement = allow("sqs:SendMessage", self.arn) | {"Principal": {"Service": services}}
         self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": document(statement)})
 
-    def take(self, count: int = 1, timeout_s: float = 10) -> list[dict[str, Any]]:
+    def take(self, count: int = 1, timeout_s: float = 300) -> list[dict[str, Any]]:
         """At least ``count`` messages, fewer when the time is over."""
         found: list[dict[str, Any]] = []
         deadline = time.monotonic() + timeout_s

@@ -142,7 +142,7 @@ class Shop:
         arn = f"{STATES_ARN}:{machine}"
         return str(client.start_execution(stateMachineArn=arn, name=name, input=json.dumps(document))["executionArn"])
 
-    def ended(self, arn: str, timeout_s: float = 60) -> dict[str, Any]:
+    def ended(self, arn: str, timeout_s: float = 300) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s
         while True:
             execution: dict[str, Any] = self.account.client("stepfunctions").describe_execution(executionArn=arn)
@@ -180,7 +180,7 @@ class Shop:
         client = self.account.client("sagemaker")
         client.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
 
-    def in_service(self, model: str = "", timeout_s: float = 60) -> None:
+    def in_service(self, model: str = "", timeout_s: float = 300) -> None:
         """Wait until the endpoint serves the model of this name, or any."""
         client = self.account.client("sagemaker")
         deadline = time.monotonic() + timeout_s

@@ -17,6 +17,7 @@ from imaging.decode import Pixels
 WHITENING_CHANNELS = 24  # twelve principal directions of a 2 x 2 RGB patch, and their negatives
 WHITENING_EPSILON = 5e-4
 WIDTHS = (32, 64, 128)
+LARGEST_SIDE = 64  # pixels; the network sees through a window of about 20
 NORM_MOMENTUM = 0.3  # a run has a few hundred steps: with torch's 0.1 the running statistics lag behind
 LOGIT_SCALE = 0.125  # the global maximum of 128 channels makes large logits; this keeps the first steps calm
 
@@ -26,8 +27,44 @@ STANDARD_DEVIATION = torch.tensor([0.2470, 0.2435, 0.2616]).view(1, 3, 1, 1)
 
 
 def normalise(images: Tensor) -> Tensor:
-    """uint8 [N, 32, 32, 3] to float32 [N, 3, 32, 32] with about zero mean and unit variance."""
+    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] with about zero mean and unit variance."""
     return (images.permute(0, 3, 1, 2).float() / 255.0 - MEAN) / STANDARD_DEVIATION
+
+
+class Resize(nn.Module):
+    """Squares float32 [N, C, source, source] to [N, C, side, side], by bicubic interpolation; antialiased when smaller.
+
+    Two matrix products rather than a Resize operator: torch and ONNX Runtime then agree to rounding, and it is faster.
+    """
+
+    matrix: Tensor
+
+    def __init__(self, side: int, source: int) -> None:
+        super().__init__()
+        columns = torch.eye(source).view(1, source, source, 1)
+        resized = nn.functional.interpolate(
+            columns, size=(side, 1), mode="bicubic", align_corners=False, antialias=side < source
+        )
+        self.register_buffer("matrix", resized[0, :, :, 0].T.contiguous(), persistent=False)  # [side, source]
+        self.unchanged = side == source
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 [N, C, source, source] to float32 [N, C, side, side]."""
+        out = x if self.unchanged else self.matrix @ x @ self.matrix.T
+        return out.contiguous(memory_format=torch.channels_last)
+
+
+class Reduce(nn.Module):
+    """Photographs reduced to what the small network takes; pictures up to that size as they are."""
+
+    def __init__(self, image_size: int) -> None:
+        super().__init__()
+        self.resize = Resize(LARGEST_SIDE, image_size) if image_size > LARGEST_SIDE else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 [N, 3, size, size] to float32 [N, 3, S, S] with S of at most LARGEST_SIDE."""
+        out: Tensor = x if self.resize is None else self.resize(x)
+        return out
 
 
 class Group(nn.Module):
@@ -50,7 +87,7 @@ class Group(nn.Module):
 
 
 class Network(nn.Module):
-    """Normalised images float32 [N, 3, 32, 32] to logits float32 [N, classes]."""
+    """Normalised images float32 [N, 3, S, S] to logits float32 [N, classes]."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -62,7 +99,7 @@ class Network(nn.Module):
         self.head = nn.Linear(WIDTHS[-1], classes, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised images float32 [N, 3, 32, 32] to logits float32 [N, classes]."""
+        """Normalised images float32 [N, 3, S, S] to logits float32 [N, classes]."""
         x = self.groups(self.activation(self.whitening(x)))  # [N, 128, 3, 3]
         logits: Tensor = self.head(x.amax(dim=(2, 3))) * LOGIT_SCALE
         return logits
@@ -76,7 +113,7 @@ class Network(nn.Module):
 
 
 class Served(nn.Module):
-    """What is exported: uint8 [N, 32, 32, 3] to calibrated probabilities float32 [N, classes].
+    """What is exported: uint8 [N, size, size, 3] to calibrated probabilities float32 [N, classes].
 
     Resizing, normalisation, a second view and the temperature are inside: nobody repeats them.
     """
@@ -90,7 +127,7 @@ class Served(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images uint8 [N, 32, 32, 3] to calibrated probabilities float32 [N, classes]."""
+        """Images uint8 [N, size, size, 3] to calibrated probabilities float32 [N, classes]."""
         return torch.softmax(self.logits(images) / self.temperature, dim=1)
 
 
@@ -101,13 +138,14 @@ class Ensemble(Served):
     against 89.6 % over 5 folds (`python -m benchmarks.model.accuracy --recipe scratch --cv`).
     """
 
-    def __init__(self, members: list[Network], temperature: float = 1.0) -> None:
+    def __init__(self, members: list[Network], image_size: int, temperature: float = 1.0) -> None:
         super().__init__(temperature)
         self.members = nn.ModuleList(members)
+        self.reduce = Reduce(image_size)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Images uint8 [N, 32, 32, 3] to the members' mean logits float32 [N, classes]."""
-        x = normalise(images)
+        """Images uint8 [N, size, size, 3] to the members' mean logits float32 [N, classes]."""
+        x = self.reduce(normalise(images))
         views = (x, x.flip(3)) if len(self.members) == 1 else (x,)
         return torch.stack([member(view) for member in self.members for view in views]).mean(dim=0)
 

@@ -25,6 +25,6 @@ class Blend(Served):
         self.fine_tuned, self.frozen = fine_tuned, frozen
 
     def logits(self, images: Tensor) -> Tensor:
-        """Images uint8 [N, 32, 32, 3] to logits float32 [N, classes]."""
+        """Images uint8 [N, size, size, 3] to logits float32 [N, classes]."""
         fine_tuned, frozen = (part.logits(images) for part in (self.fine_tuned, self.frozen))
         return (1 - FROZEN_SHARE) * fine_tuned + FROZEN_SHARE * frozen

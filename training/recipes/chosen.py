@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from training.calibration import fit_temperature
-from training.hyperparameters import FROZEN, Adjusted, HyperparameterError, given, option, resolve
+from training.hyperparameters import Adjusted, HyperparameterError, given, option, resolve
 from training.job import ProcessResult
 from training.loop import Epoch
 from training.networks.network import Ensemble, Network, Served
@@ -46,51 +46,59 @@ class Trained:
         return [*self.preparation, *(result["cpu_seconds"] for result in self.results)]
 
 
-def train_model(arguments: argparse.Namespace, workers: Workers, classes: int) -> Trained:
+@dataclass(frozen=True)
+class Task:
+    """What the dataset asks of a model: how many classes, and the side of its images in pixels."""
+
+    classes: int
+    image_size: int
+
+
+def train_model(arguments: argparse.Namespace, workers: Workers, task: Task) -> Trained:
     """The model that the arguments ask for. Raises TrainingError or HyperparameterError."""
     name = "scratch" if arguments.recipe == "scratch" else arguments.pretrained_mode
-    return RECIPES[name](given(arguments), workers, classes)
+    return RECIPES[name](given(arguments), workers, task)
 
 
-def scratch(adjusted: Adjusted, workers: Workers, classes: int) -> Trained:
+def scratch(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:
     """Small networks, from random weights."""
     results = read_results(workers.run("scratch", adjusted))
-    model = Ensemble([load_small(result["tensors"], classes) for result in results])
+    model = Ensemble([load_small(result["tensors"], task.classes) for result in results], task.image_size)
     return Trained("scratch", model, results, fit_temperature)
 
 
-def fine_tuned(adjusted: Adjusted, workers: Workers, classes: int) -> Trained:
+def fine_tuned(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:
     """Pretrained networks whose weights were trained further, and the frozen one beside them."""
-    side = resolve("fine-tuned", adjusted).network_side
+    size, side = task.image_size, resolve("fine-tuned", adjusted, task.image_size).network_side
     (still,) = read_results(workers.run("frozen"))
     results = read_results(workers.run("fine-tuned", adjusted))
-    networks = FineTuned([load_fine_tuned(result["tensors"], classes) for result in results], side)
-    model = Blend(networks, load_frozen(still["tensors"], FROZEN.network_side))
+    networks = FineTuned([load_fine_tuned(result["tensors"], task.classes) for result in results], side, size)
+    model = Blend(networks, load_frozen(still["tensors"], resolve("frozen", {}, size).network_side, size))
     return Trained("pretrained fine-tuned", model, results, fit_temperature, [still["cpu_seconds"]])
 
 
-def frozen(adjusted: Adjusted, workers: Workers, _classes: int) -> Trained:
+def frozen(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:
     """A linear layer on pretrained features: one fit, in one process."""
     for name in ("epochs", "members"):
         if adjusted.get(name, 1) != 1:
             raise HyperparameterError(f"{option(name)} must be 1 or 0 for one fit of one layer, got {adjusted[name]}")
-    side = resolve("frozen", adjusted).network_side
+    side = resolve("frozen", adjusted, task.image_size).network_side
     (result,) = read_results(workers.run("frozen", adjusted))
     held_out, train_labels = result["tensors"]["held_out"], result["tensors"]["labels"]
 
     def temperature(logits: Tensor, labels: Tensor) -> float:
         return fit_temperature(torch.cat([held_out, logits]), torch.cat([train_labels, labels]))
 
-    return Trained("pretrained frozen", load_frozen(result["tensors"], side), [result], temperature)
+    return Trained("pretrained frozen", load_frozen(result["tensors"], side, task.image_size), [result], temperature)
 
 
-def distilled(adjusted: Adjusted, workers: Workers, classes: int) -> Trained:
+def distilled(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:
     """A small network that learns a fine-tuned one's answers; what is adjusted is the small one's."""
     resolve("student", adjusted)  # what it has no use for is refused before the teacher is trained
     teachers = workers.run("fine-tuned")
     views = workers.run("views", inputs=teachers)
     results = read_results(workers.run("student", adjusted, views))
-    model = Ensemble([load_small(result["tensors"], classes) for result in results])
+    model = Ensemble([load_small(result["tensors"], task.classes) for result in results], task.image_size)
     before = [result["cpu_seconds"] for result in read_results([*teachers, *views])]
     return Trained("pretrained distilled", model, results, fit_temperature, before)
 

@@ -14,10 +14,10 @@ from typing import TypedDict, cast
 import torch
 from torch import Generator, Tensor
 
-from training.hyperparameters import FINE_TUNED
+from training.hyperparameters import resolve
 from training.job import Job, ProcessResult
 from training.networks.augment import random_colour, random_cutout, random_shift, random_view
-from training.networks.network import normalise
+from training.networks.network import Reduce, normalise
 from training.recipes.pretrained import CENTRE, CHUNK, SPAN, FineTuned, load_fine_tuned, pixels
 from training.recipes.scratch import fit_small_network, small_network
 
@@ -33,12 +33,12 @@ class StoredViews(TypedDict):
 
 
 def make_views(job: Job) -> ProcessResult:
-    """Changed images, uint8 [rounds x N, 32, 32, 3], and the teachers' logits for them."""
+    """Changed images, uint8 [rounds x N, S, S, 3], and the teachers' logits for them."""
     stored = cast("StoredViews | None", job.checkpoint.restore())
     if stored is None:
-        teacher = FineTuned(
-            [load_fine_tuned(tensors, job.classes) for tensors in job.inputs], FINE_TUNED.network_side
-        ).eval()
+        side = resolve("fine-tuned", {}, job.image_size).network_side
+        networks = [load_fine_tuned(tensors, job.classes) for tensors in job.inputs]
+        teacher = FineTuned(networks, side, job.image_size).eval()
         generator = Generator().manual_seed(job.network_seed)
         torch.manual_seed(job.network_seed)
         rounds = [_one_round(teacher, job.train[0], generator) for _ in range(job.hyperparameters.epochs)]
@@ -49,7 +49,10 @@ def make_views(job: Job) -> ProcessResult:
 
 
 def _one_round(teacher: FineTuned, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """One view of every image: shifted or zoomed, half of them blended with another image's view."""
+    """One view of every image: shifted or zoomed, half of them blended with another image's view.
+
+    The teacher sees it at the images' size; what is kept is reduced to what the small network will see.
+    """
     source = pixels(images)
     count = len(source)
     zoomed = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
@@ -61,7 +64,8 @@ def _one_round(teacher: FineTuned, images: Tensor, generator: Generator) -> tupl
     stored = (views * SPAN + CENTRE).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
     with torch.inference_mode():
         logits = torch.cat([teacher.one_view(chunk) for chunk in stored.split(CHUNK)])  # type: ignore[no-untyped-call]  # torch left it bare
-    return stored, logits
+    reduced = Reduce(images.shape[1])(stored.permute(0, 3, 1, 2).float())
+    return reduced.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous(), logits
 
 
 def train_student(job: Job) -> ProcessResult:
@@ -69,7 +73,7 @@ def train_student(job: Job) -> ProcessResult:
     images = torch.cat([tensors["images"] for tensors in job.inputs])
     targets = torch.softmax(torch.cat([tensors["logits"] for tensors in job.inputs]), dim=1)
     generator = Generator().manual_seed(job.network_seed)
-    network = small_network(job, normalise(job.train[0]))
+    network = small_network(job, Reduce(job.image_size)(normalise(job.train[0])))
 
     per_epoch = round(EPOCH_SHARE * len(images))
 

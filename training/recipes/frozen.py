@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from training.job import Job, ProcessResult
 from training.loop import print_epoch, score
 from training.networks.efficientnet_lite import EfficientNetLite, pretrained
-from training.networks.network import Served
-from training.recipes.pretrained import CHUNK, Enlarge, pixels
+from training.networks.network import Resize, Served
+from training.recipes.pretrained import CHUNK, pixels
 
 # Chosen on the training images alone (2026-11-21, 5 folds of 1,000): all depths from the fifth block on 95.5 % with the
 # lowest loss, four of them 95.1 to 95.4 %, the last alone 94.1 %.
@@ -27,13 +27,15 @@ FOLDS = 5
 class Frozen(Served):
     """ImageNet features of both views, averaged, and one linear layer; ``side`` in pixels."""
 
-    def __init__(self, network: EfficientNetLite, linear: nn.Linear, side: int, temperature: float = 1.0) -> None:
+    def __init__(
+        self, network: EfficientNetLite, linear: nn.Linear, side: int, image_size: int, temperature: float = 1.0
+    ) -> None:
         super().__init__(temperature)
-        self.network, self.linear, self.enlarge = network, linear, Enlarge(side)
+        self.network, self.linear, self.resize = network, linear, Resize(side, image_size)
 
     def features(self, images: Tensor) -> Tensor:
         """float32 [N, features]: the mean of each channel at each depth."""
-        x = self.enlarge(pixels(images))
+        x = self.resize(pixels(images))
         views = []
         for view in (x, x.flip(3)):
             maps = list(self.network.depths(view))
@@ -41,7 +43,7 @@ class Frozen(Served):
         return (views[0] + views[1]) / 2
 
     def logits(self, images: Tensor) -> Tensor:
-        """Images uint8 [N, 32, 32, 3] to logits float32 [N, classes]."""
+        """Images uint8 [N, size, size, 3] to logits float32 [N, classes]."""
         out: Tensor = self.linear(self.features(images))
         return out
 
@@ -49,7 +51,7 @@ class Frozen(Served):
 def train_frozen(job: Job) -> ProcessResult:
     """The linear layer, and the logits of training images by layers that were fitted without them."""
     chosen = job.hyperparameters
-    model = Frozen(pretrained(), nn.Linear(1, 1), chosen.network_side)
+    model = Frozen(pretrained(), nn.Linear(1, 1), chosen.network_side, job.image_size)
     with torch.inference_mode():
         train, validation = (
             torch.cat([model.features(chunk) for chunk in split[0].split(CHUNK)])  # type: ignore[no-untyped-call]  # torch left it bare
@@ -71,11 +73,11 @@ def train_frozen(job: Job) -> ProcessResult:
     return {"tensors": tensors, "history": [row], "cpu_seconds": time.process_time()}
 
 
-def load_frozen(tensors: dict[str, Tensor], side: int) -> Frozen:
-    """The model of a finished training; ``side`` in pixels."""
+def load_frozen(tensors: dict[str, Tensor], side: int, image_size: int) -> Frozen:
+    """The model of a finished training; sides in pixels: of what the network sees, and of the images."""
     linear = nn.Linear(tensors["weight"].shape[1], tensors["weight"].shape[0])
     linear.load_state_dict({name: tensors[name] for name in ("weight", "bias")})
-    return Frozen(pretrained(), linear, side)
+    return Frozen(pretrained(), linear, side, image_size)
 
 
 def fit_linear(features: Tensor, labels: Tensor, classes: int, penalty: float) -> nn.Linear:

@@ -17,51 +17,32 @@ from training.job import Job, ProcessResult
 from training.loop import Training, fit
 from training.networks.augment import random_colour, random_view
 from training.networks.efficientnet_lite import HEAD_WIDTH, EfficientNetLite, pretrained
-from training.networks.network import Served
+from training.networks.network import Resize, Served
 
 CENTRE, SPAN = 127.0, 128.0  # what the ImageNet weights were trained with
 CHUNK = 25  # images at once where no gradient is kept: what fits the caches
 
 
-class Enlarge(nn.Module):
-    """Bytes [N, 32, 32, 3] or pixels [N, 3, 32, 32] in -1 to 1, enlarged to a wider square by bicubic interpolation.
-
-    Two matrix products rather than a Resize operator: torch and ONNX Runtime then agree to rounding, and it is faster.
-    """
-
-    matrix: Tensor
-
-    def __init__(self, side: int, source: int = 32) -> None:
-        super().__init__()
-        columns = torch.eye(source).view(1, source, source, 1)
-        enlarged = nn.functional.interpolate(columns, size=(side, 1), mode="bicubic", align_corners=False)
-        self.register_buffer("matrix", enlarged[0, :, :, 0].T.contiguous(), persistent=False)  # [side, source]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """float32 [N, C, source, source] to float32 [N, C, side, side]."""
-        return (self.matrix @ x @ self.matrix.T).contiguous(memory_format=torch.channels_last)
-
-
 def pixels(images: Tensor) -> Tensor:
-    """uint8 [N, 32, 32, 3] to float32 [N, 3, 32, 32] in -1 to 1."""
+    """uint8 [N, size, size, 3] to float32 [N, 3, size, size] in -1 to 1."""
     return (images.permute(0, 3, 1, 2).float() - CENTRE) / SPAN
 
 
 class FineTuned(Served):
     """The fine-tuned networks alone: the mean over members and both views; ``side`` in pixels."""
 
-    def __init__(self, members: list[EfficientNetLite], side: int, temperature: float = 1.0) -> None:
+    def __init__(self, members: list[EfficientNetLite], side: int, image_size: int, temperature: float = 1.0) -> None:
         super().__init__(temperature)
         self.members = nn.ModuleList(members)
-        self.enlarge = Enlarge(side)
+        self.resize = Resize(side, image_size)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Images uint8 [N, 32, 32, 3] to logits float32 [N, classes]."""
+        """Images uint8 [N, size, size, 3] to logits float32 [N, classes]."""
         return (self.one_view(images) + self.one_view(images.flip(2))) / 2
 
     def one_view(self, images: Tensor) -> Tensor:
         """Logits from the images as they are; half the work."""
-        x = self.enlarge(pixels(images))
+        x = self.resize(pixels(images))
         return torch.stack([member(x) for member in self.members]).mean(dim=0)
 
 
@@ -82,18 +63,18 @@ def train_fine_tuned(job: Job) -> ProcessResult:
     """One fine-tuned network. Raises TrainingError when the loss diverges."""
     chosen = job.hyperparameters
     generator = Generator().manual_seed(job.network_seed)
-    images, labels = pixels(job.train[0]), job.train[1]
+    images, labels = job.train
     network = pretrained()
     network.classifier = nn.Linear(HEAD_WIDTH, job.classes)
     nn.init.zeros_(network.classifier.weight)
     nn.init.zeros_(network.classifier.bias)
     network.freeze(chosen.frozen_blocks)
-    served = FineTuned([network], chosen.network_side)
+    served = FineTuned([network], chosen.network_side, job.image_size)
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in torch.randperm(len(images), generator=generator).split(chosen.batch_size):  # type: ignore[no-untyped-call]  # torch left it bare
             side = chosen.early_side if epoch < chosen.epochs // 2 else chosen.network_side
-            views = random_view(random_colour(images[batch], generator), side, generator)
+            views = random_view(random_colour(pixels(images[batch]), generator), side, generator)
             yield views.contiguous(memory_format=torch.channels_last), labels[batch]
 
     optimizer = _optimizer(network, chosen)

@@ -16,13 +16,14 @@ from training.hyperparameters import Hyperparameters
 from training.job import Job, ProcessResult
 from training.loop import Training, fit
 from training.networks.augment import alternating_flip, random_cutout, random_shift
-from training.networks.network import Ensemble, Network, normalise
+from training.networks.network import Ensemble, Network, Reduce, normalise
 
 
 def train_scratch(job: Job) -> ProcessResult:
     """One trained small network. Raises TrainingError when the loss diverges."""
     generator = Generator().manual_seed(job.network_seed)
-    images = normalise(job.train[0])
+    reduce = Reduce(job.image_size)
+    images = reduce(normalise(job.train[0]))
     smoothing = job.hyperparameters.label_smoothing
     targets = (1 - smoothing) * nn.functional.one_hot(job.train[1], job.classes) + smoothing / job.classes
     network = small_network(job, images)
@@ -66,7 +67,7 @@ def fit_small_network(
         generator=generator,
         batches=batches,
         loss=nn.CrossEntropyLoss(),
-        validate=lambda: Ensemble([network]).logits(job.validation[0]),
+        validate=lambda: Ensemble([network], job.image_size).logits(job.validation[0]),
         validation_labels=job.validation[1],
         advice=f"lower --learning-rate (now {chosen.learning_rate})",
     )

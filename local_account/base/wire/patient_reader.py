@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 2**20  # of a body; what is longer comes into a file without a name
 _PIECE_BYTES = 2**16
 _SETTLE_S = 1.0
-_ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
+_ARENA_MAX, _MMAP_THRESHOLD = -8, -3  # M_ARENA_MAX and M_MMAP_THRESHOLD of malloc.h
+_OWN_PAGES_BYTES = 128 * 1024  # glibc's own default, which it raises to 32 MiB by itself unless it is set
 
 
 class PatientReader(io.RawIOBase):
@@ -81,7 +82,8 @@ class MemoryKeeper:
     """Gives memory back to the system after large requests; make one before there are threads.
 
     glibc keeps what each thread had in an arena of its own, whose end malloc_trim leaves alone; hence one arena for
-    all, which costs little where threads take turns anyway. Other C libraries have no such calls.
+    all, which costs little where threads take turns anyway. What is large has pages of its own, given back with it:
+    state that is written each second would leave holes between what stays. Other C libraries have no such calls.
     """
 
     def __init__(self) -> None:
@@ -90,6 +92,7 @@ class MemoryKeeper:
         self._wanted = threading.Event()
         if self._trim:
             library.mallopt(_ARENA_MAX, 1)
+            library.mallopt(_MMAP_THRESHOLD, _OWN_PAGES_BYTES)
             threading.Thread(target=self._run, name="memory", daemon=True).start()
 
     def had(self, length: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_account.sagemaker.jobs.checks import CHECKPOINTS_PATH
+from local_account.sagemaker.jobs.cluster import Host
 from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
 from local_account.sagemaker.service import SageMaker
@@ -29,11 +30,11 @@ SETTLED_S = 0.2
 
 
 class Checkpoints:
-    """The folder of one instance and the S3 prefix that it is kept in."""
+    """The folder of one host and the S3 prefix that it is kept in, together with those of its peers."""
 
-    def __init__(self, files: JobFiles, root: Path, config: CheckpointConfigTypeDef) -> None:
-        self._files = files
-        self._folder = root / Path(config.get("LocalPath", CHECKPOINTS_PATH)).relative_to("/opt/ml")
+    def __init__(self, files: JobFiles, host: Host, config: CheckpointConfigTypeDef) -> None:
+        self._files, self._view = files, host.view
+        self._folder = host.root / Path(config.get("LocalPath", CHECKPOINTS_PATH)).relative_to("/opt/ml")
         self._uri = config["S3Uri"].rstrip("/")
         self._saved: dict[str, tuple[int, int]] = {}
 
@@ -56,7 +57,7 @@ class Checkpoints:
     def _look(self, *, last: bool) -> Iterator[tuple[Path, str]]:
         """The files that the container sees; what changes under the look is left for the next one, if there is one."""
         try:
-            yield from self._files.view.files(self._folder)
+            yield from self._view.files(self._folder)
         except FileNotFoundError:
             return
         except LinkError as error:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_account.protocol.actions import ServiceError
+from local_account.sagemaker.jobs.cluster import check_groups, check_hosts, groups_of
+from local_account.sagemaker.jobs.script_mode import TrainingScript
 from local_account.sagemaker.network import check_network
 
 if TYPE_CHECKING:
@@ -28,13 +30,13 @@ MAX_PAYLOAD_MB = 100  # also of all concurrent requests together (CreateTransfor
 
 
 def check_processing(request: CreateProcessingJobRequestTypeDef) -> None:
-    """Refuse several instances, other sources than S3 files, and paths outside the job's folder."""
+    """Refuse hosts that cannot be here, other sources than S3 files, and paths outside the job's folder."""
+    isolated = False
     if "NetworkConfig" in request:
         check_network(request["NetworkConfig"])
-    cluster = request["ProcessingResources"].get("ClusterConfig")
-    count = cluster["InstanceCount"] if cluster else 1
-    if count != 1:
-        raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
+        isolated = request["NetworkConfig"].get("EnableNetworkIsolation", False)
+    machines = request["ProcessingResources"]["ClusterConfig"]
+    check_hosts(machines.get("InstanceCount", 1), isolated=isolated)
     names: set[str] = set()
     for given in request.get("ProcessingInputs", []):
         where = f"Processing input {given['InputName']!r}"
@@ -66,16 +68,19 @@ def _check_unique(names: set[str], name: str, where: str) -> None:
 
 
 def check_training(request: CreateTrainingJobRequestTypeDef) -> None:
-    """Refuse several instances, other channels than S3 files, and metrics that are no patterns."""
+    """Refuse hosts that cannot be here, other channels than S3 files, and metrics that are no patterns."""
     if "AlgorithmSpecification" not in request or "ResourceConfig" not in request:
         raise ServiceError("The stand-in account needs AlgorithmSpecification and ResourceConfig for a training job.")
     check_network(request)
     specification = request["AlgorithmSpecification"]
     if "TrainingImage" not in specification:
         raise ServiceError("The stand-in account needs a TrainingImage, it has no AlgorithmName resources.")
-    count = request["ResourceConfig"].get("InstanceCount", 1)
-    if count != 1:
-        raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
+    check_groups(request["ResourceConfig"])
+    groups = groups_of(request["ResourceConfig"])
+    count = sum(group.count for group in groups)
+    check_hosts(count, isolated=bool(request.get("EnableNetworkIsolation")))
+    if script := TrainingScript.of(dict(request.get("HyperParameters", {})), dict(request.get("Environment", {}))):
+        script.check_launcher()
     for channel in request.get("InputDataConfig", []):
         where = f"Channel {channel['ChannelName']!r}"
         if channel.get("InputMode", specification["TrainingInputMode"]) == "Pipe":
@@ -85,6 +90,8 @@ def check_training(request: CreateTrainingJobRequestTypeDef) -> None:
             raise ServiceError(f"{where}: the stand-in account reads S3DataSource only.")
         if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
             raise ServiceError(f"{where}: expected S3DataType S3Prefix or ManifestFile, got {source['S3DataType']}.")
+        if unknown := set(source.get("InstanceGroupNames", [])) - {group.name for group in groups}:
+            raise ServiceError(f"{where}: there is no instance group {min(unknown)!r} in ResourceConfig.")
     _check_spot(request)
     for definition in specification.get("MetricDefinitions", []):
         try:

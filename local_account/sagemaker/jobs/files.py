@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -20,10 +19,8 @@ from local_account.base.wire.s3_names import KEY_TOO_LONG, is_bucket, is_key
 from local_account.moto_services.object_files import FileContent
 from local_account.moto_services.s3 import StoredObject, stored_buckets
 from local_account.protocol.kms_keys import KeyUnusableError, usable_key
+from local_account.sagemaker.jobs.cluster import EVERYTHING, Shard
 from local_account.sagemaker.jobs.container_view import ContainerView, LinkError
-
-if TYPE_CHECKING:
-    pass
 
 
 class TransferError(Exception):
@@ -125,21 +122,27 @@ def _encrypted_with(arn: str | None) -> dict[str, str]:
 class JobFiles:
     """Downloads and uploads of one job, in the name of ``role``."""
 
-    def __init__(self, account: Account, role: str, root: Path) -> None:
-        """``root`` is the job's ``/opt/ml``."""
-        self.view = ContainerView(root)
+    def __init__(self, account: Account, role: str) -> None:
         self._s3 = account.client("s3", role)
         self._objects = _Objects(account, role)
         self._region = account.region
         self._role = role
 
-    def download(self, uri: str, folder: Path, data_type: str = "S3Prefix", *, may_be_empty: bool = False) -> None:
-        """Download a prefix, an object or what a manifest names into ``folder``. Raises TransferError."""
+    def download(
+        self,
+        uri: str,
+        folder: Path,
+        data_type: str = "S3Prefix",
+        *,
+        may_be_empty: bool = False,
+        shard: Shard = EVERYTHING,
+    ) -> None:
+        """Download of a prefix, an object or what a manifest names one share into ``folder``. Raises TransferError."""
         folder.mkdir(parents=True, exist_ok=True)
         objects = list(self._named(uri, data_type))
         if not objects and not may_be_empty:
             raise self._nothing_found(uri, "")
-        for bucket, key, relative in objects:
+        for bucket, key, relative in shard.of_objects(objects):
             self._get(bucket, key, self.inside(folder, relative))
 
     def objects(self, uri: str, data_type: str) -> list[S3Object]:
@@ -164,10 +167,10 @@ class JobFiles:
         """Download one object to ``path``. Raises TransferError."""
         self._get(*split_uri(uri), path)
 
-    def upload(self, folder: Path, uri: str, kms_key: str = "") -> None:
-        """Upload all files that the container sees below ``folder`` under the prefix ``uri``. Raises TransferError."""
+    def upload(self, view: ContainerView, folder: Path, uri: str, kms_key: str = "") -> None:
+        """Upload all files that a container sees below ``folder`` under the prefix ``uri``. Raises TransferError."""
         try:
-            for path, name in self.view.files(folder):
+            for path, name in view.files(folder):
                 self.upload_object(path, f"{uri.rstrip('/')}/{name}", kms_key)
         except LinkError as error:
             raise TransferError(f"ClientError: Data upload failed: {error}") from error

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, ClassVar
 from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
+from local_account.sagemaker.job_records import ProcessingJobRecord
 from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.checks import check_processing
+from local_account.sagemaker.jobs.cluster import GROUP, Host, HostGroup, Shard
 from local_account.sagemaker.jobs.run import FailedJobError, JobRun
-from local_account.sagemaker.records import ProcessingJobRecord
 from local_account.sagemaker.service import SageMaker
 
 if TYPE_CHECKING:
@@ -36,21 +37,31 @@ class ProcessingRun(JobRun):
         self.job = view(ProcessingJobRecord, record)
         super().__init__(sagemaker, record)
 
-    def prepare(self) -> None:
+    def host_groups(self) -> list[HostGroup]:
+        """What ProcessingResources asks for."""
+        machines = self.job["ProcessingResources"]["ClusterConfig"]
+        return [HostGroup(GROUP, machines.get("InstanceType", ""), machines.get("InstanceCount", 1))]
+
+    def prepare(self, host: Host) -> None:
         """Download the inputs and make the folders of the outputs."""
         for given in self.job.get("ProcessingInputs", []):
             source = given["S3Input"]
-            self.files.download(source["S3Uri"], self._local(source["LocalPath"]), source["S3DataType"])
-        for folder, _uri in self._outputs():
+            shard = Shard.of(host, self.cluster.hosts, source.get("S3DataDistributionType", "FullyReplicated"))
+            folder = _local(host, source["LocalPath"])
+            self.files.download(source["S3Uri"], folder, source["S3DataType"], shard=shard)
+        for folder, _uri in self._outputs(host):
             folder.mkdir(parents=True, exist_ok=True)
-        (self.root / "output").mkdir(exist_ok=True)
-        config = self.root / "config"
+        (host.root / "output").mkdir(exist_ok=True)
+        self._write_config(host)
+
+    def _write_config(self, host: Host) -> None:
+        config = host.root / "config"
         config.mkdir(exist_ok=True)
         shown = {k: v for k, v in self.record.items() if not k.endswith("Time") and not k.endswith("Status")}
         (config / "processingjobconfig.json").write_text(json.dumps(shown))
-        (config / "resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
+        (config / "resourceconfig.json").write_text(json.dumps(self.cluster.resource_config(host)))
 
-    def command(self) -> tuple[list[str], dict[str, str], Path | None]:
+    def command(self, host: Host) -> tuple[list[str], dict[str, str], Path | None]:
         """The entry point; the account has no image that could bring one."""
         specification = self.job["AppSpecification"]
         entrypoint = specification.get("ContainerEntrypoint")
@@ -70,33 +81,36 @@ class ProcessingRun(JobRun):
 
     def upload(self, succeeded: bool) -> None:
         """Keep the container's message; upload the outputs of one that succeeded."""
-        message = self.read_output("message")
-        if message:
+        messages = [self.read_output(host, "message") for host in self.cluster.hosts]
+        if message := next(filter(None, messages), None):
             with self.sagemaker.lock:
                 self.job["ExitMessage"] = message
         if succeeded:
             config = self.job.get("ProcessingOutputConfig")
             kms_key = config.get("KmsKeyId", "") if config else ""
-            for folder, uri in self._outputs():
-                self.files.upload(folder, uri, kms_key)
+            for host in reversed(self.cluster.hosts):  # of files with the same name the first host's stays
+                for folder, uri in self._outputs(host):
+                    self.files.upload(host.view, folder, uri, kms_key)
 
-    def failure(self, exit_code: int, tail: list[str]) -> str:
+    def failure(self, host: Host, exit_code: int, tail: list[str]) -> str:
         """What the container wrote to ``/opt/ml/output/failure``, or its last lines."""
-        details = self.read_output("failure") or self.tail_text(tail)
-        return f"AlgorithmError: See job logs for more information, exit code: {exit_code}. Last lines:\n{details}"
+        details = self.read_output(host, "failure") or self.tail_text(tail)
+        begin = f"AlgorithmError: {self.blamed(host)}"
+        return f"{begin}See job logs for more information, exit code: {exit_code}. Last lines:\n{details}"
 
     def isolated(self) -> bool:
         """Whether the job asks for no network."""
         return bool(self.job.get("NetworkConfig", {}).get("EnableNetworkIsolation"))
 
-    def _outputs(self) -> list[tuple[Path, str]]:
+    def _outputs(self, host: Host) -> list[tuple[Path, str]]:
         """Where the container writes each output, and the S3 URI that it goes to."""
         config = self.job.get("ProcessingOutputConfig")
         outputs = [output["S3Output"] for output in config["Outputs"]] if config else []
-        return [(self._local(output["LocalPath"]), output["S3Uri"]) for output in outputs]
+        return [(_local(host, output["LocalPath"]), output["S3Uri"]) for output in outputs]
 
-    def _local(self, container_path: str) -> Path:
-        return self.root / Path(container_path).relative_to("/opt/ml")
+
+def _local(host: Host, container_path: str) -> Path:
+    return host.root / Path(container_path).relative_to("/opt/ml")
 
 
 class ProcessingJobs(JobActions):

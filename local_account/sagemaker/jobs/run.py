@@ -18,8 +18,10 @@ from typing import ClassVar
 from local_account.base.archives.zips import file_name
 from local_account.containers.run import RunningContainer, start_container
 from local_account.protocol.service import now
+from local_account.sagemaker.jobs.cluster import GROUP, Cluster, Host, HostGroup
 from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
+from local_account.sagemaker.jobs.running_hosts import RunningHosts
 from local_account.sagemaker.service import SageMaker
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,8 @@ class JobRun:
         self.record = record
         self.name = str(record[f"{self.kind}JobName"])
         self.root: Path = self.account.state_dir.absolute() / "jobs" / f"{self.kind.lower()}-{file_name(self.name)}"
-        self.files = JobFiles(self.account, self.role(), self.root)
+        self.cluster = Cluster.of(self.host_groups(), self.root)
+        self.files = JobFiles(self.account, self.role())
         self.stop_requested = threading.Event()
         self.exceeded = ""  # the member of StoppingCondition that ended the job
 
@@ -63,20 +66,24 @@ class JobRun:
         """The role that reads and writes the job's data."""
         return str(self.record["RoleArn"])
 
-    def prepare(self) -> None:
-        """Fill ``/opt/ml``; raises FailedJobError or TransferError."""
+    def host_groups(self) -> list[HostGroup]:
+        """The hosts that the job runs on."""
+        return [HostGroup(GROUP, "", 1)]
+
+    def prepare(self, host: Host) -> None:
+        """Fill the ``/opt/ml`` of a host; raises FailedJobError or TransferError."""
         raise NotImplementedError
 
-    def command(self) -> tuple[list[str], dict[str, str], Path | None]:
-        """Command line, environment and working folder of the container; raises FailedJobError."""
+    def command(self, host: Host) -> tuple[list[str], dict[str, str], Path | None]:
+        """Command line, environment and working folder of a host's container; raises FailedJobError."""
         raise NotImplementedError
 
     def upload(self, succeeded: bool) -> None:
-        """Save what the container left; raises TransferError."""
+        """Save what the containers left; raises TransferError."""
         raise NotImplementedError
 
-    def failure(self, exit_code: int, tail: list[str]) -> str:
-        """The FailureReason of a container that ended with ``exit_code``."""
+    def failure(self, host: Host, exit_code: int, tail: list[str]) -> str:
+        """The FailureReason of a host's container that ended with ``exit_code``."""
         raise NotImplementedError
 
     def isolated(self) -> bool:
@@ -87,7 +94,7 @@ class JobRun:
         """The job enters ``phase``: Starting, Downloading, Training (the container runs) or Uploading."""
 
     def see_line(self, line: str) -> None:
-        """A line of the container's output."""
+        """A line of a container's output."""
 
     def watch(self) -> None:
         """Called about every ``WATCH_S`` seconds while the container runs."""
@@ -126,29 +133,43 @@ class JobRun:
         return outcome
 
     def _attempt(self) -> str | None:
-        """Run the job on one instance: Completed, Stopped, or None when the instance was taken away."""
+        """Run the job on its hosts: Completed, Stopped, or None when they were taken away."""
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True, mode=0o700)
         self.entered("Downloading")
-        self.prepare()
+        for host in self.cluster.hosts:
+            host.root.mkdir(mode=0o700)
+            self.prepare(host)
         if self.stop_requested.is_set():
             return "Stopped"
-        command, environment, folder = self.command()
+        commands = {host: self.command(host) for host in self.cluster.hosts}
         self.entered("Training")
-        container = start_container(
+        with RunningHosts() as running:
+            for host, (command, environment, folder) in commands.items():
+                running.add(host, self._start(host, command, environment, folder))
+            exit_code = self._wait(running)
+        return self._finish(running, exit_code)
+
+    def _start(
+        self, host: Host, command: list[str], environment: dict[str, str], folder: Path | None
+    ) -> RunningContainer:
+        return start_container(
             self.account,
             name=self.name,
-            root=self.root,
+            root=host.root,
             command=command,
             environment=environment,
             log_group=f"/aws/sagemaker/{self.kind}Jobs",
-            log_stream=f"{self.name}/algo-1-{int(time.time())}",
+            log_stream=f"{self.name}/{host.name}-{int(time.time())}",
             cwd=folder,
             on_line=self.see_line,
             role=self.role(),
             isolated=self.isolated(),
+            names=self.cluster.host_names(host),
         )
-        exit_code = self._wait(container)
+
+    def _finish(self, running: RunningHosts, exit_code: int | None) -> str | None:
+        """Keep what the containers left, and say how the attempt ended."""
         if exit_code is None:
             self.entered("Interrupted")
             return None
@@ -156,8 +177,8 @@ class JobRun:
         self.entered("Uploading")
         self._upload(exit_code == 0 or stopped)
         if exit_code != 0 and not stopped:
-            reason = self.failure(exit_code, container.tail(40))
-            raise FailedJobError(reason[:REASON_CHARACTERS])
+            host, tail = running.failed(40)
+            raise FailedJobError(self.failure(host, exit_code, tail)[:REASON_CHARACTERS])
         return "Stopped" if stopped else "Completed"
 
     def _upload(self, succeeded: bool) -> None:
@@ -168,29 +189,29 @@ class JobRun:
                 raise
             log.exception("%s job %s", self.kind, self.name)
 
-    def _wait(self, container: RunningContainer) -> int | None:
-        """The container's exit code, or None when it was interrupted."""
+    def _wait(self, running: RunningHosts) -> int | None:
+        """0, or the exit code of the host that failed; None when they were interrupted."""
         limit, seconds = min(self.limits_s().items(), key=lambda item: item[1])
         deadline = time.monotonic() + seconds
         watched = time.monotonic()
-        while (exit_code := container.wait(0.1)) is None:
+        while (exit_code := running.wait(0.1)) is None:
             if time.monotonic() > deadline:
                 self.exceeded = limit
             if self.stop_requested.is_set() or self.exceeded:
-                container.stop(STOP_GRACE_S)
+                running.stop(STOP_GRACE_S)
             elif self.interrupted():
-                container.stop(STOP_GRACE_S)
+                running.stop(STOP_GRACE_S)
                 return None
             elif time.monotonic() - watched >= WATCH_S:
-                self._watch(container)
+                self._watch(running)
                 watched = time.monotonic()
         return exit_code
 
-    def _watch(self, container: RunningContainer) -> None:
+    def _watch(self, running: RunningHosts) -> None:
         try:
             self.watch()
         except TransferError:
-            container.stop(STOP_GRACE_S)
+            running.stop(STOP_GRACE_S)
             raise
 
     def limits_s(self) -> dict[str, float]:
@@ -222,15 +243,19 @@ class JobRun:
         detail["Tags"] = self.sagemaker.tags.get(arn, {})
         self.sagemaker.emit(f"SageMaker {self.kind} Job State Change", detail, [arn])
 
+    def blamed(self, host: Host) -> str:
+        """What precedes a host's reason to fail: its name, where it is not the only one."""
+        return f"{host.name}: " if self.cluster.several else ""
+
     def tail_text(self, tail: list[str]) -> str:
         """Of a container's last lines those that tell what went wrong: the last traceback, or the last five."""
         starts = [i for i, line in enumerate(tail) if line.startswith("Traceback (most recent call last)")]
         return "\n".join(tail[starts[-1] + 1 :] if starts else tail[-5:])
 
-    def read_output(self, name: str) -> str | None:
-        """The first 1,024 characters of ``/opt/ml/output/<name>``, if the container wrote it."""
+    def read_output(self, host: Host, name: str) -> str | None:
+        """The first 1,024 characters of ``/opt/ml/output/<name>``, if the host's container wrote it."""
         try:
-            path = self.files.view.real(self.root / "output" / name)
+            path = host.view.real(host.root / "output" / name)
         except LinkError:
             return None
         if not path.is_file():

@@ -11,35 +11,30 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING
 
-from local_account.protocol.actions import Json
-from local_account.sagemaker.records import TrainingJobRecord
+from local_account.base.images import repository
+from local_account.protocol.actions import Json, ServiceError
+from local_account.sagemaker.job_records import TrainingJobRecord
+from local_account.sagemaker.jobs.cluster import Cluster, Host
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import ChannelOutputTypeDef
 
 INPUT, OUTPUT, MODEL, CODE = "/opt/ml/input", "/opt/ml/output", "/opt/ml/model", "/opt/ml/code"
-GROUP = "homogeneousCluster"
 _TOOLKIT_PREFIX = "sagemaker_"
+_TORCHRUN = "sagemaker_torch_distributed_enabled"
+# What starts a script by programs that are in AWS's images and not here.
+_OTHER_LAUNCHERS = (
+    "sagemaker_distributed_dataparallel_enabled",
+    "sagemaker_mpi_enabled",
+    "sagemaker_multi_worker_mirrored_strategy_enabled",
+    "sagemaker_parameter_server_enabled",
+    "sagemaker_pytorch_ddp_enabled",
+    "sagemaker_pytorch_xla_multi_worker_enabled",
+)
 # What the toolkit logs before the script runs; everything before it is pip's.
 INVOKING = "Invoking script with the following command:"
-
-
-class InstanceGroup(TypedDict):
-    """The machines of one kind that a job runs on."""
-
-    instance_group_name: str
-    instance_type: str
-    hosts: list[str]
-
-
-class ResourceConfigFile(TypedDict):
-    """``/opt/ml/input/config/resourceconfig.json``."""
-
-    current_host: str
-    current_instance_type: str
-    current_group_name: str
-    hosts: list[str]
-    instance_groups: list[InstanceGroup]
-    network_interface_name: str
 
 
 @dataclass(frozen=True)
@@ -69,13 +64,29 @@ class TrainingScript:
             text for name, value in pairs for text in (name, value if isinstance(value, str) else json.dumps(value))
         ]
 
-    def run_command(self) -> list[str]:
+    def check_launcher(self) -> None:
+        """Refuse distributed training that only AWS's images can start. Raises ServiceError."""
+        for name in _OTHER_LAUNCHERS:
+            if self.toolkit_parameters.get(name) is True:
+                raise ServiceError(
+                    f"HyperParameters: {name} needs programs of AWS's images. The stand-in account starts the script "
+                    f"once a host, or with {_TORCHRUN} by torchrun."
+                )
+
+    def run_command(self, cluster: Cluster, host: Host) -> list[str]:
         """The command that runs the script alone (the toolkit quotes it in failures)."""
+        if self.toolkit_parameters.get(_TORCHRUN) is True:
+            rank, port = cluster.hosts.index(host), cluster.port
+            return [
+                "python3", "-m", "torch.distributed.run", "--nnodes", str(len(cluster.hosts)), "--nproc_per_node", "1",
+                "--master_addr", cluster.hosts[0].name, "--master_port", str(port), "--node_rank", str(rank),
+                self.program, *self.arguments(),
+            ]  # fmt: skip
         if self.program.endswith(".sh"):
             return ["/bin/sh", "-c", f"./{self.program} {shlex.join(self.arguments())}"]
         return ["python3", self.program, *self.arguments()]
 
-    def container_command(self) -> list[str]:
+    def container_command(self, cluster: Cluster, host: Host) -> list[str]:
         """The command of the container: install requirements.txt when there is one, then run the script."""
         pip = "python3 -m pip install -r requirements.txt"
         install = (
@@ -83,32 +94,38 @@ class TrainingScript:
             f"printf 'InstallRequirementsError:\\nExitCode %s\\nCommand \"{pip}\"' "
             f"$code > {OUTPUT}/failure; exit $code; }}; fi; "
         )
-        return ["/bin/sh", "-c", f'{install}echo "{INVOKING}"; exec "$@"', "sh", *self.run_command()]
+        return ["/bin/sh", "-c", f'{install}echo "{INVOKING}"; exec "$@"', "sh", *self.run_command(cluster, host)]
 
-    def variables(self, job: TrainingJobRecord) -> dict[str, str]:
-        """The ``SM_*`` variables of a job; ``job`` is its Describe record."""
-        channels = sorted(channel["ChannelName"] for channel in job.get("InputDataConfig", []))
-        instance_type = str(job["ResourceConfig"].get("InstanceType", ""))
-        input_config = input_data_config(job)
+    def variables(self, job: TrainingJobRecord, cluster: Cluster, host: Host) -> dict[str, str]:
+        """The ``SM_*`` variables of a host; ``job`` is its Describe record."""
+        config, groups, first = cluster.resource_config(host), cluster.groups(), cluster.hosts[0]
+        peers = [one.name for one in groups[host.group]]
+        input_config = input_data_config(job, host)
+        channels = sorted(input_config)
         module = Path(self.program).stem
         cpus = os.cpu_count() or 1
         described = {
             "additional_framework_parameters": {},
             "channel_input_dirs": {name: f"{INPUT}/data/{name}" for name in channels},
-            "current_host": "algo-1",
-            "current_instance_group": GROUP,
-            "current_instance_type": instance_type,
+            "current_host": host.name,
+            "current_instance_group": host.group,
+            "current_instance_group_hosts": peers,
+            "current_instance_type": host.instance_type,
+            "distribution_hosts": cluster.names,
+            "distribution_instance_groups": [],
             "framework_module": None,
-            "hosts": ["algo-1"],
+            "hosts": cluster.names,
             "hyperparameters": self.hyperparameters,
             "input_config_dir": f"{INPUT}/config",
             "input_data_config": input_config,
             "input_dir": INPUT,
-            "is_hetero": False,
-            "is_master": True,
+            "instance_groups": list(groups),
+            "instance_groups_dict": {group["instance_group_name"]: group for group in config["instance_groups"]},
+            "is_hetero": len(groups) > 1,
+            "is_master": host is first,
             "job_name": job["TrainingJobName"],
             "log_level": 20,
-            "master_hostname": "algo-1",
+            "master_hostname": first.name,
             "model_dir": MODEL,
             "module_dir": self.submit_directory,
             "module_name": module,
@@ -119,26 +136,27 @@ class TrainingScript:
             "output_data_dir": f"{OUTPUT}/data",
             "output_dir": OUTPUT,
             "output_intermediate_dir": f"{OUTPUT}/intermediate",
-            "resource_config": resource_config(job),
+            "resource_config": config,
             "user_entry_point": self.program,
         }
         variables = {
             "SM_CHANNELS": json.dumps(channels),
-            "SM_CURRENT_HOST": "algo-1",
-            "SM_CURRENT_INSTANCE_GROUP": GROUP,
-            "SM_CURRENT_INSTANCE_GROUP_HOSTS": '["algo-1"]',
-            "SM_CURRENT_INSTANCE_TYPE": instance_type,
+            "SM_CURRENT_HOST": host.name,
+            "SM_CURRENT_INSTANCE_GROUP": host.group,
+            "SM_CURRENT_INSTANCE_GROUP_HOSTS": json.dumps(peers),
+            "SM_CURRENT_INSTANCE_TYPE": host.instance_type,
             "SM_DISTRIBUTION_INSTANCE_GROUPS": "[]",
             "SM_FRAMEWORK_MODULE": "",
             "SM_FRAMEWORK_PARAMS": "{}",
-            "SM_HOSTS": '["algo-1"]',
+            "SM_HOSTS": json.dumps(cluster.names),
             "SM_HPS": json.dumps(self.hyperparameters),
             "SM_INPUT_CONFIG_DIR": f"{INPUT}/config",
             "SM_INPUT_DATA_CONFIG": json.dumps(input_config),
             "SM_INPUT_DIR": INPUT,
-            "SM_INSTANCE_GROUPS": json.dumps([GROUP]),
-            "SM_INSTANCE_GROUPS_DICT": json.dumps({GROUP: resource_config(job)["instance_groups"][0]}),
-            "SM_IS_HETERO": "false",
+            "SM_INSTANCE_GROUPS": json.dumps(list(groups)),
+            "SM_INSTANCE_GROUPS_DICT": json.dumps(described["instance_groups_dict"]),
+            "SM_IS_HETERO": json.dumps(len(groups) > 1),
+            "SM_MASTER_ADDR": first.name,
             "SM_LOG_LEVEL": "20",
             "SM_MODEL_DIR": MODEL,
             "SM_MODULE_DIR": self.submit_directory,
@@ -150,21 +168,23 @@ class TrainingScript:
             "SM_OUTPUT_DATA_DIR": f"{OUTPUT}/data",
             "SM_OUTPUT_DIR": OUTPUT,
             "SM_OUTPUT_INTERMEDIATE_DIR": f"{OUTPUT}/intermediate",
-            "SM_RESOURCE_CONFIG": json.dumps(resource_config(job)),
+            "SM_RESOURCE_CONFIG": json.dumps(config),
             "SM_TRAINING_ENV": json.dumps(described),
             "SM_USER_ARGS": json.dumps(self.arguments()),
             "SM_USER_ENTRY_POINT": self.program,
             "PYTHONPATH": CODE,
         }
         variables.update({f"SM_CHANNEL_{name.upper()}": f"{INPUT}/data/{name}" for name in channels})
+        if "pytorch" in repository(job["AlgorithmSpecification"].get("TrainingImage", "")):
+            variables |= {"MASTER_ADDR": first.name, "MASTER_PORT": str(cluster.port)}
         for name, value in self.hyperparameters.items():
             variables[f"SM_HP_{name.upper()}"] = value if isinstance(value, str) else json.dumps(value)
         return variables
 
-    def failure(self, exit_code: int, message: str) -> str:
+    def failure(self, cluster: Cluster, host: Host, exit_code: int, message: str) -> str:
         """What the toolkit writes to ``/opt/ml/output/failure`` when the script fails."""
         message = message.rpartition(f"{INVOKING}\n")[2]
-        command = shlex.join(self.run_command())[:200]
+        command = shlex.join(self.run_command(cluster, host))[:200]
         # the whole text is cut at 1,024 characters: the end of a message says more than its beginning
         return f'ExecuteUserScriptError:\nExitCode {exit_code}\nErrorMessage "{message[-600:]}"\nCommand "{command}"'
 
@@ -178,8 +198,17 @@ def decode(value: str) -> Json:
         return value
 
 
-def input_data_config(job: TrainingJobRecord) -> dict[str, dict[str, str]]:
-    """``/opt/ml/input/config/inputdataconfig.json`` of a job."""
+def channels_of(job: TrainingJobRecord, host: Host) -> list[ChannelOutputTypeDef]:
+    """The channels that a host gets data of."""
+    return [
+        channel
+        for channel in job.get("InputDataConfig", [])
+        if not (groups := channel["DataSource"]["S3DataSource"].get("InstanceGroupNames")) or host.group in groups
+    ]
+
+
+def input_data_config(job: TrainingJobRecord, host: Host) -> dict[str, dict[str, str]]:
+    """``/opt/ml/input/config/inputdataconfig.json`` of a host."""
     return {
         channel["ChannelName"]: {
             "TrainingInputMode": "File",
@@ -189,20 +218,5 @@ def input_data_config(job: TrainingJobRecord) -> dict[str, dict[str, str]]:
             "RecordWrapperType": channel.get("RecordWrapperType", "None"),
             **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
         }
-        for channel in job.get("InputDataConfig", [])
-    }
-
-
-def resource_config(job: TrainingJobRecord) -> ResourceConfigFile:
-    """``/opt/ml/input/config/resourceconfig.json`` of a job."""
-    instance_type = str(job["ResourceConfig"].get("InstanceType", ""))
-    return {
-        "current_host": "algo-1",
-        "current_instance_type": instance_type,
-        "current_group_name": GROUP,
-        "hosts": ["algo-1"],
-        "instance_groups": [
-            {"instance_group_name": GROUP, "instance_type": instance_type, "hosts": ["algo-1"]},
-        ],
-        "network_interface_name": "lo",
+        for channel in channels_of(job, host)
     }

@@ -11,24 +11,26 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from local_account.base.archives.tars import ArchiveError, extract_tar, pack_tar
+from local_account.base.archives.tars import ArchiveError, extract_tar
 from local_account.base.images import repository
 from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
+from local_account.sagemaker.job_records import TrainingJobRecord
 from local_account.sagemaker.jobs import checkpoints
 from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.checkpoints import Checkpoints
 from local_account.sagemaker.jobs.checks import check_training
-from local_account.sagemaker.jobs.container_view import LinkError
+from local_account.sagemaker.jobs.cluster import Host, HostGroup, Shard, groups_of
 from local_account.sagemaker.jobs.run import REASON_CHARACTERS, FailedJobError, JobRun
-from local_account.sagemaker.jobs.script_mode import TrainingScript, input_data_config, resource_config
+from local_account.sagemaker.jobs.script_mode import TrainingScript, channels_of, input_data_config
 from local_account.sagemaker.jobs.training_metrics import TrainingMetrics
-from local_account.sagemaker.records import TrainingJobRecord
+from local_account.sagemaker.jobs.training_output import TrainingOutput
 from local_account.sagemaker.service import SageMaker
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
+        ChannelOutputTypeDef,
         CreateTrainingJobRequestTypeDef,
         DescribeTrainingJobRequestTypeDef,
         ListTrainingJobsRequestTypeDef,
@@ -61,7 +63,7 @@ class TrainingRun(JobRun):
         super().__init__(sagemaker, record)
         self.script = TrainingScript.of(self.job.get("HyperParameters", {}), self.job.get("Environment", {}))
         self._metrics = TrainingMetrics(self.job["AlgorithmSpecification"].get("MetricDefinitions", []))
-        self._checkpoints: Checkpoints | None = None
+        self._checkpoints: dict[Host, Checkpoints] = {}
         self._trained_s = 0.0
         self._container_started: float | None = None
 
@@ -70,45 +72,58 @@ class TrainingRun(JobRun):
         """Where the archives go."""
         return f"{self.job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.name}/output"
 
-    def prepare(self) -> None:
+    def host_groups(self) -> list[HostGroup]:
+        """What ResourceConfig asks for."""
+        return groups_of(self.job["ResourceConfig"])
+
+    def prepare(self, host: Host) -> None:
         """Download the channels, the checkpoints and the code."""
         for name in ("model", "output/data", "output/intermediate", "input/data", "input/config", "code"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
-        config = self.root / "input" / "config"
+            (host.root / name).mkdir(parents=True, exist_ok=True)
+        self._write_config(host)
+        for channel in channels_of(self.job, host):
+            self._fetch_channel(host, channel)
+        if "CheckpointConfig" in self.job:
+            kept = Checkpoints(self.files, host, self.job["CheckpointConfig"])
+            kept.restore()
+            self._checkpoints[host] = kept
+        if self.script:
+            self._fetch_code(self.script, host)
+
+    def _write_config(self, host: Host) -> None:
+        config = host.root / "input" / "config"
         hyperparameters = self.job.get("HyperParameters", {})
         (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
-        (config / "inputdataconfig.json").write_text(json.dumps(input_data_config(self.job)))
-        (config / "resourceconfig.json").write_text(json.dumps(resource_config(self.job)))
-        for channel in self.job.get("InputDataConfig", []):
-            source = channel["DataSource"]["S3DataSource"]
-            folder = self.root / "input" / "data" / channel["ChannelName"]
-            self.files.download(source["S3Uri"], folder, source["S3DataType"])
-        if "CheckpointConfig" in self.job:
-            self._checkpoints = Checkpoints(self.files, self.root, self.job["CheckpointConfig"])
-            self._checkpoints.restore()
-        if self.script:
-            self._fetch_code(self.script)
+        (config / "inputdataconfig.json").write_text(json.dumps(input_data_config(self.job, host)))
+        (config / "resourceconfig.json").write_text(json.dumps(self.cluster.resource_config(host)))
 
-    def _fetch_code(self, script: TrainingScript) -> None:
+    def _fetch_channel(self, host: Host, channel: ChannelOutputTypeDef) -> None:
+        source = channel["DataSource"]["S3DataSource"]
+        receivers = self.cluster.receivers(source.get("InstanceGroupNames", []))
+        shard = Shard.of(host, receivers, source.get("S3DataDistributionType", "FullyReplicated"))
+        folder = host.root / "input" / "data" / channel["ChannelName"]
+        self.files.download(source["S3Uri"], folder, source["S3DataType"], shard=shard)
+
+    def _fetch_code(self, script: TrainingScript, host: Host) -> None:
         if not script.submit_directory.startswith("s3://"):
             raise FailedJobError(
                 "ClientError: sagemaker_submit_directory must be the S3 URI of a source archive (the stand-in account "
                 f"has no container images that could hold the code), got {script.submit_directory!r}"
             )
-        archive = self.root / "input" / "sourcedir.tar.gz"
+        archive = host.root / "input" / "sourcedir.tar.gz"
         self.files.download_object(script.submit_directory, archive)
         try:
-            extract_tar(archive, self.root / "code")
+            extract_tar(archive, host.root / "code")
         except ArchiveError as error:
             raise FailedJobError(f"ClientError: {script.submit_directory}: {error}") from error
         archive.unlink()
-        if not (self.root / "code" / script.program).is_file():
+        if not (host.root / "code" / script.program).is_file():
             raise FailedJobError(
                 f"AlgorithmError: expected the entry point {script.program!r} in {script.submit_directory}, it holds: "
-                f"{', '.join(sorted(p.name for p in (self.root / 'code').iterdir()))}"
+                f"{', '.join(sorted(p.name for p in (host.root / 'code').iterdir()))}"
             )
 
-    def command(self) -> tuple[list[str], dict[str, str], Path | None]:
+    def command(self, host: Host) -> tuple[list[str], dict[str, str], Path | None]:
         """The job's own entry point, its script, or what stands for its image."""
         specification = self.job["AlgorithmSpecification"]
         environment = {
@@ -122,8 +137,8 @@ class TrainingRun(JobRun):
             command = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", [])]
             return command, environment, None
         if self.script:
-            variables = {**self.script.variables(self.job), **environment}
-            return self.script.container_command(), variables, Path("/opt/ml/code")
+            variables = {**self.script.variables(self.job, self.cluster, host), **environment}
+            return self.script.container_command(self.cluster, host), variables, Path("/opt/ml/code")
         uri = specification["TrainingImage"]
         if image := self.account.images.get(repository(uri)):
             return [*image.train], {**environment, "PYTHONPATH": str(image.folder)}, None
@@ -163,8 +178,8 @@ class TrainingRun(JobRun):
         self._save_checkpoints()
 
     def _save_checkpoints(self, *, last: bool = False) -> None:
-        if self._checkpoints:
-            self._checkpoints.save(last=last)
+        for kept in self._checkpoints.values():
+            kept.save(last=last)
 
     def _count_time(self) -> None:
         """Add the time of this instance; an interrupted job has several."""
@@ -199,22 +214,12 @@ class TrainingRun(JobRun):
         """Publish the metrics; upload checkpoints, ``output.tar.gz`` and, of a job that succeeded, the model."""
         self._metrics.publish(self.account, self.name, self.role())
         self._save_checkpoints(last=True)
-        kms_key = self.job["OutputDataConfig"].get("KmsKeyId", "")
-        results = self.root / "output" / "data"
-        if results.is_dir() and any(results.iterdir()):
-            archive = self.root / "output.tar.gz"
-            self._pack(results, archive)
-            self.files.upload_object(archive, f"{self.output_uri}/output.tar.gz", kms_key)
+        where = self.job["OutputDataConfig"]
+        output = TrainingOutput(self.files, self.cluster, where, self.output_uri, self.root)
+        output.upload_results()
         if not succeeded:
             return
-        uri = f"{self.output_uri}/model.tar.gz"
-        if self.job["OutputDataConfig"].get("CompressionType") == "NONE":
-            uri = f"{self.output_uri}/model/"
-            self.files.upload(self.root / "model", uri, kms_key)
-        else:
-            archive = self.root / "model.tar.gz"
-            self._pack(self.root / "model", archive)
-            self.files.upload_object(archive, uri, kms_key)
+        uri = output.upload_model()
         with self.sagemaker.lock:
             self.job["ModelArtifacts"] = {"S3ModelArtifacts": uri}
 
@@ -222,21 +227,15 @@ class TrainingRun(JobRun):
         """Whether the job asks for no network."""
         return self.job.get("EnableNetworkIsolation", False)
 
-    def _pack(self, folder: Path, archive: Path) -> None:
-        try:
-            pack_tar(self.files.view.members(folder), archive)
-        except LinkError as error:
-            raise FailedJobError(f"ClientError: Data upload failed: {error}") from error
-
-    def failure(self, exit_code: int, tail: list[str]) -> str:
+    def failure(self, host: Host, exit_code: int, tail: list[str]) -> str:
         """What the container or the script's toolkit said, with the exit code at its end."""
-        details = self.read_output("failure")
+        details = self.read_output(host, "failure")
         if details is None and self.script and "ContainerEntrypoint" not in self.job["AlgorithmSpecification"]:
-            details = self.script.failure(exit_code, self.tail_text(tail))
+            details = self.script.failure(self.cluster, host, exit_code, self.tail_text(tail))
         if details is None:
             details = self.tail_text(tail)
-        suffix = f", exit code: {exit_code}"
-        return f"AlgorithmError: {details[: REASON_CHARACTERS - 20 - len(suffix)]}{suffix}"
+        begin, suffix = f"AlgorithmError: {self.blamed(host)}", f", exit code: {exit_code}"
+        return f"{begin}{details[: REASON_CHARACTERS - len(begin) - len(suffix)]}{suffix}"
 
     def _end(self, status: str, reason: str | None) -> None:
         self._count_time()

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from local_account.account import Account
-from local_account.sagemaker.records import FinalMetric
+from local_account.sagemaker.job_records import FinalMetric
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch.type_defs import MetricDatumTypeDef

@@ -17,11 +17,12 @@ from local_account.protocol.records import view
 from local_account.protocol.service import now
 from local_account.sagemaker.endpoints.archive import StartError, container_of
 from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance, NoAnswerError
+from local_account.sagemaker.job_records import TransformJobRecord
 from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.checks import DEFAULT_PAYLOAD_MB, check_transform
+from local_account.sagemaker.jobs.container_view import ContainerView
 from local_account.sagemaker.jobs.files import S3Object
 from local_account.sagemaker.jobs.run import REASON_CHARACTERS, FailedJobError, JobRun
-from local_account.sagemaker.records import TransformJobRecord
 from local_account.sagemaker.service import SageMaker
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class TransformRun(JobRun):
         if self.stop_requested.is_set():  # StopTransformJob: then nothing is stored
             return "Stopped"
         output = self.job["TransformOutput"]
-        self.files.upload(self.root, output["S3OutputPath"], output.get("KmsKeyId", ""))
+        self.files.upload(ContainerView(self.root), self.root, output["S3OutputPath"], output.get("KmsKeyId", ""))
         if refusals:
             first = refusals[0]
             raise FailedJobError(

@@ -206,7 +206,7 @@ def without_endpoint(shop: Shop) -> Iterator[None]:
         shop.in_service()
 
 
-def until(holds: Callable[[], bool], timeout_s: float = 60) -> None:
+def until(holds: Callable[[], bool], timeout_s: float = 300) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline

@@ -37,7 +37,7 @@ def capture(deployer: Deployer, **options: Any) -> dict[str, Any]:
 
 
 def captured(
-    deployer: Deployer, endpoint: str, count: int, timeout_s: float = 15
+    deployer: Deployer, endpoint: str, count: int, timeout_s: float = 300
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Keys and lines of an endpoint once there are ``count`` lines."""
     s3 = deployer.account.client("s3")

@@ -39,7 +39,7 @@ def error_of(call: Callable[[], Any]) -> dict[str, Any]:
     return {**caught.value.response, **caught.value.response["Error"]}
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 15) -> Any:
+def wait_until(condition: Callable[[], Any], timeout_s: float = 300) -> Any:
     deadline = time.monotonic() + timeout_s
     while True:
         found = condition()

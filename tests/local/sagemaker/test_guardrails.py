@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from local_account.account import Account
 from local_account.autoscaling.tracking import Tracking
 from local_account.base.chaos import Duplicates
-from local_account.containers.run import isolation_command
+from local_account.containers.namespaces import isolation_command
 from local_account.sagemaker.endpoints.deployment_config import RolloutPlan
 from local_account.sagemaker.endpoints.fleet import EndpointTraffic, Fleet
 from local_account.sagemaker.endpoints.rollout import RollbackError, Rollout
@@ -253,7 +253,7 @@ def test_a_canary_takes_its_share_until_an_alarm_calls_it_back(deployer: Guarded
     routing = description["LastDeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
     assert routing["Type"] == "CANARY"
     assert {deployer.answer(endpoint) for _ in range(20)} == {1}
-    told = [json.loads(message["Body"]) for message in events.take(7, 60)]
+    told = [json.loads(message["Body"]) for message in events.take(7)]
     states = {e["detail"]["EndpointStatus"] for e in told if e["detail-type"] == "SageMaker Endpoint State Change"}
     assert states == {"UPDATING", "ROLLING_BACK", "IN_SERVICE"}
     steps = {
@@ -482,7 +482,7 @@ def test_a_target_is_scaled_with_its_traffic(deployer: Guarded) -> None:
         "ScalingActivities"
     ]
     assert activity["Description"] == "Setting desired instance count to 2."
-    told = [json.loads(message["Body"]) for message in events.take(3, 60)]
+    told = [json.loads(message["Body"]) for message in events.take(3)]
     (scaling_out,) = [e["detail"] for e in told if e["detail-type"] == "SageMaker Endpoint Deployment State Change"]
     status = scaling_out["ProductionVariants"][0]["VariantStatus"][0]
     assert (status["Status"], status["StatusMessage"]) == ("Updating", "Scaling out desired instance count to 2.")
@@ -583,7 +583,7 @@ def test_chaos_delivers_events_twice_and_late(restarted: Guarded) -> None:
     assert running.chaos == "duplicates"
     draws = Duplicates()
     expected = [len(draws.delays_s()) for _ in range(20)]
-    numbers = Counter(json.loads(m["Body"])["detail"]["number"] for m in queue.take(sum(expected), 60))
+    numbers = Counter(json.loads(m["Body"])["detail"]["number"] for m in queue.take(sum(expected)))
     assert [numbers[number] for number in range(20)] == expected
     assert set(expected) == {1, 2}
 

@@ -165,12 +165,12 @@ def test_names_are_unique_and_requests_are_checked(account: RunningAccount, job_
     pipe = processing_arguments("print(1)", inputs={"in": "s3://b/x"})
     pipe["ProcessingInputs"][0]["S3Input"]["S3InputMode"] = "Pipe"
     two = processing_arguments("print(1)")
-    two["ProcessingResources"]["ClusterConfig"]["InstanceCount"] = 2
+    two["ProcessingResources"]["ClusterConfig"]["InstanceCount"] = 21
     outside = processing_arguments("print(1)", inputs={"in": "s3://b/x"})
     outside["ProcessingInputs"][0]["S3Input"]["LocalPath"] = "/opt/ml/processing/../../etc"
     for request, message in [
         (pipe, "S3InputMode File only, got Pipe"),
-        (two, "expected InstanceCount 1, got 2"),
+        (two, "at most 20 instances, got 21"),
         (outside, "LocalPath must be below /opt/ml/processing"),
         (processing_arguments("print(1)") | {"RoleArn": "not-an-arn-of-any-role"}, "regular expression pattern"),
         (processing_arguments("x" * 300), "length less than or equal to 256"),
@@ -331,13 +331,13 @@ def _archive_that_escapes() -> bytes:
     return buffer.getvalue()
 
 
-def test_pipe_mode_and_several_instances_are_refused(account: RunningAccount, data: str, job_name: str) -> None:
+def test_pipe_mode_and_more_hosts_than_fit_are_refused(account: RunningAccount, data: str, job_name: str) -> None:
     sagemaker = account.client("sagemaker")
     pipe = training_arguments(data, {"train.py": ""}, "train.py", account)
     pipe["InputDataConfig"] = [channel("words", f"s3://{data}/in") | {"InputMode": "Pipe"}]
     two = training_arguments(data, {"train.py": ""}, "train.py", account)
-    two["ResourceConfig"]["InstanceCount"] = 2
-    for request, message in [(pipe, "File and FastFile, got Pipe"), (two, "expected InstanceCount 1, got 2")]:
+    two["ResourceConfig"]["InstanceCount"] = 21
+    for request, message in [(pipe, "File and FastFile, got Pipe"), (two, "at most 20 instances, got 21")]:
         with pytest.raises(ClientError, match=message):
             sagemaker.create_training_job(TrainingJobName=job_name, **request)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local_account.containers.run import isolation_command
+from local_account.containers.namespaces import isolation_command
 from tests.local.conftest import RunningAccount
 from tests.local.foreign_models import Deployer, archive
 from tests.local.roles import allow, make_role, trust
@@ -136,7 +136,7 @@ def test_transforms_and_captures_are_encrypted_with_their_keys(
     )
     assert wait_for_job(account, "Transform", model)["TransformJobStatus"] == "Completed"
     assert encryption(account, deployer.bucket, "out/a.out") == ("aws:kms", key)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (found := s3.list_objects_v2(Bucket=deployer.bucket, Prefix="captured/").get("Contents")):
         assert time.monotonic() < deadline
         time.sleep(0.1)

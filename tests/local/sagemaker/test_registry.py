@@ -109,7 +109,7 @@ def test_creation_and_approval_send_events(account: RunningAccount, group: str, 
     sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
     sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties={"a": "b"})  # no change of status
     events: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while len(events) < 2 and time.monotonic() < deadline:
         received = queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
         events += [json.loads(message["Body"]) for message in received.get("Messages", [])]
@@ -211,7 +211,7 @@ def test_the_registry_survives_a_crash(fresh_account: Any) -> None:
 
 def _wait_until_saved(account: RunningAccount) -> None:
     """Changes are on disk within a second, the first ones of a new server somewhat later."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while not (account.state_dir / "services" / "s3").is_file() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(1.5)

@@ -147,7 +147,7 @@ class Stacks:
 
     def settle(self) -> str:
         """Wait until nothing is in progress; the stack's status. No waiter of botocore's knows ROLLBACK_COMPLETE."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             status: str = self.describe()["StackStatus"]
             if not status.endswith("_IN_PROGRESS"):

@@ -45,7 +45,7 @@ def described(account: Any, name: str) -> dict[str, Any]:
     return dict(found)
 
 
-def until(account: Any, name: str, state: str, timeout_s: float = 10) -> dict[str, Any]:
+def until(account: Any, name: str, state: str, timeout_s: float = 300) -> dict[str, Any]:
     deadline = time.monotonic() + timeout_s
     while (found := described(account, name))["StateValue"] != state:
         assert time.monotonic() < deadline, found

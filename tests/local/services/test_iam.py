@@ -427,7 +427,7 @@ def test_a_rule_needs_the_functions_permission_or_a_role(account: RunningAccount
     events.put_rule(Name=rule, EventPattern=json.dumps({"source": [rule]}))
     events.put_targets(Rule=rule, Targets=[{"Id": "1", "Arn": function, "DeadLetterConfig": {"Arn": dead.arn}}])
     events.put_events(Entries=[{"Source": rule, "DetailType": "d", "Detail": "{}"}])
-    (letter,) = dead.take(timeout_s=30)
+    (letter,) = dead.take()
     attributes = letter["MessageAttributes"]
     assert attributes["ERROR_CODE"]["StringValue"] == "AccessDeniedException"
     refused = f"events.amazonaws.com is not authorized to perform: lambda:InvokeFunction on resource: {function}"

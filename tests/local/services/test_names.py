@@ -60,7 +60,7 @@ def test_a_stack_makes_no_such_bucket_either(account: RunningAccount, name: str)
     client, stack = account.client("cloudformation"), f"names-{uuid.uuid4().hex[:8]}"
     template = {"Resources": {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": name}}}}
     client.create_stack(StackName=stack, TemplateBody=json.dumps(template), OnFailure="DO_NOTHING")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while client.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] != "CREATE_FAILED":
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -108,7 +108,7 @@ def test_two_jobs_that_differ_in_case_have_folders_of_their_own(account: Running
         code = f"import time; open('/opt/ml/processing/out/a', 'w').write('{name}'); time.sleep(0.5)"
         request = processing_arguments(code, output_uri=f"s3://{data}/{name}")
         account.client("sagemaker").create_processing_job(ProcessingJobName=name, **request)
-    s3, deadline = account.client("s3"), time.monotonic() + 60
+    s3, deadline = account.client("s3"), time.monotonic() + 300
     for name in (job, job.upper()):
         while "Contents" not in s3.list_objects_v2(Bucket=data, Prefix=f"{name}/"):
             assert time.monotonic() < deadline

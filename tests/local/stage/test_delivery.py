@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from scones.cli import app
 from tests.local.conftest import RunningAccount
 
-TIMEOUT_S = 120.0  # the machine may be busy with other tests
+TIMEOUT_S = 300.0  # the machine may be busy with other tests
 BUCKET = "scones-delivery-123456789012-us-east-1"
 STAGES = ["Source", "Build", "Staging", "Approval", "Production"]
 

@@ -381,13 +381,13 @@ def test_ctrl_c_ends_every_child_and_the_next_start_works(tmp_path: Path, real_a
         start_new_session=True,
     )
     try:
-        wait_until(lambda: any("training/train.py" in line for line in processes_of(shop)), timeout_s=120)
+        wait_until(lambda: any("training/train.py" in line for line in processes_of(shop)), timeout_s=300)
         os.killpg(demo.pid, 2)
         assert demo.wait(60) != 0
     finally:
         demo.kill()
         demo.wait()
-    wait_until(lambda: not processes_of(shop), timeout_s=30)
+    wait_until(lambda: not processes_of(shop), timeout_s=300)
     shop.succeeds("account", "start")
     executions = shop.client("sagemaker").list_pipeline_executions(PipelineName=TRAINING)["PipelineExecutionSummaries"]
     assert [e["PipelineExecutionStatus"] for e in executions] != ["Executing"]
@@ -412,7 +412,7 @@ def test_an_interruption_while_the_account_starts_leaves_no_server(
     assert demo.returncode != 0
     assert "interrupted" in said
     assert "Traceback" not in said
-    wait_until(lambda: not processes_of(shop), timeout_s=30)
+    wait_until(lambda: not processes_of(shop), timeout_s=300)
     shop.succeeds("account", "start")
     shop.succeeds("account", "stop")
 
@@ -452,7 +452,7 @@ def processes_of(shop: Shop) -> list[str]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 300) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -42,7 +42,7 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 
 def post(server: ModelServer, body: bytes, content_type: str = "image/png", **headers: str) -> tuple[int, str, str]:
     """Status, content type and text of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
     try:
         connection.request("POST", "/invocations", body, {"Content-Type": content_type, **headers})
         answer = connection.getresponse()
@@ -163,7 +163,7 @@ def test_parallel_clients_get_the_answers_to_their_own_images(server: ModelServe
     assert len(set(expected)) > 60
 
     def client(number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
         for i in np.random.default_rng(number).permutation(len(images)):
             connection.request("POST", "/invocations", images[i], {"Content-Type": "image/png"})
             assert connection.getresponse().read().decode() == expected[i]

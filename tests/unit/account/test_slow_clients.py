@@ -21,7 +21,7 @@ from werkzeug.serving import make_server
 from local_account.sagemaker.endpoints.container import model_server
 from local_account.server.http_handler import KeepAliveHandler
 
-TIMEOUT_S = 60.0  # for what happens within a second on a machine that is not busy
+TIMEOUT_S = 300.0  # for what happens within a second on a machine that is not busy
 SCRIPT = """
 def model_fn(folder): return len
 def input_fn(body, content_type): return body

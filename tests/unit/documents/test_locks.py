@@ -13,11 +13,22 @@ from packaging.utils import canonicalize_name
 
 from pipelines.container_jobs import CONTAINER_PYTHON as IMAGE_PYTHON
 from pipelines.container_jobs import entrypoint
-from scones.locks import BUILD_FILE, BUILD_PYTHON, CONTAINER_PYTHON, CONTAINERS, locked, ranges
+from scones.installation import Environment, block
+from scones.locks import (
+    BUILD_FILE,
+    BUILD_PYTHON,
+    CONTAINER_PYTHON,
+    CONTAINERS,
+    CPU_FILE,
+    RUN_FILE,
+    TORCH_FILE,
+    locked,
+    ranges,
+)
 from scones.stage.settings import PROJECT_ROOT
 
 CONTAINER_FILES = [f"{container}/requirements.txt" for container in CONTAINERS]
-FILES = [*CONTAINER_FILES, BUILD_FILE]
+FILES = [*CONTAINER_FILES, RUN_FILE, BUILD_FILE, TORCH_FILE]
 PIN = re.compile(r"[a-z0-9][a-z0-9._-]*(\[[a-z0-9,-]+\])?==\S+( ; .+?)?( --hash=sha256:[0-9a-f]{64})+")
 
 
@@ -43,8 +54,9 @@ def test_what_is_locked_is_within_the_ranges_of_setup_py() -> None:
     required, tools = ranges()
     wanted = {name: [required[package] for package in packages] for name, packages in CONTAINERS.items()}
     by_file = {f"{name}/requirements.txt": each for name, each in wanted.items()}
-    for file, needed in {**by_file, BUILD_FILE: [*required.values(), *tools]}.items():
-        have = versions(file)
+    runs = [*required.values()]
+    for file, needed in {**by_file, RUN_FILE: runs, BUILD_FILE: [*runs, *tools]}.items():
+        have = versions(file) | (versions(TORCH_FILE) if file in {RUN_FILE, BUILD_FILE} else {})
         for requirement in map(Requirement, needed):
             version = have.get(canonicalize_name(requirement.name), "none")
             assert version in requirement.specifier, f"{file}: {requirement} has {version}: run `make lock`"
@@ -52,14 +64,14 @@ def test_what_is_locked_is_within_the_ranges_of_setup_py() -> None:
 
 def test_containers_run_the_versions_that_the_tests_run_with() -> None:
     tested = versions(BUILD_FILE)
-    for name in CONTAINER_FILES:
+    for name in [*CONTAINER_FILES, RUN_FILE]:
         have = versions(name)
         assert {package: tested.get(package) for package in have} == have, name
 
 
-def test_no_container_installs_what_its_image_brings() -> None:
+def test_cuda_is_in_a_file_of_its_own() -> None:
     """torch of the index is for NVIDIA's GPUs, and comes with gigabytes of their libraries."""
-    for name in CONTAINER_FILES:
+    for name in [*CONTAINER_FILES, RUN_FILE, BUILD_FILE]:
         brought = [package for package in versions(name) if re.match(r"(torch|nvidia-|cuda-|triton)", package)]
         assert not brought, name
 
@@ -100,10 +112,17 @@ def test_jobs_install_with_digests() -> None:
         assert len(script) <= 256  # of a word of ContainerEntrypoint (SageMaker API reference)
 
 
-def test_a_locked_build_installs_nothing_else() -> None:
-    recipe = (PROJECT_ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", "")
-    (line,) = re.findall(r"^INSTALL_LOCKED := .*$", recipe, re.MULTILINE)
-    _, setuptools, everything, project = line.split("&&")
-    assert "--require-hashes --requirement $(VENV)/setuptools.txt" in setuptools
-    assert f"--require-hashes --no-build-isolation --requirement {BUILD_FILE}" in everything
-    assert {"--no-deps", "--no-build-isolation", "--no-index"} <= set(project.split())
+def test_the_build_of_torch_for_cpu_has_the_version_of_the_registrys() -> None:
+    (line,) = requirements(CPU_FILE)
+    assert line.split()[0] == f"torch=={versions(TORCH_FILE)['torch']}+cpu"
+    assert re.fullmatch(r"\S+( --hash=sha256:[0-9a-f]{64})+", line)
+
+
+@pytest.mark.parametrize("name", ["uv", "setuptools", "torch"])
+def test_the_set_up_finds_what_it_needs_first_among_what_is_locked(name: str) -> None:
+    assert PIN.fullmatch(re.sub(r"\s*\\\n\s*", " ", block(name)).strip())
+
+
+def test_each_kind_of_environment_has_its_file() -> None:
+    for kind, file in {"run": RUN_FILE, "build": BUILD_FILE}.items():
+        assert Environment(PROJECT_ROOT / ".venv", kind, locked=False).file == PROJECT_ROOT / file

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import UNSET
 
 from imaging.statistics import STATISTICS
 from monitoring import baseline
 from monitoring.drift import channels
 from monitoring.drift.baseline import BaselineError, read_baseline
+from monitoring.quality.corruptions import KINDS
 from processing import filter_cifar
 from tests.colour_models import write_archive
 
@@ -57,7 +59,20 @@ def test_it_is_a_reference_for_the_detectors(run: Path) -> None:
     assert (lax.passes == (found.predicted == 0) | (found.confidence >= 0.99)).all()
     assert strict.passes.sum() < lax.passes.sum()
     bounds = channels.reference(strict, CLASSES).bounds
-    assert set(bounds) == {"confidence", "below threshold", *STATISTICS}
+    assert set(bounds) == {"confidence", "below threshold", "class share", *STATISTICS}
+
+
+def test_the_error_of_estimates_is_measured_on_worse_copies_of_the_same_images(run: Path) -> None:
+    document = json.loads((run / "output/baseline.json").read_text())
+    clean, *worse = document["estimate_errors"]
+    assert (clean["corruption"], clean["images"]) == ("none", min(300, document["count"]))
+    assert clean["accuracy"] == pytest.approx(document["accuracy"]["value"], abs=0.06)
+    assert {(each["corruption"], each["severity"]) for each in worse} == {
+        (kind, severity) for kind in KINDS for severity in (1, 2, 3)
+    }
+    far = {(each["corruption"], each["severity"]): each["distances"] for each in worse}
+    assert far["darkness", 3]["brightness"] > far["darkness", 1]["brightness"] > 0.05
+    assert set(clean["distances"].values()) == {0.0}
 
 
 def test_many_records_are_thinned_out_evenly() -> None:
@@ -79,6 +94,7 @@ def test_answers_of_a_batch_transform_take_the_place_of_a_model(run: Path, tmp_p
     assert job(run, tmp_path / "output", "--predictions", str(tmp_path / "answers")) == 0
     found = read_baseline(tmp_path / "output/baseline.json")
     assert (found.origin, set(found.confidence), len(found.confidence)) == ("test split", {0.75}, 200)
+    assert found.document.estimate_errors is UNSET, "there was no model to ask"
 
 
 def test_a_model_of_other_classes_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

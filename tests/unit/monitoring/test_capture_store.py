@@ -323,7 +323,7 @@ def test_two_processes_and_one_killed_halfway_end_in_the_same_store(tmp_path: Pa
     while not list((tmp_path / "killed").rglob("*.parquet")) and killed.poll() is None:
         time.sleep(0.001)
     killed.send_signal(signal.SIGKILL)
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=300)
     after = content(store_of(tmp_path, "killed"))  # whatever is there can be read
     assert set(after) <= set(expected)
     add(store_of(tmp_path, "killed"), captures)
@@ -365,7 +365,7 @@ def test_the_store_needs_no_pandas(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_missing_is_one_clear_line(tmp_path: Path) -> None:
     process = run_update(tmp_path / "nowhere", tmp_path / "state")
-    assert process.communicate(timeout=60)[1] == (
+    assert process.communicate(timeout=300)[1] == (
         f"store: expected a folder of captured traffic at {tmp_path / 'nowhere'}, found none\n"
     )
     assert process.returncode == 1

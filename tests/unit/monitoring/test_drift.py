@@ -127,11 +127,54 @@ def test_a_month_of_healthy_traffic_with_a_daily_rhythm_raises_nothing() -> None
     assert set(found[0].channels) == {"confidence", "below threshold", "class share"}
 
 
-def test_without_known_shares_the_class_share_is_not_looked_at() -> None:
+@pytest.mark.parametrize(
+    ("motorcycles", "moved"),
+    [(0.5, {}), (0.68, {}), (0.83, {"predictions": {"class share"}}), (0.1, {"predictions": {"class share"}})],
+)
+def test_class_shares_are_held_against_the_baselines_from_the_first_hours(
+    motorcycles: float, moved: dict[str, set[str]]
+) -> None:
     known = channels.reference(stream(1, 20), CLASSES)
-    found = drift.look(traffic(stream(6, 24, motorcycles=0.95)), known)
-    assert "class share" not in found[0].channels
-    assert alarms(found) == {}
+    found = drift.look(traffic(stream(6, 4, motorcycles=motorcycles)), known)
+    assert alarms(found) == moved
+
+
+def test_a_first_week_that_had_moved_already_is_not_learned_as_healthy() -> None:
+    moved = stream(14, 7 * 24, motorcycles=0.9)
+    known = channels.reference(stream(1, 20), CLASSES, rhythm=moved)
+    assert alarms(drift.look(traffic(moved), known)) == {"predictions": {"class share"}}
+
+
+def test_a_rare_class_of_many_may_not_become_common() -> None:
+    healthy = stream(1, 100)
+    healthy.predicted[:] = np.where(np.arange(len(healthy)) % 100 == 0, 2, np.arange(len(healthy)) % 2)
+    (low, high) = (
+        (b.lower, b.upper) for b in channels.reference(healthy, (*CLASSES, "lorry")).bounds["class share"][1:]
+    )
+    assert low[1] == pytest.approx(0.709, abs=0.01)
+    assert high == (pytest.approx(0.004, abs=0.001), pytest.approx(0.0247, abs=0.001))
+
+
+def test_too_few_predictions_are_not_judged(healthy: Reference) -> None:
+    few = stream(6, 4)
+    found = drift.look(traffic(few), healthy)
+    assert all(channel.judged for channel in found[0].channels.values())
+    rows = np.arange(5)
+    counted = drift.HourlyTraffic(np.arange(1), few.at(rows), np.array([5]), np.zeros(1, np.int64))
+    judged = {name: c.judged for f in drift.look(counted, healthy) for name, c in f.channels.items()}
+    assert judged == {
+        "confidence": False, "below threshold": False, "class share": False, "brightness": False, "parse errors": True,
+    }  # fmt: skip
+
+
+def test_with_as_many_values_as_are_needed_a_large_change_alarms() -> None:
+    """The number that is called enough is enough: half of the way to the furthest, on average."""
+    bounds, needed = (Bounds(0.0, 0.2),), detector.threshold(0.01)
+    count = detector.fewest(bounds, needed, others=1)
+    values = (np.arange(count) % 10 < 6).astype(np.float64)
+    (row,) = detector.growths(values, 0.0, 0.2, np.array([0, count]))
+    assert detector.watch({"any": row[None, :]}, needed).alarms
+    assert count < 60
 
 
 @pytest.mark.parametrize(

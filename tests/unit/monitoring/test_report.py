@@ -22,7 +22,8 @@ from reporting.wording import percent
 from tests.places import ROOT
 
 SAMPLE = ROOT / "tests" / "samples" / "capture.jsonl"
-PLOTS = {"confidence_over_time.png", "confidence_histogram.png", "class_distribution.png", "coverage.png"}
+# Of six predictions nothing is drawn over time.
+PLOTS = {"confidence_histogram.png", "class_distribution.png"}
 
 # time, variant, probability of a bicycle; the confidences are 0.95 0.75 0.5 0.93 | 0.99 0.88
 TRAFFIC = [
@@ -176,7 +177,8 @@ def test_the_page_starts_with_the_verdict_and_shows_plots_images_and_malformed_l
     assert capsys.readouterr().out.splitlines() == [sentence, str(traffic / "report" / "report.html")]
     html = page(traffic)
     assert f'<p class="verdict">{sentence}.</p>' in html
-    assert html.count("<figure") == 4
+    assert html.count("<figure") == 2
+    assert "6 predictions, too few to draw over time: mean confidence 0.833, from 0.500 to 0.990; 3 of 6 pass." in html
     assert html.count('<img src="data:image/png;base64,') == 12
     assert "vehicles/blue/2026/03/01/10/a.jsonl:5" in html
     assert {path.name for path in (traffic / "report").iterdir()} == {
@@ -212,7 +214,8 @@ def test_the_page_opens_offline_follows_the_colour_scheme_and_has_no_id_twice(tr
     links = Links()
     links.feed(html)
     assert links.active == []
-    assert all(target.startswith(("data:image/png;base64,", "#")) for target in links.fetched)
+    beside = {"../index.html", "report.json"}
+    assert all(target.startswith(("data:image/png;base64,", "#")) or target in beside for target in links.fetched)
     assert {target[1:] for target in links.fetched if target.startswith("#")} <= set(links.ids)
     assert len(links.ids) == len(set(links.ids))
     assert set(re.findall(r"url\(#([^)]*)\)", html)) <= set(links.ids)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from matplotlib.figure import Figure
 
-from monitoring.page import plots
+from monitoring.page import plots_compared
 from monitoring.page import sections as report_sections
 from monitoring.page.earlier import ListedReport, render_index
 from reporting.charts import WIDE, Charts
@@ -108,7 +108,7 @@ def test_the_examples_of_the_docs_run() -> None:
     chart, section = re.findall(r"```python\n(.*?)```", (ROOT / "docs/pages.md").read_text(), re.DOTALL)
     charts: Charts[object] = Charts()
     sections: Sections[object] = Sections()
-    exec(chart, {**vars(plots), "CHARTS": charts})  # noqa: S102 - what the docs show
+    exec(chart, {**vars(plots_compared), "CHARTS": charts})  # noqa: S102 - what the docs show
     exec(section, {**vars(report_sections), "SECTIONS": sections, "clock": report_sections.clock})  # noqa: S102
     assert charts.files() == ["margin.png"]
     report = msgspec.json.decode((ROOT / "tests/samples/report.json").read_bytes(), type=report_sections.Report)

@@ -191,7 +191,7 @@ def test_the_functions_take_as_many_parameters_as_the_toolkit_passes() -> None:
     """One more than documented and the toolkit adds its context, which only output_fn wants."""
     names = ("model_fn", "input_fn", "predict_fn", "output_fn")
     counts = {name: len(inspect.signature(getattr(inference, name)).parameters) for name in names}
-    assert counts == {"model_fn": 1, "input_fn": 2, "predict_fn": 2, "output_fn": 3}
+    assert counts == {"model_fn": 1, "input_fn": 3, "predict_fn": 2, "output_fn": 3}
 
 
 def test_where_the_toolkit_is_installed_refusals_are_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,4 +84,4 @@ def test_it_says_what_it_is_and_what_it_leaves_aside(capsys: pytest.CaptureFixtu
     built_in.check({**GOOD, "num_layers": "18"})
     line = capsys.readouterr().out
     assert line.startswith("training.built_in stands in for SageMaker's image-classification")
-    assert line.rstrip().endswith("aside: image_shape, num_layers.")
+    assert line.rstrip().endswith("aside: num_layers.")

@@ -120,17 +120,18 @@ def test_a_negative_number_of_epochs_is_refused() -> None:
     assert stopped.value.code == 2
 
 
-def untrained(members: int = 2) -> Ensemble:
+def untrained(members: int = 2, size: int = 32) -> Ensemble:
     torch.manual_seed(0)
-    return Ensemble([Network(2) for _ in range(members)], temperature=0.8).eval()
+    return Ensemble([Network(2) for _ in range(members)], size, temperature=0.8).eval()
 
 
-def random_images(count: int) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+def random_images(count: int, size: int = 32) -> torch.Tensor:
+    return torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def test_the_exported_model_agrees_with_torch_on_any_number_of_images(tmp_path: Path) -> None:
-    ensemble, images = untrained(), random_images(9)
+@pytest.mark.parametrize("size", [32, 50, 150])
+def test_the_exported_model_agrees_with_torch_on_any_number_of_images(tmp_path: Path, size: int) -> None:
+    ensemble, images = untrained(size=size), random_images(9, size)
     write_model(ensemble, ["a", "b"], RECORD, images, tmp_path)
     served = predict_fn(images.numpy(), model_fn(str(tmp_path)))
     with torch.inference_mode():

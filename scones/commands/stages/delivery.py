@@ -120,7 +120,7 @@ def logs(
     """Print the log of a build."""
     connection = connect(stage)
     for line in delivery_runs.log_lines(connection, _execution(connection, execution), pipeline_stage):
-        typer.echo(line)
+        screen.print_line(line)
 
 
 @app.command()

@@ -1,0 +1,32 @@
+"""Members that nothing here acts on: refused by name before moto, which would drop them, answers a success.
+
+Runs in the server process, for the services that moto answers; our own refuse in `protocol.service`. The tables are
+those that the rooms register, see `protocol.members`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from local_account.base.errors import ErrorAnswer, aws_error, not_implemented
+from local_account.protocol.members import table_of
+from local_account.protocol.sent_members import sent_members
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+
+def refusal(environ: WSGIEnvironment, service: str) -> ErrorAnswer | None:
+    """The service's error for an operation, or for a member of it, that its table does not name."""
+    table = table_of(service)
+    sent = sent_members(service, environ) if table else None
+    if table is None or sent is None:
+        return None
+    operation, members = sent
+    if operation not in table.acts:
+        return not_implemented(environ, service, f"{service}'s {operation}")
+    found = next(table.refusals(operation, members), None)
+    if found is None:
+        return None
+    status = 501 if table.code == "NotImplemented" else 400
+    return aws_error(environ, table.service, table.code, f"The stand-in account {found.why}.", status)

@@ -1,0 +1,116 @@
+"""Find labelled pictures in a folder, however it is laid out; nothing is opened but a list.
+
+Runs in the filter job.
+
+| layout | what stands in the folder |
+| --- | --- |
+| class folders | ``<class>/**``, at least two; test and validation images are chosen by the seed |
+| split folders | ``train`` or ``training``, perhaps ``test``, and ``val``, ``valid`` or ``validation`` |
+| list | one ``.csv``, ``.manifest`` or ``.jsonl`` file, see `processing.dataset.lists` |
+
+A folder that holds nothing but one other folder is looked through. Names count in any case.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from processing.dataset.lists import LIST_SUFFIXES, read_list
+from processing.dataset.pictures import SPLIT_NAMES, Found, Picture, file_reason, skip_reason
+from reporting.job import JobError
+
+LAYOUTS = (
+    "<class>/* folders, train/ and test/ with <class>/* in each, or a .csv, .manifest or .jsonl file that lists them"
+)
+DEPTH = 3  # folders around the one that counts, such as what a zip unpacks to
+
+
+def find_pictures(source: Path) -> Found | None:
+    """What the folder, or the list, holds; None where there is nothing of the kind. Raises JobError."""
+    if source.is_file():
+        return read_list(source, source.parent) if source.suffix.lower() in LIST_SUFFIXES else None
+    if not source.is_dir():
+        return None
+    for folder in _inwards(source):
+        lists = sorted(path for path in folder.iterdir() if path.suffix.lower() in LIST_SUFFIXES and path.is_file())
+        if len(lists) > 1:
+            raise JobError(f"{folder} holds {len(lists)} lists, expected one: {', '.join(p.name for p in lists)}")
+        if lists:
+            return read_list(lists[0], folder)
+        found = _folders(folder)
+        if found is not None:
+            return found
+    return None
+
+
+def _inwards(source: Path) -> Iterator[Path]:
+    """The folder, and the one in it where nothing else is."""
+    for _ in range(DEPTH):
+        yield source
+        inner = [path for path in source.iterdir() if skip_reason(path.name) is None]
+        if len(inner) != 1 or not inner[0].is_dir():
+            return
+        source = inner[0]
+
+
+def _folders(source: Path) -> Found | None:
+    skipped: Counter[str] = Counter()
+    folders = _subfolders(source, skipped)
+    splits = [path for path in folders if path.name.lower() in SPLIT_NAMES]
+    if any(SPLIT_NAMES[path.name.lower()] == "train" for path in splits):
+        found = _split_folders(splits, [path for path in folders if path not in splits])
+    elif len(folders) > 1:
+        found = _class_folders("class folders", folders, None, source)
+    else:
+        return None
+    found.skipped.update(skipped)
+    return found if found.pictures else None
+
+
+def _split_folders(splits: list[Path], others: list[Path]) -> Found:
+    found = Found("split folders")
+    named: dict[str, Path] = {}
+    for path in splits:
+        split = SPLIT_NAMES[path.name.lower()]
+        if split in named:
+            raise JobError(f"{path.parent} holds {named[split].name} and {path.name}, expected one of them for {split}")
+        named[split] = path
+        of_split = _class_folders(found.layout, _subfolders(path, found.skipped), split, path.parent)
+        found.pictures += of_split.pictures
+        found.skipped.update(of_split.skipped)
+    found.skipped.update(f"{path.name}/ beside the splits" for path in others)
+    return found
+
+
+def _class_folders(layout: str, folders: list[Path], split: str | None, source: Path) -> Found:
+    found = Found(layout)
+    for folder in folders:
+        for path in _files(folder, found.skipped):
+            found.pictures.append(Picture(folder.name, split, path, path.relative_to(source).as_posix()))
+    return found
+
+
+def _subfolders(folder: Path, skipped: Counter[str]) -> list[Path]:
+    inner = []
+    for path in sorted(folder.iterdir()):
+        reason = skip_reason(path.name)
+        if reason is None and path.is_dir():
+            inner.append(path)
+        else:
+            skipped[reason or f"{path.name} beside the folders"] += 1
+    return inner
+
+
+def _files(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
+    """The pictures below a class's folder, in the order of their names; links to folders are not followed."""
+    for place, names, files in os.walk(folder):
+        names[:] = sorted(name for name in names if skip_reason(name) is None)
+        for name in sorted(files):
+            reason = file_reason(name)
+            if reason is None:
+                yield Path(place, name)
+            else:
+                skipped[reason] += 1

@@ -1,0 +1,91 @@
+"""Labelled pictures as somebody has them: a name, a class, perhaps a split, and where the bytes are.
+
+Runs in the filter job. What desktops, Hadoop and unpackers leave beside pictures is known by name and skipped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from processing.dataset.bucket import read_object
+from reporting.job import JobError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif"}
+"""In small letters; cameras and Windows write them in capitals."""
+LEFTOVERS = {"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "_success", "icon\r", "license", "licence"}
+HADOOP_FOLDER = "_$folder$"
+MAX_FILE_BYTES = 256 * 2**20
+NAMED = 5
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""How folders and columns call a split, in small letters."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture; ``split`` is None where nobody has said, ``where`` a file or an address in S3."""
+
+    label: str
+    split: str | None
+    where: Path | str
+    place: str
+    """Its name in messages, and in ``dataset.json``."""
+
+    def read(self) -> bytes:
+        """The file's content. Raises JobError when it is not there or no picture could be so large."""
+        if isinstance(self.where, str):
+            return read_object(self.where, MAX_FILE_BYTES)
+        try:
+            with self.where.open("rb") as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise JobError(f"{self.place} cannot be read: {error.strerror}") from error
+        if len(content) > MAX_FILE_BYTES:
+            raise JobError(f"{self.place} has more than {MAX_FILE_BYTES:,} bytes: no photograph is as large")
+        return content
+
+
+@dataclass
+class Found:
+    """What a source holds: its pictures, how it is laid out, and what was skipped, by the reason."""
+
+    layout: str
+    pictures: list[Picture] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def classes(self) -> list[str]:
+        """All there are, in the order of their names."""
+        return sorted({picture.label for picture in self.pictures})
+
+
+def skip_reason(name: str) -> str | None:
+    """Why a file or folder of this name holds no picture; None when it may be one."""
+    small = name.lower()
+    if small.endswith(HADOOP_FOLDER):
+        return f"*{HADOOP_FOLDER}"
+    if small in LEFTOVERS:
+        return name.strip()
+    if name.startswith("."):
+        return name if small == ".ds_store" else ".*"
+    return None
+
+
+def file_reason(name: str) -> str | None:
+    """Why a file is skipped, by its name alone; None for a picture."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return skip_reason(name) or (None if suffix in SUFFIXES else f"*{suffix or name}")
+
+
+def some(names: list[str]) -> str:
+    """The first few, and how many more there are."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

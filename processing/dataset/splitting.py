@@ -1,0 +1,81 @@
+"""Take test and validation images out of the training images: of each class the same share, chosen by the seed.
+
+Runs in the filter job. Pictures that show nearly the same are kept on one side, or the figures would flatter the model.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.dataset import Labels
+from processing.dataset.source import ImageSource, LabelledImages
+from reporting.job import JobError
+
+TEST_SHARE = 0.2
+"""Of a source that has no test images of its own."""
+FEWEST = 15
+"""Images of a class that has to be split three ways."""
+
+Flags = npt.NDArray[np.bool_]
+
+
+def with_every_split(source: ImageSource, validation_fraction: float, seed: int) -> dict[str, LabelledImages]:
+    """The source's splits, and what it lacks of them split off its training images. Raises JobError."""
+    splits = dict(source.splits)
+    if "test" not in splits:
+        _check_enough(splits["train"], source.classes)
+        splits["train"], splits["test"] = split_off(splits["train"], TEST_SHARE, seed)
+    if "validation" not in splits:
+        splits["train"], splits["validation"] = split_off(splits["train"], validation_fraction, seed)
+    return splits
+
+
+def _check_enough(images: LabelledImages, classes: list[str]) -> None:
+    counts = np.bincount(images.labels, minlength=len(classes)).tolist()
+    few = [f"{name!r} has {count}" for name, count in zip(classes, counts, strict=True) if count < FEWEST]
+    if few:
+        raise JobError(
+            f"each class needs {FEWEST} pictures to be split into training, validation and test: {', '.join(few[:5])};"
+            " add pictures or leave the class out"
+        )
+
+
+def split_off(images: LabelledImages, fraction: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
+    """Two parts: of each class the same share, at least one image on each side, chosen by the seed."""
+    generator = np.random.default_rng(seed)
+    held_out = np.zeros(len(images.labels), dtype=bool)
+    for label in np.unique(images.labels):
+        members = np.flatnonzero(images.labels == label)
+        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+        if images.groups is None or len(np.unique(images.groups[members])) == len(members):
+            held_out[generator.permutation(members)[:count]] = True
+        else:
+            held_out[_whole_groups(members, images.groups, count, generator)] = True
+    if images.groups is not None:
+        held_out = _one_side(held_out, images.groups, images.labels)
+    return images.select(~held_out), images.select(held_out)
+
+
+def _whole_groups(members: Labels, groups: Labels, count: int, generator: np.random.Generator) -> Labels:
+    """About ``count`` of a class's images, no group of them cut: groups at random, those that still fit."""
+    order = members[np.argsort(groups[members], kind="stable")]
+    of_group = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    if len(of_group) == 1:
+        return generator.permutation(members)[:count]
+    chosen: list[Labels] = []
+    taken = 0
+    for number in generator.permutation(len(of_group)):
+        if taken + len(of_group[number]) <= count:
+            chosen.append(of_group[number])
+            taken += len(of_group[number])
+    return np.concatenate(chosen or [min(of_group, key=len)])
+
+
+def _one_side(held_out: Flags, groups: Labels, labels: Labels) -> Flags:
+    """Groups across classes go where most of their images are; within a class, they are whole already."""
+    _, group = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(group)
+    across = np.bincount(group, weights=labels**2) / sizes != (np.bincount(group, weights=labels) / sizes) ** 2
+    share = np.bincount(group, weights=held_out) / sizes
+    return np.where(across[group], share[group] > 0.5, held_out)

@@ -1,0 +1,114 @@
+"""The set-up of an environment, as make starts it: what it installs, and the one line it says when it cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scones.installation import Environment, cause, index_options
+from scones.stage.settings import PROJECT_ROOT
+
+SILENT = "http://127.0.0.1:9"  # nothing listens at the port `discard`
+INSTALLER = """#!{python}
+import pathlib, sys
+pathlib.Path("{log}").open("a").write(" ".join(sys.argv[1:]) + "\\n")
+sys.exit({code!r} if "--torch-backend" in sys.argv or "--no-index" in sys.argv and "torch" in " ".join(sys.argv) else 0)
+"""
+
+
+def set_up(venv: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """What make runs, without this machine's configuration of pip."""
+    cleared = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "scones.installation", *words],
+        cwd=PROJECT_ROOT,
+        env={**cleared, "PIP_CONFIG_FILE": os.devnull, "VENV": str(venv), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment left by a set-up that had no network; before, there was one of another Python."""
+    place = tmp_path_factory.mktemp("set-up") / ".venv"
+    (place / "bin").mkdir(parents=True)
+    (place / "pyvenv.cfg").write_text("version = 3.10.1\n")
+    done = set_up(place, "run", PIP_INDEX_URL=SILENT)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "the package registry cannot be reached" in done.stderr
+    assert "Replacing .venv, which is of Python none" in done.stdout
+    return place
+
+
+def pretend_uv(venv: Path, code: int) -> Path:
+    """In place of uv and setuptools, as installed: what writes its words down, and cannot find torch for CPU."""
+    from scones.installation import block
+
+    log = venv / "words.txt"
+    log.unlink(missing_ok=True)
+    (venv / "bin" / "uv").write_text(INSTALLER.format(python=sys.executable, log=log, code=code))
+    (venv / "bin" / "uv").chmod(0o755)
+    (packages,) = venv.glob("lib/*/site-packages")
+    for name in ("uv", "setuptools"):
+        record = packages / f"{name}-{block(name).split()[0].partition('==')[2]}.dist-info"
+        record.mkdir(exist_ok=True)
+        (record / "RECORD").touch()
+    return log
+
+
+@pytest.mark.parametrize("locked", ["", "1"])
+def test_a_set_up_installs_what_is_locked_and_nothing_else(venv: Path, locked: str) -> None:
+    log = pretend_uv(venv, 0)
+    done = set_up(venv, "run", LOCKED=locked, PIP_FIND_LINKS="/wheels")
+    assert done.returncode == 0, done.stderr
+    assert "packages" in done.stdout and "MB to download" in done.stdout
+    packages, torch, project = log.read_text().splitlines()
+    assert "--no-deps --require-hashes --no-build-isolation" in packages and packages.endswith("requirements/run.txt")
+    assert ("--require-hashes" in torch and torch.endswith("torch-cpu.txt")) == bool(locked)
+    assert "--find-links /wheels --no-deps --no-index" in torch
+    assert "--no-build-isolation --no-index --editable" in project
+
+
+def test_without_a_build_for_cpu_torch_comes_from_the_registry_by_its_digest(venv: Path) -> None:
+    log = pretend_uv(venv, 1)
+    done = set_up(venv, "build")
+    assert done.returncode == 0, done.stderr
+    assert "torch from the package registry" in done.stdout
+    assert (
+        log.read_text()
+        .splitlines()[-2]
+        .endswith("--require-hashes --requirement " + str(PROJECT_ROOT / "requirements/torch.txt"))
+    )
+
+
+def test_pips_configuration_holds_for_uv_as_well() -> None:
+    settings = {"index-url": "https://a/simple", "extra-index-url": "https://b https://c", "no-index": "true"}
+    words = " ".join(index_options(settings))
+    assert words.endswith("--default-index https://a/simple --index https://b --index https://c --no-index")
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        ("error: failed to write\n  Caused by: No space left on device (os error 28)", "the disk is full: "),
+        (
+            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+            "the disk is full: ",
+        ),
+        ("error: Failed to fetch\n  Caused by: tunnel error: unsuccessful", "the proxy does not lead to the registry"),
+        ("WARNING: Retrying after connection broken by 'ProxyError('Cannot connect to proxy.')'", "the proxy"),
+        ("  cause: dns error", "the package registry cannot be reached"),
+        ("ERROR: No matching distribution found for isal==1.7.2", "has no file of a package for Python"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES", "a file is not the one that is locked"),
+        ("something else", "the installer stopped with: something else"),
+    ],
+)
+def test_a_set_up_that_fails_says_why_in_one_line(tmp_path: Path, printed: str, said: str) -> None:
+    line = cause(printed, Environment(tmp_path / ".venv", "run", locked=False))
+    assert said in line and "\n" not in line

@@ -1,0 +1,251 @@
+"""People's own pictures, laid out as they have them, at the sizes that models want."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imaging.dataset import SPLITS, load_split, read_examples, read_manifest
+from imaging.decode import decode_image, encode_png
+from processing import describe_source
+from processing.dataset.near_copies import look_hash, near_groups
+from processing.filter_cifar import main
+from tests.realdata import cifar_archive
+
+FLOWERS = Path(__file__).resolve().parents[4] / "shared" / "photos" / "flowers"
+# What the commit before images had a size of their own wrote of the real archive, with the seed 0.
+CIFAR_DIGESTS = {
+    "train": "b93223cac66c663c18938bb781f8e5e8d284f997a533808044db46fd8a58d060",
+    "validation": "1fcaefc5aaedb605e858b22590e6795994373b44fefc62e59577f16fb120c4c9",
+    "test": "35a7b978c1a024b3f2067b9d24e1449269c44189fce8392175fcc18b8e303ee9",
+}
+CIFAR_SHEET = "060228c295cacc376f635ca99e5b70f4512deae307d5ee6344e364839948328f"
+DRAWN = "1578e8de761ee47c2454315d9c207cc0383b306a532768b1be919d36e026460b"
+
+
+def run(source: Path, output: Path, *more: str) -> int:
+    return main(
+        ["--source", str(source), "--output", str(output), "--message-file", str(output.parent / "ml/message"), *more]
+    )
+
+
+def texture(seed: int, size: tuple[int, int] = (90, 70)) -> Image.Image:
+    """A picture like no other: coarse noise, so that it still is itself when it is scaled or saved again."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def class_folders(folder: Path, names: tuple[str, ...] = ("daisy", "tulip"), count: int = 20) -> Path:
+    for at, name in enumerate(names):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            suffix = (".png", ".JPG", ".webp", ".jpeg")[number % 4]
+            texture(1000 * at + number).save(folder / name / f"IMG {number}{suffix}")
+    return folder
+
+
+def digests(folder: Path, split: str) -> set[bytes]:
+    return {hashlib.sha256(example.path.read_bytes()).digest() for example in read_examples(folder, split)}
+
+
+def test_cifar_is_what_it_was_before_images_had_a_size(tmp_path: Path) -> None:
+    assert run(cifar_archive(), tmp_path / "out") == 0
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.image_size == 32
+    assert manifest.digests == CIFAR_DIGESTS
+    sheet = np.asarray(Image.open(tmp_path / "out" / "contact_sheet.png"))
+    assert hashlib.sha256(sheet.tobytes()).hexdigest() == CIFAR_SHEET
+
+
+def test_pictures_of_any_shape_are_what_they_were_at_32_pixels() -> None:
+    digest = hashlib.sha256()
+    for number, size in enumerate([(32, 32), (90, 70), (31, 400), (400, 31), (17, 17), (640, 480)]):
+        for mode in ("RGB", "L", "RGBA", "P"):
+            digest.update(decode_image(encode_png(np.asarray(texture(number, size)))).tobytes())
+            digest.update(decode_image(_saved(texture(number, size).convert(mode))).tobytes())
+    assert digest.hexdigest() == DRAWN
+
+
+def _saved(picture: Image.Image) -> bytes:
+    import io
+
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+def test_class_folders_are_split_by_seed_and_leftovers_skipped_by_name(tmp_path: Path) -> None:
+    source = class_folders(tmp_path / "in", ("daisy", "tulip", "rose büsche"))
+    (source / "daisy" / ".DS_Store").write_bytes(b"x")
+    (source / "daisy" / "Thumbs.db").write_bytes(b"x")
+    (source / "tulip_$folder$").write_bytes(b"")
+    (source / "tulip" / "notes.txt").write_text("yellow ones")
+    assert run(source, tmp_path / "out", "--image-size", "48") == 0
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.classes == ["daisy", "rose büsche", "tulip"]
+    assert {split: set(of.values()) for split, of in manifest.counts.items()} == {
+        "train": {14},
+        "validation": {2},
+        "test": {4},
+    }
+    assert manifest.checks.skipped == {".DS_Store": 1, "Thumbs.db": 1, "*_$folder$": 1, "*.txt": 1}
+    assert (manifest.image_size, manifest.checks.layout) == (48, "class folders")
+    images, _ = load_split(tmp_path / "out", "test")
+    assert images.shape == (12, 48, 48, 3)
+    assert run(source, tmp_path / "again", "--image-size", "48") == 0
+    assert read_manifest(tmp_path / "again").digests == manifest.digests
+    assert run(source, tmp_path / "other", "--image-size", "48", "--seed", "1") == 0
+    assert read_manifest(tmp_path / "other").digests["test"] != manifest.digests["test"]
+
+
+def test_pictures_that_show_nearly_the_same_stay_on_one_side(tmp_path: Path) -> None:
+    source = class_folders(tmp_path / "in")
+    for path in sorted((source / "daisy").iterdir()):
+        with Image.open(path) as picture:
+            picture.convert("RGB").resize((77, 60)).save(source / "daisy" / f"{path.stem} small.jpg", quality=60)
+    assert run(source, tmp_path / "out", "--image-size", "64") == 0
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.checks.near_copies == 20
+    shown = {
+        split: np.array([list(look_hash(image)) for image in load_split(tmp_path / "out", split)[0]], np.uint8)
+        for split in SPLITS
+    }
+    for split, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        groups = near_groups(np.concatenate([shown[split], shown[other]]))
+        assert not set(groups[: len(shown[split])].tolist()) & set(groups[len(shown[split]) :].tolist())
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"), [("Training", "val", "TEST"), ("train", "valid", "test"), ("train", None, None)]
+)
+def test_split_folders_go_by_many_names(tmp_path: Path, train: str, validation: str | None, test: str | None) -> None:
+    for number, name in enumerate(filter(None, (train, validation, test))):
+        class_folders(tmp_path / "in" / "unpacked" / name, ("a", "b")).joinpath("a").touch()
+        for path in (tmp_path / "in" / "unpacked" / name).rglob("IMG*"):
+            texture(5000 * number + hash_of(path)).save(path.with_suffix(".png"))
+            if path.suffix != ".png":
+                path.unlink()
+    assert run(tmp_path / "in", tmp_path / "out", "--image-size", "32") == 0
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.counts["test"] == ({"a": 20, "b": 20} if test else {"a": 4, "b": 4})
+    assert manifest.counts["validation"] == ({"a": 20, "b": 20} if validation else {"a": 2, "b": 2})
+
+
+def hash_of(path: Path) -> int:
+    return 100 * ord(path.parent.name) + int(path.stem.split()[1])
+
+
+@pytest.mark.parametrize("kind", ["csv", "manifest"])
+def test_a_list_names_pictures_their_classes_and_splits(tmp_path: Path, kind: str) -> None:
+    folder = class_folders(tmp_path / "in")
+    rows = [(path.relative_to(folder).as_posix(), path.parent.name) for path in sorted(folder.rglob("IMG*"))]
+    if kind == "csv":
+        lines = [
+            "File,CLASS,split",
+            *(f"{name},{label},{'test' if n % 4 == 0 else ''}" for n, (name, label) in enumerate(rows)),
+        ]
+    else:
+        lines = [
+            json.dumps({"source-ref": name, "flower": 0, "flower-metadata": {"class-name": label, "confidence": 0.9}})
+            for name, label in rows
+        ]
+    (folder / f"list.{kind}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert run(folder, tmp_path / "out", "--image-size", "32") == 0
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.classes == ["daisy", "tulip"]
+    assert manifest.counts["test"] == ({"daisy": 5, "tulip": 5} if kind == "csv" else {"daisy": 4, "tulip": 4})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("name,kind\na,b\n", "expected a first line with a column for the file"),
+        ("path,label\n../../outside.png,daisy\n", "lies outside of its folder"),
+        ("path,label,split\na.png,daisy,later\n", "line 2: expected one of train"),
+        ("path,label\n,daisy\n", "line 2: expected a file and a class"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, reason: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "list.csv").write_text(text)
+    assert run(tmp_path / "in", tmp_path / "out") == 1
+    line = capsys.readouterr().err
+    assert reason in line and line.count("\n") == 1
+
+
+def test_corrupt_files_among_many_are_named_and_tolerated_up_to_a_share(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = class_folders(tmp_path / "in", count=30)
+    for number in (4, 8):
+        (source / "daisy" / f"IMG {number}.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    assert run(source, tmp_path / "out") == 1
+    assert "2 pictures cannot be used" in (line := capsys.readouterr().err)
+    assert "daisy/IMG 4.png" in line and "tolerate a share of 0.033" in line
+    assert run(source, tmp_path / "out", "--tolerated", "0.04") == 0
+    checks = read_manifest(tmp_path / "out").checks
+    assert [entry.split(":")[0] for entry in checks.unreadable] == ["daisy/IMG 4.png", "daisy/IMG 8.png"]
+
+
+def test_a_class_with_few_pictures_and_one_in_two_classes_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = class_folders(tmp_path / "in")
+    (source / "rose").mkdir()
+    texture(7).save(source / "rose" / "only.png")
+    assert run(source, tmp_path / "out") == 1
+    assert "the train split has 1 images of 'rose'" in capsys.readouterr().err
+    assert run(source, tmp_path / "out", "--classes", "daisy,tulip") == 0
+    assert read_manifest(tmp_path / "out").checks.classes_left_out == ["rose"]
+    (source / "tulip" / "IMG 0 again.png").write_bytes((source / "daisy" / "IMG 0.png").read_bytes())
+    assert run(source, tmp_path / "other", "--classes", "daisy,tulip") == 1
+    assert "two splits or two classes: tulip/IMG 0 again.png" in capsys.readouterr().err
+
+
+def test_pictures_of_one_pixel_and_of_a_hundred_megapixels_are_refused_before_they_are_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = class_folders(tmp_path / "in")
+    Image.new("RGB", (1, 1)).save(source / "daisy" / "dot.png")
+    Image.new("1", (10_001, 10_000)).save(source / "tulip" / "huge.png")
+    assert run(source, tmp_path / "out") == 1
+    line = capsys.readouterr().err
+    assert "daisy/dot.png: it has 1 x 1 pixels" in line
+    assert "tulip/huge.png: the image declares more than 40,000,000 pixels" in line
+
+
+def test_what_a_source_holds_is_told_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = class_folders(tmp_path / "in")
+    (source / "daisy" / "desktop.ini").write_text("")
+    assert describe_source.main([str(source)]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "layout": "class folders",
+        "image_size": 224,
+        "classes": ["daisy", "tulip"],
+        "counts": {"unsplit": {"daisy": 20, "tulip": 20}},
+        "skipped": {"desktop.ini": 1},
+    }
+
+
+@pytest.mark.skipif(not FLOWERS.is_dir(), reason="the flowers' photographs are not here")
+def test_photographs_become_a_dataset_of_their_own_size(tmp_path: Path) -> None:
+    for split, count in (("train", 20), ("test", 5)):
+        for name in ("daisy", "tulips"):
+            folder = tmp_path / "in" / split / name
+            folder.mkdir(parents=True)
+            for path in sorted((FLOWERS / split / name).iterdir())[:count]:
+                (folder / path.name).symlink_to(path)
+    assert run(tmp_path / "in", tmp_path / "out") == 0
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.image_size == 224
+    images, labels = load_split(tmp_path / "out", "test")
+    assert images.shape == (10, 224, 224, 3)
+    first = sorted((FLOWERS / "test" / "daisy").iterdir())[0]
+    assert any(np.array_equal(image, decode_image(first.read_bytes(), 224)) for image in images[labels == 0])
