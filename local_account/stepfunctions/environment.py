@@ -30,12 +30,14 @@ from moto.stepfunctions.parser.mocking.mock_config import MockTestCase
 
 from local_account.base.replacements import extends
 from local_account.cloudwatch.telemetry import Telemetry
+from local_account.stepfunctions.flow.trial import Trial
 from local_account.stepfunctions.language.encoding import copy_json, dumps
 
 _Value = TypeVar("_Value")
 WHOLE = {"truncated": False}
 # The members of events that are JSON of moto's writing.
 WRITTEN_BY_MOTO = {
+    HistoryEventType.ActivityScheduled: "input",
     HistoryEventType.TaskScheduled: "parameters",
     HistoryEventType.TaskSubmitted: "output",
     HistoryEventType.TaskSucceeded: "output",
@@ -188,6 +190,8 @@ class ExecutionEnvironment(Environment):
         """What the state's Assign has set, until the state is left."""
         self.entered_event_id: int | None = None
         """The event at which the state was entered."""
+        self.trial: Trial | None = None
+        """The trial of the only state that is evaluated here, and nowhere else."""
         self.current_type: str | None = None
         """The type of the state that is being evaluated; None between states."""
         self.last_entered: tuple[str, object, dict[str, object]] | None = None
@@ -214,6 +218,11 @@ class ExecutionEnvironment(Environment):
     def frames(self) -> list[ExecutionEnvironment]:
         """Those that are open."""
         return [own(frame) for frame in self._frames]
+
+    def note(self, name: str, value: object) -> None:
+        """Tell the trial, where this is one, what the state's data is."""
+        if self.trial is not None:
+            self.trial.note(name, value)
 
     def is_over(self) -> bool:
         """Whether it was ended, or stopped, before it has begun."""
@@ -264,4 +273,5 @@ def within(env: ExecutionEnvironment, frame: Environment) -> ExecutionEnvironmen
     """A frame of the environment, which is in the same state."""
     inner = own(frame)
     inner.entered_event_id = env.entered_event_id
+    inner.trial = env.trial
     return inner

@@ -24,6 +24,8 @@ from local_account.stepfunctions.environment import WHOLE, ExecutionEnvironment,
 from local_account.stepfunctions.flow import branches as _branches  # noqa: F401  # its components have to be ours
 from local_account.stepfunctions.flow import simple as _simple  # noqa: F401  # the same
 from local_account.stepfunctions.flow.attempts import attempt, attempted
+from local_account.stepfunctions.flow.mocked import called
+from local_account.stepfunctions.flow.trial import TrialRetryError
 from local_account.stepfunctions.language.components import component
 from local_account.stepfunctions.language.definition import members_of
 from local_account.stepfunctions.language.encoding import dumps, is_within, now_text
@@ -72,7 +74,10 @@ class StateBody(CommonStateField):
         here = own(env)
         _enter(self, here)
         try:
+            here.note("input", here.data.given)
             self._eval_state_input(env)
+            if self._is_language_query_jsonpath():
+                here.note("afterInputPath", env.stack[-1])
             self._eval_state(env)
             if not env.is_running():
                 return
@@ -81,6 +86,8 @@ class StateBody(CommonStateField):
             raise missing_path(here, missing) from missing
         except FailureEventException as error:
             raise _ended(self, here, error) from error
+        except TrialRetryError:
+            raise
         except Exception as error:
             raise failure(here, RUNTIME, str(error)) from error
         output = _leave(self.name, here)
@@ -103,6 +110,8 @@ def _enter(state: CommonStateField, env: ExecutionEnvironment) -> None:
     env.entered_event_id = env.add_event(state.state_entered_event_type, {"stateEnteredEventDetails": data})
     context = env.states.context_object.context_object_data
     context["State"] = StateData(EnteredTime=now_text(), Name=state.name, RetryCount=0)
+    if env.trial is not None:
+        context["State"].update(env.trial.state)  # type: ignore[typeddict-item]  # checked when it was given
     env.assigned = {}
     env.current_type = str(state.state_entered_event_type.value).removesuffix("StateEntered")
     if len(env.event_manager) >= HISTORY_LIMIT:
@@ -143,11 +152,13 @@ class ExecutionBody(ExecutionState):
     def _evaluate_with_timeout(self, env: Environment) -> None:
         """One attempt, up to its output: what fails here can be retried and caught."""
         self.timeout.eval(env=env)
-        frame = attempted(self, self._eval_execution, own(env), env.stack.pop())
+        here = own(env)
+        frame = attempted(self, called(self, self._eval_execution, here), here, env.stack.pop())
         if not env.is_running():
             return  # it was stopped, or timed out
         result = frame.stack.pop()
         env.stack.append(result)
+        here.note("result", result)
         if not self._is_language_query_jsonpath():
             env.states.set_result(result)
         if self.assign_decl:
@@ -160,8 +171,10 @@ class ExecutionBody(ExecutionState):
             return
         if self.result_selector:
             self.result_selector.eval(env=env)
+        here.note("afterResultSelector", env.stack[-1])
         if self.result_path:
             self.result_path.eval(env)
+        here.note("afterResultPath", env.stack[-1])
 
     def _eval_state_output(self, env: Environment) -> None:
         if self._is_language_query_jsonpath():  # JSONata's Output is part of the attempt

@@ -28,6 +28,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_la
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 
 from local_account.stepfunctions import clients
+from local_account.stepfunctions.integrations import activity_tasks as _activities  # noqa: F401  # has to be ours
 from local_account.stepfunctions.integrations.errors import refused_request, sdk_service
 from local_account.stepfunctions.integrations.metadata import with_metadata
 from local_account.stepfunctions.integrations.optimised import task_failed

@@ -48,9 +48,7 @@ def _machine_of(machines: list[StateMachine], arns: list[str]) -> StateMachine:
     return found[0]  # type: ignore[index]  # there is one ARN at least
 
 
-def create_alias(
-    machine: StateMachine, name: str, routes: list[Route], description: str | None
-) -> StateMachineAlias:
+def create_alias(machine: StateMachine, name: str, routes: list[Route], description: str | None) -> StateMachineAlias:
     """The alias, which may be there as it is asked for; ConflictException."""
     existing = machine.aliases.get(name)
     if existing is not None:
@@ -61,7 +59,9 @@ def create_alias(
                 "ConflictException",
             )
         return existing
-    alias = StateMachineAlias(name, machine.arn, [dict(route) for route in routes], description)
+    alias = StateMachineAlias(  # type: ignore[abstract]  # of CloudFormation, which moto leaves out
+        name, machine.arn, [dict(route) for route in routes], description
+    )
     machine.aliases[name] = alias
     return alias
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING, cast
 
 from moto.core.exceptions import AWSError
 from moto.stepfunctions.models import StateMachine, StateMachineInstance, StateMachineVersion
@@ -17,6 +18,9 @@ from moto.stepfunctions.parser.asl.static_analyser.variable_references_static_an
 
 from local_account.account import Account
 from local_account.stepfunctions.language.definition import members_of
+
+if TYPE_CHECKING:
+    from types_boto3_logs import CloudWatchLogsClient
 
 OFF = {"level": "OFF", "includeExecutionData": False}
 
@@ -93,6 +97,17 @@ def publish(machine: StateMachine, description: str | None) -> StateMachineVersi
     return made
 
 
+def check_revision(machine: StateMachine, revision: str | None) -> None:
+    """ConflictException where the machine is at another revision."""
+    current = revision_of(machine)
+    if revision is not None and revision != current:
+        raise AWSError(
+            f"Failed to publish the State Machine version for revision {revision}. "
+            f"The current State Machine revision is {current}.",
+            "ConflictException",
+        )
+
+
 def version_named(machines: list[StateMachine], arn: str) -> tuple[StateMachine, int] | None:
     """The machine and the number of a version by its ARN; None where there is no such machine."""
     source, _, number = arn.rpartition(":")
@@ -139,7 +154,8 @@ def _check_group(account: Account, arn: str) -> None:
     if not arn.endswith(":*"):
         raise _bad_logging("Log Destination must end with ':*'.")
     name = arn.split(":", 6)[-1].removesuffix(":*")
-    groups = account.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+    logs = cast("CloudWatchLogsClient", account.client("logs"))
+    groups = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
     if all(group["logGroupName"] != name for group in groups):
         raise _bad_logging("Log Destination not found.")
 

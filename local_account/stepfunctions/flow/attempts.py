@@ -21,6 +21,7 @@ from moto.stepfunctions.parser.asl.utils.json_path import NoSuchJsonPathError
 
 from local_account.stepfunctions.environment import ExecutionEnvironment
 from local_account.stepfunctions.flow.aborting import silence
+from local_account.stepfunctions.flow.trial import note_caught, refuse_retry
 from local_account.stepfunctions.language.encoding import copy_json
 from local_account.stepfunctions.language.failures import (
     RUNTIME,
@@ -66,7 +67,9 @@ def _is_answered(state: ExecutionState, env: ExecutionEnvironment, event: Failur
     env.states.set_error_output(output)
     env.states.set_result(output)
     env.stack.clear()
-    if state.retry and state._handle_retry(env=env, failure_event=event) == RetryOutcome.CanRetry:
+    if env.trial is not None:
+        refuse_retry(env.trial, state, event)
+    elif state.retry and state._handle_retry(env=env, failure_event=event) == RetryOutcome.CanRetry:
         return True
     env.stack.clear()
     if failed:
@@ -79,7 +82,10 @@ def _is_answered(state: ExecutionState, env: ExecutionEnvironment, event: Failur
 
 def _caught(state: ExecutionState, env: ExecutionEnvironment, event: FailureEvent) -> bool:
     state._handle_catch(env=env, failure_event=event)
-    return bool(env.stack[-1] == CatchOutcome.Caught)
+    caught = bool(env.stack[-1] == CatchOutcome.Caught)
+    if env.trial is not None and caught:
+        note_caught(env.trial, state, event)
+    return caught
 
 
 def _failed_in_catch(

@@ -1,4 +1,4 @@
-"""Choice, Fail and Wait: the states that call nothing, where they differ from moto's.
+"""Pass, Choice, Fail and Wait: the states that call nothing, where they differ from moto's.
 
 Runs in the server process. Each class here extends one of moto's components.
 """
@@ -14,10 +14,11 @@ from moto.stepfunctions.parser.asl.component.state.choice.comparison.comparison_
 from moto.stepfunctions.parser.asl.component.state.choice.comparison.variable import NoSuchVariable
 from moto.stepfunctions.parser.asl.component.state.choice.state_choice import StateChoice
 from moto.stepfunctions.parser.asl.component.state.fail.state_fail import StateFail
+from moto.stepfunctions.parser.asl.component.state.state_pass.state_pass import StatePass
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.timestamp import Timestamp
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 
-from local_account.stepfunctions.environment import own
+from local_account.stepfunctions.environment import ExecutionEnvironment, own
 from local_account.stepfunctions.language.components import component
 from local_account.stepfunctions.language.expressions import JsonataExpression, unexpected_type
 from local_account.stepfunctions.language.failures import (
@@ -30,6 +31,42 @@ from local_account.stepfunctions.language.failures import (
 )
 
 NO_TRANSITION = "Failed to transition out of the state. The state does not point to a next state."
+
+
+@component
+class PassState(StatePass):
+    """A Pass state; a trial sees its data on the way."""
+
+    def _eval_state(self, env: Environment) -> None:
+        here, jsonpath = own(env), self._is_language_query_jsonpath()
+        if here.trial is None:
+            super()._eval_state(env)
+            return
+        if self.parameters:
+            self.parameters.eval(env=env)
+        if self.result:
+            self.result.eval(env=env)
+        if not jsonpath:
+            env.states.set_result(env.stack[-1])
+        _note_pass(self, here)
+        if self.assign_decl:
+            self.assign_decl.eval(env=env)
+        if self.result_path:
+            self.result_path.eval(env)
+        if jsonpath:
+            here.note("afterResultPath", env.stack[-1])
+
+
+def _note_pass(state: StatePass, env: ExecutionEnvironment) -> None:
+    if not state._is_language_query_jsonpath():
+        return
+    if state.result:
+        env.note("result", env.stack[-1])
+        if env.trial:
+            env.trial.seen.pop("afterInputPath", None)
+    else:
+        env.note("afterParameters", env.stack[-1])
+    env.note("afterResultSelector", env.stack[-1])
 
 
 @component

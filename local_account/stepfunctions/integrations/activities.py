@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from moto.stepfunctions.parser.api import ActivityDoesNotExist
 from moto.stepfunctions.parser.asl.eval.callback.callback import (
     ActivityCallbackEndpoint,
     ActivityTaskStartEndpoint,
@@ -68,9 +69,7 @@ class ActivityQueues:
 class TaskTokens(CallbackPoolManager):
     """The tokens of one execution; moto's start of an activity's task knows no outcome until there is one."""
 
-    def add_activity_task(
-        self, callback_id: str, activity_arn: str, activity_input: str
-    ) -> ActivityCallbackEndpoint:
+    def add_activity_task(self, callback_id: str, activity_arn: str, activity_input: str) -> ActivityCallbackEndpoint:
         """Offer a task to the activity's workers; ActivityDoesNotExist."""
         endpoint = ActivityCallbackEndpoint(callback_id=callback_id, activity_input=activity_input)
         start: ActivityTaskStartEndpoint = endpoint.get_activity_task_start_endpoint()
@@ -79,6 +78,6 @@ class TaskTokens(CallbackPoolManager):
         queue = self._activity_store.get(activity_arn)
         if queue is None:
             del self._pool[callback_id]
-            raise ActivityDoesNotExist
+            raise ActivityDoesNotExist(activity_arn)
         queue.add_task(ActivityTask(task_token=callback_id, task_input=activity_input))
         return endpoint

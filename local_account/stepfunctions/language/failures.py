@@ -5,6 +5,7 @@ Runs in the server process.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import cast
 
@@ -29,6 +30,7 @@ QUERY = "States.QueryEvaluationError"
 # The causes of these begin with the state: recorded answers of AWS.
 WITH_STATE = {RUNTIME, QUERY}
 _PREFIX = "An error occurred while executing the state '"
+_STATE = re.compile(rf"{_PREFIX}.*?' \(entered at the event id #\d+\)\. ", re.DOTALL)
 
 
 @extends
@@ -69,6 +71,11 @@ def completed(env: ExecutionEnvironment, event: FailureEvent) -> FailureEvent:
     if member == "evaluationFailedEventDetails":
         details.setdefault("state", str(env.next_state_name))
     return failure_event(env, error_name(error), event.event_type, member, details)
+
+
+def without_state(cause: str) -> str:
+    """The cause without the state that it begins with."""
+    return _STATE.sub("", cause, count=1)
 
 
 def missing_path(env: ExecutionEnvironment, missing: NoSuchJsonPathError) -> StateFailure:

@@ -15,13 +15,14 @@ from typing import cast
 
 from antlr4 import CommonTokenStream, InputStream
 from antlr4.ParserRuleContext import ParserRuleContext
+from antlr4.tree.Tree import ParseTree
 from moto.stepfunctions.parser.asl.antlr.runtime.ASLLexer import ASLLexer
 from moto.stepfunctions.parser.asl.antlr.runtime.ASLParser import ASLParser
 from moto.stepfunctions.parser.asl.component.common.assign.assign_decl import AssignDecl
 from moto.stepfunctions.parser.asl.component.common.jsonata.jsonata_template_value_terminal import (
     JSONataTemplateValueTerminalLit,
 )
-from moto.stepfunctions.parser.asl.component.common.query_language import QueryLanguageMode
+from moto.stepfunctions.parser.asl.component.common.query_language import QueryLanguage, QueryLanguageMode
 from moto.stepfunctions.parser.asl.component.common.string.string_expression import (
     StringIntrinsicFunction,
     StringLiteral,
@@ -85,6 +86,21 @@ class _Reader(Preprocessor):
     ) -> JSONataTemplateValueTerminalLit:
         """The same, in a template of JSONata."""
         return JSONataTemplateValueTerminalLit(value=self._inner_string_of(ctx.string_literal()))
+
+    def _open_query_language_scope(self, parse_tree: ParseTree) -> None:
+        """A state within one of JSONata may be of JSONPath, unless the whole machine is of JSONata."""
+        scopes = self._query_language_per_scope
+        if not scopes or scopes[0].query_language_mode == QueryLanguageMode.JSONata:
+            super()._open_query_language_scope(parse_tree)
+            return
+        around, self._query_language_per_scope = scopes, [QueryLanguage()]
+        try:
+            super()._open_query_language_scope(parse_tree)
+            found = self._query_language_per_scope[-1]
+        finally:
+            self._query_language_per_scope = around
+        named = '"QueryLanguage"' in "".join(str(child.getText())[:15] for child in parse_tree.children)
+        scopes.append(found if named else scopes[-1])
 
     def _inner_jsonata_expr(self, ctx: ParserRuleContext) -> str:
         self._raise_if_query_language_is_not(query_language_mode=QueryLanguageMode.JSONata, ctx=ctx)
@@ -190,6 +206,7 @@ def _make_ours(program: Program, states: Mapping[str, object], maps: Mapping[str
             places = {expression: path for path, expression in expressions(states.get(part.name, {}))}
         if isinstance(part, MapState):
             part.distributed = maps.get(part.name)
+            part.document = cast(MapDocument, states.get(part.name))
         if isinstance(part, JsonataExpression):
             part.location = places.get(part.expression)
         waiting += [(held, places) for held in _held_by(part)]

@@ -176,6 +176,7 @@ def no_array(spec: DistributedMap, items: object) -> str:
             f"type. Expected 'array', but was '{found}' for value: {dumps(items)}"
         )
     path = spec.state.get("ItemsPath", "$")
+    path = path[1:] if path.startswith("$$") else path
     return f'Reference path "{path}" must point to array.'
 
 
@@ -236,7 +237,7 @@ def _rows(text: str, config: ReaderConfig) -> list[object]:
 
 def inputs_of(fields: MapFields, items: list[object], running: Callable[[], bool]) -> Iterator[tuple[str, int]]:
     """The text of each child's input, and how many items it holds."""
-    selected = _selected(fields, items, running)
+    selected = selected_items(fields, items, running)
     batcher = fields.spec.state.get("ItemBatcher")
     if batcher is None:
         for item in selected:
@@ -263,7 +264,8 @@ def inputs_of(fields: MapFields, items: list[object], running: Callable[[], bool
         yield _fitting(fields, f"{head}{','.join(batch)}]}}"), len(batch)
 
 
-def _selected(fields: MapFields, items: list[object], running: Callable[[], bool]) -> Iterator[object]:
+def selected_items(fields: MapFields, items: list[object], running: Callable[[], bool]) -> Iterator[object]:
+    """The items as the state's ItemSelector makes them."""
     selector = fields.spec.state.get("ItemSelector", fields.spec.state.get("Parameters"))
     if selector is None:
         yield from items

@@ -30,8 +30,9 @@ from local_account.stepfunctions.environment import ExecutionEnvironment, own
 from local_account.stepfunctions.flow.aborting import end_iterations
 from local_account.stepfunctions.flow.attempts import attempt
 from local_account.stepfunctions.flow.outcomes import failure_of
+from local_account.stepfunctions.flow.trial import Trial
 from local_account.stepfunctions.language.components import adopt, component
-from local_account.stepfunctions.language.documents import DistributedMap
+from local_account.stepfunctions.language.documents import DistributedMap, MapDocument
 from local_account.stepfunctions.language.failures import (
     RUNTIME,
     StateFailure,
@@ -42,6 +43,10 @@ from local_account.stepfunctions.language.failures import (
 )
 
 INLINE_CONCURRENCY = 40  # step-functions/latest/dg/state-map-inline.html
+
+
+DISTRIBUTED_ONLY = {"ItemReader", "ItemBatcher", "ResultWriter"}
+NOT_INLINE = "The ItemReader, ItemBatcher and ResultWriter fields are not supported for INLINE maps"
 
 
 class ChildRunner(Protocol):
@@ -57,16 +62,41 @@ class MapState(StateMap):
 
     distributed: DistributedMap | None = None
     """What it is, where it is a Distributed Map."""
+    document: MapDocument | None = None
+    """Its JSON."""
     runner: ClassVar[ChildRunner]
 
     def _eval_state(self, env: Environment) -> None:
         attempt(self, own(env), failed="MapStateFailed")
 
+    def tried(self, env: ExecutionEnvironment, trial: Trial) -> None:
+        """Note what a trial tells of a Map."""
+        from local_account.stepfunctions.maps.trials import try_map  # which needs this class
+
+        language = "JSONPath" if self._is_language_query_jsonpath() else "JSONata"
+        try_map(self.distributed or DistributedMap(self.document or {}, language, ""), env, trial)
+
     def _eval_execution(self, env: Environment) -> None:
-        if self.distributed is None:
-            super()._eval_execution(env)
-        else:
+        if self.distributed is not None:
             self.runner.evaluate(self, self.distributed, own(env))
+            return
+        if (self.document or {}).keys() & DISTRIBUTED_ONLY:
+            raise failure(own(env), RUNTIME, NOT_INLINE)
+        try:
+            super()._eval_execution(env)
+        except FailureEventException as error:
+            if isinstance(error, StateFailure) or not self._is_language_query_jsonpath():
+                raise
+            raise _no_list(self, own(env), error) from error
+
+
+def _no_list(state: MapState, env: ExecutionEnvironment, error: FailureEventException) -> FailureEventException:
+    """The error of a path to the items that leads to no list; any other as it is."""
+    pair = error.extract_error_cause_pair()
+    if pair is None or not str(pair[1]).startswith("Map state input must be an array"):
+        return error
+    path = str((state.document or {}).get("ItemsPath", "$"))
+    return failure(env, RUNTIME, f'Reference path "{path[1:] if path.startswith("$$") else path}" must point to array.')
 
 
 @component

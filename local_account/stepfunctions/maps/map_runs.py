@@ -23,10 +23,9 @@ from local_account.stepfunctions.maps.answers import FoundChild
 from local_account.stepfunctions.maps.children import ChildDispatcher
 from local_account.stepfunctions.maps.items import MapFields, given_items, inputs_of, read_items
 from local_account.stepfunctions.maps.iterations import MapState
-from local_account.stepfunctions.maps.records import Child, MapRun
+from local_account.stepfunctions.maps.records import THRESHOLD, Child, MapRun
 from local_account.stepfunctions.maps.results import destination_of, output_of, write_results
 
-THRESHOLD = "The specified tolerated failure threshold was exceeded"
 LABEL_SPACE = uuid.UUID("6f9619ff-8b86-d011-b42d-00c04fc964ff")  # for labels that are not given: one a state
 
 
@@ -40,7 +39,7 @@ class MapRuns:
     @property
     def records(self) -> dict[str, MapRun]:
         """By ARN, as the backend keeps them."""
-        from local_account.stepfunctions.answers import backend_of  # which needs this class
+        from local_account.stepfunctions.api.base import backend_of  # which needs this class
 
         return backend_of(self.account.account_id, self.account.region).kept_map_runs
 
