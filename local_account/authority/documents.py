@@ -40,18 +40,21 @@ class Documents:
 
     def of_role(self, role: Role) -> list[str]:
         """Its inline and its attached policies."""
-        attached = [_default_version(policy) for policy in list(role.managed_policies.values())]
+        attached = [default_document(policy) for policy in list(role.managed_policies.values())]
         return [*list(role.policies.values()), *attached]
 
     def boundary(self, role: Role) -> str | None:
         """The policy that is the role's permissions boundary; one that does not exist allows nothing."""
+        from moto.iam.exceptions import NotFoundException
         from moto.iam.models import iam_backends
 
         arn = role.permissions_boundary_arn
         if not arn:
             return None
-        policy = iam_backends[self.account_id]["aws"].managed_policies.get(arn)
-        return _default_version(policy) if policy else "{}"
+        try:
+            return default_document(iam_backends[self.account_id]["aws"].get_policy(arn))
+        except NotFoundException:
+            return "{}"
 
     def of_resource(self, arn: str) -> str | None:
         """The policy that a resource has itself, None for none or for kinds that are not looked at."""
@@ -97,7 +100,8 @@ class Documents:
         return str(key.arn) if key is not None and getattr(key, "key_manager", "CUSTOMER") != "AWS" else None
 
 
-def _default_version(policy: ManagedPolicy) -> str:
+def default_document(policy: ManagedPolicy) -> str:
+    """The document of a policy's default version."""
     document = next((version.document for version in policy.versions if version.is_default), "{}")
     return document if isinstance(document, str) else json.dumps(document)
 

@@ -167,6 +167,7 @@ _NAMINGS: dict[str, list[_Naming]] = {
     ],
     "iam": [
         _Naming("role", ("RoleName",), _with_path("role")),
+        _Naming("role", ("PolicySourceArn",), _plain),
         _Naming("policy", ("PolicyArn",), _plain, True),
         _Naming("policy", ("PolicyName",), _with_path("policy"), True),
     ],

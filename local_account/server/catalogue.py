@@ -166,16 +166,17 @@ def operations_of(application: Application) -> dict[str, list[str]]:
 
 
 def motos_operations(name: SERVICE_NAMES) -> list[str]:
-    """The operations of a service, by moto's name, that moto's class of its answers has methods for."""
+    """The operations of a service, by moto's name, that moto's class of its answers or one of ours has methods for."""
     from moto.core.responses import BaseResponse
     from moto.core.utils import camelcase_to_underscores, get_service_model
 
     responses = importlib.import_module(f"moto.{'awslambda' if name == 'lambda' else name}.responses")
-    classes = [
+    theirs = [
         found
         for _, found in inspect.getmembers(responses, inspect.isclass)
         if issubclass(found, BaseResponse) and found.__module__ == responses.__name__
     ]
+    classes = [each for one in theirs for each in (one, *one.__subclasses__())]  # those that `answered_by` named
     operations = get_service_model(name).operation_names
     return [each for each in operations if any(hasattr(c, camelcase_to_underscores(each)) for c in classes)]
 

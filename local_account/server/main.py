@@ -43,6 +43,7 @@ STARTED_FILE = "server.json"
 HOOKS = (
     "moto_bridge.requests",
     "moto_services.iam",
+    "moto_services.aws_policies",
     "moto_services.s3",
     "moto_services.logs",
     "cloudwatch.service",
