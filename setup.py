@@ -27,7 +27,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]), "stages"],
     package_data={
-        "": ["py.typed", "members.toml", "members/*.toml"],
+        "": ["py.typed", "members.toml", "members/*.toml", "type_schemas.json"],
         "console": ["static/*", "templates/*", "templates/panels/*"],
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "lambdas": ["image_layer.txt"],
@@ -76,7 +76,7 @@ setup(
     extras_require={
         "dev": [
             "awscli>=1.40,<2",  # the tests drive the stand-in account with it as a user would
-            "cfn-lint>=1.30,<2",  # the stack's template
+            "cfn-lint>=1.30,<2",  # the stack's template, and the schemas of types that the stand-in account keeps
             "httpx2>=2,<3",  # Starlette's client, which asks the console in process
             "hypothesis>=6.100,<7",  # property tests
             "import-linter>=2.1,<3",  # the import rules below pyproject's [tool.importlinter]
