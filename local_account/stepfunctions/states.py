@@ -109,9 +109,10 @@ def _enter(state: CommonStateField, env: ExecutionEnvironment) -> None:
     data = {"name": state.name, "input": dumps(env.data.given), "inputDetails": WHOLE}
     env.entered_event_id = env.add_event(state.state_entered_event_type, {"stateEnteredEventDetails": data})
     context = env.states.context_object.context_object_data
-    context["State"] = StateData(EnteredTime=now_text(), Name=state.name, RetryCount=0)
+    told = StateData(EnteredTime=now_text(), Name=state.name, RetryCount=0)
     if env.trial is not None:
-        context["State"].update(env.trial.state)  # type: ignore[typeddict-item]  # checked when it was given
+        told.update(env.trial.state)  # type: ignore[typeddict-item]  # checked when it was given
+    context["State"] = told
     env.assigned = {}
     env.current_type = str(state.state_entered_event_type.value).removesuffix("StateEntered")
     if len(env.event_manager) >= HISTORY_LIMIT:

@@ -120,8 +120,8 @@ def _environment(
     env = new_environment(account, start)
     held = env.states.context_object.context_object_data
     held["Execution"].pop("RedriveCount", None)  # type: ignore[typeddict-item]  # ours
-    for part, value in context.items():
-        held[part] = value  # type: ignore[literal-required]  # checked before
+    for part, members in context.items():
+        held[part] = members  # type: ignore[literal-required]  # checked before
     env.states.reset(input_value=json.loads(start.data))
     for variable, value in _variables(_text(given, "variables")).items():
         env.variable_store.set(variable, value)

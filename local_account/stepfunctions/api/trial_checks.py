@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MOCKED = {"Task", "Map", "Parallel"}
 ALONE = "[Task, Wait, Pass, Succeed, Fail, Choice]"
-CONTEXT = {
+CONTEXT: dict[str, dict[str, type | None]] = {
     "Execution": {"Id": str, "Input": None, "Name": str, "RoleArn": str, "StartTime": str, "RedriveCount": int},
     "State": {"EnteredTime": str, "Name": str, "RetryCount": int},
     "StateMachine": {"Id": str, "Name": str},
@@ -29,7 +29,7 @@ CONTEXT = {
 }
 _NAMES = {str: "a string", int: "a number"}
 _SCHEMA = "Mock result schema validation error: "
-_KINDS = {
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "list": (list, "an array"),
     "structure": (dict, "an object"),
     "map": (dict, "an object"),
