@@ -10,11 +10,8 @@ and at the interpreter's end all that waits is written.
 from __future__ import annotations
 
 import atexit
-import base64
-import contextlib
 import functools
 import itertools
-import json
 import os
 import random
 import signal
@@ -28,6 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol, TypedDict, runtime_checkable
+
+from serving.capture_line import AnsweredRequest, line_of
 
 URI, ENDPOINT, VARIANT = "SCONES_CAPTURE_URI", "SCONES_CAPTURE_ENDPOINT", "SCONES_CAPTURE_VARIANT"
 PERCENT, KEY, LARGEST = "SCONES_CAPTURE_PERCENT", "SCONES_CAPTURE_KMS_KEY", "SCONES_CAPTURE_MAX_INPUT_BYTES"
@@ -68,50 +67,6 @@ class CaptureOptions:
             told.get(KEY, ""),
             int(told.get(LARGEST) or 1_000_000),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class AnsweredRequest:
-    """One request and its answer; times are seconds since 1970."""
-
-    body: bytes | str
-    content_type: str
-    answer: str
-    answer_type: str
-    inference_id: str = ""
-    attributes: str = ""
-    time: float = 0.0
-
-    def __len__(self) -> int:
-        return len(self.body) + len(self.answer) + 500
-
-
-def line_of(record: AnsweredRequest, max_input_bytes: int) -> str:
-    """The record as a line of data capture, without its end; an input that is larger is left out."""
-    data: dict[str, object] = {}
-    if len(record.body) <= max_input_bytes:
-        data["endpointInput"] = _input(record)
-    data["endpointOutput"] = {
-        "observedContentType": record.answer_type, "mode": "OUTPUT", "data": record.answer, "encoding": "JSON",
-    }  # fmt: skip
-    moment = datetime.fromtimestamp(record.time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    metadata: dict[str, object] = {"eventId": str(uuid.UUID(int=random.getrandbits(128), version=4))}
-    metadata |= {"customAttributes": [record.attributes]} if record.attributes else {}
-    metadata |= {"inferenceId": record.inference_id} if record.inference_id else {}
-    metadata["inferenceTime"] = moment
-    document = {"captureData": data, "eventMetadata": metadata, "eventVersion": "0"}
-    return json.dumps(document, separators=(",", ":"))
-
-
-def _input(record: AnsweredRequest) -> dict[str, str]:
-    body = record.body.encode() if isinstance(record.body, str) else record.body
-    encoding, text = "BASE64", ""
-    if record.content_type.partition(";")[0].strip().lower() == "application/json":
-        with contextlib.suppress(UnicodeDecodeError):  # not the text that its content type promises
-            encoding, text = "JSON", body.decode()
-    if encoding == "BASE64":
-        text = base64.b64encode(body).decode()
-    return {"observedContentType": record.content_type, "mode": "INPUT", "data": text, "encoding": encoding}
 
 
 class CaptureWriter:

@@ -19,7 +19,8 @@ from PIL import Image
 from monitoring.captures.line import input_bytes, parse_document
 from monitoring.store.window_table import Captures, Window, read_captures
 from serving import capture
-from serving.capture import AnsweredRequest, CaptureOptions, CaptureWriter, line_of
+from serving.capture import CaptureOptions, CaptureWriter
+from serving.capture_line import AnsweredRequest, line_of
 from tests.places import ROOT
 from tests.served_model import ModelServer, start_server, write_model
 
