@@ -200,6 +200,55 @@ def test_a_service_that_never_rests_is_written(tmp_path: Path) -> None:
     assert snapshots.unsaved_s() == 0.0
 
 
+def test_further_changes_wait_while_too_much_is_unwritten(tmp_path: Path) -> None:
+    snapshots, written = Snapshots(tmp_path), threading.Event()
+
+    def dump() -> bytes:
+        written.wait(300)
+        return b"kept"
+
+    snapshots.register("service", dump, lambda _content: None)
+    snapshots.mark_dirty("service")
+    snapshots.mark_dirty("a service that keeps nothing")
+    writer = threading.Thread(target=snapshots.write)
+    writer.start()
+    while not snapshots.is_behind():
+        time.sleep(0.01)
+    assert snapshots.loss_s() >= snapshots.unsaved_s() - 0.01
+    held = threading.Thread(target=snapshots.hold_back)
+    held.start()
+    held.join(0.1)
+    assert held.is_alive()
+    written.set()
+    held.join()
+    writer.join()
+    assert snapshots.unsaved_s() == 0.0
+    assert not snapshots.is_behind()
+
+
+def test_a_change_that_is_being_written_is_waited_for(tmp_path: Path) -> None:
+    snapshots, begun, written = Snapshots(tmp_path, durable=True), threading.Event(), threading.Event()
+
+    def dump() -> bytes:
+        begun.set()
+        written.wait(300)
+        return b"kept"
+
+    snapshots.register("service", dump, lambda _content: None)
+    snapshots.mark_dirty("service")
+    writer = threading.Thread(target=snapshots.write)
+    writer.start()
+    begun.wait(300)
+    committed = threading.Thread(target=snapshots.commit, args=("service",))
+    committed.start()
+    committed.join(0.1)
+    assert committed.is_alive()
+    written.set()
+    committed.join()
+    writer.join()
+    assert (tmp_path / "service").read_bytes() == b"kept"
+
+
 def _member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, target
