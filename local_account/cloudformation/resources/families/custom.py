@@ -64,7 +64,7 @@ class CustomResource(Kind):
         s3.create_bucket(Bucket=bucket)
         try:
             url = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": _KEY}, ExpiresIn=2 * _LONGEST_S)
-            event = self._event(place, kind, url, properties) | members
+            event = {**self._event(place, kind, url, properties), **members}
             failure = _send(place, as_text(properties.get("ServiceToken", "")), event)
             return _awaited(place, s3, bucket, _seconds(properties), failure)
         finally:

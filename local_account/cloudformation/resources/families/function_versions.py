@@ -49,7 +49,9 @@ class FunctionAlias(Kind):
 
     def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
         """Turn the name to another version, or share the traffic of two."""
-        request = {"RoutingConfig": {"AdditionalVersionWeights": {}}} if "RoutingConfig" in old else {}
+        request: dict[str, object] = {}
+        if "RoutingConfig" in old:
+            request["RoutingConfig"] = {"AdditionalVersionWeights": {}}
         call(place, "lambda", "UpdateAlias", request | self._request(new))
         return Made(physical_id, {"AliasArn": physical_id})
 
