@@ -9,7 +9,7 @@ BUILD := $(VENV)/.build
 # INSTALLER=pip: without uv.
 LOCKED ?=
 INSTALLER ?= uv
-PACKAGES := imaging inference_workflow infrastructure lambdas local_account monitoring pipelines processing reporting scones serving training
+PACKAGES := console imaging inference_workflow infrastructure lambdas local_account monitoring pipelines processing reporting scones serving training
 
 SET_UP = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found; say which with: make PYTHON=python3.11" >&2; exit 1; } && \

@@ -4,6 +4,7 @@ from setuptools import find_packages, setup
 
 # Named one by one: the folders' names are generic, so nothing else may be picked up by accident.
 PACKAGES = [
+    "console",
     "imaging",
     "inference_workflow",
     "infrastructure",
@@ -27,6 +28,7 @@ setup(
     packages=[*find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]), "stages"],
     package_data={
         "": ["py.typed", "members.toml", "members/*.toml"],
+        "console": ["static/*", "templates/*", "templates/panels/*"],
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "lambdas": ["image_layer.txt"],
         "monitoring": ["requirements.txt"],
@@ -65,6 +67,8 @@ setup(
         "matplotlib>=3.9,<4",  # the plots of evaluations and reports
         "rich>=13.9,<16",  # progress and tables in the terminal
         "typer>=0.15,<1",  # the command line
+        "starlette>=1,<2",  # the console: routes, streams, static files; small, and in Python alone
+        "uvicorn>=0.30,<1",  # the console's server
         "cryptography>=43,<50",  # the stand-in account's tokens and keys, through moto
         "pyyaml>=6,<7",  # CloudFormation templates in the stand-in account
         "psutil>=6,<8",  # the stand-in account ends whole process trees and reports memory
@@ -73,6 +77,7 @@ setup(
         "dev": [
             "awscli>=1.40,<2",  # the tests drive the stand-in account with it as a user would
             "cfn-lint>=1.30,<2",  # the stack's template
+            "httpx2>=2,<3",  # Starlette's client, which asks the console in process
             "hypothesis>=6.100,<7",  # property tests
             "import-linter>=2.1,<3",  # the import rules below pyproject's [tool.importlinter]
             "mypy>=1.14,<3",
@@ -105,6 +110,11 @@ setup(
             "types-boto3-stepfunctions>=1.43,<2",
             "types-boto3-sts>=1.43,<2",
             "uv>=0.9,<1",  # locks the requirements: `make lock`
+        ],
+        # Chromium itself is the system's: `make test-browser` drives the one that is there.
+        "browser": [
+            "axe-playwright-python>=0.1.8,<1",  # axe-core, which finds what keeps people out of a page
+            "playwright>=1.50,<2",  # drives the browser
         ],
     },
     entry_points={"console_scripts": ["scones = scones.cli:main"]},

@@ -17,6 +17,8 @@ from scones.lazy_verbs import LazyVerb, lazy_group
 
 _COMMANDS, _STAGES = "scones.commands", "scones.commands.stages"
 VERBS = {
+    "status": LazyVerb(f"{_STAGES}.status:status", "Say in one look how the stage stands."),
+    "console": LazyVerb(f"{_STAGES}.console:console", "Open the stage's pages in the browser, on this machine alone."),
     "account": LazyVerb(f"{_COMMANDS}.account:app", "The stand-in AWS account on this machine."),
     "data": LazyVerb(f"{_COMMANDS}.data:app", "The images that the pipeline starts from."),
     "pipeline": LazyVerb(f"{_COMMANDS}.pipeline:app", "The training pipeline."),

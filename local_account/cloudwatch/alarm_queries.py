@@ -6,11 +6,10 @@ Runs in the server process. Refuses, when an alarm is made, what the account wou
 from __future__ import annotations
 
 import functools
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from moto.cloudwatch.exceptions import ValidationError
@@ -18,14 +17,13 @@ from moto.cloudwatch.models import (
     Alarm,
     CloudWatchBackend,
     Dimension,
-    MetricAggregatedDatum,
     MetricDataQuery,
-    MetricDatum,
     MetricDatumBase,
 )
 
 from local_account.cloudwatch.alarm_evaluation import COMPARISONS, EXTRA_PERIODS, AlarmRule, Sample, statistics
 from local_account.cloudwatch.alarm_math import Expression, MathError, Series
+from local_account.cloudwatch.samples import samples_of
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch.type_defs import (
@@ -195,7 +193,7 @@ class AlarmData:
         for datum in new:
             found = self._found.get((datum.namespace, datum.name, _dimensions(datum.dimensions)))
             if found is not None:
-                found.append((datum.unit, sample_of(datum)))
+                found += [(datum.unit, sample) for sample in samples_of(datum)]
 
     def values(self, alarm: Alarm, rule: AlarmRule, now: datetime) -> list[float | None]:
         """What the alarm compares, for each of its periods, newest first."""
@@ -214,17 +212,3 @@ class AlarmData:
     def _samples(self, query: Query, rule: AlarmRule, now: datetime) -> list[Sample]:
         oldest = now - timedelta(seconds=rule.period_s * (rule.evaluation_periods + EXTRA_PERIODS) + 60)
         return [s for unit, s in self._found[query.key] if s.at >= oldest and query.unit in (None, unit)]
-
-
-def sample_of(datum: MetricDatumBase) -> Sample:
-    """A value, or the statistics of several, that PutMetricData brought."""
-    at = aware(datum.timestamp)
-    if isinstance(datum, MetricAggregatedDatum):
-        return Sample(at, datum.sample_count, datum.sum, datum.min, datum.max)
-    value = datum.value if isinstance(datum, MetricDatum) else math.nan  # there is no third kind
-    return Sample(at, 1, value, value, value)
-
-
-def aware(timestamp: datetime) -> datetime:
-    """A time of moto's, which is in UTC and may not say so."""
-    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from moto.cloudwatch import urls
 from moto.cloudwatch.models import (
@@ -26,6 +26,7 @@ from moto.core.responses import ActionResult
 from local_account.account import Account
 from local_account.base import clock
 from local_account.base.replacements import answered_by, extends, use_backend
+from local_account.cloudwatch import metric_series
 from local_account.cloudwatch.alarm_actions import StateChange
 from local_account.cloudwatch.alarm_queries import check
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from types_boto3_cloudwatch.type_defs import PutMetricAlarmInputTypeDef
 
     from local_account.base.replacements import Handlers
+    from local_account.cloudwatch.metric_series import SeriesQuery
     from local_account.cloudwatch.telemetry import MetricValue
 
 _KEPT_BY_AN_UPDATE = ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp", "history")
@@ -93,6 +95,10 @@ class WatchedMetrics(CloudWatchBackend):
         scan_by: str = "TimestampAscending",
     ) -> list[dict[str, object]]:
         """GetMetricData: a period without a percentile has no value."""
+        start, end = start_time.replace(microsecond=0), end_time.replace(microsecond=0)
+        if start < end and metric_series.simple(queries):
+            asked, backwards = cast("list[SeriesQuery]", queries), scan_by == "TimestampDescending"
+            return metric_series.answer(asked, self.get_all_metrics(), start, end, backwards=backwards)
         results = super().get_metric_data(queries, start_time, end_time, scan_by)
         for result in results:
             pairs = zip(result["timestamps"], result["values"], strict=True)

@@ -12,7 +12,7 @@ from moto.cloudwatch.models import Statistics
 
 from local_account.base.replacements import replace
 from local_account.cloudwatch.alarm_evaluation import statistic_of
-from local_account.cloudwatch.alarm_queries import sample_of
+from local_account.cloudwatch.samples import samples_of
 
 _PERCENTILE = re.compile(r"p\d{1,2}(\.\d+)?|p100")
 
@@ -24,7 +24,7 @@ def install() -> None:
     def get_statistics_for_type(self: Statistics, stat: str) -> SupportsFloat | None:
         if not _PERCENTILE.fullmatch(stat):
             return known(self, stat)
-        return statistic_of([sample_of(datum) for datum in self.metric_data], stat)
+        return statistic_of([sample for datum in self.metric_data for sample in samples_of(datum)], stat)
 
     replace(
         Statistics,

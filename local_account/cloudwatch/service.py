@@ -20,9 +20,10 @@ from local_account.cloudwatch import backend as cloudwatch_backend
 from local_account.cloudwatch import percentiles as cloudwatch_percentiles
 from local_account.cloudwatch.alarm_actions import StateChange, act
 from local_account.cloudwatch.alarm_evaluation import AlarmRule, AlarmVerdict, compare
-from local_account.cloudwatch.alarm_queries import AlarmData, aware, rule_of
+from local_account.cloudwatch.alarm_queries import AlarmData, rule_of
 from local_account.cloudwatch.backend import watched_metrics
 from local_account.cloudwatch.compaction import MetricCompaction
+from local_account.cloudwatch.samples import aware
 from local_account.events.delivery import Deliverer
 from local_account.events.service import deliverer_of
 from local_account.protocol.members import register

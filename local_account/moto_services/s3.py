@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, TypedDict, cast
 
+import xmltodict  # type: ignore[import-untyped]  # moto reads every body with it
 from moto.core.base_backend import BackendDict
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.s3 import models, urls
@@ -25,6 +26,7 @@ from local_account.account import Account
 from local_account.base.replacements import answered_by, extends, replace, use_backend
 from local_account.base.stored import stored
 from local_account.base.wire.s3_names import INVALID_BUCKET, KEY_TOO_LONG, is_bucket, is_key
+from local_account.moto_services import s3_notifications
 from local_account.moto_services.object_files import FileContent, ObjectFiles, StoredContent
 from local_account.protocol.kms_keys import KeyUnusableError, usable_key
 
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 _PLAIN_KEY, _ANY_KEY = "(?P<key_name>.+)", r"(?P<key_name>[\s\S]+)"
 # Whether the request at hand asks for a range: then only that part of the file is read.
 _ranged: contextvars.ContextVar[bool] = contextvars.ContextVar("ranged", default=False)
+# Whether the request at hand wants notifications whose destinations are not looked at.
+skips_validation: contextvars.ContextVar[bool] = contextvars.ContextVar("skips_validation", default=False)
 
 
 # Sub-resources that moto does not know; it would answer with the bucket or the object itself.
@@ -69,6 +73,7 @@ def install(account: Account) -> None:
     """Put the objects' bytes into files."""
     StoredObject.files = ObjectFiles(account.state_dir / "objects", durable=account.durable)
     StoredBuckets.region = account.region
+    StoredBuckets.notifier = s3_notifications.install(account)
     use_backend(s3_backends, StoredBuckets)
     why = "moto holds the bytes of objects in memory, here they are in files"
     replace(models, "FakeKey", StoredObject, why=why, kept_by=("moto.awslambda.models", "moto.s3.responses"))
@@ -213,6 +218,7 @@ class StoredBuckets(S3Backend):
     """
 
     region: ClassVar[str]
+    notifier: ClassVar[s3_notifications.Notifier]
 
     @property
     def url_paths(self) -> Handlers:
@@ -270,8 +276,31 @@ class StoredBuckets(S3Backend):
             lock_until,
             checksum_value,
             request_method,
-            disable_notification,
+            disable_notification or multipart is not None,  # of which S3 tells once, when it is complete
         )
+
+    def delete_object(
+        self, bucket_name: str, key_name: str, version_id: str | None = None, bypass: bool = False
+    ) -> tuple[bool, dict[str, object]]:
+        """DeleteObject: a version that goes, and a delete marker that comes, are told, too."""
+        bucket = self.get_bucket(bucket_name)
+        versions = bucket.keys.getlist(key_name, [])
+        gone = next((key for key in versions if version_id and str(key.version_id) == version_id), None)
+        done, answered = super().delete_object(bucket_name, key_name, version_id, bypass)
+        if not bucket.is_versioned:
+            return done, answered
+        if gone is not None and len(versions) > 1:  # moto tells only of the last one
+            self.notifier.object_changed("s3:ObjectRemoved:Delete", bucket, gone)
+        elif version_id is None and done:
+            marker = bucket.keys.getlist(key_name)[-1]
+            self.notifier.object_changed("s3:ObjectRemoved:DeleteMarkerCreated", bucket, marker)
+        return done, answered
+
+    def put_bucket_notification_configuration(self, bucket_name: str, notification_config: dict[str, object]) -> None:
+        """PutBucketNotificationConfiguration; raises moto's InvalidArgumentError for a destination out of reach."""
+        if not skips_validation.get():
+            self.notifier.check(bucket_name, s3_notifications.destinations(notification_config))
+        super().put_bucket_notification_configuration(bucket_name, notification_config)
 
     def create_multipart_upload(  # noqa: PLR0917  # moto's signature
         self,
@@ -369,7 +398,33 @@ class RangedAnswers(S3Response):
         """What is done with one object."""
         token = _ranged.set(request.method == "GET" and bool(request.headers.get("range")))
         try:
-            status, answered, content = super().key_response(request, full_url, headers)
+            with s3_notifications.one_request():
+                status, answered, content = super().key_response(request, full_url, headers)
         finally:
             _ranged.reset(token)
         return status, answered, bytes(content) if isinstance(content, StoredContent) else content
+
+    def bucket_response(self, request: Request, full_url: str, headers: dict[str, str]) -> TYPE_RESPONSE:
+        """What is done with a bucket."""
+        skips = request.headers.get("x-amz-skip-destination-validation", "").lower() == "true"
+        token = skips_validation.set(skips)
+        try:
+            with s3_notifications.one_request():
+                answered: TYPE_RESPONSE = super().bucket_response(request, full_url, headers)
+                return answered
+        finally:
+            skips_validation.reset(token)
+
+    def put_object_tagging(self) -> TYPE_RESPONSE:
+        """PutObjectTagging."""
+        with s3_notifications.changing_tags():
+            return super().put_object_tagging()
+
+    def delete_object_tagging(self) -> TYPE_RESPONSE:
+        """DeleteObjectTagging."""
+        with s3_notifications.changing_tags():
+            return super().delete_object_tagging()
+
+    def _notification_config_from_body(self) -> dict[str, object]:
+        parsed = xmltodict.parse(self.body)["NotificationConfiguration"]
+        return s3_notifications.read_configuration(parsed or {})

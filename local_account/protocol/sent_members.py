@@ -37,9 +37,17 @@ def sent_members(service: str, environ: WSGIEnvironment) -> Sent | None:
         return None
     try:
         read = _form_members if protocol == "query" else _rest_members
-        return request.operation, read(operation, environ)
+        return request.operation, {**_in_address(operation, request.parameters), **read(operation, environ)}
     except Exception:  # whatever a client may send; the service itself answers what is wrong with it
         return None
+
+
+def _in_address(operation: OperationModel, parameters: Mapping[str, object]) -> dict[str, object]:
+    """The members that the address holds."""
+    located = (
+        name for name, shape in operation.input_shape.members.items() if shape.serialization.get("location") == "uri"
+    )
+    return {name: parameters[name] for name in located if parameters.get(name) is not None}
 
 
 @cache

@@ -20,6 +20,7 @@ from local_account.account import Account
 from local_account.base import clock
 from local_account.base.errors import ErrorAnswer, aws_error, not_implemented
 from local_account.protocol.actions import Action, Json, Reply, ServiceError, actions_of
+from local_account.protocol.foreign import Home, foreign_error
 from local_account.protocol.members import table_of
 from local_account.protocol.validation import problems
 from local_account.protocol.wire import JsonWire, Request, Wire, WireAnswer, WireRequest
@@ -108,6 +109,9 @@ class Service:
         shape = self._operation(name).input_shape
         if shape is not None and (problem := problems(request, shape)):
             raise ServiceError(problem)
+        home = Home(self.account.account_id, self.account.region)
+        if elsewhere := foreign_error(self.name, name, request, home):
+            raise ServiceError(elsewhere.message, elsewhere.code, elsewhere.status)
         table = table_of(self.name)
         for refusal in table.refusals(name, request) if table else ():
             raise ServiceError(f"The stand-in account {refusal.why}.", table.code if table else "")

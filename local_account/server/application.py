@@ -28,6 +28,7 @@ from local_account.base.wire import packed_requests, s3_names
 from local_account.moto_bridge import requests as moto_requests
 from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3, s3_promises
+from local_account.protocol.foreign import Home
 from local_account.server import member_rules, name_rules
 from local_account.server.refusals import ACCOUNTS_OWN, refusal
 
@@ -116,7 +117,7 @@ class Application:
         refused = packed_requests.refusal(environ, service)
         refused = refused or refusal(self._account.authority, service, environ, self._account.secret_of)
         refused = refused or (s3_promises.refusal(environ, self._account.account_id) if service == "s3" else None)
-        return refused or _misnamed(environ, service)
+        return refused or _misnamed(environ, service, Home(self._account.account_id, self._account.region))
 
     def _answer(self, environ: WSGIEnvironment, service: str, start_response: StartResponse) -> Iterable[bytes]:
         if service == ACCOUNTS_OWN:
@@ -216,9 +217,9 @@ def _service(environ: WSGIEnvironment) -> str:
     return claim.service
 
 
-def _misnamed(environ: WSGIEnvironment, service: str) -> ErrorAnswer | None:
+def _misnamed(environ: WSGIEnvironment, service: str, home: Home) -> ErrorAnswer | None:
     named = s3_names.refusal(environ) if service == "s3" else name_rules.refusal(environ, service)
-    return named or member_rules.refusal(environ, service)
+    return named or (member_rules.refusal(environ, service, home) if service in MOTO_MODULES else None)
 
 
 def _is_for_this_machine(environ: WSGIEnvironment) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -126,6 +126,10 @@ class ReviewQueue:
         """Let others see at once what was received and is still there."""
         receipts = list(self._held.values())
         self._held.clear()
+        self.return_to_others(receipts)
+
+    def return_to_others(self, receipts: Sequence[str]) -> None:
+        """Let others see at once what was received with these receipts; one that is no longer good changes nothing."""
         for first in range(0, len(receipts), MESSAGES_AT_ONCE):
             entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
                 {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
@@ -135,9 +139,19 @@ class ReviewQueue:
 
     def hidden(self) -> int:
         """About how many messages somebody else looks at now."""
-        name: Literal["ApproximateNumberOfMessagesNotVisible"] = "ApproximateNumberOfMessagesNotVisible"
+        return self._count("ApproximateNumberOfMessagesNotVisible")
+
+    def visible(self) -> int:
+        """About how many messages anybody may take."""
+        return self._count("ApproximateNumberOfMessages")
+
+    def _count(self, name: Literal["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]) -> int:
         answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
         return int(answer["Attributes"][name])
+
+    def send(self, message: ReviewMessage, hidden_s: int = 0) -> None:
+        """Have an image wait for a review; nobody sees it for ``hidden_s`` seconds (at most 900)."""
+        self._sqs.send_message(QueueUrl=self._url, MessageBody=json.dumps(message), DelaySeconds=hidden_s)
 
     def items(self, hidden_s: int) -> list[ReviewItem]:
         """Every image that waits, the oldest first; those received stay hidden until `hand_back`.

@@ -115,6 +115,20 @@ def record(connection: Connection, queue: ReviewQueue, item: ReviewItem, answer:
     return review
 
 
+def take_back(connection: Connection, queue: ReviewQueue, item: ReviewItem) -> None:
+    """Unsay what was said of an image: it waits again, hidden from others as long as one that was received.
+
+    First the message, so that after a crash at any point the image waits.
+    """
+    before = _read(connection, item)
+    if before is None:
+        raise SconesError(f"nothing was said of {item.key or item.inference_id}: there is nothing to take back")
+    queue.send(before.message, LABEL_SECONDS)
+    s3, bucket = connection.client("s3"), connection.names.data_bucket
+    for key in (*before.truths, f"{_folder(connection, item)}/{LABEL_FILE}"):
+        s3.delete_object(Bucket=bucket, Key=key)
+
+
 def _review(connection: Connection, item: ReviewItem, answer: GivenLabel) -> ReviewRecord:
     """What is to be kept: the same label again leaves it as it was; with another one, the newest truth counts."""
     before = _read(connection, item)

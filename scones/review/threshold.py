@@ -75,6 +75,8 @@ class NotedPrediction:
     true_label: str
     predicted_label: str
     confidence: float
+    path: str = ""
+    """Below the dataset."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,9 @@ def _predictions(connection: Connection, version: ModelVersion) -> list[NotedPre
         return []
     text = s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
     rows = csv.DictReader(io.StringIO(text))
-    return [NotedPrediction(row["true"], row["predicted"], float(row["confidence"])) for row in rows]
+    return [
+        NotedPrediction(row["true"], row["predicted"], float(row["confidence"]), row.get("path", "")) for row in rows
+    ]
 
 
 def expected(predictions: Sequence[NotedPrediction], thresholds: StageThresholds) -> Expected:

@@ -128,23 +128,32 @@ def run(
     ``on_low_confidence`` is fail or review; None leaves it to the stage.
     """
     states = connection.client("stepfunctions")
-    names = connection.names
-    machine = f"arn:aws:states:{names.region}:{names.account_id}:stateMachine:{names.workflow}"
-    started = []
-    for image in images:
-        document = {"s3_bucket": image.bucket, "s3_key": image.key}
-        if on_low_confidence:
-            document["on_low_confidence"] = on_low_confidence
-        # The name becomes the InferenceId of the captured line, which may have 64 characters.
-        name = f"{re.sub('[^A-Za-z0-9_-]', '-', Path(image.key).stem)[:31]}-{uuid.uuid4().hex}"
-        answer = states.start_execution(stateMachineArn=machine, name=name, input=json.dumps(document))
-        started.append(answer["executionArn"])
+    started = [start(connection, image, on_low_confidence) for image in images]
     outcomes: list[ImageOutcome] = []
     for image, arn in zip(images, started, strict=True):
-        outcomes.append(_outcome(image, _wait(states, arn, connection.settings.poll_interval_s)))
+        outcomes.append(outcome_of(image, _wait(states, arn, connection.settings.poll_interval_s)))
         if show:
             show(len(outcomes), len(images))
     return outcomes
+
+
+def workflow_arn(connection: Connection) -> str:
+    """The Standard state machine for one image."""
+    names = connection.names
+    return f"arn:aws:states:{names.region}:{names.account_id}:stateMachine:{names.workflow}"
+
+
+def start(connection: Connection, image: StoredImage, on_low_confidence: str | None = None) -> str:
+    """Start the workflow for an image; answers the execution's ARN."""
+    document = {"s3_bucket": image.bucket, "s3_key": image.key}
+    if on_low_confidence:
+        document["on_low_confidence"] = on_low_confidence
+    # The name becomes the InferenceId of the captured line, which may have 64 characters.
+    name = f"{re.sub('[^A-Za-z0-9_-]', '-', Path(image.key).stem)[:31]}-{uuid.uuid4().hex}"
+    answer = connection.client("stepfunctions").start_execution(
+        stateMachineArn=workflow_arn(connection), name=name, input=json.dumps(document)
+    )
+    return str(answer["executionArn"])
 
 
 def _wait(states: SFNClient, arn: str, poll_interval_s: float) -> DescribeExecutionOutputTypeDef:
@@ -157,7 +166,8 @@ def _wait(states: SFNClient, arn: str, poll_interval_s: float) -> DescribeExecut
         pause = min(2 * pause, poll_interval_s)
 
 
-def _outcome(image: StoredImage, execution: DescribeExecutionOutputTypeDef) -> ImageOutcome:
+def outcome_of(image: StoredImage, execution: DescribeExecutionOutputTypeDef) -> ImageOutcome:
+    """What became of an execution that has ended."""
     arn, status, error = execution["executionArn"], execution["status"], execution.get("error", "")
     if status == "SUCCEEDED":
         result = json.loads(execution["output"])

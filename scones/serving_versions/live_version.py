@@ -16,7 +16,7 @@ from reporting.documents.json import DocumentError, from_bytes
 from scones.errors import SconesError
 from scones.serving_versions import endpoint, registry
 from scones.serving_versions.registry import ModelVersion
-from scones.stage.connection import Connection, split_uri
+from scones.stage.connection import Connection, object_exists, split_uri
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,20 @@ def baseline(connection: Connection) -> LiveBaseline:
             f"version {version.version} was registered without a baseline: make one of healthy traffic with "
             f"`scones monitor baseline --from-traffic 7d`"
         )
+    return _read(connection, uri)
+
+
+def kept_baseline(connection: Connection, version: ModelVersion) -> LiveBaseline:
+    """The baseline of a version, without asking the function: that of its traffic, where one was made, or its own."""
+    of_traffic = f"{connection.names.traffic_baseline_uri(version.version)}/baseline.json"
+    if object_exists(connection.client("s3"), *split_uri(of_traffic)):
+        return _read(connection, of_traffic)
+    if not version.baseline_uri:
+        raise SconesError(f"version {version.version} was registered without a baseline")
+    return _read(connection, version.baseline_uri)
+
+
+def _read(connection: Connection, uri: str) -> LiveBaseline:
     bucket, key = split_uri(uri)
     body: bytes = connection.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     try:

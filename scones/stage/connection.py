@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -76,6 +77,8 @@ class Connection:
     names: Names
     session: boto3.Session
     _clients: dict[str, BaseClient] = field(default_factory=dict, repr=False)
+    _making: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    """A session makes one client at a time; the clients themselves may be used by many threads."""
 
     def now(self) -> datetime:
         """The account's time, which is this machine's but for a stand-in account with a clock of its own.
@@ -123,9 +126,10 @@ class Connection:
     def client(self, service: Literal["sts"]) -> STSClient: ...
     def client(self, service: Service) -> BaseClient:
         """The stage's boto3 client of a service, made once."""
-        if service not in self._clients:
-            self._clients[service] = make_client(self.session, self.settings, service)
-        return self._clients[service]
+        with self._making:
+            if service not in self._clients:
+                self._clients[service] = make_client(self.session, self.settings, service)
+            return self._clients[service]
 
 
 def make_client(session: boto3.Session, settings: Settings, service: Service) -> BaseClient:

@@ -96,13 +96,7 @@ def run_monitoring(
     connection: Connection, chosen: TimeRange, show: Callable[[Run], None] | None, more: Mapping[str, str]
 ) -> Run:
     """Run the monitoring pipeline over a time range, and stop it when it is left; SconesError when it fails."""
-    parameters = {
-        "Start": f"{chosen.start:%Y-%m-%dT%H:%M:%S.%fZ}",
-        "End": f"{chosen.end:%Y-%m-%dT%H:%M:%S.%fZ}",
-        **live_version.parameters(connection, chosen.end),
-        **more,
-    }
-    arn = pipeline_runs.start(connection, connection.names.monitoring_pipeline, parameters)
+    arn = start_monitoring(connection, chosen, more)
     try:
         run = pipeline_runs.wait(connection, arn, show)
     except KeyboardInterrupt:
@@ -111,6 +105,17 @@ def run_monitoring(
     if not run.succeeded:
         raise SconesError(run.explain())
     return run
+
+
+def start_monitoring(connection: Connection, chosen: TimeRange, more: Mapping[str, str]) -> str:
+    """Start the monitoring pipeline over a time range; answers the execution's ARN."""
+    parameters = {
+        "Start": f"{chosen.start:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "End": f"{chosen.end:%Y-%m-%dT%H:%M:%S.%fZ}",
+        **live_version.parameters(connection, chosen.end),
+        **more,
+    }
+    return pipeline_runs.start(connection, connection.names.monitoring_pipeline, parameters)
 
 
 def download(connection: Connection, uri: str, target: Path) -> None:

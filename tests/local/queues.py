@@ -17,7 +17,7 @@ class Queue:
         self.arn = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"][
             "QueueArn"
         ]
-        services = [f"{name}.amazonaws.com" for name in ("events", "sns")]
+        services = [f"{name}.amazonaws.com" for name in ("events", "s3", "sns")]
         statement = allow("sqs:SendMessage", self.arn) | {"Principal": {"Service": services}}
         self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": document(statement)})
 

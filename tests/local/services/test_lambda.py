@@ -190,7 +190,26 @@ def test_an_exception_carries_its_trace(shop: Workshop) -> None:
         shop.function("def inner():\n    return 1 / 0\ndef handler(e, c):\n    return inner()\n")
     )
     assert payload["requestId"] == answer["ResponseMetadata"]["RequestId"]
-    assert [frame.split(",")[1].strip() for frame in payload["stackTrace"]] == ["line 4", "line 2"]
+    assert payload["stackTrace"] == [
+        '  File "/var/task/main.py", line 4, in handler\n    return inner()\n',
+        '  File "/var/task/main.py", line 2, in inner\n    return 1 / 0\n',
+    ]
+
+
+def test_bytes_are_text_in_the_payload(shop: Workshop) -> None:
+    code = "import base64\ndef handler(e, c):\n    return {'image_data': base64.b64encode(b'hello')}\n"
+    assert shop.invoke(shop.function(code))[0] == {"image_data": "aGVsbG8="}
+
+
+def test_a_function_that_logs_in_json_writes_an_object_a_line(shop: Workshop) -> None:
+    code = (
+        "import logging\ndef handler(e, c):\n    logging.getLogger().warning('%s left', 3, extra={'kind': 'scone'})\n"
+    )
+    name = shop.function(code, LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "INFO"})
+    _, answer = shop.invoke(name, LogType="Tail")
+    lines = base64.b64decode(answer["LogResult"]).decode().splitlines()
+    (line,) = [json.loads(each) for each in lines if '"kind"' in each]
+    assert (line["level"], line["message"], line["kind"]) == ("WARNING", "3 left", "scone")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ def scones(*arguments: str, cwd: Path | None = None, **environment: str) -> subp
 
 VERBS = [
     ("demo",),
+    ("status",),
+    ("console",),
     ("cost",),
     ("deploy",),
     ("destroy",),

@@ -1,0 +1,1 @@
+"""Now: one look says whether anybody must act."""

@@ -1,0 +1,134 @@
+"""The page to try photographs: where it stands, and what it sends."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from console.account import ConsoleAccount
+from console.pages.photos import views
+from console.web.documents import picture, served
+from console.web.form import Fields
+from console.web.page import Action, ConsolePage, Panel
+from console.web.panels import words
+from scones.errors import SconesError
+from scones.review.queue import ReviewQueue
+from scones.review.records import safe_name
+from scones.runs import executions
+from scones.runs.executions import StoredImage
+from scones.stage.connection import Connection
+
+MOST_BYTES = 25 * 1024 * 1024
+_MOST_RUNS = 24
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+@dataclass(frozen=True)
+class SendView:
+    """What may be sent, and to which account."""
+
+    local: bool
+    number: str
+    most_mib: int
+
+
+def photos_page(account: ConsoleAccount) -> ConsolePage:
+    """Make the page."""
+    return ConsolePage(
+        "photos",
+        "Try it",
+        "Photographs through the workflow: what it answers, how sure it is, and which version said so.",
+        lambda query: _panels(account, query),
+        {"review": Action(lambda _form: "Put this image into the review queue.", send_to_review)},
+        [
+            Route("/photos/send", _receiver(account), methods=["POST"]),
+            Route("/photos/image/{name}", served(account, _image, picture)),
+        ],
+        scripts=["photos.js"],
+        every_s=0.7,
+    )
+
+
+def _panels(account: ConsoleAccount, query: Fields) -> Sequence[Panel]:
+    names = query.every("run")[:_MOST_RUNS]
+    if strange := [name for name in names if not _NAME.fullmatch(name)]:
+        raise SconesError(f"there is no execution {strange[0]!r}")
+    send = Panel(
+        "send",
+        "Send photographs",
+        lambda c: SendView(account.local, c.names.account_id, MOST_BYTES // 2**20),
+        "photos_send",
+        wide=True,
+    )
+    recent = Panel("recent", "The newest executions", views.read_recent, "photos_recent", wide=True)
+    if not names:
+        return [send, recent]
+    sent = Panel("sent", "Sent", lambda c: views.read_photos(c, names), "photos_sent", live=True, wide=True)
+    return [send, sent]
+
+
+def send_to_review(connection: Connection, form: Fields) -> str:
+    """Put an image that passed into the review queue, as the workflow does with others."""
+    name = form.needed("run")
+    if not _NAME.fullmatch(name):
+        raise SconesError(f"there is no execution {name!r}")
+    ReviewQueue(connection).send(views.review_message(connection, name))
+    return "The image waits for a review."
+
+
+def _receiver(account: ConsoleAccount) -> Callable[[Request], Awaitable[Response]]:
+    async def receive(request: Request) -> Response:
+        """One photograph as the request's body; answers the execution's name."""
+        content = await _limited(request)
+        name = request.query_params.get("name", "photo")
+        try:
+            return JSONResponse(await run_in_threadpool(send, account, name, content, request.query_params.get("sure")))
+        except Exception as error:
+            account.lost(error)
+            return JSONResponse({"error": words(error)}, HTTPStatus.CONFLICT)
+
+    return receive
+
+
+def send(account: ConsoleAccount, name: str, content: bytes, sure: str | None) -> dict[str, str]:
+    """Upload it below `incoming` and start the workflow. SconesError."""
+    connection = account.connection()
+    names = connection.names
+    if not account.local and sure != names.account_id:
+        raise SconesError(f"this sends a photograph to account {names.account_id}: say that you want that first")
+    if not content:
+        raise SconesError(f"{name} is empty")
+    key = f"{names.incoming_prefix}/{uuid.uuid4().hex[:12]}-{safe_name(name)[-80:]}"
+    connection.client("s3").put_object(Bucket=names.data_bucket, Key=key, Body=content)
+    arn = executions.start(connection, StoredImage(names.data_bucket, key))
+    return {"run": arn.rpartition(":")[2]}
+
+
+async def _limited(request: Request) -> bytes:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > MOST_BYTES:
+            limit = f"a photograph may have {MOST_BYTES // 2**20} MiB here"
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit)
+    return bytes(content)
+
+
+def _image(connection: Connection, request: Request) -> bytes:
+    """The image of an execution of the workflow, out of the stage's own bucket."""
+    name = str(request.path_params["name"])
+    if not _NAME.fullmatch(name):
+        raise SconesError(f"there is no execution {name!r}")
+    (run,) = views.read_photos(connection, [name]).runs
+    bucket = connection.names.data_bucket
+    content: bytes = connection.client("s3").get_object(Bucket=bucket, Key=run.key)["Body"].read()
+    return content

@@ -1,0 +1,1 @@
+"""Registry: the versions, their evaluations, approving, rejecting and going back."""

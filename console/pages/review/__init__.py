@@ -1,0 +1,1 @@
+"""Review: image after image, labelled by keys; two people at once do not get the same one."""

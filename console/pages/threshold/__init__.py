@@ -1,0 +1,1 @@
+"""Threshold: what each threshold lets pass, tried with a slider, saved with a reason."""
