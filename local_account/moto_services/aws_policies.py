@@ -22,7 +22,7 @@ from local_account.account import Account
 from local_account.authority.documents import default_document
 from local_account.authority.simulation import Simulation, simulate
 from local_account.base.replacements import answered_by, extends, use_backend
-from local_account.base.sdk_settings import EXECUTION_ROLE, EXECUTION_ROLE_PATH
+from local_account.base.sdk.settings import EXECUTION_ROLE, EXECUTION_ROLE_PATH
 from local_account.base.stored import stored
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from local_account.base.client_environment import (
 from local_account.base.clients import make_client
 from local_account.base.errors import AccountError
 from local_account.base.progress import STUCK_S, ProcessProgress
-from local_account.base.sdk_settings import sdk_files, sdk_variables
+from local_account.base.sdk.settings import sdk_files, sdk_variables
 from local_account.server.refusals import ACCOUNTS_OWN
 
 STARTED_FILE = "server.json"

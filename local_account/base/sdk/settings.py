@@ -1,7 +1,7 @@
 """What the SageMaker SDK reads beside AWS's variables, so that it stays with the account.
 
 Written below ``<state>/client`` for a user's shell: the SDK's configuration file (SageMaker Python SDK documentation,
-"Configuring and using defaults with the SageMaker Python SDK") and what `sdk_hook` says.
+"Configuring and using defaults with the SageMaker Python SDK") and what `hook` says.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from local_account.base import sdk_hook
+from local_account.base.sdk import hook
 
 EXECUTION_ROLE = "AmazonSageMaker-ExecutionRole"
 """The role that SageMaker works with here when nobody has made another one; IAM has it once it is named."""
@@ -43,7 +43,7 @@ def sdk_files(account_id: str, region: str) -> dict[str, str]:
     }
     return {
         _CONFIG: json.dumps(config, indent=1) + "\n",  # which is YAML, too
-        "python/sitecustomize.py": Path(sdk_hook.__file__).read_text(encoding="utf-8"),
+        "python/sitecustomize.py": Path(hook.__file__).read_text(encoding="utf-8"),
         "python/resource-metadata.json": json.dumps({"ResourceName": "stand-in-account", "ExecutionRoleArn": role}),
     }
 
