@@ -27,7 +27,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]), "stages"],
     package_data={
-        "": ["py.typed", "members.toml", "members/*.toml"],
+        "": ["py.typed", "members.toml", "members/*.toml", "type_schemas.json"],
         "console": ["static/*", "templates/*", "templates/panels/*"],
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "lambdas": ["image_layer.txt"],
@@ -41,8 +41,10 @@ setup(
     },
     install_requires=[
         "boto3>=1.43,<2",  # AWS
-        "sagemaker>=2.257,<3",  # pipeline definitions; v2, because the Step Functions SDK imports its modules
-        "setuptools>=70,<81",  # the Step Functions SDK imports pkg_resources, which later versions lack
+        # Pipeline definitions: version 3 of the SageMaker SDK, of which `make lock` installs what they need.
+        "sagemaker-core>=2.27,<3",
+        "sagemaker-mlops>=1.27,<2",
+        "sagemaker-train>=1.27,<2",
         "stepfunctions==2.3.0",  # state machines in Python (Step Functions Data Science SDK)
         # S3, IAM, the state-machine interpreter and more of the stand-in account. Not `all`: that brings cfn-lint.
         "moto[apigateway,appsync,cognitoidp,dynamodb,events,glue,s3,stepfunctions,xray]==5.2.5",
@@ -76,10 +78,10 @@ setup(
     extras_require={
         "dev": [
             "awscli>=1.40,<2",  # the tests drive the stand-in account with it as a user would
-            "cfn-lint>=1.30,<2",  # the stack's template
-            "httpx2>=2,<3",  # Starlette's client, which asks the console in process
+            "cfn-lint>=1.30,<2",  # the stack's template, and the schemas of types that the stand-in account keeps
             "hypothesis>=6.100,<7",  # property tests
             "import-linter>=2.1,<3",  # the import rules below pyproject's [tool.importlinter]
+            "mkdocs>=1.6,<2",  # docs/ as a site: `make docs`
             "mypy>=1.14,<3",
             "pandas-stubs>=2.2",
             "pytest>=8.3,<10",

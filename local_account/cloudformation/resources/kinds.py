@@ -7,6 +7,7 @@ reference.
 
 from __future__ import annotations
 
+from local_account.cloudformation.language.schemas import ALWAYS, schema_of
 from local_account.cloudformation.resources.base import ApiKind, Kind, StackPlace
 from local_account.cloudformation.resources.compounds import COMPOUNDS
 from local_account.cloudformation.resources.delivery import DELIVERY
@@ -19,11 +20,10 @@ class _EndpointKind(ApiKind):
     """An endpoint is made once it is in service on the configuration that the template names."""
 
     def wait(self, place: StackPlace, properties: Properties) -> None:
-        name, stopping = str(properties["EndpointName"]), place.account.stopping
+        name = str(properties["EndpointName"])
         endpoint = place.account.client("sagemaker", place.role).describe_endpoint(EndpointName=name)
         while endpoint["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
-            if stopping.wait(POLL_S):
-                raise ResourceError(f"the account was stopped before endpoint {name} was in service")
+            place.pause(POLL_S)
             endpoint = place.account.client("sagemaker", place.role).describe_endpoint(EndpointName=name)
         wanted = str(properties["EndpointConfigName"]).rpartition("/")[2]
         if endpoint["EndpointStatus"] != "InService" or endpoint["EndpointConfigName"] != wanted:
@@ -132,3 +132,19 @@ def kind_of(resource_type: str) -> Kind:
             + ", ".join(sorted(KINDS))
         )
     return KINDS[resource_type]
+
+
+def is_known(resource_type: str) -> bool:
+    """Whether the account implements a type of resource."""
+    return resource_type in KINDS
+
+
+def is_replaced(resource_type: str, old: Properties, new: Properties) -> bool:
+    """Whether such a change takes a new resource, as AWS's schema or our own calls have it.
+
+    Raises ResourceError for a type that the account does not implement.
+    """
+    known = schema_of(resource_type)
+    changed = [name for name in old.keys() | new.keys() if old.get(name) != new.get(name)]
+    stated = known is not None and any(known.recreation(name) == ALWAYS for name in changed)
+    return stated or kind_of(resource_type).needs_replacement(old, new)

@@ -5,23 +5,24 @@ Runs in the server process. Each class here extends one of moto's components.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from jsonpath_ng import JSONPath
 from jsonpath_ng.parser import parse
 from moto.stepfunctions.parser.asl.component.common.assign.assign_decl import AssignDecl
-from moto.stepfunctions.parser.asl.component.common.error_name.error_equals_decl import ErrorEqualsDecl
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEventException
 from moto.stepfunctions.parser.asl.component.common.path.result_path import ResultPath
 from moto.stepfunctions.parser.asl.component.common.query_language import QueryLanguageMode
 from moto.stepfunctions.parser.asl.component.common.string.string_expression import (
     JSONPATH_ROOT_PATH,
     StringContextPath,
+    StringIntrinsicFunction,
     StringJSONata,
     StringJsonPath,
     StringVariableSample,
 )
 from moto.stepfunctions.parser.asl.component.state.choice.comparison.comparison import ConditionStringJSONata
-from moto.stepfunctions.parser.asl.component.state.choice.state_choice import StateChoice
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.utils.json_path import NoSuchJsonPathError, extract_json
 
@@ -29,10 +30,9 @@ from local_account.stepfunctions.environment import ExecutionEnvironment, own
 from local_account.stepfunctions.language import jsonata
 from local_account.stepfunctions.language.components import component
 from local_account.stepfunctions.language.encoding import copy_json, dumps
-from local_account.stepfunctions.language.failures import StateFailure, failure
+from local_account.stepfunctions.language.failures import RUNTIME, StateFailure, failure
 
-NO_TRANSITION = "Failed to transition out of the state. The state does not point to a next state."
-UNCAUGHT = {"States.DataLimitExceeded", "States.Runtime"}
+_ITEM = re.compile(r"(.+)\[\d+\]$")
 _JSON_TYPES = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
 
 
@@ -67,9 +67,19 @@ class DataPath(StringJsonPath):
 
     def _eval_body(self, env: Environment) -> None:
         value = env.stack[-1]
-        env.stack.append(
-            copy_json(value if self.json_path == JSONPATH_ROOT_PATH else extract_json(self.json_path, value))
-        )
+        found = value if self.json_path == JSONPATH_ROOT_PATH else _at(self.json_path, value)
+        env.stack.append(copy_json(found))
+
+
+def _at(path: str, data: object) -> object:
+    """What is at a path. Past the end of a list it is null, as AWS was seen to answer."""
+    try:
+        return extract_json(path, data)
+    except NoSuchJsonPathError:
+        held = _ITEM.match(path)
+        if held and isinstance(extract_json(held[1], data), list):
+            return None
+        raise
 
 
 @component
@@ -121,36 +131,32 @@ class Assignment(AssignDecl):
 
 
 @component
-class ErrorNames(ErrorEqualsDecl):
-    """The errors that a Retry or Catch is for."""
-
-    def _eval_body(self, env: Environment) -> None:
-        """States.ALL takes neither of these: step-functions/latest/dg/concepts-error-handling.html."""
-        name = getattr(env.stack[-1], "error_name", None)
-        super()._eval_body(env)
-        if name in UNCAUGHT and all(given.error_name != name for given in self.error_names):
-            env.stack[-1] = False
-
-
-@component
 class JsonataCondition(ConditionStringJSONata):
     """A JSONata condition of a Choice, which has to come to true or false."""
 
     def _eval_body(self, env: Environment) -> None:
         self.string_jsonata.eval(env=env)
         if not isinstance(env.stack[-1], bool):
-            raise _unexpected_type(own(env), self.string_jsonata, "boolean", env.stack[-1])
+            raise unexpected_type(own(env), self.string_jsonata, "boolean", env.stack[-1])
 
 
 @component
-class ChoiceState(StateChoice):
-    """A Choice that no rule and no Default takes out of the state fails as on AWS."""
+class IntrinsicCall(StringIntrinsicFunction):
+    """A call of an intrinsic function; its error names the whole call."""
 
-    def _eval_state(self, env: Environment) -> None:
+    def _eval_body(self, env: Environment) -> None:
         try:
-            super()._eval_state(env)
-        except RuntimeError as error:
-            raise failure(own(env), "States.Runtime", NO_TRANSITION) from error
+            self.function.eval(env=env)
+        except FailureEventException:
+            raise
+        except NoSuchJsonPathError as missing:
+            told = (
+                f"The JsonPath argument for the field '{missing.json_path}' could not be found in the input "
+                f"'{dumps(missing.data)}'"
+            )
+            raise _failed_call(self, env, told) from missing
+        except Exception as error:
+            raise _failed_call(self, env, str(error)) from error
 
 
 def expression_value(env: ExecutionEnvironment, expression: str, location: str | None = None) -> object:
@@ -169,12 +175,22 @@ def expression_value(env: ExecutionEnvironment, expression: str, location: str |
         raise failure(env, "States.QueryEvaluationError", cause, location) from error
 
 
-def _unexpected_type(env: ExecutionEnvironment, part: StringJSONata, expected: str, value: object) -> StateFailure:
+def _failed_call(call: StringIntrinsicFunction, env: Environment, told: str) -> StateFailure:
+    cause = f"The function '{call.intrinsic_function_derivation}' had the following error: {told}"
+    return failure(own(env), RUNTIME, cause)
+
+
+def unexpected_type(env: ExecutionEnvironment, part: StringJSONata, expected: str, value: object) -> StateFailure:
     """An expression that came to something of another type than its field takes."""
     location = part.location if isinstance(part, JsonataExpression) else None
-    found = _JSON_TYPES.get(type(value), "null")
+    found = json_type(value)
     cause = (
         f"The JSONata expression '{part.expression}' specified for the field '{location}' returned an unexpected "
         f"result type. Expected '{expected}', but was '{found}' for value: {dumps(value)}"
     )
     return failure(env, "States.QueryEvaluationError", cause, location)
+
+
+def json_type(value: object) -> str:
+    """The type of a value as JSON has it."""
+    return _JSON_TYPES.get(type(value), "null")

@@ -262,7 +262,7 @@ def test_the_package_says_where_it_comes_from_and_how_it_is_served(
     assert arguments["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"].endswith("/evaluation.json")
 
 
-def test_the_containers_are_the_newest_the_sdk_knows() -> None:
+def test_the_sdk_knows_the_containers_with_the_python_that_is_locked() -> None:
     from pipelines import container_jobs
 
     configuration = Path(container_jobs.image_uris.__file__).parent / "image_uri_config" / "pytorch.json"
@@ -271,7 +271,7 @@ def test_the_containers_are_the_newest_the_sdk_knows() -> None:
         ("training", container_jobs.TRAINING_FRAMEWORK_VERSION),
         ("inference", container_jobs.INFERENCE_FRAMEWORK_VERSION),
     ):
-        assert list(document[scope]["versions"])[-1] == version
+        assert container_jobs.CONTAINER_PYTHON in document[scope]["versions"][version]["py_versions"]
 
 
 def test_the_definition_is_the_sample(definition: dict[str, Any]) -> None:

@@ -5,22 +5,35 @@ Runs in the server process. Source: CloudFormation's template reference, intrins
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from local_account.cloudformation.language.arguments import sub_arguments
+from local_account.cloudformation.language.errors import (
+    InvalidTemplateError,
+    UnresolvedError,
+    format_error,
+    template_error,
+)
+from local_account.cloudformation.language.functions import FUNCTIONS, find_in_map, plain_text
+from local_account.cloudformation.language.parameters import is_list
+from local_account.cloudformation.language.references import SUBSTITUTION, attribute_arguments
 from local_account.cloudformation.records import DeclaredResource, TemplateDocument
-from local_account.cloudformation.template import SUBSTITUTION, InvalidTemplateError, plain_text, sub_arguments
 
+UNKNOWN = "{{changeSet:KNOWN_AFTER_APPLY}}"
+"""A value that is known once the change set is executed; what depends on one is unknown, too."""
 NO_VALUE = object()
 """What ``{"Ref": "AWS::NoValue"}`` becomes: the property is left out."""
+_BEING_EVALUATED = object()
 
 
 @dataclass
 class TemplateScope:
-    """What expressions of one stack see. ``ref`` and ``attribute`` answer for resources."""
+    """What expressions of one stack see. ``ref`` and ``attribute`` answer for resources.
+
+    ``text`` sees every text of the template last: it resolves dynamic references.
+    """
 
     document: TemplateDocument
     parameters: Mapping[str, str]
@@ -28,20 +41,25 @@ class TemplateScope:
     ref: Callable[[str], object]
     attribute: Callable[[str, str], object]
     imported: Callable[[str], str]
-    ssm_value: Callable[[str], str]
-    _conditions: dict[str, bool] = field(default_factory=dict)
+    stored: Mapping[str, str] = field(default_factory=dict)
+    """Values of Parameter Store, by the template's parameter."""
+    text: Callable[[str], str] = str
+    _conditions: dict[str, object] = field(default_factory=dict)
 
     def condition(self, name: str) -> bool:
         """Whether a condition holds.
 
-        Raises InvalidTemplateError for an unknown one, and for what cannot be a condition.
+        Raises InvalidTemplateError for an unknown one, for a circle, and for what cannot be a condition.
         """
         if name not in self._conditions:
             expressions = self.document.get("Conditions") or {}
             if name not in expressions:
-                raise InvalidTemplateError(f"Template format error: Unresolved condition dependency {name}")
+                raise format_error(f"Unresolved condition dependency {name}")
+            self._conditions[name] = _BEING_EVALUATED
             self._conditions[name] = self._truth(expressions[name])
-        return self._conditions[name]
+        if self._conditions[name] is _BEING_EVALUATED:
+            raise format_error(f"Circular dependency between conditions: [{name}]")
+        return bool(self._conditions[name])
 
     def active_resources(self) -> dict[str, DeclaredResource]:
         """The resources whose condition holds.
@@ -56,7 +74,12 @@ class TemplateScope:
 
         Raises InvalidTemplateError as `resolve` does, and for what is no mapping.
         """
-        resolved = self.resolve(declared.get("Properties") or {})
+        try:
+            resolved = self.resolve(declared.get("Properties") or {})
+        except UnresolvedError as error:
+            raise format_error(
+                f"Unresolved resource dependencies [{error.logical_id}] in the Resources block of the template"
+            ) from error
         if resolved is NO_VALUE:
             return {}
         if not isinstance(resolved, dict):
@@ -70,6 +93,8 @@ class TemplateScope:
         """
         if isinstance(value, list):
             return [item for item in map(self.resolve, value) if item is not NO_VALUE]
+        if isinstance(value, str):
+            return self.text(value)
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
@@ -87,16 +112,22 @@ class TemplateScope:
         ((function, argument),) = expression.items()
         if function == "Condition":
             return self.condition(str(argument))
+        operands = argument if isinstance(argument, list) else [argument]
         if function == "Fn::Not":
-            return not self._truth(argument[0])
+            return not self._truth(operands[0])
         if function == "Fn::And":
-            return all(self._truth(each) for each in argument)
+            return all(self._truth(each) for each in operands)
         if function == "Fn::Or":
-            return any(self._truth(each) for each in argument)
+            return any(self._truth(each) for each in operands)
         if function == "Fn::Equals":
-            left, right = (self.resolve(each) for each in argument)
-            return plain_text(left) == plain_text(right)
+            return self._equal(argument)
         raise InvalidTemplateError(f"Template validation error: {function} cannot be used as a condition")
+
+    def _equal(self, argument: object) -> bool:
+        if not isinstance(argument, list) or len(argument) != 2:
+            raise template_error("every Fn::Equals object requires a list of 2 string parameters.")
+        left, right = (self.resolve(each) for each in argument)
+        return plain_text(left) == plain_text(right)
 
     def _ref(self, name: str) -> object:
         if name == "AWS::NoValue":
@@ -105,49 +136,46 @@ class TemplateScope:
             return self.pseudo[name]
         if name not in self.parameters:
             return self.ref(name)
-        declared = (self.document.get("Parameters") or {})[name]
-        kind, value = str(declared.get("Type", "String")), self.parameters[name]
-        if kind.startswith("AWS::SSM::Parameter::Value"):
-            value = self.ssm_value(value)
-        if "List" in kind:
+        value = self.stored.get(name, self.parameters[name])
+        if is_list((self.document.get("Parameters") or {})[name]):
             return [item.strip() for item in value.split(",")]
-        return value
+        return self.text(value)
 
     def _function(self, name: str, argument: object) -> object:
         if name == "Sub":
             return self._sub(argument)
         if name == "If":
-            condition, then, otherwise = _listed(argument)
+            condition, then, otherwise = self._three(argument)
             return self.resolve(then if self.condition(str(condition)) else otherwise)
         if name == "GetAtt":
-            parts = [*argument.partition(".")][::2] if isinstance(argument, str) else _listed(argument)
-            return self.attribute(str(parts[0]), str(self.resolve(parts[1])))
+            logical, attribute = attribute_arguments(argument)
+            return self.attribute(logical, str(self.resolve(attribute)))
         function = self._functions().get(name)
         if function is None:
             raise InvalidTemplateError(f"The stand-in account does not implement Fn::{name}.")
         resolved = self.resolve(argument)
+        if _is_unknown(resolved):
+            return UNKNOWN
         try:
             return function(resolved)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise InvalidTemplateError(f"Template error: Fn::{name} cannot be applied to {resolved!r}") from error
 
-    def _functions(self) -> dict[str, Callable[[object], object]]:
-        """The functions whose argument is evaluated before they are."""
-        return {
-            "Join": _join,
-            "Split": _split,
-            "Select": _select,
-            "Base64": lambda text: base64.b64encode(str(text).encode()).decode(),
-            "GetAZs": lambda region: [f"{region or self.pseudo['AWS::Region']}{zone}" for zone in "abc"],
-            "ImportValue": lambda name: self.imported(str(name)),
-            "FindInMap": self._find_in_map,
-            "ToJsonString": json.dumps,
-            "Length": lambda items: len(_listed(items)),
-        }
+    @staticmethod
+    def _three(argument: object) -> list[object]:
+        if not isinstance(argument, list) or len(argument) != 3:
+            raise template_error("Fn::If requires a list argument with three elements")
+        return argument
 
-    def _find_in_map(self, argument: object) -> object:
-        mapping, first, second = _listed(argument)
-        return self.document["Mappings"][mapping][first][second]
+    def _functions(self) -> Mapping[str, Callable[[object], object]]:
+        """The functions whose argument is evaluated before they are."""
+        mappings = self.document.get("Mappings") or {}
+        return {
+            **FUNCTIONS,
+            "GetAZs": lambda region: [f"{region or self.pseudo['AWS::Region']}{zone}" for zone in "abc"],
+            "ImportValue": lambda name: self.imported(plain_text(name)),
+            "FindInMap": lambda argument: find_in_map(mappings, argument),
+        }
 
     def _sub(self, argument: object) -> str:
         text, own = sub_arguments(argument)
@@ -161,26 +189,11 @@ class TemplateScope:
             resource, dot, attribute = name.partition(".")
             return plain_text(self.attribute(resource, attribute) if dot else self._ref(name))
 
-        return SUBSTITUTION.sub(substitute, text)
+        replaced = SUBSTITUTION.sub(substitute, text)
+        return UNKNOWN if UNKNOWN in replaced else self.text(replaced)
 
 
-def _listed(argument: object) -> list[object]:
-    """The arguments of a function; raises TypeError where there is no list of them."""
-    if not isinstance(argument, list):
-        raise TypeError(f"expected a list, got {argument!r}")
-    return argument
-
-
-def _join(argument: object) -> str:
-    separator, items = _listed(argument)
-    return str(separator).join(map(plain_text, _listed(items)))
-
-
-def _split(argument: object) -> list[str]:
-    separator, text = _listed(argument)
-    return str(text).split(str(separator))
-
-
-def _select(argument: object) -> object:
-    index, items = _listed(argument)
-    return _listed(items)[int(str(index))]
+def _is_unknown(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_is_unknown, value.values()))
+    return any(map(_is_unknown, value)) if isinstance(value, list) else value == UNKNOWN
