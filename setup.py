@@ -79,7 +79,6 @@ setup(
         "dev": [
             "awscli>=1.40,<2",  # the tests drive the stand-in account with it as a user would
             "cfn-lint>=1.30,<2",  # the stack's template, and the schemas of types that the stand-in account keeps
-            "httpx2>=2,<3",  # Starlette's client, which asks the console in process
             "hypothesis>=6.100,<7",  # property tests
             "import-linter>=2.1,<3",  # the import rules below pyproject's [tool.importlinter]
             "ipykernel>=7,<8",  # what runs the notebooks' cells
