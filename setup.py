@@ -86,6 +86,9 @@ setup(
             "cfn-lint>=1.30,<2",  # the stack's template, and the schemas of types that the stand-in account keeps
             "hypothesis>=6.100,<7",  # property tests
             "import-linter>=2.1,<3",  # the import rules below pyproject's [tool.importlinter]
+            "ipykernel>=7,<8",  # what runs the notebooks' cells
+            "jupytext>=1.16,<2",  # the notebooks as text
+            "nbclient>=0.10,<1",  # runs the notebooks in a test
             "mkdocs>=1.6,<2",  # docs/ as a site: `make docs`
             "mypy>=1.14,<3",
             "pandas-stubs>=2.2",
