@@ -25,10 +25,10 @@ run: $(RUN) ## the whole loop on a fresh stand-in account, with real images
 	@$(BIN)/scones demo $(ARGS)
 
 test: $(BUILD) ## unit tests, then the loop on real images in a stand-in account
-	@$(BIN)/python -m pytest -q $(or $(ARGS),-n 2 --dist loadfile -m "not slow" tests/unit tests/local)
+	@$(BIN)/python -m pytest -q $(or $(ARGS),-n 2 --dist loadfile -m "not slow" tests/unit tests/local tests/foreign)
 
 test-all: $(BUILD) ## the same, and the tests that take long
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/local
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/local tests/foreign
 
 check: $(BUILD) ## format, lint, types, import rules, how the code is kept
 	@$(BIN)/ruff format --check --quiet .

@@ -26,7 +26,7 @@ import torch
 
 from imaging.dataset import DatasetError, load_split, read_examples, read_manifest
 from reporting.documents.training import EnsembleScores, EpochFigures, TrainedOn, TrainingArguments, TrainingRecord
-from training.export import write_model
+from training.export import ExampleImages, write_model
 from training.hyperparameters import HyperparameterError, add_arguments, given
 from training.job import Split
 from training.loop import TrainingError
@@ -103,7 +103,8 @@ def run(arguments: argparse.Namespace) -> None:
         process_cpu_seconds=trained.cpu_seconds,
         history=[EpochFigures(**row) for row in trained.history],
     )
-    difference = write_model(model, manifest.classes, record, images, arguments.model_dir)
+    trained_on, _ = to_tensors(*load_split(arguments.dataset, "train"))
+    difference = write_model(model, manifest.classes, record, ExampleImages(images, trained_on), arguments.model_dir)
     figures = f"ensemble_validation_accuracy={scores.validation_accuracy:.4f}"
     figures += f" ensemble_validation_loss={scores.validation_loss:.4f}"
     seconds = f"cpu_seconds={record.cpu_seconds:.1f} seconds={time.monotonic() - started:.1f}"
