@@ -1,7 +1,7 @@
 """How fast the console is on the stage of this environment: the first page after the start, then every page, warm.
 
-    python benchmarks/console.py                      # on what the account holds
-    python benchmarks/console.py --executions 1000    # after so many more executions of the workflow
+    python -m benchmarks.pages.console                      # on what the account holds
+    python -m benchmarks.pages.console --executions 1000    # after so many more executions of the workflow
 
 Needs a running stand-in account with a version that serves (`scones demo`). Prints milliseconds of wall time, the
 median and the slowest of ten, the processor time of the console while one page is open, and its memory.

@@ -1,0 +1,1 @@
+"""How fast pages are that are made while somebody waits for them."""
