@@ -1,1 +1,0 @@
-"""How fast pages are that are made while somebody waits for them."""
