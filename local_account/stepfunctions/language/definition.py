@@ -189,6 +189,8 @@ def _check_map(name: str, state: State, where: str) -> Iterator[str]:
         return
     if is_distributed(state):
         yield from _check_distributed(name, state, where)
+    elif "ItemBatcher" in state:
+        yield f"SCHEMA_VALIDATION_FAILED: 'ItemBatcher' needs the mode DISTRIBUTED in state {name} at {where}"
 
 
 def _check_distributed(name: str, state: State, where: str) -> Iterator[str]:
