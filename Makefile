@@ -15,7 +15,7 @@ SET_UP = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found; say which with: make PYTHON=python3.11" >&2; exit 1; } && \
 	mkdir -p build && VENV=$(VENV) LOCKED=$(LOCKED) INSTALLER=$(INSTALLER) $(PYTHON) -m scones.installation
 
-.PHONY: run test test-all check build lock scan clean help
+.PHONY: docs run test test-all check build lock scan clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -25,10 +25,10 @@ run: $(RUN) ## the whole loop on a fresh stand-in account, with real images
 	@$(BIN)/scones demo $(ARGS)
 
 test: $(BUILD) ## unit tests, then the loop on real images in a stand-in account
-	@$(BIN)/python -m pytest -q $(or $(ARGS),-n 2 --dist loadfile -m "not slow" tests/unit tests/local)
+	@$(BIN)/python -m pytest -q $(or $(ARGS),-n 2 --dist loadfile -m "not slow" tests/unit tests/local tests/foreign)
 
 test-all: $(BUILD) ## the same, and the tests that take long
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/local
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/local tests/foreign
 
 check: $(BUILD) ## format, lint, types, import rules, how the code is kept
 	@$(BIN)/ruff format --check --quiet .
@@ -39,6 +39,9 @@ check: $(BUILD) ## format, lint, types, import rules, how the code is kept
 
 build: $(RUN) ## the artefacts that go to AWS, into build/artifacts
 	@$(BIN)/scones build
+
+docs: $(BUILD) ## the pages of docs/ as a site, into build/site
+	@$(BIN)/mkdocs build --quiet --strict
 
 lock: $(RUN) ## the versions and digests of what containers and builds install; UPGRADE=1 for newer ones
 	@$(BIN)/python -m scones.locks $(if $(UPGRADE),--upgrade)

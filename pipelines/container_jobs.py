@@ -13,29 +13,30 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import boto3
-from sagemaker import image_uris
-from sagemaker.network import NetworkConfig
-from sagemaker.processing import ProcessingInput, ProcessingOutput, Processor
-from sagemaker.workflow.execution_variables import ExecutionVariables
-from sagemaker.workflow.functions import Join
-from sagemaker.workflow.pipeline_context import PipelineSession
-from sagemaker.workflow.retry import (
+from sagemaker.core import image_uris
+from sagemaker.core.network import NetworkConfig
+from sagemaker.core.processing import Processor
+from sagemaker.core.shapes import ProcessingInput, ProcessingOutput, ProcessingS3Input, ProcessingS3Output
+from sagemaker.core.workflow.execution_variables import ExecutionVariables
+from sagemaker.core.workflow.functions import Join
+from sagemaker.core.workflow.pipeline_context import PipelineSession
+from sagemaker.mlops.workflow.retry import (
     SageMakerJobExceptionTypeEnum,
     SageMakerJobStepRetryPolicy,
     StepExceptionTypeEnum,
     StepRetryPolicy,
 )
-from sagemaker.workflow.steps import CacheConfig, ProcessingStep
+from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep
 
 from scones.stage.names import Names
 from scones.stage.sections import NetworkSettings
 from scones.stage.settings import Settings
 
 if TYPE_CHECKING:
-    from sagemaker.workflow.entities import PipelineVariable
-    from sagemaker.workflow.properties import PropertyFile
+    from sagemaker.core.helper.pipeline_variable import PipelineVariable
+    from sagemaker.core.workflow.properties import PropertyFile
 
-# The newest PyTorch containers that this SDK version knows (tests/unit/documents/test_training_pipeline.py compares).
+# PyTorch containers that the SDK knows with this Python (tests/unit/documents/test_training_pipeline.py compares).
 TRAINING_FRAMEWORK_VERSION = "2.8.0"
 INFERENCE_FRAMEWORK_VERSION = "2.6.0"
 CONTAINER_PYTHON = "py312"
@@ -188,16 +189,10 @@ def processing_step(
     )
     request = processor.run(
         inputs=[
-            ProcessingInput(source=deployment.source_archive_uri, destination=CODE_FOLDER, input_name="code"),
-            *(
-                ProcessingInput(source=source, destination=f"/opt/ml/processing/input/{name}", input_name=name)
-                for name, source in job.inputs.items()
-            ),
+            _input("code", deployment.source_archive_uri, CODE_FOLDER),
+            *(_input(name, uri, f"/opt/ml/processing/input/{name}") for name, uri in job.inputs.items()),
         ],
-        outputs=[
-            ProcessingOutput(source=f"/opt/ml/processing/output/{name}", destination=destination, output_name=name)
-            for name, destination in job.outputs.items()
-        ],
+        outputs=[_output(name, uri) for name, uri in job.outputs.items()],
         arguments=[word for option in job.arguments.items() for word in option],
     )
     return ProcessingStep(
@@ -210,18 +205,30 @@ def processing_step(
     )
 
 
+def _input(name: str, uri: str | PipelineVariable, folder: str) -> ProcessingInput:
+    """What is copied from S3 into a folder of the container before the job starts."""
+    source = ProcessingS3Input(
+        s3_uri=uri,
+        local_path=folder,
+        s3_data_type="S3Prefix",
+        s3_input_mode="File",
+        s3_data_distribution_type="FullyReplicated",
+        s3_compression_type="None",
+    )
+    return ProcessingInput(input_name=name, app_managed=False, s3_input=source)
+
+
+def _output(name: str, uri: str | PipelineVariable) -> ProcessingOutput:
+    """What is copied to S3 when the job has ended."""
+    target = ProcessingS3Output(s3_uri=uri, local_path=f"/opt/ml/processing/output/{name}", s3_upload_mode="EndOfJob")
+    return ProcessingOutput(output_name=name, app_managed=False, s3_output=target)
+
+
 def _network_config(network: NetworkSettings) -> NetworkConfig | None:
     """Not isolated: see infrastructure/templates/stage/network.yaml."""
     if not network.subnet_ids:
         return None
     return NetworkConfig(subnets=list(network.subnet_ids), security_group_ids=list(network.security_group_ids))
-
-
-def network_options(network: NetworkSettings) -> dict[str, list[str]]:
-    """The stage's own network, as options of an estimator."""
-    if not network.subnet_ids:
-        return {}
-    return {"subnets": list(network.subnet_ids), "security_group_ids": list(network.security_group_ids)}
 
 
 def vpc_config(network: NetworkSettings) -> dict[str, list[str]] | None:

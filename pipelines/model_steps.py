@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
-from sagemaker.workflow.functions import Join
-from sagemaker.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
-from sagemaker.workflow.pipeline import Pipeline
-from sagemaker.workflow.properties import PropertyFile
+from sagemaker.core.workflow.functions import Join
+from sagemaker.core.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
+from sagemaker.core.workflow.properties import PropertyFile
+from sagemaker.mlops.workflow.pipeline import Pipeline
 
 from pipelines.container_jobs import (
-    MAX_JOB_SECONDS,
     ContainerJob,
     OfflineSession,
     PipelineDeployment,
@@ -26,15 +25,13 @@ from pipelines.container_jobs import (
 from scones.stage.settings import Settings
 
 if TYPE_CHECKING:
-    from sagemaker.workflow.entities import PipelineVariable
-    from sagemaker.workflow.parameters import Parameter
-    from sagemaker.workflow.steps import ProcessingStep, Step
+    from sagemaker.core.helper.pipeline_variable import PipelineVariable
+    from sagemaker.core.workflow.parameters import Parameter
+    from sagemaker.mlops.workflow.steps import ProcessingStep, Step
 
 MODEL_CLASSES_VARIABLE = "SCONES_CLASSES"
 IMAGE_CONTENT_TYPES = ["image/png", "image/jpeg", "application/x-image"]
 APPROVAL_STATUSES = ["PendingManualApproval", "Approved", "Rejected"]
-# Spot capacity may take a while: as long again as the job itself.
-MAX_WAIT_SECONDS = 2 * MAX_JOB_SECONDS
 
 
 class ModelParameters:
@@ -69,14 +66,6 @@ class ModelParameters:
     def declared(self) -> list[Parameter]:
         """List the parameters, for the pipeline's definition."""
         return list(vars(self).values())
-
-
-class SpotOptions(TypedDict, total=False):
-    """An estimator's options for managed spot training; ``max_wait`` is in seconds."""
-
-    use_spot_instances: bool
-    max_wait: int
-    checkpoint_s3_uri: PipelineVariable
 
 
 @dataclass(frozen=True)
@@ -126,23 +115,18 @@ class Assembly:
             sagemaker_session=self.session,
         )
 
-    def spot_options(self, dataset: ProcessingStep, *decisive: str | PipelineVariable) -> SpotOptions:
-        """Managed spot training with checkpoints, as options of an estimator.
+    def checkpoints(self, dataset: ProcessingStep, *decisive: str | PipelineVariable) -> PipelineVariable | None:
+        """Where a managed spot training leaves its checkpoints; nowhere when the stage trains on demand.
 
         Checkpoints lie where only a training on the same dataset with the same code and the same ``decisive`` values
         finds them. A folder for each execution would be in the step's cache key and so end its caching, and a run
         that is started again after a failure could not go on where the first one ended.
         """
         if not self.deployment.settings.pipeline.managed_spot_training:
-            return {}
+            return None
         settled = [self.deployment.source_digest[:16], *decisive, self.parameters.seed]
-        return {
-            "use_spot_instances": True,
-            "max_wait": MAX_WAIT_SECONDS,
-            "checkpoint_s3_uri": Join(
-                on="/", values=[self.deployment.names.checkpoints_uri, dataset.properties.ProcessingJobName, *settled]
-            ),
-        }
+        job = dataset.properties.ProcessingJobName
+        return Join(on="/", values=[self.deployment.names.checkpoints_uri, job, *settled])
 
 
 def filter_classes(assembly: Assembly, property_files: Sequence[PropertyFile] = ()) -> ProcessingStep:

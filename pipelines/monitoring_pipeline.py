@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from sagemaker.workflow.execution_variables import ExecutionVariables
-from sagemaker.workflow.functions import Join
-from sagemaker.workflow.parameters import ParameterString
-from sagemaker.workflow.pipeline import Pipeline
+from sagemaker.core.workflow.execution_variables import ExecutionVariables
+from sagemaker.core.workflow.functions import Join
+from sagemaker.core.workflow.parameters import ParameterString
+from sagemaker.mlops.workflow.pipeline import Pipeline
 
 from pipelines import offline_sdk
 from pipelines.container_jobs import ContainerJob, OfflineSession, PipelineDeployment, processing_step
@@ -23,8 +23,8 @@ from scones.stage.names import Names
 from scones.stage.settings import Settings
 
 if TYPE_CHECKING:
-    from sagemaker.workflow.parameters import Parameter
-    from sagemaker.workflow.steps import ProcessingStep
+    from sagemaker.core.workflow.parameters import Parameter
+    from sagemaker.mlops.workflow.steps import ProcessingStep
 
 
 class MonitoringParameters:
@@ -116,6 +116,7 @@ def report_traffic(
             "--new-baseline": parameters.new_baseline_uri,
             "--metrics-namespace": parameters.metrics_namespace,
             "--when-empty": parameters.when_empty,
+            "--stage": deployment.settings.stage,
         },
         inputs={},
         outputs={"report": report_uri},

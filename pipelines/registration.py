@@ -5,25 +5,26 @@ Runs on a laptop or in CodeBuild and makes no AWS call.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sagemaker.drift_check_baselines import DriftCheckBaselines
-from sagemaker.model import Model
-from sagemaker.model_metrics import MetricsSource, ModelMetrics
-from sagemaker.workflow.condition_step import ConditionStep
-from sagemaker.workflow.conditions import ConditionGreaterThanOrEqualTo
-from sagemaker.workflow.fail_step import FailStep
-from sagemaker.workflow.functions import Join, JsonGet
-from sagemaker.workflow.model_step import ModelStep
-from sagemaker.workflow.properties import PropertyFile
+from sagemaker.core.drift_check_baselines import DriftCheckBaselines
+from sagemaker.core.model_metrics import MetricsSource, ModelMetrics
+from sagemaker.core.model_registry import create_model_package_from_containers, get_model_package_args
+from sagemaker.core.workflow.conditions import ConditionGreaterThanOrEqualTo
+from sagemaker.core.workflow.functions import Join, JsonGet
+from sagemaker.core.workflow.properties import PropertyFile
+from sagemaker.mlops.workflow.condition_step import ConditionStep
+from sagemaker.mlops.workflow.fail_step import FailStep
+from sagemaker.mlops.workflow.model_step import ModelStep
 
-from pipelines.container_jobs import SERVICE_RETRIES
+from pipelines.container_jobs import SERVICE_RETRIES, OfflineSession
 from pipelines.model_steps import Assembly, ModelParameters, output_of
 
 if TYPE_CHECKING:
-    from sagemaker.workflow.entities import PipelineVariable
-    from sagemaker.workflow.steps import ProcessingStep
+    from sagemaker.core.helper.pipeline_variable import PipelineVariable
+    from sagemaker.mlops.workflow.steps import ProcessingStep
 
 ACCURACY_PATH = "multiclass_classification_metrics.accuracy.value"
 CHAMPION_PATH = "champion_gate.p_value_worse.value"
@@ -69,6 +70,22 @@ def gate_missed(parameters: ModelParameters, accuracy: JsonGet, p_value: JsonGet
 
 
 @dataclass(frozen=True)
+class Package:
+    """What serves a model: a container with its archive and its variables."""
+
+    image_uri: str
+    model_data: PipelineVariable
+    environment: Mapping[str, str | PipelineVariable]
+    sagemaker_session: OfflineSession
+
+    @property
+    def container(self) -> dict[str, object]:
+        """The container, as the service describes it."""
+        variables = dict(self.environment)
+        return {"Image": self.image_uri, "Environment": variables, "ModelDataUrl": self.model_data}
+
+
+@dataclass(frozen=True)
 class Lineage:
     """The steps that a version comes from."""
 
@@ -85,7 +102,7 @@ class Lineage:
 
 def register_model(
     assembly: Assembly,
-    package: Model,
+    package: Package,
     lineage: Lineage,
     *,
     content_types: list[str],
@@ -93,7 +110,8 @@ def register_model(
 ) -> ModelStep:
     """A new version in the model package group, with its evaluation, its baseline and where it came from."""
     deployment, parameters = assembly.deployment, assembly.parameters
-    request = package.register(
+    arguments = get_model_package_args(
+        container_def_list=[package.container],
         model_package_group_name=deployment.names.model_package_group,
         content_types=content_types,
         response_types=["application/json"],
@@ -118,9 +136,11 @@ def register_model(
             **metadata,
         },
     )
-    # The SDK appends "-RegisterModel" to the name.
+    assembly.session.init_model_step_arguments(package)
+    request = create_model_package_from_containers(assembly.session, **arguments)
+    assembly.session.context = None
     return ModelStep(
-        name="VehicleClassifier",
+        name="VehicleClassifier-RegisterModel",
         description="Register the model package that waits for approval.",
         step_args=request,
         retry_policies=SERVICE_RETRIES,

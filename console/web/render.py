@@ -79,7 +79,13 @@ def environment() -> Environment:
         made.filters[function.__name__] = function
     made.filters["moment"] = moment
     made.filters["short"] = number_text
+    made.filters["without_command"] = without_command
     return made
+
+
+def without_command(text: str) -> str:
+    """What to do, without the command for a terminal: the page that the link leads to does it."""
+    return text.partition(": `")[0]
 
 
 def moment(value: datetime | str | None) -> str:

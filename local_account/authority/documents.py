@@ -30,13 +30,15 @@ class Documents:
 
     def role(self, role_arn: str) -> Role | None:
         """moto's role with this ARN, also when the ARN leaves its path out."""
+        from moto.iam.exceptions import NotFoundException
         from moto.iam.models import iam_backends
 
-        name = role_arn.rpartition("/")[2]
         if role_arn.split(":")[4:5] != [self.account_id]:
             return None
-        roles = list(iam_backends[self.account_id]["aws"].roles.values())
-        return next((role for role in roles if role.name == name), None)
+        try:
+            return iam_backends[self.account_id]["aws"].get_role(role_arn.rpartition("/")[2])
+        except NotFoundException:
+            return None
 
     def of_role(self, role: Role) -> list[str]:
         """Its inline and its attached policies."""

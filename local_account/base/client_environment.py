@@ -142,14 +142,15 @@ def make_client_folder(state_dir: Path) -> Path:
     """``<state>/client``, with its files as this version has them."""
     folder = state_dir / FOLDER
     programs(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write(programs(folder) / _MARK, "", 0o600)
-    _write(programs(folder) / "aws", _AWS, 0o700)
-    _write(folder / _CERTIFICATES, _NOBODY, 0o600)
+    write_client_file(programs(folder) / _MARK, "")
+    write_client_file(programs(folder) / "aws", _AWS, 0o700)
+    write_client_file(folder / _CERTIFICATES, _NOBODY)
     return folder
 
 
-def _write(path: Path, text: str, mode: int) -> None:
+def write_client_file(path: Path, text: str, mode: int = 0o600) -> None:
     """Write a file whole, unless it says so already: a program may be reading it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if path.is_file() and path.read_text(encoding="ascii") == text:
         return
     partial = path.with_name(f".{path.name}.{os.getpid()}")

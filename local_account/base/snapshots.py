@@ -3,8 +3,9 @@
 Runs in the server process; reads and writes ``<state>/services/<name>``, each file whole or not at all. A service
 registers how to dump and load itself and marks itself dirty after a change; a thread writes dirty services at intervals
 that leave no acknowledged change unwritten for more than ``LOSS_S`` seconds or, where writing takes long, ``WRITINGS``
-times as long as that (`loss_s`). With ``durable``, a change is on disk before it is acknowledged: requests wait in
-`commit` for the writing that began after them, many for the same one.
+times as long as that (`loss_s`). Where changes come faster than they are written, further ones wait in `hold_back`.
+With ``durable``, a change is on disk before it is acknowledged: requests wait in `commit` for the writing that began
+after them, many for the same one.
 
 When the disk takes nothing more, what was acknowledged goes into room that was kept for it, and `trouble` says so, so
 that no further change is acknowledged.
@@ -28,6 +29,8 @@ Load = Callable[[bytes], None]
 log = logging.getLogger(__name__)
 
 LOSS_S = 2.0  # that a crash costs at most,
+HELD_BACK = 0.75  # of that: older than this, an unwritten change lets further ones wait,
+HELD_BACK_S = 10.0  # which no service's trouble may hold up for longer
 WRITINGS = 2.5  # or so many times the time that writing takes: the one under way, a pause of half, the next
 ALONE_S = (0.0, 0.25, 0.5, 1.0, 2.0)  # for how long each try of a dump may keep the other threads waiting
 RESERVE_BYTES = 8 * 2**20  # less where the disk is small
@@ -49,7 +52,7 @@ class Snapshots:
         self._changes: dict[str, int] = {}
         self._saved: dict[str, int] = {}
         self._since: dict[str, float] = {}
-        """When each dirty service was marked first."""
+        """When the first change of each service was made that is not written."""
         self._state = threading.Condition()
         self._writing = threading.Lock()
         self._wanted = threading.Event()
@@ -68,7 +71,9 @@ class Snapshots:
             load(path.read_bytes())
 
     def mark_dirty(self, name: str) -> None:
-        """Have the state of a service written within a second."""
+        """Have the state of a service written within a second; one that keeps none has nothing to write."""
+        if name not in self._services:
+            return
         with self._state:
             self._changes[name] = self._changes.get(name, 0) + 1
             self._since.setdefault(name, time.monotonic())
@@ -80,11 +85,30 @@ class Snapshots:
     def unsaved_s(self) -> float:
         """How old the oldest change is that is not written."""
         with self._state:
-            return time.monotonic() - min(self._since.values()) if self._since else 0.0
+            return self._oldest_s()
+
+    def _oldest_s(self) -> float:
+        return time.monotonic() - min(self._since.values()) if self._since else 0.0
 
     def loss_s(self) -> float:
         """How old the oldest acknowledged change may be that a crash costs now."""
-        return 0.0 if self.durable else max(LOSS_S, WRITINGS * max(self._took_s))
+        return 0.0 if self.durable else max(self._bound_s(), self.unsaved_s() + self._took_s[-1])
+
+    def _bound_s(self) -> float:
+        return max(LOSS_S, WRITINGS * max(self._took_s))
+
+    def is_behind(self) -> bool:
+        """Whether what is not written is too old for a further change."""
+        return not self.durable and self.unsaved_s() > HELD_BACK * self._bound_s()
+
+    def hold_back(self) -> None:
+        """Return once what is not written is young enough for a further change, after one writing at the latest."""
+        rounds = self._rounds
+        while self.is_behind():
+            with self._state:
+                self._wanted.set()
+                if self._rounds > rounds or not self._state.wait(HELD_BACK_S):
+                    return
 
     def commit(self, *names: str) -> None:
         """Return once the changes made so far are on disk: those of ``names``, or all; raises NotSavedError."""
@@ -113,7 +137,7 @@ class Snapshots:
 
     def _try_to_write(self, name: str) -> None:
         with self._state:
-            change, since = self._changes[name], self._since.pop(name)
+            change, began = self._changes[name], time.monotonic()
         saved = False
         try:
             saved = self._write_one(name)
@@ -121,12 +145,17 @@ class Snapshots:
             self._full = self._fails(name, f"{error.strerror or error} ({self.folder / name})")
         except Exception as error:  # one service's trouble must not keep the others from being saved
             self._fails(name, f"{type(error).__name__}: {error} ({self.folder / name})")
+        if saved:
+            self._is_saved(name, change, began)
+
+    def _is_saved(self, name: str, change: int, began: float) -> None:
         with self._state:
-            if saved:
-                self._saved[name] = change
-                self._failures.pop(name, None)
+            self._saved[name] = change
+            self._failures.pop(name, None)
+            if self._changes[name] == change:
+                del self._since[name]
             else:
-                self._since[name] = min(since, self._since.get(name, since))
+                self._since[name] = began
 
     def _fails(self, name: str, why: str) -> str:
         if name not in self._failures:
@@ -224,7 +253,8 @@ class Snapshots:
 
     def _pause_s(self, took_s: float) -> float:
         """A fifth of the time goes into writing, up to two thirds where `loss_s` demands it."""
-        return max(min(max(self.INTERVAL_S, 4 * took_s), LOSS_S - 2 * took_s), (WRITINGS - 2) * took_s, 0.05)
+        room_s = HELD_BACK * LOSS_S - 2 * took_s
+        return max(min(max(self.INTERVAL_S, 4 * took_s), room_s), (WRITINGS - 2) * took_s, 0.05)
 
 
 @contextmanager

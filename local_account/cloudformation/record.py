@@ -1,4 +1,4 @@
-"""What is known of a stack: its record, the values of its expressions, and what another template would change.
+"""What is known of a stack: its record and events, and what its expressions see.
 
 Runs in the server process.
 """
@@ -7,29 +7,29 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Self
 
 from local_account.account import Account
-from local_account.cloudformation.expressions import TemplateScope
+from local_account.cloudformation.language.dynamic import DynamicReferences
+from local_account.cloudformation.language.errors import InvalidTemplateError, MissingExportError, UnresolvedError
+from local_account.cloudformation.language.expressions import UNKNOWN, TemplateScope
+from local_account.cloudformation.language.functions import plain_text, shown_json
+from local_account.cloudformation.language.references import imported_names
+from local_account.cloudformation.notifications import notify
 from local_account.cloudformation.records import (
-    ChangeDetail,
-    ChangeSetEntry,
     Export,
-    StackChange,
     StackEvent,
     StackOutput,
     StackRecord,
     StackResource,
     TemplateDocument,
 )
-from local_account.cloudformation.resources.kinds import kind_of
-from local_account.cloudformation.template import InvalidTemplateError, creation_order
+from local_account.cloudformation.template import parse
 
-# A resource that does not exist yet, in the preview of a change set.
-UNKNOWN = "{{unknown until the change set is executed}}"
 Exports = Callable[[], Mapping[str, Export]]
 """Gives what the account's stacks export, by its name."""
+STACK_TYPE = "AWS::CloudFormation::Stack"
 
 
 def now() -> str:
@@ -76,13 +76,28 @@ class KnownStack:
         """Record the stack's status, with its event."""
         self.record["StackStatus"] = status
         self.record["StackStatusReason"] = reason
-        self.event(self.record["StackName"], self.record["StackId"], "AWS::CloudFormation::Stack", status, reason)
+        stack_id = self.record["StackId"]
+        event = self._event(self.record["StackName"], STACK_TYPE, status, stack_id, reason)
+        self._add(event | {"EventId": str(uuid.uuid4())})
 
-    def event(self, logical: str, physical: str, kind: str, status: str, reason: str | None) -> None:
-        """Record an event of the stack or of one of its resources."""
+    def mark(self, logical: str, status: str, reason: str | None = None) -> None:
+        """Record a resource's status, with its event, which shows the properties that it is to have."""
+        resource = self.resources[logical]
+        resource |= {"ResourceStatus": status, "LastUpdatedTimestamp": now(), "ResourceStatusReason": reason}
+        event = self._event(logical, resource["ResourceType"], status, resource["PhysicalResourceId"], reason)
+        shown = shown_json(resource["Properties"])
+        moment = event["Timestamp"].replace("+00:00", "Z")
+        self._add(event | {"EventId": f"{logical}-{status}-{moment}", "ResourceProperties": shown})
+
+    def event_of_old(self, logical: str, resource: StackResource, status: str, reason: str | None = None) -> None:
+        """Record an event of a resource that the template no longer has, or whose successor is there."""
+        event = self._event(logical, resource["ResourceType"], status, resource["PhysicalResourceId"], reason)
+        self._add(event | {"EventId": f"{logical}-{uuid.uuid4()}"})
+
+    def _event(self, logical: str, kind: str, status: str, physical: str, reason: str | None) -> StackEvent:
         event: StackEvent = {
             "StackId": self.record["StackId"],
-            "EventId": str(uuid.uuid4()),
+            "EventId": "",
             "StackName": self.record["StackName"],
             "LogicalResourceId": logical,
             "PhysicalResourceId": physical,
@@ -92,25 +107,34 @@ class KnownStack:
         }
         if reason:
             event["ResourceStatusReason"] = reason
+        if token := self.record.get("ClientRequestToken"):
+            event["ClientRequestToken"] = token
+        return event
+
+    def _add(self, event: StackEvent) -> None:
         self.record["Events"].append(event)
         self.account.snapshots.mark_dirty("cloudformation")
-
-    def mark(self, logical: str, status: str, reason: str | None = None) -> None:
-        """Record a resource's status, with its event."""
-        resource = self.resources[logical]
-        resource |= {"ResourceStatus": status, "LastUpdatedTimestamp": now(), "ResourceStatusReason": reason}
-        self.event(logical, resource["PhysicalResourceId"], resource["ResourceType"], status, reason)
+        notify(self.account, self.record.get("NotificationARNs", []), event)
 
     # Expressions.
 
-    def scope(self, document: TemplateDocument, parameters: dict[str, str], preview: bool = False) -> TemplateScope:
-        """What a template's expressions see; in a preview, values of resources that do not exist yet are UNKNOWN."""
+    def scope(
+        self,
+        document: TemplateDocument,
+        parameters: Mapping[str, str],
+        stored: Mapping[str, str],
+        unknown: Collection[str] | None = None,
+        changed: Collection[str] = (),
+    ) -> TemplateScope:
+        """What a template's expressions see.
+
+        In a preview, ``unknown`` are the resources that are new or replaced, ``changed`` those that change in place.
+        """
 
         def found(logical: str) -> StackResource | None:
-            resource = self.resources.get(logical)
-            if resource is None and not preview:
-                raise InvalidTemplateError(f"Unresolved resource dependencies [{logical}]: its condition is false")
-            return resource
+            if logical not in scope.active_resources():
+                raise UnresolvedError(logical)
+            return None if unknown is not None and logical in unknown else self.resources.get(logical)
 
         def ref(logical: str) -> str:
             resource = found(logical)
@@ -118,104 +142,74 @@ class KnownStack:
 
         def attribute(logical: str, name: str) -> object:
             resource = found(logical)
-            if resource is None:
-                return UNKNOWN
-            if name not in resource["Attributes"]:
-                raise InvalidTemplateError(
-                    f"Requested attribute {name} does not exist in schema for {resource['ResourceType']}"
-                )
-            return resource["Attributes"][name]
+            return UNKNOWN if resource is None or logical in changed else _attribute(resource, name)
 
         def imported(name: str) -> str:
             if name not in self._exports():
-                raise InvalidTemplateError(f"No export named {name} found.")
+                raise MissingExportError(f"No export named {name} found.")
             return self._exports()[name]["Value"]
 
-        def ssm_value(name: str) -> str:
-            return self.account.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
+        dynamic = DynamicReferences(self.account, self.record.get("RoleARN", ""))
+        scope = TemplateScope(document, parameters, self._pseudo(), ref, attribute, imported, stored, dynamic.plain)
+        return scope
 
-        pseudo: dict[str, object] = {
+    def current_scope(self, document: TemplateDocument) -> TemplateScope:
+        """What the expressions of the stack's own template see."""
+        return self.scope(document, self.record["Parameters"], self.record.get("Stored", {}))
+
+    def imports(self) -> set[str]:
+        """The names of the exports that the stack's template imports."""
+        document = parse(self.record["Template"])
+        scope = self.current_scope(document)
+        used = [each.get("Properties") for each in scope.active_resources().values()]
+        return {plain_text(scope.resolve(name)) for name in imported_names([used, document.get("Outputs") or {}])}
+
+    def _pseudo(self) -> dict[str, object]:
+        return {
             "AWS::AccountId": self.account.account_id,
             "AWS::Region": self.account.region,
             "AWS::Partition": "aws",
             "AWS::URLSuffix": "amazonaws.com",
             "AWS::StackName": self.record["StackName"],
             "AWS::StackId": self.record["StackId"],
-            "AWS::NotificationARNs": [],
-        }
-        return TemplateScope(document, parameters, pseudo, ref, attribute, imported, ssm_value)
-
-    def changes(self, document: TemplateDocument, parameters: dict[str, str]) -> list[StackChange]:
-        """What executing the template would add, modify and remove.
-
-        Raises InvalidTemplateError for an expression that cannot be evaluated, ResourceError for an unknown type.
-        """
-        scope = self.scope(document, parameters, preview=True)
-        wanted = scope.active_resources()
-        found = [
-            change
-            for logical in creation_order(wanted)
-            if (change := self._change(logical, wanted[logical]["Type"], scope.properties(wanted[logical])))
-        ]
-        for logical, resource in self.resources.items():
-            if logical not in wanted:
-                found.append(
-                    {
-                        "Action": "Remove",
-                        "LogicalResourceId": logical,
-                        "ResourceType": resource["ResourceType"],
-                        "PhysicalResourceId": resource["PhysicalResourceId"],
-                    }
-                )
-        return [{"Type": "Resource", "ResourceChange": change} for change in found]
-
-    def _change(self, logical: str, kind: str, properties: Mapping[str, object]) -> ChangeSetEntry | None:
-        """What becomes of a resource that the template has; None for nothing."""
-        current = self.resources.get(logical)
-        if current is None or current["ResourceType"] != kind:
-            return {"Action": "Add", "LogicalResourceId": logical, "ResourceType": kind}
-        if properties == current["Properties"]:
-            return None
-        replaced = kind_of(kind).needs_replacement(current["Properties"], properties)
-        return {
-            "Action": "Modify",
-            "LogicalResourceId": logical,
-            "ResourceType": kind,
-            "PhysicalResourceId": current["PhysicalResourceId"],
-            "Scope": ["Properties"],
-            "Details": _details(current["Properties"], properties),
-            "Replacement": "True" if replaced else "False",
+            "AWS::NotificationARNs": list(self.record.get("NotificationARNs", [])),
         }
 
-    def outputs(
-        self, document: TemplateDocument, parameters: dict[str, str], preview: bool = False
-    ) -> list[StackOutput]:
-        """The outputs whose condition holds, with their values.
 
-        Raises InvalidTemplateError for an expression that cannot be evaluated.
-        """
-        scope = self.scope(document, parameters, preview)
-        found = []
-        for key, output in (document.get("Outputs") or {}).items():
-            if "Condition" in output and not scope.condition(output["Condition"]):
-                continue
-            entry: StackOutput = {"OutputKey": key, "OutputValue": str(scope.resolve(output["Value"]))}
-            if "Description" in output:
-                entry["Description"] = output["Description"]
-            if "Export" in output:
-                entry["ExportName"] = str(scope.resolve(output["Export"]["Name"]))
-            found.append(entry)
-        return found
+def outputs(scope: TemplateScope) -> list[StackOutput]:
+    """The outputs whose condition holds, with their values.
+
+    Raises InvalidTemplateError for an expression that cannot be evaluated.
+    """
+    found: list[StackOutput] = []
+    for key, output in (scope.document.get("Outputs") or {}).items():
+        if "Condition" in output and not scope.condition(output["Condition"]):
+            continue
+        value = scope.resolve(output["Value"])
+        if isinstance(value, dict | list):
+            raise InvalidTemplateError(
+                f"Template format error: The Value field of every Outputs member must evaluate to a String. (/{key})"
+            )
+        entry: StackOutput = {"OutputKey": key, "OutputValue": plain_text(value)}
+        if "Export" in output:
+            entry["ExportName"] = plain_text(scope.resolve(output["Export"]["Name"]))
+        if "Description" in output:
+            entry["Description"] = output["Description"]
+        found.append(entry)
+    return found
 
 
-def _details(old: Mapping[str, object], new: Mapping[str, object]) -> list[ChangeDetail]:
-    """Which properties differ; whether one alone would need a new resource is not told."""
-    return [
-        {
-            "Target": {"Attribute": "Properties", "Name": name},
-            "Evaluation": "Static",
-            "ChangeSource": "DirectModification",
-        }
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
+def _attribute(resource: StackResource, name: str) -> object:
+    """What ``Fn::GetAtt`` gives of a resource: an attribute, or a property that the template gave.
+
+    Raises InvalidTemplateError for what the account does not give.
+    """
+    if name in resource["Attributes"]:
+        return resource["Attributes"][name]
+    value: object = resource["Properties"]
+    for step in name.split("."):
+        if not isinstance(value, Mapping) or step not in value:
+            kind = resource["ResourceType"]
+            raise InvalidTemplateError(f"The stand-in account does not give the attribute {name} of {kind}.")
+        value = value[step]
+    return value

@@ -34,6 +34,22 @@ class DeclaredResource(TypedDict):
     Condition: NotRequired[str]
     DependsOn: NotRequired[str | list[str]]
     DeletionPolicy: NotRequired[str]
+    UpdateReplacePolicy: NotRequired[str]
+    Metadata: NotRequired[object]
+
+
+class DeclaredAssertion(TypedDict):
+    """What has to hold of the parameters."""
+
+    Assert: object
+    AssertDescription: NotRequired[str]
+
+
+class DeclaredRule(TypedDict):
+    """Assertions, and when they are made."""
+
+    Assertions: list[DeclaredAssertion]
+    RuleCondition: NotRequired[object]
 
 
 class DeclaredExport(TypedDict):
@@ -57,7 +73,10 @@ class TemplateDocument(TypedDict):
     Resources: dict[str, DeclaredResource]
     Parameters: NotRequired[dict[str, DeclaredParameter] | None]
     Conditions: NotRequired[dict[str, object] | None]
-    Mappings: NotRequired[Mapping[object, Mapping[object, Mapping[object, object]]]]
+    Mappings: NotRequired[Mapping[str, Mapping[str, Mapping[str, object]]] | None]
+    Rules: NotRequired[dict[str, DeclaredRule] | None]
+    Metadata: NotRequired[object]
+    AWSTemplateFormatVersion: NotRequired[str]
     Outputs: NotRequired[dict[str, DeclaredOutput] | None]
     Description: NotRequired[str]
 
@@ -98,6 +117,22 @@ class StackEvent(TypedDict):
     Timestamp: str
     ResourceStatus: str
     ResourceStatusReason: NotRequired[str]
+    ResourceProperties: NotRequired[str]
+    ClientRequestToken: NotRequired[str]
+
+
+class RollbackTrigger(TypedDict):
+    """An alarm that takes an operation back."""
+
+    Arn: str
+    Type: str
+
+
+class RollbackConfiguration(TypedDict, total=False):
+    """Alarms that are watched during an operation and so many minutes after it."""
+
+    RollbackTriggers: list[RollbackTrigger]
+    MonitoringTimeInMinutes: int
 
 
 class StackResource(TypedDict):
@@ -108,13 +143,18 @@ class StackResource(TypedDict):
     Properties: Mapping[str, object]
     Attributes: Mapping[str, object]
     DeletionPolicy: str
+    UpdateReplacePolicy: NotRequired[str]
     ResourceStatus: NotRequired[str]
     ResourceStatusReason: NotRequired[str | None]
     LastUpdatedTimestamp: NotRequired[str]
 
 
 class StackRecord(TypedDict):
-    """A stack. ``Replaced`` holds, during an update, the resources whose successors are there already."""
+    """A stack. ``Replaced`` holds, during an update, the resources whose successors are there already,
+    ``Abandoned`` what was made of successors that failed. ``Gone`` are the resources that a rollback
+    or a deletion removed, ``Stored`` the values of Parameter Store that the
+    parameters name.
+    """
 
     StackId: str
     StackName: str
@@ -129,48 +169,77 @@ class StackRecord(TypedDict):
     Capabilities: list[str]
     DisableRollback: bool
     RoleARN: NotRequired[str]
+    Stored: NotRequired[dict[str, str]]
+    ChangeSetId: NotRequired[str]
+    ClientRequestToken: NotRequired[str]
+    EnableTerminationProtection: NotRequired[bool]
+    NotificationARNs: NotRequired[list[str]]
+    RollbackConfiguration: NotRequired[RollbackConfiguration]
+    StackPolicy: NotRequired[str]
+    TimeoutInMinutes: NotRequired[int]
     Outputs: list[StackOutput]
     Resources: dict[str, StackResource]
     Replaced: NotRequired[dict[str, StackResource]]
+    Abandoned: NotRequired[dict[str, StackResource]]
+    Gone: NotRequired[dict[str, StackResource]]
     Events: list[StackEvent]
 
 
 class WantedStack(TypedDict):
-    """What a request wants a stack to become, checked."""
+    """What a request wants a stack to become, checked. What is not there stays as the stack has it."""
 
     Template: str
     Parameters: dict[str, str]
+    Stored: NotRequired[dict[str, str]]
     Tags: list[StackTag]
     Capabilities: list[str]
     OnFailure: str
     RoleARN: NotRequired[str]
+    ChangeSetId: NotRequired[str]
+    ClientRequestToken: NotRequired[str]
+    EnableTerminationProtection: NotRequired[bool]
+    NotificationARNs: NotRequired[list[str]]
+    RetainExceptOnCreate: NotRequired[bool]
+    RollbackConfiguration: NotRequired[RollbackConfiguration]
+    StackPolicy: NotRequired[str]
+    StackPolicyDuringUpdate: NotRequired[str]
+    TimeoutInMinutes: NotRequired[int]
 
 
 class ChangeTarget(TypedDict):
-    """What of a resource changes."""
+    """What of a resource changes; values are told if DescribeChangeSet asks for them."""
 
     Attribute: str
-    Name: str
+    Name: NotRequired[str]
+    RequiresRecreation: str
+    Path: NotRequired[str]
+    BeforeValue: NotRequired[str]
+    AfterValue: NotRequired[str]
+    AttributeChangeType: NotRequired[str]
 
 
 class ChangeDetail(TypedDict):
-    """One property that changes, as DescribeChangeSet says it."""
+    """One reason why a property changes, as DescribeChangeSet says it."""
 
     Target: ChangeTarget
     Evaluation: str
     ChangeSource: str
+    CausingEntity: NotRequired[str]
 
 
 class ChangeSetEntry(TypedDict):
-    """What becomes of one resource, as DescribeChangeSet says it."""
+    """What becomes of one resource, as DescribeChangeSet says it; contexts are properties as JSON."""
 
     Action: str
     LogicalResourceId: str
     ResourceType: str
+    Scope: list[str]
+    Details: list[ChangeDetail]
     PhysicalResourceId: NotRequired[str]
-    Scope: NotRequired[list[str]]
+    PolicyAction: NotRequired[str]
     Replacement: NotRequired[str]
-    Details: NotRequired[list[ChangeDetail]]
+    BeforeContext: NotRequired[str]
+    AfterContext: NotRequired[str]
 
 
 class StackChange(TypedDict):
@@ -195,3 +264,4 @@ class ChangeSetRecord(TypedDict):
     Status: str
     StatusReason: NotRequired[str]
     ExecutionStatus: str
+    OnStackFailure: NotRequired[str]

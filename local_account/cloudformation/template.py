@@ -1,38 +1,25 @@
-"""CloudFormation templates: read them, check the parameters, order the resources.
+"""CloudFormation templates as documents: text, YAML or JSON, becomes what its sections say.
 
 Runs in the server process; a template is text from a user and is read with a safe YAML loader. Macros and the
-serverless transform are refused. The wording of errors follows AWS's, because tools match on it.
+serverless transform are refused. The wording of errors is AWS's, because tools match on it.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import yaml
 
-from local_account.cloudformation.records import DeclaredParameter, DeclaredResource, TemplateDocument
-from local_account.protocol.actions import ServiceError
+from local_account.cloudformation.language.errors import InvalidTemplateError, format_error
+from local_account.cloudformation.language.references import check_references, creation_order
+from local_account.cloudformation.language.sections import check_sections
+from local_account.cloudformation.records import TemplateDocument
 from local_account.protocol.records import view
 
-_SECTIONS = {
-    "AWSTemplateFormatVersion",
-    "Conditions",
-    "Description",
-    "Mappings",
-    "Metadata",
-    "Outputs",
-    "Parameters",
-    "Resources",
-    "Rules",
-}
-_PSEUDO = re.compile(r"AWS::(AccountId|NoValue|NotificationARNs|Partition|Region|StackId|StackName|URLSuffix)")
-SUBSTITUTION = re.compile(r"\$\{(!?)([^}]*)\}")
-
-
-class InvalidTemplateError(ServiceError):
-    """A template, or parameters for it, that cannot be used: ValidationError on the wire."""
+_DEEPEST = 200  # levels; AWS's own bound is not stated, and no template of a person has so many
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen when it is imported
@@ -59,139 +46,48 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+@functools.lru_cache(maxsize=64)
 def parse(body: str) -> TemplateDocument:
-    """Read a template, which is YAML or JSON.
+    """Read a template, which is YAML or JSON; nobody may change what is given.
 
     Raises InvalidTemplateError for what is no template, for references that lead nowhere, and for a transform.
     """
     try:
-        document = json.loads(body) if body.lstrip().startswith("{") else yaml.load(body, Loader=_Loader)  # noqa: S506  # a safe loader
-    except (yaml.YAMLError, ValueError) as error:
-        where = " ".join(str(error).split())
-        raise InvalidTemplateError(
-            f"Template format error: the document can be read neither as YAML nor JSON. ({where})"
-        ) from error
+        document = _with_text_keys(_read(body), 0)
+    except RecursionError as error:
+        raise format_error("the template is nested too deeply.") from error
     if not isinstance(document, dict):
-        raise InvalidTemplateError("Template format error: unsupported structure.")
+        raise format_error("unsupported structure.")
     if "Transform" in document:
         raise InvalidTemplateError(f"The stand-in account does not implement Transform ({document['Transform']}).")
-    if unknown := sorted(map(str, document.keys() - _SECTIONS)):
-        raise InvalidTemplateError(f"Invalid template property or properties [{', '.join(unknown)}]")
-    resources = document.get("Resources")
-    if not isinstance(resources, dict) or not resources:
-        raise InvalidTemplateError("Template format error: At least one Resources member must be defined.")
-    for name, resource in resources.items():
-        if not isinstance(resource, dict) or not isinstance(resource.get("Type"), str):
-            raise InvalidTemplateError(
-                f"Template format error: [/Resources/{name}] Every Resources object must contain a Type member."
-            )
+    check_sections(document)
     template = view(TemplateDocument, document)
-    _check_references(template)
+    check_references(template)
+    creation_order(template["Resources"])
     return template
 
 
-def parameter_values(document: TemplateDocument, given: Mapping[str, str]) -> dict[str, str]:
-    """The value of every parameter, as text.
-
-    Raises InvalidTemplateError for an unknown parameter, one without a value, and a value that is not allowed.
-    """
-    declared = document.get("Parameters") or {}
-    if unknown := sorted(given.keys() - declared.keys()):
-        raise InvalidTemplateError(f"Parameters: [{', '.join(unknown)}] do not exist in the template")
-    missing = [name for name, declaration in declared.items() if name not in given and "Default" not in declaration]
-    if missing:
-        raise InvalidTemplateError(f"Parameters: [{', '.join(missing)}] must have values")
-    values = {name: plain_text(given.get(name, declaration.get("Default"))) for name, declaration in declared.items()}
-    for name, declaration in declared.items():
-        _check_parameter(name, declaration, values[name])
-    return values
-
-
-def plain_text(value: object) -> str:
-    """A value as CloudFormation writes it: booleans in small letters."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def _check_parameter(name: str, declaration: DeclaredParameter, value: str) -> None:
-    number = None
-    if declaration.get("Type") == "Number":
+def _read(body: str) -> object:
+    if body.lstrip().startswith("{"):
         try:
-            number = float(value)
-        except ValueError as error:
-            raise InvalidTemplateError(f"Parameter '{name}' must be a number.") from error
-    allowed = [plain_text(v) for v in declaration.get("AllowedValues", [])]
-    problem = declaration.get("ConstraintDescription", "")
-    if allowed and value not in allowed:
-        problem = problem or f"must be one of AllowedValues [{', '.join(allowed)}]"
-    elif (pattern := declaration.get("AllowedPattern")) and not re.fullmatch(pattern, value):
-        problem = problem or f"must match pattern {pattern}"
-    elif number is not None and not (
-        float(declaration.get("MinValue", number)) <= number <= float(declaration.get("MaxValue", number))
-    ):
-        problem = problem or "must be between MinValue and MaxValue"
-    elif not int(declaration.get("MinLength", 0)) <= len(value) <= int(declaration.get("MaxLength", len(value))):
-        problem = problem or "must be between MinLength and MaxLength"
-    else:
-        return
-    raise InvalidTemplateError(f"Parameter '{name}' {problem}, got {value!r}")
+            read: object = json.loads(body)
+        except json.JSONDecodeError as error:
+            raise format_error(f"JSON not well-formed. (line {error.lineno}, column {error.colno})") from error
+        return read
+    try:
+        if re.search(r"(^|[\s\[{,:])\*\w", body) and any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(body)):
+            raise InvalidTemplateError("Template error: YAML aliases are not allowed in CloudFormation templates")
+        return yaml.load(body, Loader=_Loader)  # noqa: S506  # a safe loader
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise format_error(f"YAML not well-formed.{where}") from error
 
 
-def _references(value: object) -> Iterator[str]:
-    """Names that an expression refers to: parameters, resources, pseudo parameters."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _references(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key == "Ref":
-                yield str(item)
-            elif key == "Fn::GetAtt":
-                yield str(item[0] if isinstance(item, list) else str(item).split(".")[0])
-            elif key == "Fn::Sub":
-                text, own = sub_arguments(item)
-                names = {n.strip().split(".")[0] for literal, n in SUBSTITUTION.findall(text) if not literal}
-                yield from names - own.keys()
-                yield from _references(own)
-            else:
-                yield from _references(item)
-
-
-def sub_arguments(argument: object) -> tuple[str, dict[str, object]]:
-    """The text of a Fn::Sub and the variables that it brings itself."""
-    if not isinstance(argument, list):
-        return str(argument), {}
-    return str(argument[0]), argument[1]
-
-
-def _check_references(document: TemplateDocument) -> None:
-    known = {*document["Resources"], *(document.get("Parameters") or {})}
-    for section, expressions in (("Resources", document["Resources"]), ("Outputs", document.get("Outputs"))):
-        found = set(_references(expressions))
-        unresolved = sorted(name for name in found - known if not _PSEUDO.fullmatch(name))
-        if unresolved:
-            raise InvalidTemplateError(
-                f"Template format error: Unresolved resource dependencies [{', '.join(unresolved)}] "
-                f"in the {section} block of the template"
-            )
-
-
-def creation_order(resources: Mapping[str, DeclaredResource]) -> list[str]:
-    """Every resource after those that it depends on.
-
-    Raises InvalidTemplateError for a circle.
-    """
-    needs: dict[str, set[str]] = {}
-    for name, resource in resources.items():
-        named = resource.get("DependsOn", [])
-        explicit = {named} if isinstance(named, str) else set(named)
-        needs[name] = (set(_references(resource.get("Properties"))) | explicit) & resources.keys() - {name}
-    ordered: list[str] = []
-    while len(ordered) < len(resources):
-        ready = [name for name in resources if name not in ordered and needs[name] <= set(ordered)]
-        if not ready:
-            circle = ", ".join(name for name in resources if name not in ordered)
-            raise InvalidTemplateError(f"Circular dependency between resources: [{circle}]")
-        ordered += ready
-    return ordered
+def _with_text_keys(value: object, depth: int) -> object:
+    """The value with every key as text: YAML reads an account's number as one."""
+    if depth > _DEEPEST:
+        raise RecursionError
+    if isinstance(value, Mapping):
+        return {str(key): _with_text_keys(item, depth + 1) for key, item in value.items()}
+    return [_with_text_keys(item, depth + 1) for item in value] if isinstance(value, list) else value

@@ -91,7 +91,8 @@ class FastAnswers:
         return None if refused or bucket.logging else key
 
     def _described(self, environ: WSGIEnvironment) -> FastAnswer | None:
-        from local_account.stepfunctions.answers import backend_of, described
+        from local_account.stepfunctions.answers import described
+        from local_account.stepfunctions.api.base import backend_of
 
         if self._scope not in environ.get("HTTP_AUTHORIZATION", "") or environ.get("CONTENT_TYPE") != _STATES_TYPE:
             return None

@@ -8,12 +8,13 @@ the state holds only those that are used.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult
 from moto.iam import urls
 from moto.iam.aws_managed_policies import aws_managed_policies_data
-from moto.iam.exceptions import NotFoundException, ValidationError
+from moto.iam.exceptions import EntityAlreadyExists, NotFoundException, ValidationError
 from moto.iam.models import AWSManagedPolicy, IAMBackend, iam_backends
 from moto.iam.responses import IamResponse
 
@@ -22,16 +23,21 @@ from local_account.authority.documents import default_document
 from local_account.authority.simulation import Simulation, simulate
 from local_account.base.arns import last_part, read_arn
 from local_account.base.replacements import answered_by, extends, use_backend
+from local_account.base.sdk.settings import EXECUTION_ROLE, EXECUTION_ROLE_PATH
 from local_account.base.stored import stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from moto.iam.models import Group, ManagedPolicy
+    from moto.iam.models import Group, ManagedPolicy, Role
 
     from local_account.base.replacements import Handlers
 
 _AWS = "arn:aws:iam::aws:policy/"
+_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
 
 
 def install(_account: Account) -> None:
@@ -58,6 +64,16 @@ class AwsPolicies(IAMBackend):
     def url_paths(self) -> Handlers:
         """What answers which address."""
         return answered_by(IamAnswers, urls.url_paths)
+
+    def get_role(self, role_name: str) -> Role:
+        """A role; SageMaker's execution role is there once it is named. Raises NotFoundException."""
+        found = next((role for role in list(self.roles.values()) if role.name == role_name), None)
+        if found:
+            return found
+        if role_name == EXECUTION_ROLE:
+            with suppress(EntityAlreadyExists):  # another request made it meanwhile
+                _make_execution_role(self)
+        return super().get_role(role_name)
 
     def attach_role_policy(self, policy_arn: str, role_name: str) -> None:
         """Attach a policy, AWS's or one's own."""
@@ -92,6 +108,15 @@ class AwsPolicies(IAMBackend):
         start = int(marker or 0)
         end = start + max_items
         return wanted[start:end], str(end) if end < len(wanted) else None
+
+
+def _make_execution_role(backend: AwsPolicies) -> None:
+    """The role that SageMaker's console would make: it may use SageMaker, S3 and what jobs need."""
+    backend.create_role(
+        EXECUTION_ROLE, json.dumps(_TRUST), EXECUTION_ROLE_PATH, None, "SageMaker execution role", [], "3600"
+    )
+    for name in ("AmazonSageMakerFullAccess", "AmazonS3FullAccess"):
+        backend.attach_role_policy(f"{_AWS}{name}", EXECUTION_ROLE)
 
 
 def bring(backend: IAMBackend, policy_arn: str) -> None:
@@ -132,9 +157,6 @@ class IamAnswers(IamResponse):
 
 def _simulated(asked: Mapping[str, Any], policies: list[tuple[str, str]], boundary: str | None) -> ActionResult:
     """The answer to either request, whose own documents come after ``policies``."""
-    for member in ("ResourcePolicy", "ResourceHandlingOption"):
-        if asked.get(member):
-            raise ValidationError(f"The stand-in account simulates identity policies only: leave {member} out.")
     own = [(f"PolicyInputList.{i}", text) for i, text in enumerate(asked.get("PolicyInputList", []), start=1)]
     limit = next(iter(asked.get("PermissionsBoundaryPolicyInputList", [])), boundary)
     context = {one["ContextKeyName"]: list(one["ContextKeyValues"]) for one in asked.get("ContextEntries", [])}

@@ -87,6 +87,7 @@ class TransformJobRecord(TypedDict):
     ModelName: str
     TransformInput: TransformInputTypeDef
     TransformOutput: TransformOutputTypeDef
+    BatchStrategy: NotRequired[str]
     MaxPayloadInMB: NotRequired[int]
     MaxConcurrentTransforms: NotRequired[int]
     Environment: NotRequired[dict[str, str]]

@@ -94,13 +94,15 @@ class Application:
         if refused := self._refusal(environ, service):
             return _send(refused, start_response)
         snapshots = self._account.snapshots
-        if not (snapshots.durable or snapshots.trouble(service)) or not _stores(environ):
-            return self._answer(environ, service, start_response)
-        return self._store(environ, service, start_response)
+        careful = snapshots.durable or snapshots.trouble(service) or snapshots.is_behind()
+        if careful and _stores(environ):
+            return self._store(environ, service, start_response)
+        return self._answer(environ, service, start_response)
 
     def _store(self, environ: WSGIEnvironment, service: str, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a change only when it is kept: refuse it where it would not be, wait for the disk where it has to."""
         snapshots = self._account.snapshots
+        snapshots.hold_back()
         if why := snapshots.trouble(service):
             return _send(_not_saved(environ, service, why), start_response)
         answer = self._answer(environ, service, start_response)

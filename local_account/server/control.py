@@ -28,10 +28,17 @@ from botocore.credentials import Credentials
 
 from local_account.account import REGION, Account
 from local_account.authority.owner import owner_keys
-from local_account.base.client_environment import FOLDER, shell_variables, taken_out, with_programs
+from local_account.base.client_environment import (
+    FOLDER,
+    shell_variables,
+    taken_out,
+    with_programs,
+    write_client_file,
+)
 from local_account.base.clients import make_client
 from local_account.base.errors import AccountError
 from local_account.base.progress import STUCK_S, ProcessProgress
+from local_account.base.sdk.settings import sdk_files, sdk_variables
 from local_account.server.refusals import ACCOUNTS_OWN
 
 STARTED_FILE = "server.json"
@@ -272,8 +279,12 @@ def environment(state_dir: Path, port: int) -> dict[str, str]:
     Besides, `left_out` has to be unset.
     """
     account = Account(state_dir.resolve(), port)
-    path = with_programs(account.client_folder, os.environ.get("PATH", ""))
-    return {**account.environment(), **shell_variables(os.environ), "PATH": path}
+    folder = account.client_folder
+    for name, text in sdk_files(account.account_id, account.region).items():
+        write_client_file(folder / name, text)
+    path = with_programs(folder, os.environ.get("PATH", ""))
+    shell = {**shell_variables(os.environ), **sdk_variables(folder, os.environ), "PATH": path}
+    return {**account.environment(), **shell}
 
 
 def left_out(exported: Mapping[str, str]) -> list[str]:

@@ -6,28 +6,26 @@ answers of map runs are ``maps.answers``.
 
 from __future__ import annotations
 
-import base64
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from moto.core.responses import ActionResult, EmptyResult
-from moto.stepfunctions.exceptions import InvalidArn, InvalidToken
-from moto.stepfunctions.responses import StepFunctionResponse
+from moto.stepfunctions.exceptions import InvalidArn
 
 from local_account.base.replacements import extends
-from local_account.stepfunctions.backend import AccountBackend, faults
-from local_account.stepfunctions.execution import AccountExecution, executions_of
-from local_account.stepfunctions.executions import not_redrivable, wrong_type
+from local_account.stepfunctions.api.activity_answers import ActivityResponses
+from local_account.stepfunctions.api.base import page_of
+from local_account.stepfunctions.api.machine_answers import MachineResponses, machine_arn
+from local_account.stepfunctions.api.machines import described_for_execution
+from local_account.stepfunctions.api.trial_answers import TrialResponses
+from local_account.stepfunctions.backend import faults
+from local_account.stepfunctions.execution import AccountExecution, not_redrivable
 from local_account.stepfunctions.maps import answers as map_answers
 
 if TYPE_CHECKING:
     from moto.stepfunctions.parser.api import HistoryEvent
 
-_Item = TypeVar("_Item")
-HISTORY_PAGE = 100
-PAGE_LIMIT = 1000
 DIAGNOSTICS = 100  # what ValidateStateMachineDefinition answers at most
 EXECUTION_DATA = ("input", "output", "parameters")
 BILLED_STEP_MS = 100
@@ -37,13 +35,8 @@ _CODE = re.compile(r"[A-Z_]+: ")
 
 
 @extends
-class AccountResponses(StepFunctionResponse):
+class AccountResponses(MachineResponses, ActivityResponses, TrialResponses):
     """The actions that are ours; all others are moto's. Every public method answers the action of its name."""
-
-    @property
-    def stepfunction_backend(self) -> AccountBackend:
-        """The backend of the request's region."""
-        return backend_of(self.current_account, self.region)
 
     def get_execution_history(self) -> ActionResult:
         """GetExecutionHistory, of executions and of map runs' children."""
@@ -54,8 +47,8 @@ class AccountResponses(StepFunctionResponse):
             events = backend.describe_execution(standard_arn(arn)).history()
         events = sorted(events, key=lambda event: event["id"], reverse=bool(self._get_param("reverseOrder")))
         if self._get_param("includeExecutionData") is False:
-            return _page_of(self, "events", events, _without_data)
-        return _page_of(self, "events", events, dict)
+            return page_of(self, "events", events, _without_data)
+        return page_of(self, "events", events, dict)
 
     def describe_execution(self) -> ActionResult:
         """DescribeExecution, of executions and of map runs' children."""
@@ -69,12 +62,9 @@ class AccountResponses(StepFunctionResponse):
         wanted, backend = self._get_param("statusFilter"), self.stepfunction_backend
         if arn := self._get_param("mapRunArn"):
             children = map_answers.children_of(map_answers.find_run(backend.kept_map_runs, arn), wanted)
-            return _page_of(self, "executions", children, map_answers.listed)
-        machine = backend.describe_state_machine(self._get_param("stateMachineArn"))
-        if machine.type == "EXPRESS":
-            raise wrong_type()
-        found = [e for e in reversed(list(executions_of(machine))) if wanted in (None, e.status)]
-        return _page_of(self, "executions", found, _listed)
+            return page_of(self, "executions", children, map_answers.listed)
+        found = [e for e in reversed(backend.executions_named(machine_arn(self))) if wanted in (None, e.status)]
+        return page_of(self, "executions", found, _listed)
 
     def stop_execution(self) -> ActionResult:
         """StopExecution, of executions and of map runs' children."""
@@ -92,6 +82,8 @@ class AccountResponses(StepFunctionResponse):
             backend, machine, self._get_param("name"), self._get_param("input")
         )
         answer = {k: v for k, v in described(execution).items() if not k.startswith("redrive")}
+        if execution.status == "TIMED_OUT":
+            answer["error"] = execution.error
         # There is no ABORTED for these: step-functions/latest/apireference/API_StartSyncExecution.html
         answer["billingDetails"] = {
             "billedMemoryUsedInMB": BILLED_MEMORY_MB,
@@ -109,19 +101,13 @@ class AccountResponses(StepFunctionResponse):
         backend.workflows.executions.redrive(execution)
         return ActionResult({"redriveDate": execution.redrive_date})
 
-    def send_task_failure(self) -> ActionResult:
-        """SendTaskFailure; moto drops the cause."""
-        self.stepfunction_backend.send_task_failure(
-            self._get_param("taskToken"), self._get_param("error"), self._get_param("cause")
-        )
-        return EmptyResult()
-
     def describe_state_machine_for_execution(self) -> ActionResult:
         """DescribeStateMachineForExecution, but not of a map run's children."""
         arn, backend = self._get_param("executionArn"), self.stepfunction_backend
         if map_answers.find_child(backend.kept_map_runs, arn):
             raise InvalidArn("The stand-in account describes machines of executions, not of a map run's children")
-        return self._describe_state_machine(backend.describe_execution(arn).state_machine.arn)
+        execution = backend.describe_execution(standard_arn(arn))
+        return ActionResult(described_for_execution(execution.state_machine, execution.state_machine.update_date))
 
     def validate_state_machine_definition(self) -> ActionResult:
         """ValidateStateMachineDefinition, which moto does not have."""
@@ -136,7 +122,7 @@ class AccountResponses(StepFunctionResponse):
         if map_answers.find_child(backend.kept_map_runs, arn) is None:
             backend.describe_execution(arn)
         found = [run for run in backend.kept_map_runs.values() if run.execution_arn == arn][::-1]
-        return _page_of(self, "mapRuns", found, map_answers.listed_run)
+        return page_of(self, "mapRuns", found, map_answers.listed_run)
 
     def describe_map_run(self) -> ActionResult:
         """DescribeMapRun."""
@@ -156,16 +142,6 @@ class AccountResponses(StepFunctionResponse):
         return EmptyResult()
 
 
-def backend_of(account_id: str, region: str) -> AccountBackend:
-    """The backend that moto's registry keeps for an account and a region."""
-    from moto.stepfunctions.parser.models import stepfunctions_parser_backends
-
-    found = stepfunctions_parser_backends[account_id][region]
-    if not isinstance(found, AccountBackend):
-        raise TypeError(f"moto made a {type(found).__name__} before Step Functions was installed")
-    return found
-
-
 def described(execution: AccountExecution) -> dict[str, object]:
     """An execution as DescribeExecution has it."""
     status = execution.status  # read first: the rest is complete once it is final
@@ -179,14 +155,20 @@ def described(execution: AccountExecution) -> dict[str, object]:
         "inputDetails": {"included": True},
         **_redrive_details(execution),
     }
-    if version := execution.version_arn:
-        answer["stateMachineVersionArn"] = version
+    answer |= _chosen(execution)
     if status != "RUNNING":
-        members = {"stopDate": execution.stop_date, "error": execution.error, "cause": execution.cause}
+        told = {} if status == "TIMED_OUT" else {"error": execution.error, "cause": execution.cause}
+        members = {"stopDate": execution.stop_date, **told}
         answer.update({name: value for name, value in members.items() if value is not None})
     if status == "SUCCEEDED":
         answer.update(output=execution.output, outputDetails={"included": True})
     return answer
+
+
+def _chosen(execution: AccountExecution) -> dict[str, str]:
+    """The version and the alias by which an execution was started."""
+    members = {"stateMachineVersionArn": execution.version_arn, "stateMachineAliasArn": execution.alias_arn}
+    return {name: arn for name, arn in members.items() if arn}
 
 
 def _redrive_details(execution: AccountExecution) -> dict[str, object]:
@@ -211,27 +193,9 @@ def _listed(execution: AccountExecution) -> dict[str, object]:
         "stateMachineArn": execution.machine_arn,
         "status": status,
         "redriveCount": execution.redrive_count,
+        **_chosen(execution),
     }
     return item if status == "RUNNING" else {**item, "stopDate": execution.stop_date}
-
-
-def _page_of(
-    request: StepFunctionResponse,
-    member: str,
-    items: Sequence[_Item],
-    describe: Callable[[_Item], Mapping[str, object]],
-) -> ActionResult:
-    """The page of a listing that is asked for, with the token of the next; InvalidToken."""
-    size = min(request._get_int_param("maxResults") or HISTORY_PAGE, PAGE_LIMIT)
-    token = request._get_param("nextToken")
-    try:
-        start = int(base64.b64decode(token, validate=True)) if token else 0
-    except ValueError as error:
-        raise InvalidToken(f"'{token}'") from error
-    answer: dict[str, object] = {member: [describe(item) for item in items[start : start + size]]}
-    if start + size < len(items):
-        answer["nextToken"] = base64.b64encode(str(start + size).encode()).decode()
-    return ActionResult(answer)
 
 
 def standard_arn(arn: str) -> str:
@@ -250,6 +214,8 @@ def _without_data(event: HistoryEvent) -> dict[str, object]:
 
 def _diagnostic(fault: str) -> dict[str, str]:
     code, _, message = fault.partition(": ") if _CODE.match(fault) else ("SCHEMA_VALIDATION_FAILED", "", fault)
+    if "\n at [" in message:
+        return {"severity": "ERROR", "code": code, "message": message, "location": message.rpartition("\n at ")[2]}
     message, at, location = message.rpartition(" at /")
     found = {"severity": "ERROR", "code": code, "message": message if at else location}
     return {**found, "location": f"/{location}"} if at else found

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from re import Pattern
 from typing import Any, ClassVar, cast
 
 from moto.core.exceptions import AWSError
-from moto.stepfunctions.exceptions import InvalidToken
+from moto.stepfunctions.exceptions import InvalidArn, InvalidToken, StateMachineDoesNotExist
 from moto.stepfunctions.models import StateMachine, StepFunctionBackend
 from moto.stepfunctions.parser.api import (
     ExecutionStatus,
     LoggingConfiguration,
 )
-from moto.stepfunctions.parser.asl.eval.callback.callback import CallbackOutcomeFailure
+from moto.stepfunctions.parser.asl.eval.callback.callback import ActivityCallbackEndpoint, CallbackOutcomeFailure
+from moto.stepfunctions.parser.backend.activity import ActivityTask
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
 from local_account.base.replacements import extends
 from local_account.base.stored import stored
+from local_account.stepfunctions.api.machines import check_encryption, check_logging, contents, revise
 from local_account.stepfunctions.execution import AccountExecution, executions_of
-from local_account.stepfunctions.executions import WorkflowExecutions
+from local_account.stepfunctions.executions import WorkflowExecutions, wrong_type
+from local_account.stepfunctions.integrations.activities import ActivityQueues
 from local_account.stepfunctions.language.definition import problems
 from local_account.stepfunctions.language.programs import program_of
 from local_account.stepfunctions.maps.map_runs import MapRuns
@@ -38,6 +42,19 @@ LOG_DELIVERY = (
 )
 
 
+# What UpdateStateMachine changes: moto's name of it and the request's.
+CHANGES = {
+    "definition": "definition",
+    "role_arn": "roleArn",
+    "tracing_configuration": "tracingConfiguration",
+    "encryption_configuration": "encryptionConfiguration",
+    "logging_configuration": "loggingConfiguration",
+}
+NOTHING_TO_CHANGE = (
+    "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration must be specified"
+)
+
+
 @dataclass(frozen=True)
 class Workflows:
     """What answers for Step Functions in this account."""
@@ -45,6 +62,7 @@ class Workflows:
     account: Account
     executions: WorkflowExecutions
     map_runs: MapRuns
+    activities: ActivityQueues
 
 
 @stored
@@ -77,6 +95,9 @@ class AccountBackend(StepFunctionsParserBackend):
         """Create it unless there is the same; InvalidDefinition, AccessDeniedException, StateMachineAlreadyExists."""
         kind = str(options.get("sm_type") or "STANDARD")
         check_definition(definition, kind)
+        check_encryption(options.get("encryptionConfiguration"))
+        check_logging(self.workflows.account, options.get("loggingConfiguration"))
+        self._validate_role_arn(roleArn)
         _check_role(self.workflows.account, name, roleArn, options.get("loggingConfiguration"))
         existing = self._revision_by_name(name)
         if existing is not None and (existing.definition, existing.type) != (definition, kind):
@@ -84,11 +105,71 @@ class AccountBackend(StepFunctionsParserBackend):
         # Past the interpreter's own backend, which only parses the definition before, in words without their code.
         return StepFunctionBackend.create_state_machine(self, name, definition, roleArn, *rest, **options)
 
-    def update_state_machine(self, arn: str, definition: str | None = None, *rest: Any, **options: Any) -> StateMachine:
-        """Change it, after its new definition was checked; InvalidDefinition."""
+    def update_state_machine(
+        self,
+        arn: str,
+        definition: str | None = None,
+        role_arn: str | None = None,
+        *rest: Any,  # moto's, which hand on two members only  # noqa: ARG002
+        **options: Any,
+    ) -> StateMachine:
+        """Change it, after what is new was checked; MissingRequiredParameter, InvalidDefinition."""
+        changes = {**options, "definition": definition, "role_arn": role_arn}
+        if all(value is None for value in changes.values()):
+            raise AWSError(NOTHING_TO_CHANGE, "MissingRequiredParameter")
+        machine = self.machine(arn)
         if definition is not None:
-            check_definition(definition, self.describe_state_machine(arn).type)
-        return super().update_state_machine(arn, definition, *rest, **options)  # type: ignore[arg-type]  # None is moto's default
+            check_definition(definition, machine.type)
+        check_encryption(options.get("encryption_configuration"))
+        check_logging(self.workflows.account, options.get("logging_configuration"))
+        if role_arn is not None:
+            self._validate_role_arn(role_arn)
+        before = contents(machine)
+        StepFunctionBackend.update_state_machine(self, arn, definition, role_arn, **options)
+        revise(machine, before)
+        return machine
+
+    def machine(self, arn: str) -> StateMachine:
+        """The machine itself, no version of it; InvalidArn, StateMachineDoesNotExist."""
+        self._validate_machine_arn(arn)
+        found = next((machine for machine in self.state_machines if machine.arn == arn), None)
+        if found is None:
+            raise StateMachineDoesNotExist(f"State Machine Does Not Exist: '{arn}'")
+        return found
+
+    def executions_named(self, arn: str) -> list[AccountExecution]:
+        """Those of a machine, or of a version or alias by whose ARN they were started; StateMachineTypeNotSupported."""
+        source = ":".join(arn.split(":")[:7])
+        machine = self.machine(source)
+        if machine.type == "EXPRESS":
+            raise wrong_type()
+        if source != arn:
+            self.workflows.executions.check_named(self, arn)
+        found = list(executions_of(machine))
+        return [e for e in found if arn in (source, e.version_arn, e.alias_arn)]
+
+    def take_task(self, arn: str, worker: str | None) -> ActivityTask | None:
+        """The next task of an activity; None when there is none for a minute."""
+        queue = self.workflows.activities.get(arn)
+        return queue.take(lambda task: self.begin_task(task.task_token, worker)) if queue else None
+
+    def begin_task(self, token: str, worker: str | None) -> bool:
+        """Tell the execution that a worker has its task; False where it no longer waits."""
+        for execution in self._get_executions(ExecutionStatus.RUNNING):
+            env = execution.live_environment()
+            endpoint = env.callback_pool_manager.get(token) if env else None
+            if isinstance(endpoint, ActivityCallbackEndpoint):
+                endpoint.notify_activity_task_start(worker)
+                return True
+        return False
+
+    def _validate_arn(self, arn: str, regex: Pattern[str], invalid_msg: str) -> None:
+        if not arn.startswith("arn:"):
+            raise InvalidArn(f"Invalid Arn: 'Invalid ARN prefix: {arn}'")
+        if not regex.match(arn):
+            kind = ":".join(arn.split(":")[5:6])
+            told = f"Resource type not valid in this context: {kind}" if arn.count(":") > 5 else invalid_msg
+            raise InvalidArn(f"Invalid Arn: '{told}'" if kind else invalid_msg)
 
     def start_execution(  # type: ignore[override]  # moto's two backends have an Execution each
         self,
@@ -152,8 +233,8 @@ def check_definition(definition: str, kind: str = "STANDARD") -> None:
         raise AWSError(f"Invalid State Machine Definition: '{', '.join(found)}'", "InvalidDefinition")
 
 
-def _check_role(account: Account, name: str, role: str, logs: LoggingConfiguration | None) -> None:
-    """Step Functions has to be able to assume the role, and to deliver logs with it."""
+def check_trust(account: Account, name: str, role: str) -> None:
+    """AccessDeniedException where Step Functions cannot assume the role."""
     authority = account.authority
     try:
         authority.demand_trust(role, "states.amazonaws.com", account.arn("states", f"stateMachine:{name}"))
@@ -163,6 +244,12 @@ def _check_role(account: Account, name: str, role: str, logs: LoggingConfigurati
             f"assume the provided role. ({error.message})"
         )
         raise AWSError(message, "AccessDeniedException") from error
+
+
+def _check_role(account: Account, name: str, role: str, logs: LoggingConfiguration | None) -> None:
+    """Step Functions has to be able to assume the role, and to deliver logs with it."""
+    check_trust(account, name, role)
+    authority = account.authority
     if logs and logs.get("level", "OFF") != "OFF":
         missing = [action for action in LOG_DELIVERY if not authority.allows(role, f"logs:{action}", "*")]
         if missing:

@@ -14,7 +14,8 @@ from functools import cache
 from typing import TYPE_CHECKING, cast
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, UnknownServiceError
+from botocore.model import OperationNotFoundError
 
 from local_account.account import Account
 from local_account.base.replacements import replace
@@ -38,6 +39,8 @@ SERVICE_NAMES = {
 }
 
 
+UNKNOWN = (UnknownServiceError, OperationNotFoundError, KeyError)
+"""What is raised for a service or an operation that there is not."""
 _account: list[Account] = []
 """The account, once it is installed: moto makes the tasks that call, and hands them nothing of ours."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import json
 from collections.abc import Iterable, Mapping
 from typing import TypeVar, cast
 
@@ -29,10 +30,20 @@ from moto.stepfunctions.parser.mocking.mock_config import MockTestCase
 
 from local_account.base.replacements import extends
 from local_account.cloudwatch.telemetry import Telemetry
+from local_account.stepfunctions.flow.trial import Trial
 from local_account.stepfunctions.language.encoding import copy_json, dumps
 
 _Value = TypeVar("_Value")
 WHOLE = {"truncated": False}
+# The members of events that are JSON of moto's writing.
+WRITTEN_BY_MOTO = {
+    HistoryEventType.ActivityScheduled: "input",
+    HistoryEventType.TaskScheduled: "parameters",
+    HistoryEventType.TaskSubmitted: "output",
+    HistoryEventType.TaskSucceeded: "output",
+    HistoryEventType.LambdaFunctionScheduled: "input",
+    HistoryEventType.LambdaFunctionSucceeded: "output",
+}
 
 
 @extends
@@ -79,7 +90,8 @@ class ExecutionHistory(EventManager):
         event_details: EventDetails | None,
     ) -> None:
         if self._kept:
-            super()._publish_history_event(event_id, source_event_id, event_type, timestamp, event_details)
+            told = _compact(event_type, event_details)
+            super()._publish_history_event(event_id, source_event_id, event_type, timestamp, told)
 
     def events(self) -> list[HistoryEvent]:
         """Those so far, oldest first."""
@@ -92,6 +104,18 @@ class ExecutionHistory(EventManager):
         """Begin with the events of the run before."""
         self._history_event_list.extend(history)
         self._event_id_gen._next_id = len(self) + 1
+
+
+def _compact(kind: HistoryEventType, details: EventDetails | None) -> EventDetails | None:
+    """The details with JSON as short as AWS writes it, where moto has written it."""
+    member = WRITTEN_BY_MOTO.get(kind)
+    if member is None or details is None:
+        return details
+    name, given = next(iter(details.items()))
+    held = cast("Mapping[str, object]", given)
+    if not isinstance(held.get(member), str):
+        return details
+    return cast(EventDetails, {name: {**held, member: dumps(json.loads(str(held[member])))}})
 
 
 @extends
@@ -166,6 +190,10 @@ class ExecutionEnvironment(Environment):
         """What the state's Assign has set, until the state is left."""
         self.entered_event_id: int | None = None
         """The event at which the state was entered."""
+        self.trial: Trial | None = None
+        """The trial of the only state that is evaluated here, and nowhere else."""
+        self.current_type: str | None = None
+        """The type of the state that is being evaluated; None between states."""
         self.last_entered: tuple[str, object, dict[str, object]] | None = None
         """The last state of the outermost level, what it was given, the variables."""
         self.resume_at: str | None = None
@@ -180,11 +208,25 @@ class ExecutionEnvironment(Environment):
 
     def open_frame(self, event_history_context: EventHistoryContext | None = None) -> ExecutionEnvironment:
         """A frame with the same variables."""
-        return own(super().open_frame(event_history_context))
+        return within(self, super().open_frame(event_history_context))
 
     def open_inner_frame(self, event_history_context: EventHistoryContext | None = None) -> ExecutionEnvironment:
         """A frame with variables of its own."""
-        return own(super().open_inner_frame(event_history_context))
+        return within(self, super().open_inner_frame(event_history_context))
+
+    @property
+    def frames(self) -> list[ExecutionEnvironment]:
+        """Those that are open."""
+        return [own(frame) for frame in self._frames]
+
+    def note(self, name: str, value: object) -> None:
+        """Tell the trial, where this is one, what the state's data is."""
+        if self.trial is not None:
+            self.trial.note(name, value)
+
+    def is_over(self) -> bool:
+        """Whether it was ended, or stopped, before it has begun."""
+        return self._program_state is not None and not self.is_running()
 
     def program_state(self) -> ProgramState:
         """How far the program is: a copy, which nobody changes deeper."""
@@ -225,3 +267,11 @@ def own(env: Environment) -> ExecutionEnvironment:
     if not isinstance(env, ExecutionEnvironment):
         raise TypeError(f"expected an environment of the account's, got {type(env).__name__}")
     return env
+
+
+def within(env: ExecutionEnvironment, frame: Environment) -> ExecutionEnvironment:
+    """A frame of the environment, which is in the same state."""
+    inner = own(frame)
+    inner.entered_event_id = env.entered_event_id
+    inner.trial = env.trial
+    return inner

@@ -39,6 +39,8 @@ class AccountExecution(Execution):
     state_machine: StateMachineInstance  # type: ignore[assignment]  # moto has two classes of this name
     stop_date: datetime.datetime | None
     output: str | None  # type: ignore[assignment]  # moto's type is that of a module
+    alias_arn: str | None = None
+    """The alias by which it was started."""
     redrive_count: int = 0
     redrive_date: datetime.datetime | None = None
     resume: tuple[str, str, dict[str, object]] | None = None
@@ -99,3 +101,12 @@ class AccountExecution(Execution):
 def executions_of(machine: StateMachine) -> list[AccountExecution]:
     """The executions of a machine, oldest first: the list itself, which moto types as those of its other backend."""
     return cast("list[AccountExecution]", machine.executions)
+
+
+def not_redrivable(execution: AccountExecution) -> str | None:
+    """Why the execution cannot be redriven; None when it can."""
+    if execution.status in {"RUNNING", "SUCCEEDED"}:
+        return f"Execution is {execution.status} and cannot be redriven"
+    if execution.resume is None:
+        return "Execution ended before its first state and cannot be redriven"
+    return None

@@ -7,7 +7,6 @@ its result and its packed history, so that it costs a kilobyte or two and no thr
 from __future__ import annotations
 
 import copy
-import datetime
 import json
 import random
 import threading
@@ -29,8 +28,9 @@ from moto.stepfunctions.parser.api import ExecutionStatus, StateMachineType
 from local_account.account import Account
 from local_account.cloudwatch.telemetry import Telemetry
 from local_account.stepfunctions.environment import ExecutionEnvironment
-from local_account.stepfunctions.execution import AccountExecution, LiveWorker, executions_of
-from local_account.stepfunctions.language.encoding import STATE_LIMIT_BYTES
+from local_account.stepfunctions.execution import AccountExecution, LiveWorker, executions_of, not_redrivable
+from local_account.stepfunctions.integrations.activities import ActivityQueues
+from local_account.stepfunctions.language.encoding import STATE_LIMIT_BYTES, json_fault, now
 from local_account.stepfunctions.language.programs import program_of
 from local_account.stepfunctions.past import PastWorker
 from local_account.stepfunctions.publisher import ExecutionPublisher
@@ -50,16 +50,11 @@ if TYPE_CHECKING:
 _ending = threading.Lock()
 
 
-def now() -> datetime.datetime:
-    """The time of this account, with its zone."""
-    return datetime.datetime.now(tz=datetime.UTC)
-
-
 class WorkflowExecutions:
     """Starts, ends, stops and finds executions."""
 
-    def __init__(self, account: Account, telemetry: Telemetry) -> None:
-        self.account, self.telemetry = account, telemetry
+    def __init__(self, account: Account, telemetry: Telemetry, activities: ActivityQueues) -> None:
+        self.account, self.telemetry, self.activities = account, telemetry, activities
         self.publisher = ExecutionPublisher(account, telemetry)
         self.running: dict[str, AccountExecution] = {}
         self._found: WeakValueDictionary[str, AccountExecution] = WeakValueDictionary()
@@ -81,7 +76,7 @@ class WorkflowExecutions:
             existing = self._same(backend, source, name, data) if name else None
             if existing is not None:
                 return existing
-            execution, begin = self.new(chosen, source, name, data)
+            execution, begin = self.new(chosen, source, name, data, alias_of(arn))
             executions_of(source).append(execution)
             self._found[execution.execution_arn] = self.running[execution.execution_arn] = execution
         self.publisher.started(execution)
@@ -101,12 +96,13 @@ class WorkflowExecutions:
 
     def machine(self, backend: AccountBackend, arn: str, name: str | None) -> tuple[StateMachineInstance, StateMachine]:
         """The machine or version that is to run, and the machine that it belongs to."""
-        backend._validate_name(name or "")
+        if name is not None:
+            backend._validate_name(name)
         chosen = _chosen_machine(backend, arn)
         return chosen, backend.describe_state_machine(getattr(chosen, "source_arn", chosen.arn))
 
     def new(
-        self, chosen: StateMachineInstance, source: StateMachine, name: str | None, data: str
+        self, chosen: StateMachineInstance, source: StateMachine, name: str | None, data: str, alias: str | None = None
     ) -> tuple[AccountExecution, Callable[[], None]]:
         """A running execution and what runs it."""
         name = name or str(uuid.uuid4())
@@ -124,6 +120,7 @@ class WorkflowExecutions:
             input_data=data,
             activity_store={},
         )
+        execution.alias_arn = alias
         execution.exec_status = ExecutionStatus.RUNNING
         return execution, self._runner(execution)
 
@@ -142,7 +139,7 @@ class WorkflowExecutions:
             at=execution.start_date,
             redrives=redrives,
         )
-        env = new_environment(self.account, start)
+        env = new_environment(self.account, start, self.activities)
         execution.exec_worker = LiveWorker(env)
 
         def begin() -> None:
@@ -184,6 +181,10 @@ class WorkflowExecutions:
         if env and self._end(execution, env, ExecutionResult("ABORTED", error=error, cause=cause)):
             env.set_stop(stop_date=execution.stop_date or now(), error=error, cause=cause)
 
+    def check_named(self, backend: AccountBackend, arn: str) -> None:
+        """StateMachineDoesNotExist, ResourceNotFound for a version or an alias that there is not."""
+        _chosen_machine(backend, arn)
+
     def find(self, backend: AccountBackend, arn: str) -> AccountExecution:
         """The execution; ExecutionDoesNotExist."""
         self._index(backend)
@@ -211,15 +212,6 @@ class WorkflowExecutions:
         raise ExecutionAlreadyExists(f"Execution Already Exists: '{arn}'")
 
 
-def not_redrivable(execution: AccountExecution) -> str | None:
-    """Why the execution cannot be redriven; None when it can."""
-    if execution.status in {"RUNNING", "SUCCEEDED"}:
-        return f"Execution is {execution.status} and cannot be redriven"
-    if execution.resume is None:
-        return "Execution ended before its first state and cannot be redriven"
-    return None
-
-
 def wrong_type() -> AWSError:
     """The error for an operation that machines of the other type have."""
     return AWSError("This operation is not supported by this type of state machine", "StateMachineTypeNotSupported")
@@ -236,14 +228,20 @@ def checked_input(text: str | None) -> str:
     try:
         json.loads(data)
     except ValueError as error:
-        raise InvalidExecutionInput(f"Invalid State Machine Execution Input: '{error}'") from error
+        told = json_fault(data, error)
+        raise InvalidExecutionInput(f"Invalid State Machine Execution Input: '{told}'") from error
     return data
+
+
+def alias_of(arn: str) -> str | None:
+    """The ARN, where it is that of an alias."""
+    parts = arn.split(":")
+    return arn if len(parts) > 7 and not parts[-1].isnumeric() else None
 
 
 def _chosen_machine(backend: AccountBackend, arn: str) -> StateMachineInstance:
     """The machine, or the version that the ARN names, or one of an alias's versions by their weights."""
-    parts = arn.split(":")
-    if len(parts) > 7 and not parts[-1].isnumeric():
+    if alias_of(arn):
         routes = backend.describe_state_machine_alias(arn).routing_configuration
         weights = [route["weight"] for route in routes]
         arn = random.choices(routes, weights)[0]["stateMachineVersionArn"]  # noqa: S311  # no secret

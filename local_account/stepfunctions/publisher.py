@@ -9,7 +9,7 @@ import logging
 
 from local_account.account import Account
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.stepfunctions.execution import AccountExecution
+from local_account.stepfunctions.execution import AccountExecution, not_redrivable
 
 log = logging.getLogger(__name__)
 _ENDED_METRICS = {
@@ -48,6 +48,7 @@ class ExecutionPublisher:
             return
         ended, succeeded = status != "RUNNING", status == "SUCCEEDED"
         stopped = execution.stop_date if ended else None
+        reason = not_redrivable(execution)
         detail = {
             "executionArn": execution.execution_arn,
             "stateMachineArn": execution.machine_arn,
@@ -58,6 +59,12 @@ class ExecutionPublisher:
             "input": execution.execution_input,
             "inputDetails": {"included": True},
             "output": execution.output if succeeded else None,
+            "stateMachineVersionArn": execution.version_arn,
+            "stateMachineAliasArn": execution.alias_arn,
+            "redriveCount": execution.redrive_count,
+            "redriveDate": int(execution.redrive_date.timestamp() * 1000) if execution.redrive_date else None,
+            "redriveStatus": "NOT_REDRIVABLE" if reason else "REDRIVABLE",
+            "redriveStatusReason": reason,
             "outputDetails": {"included": True} if succeeded else None,
             "error": execution.error if ended else None,
             "cause": execution.cause if ended else None,

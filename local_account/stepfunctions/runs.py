@@ -19,10 +19,12 @@ from moto.stepfunctions.parser.asl.eval import program_state
 from moto.stepfunctions.parser.asl.eval.evaluation_details import AWSExecutionDetails
 from moto.stepfunctions.parser.asl.eval.event.event_manager import EventHistoryContext
 from moto.stepfunctions.parser.asl.eval.event.logging import CloudWatchLoggingConfiguration
+from moto.stepfunctions.parser.backend.activity import Activity
 
 from local_account.account import Account
 from local_account.cloudwatch.telemetry import Telemetry
 from local_account.stepfunctions.environment import WHOLE, ExecutionEnvironment, ExecutionHistory, ExecutionLog
+from local_account.stepfunctions.integrations.activities import ActivityQueues, TaskTokens
 from local_account.stepfunctions.language.encoding import dumps, time_text
 
 log = logging.getLogger(__name__)
@@ -64,7 +66,9 @@ class ExecutionResult:
     cause: str | None = None
 
 
-def new_environment(account: Account, start: ExecutionStart) -> ExecutionEnvironment:
+def new_environment(
+    account: Account, start: ExecutionStart, activities: ActivityQueues | None = None
+) -> ExecutionEnvironment:
     """The interpreter's environment of one execution."""
     execution = {
         "Id": start.arn,
@@ -75,14 +79,16 @@ def new_environment(account: Account, start: ExecutionStart) -> ExecutionEnviron
         "RedriveCount": start.redrives,
     }
     machine = {"Id": start.machine_arn, "Name": start.machine_name}
+    store = cast("dict[str, Activity]", activities or {})
     env = ExecutionEnvironment(
         aws_execution_details=AWSExecutionDetails(account.account_id, account.region, start.role),
         execution_type=StateMachineType(start.kind),
         context={"Execution": execution, "StateMachine": machine},  # type: ignore[typeddict-item]  # the rest comes later
         event_history_context=EventHistoryContext.of_program_start(),
         cloud_watch_logging_session=start.log,
-        activity_store={},
+        activity_store=store,
     )
+    env.callback_pool_manager = TaskTokens(store)
     env.event_manager = ExecutionHistory(start.log, kept=start.kind != "EXPRESS")
     return env
 

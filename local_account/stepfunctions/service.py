@@ -2,9 +2,11 @@
 
 Runs in the server process. ``install`` turns the interpreter on and tells moto's registry our backend and our answers.
 What is ours derives from moto's classes: see ``language.definition`` (checks at creation), ``stepfunctions.states``
-(evaluation), ``stepfunctions.executions`` (names, results, Express, redriving), ``maps.map_runs`` (Distributed Map) and
-``stepfunctions.tasks`` (clients and errors of tasks). Refused, never pretended: TestState, and waiting (``.sync``) for
-jobs of other services. docs/local_account.md lists the differences from AWS.
+(evaluation), ``flow`` (attempts, branches, trials), ``stepfunctions.executions`` (names, results, Express, redriving),
+``maps.map_runs`` (Distributed Map), ``stepfunctions.tasks`` (clients and errors of tasks) and ``api`` (machines, their
+versions, activities, TestState). Refused, never pretended: waiting (``.sync``) for anything but
+jobs of SageMaker and executions.
+docs/local_account.md lists the differences from AWS.
 """
 
 from __future__ import annotations
@@ -96,8 +98,10 @@ def _install_backend(account: Account) -> None:
     from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
     from local_account.stepfunctions.answers import AccountResponses
+    from local_account.stepfunctions.api.base import backend_of
     from local_account.stepfunctions.backend import AccountBackend, Workflows
     from local_account.stepfunctions.executions import WorkflowExecutions
+    from local_account.stepfunctions.integrations.activities import ActivityQueues
     from local_account.stepfunctions.maps.iterations import MapState
     from local_account.stepfunctions.maps.map_runs import MapRuns
 
@@ -105,7 +109,9 @@ def _install_backend(account: Account) -> None:
     telemetry.start()
     map_runs = MapRuns(account, telemetry)
     MapState.runner = map_runs
-    AccountBackend.workflows = Workflows(account, WorkflowExecutions(account, telemetry), map_runs)
+    activities = ActivityQueues(lambda arn: arn in backend_of(account.account_id, account.region).activities)
+    executions = WorkflowExecutions(account, telemetry, activities)
+    AccountBackend.workflows = Workflows(account, executions, map_runs, activities)
     AccountBackend.handler = AccountResponses.dispatch
     stepfunctions_parser_backends.backend = AccountBackend
     stepfunctions_backends.backend = AccountBackend  # of this one only the paths are asked

@@ -7,13 +7,11 @@ Runs in the server process. Errors get the causes that AWS gives them, ``Output`
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
     FailureEvent,
     FailureEventException,
 )
-from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import EvalTimeoutError
 from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
 from moto.stepfunctions.parser.asl.component.program.program import Program
 from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
@@ -23,10 +21,16 @@ from moto.stepfunctions.parser.asl.eval.states import StateData
 from moto.stepfunctions.parser.asl.utils.json_path import NoSuchJsonPathError
 
 from local_account.stepfunctions.environment import WHOLE, ExecutionEnvironment, own
+from local_account.stepfunctions.flow import branches as _branches  # noqa: F401  # its components have to be ours
+from local_account.stepfunctions.flow import comparisons as _comparisons  # noqa: F401  # the same
+from local_account.stepfunctions.flow import simple as _simple  # noqa: F401  # the same
+from local_account.stepfunctions.flow.attempts import attempt, attempted
+from local_account.stepfunctions.flow.mocked import called
+from local_account.stepfunctions.flow.trial import TrialRetryError
 from local_account.stepfunctions.language.components import component
 from local_account.stepfunctions.language.definition import members_of
-from local_account.stepfunctions.language.encoding import copy_json, dumps, is_within, now_text
-from local_account.stepfunctions.language.failures import StateFailure, failure
+from local_account.stepfunctions.language.encoding import dumps, is_within, now_text
+from local_account.stepfunctions.language.failures import RUNTIME, StateFailure, completed, failure, missing_path
 
 EXPRESS_LIMIT_S = 300  # step-functions/latest/dg/service-quotas.html
 HISTORY_LIMIT = 25_000 - 2  # events of a Standard execution, with room for the last ones
@@ -43,6 +47,8 @@ class ProgramBody(Program):
     def eval(self, env: Environment) -> None:
         """Evaluate from the start, or where a redrive goes on, in this thread unless there is a limit of time."""
         here = own(env)
+        if here.is_over():
+            return
         env.next_state_name = here.resume_at or self.start_at.start_at_name
         here.resume_at = None
         limit_s = self.timeout_seconds.timeout_seconds if self.timeout_seconds else None
@@ -69,24 +75,22 @@ class StateBody(CommonStateField):
         here = own(env)
         _enter(self, here)
         try:
+            here.note("input", here.data.given)
             self._eval_state_input(env)
+            if self._is_language_query_jsonpath():
+                here.note("afterInputPath", env.stack[-1])
             self._eval_state(env)
             if not env.is_running():
                 return
             self._eval_state_output(env)
         except NoSuchJsonPathError as missing:
-            cause = (
-                f"The JSONPath '{missing.json_path}' specified for the field '{env.next_field_name}' "
-                f"could not be found in the input '{dumps(missing.data)}'"
-            )
-            raise failure(here, "States.Runtime", cause) from missing
+            raise missing_path(here, missing) from missing
         except FailureEventException as error:
-            event = error.failure_event
-            if "evaluationFailedEventDetails" in (event.event_details or {}) and not isinstance(self, ExecutionState):
-                here.add_event(event.event_type, event.event_details)
-            if isinstance(error, StateFailure):
-                raise
-            raise StateFailure(event) from error
+            raise _ended(self, here, error) from error
+        except TrialRetryError:
+            raise
+        except Exception as error:
+            raise failure(here, RUNTIME, str(error)) from error
         output = _leave(self.name, here)
         self._set_next(env)
         if self.state_exited_event_type is not None:
@@ -94,12 +98,24 @@ class StateBody(CommonStateField):
             here.add_event(self.state_exited_event_type, details)
 
 
+def _ended(state: CommonStateField, env: ExecutionEnvironment, error: FailureEventException) -> StateFailure:
+    """The error with which a state ends its program; what could not be evaluated has an event of its own."""
+    event = error.failure_event if isinstance(error, StateFailure) else completed(env, error.failure_event)
+    if "evaluationFailedEventDetails" in (event.event_details or {}) and not isinstance(state, ExecutionState):
+        env.add_event(event.event_type, event.event_details)
+    return StateFailure(event)
+
+
 def _enter(state: CommonStateField, env: ExecutionEnvironment) -> None:
     data = {"name": state.name, "input": dumps(env.data.given), "inputDetails": WHOLE}
     env.entered_event_id = env.add_event(state.state_entered_event_type, {"stateEnteredEventDetails": data})
     context = env.states.context_object.context_object_data
-    context["State"] = StateData(EnteredTime=now_text(), Name=state.name, RetryCount=0)
+    told = StateData(EnteredTime=now_text(), Name=state.name, RetryCount=0)
+    if env.trial is not None:
+        told.update(env.trial.state)  # type: ignore[typeddict-item]  # checked when it was given
+    context["State"] = told
     env.assigned = {}
+    env.current_type = str(state.state_entered_event_type.value).removesuffix("StateEntered")
     if len(env.event_manager) >= HISTORY_LIMIT:
         raise failure(env, "States.Runtime", HISTORY_FULL)
     if not env.is_frame():  # where a redrive would go on
@@ -110,6 +126,7 @@ def _leave(name: str, env: ExecutionEnvironment) -> str:
     """Set the variables; the output's text, when it is small enough."""
     for variable, value in env.assigned.items():
         env.variable_store.set(variable, value)
+    env.current_type = None
     output = dumps(env.data.given)
     if not is_within(output):
         told = f"The state/task '{name}' returned a result with a size exceeding the maximum number of bytes"
@@ -131,14 +148,19 @@ def _exited(name: str, env: ExecutionEnvironment, output: str) -> dict[str, obje
 class ExecutionBody(ExecutionState):
     """A Task, Map or Parallel."""
 
+    def _eval_state(self, env: Environment) -> None:
+        attempt(self, own(env))
+
     def _evaluate_with_timeout(self, env: Environment) -> None:
         """One attempt, up to its output: what fails here can be retried and caught."""
         self.timeout.eval(env=env)
-        frame = _attempted(self, self._eval_execution, own(env), env.stack.pop())
+        here = own(env)
+        frame = attempted(self, called(self, self._eval_execution, here), here, env.stack.pop())
         if not env.is_running():
             return  # it was stopped, or timed out
         result = frame.stack.pop()
         env.stack.append(result)
+        here.note("result", result)
         if not self._is_language_query_jsonpath():
             env.states.set_result(result)
         if self.assign_decl:
@@ -151,8 +173,10 @@ class ExecutionBody(ExecutionState):
             return
         if self.result_selector:
             self.result_selector.eval(env=env)
+        here.note("afterResultSelector", env.stack[-1])
         if self.result_path:
             self.result_path.eval(env)
+        here.note("afterResultPath", env.stack[-1])
 
     def _eval_state_output(self, env: Environment) -> None:
         if self._is_language_query_jsonpath():  # JSONata's Output is part of the attempt
@@ -162,42 +186,3 @@ class ExecutionBody(ExecutionState):
     def _construct_error_output_value(failure_event: FailureEvent) -> dict[str, object]:
         details = members_of(next(iter((failure_event.event_details or {}).values()), None))
         return {"Error": details.get("error", ""), "Cause": details.get("cause", "")}
-
-
-def _attempted(
-    state: ExecutionState, run: Callable[[Environment], None], env: ExecutionEnvironment, limit_s: float
-) -> ExecutionEnvironment:
-    """The frame in which the state was executed once, with the result on its stack."""
-    frame = env.open_frame()
-    frame.entered_event_id = env.entered_event_id
-    frame.redriven, env.redriven = env.redriven, None
-    frame.states.reset(input_value=env.data.given)
-    frame.stack = copy_json(env.stack)
-    try:
-        if state.timeout.is_default_value():
-            run(frame)
-        else:
-            _within(limit_s, run, frame)
-    finally:
-        frame.set_ended()
-        env.close_frame(frame)
-    return frame
-
-
-def _within(limit_s: float, run: Callable[[Environment], None], frame: Environment) -> None:
-    """Run in a thread of its own; what it is at when the time is over goes on unheard."""
-    raised: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            run(frame)
-        except BaseException as found:  # whatever it is, it belongs to the thread that waits
-            raised.append(found)
-
-    thread = threading.Thread(target=target, daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    if thread.is_alive():
-        raise EvalTimeoutError
-    if raised:
-        raise raised[0]

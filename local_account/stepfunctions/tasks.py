@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnknownServiceError
 from moto.stepfunctions.parser.api import HistoryEventType
-from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.credentials import StateCredentials
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.lambda_eval_utils import (
@@ -29,28 +28,18 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_la
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 
 from local_account.stepfunctions import clients
+from local_account.stepfunctions.integrations import activity_tasks as _activities  # noqa: F401  # has to be ours
+from local_account.stepfunctions.integrations import jobs as _jobs  # noqa: F401  # the same
+from local_account.stepfunctions.integrations.errors import refused_request, sdk_service
+from local_account.stepfunctions.integrations.metadata import with_metadata
+from local_account.stepfunctions.integrations.optimised import task_failed
 from local_account.stepfunctions.language.components import component
-from local_account.stepfunctions.language.definition import members_of
 from local_account.stepfunctions.language.encoding import dumps, is_within
-from local_account.stepfunctions.language.failures import failure_event
+from local_account.stepfunctions.language.failures import RUNTIME, error_name, failure_event
 from local_account.stepfunctions.members import from_members, to_members
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel
-
-ERROR_NAMES = {
-    "cloudwatch": "CloudWatch",
-    "cloudwatchlogs": "CloudWatchLogs",
-    "eventbridge": "EventBridge",
-    "lambda": "Lambda",
-    "s3": "S3",
-    "sagemaker": "SageMaker",
-    "sagemakerruntime": "SageMakerRuntime",
-    "sns": "Sns",
-    "sqs": "Sqs",
-    "ssm": "Ssm",
-    "sts": "Sts",
-}
 
 
 @component
@@ -71,8 +60,20 @@ class ServiceTask(StateTaskService):
         self, response: object, boto_service_name: str | None = None, service_action_name: str | None = None
     ) -> None:
         operation = _operation_of(self, boto_service_name, service_action_name)
-        if operation:
-            _put(response, from_members(response, operation.output_shape))
+        if operation is None:
+            return
+        answer = from_members(response, operation.output_shape)
+        if isinstance(answer, dict) and service_action_name is None:
+            answer = with_metadata(self.resource.service_name, answer)
+        _put(response, answer)
+
+    def _from_error(self, env: Environment, ex: Exception) -> FailureEvent:
+        if isinstance(ex, ParamValidationError):  # what botocore does not send, the service would refuse
+            return self._from_error(env, refused_request(self._get_boto_service_name(), ex))
+        if isinstance(ex, ClientError | BotoCoreError):
+            name = sdk_service(self._get_boto_service_name())
+            return task_failed(self, env, f"{name}.SdkClientException", str(ex))
+        return super()._from_error(env, ex)
 
     def _verify_size_quota(self, env: Environment, value: object) -> None:
         if not _fits(value):
@@ -94,18 +95,22 @@ class AwsSdkTask(StateTaskServiceAwsSdk):
         action = self._get_boto_service_action()
         operation = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[action])
         try:
-            arguments = members_of(to_members(normalised_parameters, operation.input_shape))
-            answer = getattr(client, action)(**arguments) or {}
+            answer = getattr(client, action)(**normalised_parameters) or {}
         except ClientError as error:
             error.response["ResponseMetadata"].setdefault("RequestId", "")  # moto puts it into the cause
             raise
         answer.pop("ResponseMetadata", None)
         env.stack.append(from_members(answer, operation.output_shape))
 
+    def _from_error(self, env: Environment, ex: Exception) -> FailureEvent:
+        if isinstance(ex, UnknownServiceError | KeyError | AttributeError):
+            resource = self.resource.resource_arn
+            return task_failed(self, env, RUNTIME, f"The resource provided {resource} is not recognized.")
+        return super()._from_error(env, ex)
+
     @staticmethod
     def _normalise_service_error_name(service_name: str) -> str:
-        known = ERROR_NAMES.get(service_name.lower())
-        return known or StateTaskServiceAwsSdk._normalise_service_error_name(service_name)
+        return sdk_service(service_name)
 
 
 @component
@@ -118,7 +123,7 @@ class LambdaTask(StateTaskLambda):
             return super()._from_error(env, ex)
         details = {"error": pair[0], "cause": pair[1]}
         kind, member = HistoryEventType.LambdaFunctionFailed, "lambdaFunctionFailedEventDetails"
-        return failure_event(env, CustomErrorName(pair[0]), kind, member, details)
+        return failure_event(env, error_name(pair[0]), kind, member, details)
 
     def _verify_size_quota(self, env: Environment, value: object) -> None:
         if not _fits(value):
@@ -133,11 +138,7 @@ class LambdaServiceTask(StateTaskServiceLambda):
         pair = _lambda_error(ex)
         if pair is None:
             return super()._from_error(env, ex)
-        where = {"resource": self._get_sfn_resource(), "resourceType": self._get_sfn_resource_type()}
-        details = {"error": pair[0], "cause": pair[1], **where}
-        return failure_event(
-            env, CustomErrorName(pair[0]), HistoryEventType.TaskFailed, "taskFailedEventDetails", details
-        )
+        return task_failed(self, env, *pair)
 
 
 def _fits(value: object) -> bool:

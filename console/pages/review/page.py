@@ -32,6 +32,7 @@ class ReviewView:
     held: int
     elsewhere: int
     writes: bool
+    resting: bool
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,11 @@ class _ReviewRoom:
     account: ConsoleAccount
     hands: ReviewHands
 
-    def panels(self, _query: Fields) -> Sequence[Panel]:
-        """The image, and what was said before."""
+    def panels(self, query: Fields) -> Sequence[Panel]:
+        """The image, and what was said before; with ``rest`` in the address, none is taken."""
+        resting = bool(query.text("rest"))
         return [
-            Panel("image", "What does it show?", self.read, "review_image", wide=True),
+            Panel("image", "What does it show?", lambda c: self.read(c, resting), "review_image", wide=True),
             Panel(
                 "done",
                 "Labelled here",
@@ -82,16 +84,19 @@ class _ReviewRoom:
             ),
         ]
 
-    def read(self, connection: Connection) -> ReviewView:
-        """Take an image, unless nothing may be changed: then say how many wait."""
+    def read(self, connection: Connection, resting: bool) -> ReviewView:
+        """Take an image, unless nothing may be changed or somebody rests: then say how many wait."""
         queue = ReviewQueue(connection)
         waiting, hidden = queue.visible(), queue.hidden()
         writes = not self.account.read_only
-        item = self.hands.next(connection, waiting) if writes else None
+        before = self.hands.count
+        item = self.hands.next(connection, waiting) if writes and not resting else None
         taken = self.hands.count
+        if taken > before:
+            waiting, hidden = queue.visible(), queue.hidden()
         scores = list(zip(item.classes, item.message["inferences"], strict=False)) if item else []
         choices = [*item.classes, NO_CLASS] if item else []
-        return ReviewView(item, choices, scores, waiting, taken, max(0, hidden - taken), writes)
+        return ReviewView(item, choices, scores, waiting, taken, max(0, hidden - taken), writes, resting)
 
     def label(self, connection: Connection, form: Fields) -> str:
         """Record a label as `scones review label` does."""

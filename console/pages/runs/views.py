@@ -197,7 +197,8 @@ def read_log(connection: Connection, wanted: str, step: str) -> LogView:
     if not jobs:
         return LogView("", [], [], 0, identity)
     running = [each.name for each in run.steps if each.name in jobs and each.status == "Executing"]
-    chosen = step if step in jobs else (running or jobs)[-1]
+    training = [each.name for each in run.steps if each.kind == "TrainingJob"]
+    chosen = step if step in jobs else (running or training or jobs)[-1]
     found = run.step(chosen)
     lines = list(pipeline_runs.log_lines(connection, found)) if found else []
     return LogView(chosen, jobs, lines[-_LOG_LINES:], max(0, len(lines) - _LOG_LINES), identity)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import string
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from botocore.model import Shape
 
 from local_account.account import Account
 from local_account.cloudformation.records import StackTag
-from local_account.cloudformation.resources.values import Properties, fit_structure, only, rows
+from local_account.cloudformation.resources.values import Properties, ResourceError, fit_structure, only, rows
 
 Answer = dict[str, object]
 """What a call answered."""
@@ -32,14 +33,40 @@ _GONE_MESSAGE = re.compile(r"could not find|does not exist|not found", re.IGNORE
 OWNERS = {"budgets"}
 
 
+def _nobody(_physical_id: str) -> None:
+    """Who need not be told that there is something to remove."""
+
+
 @dataclass(frozen=True)
 class StackPlace:
-    """Where a resource stands: its account, stack and logical name; ``role`` is the stack's, or empty for the owner."""
+    """Where a resource stands: its account, stack and logical name; ``role`` is the stack's, or empty for the owner.
+
+    A kind that takes more than one call to make tells ``begun`` the physical id once the first was made, so that what
+    a later refusal leaves is removed. ``deadline`` is a time of ``time.monotonic``.
+    """
 
     account: Account
     stack_name: str
     logical_id: str
     role: str = ""
+    stack_id: str = ""
+    capabilities: tuple[str, ...] = ()
+    begun: Callable[[str], None] = _nobody
+    deadline: float | None = None
+
+    def pause(self, seconds: float) -> None:
+        """Wait before another look at a resource that is not ready.
+
+        Raises ResourceError when the account stops, or when the stack's time is over.
+        """
+        if self.account.stopping.wait(seconds):
+            raise ResourceError("the account was stopped before the resource was ready")
+        self.check_time()
+
+    def check_time(self) -> None:
+        """Raises ResourceError when the stack's time is over."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise ResourceError("Stack creation time exceeded the specified timeout")
 
     def client(self, service: str) -> Any:
         """A client that calls as the stack's role, or as the owner."""
@@ -51,9 +78,9 @@ class StackPlace:
         name = f"{f'{self.stack_name}-{self.logical_id}'[: longest - 13]}-{suffix}"
         return name.lower() if lower else name
 
-    def name_of(self, properties: Properties, key: str, longest: int = 64) -> str:
-        """The name that the properties give, or a generated one."""
-        return str(properties.get(key) or self.generated_name(longest))
+    def name_of(self, properties: Properties, key: str, longest: int = 64, end: str = "") -> str:
+        """The name that the properties give, or a generated one with this end."""
+        return str(properties.get(key) or self.generated_name(longest - len(end)) + end)
 
 
 @dataclass(frozen=True)
@@ -71,6 +98,8 @@ class Kind:
     replaced_by: frozenset[str] = frozenset()
     has_tags: bool = False
     """Whether ``create`` takes ``Tags``."""
+    has_own_attributes: bool = False
+    """Whether only the resource itself knows what ``Fn::GetAtt`` may ask for."""
 
     def create(self, place: StackPlace, properties: Properties) -> Made:
         """Make the resource.

@@ -7,23 +7,37 @@ reference.
 
 from __future__ import annotations
 
+import re
+
+from local_account.cloudformation.language.schemas import ALWAYS, schema_of
 from local_account.cloudformation.resources.base import ApiKind, Kind, StackPlace
-from local_account.cloudformation.resources.compounds import COMPOUNDS
-from local_account.cloudformation.resources.delivery import DELIVERY
+from local_account.cloudformation.resources.families.compounds import COMPOUNDS
+from local_account.cloudformation.resources.families.custom import CustomResource
+from local_account.cloudformation.resources.families.delivery import DELIVERY
+from local_account.cloudformation.resources.families.function_versions import (
+    EventInvokeConfig,
+    FunctionAlias,
+    SourceMapping,
+    Version,
+)
+from local_account.cloudformation.resources.families.nested import CdkMetadata, NestedStack
+from local_account.cloudformation.resources.families.people import PEOPLE
+from local_account.cloudformation.resources.families.scaling import ScalableTargetKind, ScalingPolicyKind
 from local_account.cloudformation.resources.values import Properties, ResourceError
 
 POLL_S = 0.2
+CUSTOM = "AWS::CloudFormation::CustomResource"
+_OWN = re.compile(r"Custom::[A-Za-z0-9_@-]{1,60}")
 
 
 class _EndpointKind(ApiKind):
     """An endpoint is made once it is in service on the configuration that the template names."""
 
     def wait(self, place: StackPlace, properties: Properties) -> None:
-        name, stopping = str(properties["EndpointName"]), place.account.stopping
+        name = str(properties["EndpointName"])
         endpoint = place.account.client("sagemaker", place.role).describe_endpoint(EndpointName=name)
         while endpoint["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
-            if stopping.wait(POLL_S):
-                raise ResourceError(f"the account was stopped before endpoint {name} was in service")
+            place.pause(POLL_S)
             endpoint = place.account.client("sagemaker", place.role).describe_endpoint(EndpointName=name)
         wanted = str(properties["EndpointConfigName"]).rpartition("/")[2]
         if endpoint["EndpointStatus"] != "InService" or endpoint["EndpointConfigName"] != wanted:
@@ -52,6 +66,7 @@ def _sagemaker(resource: str, update: str = "", made_by: type[ApiKind] = ApiKind
 KINDS: dict[str, Kind] = {
     **COMPOUNDS,
     **DELIVERY,
+    **PEOPLE,
     "AWS::CloudWatch::Alarm": ApiKind(
         "cloudwatch",
         "PutMetricAlarm",
@@ -81,14 +96,15 @@ KINDS: dict[str, Kind] = {
         name="Name",
         attributes=lambda a, p, _: {"Arn": a["EventBusArn"], "Name": p["Name"]},
     ),
-    "AWS::Lambda::EventSourceMapping": ApiKind(
-        "lambda",
-        "CreateEventSourceMapping",
-        "DeleteEventSourceMapping",
-        "UUID",
-        physical_id=lambda a, _p: str(a["UUID"]),
-        attributes=lambda a, _p, _: {"Id": a["UUID"]},
-    ),
+    "AWS::ApplicationAutoScaling::ScalableTarget": ScalableTargetKind(),
+    "AWS::ApplicationAutoScaling::ScalingPolicy": ScalingPolicyKind(),
+    "AWS::CDK::Metadata": CdkMetadata(),
+    CUSTOM: CustomResource(CUSTOM),
+    "AWS::CloudFormation::Stack": NestedStack(),
+    "AWS::Lambda::Alias": FunctionAlias(),
+    "AWS::Lambda::EventInvokeConfig": EventInvokeConfig(),
+    "AWS::Lambda::EventSourceMapping": SourceMapping(),
+    "AWS::Lambda::Version": Version(),
     "AWS::SNS::Subscription": ApiKind(
         "sns",
         "Subscribe",
@@ -126,9 +142,27 @@ def kind_of(resource_type: str) -> Kind:
 
     Raises ResourceError for a type that the account does not implement.
     """
+    if _OWN.fullmatch(resource_type):
+        return CustomResource(resource_type)
     if resource_type not in KINDS:
         raise ResourceError(
             f"The stand-in account does not implement the resource type {resource_type}; it implements: "
             + ", ".join(sorted(KINDS))
         )
     return KINDS[resource_type]
+
+
+def is_known(resource_type: str) -> bool:
+    """Whether the account implements a type of resource."""
+    return resource_type in KINDS or _OWN.fullmatch(resource_type) is not None
+
+
+def is_replaced(resource_type: str, old: Properties, new: Properties) -> bool:
+    """Whether such a change takes a new resource, as AWS's schema or our own calls have it.
+
+    Raises ResourceError for a type that the account does not implement.
+    """
+    known = schema_of(resource_type)
+    changed = [name for name in old.keys() | new.keys() if old.get(name) != new.get(name)]
+    stated = known is not None and any(known.recreation(name) == ALWAYS for name in changed)
+    return stated or kind_of(resource_type).needs_replacement(old, new)

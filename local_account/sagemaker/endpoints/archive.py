@@ -91,19 +91,47 @@ def fetch_model_data(account: Account, container: Container, root: Path) -> Path
         archive = root / "model.tar.gz"
         client.download_file(address.netloc, key, str(archive))
     except (BotoCoreError, ClientError) as error:
-        raise StartError(
-            f"Could not find model data at {container['model_data']}. Please ensure that the object exists "
-            f"and that the role can read it. ({error})"
-        ) from error
+        raise _not_found("model data", container["model_data"], error) from error
+    _extract("model data archive", container["model_data"], archive, folder)
+    return folder
+
+
+def fetch_code(account: Account, container: Container, root: Path) -> None:
+    """Bring a script that does not lie in the model archive to ``root``/code; raises StartError.
+
+    The images of scikit-learn and XGBoost fetch what SAGEMAKER_SUBMIT_DIRECTORY names in S3 (``sourcedir.tar.gz``);
+    for other frameworks the SageMaker SDK packs the script into the model archive, and that one counts.
+    """
+    uri, program = container["environment"].get("SAGEMAKER_SUBMIT_DIRECTORY", ""), _program(container)
+    if not uri.startswith("s3://") or (root / "model" / "code" / program).is_file():
+        return
+    archive, address = root / "sourcedir.tar.gz", urlsplit(uri)
+    try:
+        client = account.client("s3", container.get("role", ""))
+        client.download_file(address.netloc, address.path.lstrip("/"), str(archive))
+    except (BotoCoreError, ClientError) as error:
+        raise _not_found("the script's archive", uri, error) from error
+    _extract("archive of the script", uri, archive, root / "code")
+
+
+def _not_found(what: str, uri: str, error: Exception) -> StartError:
+    return StartError(
+        f"Could not find {what} at {uri}. Please ensure that the object exists and that the role can read it. ({error})"
+    )
+
+
+def _extract(what: str, uri: str, archive: Path, folder: Path) -> None:
     try:
         extract_tar(archive, folder)
     except (ArchiveError, OSError) as error:
         raise StartError(
-            f"Failed to extract model data archive from {container['model_data']}. Please ensure that it is a valid "
-            f"tar.gz file: {error}"
+            f"Failed to extract {what} from {uri}. Please ensure that it is a valid tar.gz file: {error}"
         ) from error
     archive.unlink()
-    return folder
+
+
+def _program(container: Container) -> str:
+    return container["environment"].get("SAGEMAKER_PROGRAM") or "inference.py"
 
 
 def _fetch_folder(client: S3Client, bucket: str, prefix: str, folder: Path) -> None:
@@ -123,9 +151,11 @@ def _fetch_folder(client: S3Client, bucket: str, prefix: str, folder: Path) -> N
 
 def script_of(container: Container, model: Path) -> dict[str, str]:
     """The environment that names the script, as the toolkit defaults it; StartError when the archive lacks it."""
-    program = container["environment"].get("SAGEMAKER_PROGRAM") or "inference.py"
+    program = _program(container)
     directory = container["environment"].get("SAGEMAKER_SUBMIT_DIRECTORY") or "/opt/ml/model/code"
-    if directory.startswith(("s3://", "file://")):
+    if directory.startswith("s3://") and (model.parent / "code").is_dir():
+        directory = "/opt/ml/code"
+    elif directory.startswith(("s3://", "file://")):
         directory = "/opt/ml/model/code"  # the SageMaker SDK repacks the script into the archive before it deploys
     here = (
         model.parent / Path(directory).relative_to("/opt/ml") if directory.startswith("/opt/ml/") else Path(directory)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from local_account.account import Account
 from local_account.containers.run import RunningContainer, start_container
-from local_account.sagemaker.endpoints.archive import StartError, fetch_model_data, script_of
+from local_account.sagemaker.endpoints.archive import StartError, fetch_code, fetch_model_data, script_of
 from local_account.sagemaker.endpoints.container.model_server import SECRET_HEADER
 from local_account.sagemaker.records import Container
 
@@ -111,6 +111,7 @@ class Instance:
     def start(self) -> None:
         """Return once the model server answers its ping; raises StartError."""
         model = fetch_model_data(self._account, self._container, self._root)
+        fetch_code(self._account, self._container, self._root)
         script = script_of(self._container, model)
         self._launch(script)
         threading.Thread(target=self._watch, args=(script,), name=f"variant-{self.variant}", daemon=True).start()

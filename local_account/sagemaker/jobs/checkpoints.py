@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from local_account.containers.container_view import LinkError
 from local_account.sagemaker.jobs.checks import CHECKPOINTS_PATH
 from local_account.sagemaker.jobs.cluster import Host
-from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
 from local_account.sagemaker.service import SageMaker
 

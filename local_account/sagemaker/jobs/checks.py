@@ -136,11 +136,12 @@ def check_transform(request: CreateTransformJobRequestTypeDef) -> None:
         if request.get(member):
             raise ServiceError(f"The stand-in account does not implement {member} of transform jobs; leave it out.")
     given = request["TransformInput"]
-    for member in ("SplitType", "CompressionType"):
-        if (asked := given.get(member, "None")) != "None":
-            raise ServiceError(f"The stand-in account sends whole objects: expected {member} None, got {asked}.")
-    if request["TransformOutput"].get("AssembleWith", "None") != "None":
-        raise ServiceError("The stand-in account writes whole answers: expected AssembleWith None.")
+    if (split := given.get("SplitType", "None")) not in {"None", "Line"}:
+        raise ServiceError(f"The stand-in account sends whole objects or lines: expected None or Line, got {split}.")
+    if (asked := given.get("CompressionType", "None")) != "None":
+        raise ServiceError(f"The stand-in account sends objects as they are: expected None, got {asked}.")
+    if split == "None" and request.get("BatchStrategy") == "SingleRecord":
+        raise ServiceError("BatchStrategy SingleRecord needs a SplitType: without one an object is one record.")
     data_type = given["DataSource"]["S3DataSource"]["S3DataType"]
     if data_type not in ("S3Prefix", "ManifestFile"):
         raise ServiceError(f"Expected S3DataType S3Prefix or ManifestFile, got {data_type}.")

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
+from local_account.containers.container_view import ContainerView
 from local_account.containers.namespaces import HostNames, namespace_command
 from local_account.protocol.actions import ServiceError
-from local_account.sagemaker.jobs.container_view import ContainerView
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import ResourceConfigOutputTypeDef, ResourceConfigTypeDef

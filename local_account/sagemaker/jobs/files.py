@@ -16,11 +16,11 @@ from local_account.account import Account
 from local_account.base.archives.s3_download import download
 from local_account.base.archives.zips import spelled_otherwise
 from local_account.base.wire.s3_names import KEY_TOO_LONG, is_bucket, is_key
+from local_account.containers.container_view import ContainerView, LinkError
 from local_account.moto_services.object_files import FileContent
 from local_account.moto_services.s3 import StoredObject, stored_buckets
 from local_account.protocol.kms_keys import KeyUnusableError, usable_key
 from local_account.sagemaker.jobs.cluster import EVERYTHING, Shard
-from local_account.sagemaker.jobs.container_view import ContainerView, LinkError
 
 
 class TransferError(Exception):

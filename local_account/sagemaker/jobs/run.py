@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from local_account.base.archives.zips import file_name
+from local_account.containers.container_view import LinkError
 from local_account.containers.run import RunningContainer, start_container
 from local_account.protocol.service import now
 from local_account.sagemaker.jobs.cluster import GROUP, Cluster, Host, HostGroup
-from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
 from local_account.sagemaker.jobs.running_hosts import RunningHosts
 from local_account.sagemaker.service import SageMaker

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_account.base.archives.tars import pack_tar
+from local_account.containers.container_view import LinkError
 from local_account.sagemaker.jobs.cluster import Cluster
-from local_account.sagemaker.jobs.container_view import LinkError
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
+from local_account.containers.container_view import ContainerView
 from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
@@ -20,8 +21,8 @@ from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance, NoAn
 from local_account.sagemaker.job_records import TransformJobRecord
 from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.checks import DEFAULT_PAYLOAD_MB, check_transform
-from local_account.sagemaker.jobs.container_view import ContainerView
 from local_account.sagemaker.jobs.files import S3Object
+from local_account.sagemaker.jobs.records_of_objects import TooLargeError, assembled, payloads
 from local_account.sagemaker.jobs.run import REASON_CHARACTERS, FailedJobError, JobRun
 from local_account.sagemaker.service import SageMaker
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
 _MEGABYTE = 1024 * 1024
+MAX_OBJECT_BYTES = 2**31  # of an object that is split into lines, which is read whole
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,14 @@ class Refusal:
     kind: str
     status: str
     message: str
+
+
+class RefusedError(Exception):
+    """A request that the container did not answer well."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
 
 
 class TransformRun(JobRun):
@@ -108,7 +118,8 @@ class TransformRun(JobRun):
         """Post every object, in as many threads as asked for; what failed, in the order of the objects."""
         stream = f"{server.log_stream}/data-log"
         settings = f"MaxConcurrentTransforms={self._concurrent}, MaxPayloadInMB={self._payload_bytes // _MEGABYTE}"
-        self._log(stream, f"{settings}, BatchStrategy=MULTI_RECORD")
+        strategy = "SINGLE_RECORD" if self.job.get("BatchStrategy") == "SingleRecord" else "MULTI_RECORD"
+        self._log(stream, f"{settings}, BatchStrategy={strategy}")
         refusals = []
         with ThreadPoolExecutor(self._concurrent) as pool:
             for refusal in pool.map(lambda one: self._post(server, one), objects):
@@ -122,9 +133,27 @@ class TransformRun(JobRun):
         """One object; its answer lands in the job's folder."""
         if self.stop_requested.is_set():
             return None
-        body = self.files.read(one, self._payload_bytes)
-        if body is None:
-            return Refusal(one, "ClientError", "ClientError: 413", "Too much data for max payload size")
+        given, output = self.job["TransformInput"], self.job["TransformOutput"]
+        split = given.get("SplitType", "None")
+        body = self.files.read(one, self._payload_bytes if split == "None" else MAX_OBJECT_BYTES)
+        answers = []
+        try:
+            if body is None:
+                raise TooLargeError("Too much data for max payload size")
+            strategy = self.job.get("BatchStrategy", "MultiRecord")
+            for part in payloads(body, split=split, strategy=strategy, limit_bytes=self._payload_bytes):
+                answers.append(self._answer(server, part, one))
+        except TooLargeError as error:
+            return Refusal(one, "ClientError", "ClientError: 413", str(error))
+        except RefusedError as refused:
+            return refused.refusal
+        target = self.files.inside(self.root, f"{one.relative}.out")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(assembled(answers, output.get("AssembleWith", "None")))
+        return None
+
+    def _answer(self, server: Instance, body: bytes, one: S3Object) -> bytes:
+        """What the container answers to one request; raises RefusedError."""
         headers = {}
         if content_type := self.job["TransformInput"].get("ContentType"):
             headers["Content-Type"] = content_type
@@ -133,17 +162,16 @@ class TransformRun(JobRun):
         try:
             answer = server.invoke(body, headers)
         except NoAnswerError as error:
-            return Refusal(one, "AlgorithmError", "Unable to get response from algorithm", str(error))
+            raise RefusedError(
+                Refusal(one, "AlgorithmError", "Unable to get response from algorithm", str(error))
+            ) from error
         message = answer.body.decode(errors="replace")[:500]
         if 400 <= answer.status < 500:
-            return Refusal(one, "ClientError", f"ClientError: {answer.status}", message)
+            raise RefusedError(Refusal(one, "ClientError", f"ClientError: {answer.status}", message))
         if answer.status != 200:
             status = f"Bad HTTP status received from algorithm: {answer.status}"
-            return Refusal(one, "AlgorithmError", status, message)
-        target = self.files.inside(self.root, f"{one.relative}.out")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(answer.body)
-        return None
+            raise RefusedError(Refusal(one, "AlgorithmError", status, message))
+        return answer.body
 
     def _log(self, stream: str, *lines: str) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")

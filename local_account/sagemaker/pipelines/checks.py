@@ -6,13 +6,20 @@ Pure, over botocore's model of SageMaker. Every check raises PipelineExpressionE
 from __future__ import annotations
 
 import functools
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import botocore.session
 
 from local_account.protocol.actions import Json
-from local_account.sagemaker.pipelines.documents import ACTIONS, PipelineStep, conditions_of, own_document
+from local_account.sagemaker.pipelines.cache import duration_s
+from local_account.sagemaker.pipelines.documents import (
+    ACTIONS,
+    CacheConfig,
+    PipelineStep,
+    conditions_of,
+    own_document,
+)
 from local_account.sagemaker.pipelines.expressions import (
     EXECUTION_VARIABLES,
     GetReference,
@@ -26,10 +33,17 @@ if TYPE_CHECKING:
     from botocore.model import ServiceModel, Shape
 
 
-def check_step(step: PipelineStep, steps: Mapping[str, PipelineStep], parameters: Container[str]) -> None:
-    """Refuse a step that refers to what is not there, or whose action does not take its arguments."""
+def check_step(step: PipelineStep, steps: Mapping[str, PipelineStep], parameters: Mapping[str, str]) -> None:
+    """Refuse a step that refers to what is not there, or whose action does not take its arguments.
+
+    ``parameters`` are the pipeline's, with their types.
+    """
+    _check_members(step)
     for name in sorted(step.needs - steps.keys()):
         raise PipelineExpressionError(f"it refers to step {name!r}, which the pipeline does not have")
+    for name in sorted(step.needs):
+        if steps[name].type == "Fail":
+            raise PipelineExpressionError(f"it depends on {name!r}, a Fail step, which ends the execution")
     for reference in references(own_document(step.document)):
         _check_reference(reference, steps, parameters)
     if step.type == "Condition":
@@ -41,13 +55,51 @@ def check_step(step: PipelineStep, steps: Mapping[str, PipelineStep], parameters
         action, filled_in, _ = ACTIONS[step.type]
         shape = _model().operation_model(action).input_shape
         _check_arguments(step.arguments, shape, "Arguments", {filled_in, "ClientToken"})
+        _check_texts(step.arguments, shape, "Arguments", parameters)
     elif step.type == "Lambda" and "FunctionArn" not in step.document:
         raise PipelineExpressionError("a Lambda step needs FunctionArn")
-    elif step.type == "Fail" and "ErrorMessage" not in step.arguments:
-        raise PipelineExpressionError("a Fail step needs Arguments.ErrorMessage")
 
 
-def _check_reference(reference: GetReference, steps: Mapping[str, PipelineStep], parameters: Container[str]) -> None:
+_MEMBERS = {"Name", "Type", "DisplayName", "Description", "Arguments", "DependsOn"}
+_OWN_MEMBERS = {
+    "Processing": {"CacheConfig", "PropertyFiles", "RetryPolicies"},
+    "Training": {"CacheConfig", "RetryPolicies"},
+    "Transform": {"CacheConfig", "RetryPolicies"},
+    "Tuning": {"CacheConfig", "RetryPolicies"},
+    "RegisterModel": {"RetryPolicies"},
+    "Model": {"RetryPolicies"},
+    "Lambda": {"CacheConfig", "FunctionArn", "OutputParameters"},
+    "Callback": {"CacheConfig", "SqsQueueUrl", "OutputParameters"},
+}
+_OF_A_CONDITION = {"Conditions", "IfSteps", "ElseSteps"}
+
+
+def _check_members(step: PipelineStep) -> None:
+    """Refuse what the schema of definitions does not have (Amazon SageMaker Pipeline Definition JSON Schema)."""
+    if unknown := step.document.keys() - _MEMBERS - _OWN_MEMBERS.get(step.type, set()):
+        raise PipelineExpressionError(f"a {step.type} step has no member {min(unknown)!r}")
+    known = {"Condition": _OF_A_CONDITION, "Fail": {"ErrorMessage"}}.get(step.type)
+    if known and (unknown := step.arguments.keys() - known):
+        raise PipelineExpressionError(f"Arguments has the unknown member {min(unknown)!r}")
+    if cache := step.document.get("CacheConfig"):
+        _check_cache(cache)
+
+
+def _check_cache(config: CacheConfig) -> None:
+    if unknown := config.keys() - {"Enabled", "ExpireAfter"}:
+        raise PipelineExpressionError(f"CacheConfig has the unknown member {min(unknown)!r}")
+    if not isinstance(config.get("Enabled"), bool):
+        raise PipelineExpressionError(f"CacheConfig.Enabled must be true or false, got {config.get('Enabled')!r}")
+    if config["Enabled"] and "ExpireAfter" not in config:
+        raise PipelineExpressionError("CacheConfig needs ExpireAfter, an ISO 8601 duration, when Enabled is true")
+    if "ExpireAfter" in config:
+        try:
+            duration_s(str(config["ExpireAfter"]))
+        except ValueError as error:
+            raise PipelineExpressionError(f"CacheConfig.ExpireAfter: {error}") from error
+
+
+def _check_reference(reference: GetReference, steps: Mapping[str, PipelineStep], parameters: Mapping[str, str]) -> None:
     if reference.kind == "Parameters" and reference.name not in parameters:
         raise PipelineExpressionError(f"{reference.text} refers to a parameter that the pipeline does not have")
     if reference.kind == "Execution" and reference.name not in EXECUTION_VARIABLES:
@@ -109,6 +161,23 @@ def _check_arguments(value: Json, shape: Shape, path: str, filled_in: set[str]) 
     elif shape.type_name == "list" and isinstance(value, list):
         for position, member in enumerate(value):
             _check_arguments(member, shape.member, f"{path}[{position}]", set())
+
+
+def _check_texts(value: Json, shape: Shape, path: str, parameters: Mapping[str, str]) -> None:
+    """Refuse a parameter that is no text where the API takes one: SageMaker does not convert it."""
+    if is_expression(value):
+        direct = isinstance(value, dict) and "Get" in value and shape.type_name == "string"
+        for found in references(value) if direct else ():
+            kind = parameters.get(found.name, "String")
+            if found.kind == "Parameters" and kind != "String":
+                raise PipelineExpressionError(f"{path} takes a text, and the parameter {found.name!r} is {kind}")
+    elif isinstance(value, dict) and shape.type_name in {"structure", "map"}:
+        for name, member in value.items():
+            inner = shape.members[name] if shape.type_name == "structure" else shape.value
+            _check_texts(member, inner, f"{path}.{name}", parameters)
+    elif isinstance(value, list) and shape.type_name == "list":
+        for position, member in enumerate(value):
+            _check_texts(member, shape.member, f"{path}[{position}]", parameters)
 
 
 @functools.cache

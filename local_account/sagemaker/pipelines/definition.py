@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import ParameterTypeDef
 
 VERSION = "2020-12-01"
+_MEMBERS = {"Version", "Metadata", "Parameters", "PipelineExperimentConfig", "Steps"}
+_OF_A_PARAMETER = {"Name", "Type", "DefaultValue", "EnumValues"}
 _NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}")
 _PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "String": (str,),
@@ -91,6 +93,8 @@ def parse(text: str) -> Definition:
         raise DefinitionError(f"The pipeline definition is not valid JSON: {error}") from error
     if not isinstance(document, dict) or document.get("Version") != VERSION:
         raise DefinitionError(f"The pipeline definition must be an object with Version {VERSION!r}.")
+    if unknown := document.keys() - _MEMBERS:
+        raise DefinitionError(f"The pipeline definition has the unknown member {min(unknown)!r}.")
     steps = document.get("Steps")
     if not isinstance(steps, list) or not steps:
         raise DefinitionError("The pipeline definition needs a list Steps with at least one step.")
@@ -102,7 +106,7 @@ def parse(text: str) -> Definition:
         found[step.name] = step
     for step in found.values():
         try:
-            check_step(step, found, parameters)
+            check_step(step, found, {name: parameter.type for name, parameter in parameters.items()})
         except PipelineExpressionError as error:
             raise DefinitionError(f"Step {step.name!r}: {error}.") from error
     return Definition(parameters, _in_order(found))
@@ -115,6 +119,8 @@ def _parameters(documents: list[dict[str, Json]]) -> dict[str, PipelineParameter
         if not isinstance(kind, str) or kind not in _PARAMETER_TYPES or not isinstance(name, str) or name in parameters:
             expected = f"a name of its own and a Type out of {', '.join(_PARAMETER_TYPES)}"
             raise DefinitionError(f"Parameter {name!r} needs {expected}, got {document!r}.")
+        if unknown := document.keys() - _OF_A_PARAMETER:
+            raise DefinitionError(f"Parameter {name!r} has the unknown member {min(unknown)!r}.")
         default = document.get("DefaultValue")
         good = isinstance(default, _PARAMETER_TYPES[kind]) and (isinstance(default, bool) == (kind == "Boolean"))
         if default is not None and not good:

@@ -122,7 +122,7 @@ class PipelineRun:
     def _in_other_branch(self, step: PipelineStep) -> bool:
         if step.branch is None or step.branch[0] not in self._properties:
             return False
-        return bool(self._properties[step.branch[0]]["Outcome"] != str(step.branch[1]))
+        return bool(self._properties[step.branch[0]]["Outcome"] != step.branch[1])
 
     def _run_step(self, step: PipelineStep) -> None:
         self._step(step, {**_described(step), "StepStatus": "Starting", "StartTime": now(), "AttemptCount": 1})
@@ -132,7 +132,7 @@ class PipelineRun:
             self._step(step, {"StepStatus": "Stopped", "EndTime": now()})
         except (StepError, PipelineExpressionError) as error:
             reason = str(error) if isinstance(error, StepError) else f"ClientError: {error}"
-            changes: StepRecord = {"FailureReason": reason[:REASON_CHARACTERS]}
+            changes: StepRecord = {"FailureReason": reason[:REASON_CHARACTERS]} if reason else {}
             if isinstance(error, StepError) and error.metadata:
                 changes["Metadata"] = error.metadata
             self._step(step, {**changes, "StepStatus": "Failed", "EndTime": now()})
@@ -227,7 +227,7 @@ class PipelineRun:
         try:
             bucket, key = split_uri(uri)
             content = self.sagemaker.account.client("s3", self._role).get_object(Bucket=bucket, Key=key)["Body"].read()
-            found: Json = json.loads(content)
+            found: Json = json.loads(content, parse_constant=_no_number)
             return found
         except (ClientError, TransferError, ValueError) as error:
             raise PipelineExpressionError(f"JsonGet cannot read {uri}: {error}") from error
@@ -255,6 +255,11 @@ class PipelineRun:
         emit_execution(self.sagemaker, self.record, before)
 
 
+def _no_number(name: str) -> Json:
+    """NaN and Infinity are none of JSON's numbers, though Python writes them. Raises ValueError."""
+    raise ValueError(f"{name} is no number")
+
+
 def _described(step: PipelineStep) -> StepRecord:
     described: StepRecord = {}
     if name := step.document.get("DisplayName"):
@@ -266,8 +271,8 @@ def _described(step: PipelineStep) -> StepRecord:
 
 def _execution_reason(failed: list[StepRecord]) -> str:
     """A Fail step's message becomes the execution's reason; else AWS says only this."""
-    messages = [s["Metadata"]["Fail"]["ErrorMessage"] for s in failed if "Fail" in s.get("Metadata", {})]
-    return str(messages[0]) if messages else "Step failure: One or multiple steps failed."
+    messages = [s["Metadata"]["Fail"].get("ErrorMessage") for s in failed if "Fail" in s.get("Metadata", {})]
+    return str(messages[0]) if messages and messages[0] else "Step failure: One or multiple steps failed"
 
 
 def _retry_pause_s(

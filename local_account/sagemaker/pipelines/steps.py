@@ -125,7 +125,7 @@ def describe(sagemaker: SageMaker, step_type: str, metadata: Metadata) -> dict[s
         outputs = metadata["Lambda"].get("OutputParameters", [])
         return {"OutputParameters": {o["Name"]: o["Value"] for o in outputs}}
     if step_type == "Condition":
-        return {"Outcome": metadata["Condition"]["Outcome"]}
+        return {"Outcome": metadata["Condition"]["Outcome"] == "True"}
     key, action, argument = {
         "Processing": ("ProcessingJob", "DescribeProcessingJob", "ProcessingJobName"),
         "Training": ("TrainingJob", "DescribeTrainingJob", "TrainingJobName"),
@@ -217,12 +217,12 @@ def _lambda_outputs(payload: bytes, wanted: list[OutputParameter], metadata: Met
 
 
 def _condition(running: Running, _arguments: dict[str, Json]) -> StepResult:
-    outcome = str(all(holds(condition, running.scope) for condition in conditions_of(running.step)))
-    return StepResult({"Condition": {"Outcome": outcome}}, {"Outcome": outcome})
+    outcome = all(holds(condition, running.scope) for condition in conditions_of(running.step))
+    return StepResult({"Condition": {"Outcome": str(outcome)}}, {"Outcome": outcome})
 
 
 def _fail(_running: Running, arguments: dict[str, Json]) -> StepResult:
-    message = arguments["ErrorMessage"]
+    message = arguments.get("ErrorMessage", "")
     if not isinstance(message, str):
         raise PipelineExpressionError(f"ErrorMessage must be a text, got {message!r}")
-    raise StepError(message, metadata={"Fail": {"ErrorMessage": message[:3072]}})
+    raise StepError(message, metadata={"Fail": {"ErrorMessage": message[:3072]} if message else {}})

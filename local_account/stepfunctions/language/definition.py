@@ -8,20 +8,27 @@ not run (it refuses that when the machine is created, not when it runs).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 
-from local_account.stepfunctions.language.queries import language_of, query_problems
+from local_account.stepfunctions.language.encoding import json_fault
+from local_account.stepfunctions.language.queries import LANGUAGES, Inherited, query_problems
 
 DEFINITION_LIMIT_BYTES = 1024 * 1024  # step-functions/latest/dg/service-quotas.html
 NAME_LIMIT = 80
 TYPES = {"Task", "Pass", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map"}
 ENDS = {"Choice", "Succeed", "Fail"}  # these have neither Next nor End
-DISTRIBUTED_ONLY = {"ItemReader", "ItemBatcher", "ResultWriter", "Label", "ToleratedFailureCount"}
-DISTRIBUTED_ONLY |= {"ToleratedFailureCountPath", "ToleratedFailurePercentage", "ToleratedFailurePercentagePath"}
 READERS = ("arn:aws:states:::s3:getObject", "arn:aws:states:::s3:listObjectsV2")
 WRITER = "arn:aws:states:::s3:putObject"
 INPUT_TYPES = ("JSON", "JSONL", "CSV")
 LABEL_LIMIT = 40
+# What SageMaker's integrations start and can wait for, and how the API calls it.
+JOBS = {
+    "createTrainingJob": "TrainingJob",
+    "createProcessingJob": "ProcessingJob",
+    "createTransformJob": "TransformJob",
+    "createHyperParameterTuningJob": "HyperParameterTuningJob",
+}
 State = Mapping[str, object]
 """A state's JSON, of which nothing is known before it was checked."""
 Machine = Mapping[str, object]
@@ -35,11 +42,17 @@ def problems(definition: str, kind: str = "STANDARD") -> list[str]:
     try:
         machine = json.loads(definition)
     except ValueError as error:
-        return [f"INVALID_JSON_DESCRIPTION: {error}"]
+        return [f"INVALID_JSON_DESCRIPTION: {json_fault(definition, error)}{_source(definition)}"]
+    except RecursionError:
+        return ["INVALID_JSON_DESCRIPTION: The definition is nested too deeply"]
     if not isinstance(machine, dict):
-        return ["INVALID_JSON_DESCRIPTION: A state machine is a JSON object"]
+        return ["SCHEMA_VALIDATION_FAILED: Definition must be a valid JSON object"]
     names: list[str] = []
-    found = list(_check_machine(machine, "", names, str(machine.get("QueryLanguage", "JSONPath"))))
+    language = machine.get("QueryLanguage", "JSONPath")
+    if not is_one_of(language, LANGUAGES):
+        return [f"SCHEMA_VALIDATION_FAILED: 'QueryLanguage' is one of {LANGUAGES}, not {language!r} at /QueryLanguage"]
+    whole = Inherited(str(language), str(language))
+    found = list(_check_machine(machine, "", names, whole))
     if kind == "EXPRESS":
         found += _not_express(machine)
     found += [
@@ -49,17 +62,31 @@ def problems(definition: str, kind: str = "STANDARD") -> list[str]:
     return found
 
 
+def _source(definition: str) -> str:
+    """Where the parser of the service stands after the word that is no JSON."""
+    word = re.match(r"\s*[A-Za-z_]\w*", definition)
+    if word is None:
+        return ""
+    return f'\n at [Source: (String)"{definition}"; line: 1, column: {word.end() + 1}]'
+
+
 def _not_express(machine: Machine) -> Iterator[str]:
     """What Standard workflows alone do: step-functions/latest/dg/choosing-workflow-type.html."""
     for name, state in states_of(machine):
         resource = str(state.get("Resource", ""))
-        if resource.endswith((".sync", ".sync:2", ".waitForTaskToken")) or ":activity:" in resource:
-            yield (
-                "SCHEMA_VALIDATION_FAILED: Express state machine does not support activities or the "
-                f"'{resource.rpartition('.')[2]}' service integration in state {name}"
-            )
+        where = f"/States/{name}/Resource"
+        told = "SCHEMA_VALIDATION_FAILED: Express state machine does not support"
+        if resource.endswith((".sync", ".sync:2", ".waitForTaskToken")):
+            yield f"{told} '.{resource.rpartition('.')[2]}' service integration  at {where}"
+        elif ":activity:" in resource:
+            yield f"{told} activities at {where}"
         if is_distributed(state):
             yield f"SCHEMA_VALIDATION_FAILED: Express state machine does not support Distributed Map in state {name}"
+
+
+def is_one_of(value: object, known: Collection[str]) -> bool:
+    """Whether a member of a definition, which may be any JSON, is one of the words that are known."""
+    return isinstance(value, str) and value in known
 
 
 def members_of(value: object) -> Mapping[str, object]:
@@ -85,14 +112,17 @@ def states_of(machine: Machine) -> Iterator[tuple[str, State]]:
                 yield from states_of(inner)
 
 
-def _check_machine(machine: Machine, path: str, names: list[str], language: str) -> Iterator[str]:
+def _check_machine(machine: Machine, path: str, names: list[str], language: Inherited) -> Iterator[str]:
     states = machine.get("States")
+    if absent := [name for name in ("States", "StartAt") if name not in machine]:
+        yield f"SCHEMA_VALIDATION_FAILED: These fields are required: [{', '.join(absent)}] at {path or '/'}"
+        return
     if not isinstance(states, dict) or not states:
         yield f"SCHEMA_VALIDATION_FAILED: A non-empty object 'States' is required at {path or '/'}"
         return
     start = machine.get("StartAt")
     if not isinstance(start, str):
-        yield f"SCHEMA_VALIDATION_FAILED: 'StartAt' is required at {path or '/'}"
+        yield f"SCHEMA_VALIDATION_FAILED: 'StartAt' is a string at {path or '/'}"
     elif start not in states:
         yield f"MISSING_TRANSITION_TARGET: Missing 'StartAt' target: {start} at {path}/StartAt"
     for name, state in states.items():
@@ -104,9 +134,9 @@ def _check_machine(machine: Machine, path: str, names: list[str], language: str)
         yield from _check_state(name, state, states, where)
         yield from query_problems(name, state, language, where)
         for inner_path, inner in _inner_machines(state):
-            yield from _check_machine(inner, f"{where}/{inner_path}", names, language_of(state, language))
-    if start in states:
-        reachable = _reachable(str(start), states)
+            yield from _check_machine(inner, f"{where}/{inner_path}", names, language.within(state))
+    if isinstance(start, str) and start in states:
+        reachable = _reachable(start, states)
         for name in states:
             if name not in reachable:
                 yield f'MISSING_TRANSITION_TARGET: State "{name}" is not reachable. at {path}/States/{name}'
@@ -116,7 +146,7 @@ def _check_state(name: str, state: State, states: Machine, where: str) -> Iterat
     if len(name) > NAME_LIMIT:
         yield f"SCHEMA_VALIDATION_FAILED: The state's name is longer than {NAME_LIMIT} characters at {where}"
     kind = state.get("Type")
-    if kind not in TYPES:
+    if not is_one_of(kind, TYPES):
         yield f"SCHEMA_VALIDATION_FAILED: Value {kind!r} is not a state type; one of {sorted(TYPES)} at {where}/Type"
         return
     for target_path, target in _targets(state):
@@ -135,13 +165,21 @@ def _check_state(name: str, state: State, states: Machine, where: str) -> Iterat
 
 def _check_task(name: str, state: State, where: str) -> Iterator[str]:
     resource = state.get("Resource")
-    if not isinstance(resource, str) or not resource:
-        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is required in state {name} at {where}/Resource"
-    elif resource.endswith((".sync", ".sync:2")) and ":states:::states:" not in resource:
+    if "Resource" not in state:
+        yield f"SCHEMA_VALIDATION_FAILED: These fields are required: [Resource] at {where}"
+    elif not isinstance(resource, str) or not resource:
+        yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is an ARN in state {name} at {where}/Resource"
+    elif resource.endswith((".sync", ".sync:2")) and not _is_waited_for(resource):
         yield (
             f"The stand-in account does not wait for jobs of other services: {resource} in state {name} "
             f"at {where}/Resource. Start the job and poll it."
         )
+
+
+def _is_waited_for(resource: str) -> bool:
+    """Whether the end of what the resource starts is waited for: a job of SageMaker, or an execution."""
+    action = resource.rpartition(":sagemaker:")[2].removesuffix(".sync")
+    return ":states:::states:" in resource or (":states:::sagemaker:" in resource and action in JOBS)
 
 
 def _check_map(name: str, state: State, where: str) -> Iterator[str]:
@@ -151,14 +189,13 @@ def _check_map(name: str, state: State, where: str) -> Iterator[str]:
         return
     if is_distributed(state):
         yield from _check_distributed(name, state, where)
-    else:
-        for member in sorted(DISTRIBUTED_ONLY & state.keys()):
-            yield f"SCHEMA_VALIDATION_FAILED: '{member}' needs the mode DISTRIBUTED in state {name} at {where}"
+    elif "ItemBatcher" in state:
+        yield f"SCHEMA_VALIDATION_FAILED: 'ItemBatcher' needs the mode DISTRIBUTED in state {name} at {where}"
 
 
 def _check_distributed(name: str, state: State, where: str) -> Iterator[str]:
     kind = _processor_config(state).get("ExecutionType")
-    if kind not in {"STANDARD", "EXPRESS"}:
+    if not is_one_of(kind, {"STANDARD", "EXPRESS"}):
         yield f"SCHEMA_VALIDATION_FAILED: 'ExecutionType' is STANDARD or EXPRESS, not {kind!r}, in {name} at {where}"
     if kind == "EXPRESS":
         yield from _not_express(members_of(state["ItemProcessor"]))

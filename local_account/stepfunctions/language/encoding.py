@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from typing import TypeVar
 
 STATE_LIMIT_BYTES = 262_144  # of UTF-8: step-functions/latest/dg/service-quotas.html
@@ -48,6 +49,27 @@ def time_text(time: datetime.datetime) -> str:
     return time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
+def now() -> datetime.datetime:
+    """The time of this account, with its zone."""
+    return datetime.datetime.now(tz=datetime.UTC)
+
+
 def now_text() -> str:
     """The time now, as the context object has it."""
-    return time_text(datetime.datetime.now(datetime.UTC))
+    return time_text(now())
+
+
+def json_fault(text: str, error: ValueError) -> str:
+    """Why a text is no JSON, in the words of the service's parser where they were recorded."""
+    if not text.strip():
+        return "Invalid execution input."
+    word = re.match(r"\s*([A-Za-z_]\w*)", text)
+    if word and word[1] not in {"true", "false", "null"}:
+        return (
+            f"Unrecognized token '{word[1]}': was expecting (JSON String, Number, Array, Object or token 'null', "
+            "'true' or 'false')"
+        )
+    key = re.match(r"\s*\{\s*([^\s\"}])", text)
+    if key:
+        return f"Unexpected character ('{key[1]}' (code {ord(key[1])})): was expecting double-quote to start field name"
+    return str(error)

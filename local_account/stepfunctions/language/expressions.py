@@ -5,23 +5,26 @@ Runs in the server process. Each class here extends one of moto's components.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from functools import lru_cache
 
-from jsonpath_ng import JSONPath
-from jsonpath_ng.parser import parse
 from moto.stepfunctions.parser.asl.component.common.assign.assign_decl import AssignDecl
-from moto.stepfunctions.parser.asl.component.common.error_name.error_equals_decl import ErrorEqualsDecl
+from moto.stepfunctions.parser.asl.component.common.assign.assign_template_binding import (
+    AssignTemplateBindingStringExpressionSimple,
+)
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEventException
 from moto.stepfunctions.parser.asl.component.common.path.result_path import ResultPath
 from moto.stepfunctions.parser.asl.component.common.query_language import QueryLanguageMode
 from moto.stepfunctions.parser.asl.component.common.string.string_expression import (
     JSONPATH_ROOT_PATH,
     StringContextPath,
+    StringIntrinsicFunction,
     StringJSONata,
     StringJsonPath,
     StringVariableSample,
 )
 from moto.stepfunctions.parser.asl.component.state.choice.comparison.comparison import ConditionStringJSONata
-from moto.stepfunctions.parser.asl.component.state.choice.state_choice import StateChoice
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.utils.json_path import NoSuchJsonPathError, extract_json
 
@@ -29,10 +32,15 @@ from local_account.stepfunctions.environment import ExecutionEnvironment, own
 from local_account.stepfunctions.language import jsonata
 from local_account.stepfunctions.language.components import component
 from local_account.stepfunctions.language.encoding import copy_json, dumps
-from local_account.stepfunctions.language.failures import StateFailure, failure
+from local_account.stepfunctions.language.failures import RUNTIME, StateFailure, failure
 
-NO_TRANSITION = "Failed to transition out of the state. The state does not point to a next state."
-UNCAUGHT = {"States.DataLimitExceeded", "States.Runtime"}
+_STEP = re.compile(r"\.([^.\[\]'\"()*?@$]+)|\[['\"](.+?)['\"]\]|\[(\d+)\]")
+_REFERENCE = re.compile(rf"\$(?:{_STEP.pattern})*")
+_ITEM = re.compile(r"(.+)\[\d+\]$")
+WRONG_TYPES = "The function does not take arguments of these types"
+_PYTHONS = re.compile(
+    r"object|must be str|not iterable|unsupported operand|not supported|unhashable|index out of range|indices"
+)
 _JSON_TYPES = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
 
 
@@ -67,9 +75,19 @@ class DataPath(StringJsonPath):
 
     def _eval_body(self, env: Environment) -> None:
         value = env.stack[-1]
-        env.stack.append(
-            copy_json(value if self.json_path == JSONPATH_ROOT_PATH else extract_json(self.json_path, value))
-        )
+        found = value if self.json_path == JSONPATH_ROOT_PATH else _at(self.json_path, value)
+        env.stack.append(copy_json(found))
+
+
+def _at(path: str, data: object) -> object:
+    """What is at a path. Past the end of a list it is null, as AWS was seen to answer."""
+    try:
+        return extract_json(path, data)
+    except NoSuchJsonPathError:
+        held = _ITEM.match(path)
+        if held and isinstance(extract_json(held[1], data), list):
+            return None
+        raise
 
 
 @component
@@ -93,19 +111,40 @@ class ContextPath(StringContextPath):
 
 @component
 class ResultPlace(ResultPath):
-    """Where in its input a state puts its result; moto parses the path each time."""
+    """Where in its input a state puts its result; moto parses the path each time, and reports what Python says."""
 
     def _eval_body(self, env: Environment) -> None:
         if self.result_path_src is None:
             env.stack[:] = [env.states.get_input()]
             return
-        place = _parsed_path(self.result_path_src)
-        env.stack.append(place.update_or_create(env.states.get_input(), copy_json(env.stack.pop())))
+        data, result = env.states.get_input(), env.stack.pop()
+        try:
+            env.stack.append(_placed(data, _steps(self.result_path_src), copy_json(result)))
+        except (TypeError, LookupError) as conflict:
+            cause = f"Unable to apply ReferencePath {self.result_path_src} to input {dumps(data)}"
+            raise failure(own(env), "States.ReferencePathConflict", cause) from conflict
+
+
+def _placed(data: object, steps: Sequence[str | int], result: object) -> object:
+    """The data with the result at a place, made where it is not there. TypeError, LookupError: it cannot be there."""
+    if not steps:
+        return result
+    step, *rest = steps
+    if isinstance(step, str) and isinstance(data, dict):
+        data[step] = _placed(data.get(step, {}), rest, result)
+    elif isinstance(step, int) and isinstance(data, list):
+        data[step] = _placed(data[step], rest, result)
+    else:
+        raise TypeError(type(data))
+    return data
 
 
 @lru_cache(maxsize=4096)
-def _parsed_path(path: str) -> JSONPath:
-    return parse(path)
+def _steps(path: str) -> tuple[str | int, ...]:
+    """The members and indexes that a reference path goes by. LookupError for a path that is none."""
+    if not _REFERENCE.fullmatch(path):
+        raise LookupError(path)
+    return tuple(int(index) if index else name or quoted for name, quoted, index in _STEP.findall(path))
 
 
 @component
@@ -121,15 +160,11 @@ class Assignment(AssignDecl):
 
 
 @component
-class ErrorNames(ErrorEqualsDecl):
-    """The errors that a Retry or Catch is for."""
+class AssignedPath(AssignTemplateBindingStringExpressionSimple):
+    """A variable that takes what a path or a call finds."""
 
-    def _eval_body(self, env: Environment) -> None:
-        """States.ALL takes neither of these: step-functions/latest/dg/concepts-error-handling.html."""
-        name = getattr(env.stack[-1], "error_name", None)
-        super()._eval_body(env)
-        if name in UNCAUGHT and all(given.error_name != name for given in self.error_names):
-            env.stack[-1] = False
+    def _field_name(self) -> str:
+        return f"{self.identifier}.$"
 
 
 @component
@@ -139,18 +174,27 @@ class JsonataCondition(ConditionStringJSONata):
     def _eval_body(self, env: Environment) -> None:
         self.string_jsonata.eval(env=env)
         if not isinstance(env.stack[-1], bool):
-            raise _unexpected_type(own(env), self.string_jsonata, "boolean", env.stack[-1])
+            raise unexpected_type(own(env), self.string_jsonata, "boolean", env.stack[-1])
 
 
 @component
-class ChoiceState(StateChoice):
-    """A Choice that no rule and no Default takes out of the state fails as on AWS."""
+class IntrinsicCall(StringIntrinsicFunction):
+    """A call of an intrinsic function; its error names the whole call."""
 
-    def _eval_state(self, env: Environment) -> None:
+    def _eval_body(self, env: Environment) -> None:
         try:
-            super()._eval_state(env)
-        except RuntimeError as error:
-            raise failure(own(env), "States.Runtime", NO_TRANSITION) from error
+            self.function.eval(env=env)
+        except FailureEventException:
+            raise
+        except NoSuchJsonPathError as missing:
+            told = (
+                f"The JsonPath argument for the field '{missing.json_path}' could not be found in the input "
+                f"'{dumps(missing.data)}'"
+            )
+            raise _failed_call(self, env, told) from missing
+        except Exception as error:
+            told = WRONG_TYPES if _PYTHONS.search(str(error)) else str(error)
+            raise _failed_call(self, env, told) from error
 
 
 def expression_value(env: ExecutionEnvironment, expression: str, location: str | None = None) -> object:
@@ -169,12 +213,22 @@ def expression_value(env: ExecutionEnvironment, expression: str, location: str |
         raise failure(env, "States.QueryEvaluationError", cause, location) from error
 
 
-def _unexpected_type(env: ExecutionEnvironment, part: StringJSONata, expected: str, value: object) -> StateFailure:
+def _failed_call(call: StringIntrinsicFunction, env: Environment, told: str) -> StateFailure:
+    cause = f"The function '{call.intrinsic_function_derivation}' had the following error: {told}"
+    return failure(own(env), RUNTIME, cause)
+
+
+def unexpected_type(env: ExecutionEnvironment, part: StringJSONata, expected: str, value: object) -> StateFailure:
     """An expression that came to something of another type than its field takes."""
     location = part.location if isinstance(part, JsonataExpression) else None
-    found = _JSON_TYPES.get(type(value), "null")
+    found = json_type(value)
     cause = (
         f"The JSONata expression '{part.expression}' specified for the field '{location}' returned an unexpected "
         f"result type. Expected '{expected}', but was '{found}' for value: {dumps(value)}"
     )
     return failure(env, "States.QueryEvaluationError", cause, location)
+
+
+def json_type(value: object) -> str:
+    """The type of a value as JSON has it."""
+    return _JSON_TYPES.get(type(value), "null")

@@ -14,10 +14,22 @@ from functools import lru_cache
 from typing import cast
 
 from antlr4 import CommonTokenStream, InputStream
+from antlr4.ParserRuleContext import ParserRuleContext
+from antlr4.tree.Tree import ParseTree
 from moto.stepfunctions.parser.asl.antlr.runtime.ASLLexer import ASLLexer
 from moto.stepfunctions.parser.asl.antlr.runtime.ASLParser import ASLParser
+from moto.stepfunctions.parser.asl.component.common.assign.assign_decl import AssignDecl
+from moto.stepfunctions.parser.asl.component.common.jsonata.jsonata_template_value_terminal import (
+    JSONataTemplateValueTerminalLit,
+)
+from moto.stepfunctions.parser.asl.component.common.query_language import QueryLanguage, QueryLanguageMode
+from moto.stepfunctions.parser.asl.component.common.string.string_expression import (
+    StringIntrinsicFunction,
+    StringLiteral,
+)
 from moto.stepfunctions.parser.asl.component.component import Component
 from moto.stepfunctions.parser.asl.component.program.program import Program
+from moto.stepfunctions.parser.asl.component.state.choice.choice_rule import ChoiceRule
 from moto.stepfunctions.parser.asl.component.state.state import CommonStateField
 from moto.stepfunctions.parser.asl.parse.asl_parser import ASLParserException, SyntaxErrorListener
 from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
@@ -29,6 +41,8 @@ from local_account.stepfunctions.language.components import adopt
 from local_account.stepfunctions.language.definition import Machine, State, is_distributed, members_of
 from local_account.stepfunctions.language.documents import DistributedMap, MapDocument
 from local_account.stepfunctions.language.expressions import JsonataExpression
+from local_account.stepfunctions.language.intrinsics import intrinsic_function
+from local_account.stepfunctions.language.jsonata import body
 from local_account.stepfunctions.language.queries import expressions, language_of
 from local_account.stepfunctions.maps.iterations import MapState
 
@@ -56,6 +70,57 @@ class _Reader(Preprocessor):
         super().__init__()
         self._query_language_per_scope = []
 
+    @staticmethod
+    def _inner_string_of(parser_rule_context: ParserRuleContext) -> str | None:
+        """The string that a literal stands for, not its text."""
+        text = str(parser_rule_context.getText())
+        found = json.loads(text)
+        return found if found is None else str(found)
+
+    def visitString_literal(self, ctx: ASLParser.String_literalContext) -> StringLiteral:  # noqa: N802  # moto's
+        """A literal as JSON has it; moto reads it as a literal of Python."""
+        return StringLiteral(literal_value=self._inner_string_of(ctx) or "")
+
+    def visitJsonata_template_value_terminal_string_literal(  # noqa: N802  # moto's
+        self, ctx: ASLParser.Jsonata_template_value_terminal_string_literalContext
+    ) -> JSONataTemplateValueTerminalLit:
+        """The same, in a template of JSONata."""
+        return JSONataTemplateValueTerminalLit(value=self._inner_string_of(ctx.string_literal()))
+
+    def _open_query_language_scope(self, parse_tree: ParseTree) -> None:
+        """A state within one of JSONata may be of JSONPath, unless the whole machine is of JSONata."""
+        scopes = self._query_language_per_scope
+        if not scopes or scopes[0].query_language_mode == QueryLanguageMode.JSONata:
+            super()._open_query_language_scope(parse_tree)
+            return
+        around, self._query_language_per_scope = scopes, [QueryLanguage()]
+        try:
+            super()._open_query_language_scope(parse_tree)
+            found = self._query_language_per_scope[-1]
+        finally:
+            self._query_language_per_scope = around
+        named = '"QueryLanguage"' in "".join(str(child.getText())[:15] for child in parse_tree.children)
+        scopes.append(found if named else scopes[-1])
+
+    def _inner_jsonata_expr(self, ctx: ParserRuleContext) -> str:
+        self._raise_if_query_language_is_not(query_language_mode=QueryLanguageMode.JSONata, ctx=ctx)
+        return body(self._inner_string_of(ctx) or "")
+
+    def visitString_intrinsic_function(  # noqa: N802  # moto's
+        self, ctx: ASLParser.String_intrinsic_functionContext
+    ) -> StringIntrinsicFunction:
+        """A call of an intrinsic function, by the text that the literal stands for."""
+        call = str(json.loads(ctx.STRINGINTRINSICFUNC().getText()))
+        return StringIntrinsicFunction(call, intrinsic_function(call))
+
+    def visitChoice_rule_comparison_variable(self, ctx: ASLParser.Choice_rule_comparison_variableContext) -> ChoiceRule:  # noqa: N802  # moto's
+        """A rule with one comparison, of which moto drops what it assigns."""
+        rule = super().visitChoice_rule_comparison_variable(ctx)
+        if rule.assign is None:
+            found = [part for child in ctx.children if isinstance(part := self.visit(child), AssignDecl)]
+            vars(rule)["assign"] = found[0] if found else None
+        return rule
+
 
 @lru_cache(maxsize=256)
 def _once(_definition: str) -> _Once:
@@ -76,7 +141,8 @@ def _parsed(definition: str) -> Program:
     states: dict[str, State] = {}
     maps: dict[str, DistributedMap] = {}
     inline = _without_maps(machine, str(machine.get("QueryLanguage", "JSONPath")), states, maps)
-    program = parse(json.dumps(inline) if maps else definition, states, maps)
+    # Written anew, so that each string is as short as JSON allows: the grammar takes some by their first characters.
+    program = parse(json.dumps(inline, ensure_ascii=False), states, maps)
     for found in maps.values():
         program_of(found.definition)  # what is wrong with it is found now
     return program
@@ -140,6 +206,7 @@ def _make_ours(program: Program, states: Mapping[str, object], maps: Mapping[str
             places = {expression: path for path, expression in expressions(states.get(part.name, {}))}
         if isinstance(part, MapState):
             part.distributed = maps.get(part.name)
+            part.document = cast(MapDocument, states.get(part.name))
         if isinstance(part, JsonataExpression):
             part.location = places.get(part.expression)
         waiting += [(held, places) for held in _held_by(part)]

@@ -6,6 +6,7 @@ Runs in the server process; reads the definition's JSON only. (step-functions/la
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from local_account.stepfunctions.language import jsonata
 
@@ -52,16 +53,28 @@ def expressions(value: object, path: str = "") -> Iterator[tuple[str, str]]:
                 yield from expressions(item, f"{path}/{key}" if path else key)
 
 
-def query_problems(name: str, state: Mapping[str, object], inherited: str, where: str) -> Iterator[str]:
+@dataclass(frozen=True)
+class Inherited:
+    """The query language that a state has where it names none, and that of the whole machine."""
+
+    here: str
+    machine: str
+
+    def within(self, state: Mapping[str, object]) -> Inherited:
+        """That of the states which a state holds."""
+        return Inherited(language_of(state, self.here), self.machine)
+
+
+def query_problems(name: str, state: Mapping[str, object], inherited: Inherited, where: str) -> Iterator[str]:
     """What is wrong with the query language of one state."""
-    language = language_of(state, inherited)
+    language = language_of(state, inherited.here)
     if language not in LANGUAGES:
         yield f"SCHEMA_VALIDATION_FAILED: 'QueryLanguage' is one of {LANGUAGES}, not {language!r} at {where}"
         return
-    if inherited == "JSONata" and language == "JSONPath":
+    if inherited.machine == "JSONata" and language == "JSONPath":
         yield (
             f"SCHEMA_VALIDATION_FAILED: 'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state "
-            f"machine at {where}/QueryLanguage"
+            f"machine at {where}"
         )
     foreign = JSONATA_ONLY if language == "JSONPath" else JSONPATH_ONLY
     for path, field in _fields(state):

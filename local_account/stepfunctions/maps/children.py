@@ -10,8 +10,8 @@ from collections import deque
 
 from local_account.account import Account
 from local_account.stepfunctions.environment import ExecutionEnvironment
-from local_account.stepfunctions.executions import now
 from local_account.stepfunctions.language.documents import DistributedMap
+from local_account.stepfunctions.language.encoding import now
 from local_account.stepfunctions.language.programs import program_of
 from local_account.stepfunctions.maps.records import FAILED, Child, MapRun
 from local_account.stepfunctions.past import PastWorker

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
+from moto.stepfunctions.parser.asl.utils.json_path import NoSuchJsonPathError
 
 from local_account.account import Account
 from local_account.stepfunctions.environment import ExecutionEnvironment
 from local_account.stepfunctions.language.documents import DistributedMap, ReaderConfig
 from local_account.stepfunctions.language.encoding import STATE_LIMIT_BYTES, dumps
-from local_account.stepfunctions.language.failures import failure
+from local_account.stepfunctions.language.expressions import json_type
+from local_account.stepfunctions.language.failures import QUERY, RUNTIME, StateFailure, failure, missing_path
+from local_account.stepfunctions.language.jsonata import body, is_expression
 from local_account.stepfunctions.language.programs import parse
 
 if TYPE_CHECKING:
@@ -51,28 +54,63 @@ class MapFields:
             return self.evaluate(_template(field, dumps({"value.$": holder[f"{name}Path"]}), self.spec.language))
         return self.value(field, holder[name]) if name in holder else None
 
-    def number(self, holder: Mapping[str, object], name: str, field: str, highest: float | None = None) -> float | None:
-        """A member that is a number; States.Runtime otherwise."""
+    def number(
+        self, holder: Mapping[str, object], name: str, field: str, highest: float | None = None, kind: str = "float"
+    ) -> float | None:
+        """A member that is a number, which a path may find as text; States.Runtime otherwise."""
         found = self.member(holder, name, field)
         if found is None:
             return None
-        number = float(found) if isinstance(found, int | float) and not isinstance(found, bool) else -1.0
+        number = _number(found)
+        if number is None:
+            raise self._no_number(holder, name, field, found, kind)
         if number < 0 or (highest is not None and number > highest):
-            raise failure(self.env, "States.Runtime", f"The value of {field} is no number in its range: {dumps(found)}")
+            raise failure(self.env, RUNTIME, _out_of_range(name, found, highest))
         return number
+
+    def _no_number(self, holder: Mapping[str, object], name: str, field: str, found: object, kind: str) -> StateFailure:
+        text = found if isinstance(found, str) else dumps(found)
+        if f"{name}Path" in holder:
+            cause = (
+                f'The {name}Path field refers to value "{text}" which is not a valid {kind}: {holder[f"{name}Path"]}'
+            )
+            return failure(self.env, RUNTIME, cause)
+        cause = (
+            f"The JSONata expression '{body(str(holder[name]))}' specified for the field '{field}' returned an "
+            f"unexpected result type. Expected 'number', but was '{json_type(found)}' for value: {dumps(found)}"
+        )
+        return failure(self.env, QUERY, cause, field)
 
     def whole(self, holder: Mapping[str, object], name: str, field: str) -> int | None:
         """A member that is a whole number; States.Runtime otherwise."""
-        found = self.number(holder, name, field)
+        found = self.number(holder, name, field, kind="integer")
         return None if found is None else int(found)
 
     def evaluate(self, component: EvalComponent) -> object:
         """What the component of a template comes to."""
         self.env.stack.append(self.data)
-        component.eval(self.env)
+        try:
+            component.eval(self.env)
+        except NoSuchJsonPathError as missing:
+            raise missing_path(self.env, missing) from missing
         value: object = self.env.stack.pop()["value"]
         self.env.stack.clear()
         return value
+
+
+def _number(found: object) -> float | None:
+    if isinstance(found, bool) or not isinstance(found, int | float | str):
+        return None
+    try:
+        return float(found)
+    except ValueError:
+        return None
+
+
+def _out_of_range(name: str, found: object, highest: float | None) -> str:
+    if highest is not None:
+        return f"{name} must be between 0 and {highest:g}."
+    return f"Expected non-negative integer for {name}, got '{found}' instead."
 
 
 @lru_cache(maxsize=1024)
@@ -93,11 +131,9 @@ def _template(field: str, text: str, language: str) -> EvalComponent:
 
 
 def read_items(account: Account, fields: MapFields) -> list[object]:
-    """All items, in their order."""
+    """The items that the state's reader finds, in their order. States.ItemReaderFailed."""
     spec, role = fields.spec, fields.env.aws_execution_details.role_arn
-    reader = spec.state.get("ItemReader")
-    if reader is None:
-        return _given_items(fields)
+    reader = spec.state.get("ItemReader") or {}
     template = reader.get("Arguments", {}) if spec.language == "JSONata" else reader.get("Parameters", {})
     arguments = cast("dict[str, str]", fields.value("ItemReader", template))
     config: ReaderConfig = reader.get("ReaderConfig") or {}
@@ -111,20 +147,37 @@ def read_items(account: Account, fields: MapFields) -> list[object]:
             wanted = cast("GetObjectRequestTypeDef", arguments)
             content = account.client("s3", role).get_object(**wanted)["Body"].read()
             items = _parsed(content, config)
-    except (ClientError, BotoCoreError, ValueError, KeyError, csv.Error) as error:
-        where = f"s3://{arguments.get('Bucket')}/{arguments.get('Key', arguments.get('Prefix', ''))}"
-        raise failure(fields.env, "States.ItemReaderFailed", f"{where} could not be read: {error}") from error
+    except ClientError as error:
+        answer = error.response
+        code, request = answer["ResponseMetadata"]["HTTPStatusCode"], answer["ResponseMetadata"].get("RequestId", "")
+        told = f"{answer['Error']['Message']} (Service: S3, Status Code: {code}, Request ID: {request})"
+        raise failure(fields.env, "States.ItemReaderFailed", told) from error
+    except (BotoCoreError, ValueError, KeyError, csv.Error) as error:
+        raise failure(fields.env, "States.ItemReaderFailed", str(error)) from error
     return items[:limit]
 
 
-def _given_items(fields: MapFields) -> list[object]:
+def given_items(fields: MapFields) -> list[object]:
+    """The items of the state's input."""
     state, jsonata = fields.spec.state, fields.spec.language == "JSONata"
     given = state.keys() & {"Items", "ItemsPath"}
     items = fields.member(state, "Items", "Items") if given else fields.data
     if not isinstance(items, list):
-        kind = "States.QueryEvaluationError" if jsonata else "States.Runtime"
-        raise failure(fields.env, kind, f"Map state input must be an array but was: {type(items).__name__}", "Items")
+        raise failure(fields.env, QUERY if jsonata else RUNTIME, no_array(fields.spec, items), "Items")
     return items
+
+
+def no_array(spec: DistributedMap, items: object) -> str:
+    """Why the Map cannot take these for items."""
+    given, found = spec.state.get("Items"), json_type(items)
+    if is_expression(given):
+        return (
+            f"The JSONata expression '{body(given)}' specified for the field 'Items' returned an unexpected result "
+            f"type. Expected 'array', but was '{found}' for value: {dumps(items)}"
+        )
+    path = spec.state.get("ItemsPath", "$")
+    path = path[1:] if path.startswith("$$") else path
+    return f'Reference path "{path}" must point to array.'
 
 
 def _listed(listings: Iterable[ListObjectsV2OutputTypeDef], limit: int | None) -> list[object]:
@@ -154,10 +207,20 @@ def _parsed(content: bytes, config: ReaderConfig) -> list[object]:
         return _rows(text, config)
     document = json.loads(text)
     for part in filter(None, str(config.get("ItemsPointer", "")).split("/")):
-        document = document[part.replace("~1", "/").replace("~0", "~")]
+        document = _below(document, part.replace("~1", "/").replace("~0", "~"))
+    if isinstance(document, dict) and config.get("ItemsPointer"):
+        return [{"Key": key, "Value": value} for key, value in document.items()]
     if not isinstance(document, list):
-        raise ValueError(f"expected a JSON array, found {type(document).__name__}")
+        raise ValueError("Attempting to map over non-iterable node.")
     return document
+
+
+def _below(document: object, part: str) -> object:
+    if isinstance(document, dict) and part in document:
+        return document[part]
+    if isinstance(document, list) and part.isdigit() and int(part) < len(document):
+        return document[int(part)]
+    raise ValueError("The provided ReaderConfig.ItemsPointer does not match any valid path in the JSON structure.")
 
 
 def _rows(text: str, config: ReaderConfig) -> list[object]:
@@ -166,13 +229,15 @@ def _rows(text: str, config: ReaderConfig) -> list[object]:
     headers: list[str] = config.get("CSVHeaders") or []
     if config.get("CSVHeaderLocation", "FIRST_ROW") == "FIRST_ROW":
         headers, rows = (rows[0], rows[1:]) if rows else ([], [])
+    if len(set(headers)) != len(headers):
+        raise ValueError("CSV headers cannot contain duplicates.")
     # Fields without a header are dropped, headers without a field are empty, as the ItemReader page says.
     return [dict(zip(headers, row + [""] * (len(headers) - len(row)), strict=False)) for row in rows]
 
 
 def inputs_of(fields: MapFields, items: list[object], running: Callable[[], bool]) -> Iterator[tuple[str, int]]:
     """The text of each child's input, and how many items it holds."""
-    selected = _selected(fields, items, running)
+    selected = selected_items(fields, items, running)
     batcher = fields.spec.state.get("ItemBatcher")
     if batcher is None:
         for item in selected:
@@ -199,7 +264,8 @@ def inputs_of(fields: MapFields, items: list[object], running: Callable[[], bool
         yield _fitting(fields, f"{head}{','.join(batch)}]}}"), len(batch)
 
 
-def _selected(fields: MapFields, items: list[object], running: Callable[[], bool]) -> Iterator[object]:
+def selected_items(fields: MapFields, items: list[object], running: Callable[[], bool]) -> Iterator[object]:
+    """The items as the state's ItemSelector makes them."""
     selector = fields.spec.state.get("ItemSelector", fields.spec.state.get("Parameters"))
     if selector is None:
         yield from items

@@ -16,17 +16,16 @@ from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
 from local_account.cloudwatch.telemetry import Telemetry
 from local_account.stepfunctions.environment import ExecutionEnvironment
-from local_account.stepfunctions.executions import now
 from local_account.stepfunctions.language.documents import DistributedMap, ResultWriter
+from local_account.stepfunctions.language.encoding import now
 from local_account.stepfunctions.language.failures import failure
 from local_account.stepfunctions.maps.answers import FoundChild
 from local_account.stepfunctions.maps.children import ChildDispatcher
-from local_account.stepfunctions.maps.items import MapFields, inputs_of, read_items
+from local_account.stepfunctions.maps.items import MapFields, given_items, inputs_of, read_items
 from local_account.stepfunctions.maps.iterations import MapState
-from local_account.stepfunctions.maps.records import Child, MapRun
+from local_account.stepfunctions.maps.records import THRESHOLD, Child, MapRun
 from local_account.stepfunctions.maps.results import destination_of, output_of, write_results
 
-THRESHOLD = "The specified tolerated failure threshold was exceeded"
 LABEL_SPACE = uuid.UUID("6f9619ff-8b86-d011-b42d-00c04fc964ff")  # for labels that are not given: one a state
 
 
@@ -40,7 +39,7 @@ class MapRuns:
     @property
     def records(self) -> dict[str, MapRun]:
         """By ARN, as the backend keeps them."""
-        from local_account.stepfunctions.answers import backend_of  # which needs this class
+        from local_account.stepfunctions.api.base import backend_of  # which needs this class
 
         return backend_of(self.account.account_id, self.account.region).kept_map_runs
 
@@ -50,17 +49,19 @@ class MapRuns:
         items_env = env.open_inner_frame()
         items_env.next_state_name, items_env.entered_event_id = state.name, env.entered_event_id
         fields = MapFields(items_env, spec, data)
-        env.add_event("MapStateStarted", {"mapStateStartedEventDetails": {"length": 0}})
+        concurrency = fields.whole(spec.state, "MaxConcurrency", "MaxConcurrency") or 0
+        # What a reader finds is not known yet.
+        given = None if "ItemReader" in spec.state else given_items(fields)
+        env.add_event("MapStateStarted", {"mapStateStartedEventDetails": {"length": len(given or ())}})
         record = self._redriven(state, env)
-        first = record is None
         if record is None:
-            record = self._new(state, env, fields)
+            record = self._new(state, env, fields, concurrency)
             env.add_event("MapRunStarted", {"mapRunStartedEventDetails": {"mapRunArn": record.arn}})
         else:
             details = {"mapRunArn": record.arn, "redriveCount": record.redrive_count}
             env.add_event("MapRunRedriven", {"mapRunRedrivenEventDetails": details})
         try:
-            result = self._result(record, spec, env, fields, first)
+            result = self._result(record, env, fields, given)
         except BaseException as error:
             self._close(record, "ABORTED" if not env.is_running() else "FAILED")
             kind, cause = _error_and_cause(error)
@@ -71,9 +72,11 @@ class MapRuns:
         if not env.is_running():
             env.add_event("MapRunAborted")
             return
+        begun = env.event_history_context.source_event_id
         env.add_event("MapRunSucceeded")
         env.stack.append(result)
         env.add_event("MapStateSucceeded", update_source_event_id=False)
+        env.event_history_context.source_event_id = begun  # what follows the Map follows the start of its run
 
     def change(
         self, run: MapRun, concurrency: int | None = None, count: int | None = None, percentage: float | None = None
@@ -94,13 +97,14 @@ class MapRuns:
             self.live[found.run.arn].stop_child(found.child)
 
     def _result(
-        self, record: MapRun, spec: DistributedMap, env: ExecutionEnvironment, fields: MapFields, first: bool
+        self, record: MapRun, env: ExecutionEnvironment, fields: MapFields, given: list[object] | None
     ) -> object:
         self._may_start_children(fields)
-        if first or not record.children:
-            inputs = inputs_of(fields, read_items(self.account, fields), env.is_running)
+        if not record.children:
+            items = read_items(self.account, fields) if given is None else given
+            inputs = inputs_of(fields, items, env.is_running)
             record.children = [Child(str(uuid.uuid4()), text, count) for text, count in inputs]
-        return self._run(record, spec, env, fields)
+        return self._run(record, env, fields)
 
     def _may_start_children(self, fields: MapFields) -> None:
         """The machine's role starts the children (Developer Guide, IAM policies for using Distributed Map)."""
@@ -111,7 +115,7 @@ class MapRuns:
         except AccessDeniedError as error:
             raise failure(env, "States.Permissions", error.message) from error
 
-    def _new(self, state: MapState, env: ExecutionEnvironment, fields: MapFields) -> MapRun:
+    def _new(self, state: MapState, env: ExecutionEnvironment, fields: MapFields, concurrency: int) -> MapRun:
         context = env.states.context_object.context_object_data
         machine = context["StateMachine"]["Id"]
         spec = fields.spec
@@ -123,7 +127,7 @@ class MapRuns:
             machine_arn=f"{machine}/{label}",
             state=state.name,
             kind=spec.kind,
-            max_concurrency=fields.whole(spec.state, "MaxConcurrency", "MaxConcurrency") or 0,
+            max_concurrency=concurrency,
             tolerated_count=fields.whole(spec.state, "ToleratedFailureCount", "ToleratedFailureCount"),
             tolerated_percentage=fields.number(
                 spec.state, "ToleratedFailurePercentage", "ToleratedFailurePercentage", 100
@@ -146,7 +150,8 @@ class MapRuns:
                 return record
         return None
 
-    def _run(self, record: MapRun, spec: DistributedMap, env: ExecutionEnvironment, fields: MapFields) -> object:
+    def _run(self, record: MapRun, env: ExecutionEnvironment, fields: MapFields) -> object:
+        spec = fields.spec
         writer: ResultWriter = spec.state.get("ResultWriter") or {}
         destination = destination_of(fields, writer)
         dispatcher = ChildDispatcher(self.account, record, spec, env)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from local_account.base.stored import stored
 from local_account.stepfunctions.past import PastWorker
 
+THRESHOLD = "The specified tolerated failure threshold was exceeded"
 FAILED = {"FAILED", "TIMED_OUT"}
 ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 STATUSES = {"PENDING": "pending", "RUNNING": "running", "SUCCEEDED": "succeeded", "FAILED": "failed"}
@@ -88,11 +89,7 @@ class MapRun:
 
     def exceeds(self, failed: int, total: int) -> bool:
         """Whether so many failed items of so many are more than is tolerated."""
-        if self.tolerated_count is None and self.tolerated_percentage is None:
-            return failed > 0
-        return (self.tolerated_count is not None and failed > self.tolerated_count) or (
-            self.tolerated_percentage is not None and failed * 100 > self.tolerated_percentage * total
-        )
+        return not tolerates(failed, total, self.tolerated_count, self.tolerated_percentage)
 
     def counts(self, of_items: bool) -> dict[str, int]:
         """DescribeMapRun's counts, of items or of executions."""
@@ -108,3 +105,11 @@ class MapRun:
 
     def _items_written(self) -> int:
         return sum(child.items for child in self.children) if self.results_written else 0
+
+
+def tolerates(failed: int, total: int, count: int | None, percentage: float | None) -> bool:
+    """Whether so many failed items of so many are tolerated; without thresholds none is."""
+    if count is None and percentage is None:
+        return failed == 0
+    within_count = count is None or failed <= count
+    return within_count and (percentage is None or failed * 100 <= percentage * total)

@@ -166,7 +166,7 @@ def test_a_job_that_raises_fails_its_step_with_the_reason(account: RunningAccoun
     broken = processing("Broken", "raise ValueError('no such column: price')")
     execution, steps = run(account, definition(broken, processing("Later", DependsOn=["Broken"])))
     assert execution["PipelineExecutionStatus"] == "Failed"
-    assert execution["FailureReason"] == "Step failure: One or multiple steps failed."
+    assert execution["FailureReason"] == "Step failure: One or multiple steps failed"
     assert "ValueError: no such column: price" in steps["Broken"]["FailureReason"]
     assert set(steps) == {"Broken"}
 
@@ -355,6 +355,13 @@ def test_definitions_that_the_sagemaker_sdk_wrote_are_accepted(account: RunningA
     assert json.loads(account.client("sagemaker").describe_pipeline(PipelineName=name)["PipelineDefinition"])
 
 
+NUMBER_AS_TEXT = {
+    "AppSpecification": {"ImageUri": {"Get": "Parameters.Count"}},
+    "ProcessingResources": {"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}},
+    "RoleArn": ROLE,
+}
+
+
 def _with(step: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {**step, **changes}
 
@@ -368,6 +375,27 @@ def _with(step: dict[str, Any], **changes: Any) -> dict[str, Any]:
         (definition(processing("A"), processing("A")), "'A': the name occurs twice"),
         (definition(_with(processing("Odd"), Type="Teleport")), "'Odd' has the type 'Teleport'"),
         (definition(processing("A", DependsOn=["Ghost"])), "'A': it refers to step 'Ghost'"),
+        (definition(_with(processing("A"), ThenSteps=[])), "'A': a Processing step has no member 'ThenSteps'"),
+        (definition(_with(processing("A"), CacheConfig={"Enabled": True})), "'A': CacheConfig needs ExpireAfter"),
+        (
+            definition(_with(processing("A"), CacheConfig={"Enabled": True, "ExpireAfter": "soon"})),
+            "'A': CacheConfig.ExpireAfter: 'soon' is not a duration",
+        ),
+        (
+            definition(processing("A", DependsOn=["F"]), {"Name": "F", "Type": "Fail", "Arguments": {}}),
+            "'A': it depends on 'F', a Fail step",
+        ),
+        (
+            definition({"Name": "C", "Type": "Condition", "Arguments": {"Conditions": [], "ThenSteps": []}}),
+            "'C': Arguments has the unknown member 'ThenSteps'",
+        ),
+        (
+            json.dumps(
+                json.loads(definition(_with(processing("A"), Arguments=NUMBER_AS_TEXT)))
+                | {"Parameters": [{"Name": "Count", "Type": "Integer", "DefaultValue": 1}]}
+            ),
+            "'A': Arguments.AppSpecification.ImageUri takes a text, and the parameter 'Count' is Integer",
+        ),
         (
             definition(processing("A", DependsOn=["B"]), processing("B", DependsOn=["A"])),
             "'A', 'B' wait for each other",

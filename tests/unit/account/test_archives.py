@@ -16,7 +16,7 @@ import pytest
 
 from local_account.base.archives.tars import ArchiveError, extract_tar, pack_tar
 from local_account.base.archives.zips import ZipError, ZipLimits, extract_zip, spelled_otherwise
-from local_account.sagemaker.jobs.container_view import ContainerView, LinkError
+from local_account.containers.container_view import ContainerView, LinkError
 
 LIMITS = ZipLimits(10 * 2**20, 1000)
 # What the child needs to start and to import, and room for a piece of a file: the attacks need hundreds of MiB.

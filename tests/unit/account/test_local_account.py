@@ -24,9 +24,7 @@ from local_account.base.archives.tars import ArchiveError, extract_tar
 from local_account.base.children import Children
 from local_account.base.errors import REST_XML, AccountError, aws_error, protocol_of
 from local_account.base.snapshots import Snapshots
-from local_account.cloudformation.expressions import TemplateScope
 from local_account.cloudformation.resources.values import ResourceError, fit
-from local_account.cloudformation.template import InvalidTemplateError, creation_order, parameter_values, parse
 from local_account.functions.runtime_api import RuntimeApiServer
 from local_account.functions.workers import Worker, WorkerPlan
 from local_account.moto_bridge.state_pickle import StateRefusedError, dumps, loads
@@ -202,6 +200,55 @@ def test_a_service_that_never_rests_is_written(tmp_path: Path) -> None:
     assert snapshots.unsaved_s() == 0.0
 
 
+def test_further_changes_wait_while_too_much_is_unwritten(tmp_path: Path) -> None:
+    snapshots, written = Snapshots(tmp_path), threading.Event()
+
+    def dump() -> bytes:
+        written.wait(300)
+        return b"kept"
+
+    snapshots.register("service", dump, lambda _content: None)
+    snapshots.mark_dirty("service")
+    snapshots.mark_dirty("a service that keeps nothing")
+    writer = threading.Thread(target=snapshots.write)
+    writer.start()
+    while not snapshots.is_behind():
+        time.sleep(0.01)
+    assert snapshots.loss_s() >= snapshots.unsaved_s() - 0.01
+    held = threading.Thread(target=snapshots.hold_back)
+    held.start()
+    held.join(0.1)
+    assert held.is_alive()
+    written.set()
+    held.join()
+    writer.join()
+    assert snapshots.unsaved_s() == 0.0
+    assert not snapshots.is_behind()
+
+
+def test_a_change_that_is_being_written_is_waited_for(tmp_path: Path) -> None:
+    snapshots, begun, written = Snapshots(tmp_path, durable=True), threading.Event(), threading.Event()
+
+    def dump() -> bytes:
+        begun.set()
+        written.wait(300)
+        return b"kept"
+
+    snapshots.register("service", dump, lambda _content: None)
+    snapshots.mark_dirty("service")
+    writer = threading.Thread(target=snapshots.write)
+    writer.start()
+    begun.wait(300)
+    committed = threading.Thread(target=snapshots.commit, args=("service",))
+    committed.start()
+    committed.join(0.1)
+    assert committed.is_alive()
+    written.set()
+    committed.join()
+    writer.join()
+    assert (tmp_path / "service").read_bytes() == b"kept"
+
+
 def _member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, target
@@ -321,98 +368,6 @@ def test_the_sweep_ends_what_was_noted_and_nothing_that_took_its_number(tmp_path
     finally:
         innocent.kill()
         innocent.wait()
-
-
-# Templates.
-
-
-def scope(document: dict[str, Any], **parameters: str) -> TemplateScope:
-    return TemplateScope(
-        document,
-        parameter_values(document, parameters),
-        {"AWS::Region": "us-east-1", "AWS::StackName": "s"},
-        ref=lambda name: f"ref-{name}",
-        attribute=lambda name, attribute: f"{name}.{attribute}",
-        imported=lambda name: f"imported-{name}",
-        ssm_value=lambda name: f"value-of-{name}",
-    )
-
-
-DOCUMENT = """
-Parameters:
-  Stage: {Type: String, Default: dev}
-  Ports: {Type: CommaDelimitedList, Default: "80, 443"}
-Conditions:
-  IsDev: !Equals [!Ref Stage, dev]
-  IsOther: !Not [!Condition IsDev]
-  Both: !And [!Condition IsDev, !Condition IsOther]
-Resources:
-  A: {Type: T}
-  B: {Type: T, Condition: IsOther}
-"""
-
-
-@pytest.mark.parametrize(
-    ("expression", "value"),
-    [
-        ("!Ref A", "ref-A"),
-        ("!GetAtt A.Some.Arn", "A.Some.Arn"),
-        ("!Sub '${A}/${A.Arn}/${AWS::Region}/${!Literal}/${Stage}'", "ref-A/A.Arn/us-east-1/${Literal}/dev"),
-        ("!Sub ['${X}-${Stage}', {X: !Ref A}]", "ref-A-dev"),
-        ("!Join ['-', [a, !Ref A, 1]]", "a-ref-A-1"),
-        ("!Select [1, !Ref Ports]", "443"),
-        ("!Split [',', 'a,b']", ["a", "b"]),
-        ("!If [IsDev, yes-it-is, no]", "yes-it-is"),
-        ("!If [Both, x, !Ref 'AWS::NoValue']", "gone"),
-        ("!Base64 text", "dGV4dA=="),
-        ("!ImportValue name", "imported-name"),
-        ("2012-10-17", "2012-10-17"),
-    ],
-)
-def test_functions_of_templates(expression: str, value: Any) -> None:
-    document = parse(DOCUMENT + f"Outputs: {{O: {{Value: {expression}}}}}\n")
-    found = scope(document).resolve(document["Outputs"]["O"])
-    assert found == ({} if value == "gone" else {"Value": value})
-
-
-def test_resources_whose_condition_is_false_are_left_out() -> None:
-    assert list(scope(parse(DOCUMENT)).active_resources()) == ["A"]
-    assert list(scope(parse(DOCUMENT), Stage="production").active_resources()) == ["A", "B"]
-
-
-def test_resources_come_after_what_they_need() -> None:
-    resources = {
-        "First": {"Type": "T", "Properties": {"X": {"Fn::Sub": "${Second}"}}},
-        "Second": {"Type": "T", "DependsOn": ["Third"]},
-        "Third": {"Type": "T"},
-    }
-    assert creation_order(resources) == ["Third", "Second", "First"]
-    resources["Third"]["Properties"] = {"Fn::GetAtt": ["First", "Arn"]}
-    with pytest.raises(InvalidTemplateError, match="Circular dependency"):
-        creation_order(resources)
-
-
-@pytest.mark.parametrize(
-    ("declaration", "value", "problem"),
-    [
-        ({"Type": "Number"}, "many", "must be a number"),
-        ({"Type": "Number", "MinValue": 0, "MaxValue": 1}, "2", "between MinValue and MaxValue"),
-        ({"Type": "String", "AllowedValues": ["a", "b"]}, "c", "AllowedValues"),
-        ({"Type": "String", "AllowedPattern": "[a-z]+"}, "A", "must match pattern"),
-        ({"Type": "String", "MinLength": 3}, "ab", "MinLength"),
-    ],
-)
-def test_parameters_are_checked(declaration: dict[str, Any], value: str, problem: str) -> None:
-    with pytest.raises(InvalidTemplateError, match=problem):
-        parameter_values({"Parameters": {"P": declaration}}, {"P": value})
-
-
-def test_templates_cannot_make_python_objects() -> None:
-    hostile = "Resources: {A: {Type: T, Properties: {X: !!python/object/apply:os.getcwd []}}}"
-    document = None
-    with pytest.raises(InvalidTemplateError):
-        document = parse(hostile)
-    assert document is None
 
 
 def test_properties_are_fitted_to_the_call() -> None:

@@ -9,15 +9,14 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.testclient import TestClient
 
 from console.account import ConsoleAccount
 from console.application import application
 from console.safety.secrets import ConsoleSecrets
 from scones.stage.settings import Settings
+from tests.asgi_client import Client
 
 PORT = 8765
-BASE = f"http://127.0.0.1:{PORT}"
 PAGES = ("now", "live", "runs", "registry", "threshold", "photos", "review", "reports")
 
 
@@ -28,10 +27,10 @@ class Door:
         self.secrets = ConsoleSecrets()
         self.app = application(ConsoleAccount(Settings.load("local"), read_only), self.secrets, PORT)
 
-    def stranger(self, base: str = BASE) -> TestClient:
-        return TestClient(self.app, base_url=base, follow_redirects=False)
+    def stranger(self) -> Client:
+        return Client(self.app, f"127.0.0.1:{PORT}", follow=False)
 
-    def guest(self) -> TestClient:
+    def guest(self) -> Client:
         client = self.stranger()
         assert client.get("/now", params={"key": self.secrets.key}).status_code == 303
         return client
@@ -78,7 +77,7 @@ def test_the_key_becomes_a_cookie_and_leaves_the_address(door: Door) -> None:
 
 def test_the_exchange_sends_nobody_elsewhere(door: Door) -> None:
     for path in ("//evil.example/", "///evil.example", "/\\evil.example"):
-        answer = door.stranger().get(f"{BASE}{path}?key={door.secrets.key}")
+        answer = door.stranger().get(f"{path}?key={door.secrets.key}")
         assert answer.headers["location"].startswith("/")
         assert not answer.headers["location"].startswith(("//", "/\\"))
 

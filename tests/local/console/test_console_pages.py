@@ -1,0 +1,211 @@
+"""The console on a deployed stage, asked in process: pages show what the account holds, changes land there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from console.account import ConsoleAccount
+from console.application import application
+from console.safety.secrets import ConsoleSecrets
+from scones.stage.settings import Settings
+from tests.asgi_client import Client
+from tests.console_stage import BUCKET, DOUBTFUL, ENDPOINT, SURE, ConsoleStage, console_stage, until
+
+PORT = 8765
+REPORTS = f"arn:aws:s3:::{BUCKET}/reports/*"
+PAGES = ("now", "live", "runs", "registry", "threshold", "photos", "review", "reports")
+
+
+@dataclass
+class Visitor:
+    """A browser without JavaScript."""
+
+    client: Client
+    csrf: str
+
+    def get(self, place: str) -> str:
+        answer = self.client.get(f"/{place}")
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def post(self, place: str, **fields: str) -> str:
+        answer = self.client.post(f"/{place}", data={"csrf": self.csrf, **fields})
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def send(self, content: bytes, name: str) -> Any:
+        return self.client.post(
+            "/photos/send", params={"name": name}, content=content, headers={"x-csrf-token": self.csrf}
+        )
+
+
+def visitor(*, read_only: bool = False) -> Visitor:
+    secrets = ConsoleSecrets()
+    app = application(ConsoleAccount(Settings.load("local"), read_only), secrets, PORT)
+    client = Client(app, f"127.0.0.1:{PORT}")
+    client.get("/now", params={"key": secrets.key})
+    return Visitor(client, secrets.csrf)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleStage]:
+    with console_stage(tmp_path_factory.mktemp("console")) as made, pytest.MonkeyPatch.context() as patch:
+        for name, value in made.environment.items():
+            patch.setenv(name, value)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def guest(stage: ConsoleStage) -> Visitor:
+    return visitor()
+
+
+def failures(text: str) -> list[str]:
+    return re.findall(r'class="failure"[^>]*>(.*?)</p>', text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_is_read(guest: Visitor, page: str) -> None:
+    text = guest.get(page)
+    unread = failures(text)
+    # No training ran in this stage, and its version has no baseline.
+    assert [line for line in unread if "never ran" not in line and "without a baseline" not in line] == []
+
+
+def test_the_first_page_says_who_has_to_act(guest: Visitor) -> None:
+    text = guest.get("now")
+    assert "version 1 serves, InService" in text
+    assert "Somebody has to act" in text
+    assert "decide on version 2" in text
+
+
+def test_the_slider_shows_what_changes_sides(guest: Visitor) -> None:
+    text = guest.get("threshold?threshold=0.8&of.dark=0.99")
+    assert "set it to 0.8, dark 0.99" in text
+    assert 'src="/threshold/image/test/bright_' in text
+    picture = re.findall(r'src="(/threshold/image/[^"]+)"', text)[0]
+    answer = guest.client.get(picture)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    assert guest.client.get("/threshold/image/test/../dataset.json").status_code == 404
+
+
+def test_a_threshold_counts_for_the_next_answer_and_can_go_back(stage: ConsoleStage, guest: Visitor) -> None:
+    assert stage.send(DOUBTFUL, "before.png")["status"] == "FAILED"
+    text = guest.post("threshold/do/set", threshold="0.5", reason="a <b>test</b>", back="/threshold?threshold=0.5")
+    assert "The threshold is 0.5 (it was 0.93)" in text
+    assert "a &lt;b&gt;test&lt;/b&gt;" in text
+    assert stage.threshold()["default"] == 0.5
+    until(lambda: stage.send(DOUBTFUL, "after.png")["status"] == "SUCCEEDED", "the threshold counts")
+    change = re.findall(r'name="change" value="(\d+)"', text)[0]
+    assert "as change" in guest.post("threshold/do/back", change=change)
+    assert stage.threshold()["default"] == 0.93
+    until(lambda: stage.send(DOUBTFUL, "again.png")["status"] == "FAILED", "the old threshold counts")
+
+
+@pytest.mark.parametrize("value", ["1.5", "nan", "-1", "x", ""])
+def test_a_threshold_that_is_none_is_refused(stage: ConsoleStage, guest: Visitor, value: str) -> None:
+    before = stage.threshold()
+    assert 'class="verdict alarm"' in guest.post("threshold/do/set", threshold=value, reason="x")
+    assert stage.threshold() == before
+
+
+def test_a_change_needs_a_reason(stage: ConsoleStage, guest: Visitor) -> None:
+    text = guest.post("registry/do/approve", version="2", reason="  ")
+    assert "needs a value for &#39;reason&#39;" in text
+    assert stage.client("sagemaker").list_model_packages(
+        ModelPackageGroupName=ENDPOINT, ModelApprovalStatus="PendingManualApproval"
+    )["ModelPackageSummaryList"]
+
+
+def test_a_photograph_passes_and_goes_to_review(stage: ConsoleStage, guest: Visitor) -> None:
+    run = guest.send(SURE, "../../<script>bright.png").json()["run"]
+    until(lambda: "passed" in guest.get(f"photos?run={run}"), "the answer is shown")
+    text = guest.get(f"photos?run={run}")
+    assert "bright" in text
+    assert "FilterInferences" in text
+    assert "<script>bright" not in text
+    assert guest.client.get(f"/photos/image/{run}").content == SURE
+    waiting, _ = stage.queued()
+    assert "waits for a review" in guest.post("photos/do/review", run=run)
+    assert stage.queued()[0] == waiting + 1
+
+
+def test_a_broken_or_empty_photograph_says_why(guest: Visitor) -> None:
+    assert "is empty" in guest.send(b"", "empty.png").json()["error"]
+    run = guest.send(b"not a picture", "broken.png").json()["run"]
+    until(lambda: "FAILED" in guest.get(f"photos?run={run}"), "the reason is shown")
+    assert failures(guest.get(f"photos?run={run}"))
+    assert guest.client.get(f"/photos/image/{run}").status_code == 415
+
+
+def test_a_huge_photograph_is_refused_before_it_is_sent(guest: Visitor) -> None:
+    assert guest.send(b"\0" * (26 << 20), "huge.png").status_code == 413
+
+
+def test_a_label_becomes_ground_truth_and_can_be_taken_back(stage: ConsoleStage, guest: Visitor) -> None:
+    guest.post("review/do/release", back="/review?rest=1")
+    for number in (1, 2):
+        stage.send(DOUBTFUL, f"doubtful-{number}.png")
+    until(lambda: stage.queued()[0] >= 2, "two images wait")
+    text = guest.get("review")
+    (image,) = set(re.findall(r'name="image" value="([^"]+)"', text))
+    other = visitor()
+    until(lambda: stage.queued()[1] > 0, "the image is held")
+    assert f'value="{image}"' not in other.get("review")
+    truths = len(stage.ground_truth())
+    assert ": dark" in guest.post("review/do/label", image=image, label="dark")
+    written = [json.loads(line) for line in stage.ground_truth()]
+    mine = [line for line in written if line["eventMetadata"]["eventId"] == image]
+    assert [line["groundTruthData"]["data"] for line in mine] == ["0"]
+    assert "no longer yours" in guest.post("review/do/label", image=image, label="bright")
+    assert "Taken back: dark" in guest.post("review/do/undo")
+    assert len(stage.ground_truth()) == truths
+    assert f'value="{image}"' in guest.get("review")
+    assert "there is no class" in guest.post("review/do/label", image=image, label="unicorn")
+    for each in (guest, other):
+        each.post("review/do/release", back="/review?rest=1")
+
+
+def test_approving_says_what_it_does_and_the_endpoint_follows(stage: ConsoleStage, guest: Visitor) -> None:
+    text = guest.get("registry?version=2")
+    assert "Approving version 2 puts it in place of version 1" in text
+    assert "evaluation of second" in guest.get("registry/evaluation/2")
+    assert "sandbox" in guest.client.get("/registry/evaluation/2").headers["content-security-policy"]
+    assert "Version 2 is approved" in guest.post("registry/do/approve", version="2", reason="better", back="/registry")
+    until(lambda: stage.serves().endswith("/2"), "version 2 serves")
+    until(lambda: "version 2 serves" in guest.get("now"), "the page says so")
+    assert "Version 1 takes the place of version 2" in guest.get("registry?version=1")
+    assert "Version 1 is ordered" in guest.post("registry/do/rollback", version="1", reason="worse after all")
+    until(lambda: stage.serves().endswith("/1"), "version 1 serves again")
+
+
+def test_one_refused_call_leaves_the_other_panels(stage: ConsoleStage) -> None:
+    stage.client("s3").put_bucket_policy(
+        Bucket=BUCKET,
+        Policy=json.dumps({
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": REPORTS}],
+        }),
+    )  # fmt: skip
+    try:
+        text = visitor().get("now")
+    finally:
+        stage.client("s3").delete_bucket_policy(Bucket=BUCKET)
+    assert "could not be read" in text
+    assert "AccessDenied" in text
+    assert "version 1 serves" in text
+
+
+def test_what_only_reads_takes_nothing_out_of_the_queue(stage: ConsoleStage) -> None:
+    reader = visitor(read_only=True)
+    before = stage.queued()
+    text = reader.get("review")
+    assert "This console only reads" in text
+    assert stage.queued() == before
+    assert '<form method="post"' not in "".join(reader.get(page) for page in PAGES)
