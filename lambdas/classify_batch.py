@@ -25,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lambdas.inference.body import WorkflowFault
 from lambdas.inference.endpoint import Endpoint, EndpointAnswer, ModelTemporarilyUnavailable, live_endpoint
 from lambdas.inference.images import read_image
-from lambdas.inference.telemetry import count_confidence, logger, observed
+from lambdas.inference.telemetry import count_prediction, logger, observed
 from lambdas.inference.threshold import ConfidenceThresholds, Verdict, current_thresholds, judge
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def handler(event: BatchEvent, context: LambdaContext) -> BatchAnswer:
     rows = classify(event["Items"], batch, sqs_client(), os.environ["REVIEW_QUEUE_URL"])
     for row in rows:
         if row.confidence is not None:
-            count_confidence(row.confidence, row.status == "passed")
+            count_prediction(row.predicted_label, row.confidence, row.status == "passed")
     logger.info("batch done", images=len(rows), failed=sum(row.status == "failed" for row in rows))
     return {"outcomes": [asdict(row) for row in rows]}
 

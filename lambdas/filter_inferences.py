@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict
 
 from lambdas.inference.body import Body, InvalidBody, WorkflowEvent, WorkflowFault, WorkflowResult, name_of, unwrapped
-from lambdas.inference.telemetry import count_confidence, logger, observed
+from lambdas.inference.telemetry import count_prediction, logger, observed
 from lambdas.inference.threshold import ConfidenceThresholds, Verdict, current_thresholds, judge
 
 
@@ -22,7 +22,7 @@ def handler(event: WorkflowEvent, _context: object) -> WorkflowResult:
     """Answer the result of an image; raises THRESHOLD_CONFIDENCE_NOT_MET for one of low confidence."""
     body = unwrapped(event)
     verdict = judged(body, current_thresholds())
-    count_confidence(verdict.confidence, verdict.passed)
+    count_prediction(verdict.predicted_label, verdict.confidence, verdict.passed)
     answer = accepted(body, verdict)
     logger.info("passed", predicted_label=verdict.predicted_label, confidence=verdict.confidence)
     return answer

@@ -28,6 +28,7 @@ from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.publish import model_monitor
 from monitoring.quality.corruptions import Pixels
 from monitoring.quality.measured_errors import measure_errors
+from monitoring.store.novelty import NOVELTY, NOVELTY_FILE, NoveltyModel
 from processing.evaluation.answers import MODEL_ARCHIVE, load_model, served_probabilities, stored_probabilities
 from processing.evaluation.scores import Labels, calibration_error, reliability, wilson_interval
 from reporting.documents.baseline import (
@@ -41,7 +42,7 @@ from reporting.documents.baseline import (
 )
 from reporting.documents.json import to_text
 from reporting.job import MESSAGE_FILE, JobError, run_job
-from serving.inference import Model, ModelError, predict_fn
+from serving.inference import MODEL_FILE, Model, ModelError, predict_fn
 
 # More would not make the bounds narrower than what is worth an alarm, and the file longer than it must be.
 MOST_RECORDS = 5000
@@ -70,6 +71,7 @@ def write(arguments: argparse.Namespace) -> None:
     examples = read_examples(arguments.dataset, split)
     pixels, labels = load_split(arguments.dataset, split)
     errors: list[EstimateError] | UnsetType = UNSET
+    statistics, novelty = image_statistics(pixels), None
     if arguments.predictions:
         probabilities = stored_probabilities(arguments.predictions, arguments.dataset / split, examples, len(classes))
     else:
@@ -80,13 +82,15 @@ def write(arguments: argparse.Namespace) -> None:
                     f"the model knows {list(model.classes)}, the dataset {list(classes)}: take those of one run"
                 )
             probabilities = served_probabilities(model, examples)
-            errors = measure_errors(pixels, labels, functools.partial(_answers, model))
+            novelty = NoveltyModel.of(Path(scratch) / MODEL_FILE)
+            statistics |= {NOVELTY: novelty(pixels)} if novelty else {}
+            errors = measure_errors(pixels, labels, functools.partial(_answers, model), novelty)
     seen = Predictions(
         hour=np.zeros(len(labels), np.int64),
         confidence=probabilities.max(axis=1),
         predicted=probabilities.argmax(axis=1),
         passes=probabilities.max(axis=1) >= arguments.threshold,
-        statistics=image_statistics(pixels),
+        statistics=statistics,
     )
     document = msgspec.structs.replace(
         describe(seen, classes, f"{split} split", arguments.threshold),
@@ -96,6 +100,8 @@ def write(arguments: argparse.Namespace) -> None:
         image_size=pixels.shape[1],
     )
     arguments.output.mkdir(parents=True, exist_ok=True)
+    if novelty:
+        (arguments.output / NOVELTY_FILE).write_bytes(novelty.data)
     for name, text in files(seen, document).items():
         partial = arguments.output / f"{name}.partial"
         partial.write_text(text, encoding="utf-8")

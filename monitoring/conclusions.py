@@ -6,7 +6,7 @@ Runs in the monitoring container. Values in, values out.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from monitoring.drift.detector import Floats
 from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.job_inputs.gather import Gathered
 from monitoring.job_inputs.options import Options
@@ -21,11 +22,14 @@ from monitoring.page.chart_data import Labelled
 from monitoring.publish import model_monitor
 from monitoring.publish.metrics import metrics
 from monitoring.quality.estimate import expected_accuracy
+from monitoring.quality.labelling import Unlabelled, budget, label_first
 from monitoring.quality.performance import Answers, merge, performance
-from monitoring.quality.unusual import most_unusual
+from monitoring.quality.unusual import Unusual, furthest, most_unusual
 from monitoring.summary import iso, least_confident_rows, prediction, summarize
-from reporting.documents.report import DeploymentEntry, LabelFiles, PerVersion, Quality, Report, Violation
+from reporting.documents.report import DeploymentEntry, LabelFiles, LabelFirst, PerVersion, Quality, Report, Violation
 from reporting.documents.traffic import Shown, Summary
+
+Find = Callable[[pd.DataFrame, Mapping[str, Floats], Mapping[str, Floats], int], list[Unusual]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concl
         no_drift_because=_no_drift_because(gathered),
         quality=_quality(answers, gathered),
         mistakes=_mistakes(frame, labelled, rows, options.least_confident),
-        most_unusual=_most_unusual(frame, gathered, options.least_confident),
+        most_unusual=_pictures(most_unusual, frame, gathered, options.least_confident),
+        farthest=_pictures(furthest, frame, gathered, options.least_confident),
         deployments=[
             DeploymentEntry(iso(each.at), each.version, each.outcome) for each in gathered.context.deployments
         ],
@@ -125,9 +130,27 @@ def _quality(answers: Answers, gathered: Gathered) -> Quality:
     return Quality(
         estimated_accuracy=expected.accuracy,
         no_estimate_because=expected.because,
+        label_budget=budget(expected.accuracy.value if expected.accuracy else None, len(answers.probabilities)),
+        label_first=_label_first(answers, gathered),
         **msgspec.structs.asdict(performance(answers, truth.labels, gathered.classes)),
-        ground_truth=LabelFiles(truth.files, truth.lines, dict(truth.unusable.most_common(20))),
+        ground_truth=LabelFiles(truth.files, truth.lines, dict(truth.unusable.most_common(20)), truth.contradictions),
     )
+
+
+def _label_first(answers: Answers, gathered: Gathered) -> list[LabelFirst]:
+    watched, truth = gathered.collected.watched, gathered.truth.labels
+    ids = [name or event for name, event in zip(answers.inference_ids, answers.event_ids, strict=True)]
+    known = [event in truth or name in truth for name, event in zip(ids, answers.event_ids, strict=True)]
+    seen = Unlabelled(
+        ids,
+        answers.probabilities.max(axis=1, initial=0.0),
+        [gathered.classes[index] for index in answers.probabilities.argmax(axis=1).tolist()] if ids else [],
+        gathered.collected.image_statistics,
+        ~np.array(known, bool),
+    )
+    families = watched.drift.families if watched else []
+    moved = [name for family in families for name, channel in family.channels.items() if channel.moved]
+    return label_first(seen, moved, gathered.baseline.statistics if gathered.baseline else {})
 
 
 def _no_drift_because(gathered: Gathered) -> str | None:
@@ -163,7 +186,7 @@ def _mistakes(frame: pd.DataFrame, labelled: Labelled, rows: npt.NDArray[np.int6
     ]
 
 
-def _most_unusual(frame: pd.DataFrame, gathered: Gathered, most: int) -> list[Shown]:
+def _pictures(find: Find, frame: pd.DataFrame, gathered: Gathered, most: int) -> list[Shown]:
     reference: Mapping[str, npt.NDArray[np.float64]] = gathered.baseline.statistics if gathered.baseline else {}
     return [
         msgspec.structs.replace(
@@ -173,5 +196,5 @@ def _most_unusual(frame: pd.DataFrame, gathered: Gathered, most: int) -> list[Sh
             usual=found.usual,
             deviations=found.deviations,
         )
-        for found in most_unusual(frame, gathered.collected.image_statistics, reference, most)
+        for found in find(frame, gathered.collected.image_statistics, reference, most)
     ]

@@ -33,6 +33,7 @@ from monitoring.page import earlier, plots, plots_compared, plots_drift  # noqa:
 from monitoring.page.chart_data import CHARTS, Expectation, Mark, ReportData
 from monitoring.page.render import render_page, verdict
 from monitoring.publish import metrics, model_monitor
+from monitoring.store.novelty import NOVELTY_FILE
 from monitoring.store.window_table import CaptureError, Captures, Window
 from monitoring.summary import below_threshold
 from reporting.documents.json import to_text
@@ -149,6 +150,8 @@ def write_baseline(gathered: Gathered, options: Options) -> None:
         baseline.describe(seen, gathered.classes, origin, gathered.thresholds.default),
         image_size=gathered.collected.source.image_size,
     )
+    if gathered.novelty:
+        Prefix(options.new_baseline).write(NOVELTY_FILE, gathered.novelty.data)
     for name, text in baseline.files(seen, document).items():
         Prefix(options.new_baseline).write(name, text.encode(), "application/json")
 
@@ -183,7 +186,8 @@ def _move(partial: Path, output: Path) -> None:
 
 
 def _images(gathered: Gathered, report: Report) -> dict[int, bytes | None]:
-    rows = sorted({each.row for each in (*report.least_confident, *report.mistakes, *report.most_unusual)})
+    shown = (*report.least_confident, *report.mistakes, *report.most_unusual, *report.farthest)
+    rows = sorted({each.row for each in shown})
     gathered.bring_images(rows)
     return {row: gathered.collected.captures.image(row) for row in rows}
 

@@ -28,11 +28,12 @@ import onnxruntime
 
 from imaging.decode import IMAGE_SIZE, ImageError, Pixels, decode_image
 from imaging.labels import read_image_size, read_labels
-from serving import negotiation
+from serving import capture, negotiation
 from serving.negotiation import VERBOSE_TYPE, negotiate
 
 JSON_TYPE = negotiation.JSON_TYPE
 MODEL_FILE = "model.onnx"
+NOVELTY_OUTPUT = "novelty"  # of the model, beside the probabilities: float32 [N], 1 is usual
 VERSION_VARIABLE = "SCONES_MODEL_VERSION"
 PACKAGE_VARIABLE = "SCONES_MODEL_PACKAGE_ARN"
 ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"  # InvokeEndpoint answers it as CustomAttributes
@@ -118,15 +119,17 @@ def model_fn(model_dir: str) -> Model:
     if not path.is_file():
         raise ModelError(f"{path} is missing: the model archive must hold {MODEL_FILE} at its top")
     classes, size = read_labels(folder), read_image_size(folder)
-    session = _open_session(path)
+    session = open_session(path)
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    shapes = [list(tensor.shape[1:]) for tensor in (*inputs, *outputs)]
+    # A model says of each image how far it is from those it was trained on; older ones do not.
+    shapes = [list(tensor.shape[1:]) for tensor in (*inputs, *outputs) if tensor.name != NOVELTY_OUTPUT]
     if shapes != [[size, size, 3], [len(classes)]] or inputs[0].type != "tensor(uint8)":
         raise ModelError(f"{path}: expected uint8 [N, {size}, {size}, 3] in and [N, {len(classes)}] out, got {shapes}")
     return Model(session, classes, size)
 
 
-def _open_session(path: Path) -> onnxruntime.InferenceSession:
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """An ONNX model, ready to be asked from many threads. Raises ModelError."""
     options = onnxruntime.SessionOptions()
     # One thread per request: the server's threads share the cores, and ONNX Runtime releases the GIL.
     options.intra_op_num_threads = 1
@@ -141,6 +144,8 @@ def _open_session(path: Path) -> onnxruntime.InferenceSession:
 def input_fn(body: bytes | bytearray | str, content_type: str, context: ToolkitContext | None = None) -> Pixels:
     """One image of the model's size, as `read_image` gives it; without a context of CIFAR's. Raises RequestError."""
     size = IMAGE_SIZE if context is None else image_size_of(str(context.system_properties["model_dir"]))
+    if context is not None:
+        capture.note_request(body, content_type)
     return read_image(body, content_type, size)
 
 
@@ -202,8 +207,9 @@ def _quoted(text: str | None) -> str:
 
 def predict_fn(data: Pixels, model: Model) -> Probabilities:
     """Calibrated probabilities float32 [N, classes] for images uint8 [N, size, size, 3]."""
-    name = model.session.get_inputs()[0].name
-    probabilities: Probabilities = model.session.run(None, {name: data})[0]
+    session = model.session
+    answer = session.get_outputs()[0].name
+    probabilities: Probabilities = session.run([answer], {session.get_inputs()[0].name: data})[0]
     return probabilities
 
 
@@ -223,14 +229,18 @@ def output_fn(prediction: Probabilities, accept: str, context: ToolkitContext | 
     answered = negotiate(accept or "")
     if answered is None or (answered == VERBOSE_TYPE and context is None):
         raise RequestError(f"cannot answer as {_quoted(accept)}; accept {JSON_TYPE} or {VERBOSE_TYPE}", 406)
-    if context is not None and (package := os.environ.get(PACKAGE_VARIABLE)):
-        context.set_response_header(0, ATTRIBUTES_HEADER, f"model_package_arn={package}")
+    attributes = f"model_package_arn={package}" if (package := os.environ.get(PACKAGE_VARIABLE)) else ""
+    if context is not None and attributes:
+        context.set_response_header(0, ATTRIBUTES_HEADER, attributes)
     documents: Sequence[object] = rows
     if answered == VERBOSE_TYPE and context is not None:
         identity = identify(str(context.system_properties["model_dir"]))
         documents = [_verbose(row, identity) for row in rows]
     text = json.dumps(documents[0] if len(documents) == 1 else documents)
-    return text if context is None else (text, answered)
+    if context is None:
+        return text
+    capture.note_answer(text, answered, context, attributes)
+    return text, answered
 
 
 def _verbose(row: list[float], identity: Identity) -> VerboseAnswer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -21,9 +22,10 @@ import serving
 from imaging.labels import LABELS_FILE, labels_document
 from reporting.documents.json import to_text
 from reporting.documents.training import TRAINING_FILE, TrainingRecord
-from serving.inference import MODEL_FILE, model_fn, predict_fn
+from serving.inference import MODEL_FILE, NOVELTY_OUTPUT, model_fn, predict_fn
 from training.loop import TrainingError
 from training.networks.network import Served
+from training.novelty import WithNovelty
 
 PARITY_IMAGES = 25
 PARITY_TOLERANCE = 1e-4  # of a probability; 1e-6 is usual
@@ -38,17 +40,27 @@ __all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
 '''
 
 
-def write_model(model: Served, classes: list[str], record: TrainingRecord, images: Tensor, model_dir: Path) -> float:
-    """Write the archive's content; the largest difference between torch and ONNX Runtime on the first ``images``.
+@dataclass(frozen=True)
+class ExampleImages:
+    """uint8 [N, size, size, 3]: those that the exported model is checked with, and those that it was trained on."""
 
-    ``images`` is uint8 [N, size, size, 3]. Raises TrainingError when the difference is more than rounding.
+    checked: Tensor
+    trained_on: Tensor
+
+
+def write_model(
+    model: Served, classes: list[str], record: TrainingRecord, images: ExampleImages, model_dir: Path
+) -> float:
+    """Write the archive's content; the largest difference between torch and ONNX Runtime on the first images.
+
+    Raises TrainingError when the difference is more than rounding.
     """
     model_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=model_dir) as scratch:
         partial = Path(scratch)
-        _export(model, images[:2], partial / MODEL_FILE)
-        (partial / LABELS_FILE).write_text(labels_document(classes, images.shape[1]), encoding="utf-8")
-        difference = _check_parity(model, images[:PARITY_IMAGES], partial)
+        _export(WithNovelty(model.eval(), len(classes), images.trained_on), images.checked[:2], partial / MODEL_FILE)
+        (partial / LABELS_FILE).write_text(labels_document(classes, images.checked.shape[1]), encoding="utf-8")
+        difference = _check_parity(model, images.checked[:PARITY_IMAGES], partial)
         document = msgspec.structs.replace(record, parity_max_difference=difference)
         (partial / TRAINING_FILE).write_text(to_text(document, indent=2), encoding="utf-8")
         _write_code(partial / "code")
@@ -60,8 +72,8 @@ def write_model(model: Served, classes: list[str], record: TrainingRecord, image
     return difference
 
 
-def _export(model: Served, example: Tensor, path: Path) -> None:
-    axes = {"images": {0: "N"}, "probabilities": {0: "N"}}
+def _export(model: WithNovelty, example: Tensor, path: Path) -> None:
+    axes = {name: {0: "N"} for name in ("images", "probabilities", NOVELTY_OUTPUT)}
     with warnings.catch_warnings():
         # The exporter that replaces this one needs onnxscript, and the training containers' torch has both.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -74,7 +86,7 @@ def _export(model: Served, example: Tensor, path: Path) -> None:
             dynamo=False,
             opset_version=OPSET,
             input_names=["images"],
-            output_names=["probabilities"],
+            output_names=["probabilities", NOVELTY_OUTPUT],
             dynamic_axes=axes,
         )
 

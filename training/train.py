@@ -26,10 +26,11 @@ import torch
 
 from imaging.dataset import DatasetError, load_split, read_examples, read_manifest
 from reporting.documents.training import EnsembleScores, EpochFigures, TrainedOn, TrainingArguments, TrainingRecord
-from training.export import write_model
+from training.export import ExampleImages, write_model
 from training.hyperparameters import HyperparameterError, add_arguments, given
 from training.job import Split
 from training.loop import TrainingError
+from training.networks.backbone import Pretrained, add_backbone_arguments
 from training.networks.network import to_tensors
 from training.recipes.chosen import PRETRAINED_MODES, Task, train_model
 from training.recipes.pretrained import in_chunks
@@ -64,6 +65,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pretrained-mode", choices=PRETRAINED_MODES, default=PRETRAINED_MODES[0])
     parser.add_argument("--seed", type=int, default=0)
     add_arguments(parser)
+    add_backbone_arguments(parser)
     parser.add_argument("--dataset", type=Path, default=folder("SM_CHANNEL_DATASET", "/opt/ml/input/data/dataset"))
     parser.add_argument("--model-dir", type=Path, default=folder("SM_MODEL_DIR", "/opt/ml/model"))
     parser.add_argument("--output-dir", type=Path, default=folder("SM_OUTPUT_DIR", "/opt/ml/output"))
@@ -83,8 +85,9 @@ def run(arguments: argparse.Namespace) -> None:
     images, labels = check_dataset(arguments.dataset, manifest.classes)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = arguments.checkpoint_dir if arguments.checkpoint_dir.is_dir() else None
-        workers = Workers(arguments.dataset, arguments.seed, Path(scratch), checkpoints)
-        trained = train_model(arguments, workers, Task(len(manifest.classes), manifest.image_size))
+        pretrained = Pretrained(arguments.backbone, arguments.backbone_weights)
+        workers = Workers(arguments.dataset, arguments.seed, pretrained, Path(scratch), checkpoints)
+        trained = train_model(arguments, workers, Task(len(manifest.classes), manifest.image_size, pretrained))
     model = trained.model.eval()
     logits = in_chunks(model, images)
     model.temperature = trained.temperature(logits, labels)
@@ -103,7 +106,8 @@ def run(arguments: argparse.Namespace) -> None:
         process_cpu_seconds=trained.cpu_seconds,
         history=[EpochFigures(**row) for row in trained.history],
     )
-    difference = write_model(model, manifest.classes, record, images, arguments.model_dir)
+    trained_on, _ = to_tensors(*load_split(arguments.dataset, "train"))
+    difference = write_model(model, manifest.classes, record, ExampleImages(images, trained_on), arguments.model_dir)
     figures = f"ensemble_validation_accuracy={scores.validation_accuracy:.4f}"
     figures += f" ensemble_validation_loss={scores.validation_loss:.4f}"
     seconds = f"cpu_seconds={record.cpu_seconds:.1f} seconds={time.monotonic() - started:.1f}"

@@ -27,6 +27,8 @@ class EndpointOptions:
     autoscaling_invocations_per_instance: int
     smoke_test: bool
     idle_hours: float
+    capture: str = "endpoint"
+    capture_percent: int = 100
 
     @property
     def serverless(self) -> bool:

@@ -69,15 +69,33 @@ class NameTaken(Exception):  # noqa: N818  # an error name in the function's log
 
 
 def model_name(spec: EndpointSpec, version: int) -> str:
-    """A model cannot be changed, so it has another name in another network."""
+    """A model cannot be changed, so it has another name in another network, and where it captures by itself."""
     name = f"{spec.endpoint}-v{version}"
-    return f"{name}-{_digest(asdict(spec.network))}" if spec.network else name
+    place: dict[str, object] = asdict(spec.network) if spec.network else {}
+    own = _own_capture(spec)
+    if own:
+        place = {"network": place, "capture": own}
+    return f"{name}-{_digest(place)}" if place else name
+
+
+def _own_capture(spec: EndpointSpec) -> dict[str, str]:
+    """What the serving code has to know to capture its traffic (`serving.capture`); nothing where SageMaker does."""
+    if spec.settings.capture != "container":
+        return {}
+    return {
+        "SCONES_CAPTURE_URI": spec.capture_uri,
+        "SCONES_CAPTURE_ENDPOINT": spec.endpoint,
+        "SCONES_CAPTURE_VARIANT": VARIANT,
+        "SCONES_CAPTURE_PERCENT": str(spec.settings.capture_percent),
+        "SCONES_CAPTURE_KMS_KEY": spec.data_key_arn,
+    }
 
 
 def config_settings(spec: EndpointSpec, version: int, shadow_version: int = 0) -> ConfigSettings:
     """CreateEndpointConfig without name and tags: one variant, all of its traffic captured, perhaps a shadow of it."""
     settings: ConfigSettings = {"ProductionVariants": [_variant(spec, VARIANT, version)]}
-    if not spec.settings.serverless:  # SageMaker captures nothing there (developer guide, serverless inference)
+    # SageMaker captures nothing of serverless endpoints (developer guide, serverless inference).
+    if not spec.settings.serverless and spec.settings.capture == "endpoint":
         settings["DataCaptureConfig"] = _capture(spec)
     if shadow_version:
         settings["ShadowProductionVariants"] = [_variant(spec, SHADOW_VARIANT, shadow_version)]
@@ -87,7 +105,7 @@ def config_settings(spec: EndpointSpec, version: int, shadow_version: int = 0) -
 def _capture(spec: EndpointSpec) -> DataCaptureConfigTypeDef:
     return {
         "EnableCapture": True,
-        "InitialSamplingPercentage": 100,
+        "InitialSamplingPercentage": spec.settings.capture_percent,
         "DestinationS3Uri": spec.capture_uri,
         "KmsKeyId": spec.data_key_arn,
         "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
@@ -196,7 +214,7 @@ def create_model(sagemaker: SageMakerClient, spec: EndpointSpec, version: Servab
     """
     name = model_name(spec, version.version)
     told = {VERSION_VARIABLE: str(version.version), PACKAGE_VARIABLE: version.package_arn}
-    environment = {**version.container.get("Environment", {}), **told}
+    environment = {**version.container.get("Environment", {}), **told, **_own_capture(spec)}
     try:
         sagemaker.create_model(
             ModelName=name,

@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from lambdas.inference.body import Body, InvalidBody, WorkflowFault, unwrapped
 
@@ -25,6 +26,8 @@ Event = TypeVar("Event", bound=Mapping[str, object])
 Answer = TypeVar("Answer")
 
 logger = Logger()
+_predicted: Counter[str] = Counter()
+"""Predictions of this invocation by class."""
 
 
 @functools.cache
@@ -60,8 +63,19 @@ def observed(handler: Callable[[Event, LambdaContext], Answer]) -> Callable[[Eve
         finally:
             if metrics().metric_set:
                 metrics().flush_metrics()
+            _send_class_counts()
 
     return invoke
+
+
+def _send_class_counts() -> None:
+    """What was predicted since the last time, a metric ``Predicted`` for each class."""
+    counts = dict(_predicted)
+    _predicted.clear()
+    for label, number in counts.items():
+        dimensions = {"stage": os.environ["STAGE"], "service": os.environ["POWERTOOLS_SERVICE_NAME"]}
+        with single_metric("Predicted", MetricUnit.Count, number, default_dimensions=dimensions) as metric:
+            metric.add_dimension("class", label)
 
 
 def subject(event: object) -> dict[str, object]:
@@ -78,8 +92,10 @@ def subject(event: object) -> dict[str, object]:
     }
 
 
-def count_confidence(confidence: float, passed: bool) -> None:
-    """One image's confidence (0 to 1), and whether it was too low."""
+def count_prediction(label: str | None, confidence: float, passed: bool) -> None:
+    """One image's confidence (0 to 1), whether it was too low, and what was predicted."""
+    if label is not None:
+        _predicted[label] += 1
     if math.isfinite(confidence):  # NaN is no metric value
         metrics().add_metric(name="Confidence", unit=MetricUnit.NoUnit, value=confidence)
     metrics().add_metric(name="LowConfidence", unit=MetricUnit.Count, value=0 if passed else 1)

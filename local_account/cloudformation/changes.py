@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from local_account.cloudformation.language.expressions import TemplateScope
 from local_account.cloudformation.language.functions import plain_text, shown_json
-from local_account.cloudformation.language.references import Reference, creation_order, references
+from local_account.cloudformation.language.references import TemplateReference, creation_order, references
 from local_account.cloudformation.language.schemas import ALWAYS, NEVER, schema_of
 from local_account.cloudformation.record import KnownStack
 from local_account.cloudformation.records import (
@@ -91,7 +91,7 @@ class Preview:
         ]
         return [*indirect, {**direct, "Evaluation": "Dynamic"}]
 
-    def _cause(self, each: Reference) -> tuple[str, str, str] | None:
+    def _cause(self, each: TemplateReference) -> tuple[str, str, str] | None:
         """Evaluation, source and entity, if what an expression refers to changes."""
         if each.kind == "Ref" and each.name in self.parameters:
             same = self.parameters[each.name] == self.stack.record["Parameters"].get(each.name)

@@ -19,7 +19,7 @@ from local_account.cloudformation.record import outputs
 from local_account.cloudformation.records import DeclaredResource, StackResource
 from local_account.cloudformation.removal import Course, ShrinkingStack
 from local_account.cloudformation.resources.base import Made
-from local_account.cloudformation.resources.kinds import is_replaced, kind_of
+from local_account.cloudformation.resources.kinds import is_known, is_replaced, kind_of
 from local_account.cloudformation.resources.values import Properties, ResourceError
 from local_account.cloudformation.template import parse
 from local_account.protocol.records import change
@@ -131,7 +131,7 @@ class DeployingStack(ShrinkingStack):
         if problem := check_properties(logical, resource["ResourceType"], resource["Properties"]):
             raise ResourceError(problem)
         place = self._place(logical, course, partial(self._begun, logical, verb))
-        made = kind.create(place, kind.tagged(self._with_secrets(resource["Properties"]), self.record["Tags"]))
+        made = kind.create(place, kind.tagged(resource["Properties"], self.record["Tags"]))
         place.begun(made.physical_id)
         self._made(logical, made)
         kind.wait(place, {**resource["Properties"], **made.attributes})
@@ -153,8 +153,10 @@ class DeployingStack(ShrinkingStack):
         def step() -> None:
             if problem := check_properties(logical, resource["ResourceType"], properties):
                 raise ResourceError(problem)
-            wanted = self._with_secrets(properties)
-            self._made(logical, kind.update(place, resource["PhysicalResourceId"], old, wanted))
+            made = kind.update(place, resource["PhysicalResourceId"], old, properties)
+            if made.physical_id != resource["PhysicalResourceId"]:  # it is another one, and the first is to go
+                self.record.setdefault("Replaced", {})[logical] = {**resource, "Properties": old}
+            self._made(logical, made)
             kind.wait(place, {**properties, **resource["Attributes"]})
 
         self._step(logical, "UPDATE", step)
@@ -210,7 +212,11 @@ def _check_attributes(scope: TemplateScope, wanted: Mapping[str, DeclaredResourc
             continue
         kind = wanted[each.name]["Type"]
         known = schema_of(kind)
-        if known and kind != "AWS::CloudFormation::Stack" and not known.has_attribute(each.attribute):
+        if (
+            known
+            and not (is_known(kind) and kind_of(kind).has_own_attributes)
+            and not known.has_attribute(each.attribute)
+        ):
             raise InvalidTemplateError(
                 f"[Error] {each.path}: Resource type {kind} does not support attribute {{{each.attribute}}}"
             )

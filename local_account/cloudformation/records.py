@@ -151,7 +151,8 @@ class StackResource(TypedDict):
 
 class StackRecord(TypedDict):
     """A stack. ``Replaced`` holds, during an update, the resources whose successors are there already,
-    ``Abandoned`` what was made of successors that failed. ``Stored`` are the values of Parameter Store that the
+    ``Abandoned`` what was made of successors that failed. ``Gone`` are the resources that a rollback
+    or a deletion removed, ``Stored`` the values of Parameter Store that the
     parameters name.
     """
 
@@ -173,15 +174,14 @@ class StackRecord(TypedDict):
     ClientRequestToken: NotRequired[str]
     EnableTerminationProtection: NotRequired[bool]
     NotificationARNs: NotRequired[list[str]]
-    ParentId: NotRequired[str]
     RollbackConfiguration: NotRequired[RollbackConfiguration]
-    RootId: NotRequired[str]
     StackPolicy: NotRequired[str]
     TimeoutInMinutes: NotRequired[int]
     Outputs: list[StackOutput]
     Resources: dict[str, StackResource]
     Replaced: NotRequired[dict[str, StackResource]]
     Abandoned: NotRequired[dict[str, StackResource]]
+    Gone: NotRequired[dict[str, StackResource]]
     Events: list[StackEvent]
 
 
@@ -199,10 +199,8 @@ class WantedStack(TypedDict):
     ClientRequestToken: NotRequired[str]
     EnableTerminationProtection: NotRequired[bool]
     NotificationARNs: NotRequired[list[str]]
-    ParentId: NotRequired[str]
     RetainExceptOnCreate: NotRequired[bool]
     RollbackConfiguration: NotRequired[RollbackConfiguration]
-    RootId: NotRequired[str]
     StackPolicy: NotRequired[str]
     StackPolicyDuringUpdate: NotRequired[str]
     TimeoutInMinutes: NotRequired[int]

@@ -13,13 +13,12 @@ from functools import partial
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_account.cloudformation.language.dynamic import DynamicReferences
 from local_account.cloudformation.language.errors import InvalidTemplateError
 from local_account.cloudformation.record import KnownStack
 from local_account.cloudformation.records import StackResource
 from local_account.cloudformation.resources.base import StackPlace
 from local_account.cloudformation.resources.kinds import kind_of
-from local_account.cloudformation.resources.values import Properties, ResourceError, as_mapping
+from local_account.cloudformation.resources.values import ResourceError
 from local_account.cloudformation.stack_policy import StackPolicy
 from local_account.cloudformation.template import parse
 
@@ -54,13 +53,17 @@ class ShrinkingStack(KnownStack):
             return f"{type(error).__name__}: {error}"
         return None
 
-    def _with_secrets(self, properties: Properties) -> Properties:
-        dynamic = DynamicReferences(self.account, self.record.get("RoleARN", ""))
-        return as_mapping(dynamic.secret(properties), "Properties")
-
     def _place(self, logical: str, course: Course, begun: Callable[[str], None] | None = None) -> StackPlace:
         name, role = self.record["StackName"], self.record.get("RoleARN", "")
-        place = StackPlace(self.account, name, logical, role, self.record["StackId"], deadline=course.deadline)
+        place = StackPlace(
+            self.account,
+            name,
+            logical,
+            role,
+            self.record["StackId"],
+            tuple(self.record["Capabilities"]),
+            deadline=course.deadline,
+        )
         place.check_time()
         return place if begun is None else replace(place, begun=begun)
 
@@ -94,10 +97,10 @@ class ShrinkingStack(KnownStack):
         for logical in names:
             resource = self.resources[logical]
             if not resource["PhysicalResourceId"]:
-                del self.resources[logical]
+                self._forget(logical)
             elif logical in retained or self._stays(resource, logical in made):
                 self.mark(logical, "DELETE_SKIPPED")
-                del self.resources[logical]
+                self._forget(logical)
             elif not self._removed(logical, resource):
                 failed.append(logical)
         return f"The following resource(s) failed to delete: [{', '.join(failed)}]. " if failed else None
@@ -112,17 +115,13 @@ class ShrinkingStack(KnownStack):
         reason = self.attempt(partial(self._delete, logical, resource))
         self.mark(logical, "DELETE_FAILED" if reason else "DELETE_COMPLETE", reason)
         if reason is None:
-            del self.resources[logical]
+            self._forget(logical)
         return reason is None
+
+    def _forget(self, logical: str) -> None:
+        self.record.setdefault("Gone", {})[logical] = self.resources.pop(logical)
 
     def _delete(self, logical: str, resource: StackResource) -> None:
         kind = kind_of(resource["ResourceType"])
         place = self._place(logical, Course())
-        kind.delete(place, resource["PhysicalResourceId"], self._for_removal(resource))
-
-    def _for_removal(self, resource: StackResource) -> Properties:
-        """The properties, with their secrets if these are still there."""
-        try:
-            return self._with_secrets(resource["Properties"])
-        except InvalidTemplateError:
-            return resource["Properties"]
+        kind.delete(place, resource["PhysicalResourceId"], resource["Properties"])

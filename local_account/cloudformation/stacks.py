@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from local_account.cloudformation.changes import Preview
-from local_account.cloudformation.record import now, outputs
+from local_account.cloudformation.record import STACK_TYPE, now, outputs
 from local_account.cloudformation.records import ChangeSetRecord, Export, StackRecord, TemplateDocument, WantedStack
 from local_account.cloudformation.stack import DeployedStack, settle
 from local_account.cloudformation.template import parse
@@ -57,6 +57,14 @@ class Stacks:
             for output in record["Outputs"]
             if "ExportName" in output
         }
+
+    def parent_of(self, stack_id: str) -> str | None:
+        """The id of the stack that a nested one stands in."""
+        for record in self.records.values():
+            held = list(record["Resources"].values())
+            if any(each["ResourceType"] == STACK_TYPE and each["PhysicalResourceId"] == stack_id for each in held):
+                return record["StackId"]
+        return None
 
     def importers(self, export: str) -> list[str]:
         """The names of the stacks that import a value."""

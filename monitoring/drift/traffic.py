@@ -5,7 +5,7 @@ Runs in the monitoring container. Reads the store and, for the images, the captu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from monitoring.drift.findings import HourlyTraffic
 from monitoring.store import arrays as store_arrays
 from monitoring.store.aggregates import Thresholds
 from monitoring.store.image_statistics import hourly_image_statistics
+from monitoring.store.novelty import NOVELTY, NoveltyModel
 from monitoring.store.store import Store, Variant
 from monitoring.store.window_table import Live, Window
 
@@ -40,6 +41,12 @@ class TrafficSource:
     live: Live
     image_size: int = IMAGE_SIZE
     """Pixels of a side, as the model sees the images."""
+    novelty: NoveltyModel | None = None
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """Names of the image statistics; the distance to the training images only where the model says it."""
+        return STATISTICS if self.novelty is None else (*STATISTICS, NOVELTY)
 
     def first_hour(self, first: int, last: int) -> int | None:
         """The first hour of a span with captured lines."""
@@ -52,10 +59,12 @@ class TrafficSource:
         for variant in self.variants:
             for table in self._statistics(variant, hours).values():
                 events: list[str] = table.column("event_id").to_pylist()
-                yield events, {name: store_arrays.column(table, name, np.float64) for name in STATISTICS}
+                yield events, {name: store_arrays.column(table, name, np.float64) for name in self.statistics}
 
     def _statistics(self, variant: Variant, hours: tuple[int, int]) -> dict[int, pa.Table]:
-        return hourly_image_statistics(self.store, variant, hours, self.captures, image_size=self.image_size)
+        return hourly_image_statistics(
+            self.store, variant, hours, self.captures, image_size=self.image_size, novelty=self.novelty
+        )
 
     def traffic(self, span: Window, requests: Mapping[int, int] | None) -> HourlyTraffic:
         """All hours of a time span. ``requests`` by hour; an hour that is not in it had none.
@@ -74,7 +83,7 @@ class TrafficSource:
             for hour, path in self.store.hours(variant, first, last):
                 rows = self.store.rows(path)
                 chosen = self._is_counted(rows, span)
-                parts.append(_predictions(rows, chosen, images[hour], hour, passing))
+                parts.append(_predictions(rows, chosen, self._looked_at(images[hour]), hour, passing))
                 malformed[hour - first] += sum(
                     row.lines for row in self.store.quarantined(path) if not row.of_smoke_test and self.live.counts(row)
                 )
@@ -82,7 +91,10 @@ class TrafficSource:
         if requests is not None:
             ended = microseconds(span.end) // HOUR_US
             counts = np.array([requests.get(hour, 0) if hour < ended else 0 for hour in hours.tolist()], np.int64)
-        return HourlyTraffic(hours, _joined(parts), lines, malformed, counts)
+        return HourlyTraffic(hours, _joined(parts, self.statistics), lines, malformed, counts)
+
+    def _looked_at(self, images: pa.Table) -> pa.Table:
+        return images.select(["event_id", *self.statistics])
 
     def _is_counted(self, rows: pa.Table, span: Window) -> Flags:
         """Which rows are the version's answers to somebody, each once, within the time span."""
@@ -102,7 +114,7 @@ def _predictions(rows: pa.Table, unique: Flags, images: pa.Table, hour: int, pas
     at = np.array([row_of[event] for event in images.column("event_id").to_pylist() if event in row_of], np.int64)
     known = [row for row, event in enumerate(images.column("event_id").to_pylist()) if event in row_of]
     statistics = {}
-    for name in STATISTICS:
+    for name in images.column_names[1:]:
         values = np.full(len(unique), np.nan)
         values[at] = store_arrays.column(images, name, np.float64)[known]
         statistics[name] = values
@@ -110,7 +122,7 @@ def _predictions(rows: pa.Table, unique: Flags, images: pa.Table, hour: int, pas
     return found.at(unique)
 
 
-def _joined(parts: list[Predictions]) -> Predictions:
+def _joined(parts: list[Predictions], statistics: Sequence[str]) -> Predictions:
     none = np.empty(0)
     order = np.argsort(np.concatenate([none.astype(np.int64), *(part.hour for part in parts)]), kind="stable")
 
@@ -122,5 +134,5 @@ def _joined(parts: list[Predictions]) -> Predictions:
         column("confidence", none),
         column("predicted", none.astype(np.int64)).astype(np.int64),
         column("passes", none.astype(bool)).astype(bool),
-        {name: np.concatenate([none, *(part.statistics[name] for part in parts)])[order] for name in STATISTICS},
+        {name: np.concatenate([none, *(part.statistics[name] for part in parts)])[order] for name in statistics},
     )

@@ -28,11 +28,13 @@ from monitoring.job_inputs.options import Options
 from monitoring.quality.ground_truth import GroundTruth, read_ground_truth
 from monitoring.quality.unusual import statistics_of
 from monitoring.store.aggregates import Thresholds
+from monitoring.store.novelty import NOVELTY, NOVELTY_FILE, NoveltyModel
 from monitoring.store.store import Store
 from monitoring.store.update import update
 from monitoring.store.window_table import SHADOW, Captures, Live, Window, stored_captures
 from reporting.documents.baseline import BASELINE_FILE
 from reporting.job import JobError
+from serving.inference import ModelError
 
 PROCESSES = 2
 # What reading a file of the state may raise that is not what was written.
@@ -62,6 +64,7 @@ class Gathered:
     files: CaptureFiles
     state: StateFiles
     baseline: Baseline | None
+    novelty: NoveltyModel | None
     truth: GroundTruth
     context: EndpointContext
     notes: list[str] = field(default_factory=list)
@@ -79,13 +82,14 @@ def gather(options: Options, scratch: Path) -> Gathered:
     classes = options.classes or (baseline.classes if baseline else ())
     # One of both is there, see `read_options`.
     thresholds = options.thresholds or Thresholds(baseline.document.threshold if baseline else 0.0)
-    known = _Known(options, thresholds, baseline, read_context(options.context))
+    notes: list[str] = []
+    novelty = _novelty(options, baseline, scratch, notes)
+    known = _Known(options, thresholds, baseline, novelty, read_context(options.context))
     state = StateFiles(places.place(options.state or str(scratch / "state")), scratch)
     state.load(known.looked_at)
     files = CaptureFiles(places.place(options.captures), scratch)
     store = Store(state.folder, Classes.of(classes))
 
-    notes = []
     try:
         collected = _collect(known, store, files)
     except _DAMAGED as error:
@@ -99,7 +103,7 @@ def gather(options: Options, scratch: Path) -> Gathered:
     if options.ground_truth:
         folder = labels_folder(places.place(options.ground_truth), scratch, options.window)
         truth = read_ground_truth(folder, classes)
-    return Gathered(classes, thresholds, collected, files, state, baseline, truth, known.context, notes)
+    return Gathered(classes, thresholds, collected, files, state, baseline, novelty, truth, known.context, notes)
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class _Known:
     options: Options
     thresholds: Thresholds
     baseline: Baseline | None
+    novelty: NoveltyModel | None
     context: EndpointContext
 
     @property
@@ -132,7 +137,7 @@ def _collect(known: _Known, store: Store, files: CaptureFiles) -> Collected:
     ours = {options.endpoint, UNKNOWN} if options.endpoint else None
     variants = [v for v in store.variants() if v.name != SHADOW and (ours is None or v.endpoint in ours)]
     size = baseline.document.image_size if baseline else IMAGE_SIZE
-    source = TrafficSource(store, tuple(variants), thresholds, files.folder, live, size)
+    source = TrafficSource(store, tuple(variants), thresholds, files.folder, live, size, known.novelty)
     watched = watch(source, options.window, options.deployed_at, baseline, requests) if baseline else None
     images = statistics_of(captures.frame, source, options.window.hours)
     return Collected(captures, source, watched, images, _capture_gap(source, options.window, requests))
@@ -143,6 +148,24 @@ def _capture_gap(source: TrafficSource, window: Window, requests: dict[int, int]
     if traffic.requests is None or not traffic.requests.sum():
         return None
     return float((traffic.requests - traffic.lines).clip(0).sum() / traffic.requests.sum())
+
+
+def _novelty(options: Options, baseline: Baseline | None, scratch: Path, notes: list[str]) -> NoveltyModel | None:
+    """The model beside a baseline that knows how far its images are; a note where it should be there and is not."""
+    if baseline is None or NOVELTY not in baseline.statistics:
+        return None
+    data = places.read(f"{options.baseline.rpartition('/')[0]}/{NOVELTY_FILE}")
+    copy = scratch / NOVELTY_FILE
+    copy.write_bytes(data or b"")
+    try:
+        found = NoveltyModel.of(copy) if data else None
+    except ModelError:
+        found = None
+    if found is None:
+        notes.append(
+            f"How far images are from the training images is not judged: no {NOVELTY_FILE} beside the baseline"
+        )
+    return found
 
 
 def _baseline(options: Options, scratch: Path) -> Baseline | None:

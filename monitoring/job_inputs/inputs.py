@@ -19,7 +19,7 @@ from monitoring.job_inputs.places import Found, Place, Prefix
 from monitoring.store.store import Ledger, Store
 from monitoring.store.window_table import EARLY, HOUR, LATE, Window
 
-_HOUR_FILE = re.compile(r"^(?P<hour>.*/\d{4}/\d\d/\d\d/\d\d)(?:\.[a-z.]+|/files\.json)$")
+_HOUR_FILE = re.compile(r"^(?P<hour>.*/\d{4}/\d\d/\d\d/\d\d)(?:\.[a-z0-9.-]+|/files\.json)$")
 
 
 class CaptureFiles:

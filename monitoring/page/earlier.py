@@ -22,12 +22,17 @@ LISTED = 1000
 
 
 class ListedReport(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of ``index.json``; ``alarms`` are families, ``records`` the predictions (missing in older entries)."""
+    """An entry of ``index.json``; ``alarms`` are families, ``records`` the predictions (missing in older entries).
+
+    ``estimated`` is the accuracy that was expected, ``measured`` what labels said by then, weighed as the traffic.
+    """
 
     name: str
     verdict: str
     alarms: list[str]
     records: int | msgspec.UnsetType = msgspec.UNSET
+    estimated: float | None = None
+    measured: float | None = None
     start: str
     end: str
 
@@ -49,6 +54,8 @@ def note_report(report_uri: str, report: Report) -> None:
         verdict=report.verdict,
         alarms=[family.family for family in report.alarms()],
         records=report.counts.records,
+        estimated=report.quality.estimated_accuracy.value if report.quality.estimated_accuracy else None,
+        measured=report.quality.accuracy.traffic if report.quality.accuracy else None,
         start=report.window.start,
         end=report.window.end,
     )

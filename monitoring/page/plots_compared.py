@@ -15,7 +15,6 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from imaging.statistics import STATISTICS
 from monitoring.page.chart_data import CHARTS, Floats, ReportData, has_predictions
 from monitoring.page.plots import LABEL_CHARACTERS, OTHER
 from reporting.charts import WIDE
@@ -100,7 +99,7 @@ def class_distribution(figure: Figure, data: ReportData) -> None:
     for row, (drawn, bar) in enumerate(zip(bars, shown, strict=True)):
         text = f"{bar.count:,} ({percent(bar.count / total)})"
         tip(drawn, f"{bar.label}: {text}{'' if bar.expected is None else f', baseline {percent(bar.expected)}'}")
-        axes.annotate(text, (0, row), (3, 13), textcoords="offset points", va="center", fontsize=9)
+        axes.annotate(text, (0, row - 0.28), (2, 2), textcoords="offset points", va="bottom", fontsize=9)
         _expected_mark(axes, row, bar)
     axes.set_yticks(rows, [shorten(bar.label, LABEL_CHARACTERS) for bar in shown])
     axes.set_ylim(len(shown) - 0.5, -0.75)
@@ -113,9 +112,9 @@ def class_distribution(figure: Figure, data: ReportData) -> None:
 def _expected_mark(axes: Axes, row: int, bar: _Bar) -> None:
     if bar.tolerated is not None:
         low, high = bar.tolerated
-        axes.barh([row], [high - low], left=[low], color=INK, alpha=0.14, height=0.72, zorder=0.5)
+        axes.barh([row], [high - low], left=[low], color=INK, alpha=0.14, height=0.5, zorder=0.5)
     if bar.expected is not None:
-        axes.plot([bar.expected] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.6)
+        axes.plot([bar.expected] * 2, [row - 0.25, row + 0.25], color=INK, linewidth=1.6)
 
 
 def _bars(data: ReportData) -> list[_Bar]:
@@ -141,11 +140,7 @@ def _bars(data: ReportData) -> list[_Bar]:
 
 def _looked_at(data: ReportData) -> Sequence[str]:
     """Statistics that enough images have."""
-    return [
-        name
-        for name in STATISTICS
-        if name in data.statistics and np.isfinite(data.statistics[name]).sum() >= _FEWEST_IMAGES
-    ]
+    return [name for name in data.statistics if np.isfinite(data.statistics[name]).sum() >= _FEWEST_IMAGES]
 
 
 @CHARTS.add(
@@ -158,7 +153,7 @@ def _looked_at(data: ReportData) -> Sequence[str]:
 def image_statistics_compared(figure: Figure, data: ReportData) -> None:
     """A histogram of each image statistic, the baseline's as an outline."""
     names = _looked_at(data)
-    columns = 4 if figure.get_figwidth() >= WIDE[0] else 2
+    columns = (5 if len(names) > 8 else 4) if figure.get_figwidth() >= WIDE[0] else 2
     lines = math.ceil(len(names) / columns)
     figure.set_figheight(1.45 * lines + 0.3)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()

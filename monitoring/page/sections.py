@@ -14,7 +14,7 @@ from msgspec import UNSET
 from monitoring.page.chart_data import ENOUGH_FOR_A_COURSE
 from monitoring.page.drift_tables import channel_table, class_share_blocks, held_against, state_of
 from monitoring.page.thumbnails import thumbnail
-from reporting.documents.report import Family, LabelledAccuracy, Performance, Report
+from reporting.documents.report import Family, LabelledAccuracy, Performance, Quality, Report
 from reporting.documents.traffic import Figures, PerVariant, Shown
 from reporting.page import Block, Card, CardLine, Cards, Content, Heading, Sections, Table, Text
 from reporting.wording import UNKNOWN, clock, count, duration, number, percent
@@ -111,10 +111,27 @@ def quality(view: ReportView) -> Content | None:
     facts += [f"{count(n, 'label')} cannot be used: {reason}" for reason, n in found.ground_truth.unusable.items()]
     if found.unknown_ids:
         facts.append(f"{count(found.unknown_ids, 'label')} of predictions that the window does not have")
+    if found.ground_truth.contradictions:
+        facts.append(f"{count(found.ground_truth.contradictions, 'label')} contradict an earlier one, and count")
     before = [Text(f"{'; '.join(facts)}.")]
     if estimated:
         before.append(Text(estimated.caveat, soft=True))
-    return Content(before=before, after=[_per_class(found)] if labelled else [])
+    return Content(before=before, after=[*([_per_class(found)] if labelled else []), *_to_label(found)])
+
+
+def _to_label(found: Quality) -> list[Block]:
+    """How many labels say how right the model is, and which ones would teach most."""
+    if not found.label_budget:
+        return []
+    sizes = ", ".join(f"{number:,} for ± {float(half):.0%}" for half, number in found.label_budget.items())
+    how = f"To know the accuracy of this window, label predictions drawn by chance: {sizes.replace('%', ' %')}."
+    rows = [[row.id, row.why, row.predicted, number(row.confidence)] for row in found.label_first]
+    what = "To cure the model, label these first; being chosen, they say nothing of the accuracy of the others."
+    listed: list[Block] = [
+        Text(what, soft=True),
+        Table(["prediction", "why", "predicted", "confidence"], rows, text_columns=3),
+    ]
+    return [Heading("What to label"), Text(how), *(listed if rows else [])]
 
 
 def _labelled(how_many: int, accuracy: LabelledAccuracy | None) -> str:
@@ -151,6 +168,13 @@ def mistakes(view: ReportView) -> Content | None:
     """Labelled predictions that are wrong."""
     note = "Labelled predictions that are wrong, the most confident first."
     return _cards(note, view.report.mistakes, view.images)
+
+
+@SECTIONS.add("Farthest from the training images")
+def farthest(view: ReportView) -> Content | None:
+    """Images that are unlike what the model learned from."""
+    note = "Of the images that were looked at, those furthest from the training images, as the model itself sees them."
+    return _cards(note, view.report.farthest, view.images)
 
 
 @SECTIONS.add("Most unusual images")

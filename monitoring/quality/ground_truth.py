@@ -26,6 +26,13 @@ class GroundTruth:
     lines: int = 0
     unusable: Counter[str] = field(default_factory=Counter)
     """How many lines could not be used, by reason."""
+    contradictions: int = 0
+    """How often a prediction was labelled anew, and otherwise than before."""
+
+    def add(self, event_id: str, label: int) -> None:
+        """Take a label; a later one counts."""
+        self.contradictions += self.labels.get(event_id, label) != label
+        self.labels[event_id] = label
 
 
 def read_ground_truth(folder: Path, classes: Sequence[str]) -> GroundTruth:
@@ -52,9 +59,9 @@ def _read(line: bytes, classes: Sequence[str], truth: GroundTruth) -> None:
     if not isinstance(event_id, str) or not event_id:
         truth.unusable["the eventId is no text"] += 1
     elif data in classes:
-        truth.labels[event_id] = list(classes).index(data)
+        truth.add(event_id, list(classes).index(data))
     elif data.isdecimal() and int(data) < len(classes):
-        truth.labels[event_id] = int(data)
+        truth.add(event_id, int(data))
     else:
         truth.unusable[f"{data[:40]!r} is not a class of this model ({', '.join(classes)})"] += 1
 

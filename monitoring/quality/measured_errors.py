@@ -14,6 +14,7 @@ from scipy import stats
 from imaging.statistics import image_statistics
 from monitoring.drift.detector import Floats, Integers
 from monitoring.quality.corruptions import KINDS, SEVERITIES, Pixels, corrupted
+from monitoring.store.novelty import NOVELTY
 from reporting.documents.baseline import EstimateError
 
 CLEAN = "none"
@@ -24,18 +25,30 @@ _DIGITS = 4
 
 
 def measure_errors(
-    pixels: Pixels, labels: npt.NDArray[np.int64], answer: Callable[[Pixels], Floats]
+    pixels: Pixels,
+    labels: npt.NDArray[np.int64],
+    answer: Callable[[Pixels], Floats],
+    novelty: Callable[[Pixels], Floats] | None = None,
 ) -> list[EstimateError]:
-    """One entry for the images as they are, and one for each corruption and severity; ``answer`` is the model."""
+    """One entry for the images as they are, and one for each corruption and severity.
+
+    ``answer`` are the model's probabilities; ``novelty`` says how far images are from the training's.
+    """
+
+    def seen(images: Pixels, probabilities: Floats) -> dict[str, Floats]:
+        further = {NOVELTY: novelty(images)} if novelty else {}
+        return {CONFIDENCE: probabilities.max(axis=1), **image_statistics(images), **further}
+
     chosen = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), MOST_IMAGES)).astype(np.int64))
     images, truth = pixels[chosen], labels[chosen]
-    clean = _seen(images, answer(images))
-    found = [_error(CLEAN, 0, answer(images), truth, dict.fromkeys(clean, 0.0))]
+    probabilities = answer(images)
+    clean = seen(images, probabilities)
+    found = [_error(CLEAN, 0, probabilities, truth, dict.fromkeys(clean, 0.0))]
     for kind in KINDS:
         for severity in range(1, SEVERITIES + 1):
             worse = corrupted(images, kind, severity)
             probabilities = answer(worse)
-            found.append(_error(kind, severity, probabilities, truth, distances(_seen(worse, probabilities), clean)))
+            found.append(_error(kind, severity, probabilities, truth, distances(seen(worse, probabilities), clean)))
     return found
 
 
@@ -47,10 +60,6 @@ def distances(seen: Mapping[str, Floats], reference: Mapping[str, Floats]) -> di
         for name, (values, known) in both.items()
         if len(values) and np.isfinite(known).any()
     }
-
-
-def _seen(pixels: Pixels, probabilities: Floats) -> dict[str, Floats]:
-    return {CONFIDENCE: probabilities.max(axis=1), **image_statistics(pixels)}
 
 
 def _error(kind: str, severity: int, probabilities: Floats, truth: Integers, away: dict[str, float]) -> EstimateError:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from imaging.statistics import STATISTICS
 from monitoring.drift.detector import Floats
 from monitoring.drift.traffic import TrafficSource
+from monitoring.store.novelty import NOVELTY
 
 # Of a normal distribution, half of the values lie within this many standard deviations.
 _QUARTILE_RANGE = 1.349
@@ -39,7 +39,7 @@ def most_unusual(
 
     ``reference`` are the baseline's; without any, the images of the window itself are what is usual.
     """
-    names = [name for name in STATISTICS if name in tables]
+    names = list(tables)
     if not len(frame) or not names:
         return []
     usual, distances = {}, []
@@ -61,9 +61,19 @@ def most_unusual(
     ]
 
 
+def furthest(
+    frame: pd.DataFrame, tables: Mapping[str, Floats], reference: Mapping[str, Floats], count: int
+) -> list[Unusual]:
+    """The images furthest from the training images, the furthest first; none where the model does not say it."""
+    if NOVELTY not in tables or NOVELTY not in reference:
+        return []
+    usual = float(np.nanmedian(reference[NOVELTY]))
+    return most_unusual(frame, {NOVELTY: np.maximum(tables[NOVELTY], usual)}, reference, count)
+
+
 def statistics_of(frame: pd.DataFrame, source: TrafficSource, hours: tuple[int, int]) -> dict[str, Floats]:
     """The image statistics of the predictions in ``frame``, NaN where they were not sampled."""
-    found = {name: np.full(len(frame), np.nan) for name in STATISTICS}
+    found = {name: np.full(len(frame), np.nan) for name in source.statistics}
     row_of = {event: row for row, event in enumerate(frame["event_id"])}
     for events, statistics in source.images(hours):
         known = [number for number, event in enumerate(events) if event in row_of]

@@ -12,6 +12,7 @@ cannot be decoded.
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from monitoring.captures.files import line_at
 from monitoring.captures.line import MalformedLineError, input_bytes, parse_document
 from monitoring.store import arrays as store_arrays
 from monitoring.store import hours as store_hours
+from monitoring.store.novelty import NOVELTY, NoveltyModel
 from monitoring.store.store import Store, Variant
 
 SAMPLE = 200
@@ -39,34 +41,56 @@ def hourly_image_statistics(
     sample: int = SAMPLE,
     *,
     image_size: int = IMAGE_SIZE,
+    novelty: NoveltyModel | None = None,
 ) -> dict[int, pa.Table]:
     """The statistics of the hours from first to last, by hour.
 
     They are computed where they are missing or the sample has changed; ``captures`` is where the capture files are.
     A record whose file is not there keeps what was found before.
     """
-    return {hour: _of_hour(path, captures, sample, image_size) for hour, path in store.hours(variant, *hours)}
+    look = _Look(captures, sample, image_size, novelty)
+    return {hour: _of_hour(path, look) for hour, path in store.hours(variant, *hours)}
 
 
-def images_file(hour_path: Path, image_size: int = IMAGE_SIZE) -> Path:
-    """Where the statistics of an hour stand; those of another size in a file of their own."""
-    return hour_path.with_suffix(".images.parquet" if image_size == IMAGE_SIZE else f".images{image_size}.parquet")
+def images_file(hour_path: Path, image_size: int = IMAGE_SIZE, novelty: NoveltyModel | None = None) -> Path:
+    """Where the statistics of an hour stand; another size, and what a model says, has files of its own."""
+    size = "" if image_size == IMAGE_SIZE else str(image_size)
+    return hour_path.with_suffix(f".images{size}{f'-{novelty.digest}' if novelty else ''}.parquet")
 
 
-def _of_hour(path: Path, captures: Path, sample: int, image_size: int) -> pa.Table:
-    target = images_file(path, image_size)
-    wanted = _sample(store_hours.read_rows(path, ["event_id", "time", "file", "offset", "duplicate"]), sample)
+@dataclass(frozen=True)
+class _Look:
+    """Where the capture files are, at how many records of an hour to look, and how."""
+
+    captures: Path
+    sample: int
+    image_size: int
+    novelty: NoveltyModel | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return STATISTICS if self.novelty is None else (*STATISTICS, NOVELTY)
+
+    def statistics(self, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float64]]:
+        found = image_statistics(images)
+        return found if self.novelty is None else found | {NOVELTY: self.novelty(images)}
+
+
+def _of_hour(path: Path, look: _Look) -> pa.Table:
+    captures, image_size = look.captures, look.image_size
+    target = images_file(path, image_size, look.novelty)
+    wanted = _sample(store_hours.read_rows(path, ["event_id", "time", "file", "offset", "duplicate"]), look.sample)
     event_ids: list[str] = wanted.column("event_id").to_pylist()
     before = store_hours.read_rows(target) if target.exists() else None
     if before is not None and before.column("event_id").to_pylist() == event_ids:
         return before
     known = {} if before is None else {row.pop("event_id"): row for row in before.to_pylist()}
-    found = {name: np.array([known.get(each, {}).get(name, np.nan) for each in event_ids]) for name in STATISTICS}
+    found = {name: np.array([known.get(each, {}).get(name, np.nan) for each in event_ids]) for name in look.names}
     new = [at for at, each in enumerate(event_ids) if each not in known]
     files, offsets = wanted.column("file").to_pylist(), wanted.column("offset").to_pylist()
     images = {at: image for at in new if (image := _image(captures / files[at], offsets[at], image_size)) is not None}
     if images:
-        for name, values in image_statistics(np.stack(list(images.values()))).items():
+        for name, values in look.statistics(np.stack(list(images.values()))).items():
             found[name][list(images)] = values
     result = wanted.select(["event_id", "time"])
     for name, values in found.items():

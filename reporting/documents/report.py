@@ -151,11 +151,21 @@ class EstimatedAccuracy(msgspec.Struct, frozen=True):
 
 
 class LabelFiles(msgspec.Struct, frozen=True):
-    """What was read of labels, and how many lines could not be used, by reason."""
+    """What was read of labels, how many lines could not be used, by reason, and how many contradict an earlier one."""
 
     files: int
     lines: int
     unusable: dict[str, int]
+    contradictions: int = 0
+
+
+class LabelFirst(msgspec.Struct, frozen=True):
+    """A prediction whose label would teach most: its inference id or else event id, and why."""
+
+    id: str
+    why: str
+    predicted: str
+    confidence: float
 
 
 class Performance(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,11 +191,15 @@ class Quality(Performance, frozen=True, kw_only=True):
     """The same, where the labels come from, and what can be said of the rest.
 
     ``estimated_accuracy``: null where an estimate would not hold; then ``no_estimate_because`` says why.
+    ``label_budget``: how many predictions, drawn by chance, to label for a 95 % interval of so much to either side.
+    ``label_first``: those whose labels would teach most, chosen, so that they say nothing of the accuracy.
     """
 
     ground_truth: LabelFiles
     estimated_accuracy: EstimatedAccuracy | None
     no_estimate_because: str | None = None
+    label_budget: dict[str, int] = msgspec.field(default_factory=dict)
+    label_first: list[LabelFirst] = msgspec.field(default_factory=list)
 
 
 class DeploymentEntry(msgspec.Struct, frozen=True):
@@ -224,6 +238,7 @@ class Report(Summary, frozen=True, kw_only=True):
     - ``capture_gap``: the share of the endpoint's requests that were not captured, null where nobody counted.
     - ``violations``: those of constraint_violations.json; ``metrics``: what alarms and dashboards watch, by name.
     - ``notes``: sentences about the report itself.
+    - ``farthest``: images furthest from the training images, as the model sees them; none where it does not say.
     - ``about``: which version, stage and execution it is about, by name, as far as the job was told.
     - ``per_version``: predictions by the version that gave them, where the answers name it.
     """
@@ -238,6 +253,7 @@ class Report(Summary, frozen=True, kw_only=True):
     violations: list[Violation]
     metrics: dict[str, float]
     notes: list[str]
+    farthest: list[Shown] = msgspec.field(default_factory=list)
     about: dict[str, str] = msgspec.field(default_factory=dict)
     per_version: list[PerVersion] = msgspec.field(default_factory=list)
 

@@ -16,7 +16,7 @@ from scones.errors import SconesError
 from scones.serving_versions import live_version
 from scones.stage.connection import connect_deployed
 from scones.stage.monitoring_settings import OFF, check_every
-from scones.traffic import captures, schedule
+from scones.traffic import captures, listed_reports, schedule
 
 app = typer.Typer(no_args_is_help=True, help="Reports on captured traffic.")
 app.command()(traffic.simulate)
@@ -50,6 +50,30 @@ def report(
     else:
         screen.out.print(document.verdict, markup=False)
         screen.out.print(f"report: {out / 'report.html'}", markup=False)
+
+
+@app.command(name="list")
+def list_reports(
+    stage: Stage = "local",
+    only_open: Annotated[bool, typer.Option("--open", help="Only those with an alarm.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the reports, the newest first: their alarms, and the accuracy that was expected and measured."""
+    found = listed_reports.reports(connect_deployed(stage), only_open=only_open)
+    if as_json:
+        screen.print_json([msgspec.to_builtins(each) for each in found])
+        return
+    rows = [
+        [
+            each.end,
+            "" if each.records is None else f"{each.records:,}",
+            ", ".join(each.alarms) or "-",
+            *("-" if share is None else f"{share:.1%}" for share in (each.estimated, each.measured)),
+            each.name,
+        ]
+        for each in found
+    ]
+    screen.out.print(screen.table("until", "predictions", "alarms", "expected", "measured", "report", rows=rows))
 
 
 @app.command()

@@ -34,6 +34,11 @@ class EndpointSettings:
     autoscaling_invocations_per_instance: int = 600
     """What an instance should get in a minute."""
     smoke_test: bool = True
+    capture: str = "endpoint"
+    """Who writes down what is asked and answered: ``endpoint``, SageMaker's data capture, or ``container``, the serving
+    code itself, in the same layout; that works for a serverless endpoint too."""
+    capture_percent: int = 100
+    """The share of the requests that is captured."""
     idle_hours: float = 0.0
     """An endpoint that nobody asked for so long is deleted until the next word; 0: never."""
     max_error_count: int = 1
@@ -44,10 +49,13 @@ class EndpointSettings:
     def __post_init__(self) -> None:
         if self.variant not in ("instance", "serverless"):
             raise SettingsError(f"endpoint.variant must be instance or serverless, got {self.variant!r}")
+        if self.capture not in ("endpoint", "container"):
+            raise SettingsError(f"endpoint.capture must be endpoint or container, got {self.capture!r}")
         limits = {  # API reference: CapacitySize, TrafficRoutingConfig, BlueGreenUpdatePolicy, serverless config
             "initial_instance_count": (1, 1000),
             "serverless_max_concurrency": (1, 200),
             "canary_percent": (0, 50),
+            "capture_percent": (1, 100),
             "canary_wait_s": (0, 3600),
             "bake_s": (0, 3600),
             "autoscaling_invocations_per_instance": (1, 10**9),

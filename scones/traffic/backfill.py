@@ -12,13 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from botocore.exceptions import ClientError
-
 from scones.errors import SconesError
 from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run
 from scones.stage.connection import Connection, split_uri
-from scones.traffic import captures
+from scones.traffic import captures, listed_reports
 from scones.traffic.captures import TimeRange
 
 # As many as the list of reports remembers (`monitoring.page.earlier`).
@@ -84,14 +82,8 @@ def fill(
 
 
 def _listed(connection: Connection) -> list[dict[str, str]]:
-    bucket, prefix = split_uri(connection.names.reports_uri)
-    try:
-        body = connection.client("s3").get_object(Bucket=bucket, Key=f"{prefix}/index.json")["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchKey":
-            raise
-        return []
-    listed: list[dict[str, str]] = json.loads(body)
+    data = listed_reports.read(connection)
+    listed: list[dict[str, str]] = json.loads(data) if data else []
     return listed
 
 

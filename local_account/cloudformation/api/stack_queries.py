@@ -28,13 +28,12 @@ if TYPE_CHECKING:
 
 _SHOWN = (
     "StackId", "StackName", "CreationTime", "DeletionTime", "LastUpdatedTime", "StackStatus", "StackStatusReason",
-    "DisableRollback", "RoleARN", "Tags", "TimeoutInMinutes", "ParentId", "RootId",
+    "DisableRollback", "RoleARN", "Tags", "TimeoutInMinutes",
 )  # fmt: skip
 _OF_LIVING = ("Outputs", "ChangeSetId")
 _OF_ALL = ("Capabilities",)
 _IN_LISTS = (
     "StackId", "StackName", "CreationTime", "DeletionTime", "LastUpdatedTime", "StackStatus", "StackStatusReason",
-    "ParentId", "RootId",
 )  # fmt: skip
 _OF_RESOURCES = ("PhysicalResourceId", "ResourceType", "ResourceStatus", "ResourceStatusReason")
 _NO_DRIFT = {"StackDriftStatus": "NOT_CHECKED"}
@@ -57,7 +56,14 @@ class StackQueries:
             found = [self._stacks.existing(request["StackName"], deleted=True).record]
         else:
             found = [r for r in reversed(self._stacks.records.values()) if r["StackStatus"] != "DELETE_COMPLETE"]
-        return {"Stacks": [_described(record) for record in found]}
+        return {"Stacks": [{**_described(record), **self._family(record["StackId"])} for record in found]}
+
+    def _family(self, stack_id: str) -> dict[str, str]:
+        """The stack that one stands in, and the one that all of them stand in."""
+        parent = root = self._stacks.parent_of(stack_id)
+        while root is not None and (above := self._stacks.parent_of(root)):
+            root = above
+        return {} if parent is None or root is None else {"ParentId": parent, "RootId": root}
 
     @action("ListStacks")
     def list_stacks(self, request: ListStacksInputTypeDef) -> Reply:
@@ -88,7 +94,7 @@ class StackQueries:
         """
         stack = self._stack_of(request)
         wanted = request.get("LogicalResourceId")
-        if wanted is not None and wanted not in stack.resources:
+        if wanted is not None and wanted not in _names(stack):
             raise ServiceError(f"Resource {wanted} does not exist for stack {stack.record['StackName']}")
         return {"StackResources": [_resource(stack, name) for name in _names(stack) if wanted in (None, name)]}
 
@@ -201,11 +207,12 @@ def _description(document: TemplateDocument | None) -> dict[str, object]:
 
 
 def _names(stack: DeployedStack) -> list[str]:
-    return sorted(name for name, resource in list(stack.resources.items()) if "ResourceStatus" in resource)
+    known = {**stack.record.get("Gone", {}), **stack.resources}
+    return sorted(name for name, resource in known.items() if "ResourceStatus" in resource)
 
 
 def _resource(stack: DeployedStack, logical: str) -> dict[str, object]:
-    resource = stack.resources[logical]
+    resource = {**stack.record.get("Gone", {}), **stack.resources}[logical]
     return {
         "StackName": stack.record["StackName"],
         "StackId": stack.record["StackId"],

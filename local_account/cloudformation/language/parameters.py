@@ -79,7 +79,7 @@ def _check_parameter(name: str, declaration: DeclaredParameter, value: str) -> N
 def _problem(name: str, declaration: DeclaredParameter, value: str, allowed: list[str]) -> str:
     if allowed and value not in allowed:
         return f"Parameter '{name}' must be one of AllowedValues"
-    if (pattern := declaration.get("AllowedPattern")) and not _matches(name, pattern, value):
+    if (pattern := str(declaration.get("AllowedPattern", ""))) and not _matches(name, pattern, value):
         return f"Parameter '{name}' must match pattern {pattern}"
     if str(declaration["Type"]) == "Number":
         return _out_of_range(name, declaration, _number(name, value))

@@ -17,7 +17,7 @@ _PSEUDO = re.compile(r"AWS::(AccountId|NoValue|NotificationARNs|Partition|Region
 SUBSTITUTION = re.compile(r"\$\{(!?)([^}]*)\}")
 
 
-class Reference(NamedTuple):
+class TemplateReference(NamedTuple):
     """One reference of an expression: ``kind`` is Ref, GetAtt (with its ``attribute``) or Condition."""
 
     kind: str
@@ -26,7 +26,7 @@ class Reference(NamedTuple):
     path: str = ""
 
 
-def references(value: object, path: str = "") -> Iterator[Reference]:
+def references(value: object, path: str = "") -> Iterator[TemplateReference]:
     """Everything that an expression refers to; ``path`` is where it stands in the template."""
     if isinstance(value, list):
         for index, item in enumerate(value):
@@ -36,36 +36,40 @@ def references(value: object, path: str = "") -> Iterator[Reference]:
             yield from _of_member(str(key), item, f"{path}/{key}")
 
 
-def _of_member(key: str, item: object, path: str) -> Iterator[Reference]:
+def _of_member(key: str, item: object, path: str) -> Iterator[TemplateReference]:
     if key == "Ref" and isinstance(item, str):
-        yield Reference("Ref", item, path=path)
+        yield TemplateReference("Ref", item, path=path)
     elif key == "Condition" and isinstance(item, str):
-        yield Reference("Condition", item, path=path)
+        yield TemplateReference("Condition", item, path=path)
     elif key == "Fn::GetAtt":
         yield from _of_attribute(item, path)
     elif key == "Fn::Sub":
         yield from _of_text(item, path)
     elif key == "Fn::If" and isinstance(item, list) and item:
-        yield Reference("If", str(item[0]), path=path)
+        yield TemplateReference("If", str(item[0]), path=path)
         yield from references(item[1:], path)
     else:
         yield from references(item, path)
 
 
-def _of_attribute(item: object, path: str) -> Iterator[Reference]:
+def _of_attribute(item: object, path: str) -> Iterator[TemplateReference]:
     logical, attribute = attribute_arguments(item)
-    yield Reference("GetAtt", logical, attribute if isinstance(attribute, str) else "", path)
+    yield TemplateReference("GetAtt", logical, attribute if isinstance(attribute, str) else "", path)
     yield from references(attribute, path)
 
 
-def _of_text(item: object, path: str) -> Iterator[Reference]:
+def _of_text(item: object, path: str) -> Iterator[TemplateReference]:
     text, own = sub_arguments(item)
     for literal, name in SUBSTITUTION.findall(text):
         named = name.strip()
         if literal or named in own:
             continue
         logical, dot, attribute = named.partition(".")
-        yield Reference("GetAtt", logical, attribute, path) if dot else Reference("Ref", logical, path=path)
+        yield (
+            TemplateReference("GetAtt", logical, attribute, path)
+            if dot
+            else TemplateReference("Ref", logical, path=path)
+        )
     yield from references(own, path)
 
 
@@ -125,7 +129,7 @@ def _check_conditions(conditions: Mapping[str, object], parameters: set[str]) ->
             raise format_error(f"Unresolved condition dependency {each.name} in the Conditions block of the template")
 
 
-def _check_named(block: str, found: list[Reference], known: set[str], document: TemplateDocument) -> None:
+def _check_named(block: str, found: list[TemplateReference], known: set[str], document: TemplateDocument) -> None:
     for each in found:
         if each.kind == "GetAtt" and each.name not in document["Resources"]:
             raise template_error(f"instance of Fn::GetAtt references undefined resource {each.name}")
@@ -135,7 +139,7 @@ def _check_named(block: str, found: list[Reference], known: set[str], document: 
 
 
 def _check_used_conditions(
-    found: list[Reference], conditions: Mapping[str, object], holders: Mapping[str, Mapping[str, object]]
+    found: list[TemplateReference], conditions: Mapping[str, object], holders: Mapping[str, Mapping[str, object]]
 ) -> None:
     for each in found:
         if each.kind == "If" and each.name not in conditions:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from local_account.cloudformation.language.schemas import SCHEMAS_FILE, KeptSchemas, Schema
-from local_account.cloudformation.resources.kinds import KINDS
+from local_account.cloudformation.resources.kinds import CUSTOM, KINDS
 
 _REGION = "us-east-1"  # where every type is
 _KEPT = {
@@ -65,4 +65,4 @@ def _lines(members: Mapping[str, object]) -> str:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name(SCHEMAS_FILE).write_text(text_of(kept_schemas(KINDS)), encoding="utf-8")
+    Path(__file__).with_name(SCHEMAS_FILE).write_text(text_of(kept_schemas(KINDS.keys() - {CUSTOM})), encoding="utf-8")

@@ -38,6 +38,25 @@ _POLICIES = {
     "DeletionPolicy": ("Delete", "Retain", "RetainExceptOnCreate", "Snapshot"),
     "UpdateReplacePolicy": ("Delete", "Retain", "Snapshot"),
 }
+_OF_PARAMETERS = {
+    "AllowedPattern",
+    "AllowedValues",
+    "ConstraintDescription",
+    "Default",
+    "Description",
+    "MaxLength",
+    "MaxValue",
+    "MinLength",
+    "MinValue",
+    "NoEcho",
+    "Type",
+}
+_NUMBERS = {
+    "MaxLength": r"\d+",
+    "MaxValue": r"-?\d+(\.\d+)?",
+    "MinLength": r"\d+",
+    "MinValue": r"-?\d+(\.\d+)?",
+}
 _NOT_ACTED_ON = ("CreationPolicy", "UpdatePolicy")
 Section = Mapping[str, object]
 
@@ -90,10 +109,23 @@ def _check_parameters(parameters: Section) -> None:
             raise format_error("Every Parameters object must contain a Type member.")
         if re.search(r"[^A-Za-z0-9]", name):
             raise format_error(f"Parameter name {name} is non alphanumeric.")
-        if isinstance(declared.get("Default", ""), Mapping | list):
-            raise format_error("Every Default member must be a string.")
-        if not isinstance(declared.get("AllowedValues", []), list):
-            raise format_error("Every AllowedValues member must be a list.")
+        _check_parameter(declared)
+
+
+def _check_parameter(declared: Section) -> None:
+    if unknown := sorted(declared.keys() - _OF_PARAMETERS):
+        raise InvalidTemplateError(f"Invalid template parameter property '{unknown[0]}'")
+    allowed = declared.get("AllowedValues", [])
+    if not isinstance(allowed, list):
+        raise format_error("Every AllowedValues member must be a list.")
+    for name in declared.keys() - {"AllowedValues"}:
+        if isinstance(declared[name], Mapping | list):
+            raise format_error(f"Every {name} member must be a string.")
+    if any(isinstance(each, Mapping | list) for each in allowed):
+        raise format_error("Every AllowedValues value must be a string.")
+    for name, form in _NUMBERS.items():
+        if name in declared and not re.fullmatch(form, str(declared[name])):
+            raise format_error(f"Every {name} member must be a number.")
 
 
 def _check_mappings(mappings: Section) -> None:

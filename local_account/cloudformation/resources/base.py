@@ -50,6 +50,7 @@ class StackPlace:
     logical_id: str
     role: str = ""
     stack_id: str = ""
+    capabilities: tuple[str, ...] = ()
     begun: Callable[[str], None] = _nobody
     deadline: float | None = None
 
@@ -77,9 +78,9 @@ class StackPlace:
         name = f"{f'{self.stack_name}-{self.logical_id}'[: longest - 13]}-{suffix}"
         return name.lower() if lower else name
 
-    def name_of(self, properties: Properties, key: str, longest: int = 64) -> str:
-        """The name that the properties give, or a generated one."""
-        return str(properties.get(key) or self.generated_name(longest))
+    def name_of(self, properties: Properties, key: str, longest: int = 64, end: str = "") -> str:
+        """The name that the properties give, or a generated one with this end."""
+        return str(properties.get(key) or self.generated_name(longest - len(end)) + end)
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Kind:
     replaced_by: frozenset[str] = frozenset()
     has_tags: bool = False
     """Whether ``create`` takes ``Tags``."""
+    has_own_attributes: bool = False
+    """Whether only the resource itself knows what ``Fn::GetAtt`` may ask for."""
 
     def create(self, place: StackPlace, properties: Properties) -> Made:
         """Make the resource.

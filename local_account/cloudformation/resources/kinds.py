@@ -7,13 +7,27 @@ reference.
 
 from __future__ import annotations
 
+import re
+
 from local_account.cloudformation.language.schemas import ALWAYS, schema_of
 from local_account.cloudformation.resources.base import ApiKind, Kind, StackPlace
-from local_account.cloudformation.resources.compounds import COMPOUNDS
-from local_account.cloudformation.resources.delivery import DELIVERY
+from local_account.cloudformation.resources.families.compounds import COMPOUNDS
+from local_account.cloudformation.resources.families.custom import CustomResource
+from local_account.cloudformation.resources.families.delivery import DELIVERY
+from local_account.cloudformation.resources.families.function_versions import (
+    EventInvokeConfig,
+    FunctionAlias,
+    SourceMapping,
+    Version,
+)
+from local_account.cloudformation.resources.families.nested import CdkMetadata, NestedStack
+from local_account.cloudformation.resources.families.people import PEOPLE
+from local_account.cloudformation.resources.families.scaling import ScalableTargetKind, ScalingPolicyKind
 from local_account.cloudformation.resources.values import Properties, ResourceError
 
 POLL_S = 0.2
+CUSTOM = "AWS::CloudFormation::CustomResource"
+_OWN = re.compile(r"Custom::[A-Za-z0-9_@-]{1,60}")
 
 
 class _EndpointKind(ApiKind):
@@ -52,6 +66,7 @@ def _sagemaker(resource: str, update: str = "", made_by: type[ApiKind] = ApiKind
 KINDS: dict[str, Kind] = {
     **COMPOUNDS,
     **DELIVERY,
+    **PEOPLE,
     "AWS::CloudWatch::Alarm": ApiKind(
         "cloudwatch",
         "PutMetricAlarm",
@@ -81,14 +96,15 @@ KINDS: dict[str, Kind] = {
         name="Name",
         attributes=lambda a, p, _: {"Arn": a["EventBusArn"], "Name": p["Name"]},
     ),
-    "AWS::Lambda::EventSourceMapping": ApiKind(
-        "lambda",
-        "CreateEventSourceMapping",
-        "DeleteEventSourceMapping",
-        "UUID",
-        physical_id=lambda a, _p: str(a["UUID"]),
-        attributes=lambda a, _p, _: {"Id": a["UUID"]},
-    ),
+    "AWS::ApplicationAutoScaling::ScalableTarget": ScalableTargetKind(),
+    "AWS::ApplicationAutoScaling::ScalingPolicy": ScalingPolicyKind(),
+    "AWS::CDK::Metadata": CdkMetadata(),
+    CUSTOM: CustomResource(CUSTOM),
+    "AWS::CloudFormation::Stack": NestedStack(),
+    "AWS::Lambda::Alias": FunctionAlias(),
+    "AWS::Lambda::EventInvokeConfig": EventInvokeConfig(),
+    "AWS::Lambda::EventSourceMapping": SourceMapping(),
+    "AWS::Lambda::Version": Version(),
     "AWS::SNS::Subscription": ApiKind(
         "sns",
         "Subscribe",
@@ -126,6 +142,8 @@ def kind_of(resource_type: str) -> Kind:
 
     Raises ResourceError for a type that the account does not implement.
     """
+    if _OWN.fullmatch(resource_type):
+        return CustomResource(resource_type)
     if resource_type not in KINDS:
         raise ResourceError(
             f"The stand-in account does not implement the resource type {resource_type}; it implements: "
@@ -136,7 +154,7 @@ def kind_of(resource_type: str) -> Kind:
 
 def is_known(resource_type: str) -> bool:
     """Whether the account implements a type of resource."""
-    return resource_type in KINDS
+    return resource_type in KINDS or _OWN.fullmatch(resource_type) is not None
 
 
 def is_replaced(resource_type: str, old: Properties, new: Properties) -> bool:

@@ -85,6 +85,33 @@ class Monitored:
         )
         return float(sum(point["Sum"] for point in answer["Datapoints"]))
 
+    def state_of_low_confidence(self) -> str:
+        answer = self.client("cloudwatch").describe_alarms(AlarmNames=[f"{PREFIX}-low-confidence-rate"])
+        return str(answer["MetricAlarms"][0]["StateValue"])
+
+    def predicted(self) -> float:
+        """How many motorcycles the functions counted."""
+        dimensions = {"service": "inference-workflow", "stage": "local", "class": "motorcycle"}
+        answer = self.client("cloudwatch").get_metric_statistics(
+            Namespace="Scones",
+            MetricName="Predicted",
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+            StartTime=START,
+            EndTime=START + timedelta(days=30),
+            Period=60,
+            Statistics=["Sum"],
+        )
+        return float(sum(point["Sum"] for point in answer["Datapoints"]))
+
+    def classify_until_counted(self, confidence: float) -> None:
+        """Have the workflow's last function judge an answer, and wait until CloudWatch knows of it."""
+        before = self.predicted()
+        answer = {"inferences": [1 - confidence, confidence], "classes": ["bicycle", "motorcycle"]}
+        body = {"s3_bucket": BUCKET, "s3_key": "any.png", **answer}
+        event = {"body": body, "execution": "a test"}
+        self.client("lambda").invoke(FunctionName=f"{PREFIX}-filter-inferences", Payload=json.dumps(event).encode())
+        self.stage.until(lambda: self.predicted() > before, "CloudWatch counts the class")
+
     def alarm(self, family: str, *, state: str = "ALARM") -> None:
         self.client("cloudwatch").set_alarm_state(
             AlarmName=f"{PREFIX}-drift-{family}", StateValue=state, StateReason="a test"
@@ -151,6 +178,11 @@ def test_the_schedule_fires_and_its_report_becomes_metrics(monitored: Monitored)
     )
     assert [point["Sum"] for point in found["Datapoints"]] == [listed[0]["records"]]
     assert listed[0]["records"] >= ASKED
+    (shown,) = monitored.stage.scones("monitor", "list", "--json")
+    assert {name: shown[name] for name in ("name", "records", "alarms", "estimated", "measured")} == {
+        "name": listed[0]["name"], "records": listed[0]["records"], "alarms": [], "estimated": None, "measured": None,
+    }  # fmt: skip
+    assert monitored.stage.scones("monitor", "list", "--open", "--json") == []
 
 
 def test_a_time_that_comes_twice_starts_one_report(monitored: Monitored) -> None:
@@ -224,3 +256,17 @@ def test_drift_of_images_alone_is_for_a_person(monitored: Monitored) -> None:
     sentence = monitored.told("drift-images: the images look different")
     assert sentence.endswith(f"no training is started for that; report: s3://{BUCKET}/reports/dark/report.html")
     assert len(monitored.executions(TRAINING)) == before
+
+
+def test_low_confidence_is_an_alarm_within_minutes_and_ends_with_its_reason(monitored: Monitored) -> None:
+    assert monitored.state_of_low_confidence() == "OK"
+    for _ in range(3):
+        monitored.classify_until_counted(0.6)
+        monitored.advance(timedelta(minutes=1))
+    monitored.stage.until(lambda: monitored.state_of_low_confidence() == "ALARM", "low confidence is an alarm")
+    assert "low-confidence-rate" in monitored.told("low-confidence-rate", '"NewStateValue": "ALARM"')
+    for _ in range(3):
+        monitored.classify_until_counted(0.99)
+        monitored.advance(timedelta(minutes=1))
+    monitored.stage.until(lambda: monitored.state_of_low_confidence() == "OK", "the alarm ends")
+    assert "low-confidence-rate" in monitored.told("low-confidence-rate", '"NewStateValue": "OK"')

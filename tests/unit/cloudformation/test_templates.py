@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from local_account.account import Account
+from local_account.cloudformation.changes import Preview, without_values
 from local_account.cloudformation.language.errors import InvalidTemplateError
 from local_account.cloudformation.language.expressions import TemplateScope
 from local_account.cloudformation.language.parameters import parameter_values
 from local_account.cloudformation.language.references import creation_order
 from local_account.cloudformation.language.rules import check_rules
 from local_account.cloudformation.language.values import check_properties
-from local_account.cloudformation.record import outputs
+from local_account.cloudformation.record import KnownStack, outputs
 from local_account.cloudformation.template import parse
+from tests.unit.cloudformation.test_half_made import Refusing
 
 
 def scope(document: dict[str, Any], **parameters: str) -> TemplateScope:
@@ -255,13 +258,40 @@ ANY_TEMPLATE = st.one_of(
 @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ANY_TEMPLATE)
 def test_any_template_is_read_and_evaluated_or_refused(document: dict[str, Any]) -> None:
+    stack = KnownStack.new(cast("Account", Refusing(1)), "s", dict)
+    stack.record["Resources"]["A"] = {
+        "PhysicalResourceId": "a",
+        "ResourceType": "AWS::SNS::Topic",
+        "Properties": {"TopicName": "x"},
+        "Attributes": {},
+        "DeletionPolicy": "Delete",
+    }
     with contextlib.suppress(InvalidTemplateError):
         read = parse(json.dumps(document))
         values = parameter_values(read, {})
-        found = scope(read, **values)
+        preview = Preview(stack, read, values, {})
+        found = preview.scope()
         check_rules(found)
         for name in read.get("Conditions") or {}:
             found.condition(name)
         for declared in found.active_resources().values():
             check_properties("A", declared["Type"], found.properties(declared))
-        outputs(found)
+        without_values(preview.changes())
+        outputs(preview.scope())
+
+
+CONSTRAINTS = ("AllowedValues", "MinValue", "MaxValue", "MinLength", "MaxLength", "AllowedPattern", "NoEcho", "Zzz")
+DECLARED = st.fixed_dictionaries(
+    {
+        "Type": st.sampled_from(["String", "Number", "CommaDelimitedList", "List<Number>"]),
+        "Default": st.sampled_from(["1", "x", "", 3, True]),
+    },
+    optional=dict.fromkeys(CONSTRAINTS, VALUES),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(DECLARED)
+def test_any_parameter_is_read_or_refused(declared: dict[str, Any]) -> None:
+    with contextlib.suppress(InvalidTemplateError):
+        parameter_values(parse(template(Parameters={"P": declared})), {})

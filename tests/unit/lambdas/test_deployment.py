@@ -292,6 +292,24 @@ def test_captured_traffic_is_encrypted_with_the_stages_key(shop: Account) -> Non
     assert capture["KmsKeyId"] == shop.context().spec.data_key_arn
 
 
+def test_a_container_that_captures_itself_is_told_where_and_is_another_model(shop: Account) -> None:
+    approve(shop)
+    shop.run()
+    shop.settings = dataclasses.replace(SETTINGS, capture="container", capture_percent=20)
+    spec = shop.context().spec
+    assert set(config_settings(spec, 1)) == {"ProductionVariants"}, "or each answer would be captured twice"
+    shop.run()
+    (name,) = set(shop.sagemaker.models) - {"shop-v1"}
+    told = shop.sagemaker.models[name]["Environment"]
+    assert {key: value for key, value in told.items() if key.startswith("SCONES_CAPTURE")} == {
+        "SCONES_CAPTURE_URI": spec.capture_uri,
+        "SCONES_CAPTURE_ENDPOINT": "shop",
+        "SCONES_CAPTURE_VARIANT": "AllTraffic",
+        "SCONES_CAPTURE_PERCENT": "20",
+        "SCONES_CAPTURE_KMS_KEY": spec.data_key_arn,
+    }
+
+
 def test_the_model_stands_in_the_stages_network_and_moves_with_it(shop: Account) -> None:
     approve(shop)
     shop.run()

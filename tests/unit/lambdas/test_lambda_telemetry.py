@@ -45,7 +45,7 @@ def invoke(event: dict[str, Any], **environment: str) -> list[dict[str, Any]]:
 
 
 def test_a_passed_image_is_logged_and_counted() -> None:
-    log, metrics, modules = invoke(EVENT)
+    log, metrics, predicted, modules = invoke(EVENT)
     assert log["message"] == "passed"
     assert {name: log[name] for name in ("execution", "s3_key", "confidence", "service")} == {
         "execution": "run-1",
@@ -57,10 +57,13 @@ def test_a_passed_image_is_logged_and_counted() -> None:
     (directive,) = metrics["_aws"]["CloudWatchMetrics"]
     assert (directive["Namespace"], set(directive["Dimensions"][0])) == ("Scones", {"service", "stage"})
     assert modules == {"xray": False}
+    assert (predicted["Predicted"], predicted["class"], predicted["stage"]) == ([1.0], "y", "test")
+    (directive,) = predicted["_aws"]["CloudWatchMetrics"]
+    assert set(directive["Dimensions"][0]) == {"service", "stage", "class"}
 
 
 def test_low_confidence_is_counted_and_its_name_logged() -> None:
-    log, metrics, _ = invoke(EVENT, CONFIDENCE_THRESHOLD="0.9")
+    log, metrics, _, _ = invoke(EVENT, CONFIDENCE_THRESHOLD="0.9")
     assert (log["error"], log["level"], log["s3_key"]) == ("THRESHOLD_CONFIDENCE_NOT_MET", "WARNING", "a.png")
     assert metrics["LowConfidence"] == [1.0]
 

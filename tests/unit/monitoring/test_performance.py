@@ -49,6 +49,7 @@ def test_labels_are_read_with_every_encoding_and_what_cannot_be_used_is_counted(
     )
     truth = read_ground_truth(tmp_path, CLASSES)
     assert truth.labels == {"twice": 1, "coded": 1, "named": 1}
+    assert truth.contradictions == 1
     assert (truth.files, truth.lines) == (2, 10)
     assert truth.unusable == {
         "the eventId is no text": 1,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from monitoring.store.novelty import NoveltyModel
 from processing import filter_cifar
 from reporting.documents.json import from_bytes
 from reporting.documents.training import TrainingRecord
@@ -22,7 +23,7 @@ from tests.places import ROOT
 from tests.realdata import cifar_archive
 from training import train
 from training.calibration import fit_temperature
-from training.export import write_model
+from training.export import ExampleImages, write_model
 from training.loop import TrainingError
 from training.networks.augment import alternating_flip, random_cutout, random_shift
 from training.networks.network import Ensemble, Network, normalise
@@ -132,11 +133,33 @@ def random_images(count: int, size: int = 32) -> torch.Tensor:
 @pytest.mark.parametrize("size", [32, 50, 150])
 def test_the_exported_model_agrees_with_torch_on_any_number_of_images(tmp_path: Path, size: int) -> None:
     ensemble, images = untrained(size=size), random_images(9, size)
-    write_model(ensemble, ["a", "b"], RECORD, images, tmp_path)
+    write_model(ensemble, ["a", "b"], RECORD, ExampleImages(images, random_images(40, size)), tmp_path)
     served = predict_fn(images.numpy(), model_fn(str(tmp_path)))
     with torch.inference_mode():
         assert np.abs(served - ensemble(images).numpy()).max() < 1e-5
     assert np.allclose(served.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_the_exported_model_says_how_far_an_image_is_from_the_training_images(tmp_path: Path) -> None:
+    trained_on = random_images(60)
+    write_model(untrained(), ["a", "b"], RECORD, ExampleImages(random_images(4), trained_on), tmp_path)
+    novelty = NoveltyModel.of(tmp_path / "model.onnx")
+    assert novelty is not None
+    flat = torch.full((3, 32, 32, 3), 200, dtype=torch.uint8)
+    own, other = novelty(trained_on.numpy()), novelty(flat.numpy())
+    assert own.shape == (60,)
+    assert 0.2 < np.median(own) < 2.0
+    assert other.min() > 3 * own.max()
+    # Each image by itself, whatever stands beside it.
+    assert novelty(np.concatenate([flat.numpy(), trained_on.numpy()]))[3:] == pytest.approx(own, rel=1e-3)
+
+
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_a_few_training_images_are_enough_to_measure_from(tmp_path: Path, images: int) -> None:
+    write_model(untrained(), ["a", "b"], RECORD, ExampleImages(random_images(4), random_images(images)), tmp_path)
+    novelty = NoveltyModel.of(tmp_path / "model.onnx")
+    assert novelty is not None
+    assert np.isfinite(novelty(random_images(8).numpy())).all()
 
 
 def test_a_mirrored_image_gets_the_same_answer_of_a_single_network() -> None:
@@ -149,7 +172,7 @@ def test_a_model_that_cannot_be_trusted_is_not_written(tmp_path: Path) -> None:
     ensemble = untrained()
     ensemble.temperature = math.nan
     with pytest.raises(TrainingError, match="differs from torch"):
-        write_model(ensemble, ["a", "b"], RECORD, random_images(4), tmp_path)
+        write_model(ensemble, ["a", "b"], RECORD, ExampleImages(random_images(4), random_images(9)), tmp_path)
     assert not list(tmp_path.iterdir())
 
 

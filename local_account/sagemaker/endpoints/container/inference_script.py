@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,9 +32,14 @@ class InvalidContentError(Exception):
 class HookContext:
     """What the toolkit hands to hooks that take one argument more: one for each request."""
 
-    def __init__(self, model_dir: Path) -> None:
+    def __init__(self, model_dir: Path, request_headers: Mapping[str, str] | None = None) -> None:
+        self._request_headers = {name.lower(): value for name, value in (request_headers or {}).items()}
         self.system_properties = {"model_dir": str(model_dir), "gpu_id": None}
         self.response_headers: dict[str, str] = {}
+
+    def get_request_header(self, idx: int, key: str) -> str | None:  # noqa: ARG002  # the toolkit's signature
+        """``idx`` counts the requests of a batch; there is one."""
+        return self._request_headers.get(key.lower())
 
     def set_response_header(self, idx: int, key: str, value: str) -> None:  # noqa: ARG002  # the toolkit's signature
         """``idx`` counts the requests of a batch; there is one."""
@@ -114,9 +119,11 @@ class InferenceScript:
         hook = self._hooks[name]
         return hook(*arguments, context) if self._takes[name] > len(arguments) else hook(*arguments)
 
-    def transform(self, body: bytes, content_type: str, accept: str) -> HookAnswer:
+    def transform(
+        self, body: bytes, content_type: str, accept: str, headers: Mapping[str, str] | None = None
+    ) -> HookAnswer:
         """One inference; an exception with ``status_code`` answers that status, any other one 500."""
-        context = HookContext(self._model_dir)
+        context = HookContext(self._model_dir, headers)
         if "transform_fn" in self._hooks:
             result = self._call(context, "transform_fn", self._model, body, content_type, accept)
         else:

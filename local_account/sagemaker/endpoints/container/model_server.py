@@ -90,7 +90,8 @@ class ModelServerHandler(BaseHTTPRequestHandler):
             accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "application/json")
         try:
             status = 200
-            answer = self.server.script.transform(body, self._header("Content-Type", "application/json"), accept)
+            kind = self._header("Content-Type", "application/json")
+            answer = self.server.script.transform(body, kind, accept, dict(self.headers.items()))
         except Exception as error:  # whatever a script raises is an answer, never the end of the server
             status = getattr(error, "status_code", 500)
             if not (isinstance(status, int) and 400 <= status <= 599):

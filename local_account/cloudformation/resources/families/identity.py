@@ -8,6 +8,9 @@ from local_account.cloudformation.resources.base import Kind, Made, StackPlace, 
 from local_account.cloudformation.resources.values import Properties, only, part, rows, texts
 from local_account.protocol.records import without
 
+HOLDERS = (("Roles", "Role", "RoleName"), ("Users", "User", "UserName"), ("Groups", "Group", "GroupName"))
+"""Who may hold policies: the property, the word in the calls, and the name's member."""
+
 
 class Role(Kind):
     """AWS::IAM::Role with its inline and attached policies."""
@@ -22,6 +25,7 @@ class Role(Kind):
         name = place.name_of(properties, "RoleName")
         answer = call(place, "iam", "CreateRole", without(properties, *self._APART) | {"RoleName": name})
         role = part(answer, "Role")
+        place.begun(name)
         self._set_policies(place, name, {}, properties)
         return Made(name, {"Arn": role["Arn"], "RoleId": role["RoleId"]})
 
@@ -62,16 +66,17 @@ class Role(Kind):
 class Policy(Kind):
     """AWS::IAM::Policy: an inline policy of the roles, users and groups that it names."""
 
-    _HOLDERS = (("Roles", "Role", "RoleName"), ("Users", "User", "UserName"), ("Groups", "Group", "GroupName"))
     replaced_by = frozenset({"PolicyName"})
 
     def create(self, place: StackPlace, properties: Properties) -> Made:
         """Put the policy into everybody that it names."""
-        return self.update(place, place.generated_name(), {}, properties)
+        policy = place.generated_name()
+        place.begun(policy)
+        return self.update(place, policy, {}, properties)
 
     def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
         """Put the policy into whom it names now, and remove it from whom it no longer names."""
-        for holders, kind, key in self._HOLDERS:
+        for holders, kind, key in HOLDERS:
             for holder in texts(new, holders):
                 request = {key: holder, **only(new, "PolicyName", "PolicyDocument")}
                 call(place, "iam", f"Put{kind}Policy", request)
@@ -81,13 +86,13 @@ class Policy(Kind):
 
     def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
         """Remove the policy from everybody that it names."""
-        for holders, kind, key in self._HOLDERS:
+        for holders, kind, key in HOLDERS:
             for holder in texts(properties, holders):
                 call_gone(place, "iam", f"Delete{kind}Policy", {key: holder, **only(properties, "PolicyName")})
 
 
 class ManagedPolicy(Kind):
-    """AWS::IAM::ManagedPolicy, attached to the roles that it names."""
+    """AWS::IAM::ManagedPolicy, attached to the roles, users and groups that it names."""
 
     name = "ManagedPolicyName"
     replaced_by = frozenset({"Description", "Path"})
@@ -97,6 +102,7 @@ class ManagedPolicy(Kind):
         name = place.name_of(properties, "ManagedPolicyName", 128)
         request = {"PolicyName": name, **only(properties, "PolicyDocument", "Description", "Path")}
         arn = str(part(call(place, "iam", "CreatePolicy", request), "Policy")["Arn"])
+        place.begun(arn)
         self._attach(place, arn, {}, properties)
         return Made(arn, {"PolicyArn": arn})
 
@@ -127,8 +133,9 @@ class ManagedPolicy(Kind):
 
     @staticmethod
     def _attach(place: StackPlace, arn: str, old: Properties, new: Properties) -> None:
-        before, after = set(texts(old, "Roles")), set(texts(new, "Roles"))
-        for role in sorted(before - after):
-            call_gone(place, "iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
-        for role in sorted(after - before):
-            call(place, "iam", "AttachRolePolicy", {"RoleName": role, "PolicyArn": arn})
+        for holders, kind, key in HOLDERS:
+            before, after = set(texts(old, holders)), set(texts(new, holders))
+            for holder in sorted(before - after):
+                call_gone(place, "iam", f"Detach{kind}Policy", {key: holder, "PolicyArn": arn})
+            for holder in sorted(after - before):
+                call(place, "iam", f"Attach{kind}Policy", {key: holder, "PolicyArn": arn})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from botocore.exceptions import ClientError
+
 from local_account.base.wire.s3_names import is_bucket
 from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
-from local_account.cloudformation.resources.values import Properties, ResourceError, as_mapping, part, rows
+from local_account.cloudformation.resources.values import Properties, ResourceError, as_mapping, as_text, part, rows
 from local_account.protocol.records import without
 
 
@@ -29,6 +31,7 @@ class Bucket(Kind):
         region = place.account.region
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         call(place, "s3", "CreateBucket", {"Bucket": name, **where})
+        place.begun(name)
         return self.update(place, name, {}, properties)
 
     def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
@@ -37,6 +40,8 @@ class Bucket(Kind):
         Raises ResourceError for a setting that cannot be taken away.
         """
         self._check(new)
+        if old.get("NotificationConfiguration") != new.get("NotificationConfiguration"):
+            _demand_destinations(place, new)
         for setting, (operation, member, convert, remove) in _SETTINGS.items():
             if old.get(setting) == new.get(setting):
                 continue
@@ -114,6 +119,8 @@ def _lifecycle_rule(rule: Properties) -> dict[str, object]:
     )
     moved += ("Transitions", "NoncurrentVersionExpirationInDays")
     made = without(rule, *moved)
+    _demand_positive(rule, "ExpirationInDays", "Expiration")
+    _demand_positive(rule, "NoncurrentVersionExpirationInDays", "NoncurrentVersionExpiration")
     tags = rows(rule, "TagFilters")
     if "Id" in rule:
         made["ID"] = rule["Id"]
@@ -133,6 +140,28 @@ def _lifecycle_rule(rule: Properties) -> dict[str, object]:
     return made
 
 
+def _demand_positive(rule: Properties, name: str, action: str) -> None:
+    """Raises ResourceError for days that S3 refuses."""
+    days = as_text(rule.get(name, 1))
+    if not days.isdigit() or int(days) < 1:
+        raise ResourceError(f"'Days' for {action} action must be a positive integer")
+
+
+def _demand_destinations(place: StackPlace, properties: Properties) -> None:
+    """Raises ResourceError for a function, queue or topic to be notified that is not there, as S3 does."""
+    value = as_mapping(properties.get("NotificationConfiguration", {}), "NotificationConfiguration")
+    account = place.account
+    try:
+        for each in rows(value, "LambdaConfigurations"):
+            account.client("lambda").get_function_configuration(FunctionName=as_text(each["Function"]))
+        for each in rows(value, "QueueConfigurations"):
+            account.client("sqs").get_queue_url(QueueName=as_text(each["Queue"]).rpartition(":")[2])
+        for each in rows(value, "TopicConfigurations"):
+            account.client("sns").get_topic_attributes(TopicArn=as_text(each["Topic"]))
+    except ClientError as error:
+        raise ResourceError(f"Unable to validate the following destination configurations: {error}") from error
+
+
 def _notification(given: object) -> dict[str, object]:
     names = {
         "LambdaConfigurations": ("LambdaFunctionConfigurations", "Function", "LambdaFunctionArn"),
@@ -141,7 +170,10 @@ def _notification(given: object) -> dict[str, object]:
     }
     value = as_mapping(given, "NotificationConfiguration")
     made: dict[str, object] = {}
-    if "EventBridgeConfiguration" in value:
+    bridge = as_mapping(
+        value.get("EventBridgeConfiguration", {"EventBridgeEnabled": False}), "EventBridgeConfiguration"
+    )
+    if as_text(bridge.get("EventBridgeEnabled", True)) == "true":
         made["EventBridgeConfiguration"] = {}
     for name, (member, target, arn) in names.items():
         entries = []

@@ -23,6 +23,7 @@ class DynamoTable(Kind):
         """Make the table, then its recovery and the lifetime of its items."""
         name = place.name_of(properties, "TableName", 255)
         call(place, "dynamodb", "CreateTable", without(self._request(properties), "TableName") | {"TableName": name})
+        place.begun(name)
         self._settle(place, name, {}, properties)
         return self._made(place, name)
 

@@ -22,6 +22,7 @@ class Key(Kind):
         if "Tags" in properties:
             request["Tags"] = [{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in rows(properties, "Tags")]
         key = str(part(call(place, "kms", "CreateKey", request), "KeyMetadata")["KeyId"])
+        place.begun(key)
         return self.update(place, key, without(properties, "EnableKeyRotation", "Enabled"), properties)
 
     def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:

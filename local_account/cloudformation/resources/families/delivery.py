@@ -22,6 +22,7 @@ class DeliveryPipeline(Kind):
         answer = call(
             place, "codepipeline", "CreatePipeline", {"pipeline": self._declaration(name, properties), **tags}
         )
+        place.begun(name)
         self._set_transitions(place, name, {}, properties)
         return Made(name, {"Version": str(part(answer, "pipeline")["version"])})
 
@@ -119,6 +120,7 @@ class ModelPackageGroup(Kind):
         name = place.name_of(properties, "ModelPackageGroupName", 63)
         request = without(properties, "ModelPackageGroupPolicy") | {"ModelPackageGroupName": name}
         arn = str(call(place, "sagemaker", "CreateModelPackageGroup", request)["ModelPackageGroupArn"])
+        place.begun(arn)
         return self.update(place, arn, {}, properties)
 
     def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:

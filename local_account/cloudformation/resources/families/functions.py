@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
@@ -33,6 +34,7 @@ class Function(Kind):
             "Code": _code(part(properties, "Code")),
         }
         answer = call(place, "lambda", "CreateFunction", request)
+        place.begun(name)
         self._reserve(place, name, properties)
         return Made(name, {"Arn": answer["FunctionArn"]})
 
@@ -64,7 +66,10 @@ def _code(code: Properties) -> dict[str, object]:
         return dict(code)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("index.py", as_text(code["ZipFile"]))
+        text = as_text(code["ZipFile"])
+        file.writestr("index.py", text)
+        if "cfnresponse" in text:  # AWS gives it to functions whose code is inline
+            file.writestr("cfnresponse.py", (files(__package__) / "cfnresponse.py").read_text(encoding="utf-8"))
     return {"ZipFile": archive.getvalue()}
 
 

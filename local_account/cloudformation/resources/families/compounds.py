@@ -10,13 +10,13 @@ import json
 from collections.abc import Callable
 
 from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
-from local_account.cloudformation.resources.buckets import Bucket, BucketPolicy
-from local_account.cloudformation.resources.budgets import Budget
-from local_account.cloudformation.resources.functions import Function, LayerVersion, Permission, StateMachine
-from local_account.cloudformation.resources.identity import ManagedPolicy, Policy, Role
-from local_account.cloudformation.resources.keys import Alias, Key
-from local_account.cloudformation.resources.tables import DynamoTable
-from local_account.cloudformation.resources.values import Properties, ResourceError, only, part, rows, texts
+from local_account.cloudformation.resources.families.buckets import Bucket, BucketPolicy
+from local_account.cloudformation.resources.families.budgets import Budget
+from local_account.cloudformation.resources.families.functions import Function, LayerVersion, Permission, StateMachine
+from local_account.cloudformation.resources.families.identity import ManagedPolicy, Policy, Role
+from local_account.cloudformation.resources.families.keys import Alias, Key
+from local_account.cloudformation.resources.families.tables import DynamoTable
+from local_account.cloudformation.resources.values import Properties, ResourceError, as_text, only, part, rows, texts
 from local_account.protocol.records import without
 
 
@@ -36,31 +36,40 @@ class EventRule(Kind):
 
     def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
         """Put the rule and its targets again, and remove the targets that the template no longer has."""
-        made = self._put(place, physical_id, new)
+        name = _name_of_rule(physical_id)
+        made = self._put(place, name, new)
         kept = {target["Id"] for target in rows(new, "Targets")}
         gone = [target["Id"] for target in rows(old, "Targets") if target["Id"] not in kept]
         if gone:
-            call(place, "events", "RemoveTargets", {"Rule": physical_id, "Ids": gone, **only(new, "EventBusName")})
+            call(place, "events", "RemoveTargets", {"Rule": name, "Ids": gone, **only(new, "EventBusName")})
         return made
 
     def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
         """Remove the targets, without which a rule can go, then the rule."""
-        bus = only(properties, "EventBusName")
+        bus, name = only(properties, "EventBusName"), _name_of_rule(physical_id)
         ids = [target["Id"] for target in rows(properties, "Targets")]
         if ids:
-            call_gone(place, "events", "RemoveTargets", {"Rule": physical_id, "Ids": ids, **bus})
-        call_gone(place, "events", "DeleteRule", {"Name": physical_id, **bus})
+            call_gone(place, "events", "RemoveTargets", {"Rule": name, "Ids": ids, **bus})
+        call_gone(place, "events", "DeleteRule", {"Name": name, **bus})
 
     @staticmethod
     def _put(place: StackPlace, name: str, properties: Properties) -> Made:
         targets = rows(properties, "Targets")
         arn = call(place, "events", "PutRule", without(properties, "Targets") | {"Name": name})["RuleArn"]
+        bus = str(properties.get("EventBusName", "default")).rpartition("/")[2]
+        reference = name if bus == "default" else f"{bus}|{name}"
+        place.begun(reference)
         if targets:
             request = {"Rule": name, "Targets": targets, **only(properties, "EventBusName")}
             answer = call(place, "events", "PutTargets", request)
             if answer.get("FailedEntryCount"):
                 raise ResourceError(f"Targets were refused: {answer['FailedEntries']}")
-        return Made(name, {"Arn": arn})
+        return Made(reference, {"Arn": arn, "RuleName": name})
+
+
+def _name_of_rule(physical_id: str) -> str:
+    """The rule's own name: ``Ref`` gives ``BUS|RULE`` for one on a bus that is not the default one."""
+    return physical_id.rpartition("|")[2]
 
 
 class LogGroup(Kind):
@@ -73,6 +82,7 @@ class LogGroup(Kind):
         """Make the group, then set how long it keeps events."""
         name = place.name_of(properties, "LogGroupName", 512)
         call(place, "logs", "CreateLogGroup", without(properties, "RetentionInDays") | {"LogGroupName": name})
+        place.begun(name)
         return self.update(place, name, only(properties, "KmsKeyId"), properties)
 
     def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
@@ -148,6 +158,11 @@ class Pipeline(Kind):
         return without(properties, "PipelineDefinition") | {"PipelineDefinitionS3Location": in_s3}
 
 
+def _fifo(properties: Properties, member: str) -> str:
+    """The end that the names of first-in-first-out queues and topics have."""
+    return ".fifo" if as_text(properties.get(member, "false")) == "true" else ""
+
+
 class Topic(Kind):
     """AWS::SNS::Topic with the subscriptions that it lists itself."""
 
@@ -157,10 +172,11 @@ class Topic(Kind):
 
     def create(self, place: StackPlace, properties: Properties) -> Made:
         """Make the topic, then its subscriptions."""
-        name = place.name_of(properties, "TopicName", 256)
+        name = place.name_of(properties, "TopicName", 256, _fifo(properties, "FifoTopic"))
         settings = without(properties, "TopicName", "Subscription", "Tags")
         request = {"Name": name, "Attributes": settings, **only(properties, "Tags")}
         arn = str(call(place, "sns", "CreateTopic", request)["TopicArn"])
+        place.begun(arn)
         for subscription in rows(properties, "Subscription"):
             call(place, "sns", "Subscribe", {"TopicArn": arn, **subscription})
         return Made(arn, {"TopicArn": arn, "TopicName": name})
@@ -187,7 +203,7 @@ class MessageQueue(Kind):
 
     def create(self, place: StackPlace, properties: Properties) -> Made:
         """Make the queue with all its attributes; it goes by its URL."""
-        name = place.name_of(properties, "QueueName", 80)
+        name = place.name_of(properties, "QueueName", 80, _fifo(properties, "FifoQueue"))
         request = {"QueueName": name, "Attributes": self._settings(properties)} | only(properties, "Tags")
         url = str(call(place, "sqs", "CreateQueue", request)["QueueUrl"])
         return self._made(place, url)
@@ -225,8 +241,10 @@ class AttachedPolicy(Kind):
 
     def create(self, place: StackPlace, properties: Properties) -> Made:
         """Give the policy to each of the topics or queues."""
+        policy = place.generated_name()
+        place.begun(policy)
         self._set(place, properties, json.dumps(properties["PolicyDocument"]))
-        return Made(place.generated_name(), {})
+        return Made(policy, {})
 
     def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
         """Replace the policy of each of the topics or queues."""

@@ -1,0 +1,53 @@
+"""How far pictures are from those that the served model was trained on, as that model itself says.
+
+Runs in the baseline and the monitoring job. Reads a ``model.onnx`` that answers ``novelty`` beside its probabilities;
+those of versions before 2026-12 do not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from monitoring.store.aggregates import Floats
+from serving.inference import MODEL_FILE, NOVELTY_OUTPUT, open_session
+
+NOVELTY = NOVELTY_OUTPUT
+NOVELTY_FILE = MODEL_FILE
+"""Beside a baseline that knows the channel."""
+_BATCH = 50  # images
+
+
+@dataclass(frozen=True)
+class NoveltyModel:
+    """A model that says how far an image is; the digest tells it from others."""
+
+    session: onnxruntime.InferenceSession
+    data: bytes
+    """The file's."""
+
+    @classmethod
+    def of(cls, path: Path) -> NoveltyModel | None:
+        """None for a model that says nothing of it. Raises ModelError."""
+        session = open_session(path)
+        if NOVELTY not in {output.name for output in session.get_outputs()}:
+            return None
+        return cls(session, path.read_bytes())
+
+    @property
+    def digest(self) -> str:
+        """Eight digits that name the model."""
+        return hashlib.sha256(self.data).hexdigest()[:8]
+
+    def __call__(self, pixels: npt.NDArray[np.uint8]) -> Floats:
+        """Distances of images uint8 [N, size, size, 3], float64 [N]; 1 is usual."""
+        name = self.session.get_inputs()[0].name
+        parts = [
+            self.session.run([NOVELTY], {name: pixels[at : at + _BATCH]})[0] for at in range(0, len(pixels), _BATCH)
+        ]
+        return np.concatenate([np.empty(0), *parts]).astype(np.float64)
