@@ -45,8 +45,7 @@ class UndeliverableError(Exception):
 
 def service_of(arn: str) -> str:
     """Which kind of target an ARN names; raises UndeliverableError for one that nothing here delivers to."""
-    named = read_arn(arn)
-    if named is not None:
+    if named := read_arn(arn):
         if named.service in {"codepipeline", "lambda", "states", "sqs", "sns", "logs"}:
             return named.service
         if (named.service, named.kind) in {("sagemaker", "pipeline"), ("events", "event-bus")}:
@@ -254,13 +253,12 @@ def _send_to_sagemaker(account: Account, target: EventTarget, _payload: str) -> 
 
 
 def _send_to_codepipeline(account: Account, target: EventTarget, _payload: str) -> None:
-    name = last_part(target["Arn"])
-    account.client("codepipeline").start_pipeline_execution(name=name, clientRequestToken=str(uuid.uuid4()))
+    client, token = account.client("codepipeline"), str(uuid.uuid4())
+    client.start_pipeline_execution(name=last_part(target["Arn"]), clientRequestToken=token)
 
 
 def _send_to_logs(account: Account, target: EventTarget, payload: str) -> None:
-    group = parse_arn(target["Arn"]).name.removesuffix(":*")
-    account.put_log_lines(group, str(uuid.uuid4()), [payload])
+    account.put_log_lines(parse_arn(target["Arn"]).name.removesuffix(":*"), str(uuid.uuid4()), [payload])
 
 
 def _send_to_bus(account: Account, target: EventTarget, payload: str) -> None:
