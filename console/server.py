@@ -53,6 +53,7 @@ def listen(port: int | None) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, choice))
+            listener.listen(128)  # who comes before the server is ready waits
         except OSError as error:
             listener.close()
             if port is not None:

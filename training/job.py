@@ -15,6 +15,7 @@ from torch import Tensor
 from training.checkpoint import Checkpoint
 from training.hyperparameters import Hyperparameters
 from training.loop import Epoch
+from training.networks.backbone import Pretrained
 
 Split = tuple[Tensor, Tensor]  # images uint8 [N, size, size, 3] and labels int64 [N]
 
@@ -39,6 +40,7 @@ class Job:
     validation: Split
     image_size: int
     """Pixels of each side."""
+    pretrained: Pretrained
     checkpoint: Checkpoint
     inputs: list[dict[str, Tensor]]  # what the processes that this one builds upon left
 

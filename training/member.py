@@ -22,6 +22,7 @@ from training.checkpoint import Checkpoint, checkpoint_key
 from training.hyperparameters import add_arguments, given, resolve
 from training.job import Job, ProcessResult, read_result
 from training.loop import TrainingError
+from training.networks.backbone import Pretrained, add_backbone_arguments
 from training.networks.network import to_tensors
 from training.recipes import distill, frozen, pretrained, scratch
 
@@ -61,6 +62,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--member", type=int, required=True)
     add_arguments(parser)
+    add_backbone_arguments(parser)
     parser.add_argument("--until-input-ends", action="store_true", help="end with whoever holds the standard input")
     return parser.parse_args(argv)
 
@@ -75,6 +77,7 @@ def _job(arguments: argparse.Namespace) -> Job:
     manifest = read_manifest(arguments.dataset)
     chosen = resolve(arguments.task, given(arguments), manifest.image_size)
     classes = len(manifest.classes)
+    pretrained_network = Pretrained(arguments.backbone, arguments.backbone_weights)
     train, validation = (to_tensors(*load_split(arguments.dataset, split)) for split in ("train", "validation"))
     configuration = {
         "task": arguments.task,
@@ -82,6 +85,7 @@ def _job(arguments: argparse.Namespace) -> Job:
         "member": arguments.member,
         "classes": classes,
         **asdict(chosen),
+        **asdict(pretrained_network),
     }
     inputs = [read_result(path)["tensors"] for path in arguments.inputs]
     data = [*train, *validation, *(tensor for tensors in inputs for tensor in tensors.values())]
@@ -93,6 +97,7 @@ def _job(arguments: argparse.Namespace) -> Job:
         train=train,
         validation=validation,
         image_size=manifest.image_size,
+        pretrained=pretrained_network,
         checkpoint=Checkpoint(arguments.checkpoint, checkpoint_key(configuration, data)),
         inputs=inputs,
     )

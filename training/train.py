@@ -30,6 +30,7 @@ from training.export import ExampleImages, write_model
 from training.hyperparameters import HyperparameterError, add_arguments, given
 from training.job import Split
 from training.loop import TrainingError
+from training.networks.backbone import Pretrained, add_backbone_arguments
 from training.networks.network import to_tensors
 from training.recipes.chosen import PRETRAINED_MODES, Task, train_model
 from training.recipes.pretrained import in_chunks
@@ -64,6 +65,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pretrained-mode", choices=PRETRAINED_MODES, default=PRETRAINED_MODES[0])
     parser.add_argument("--seed", type=int, default=0)
     add_arguments(parser)
+    add_backbone_arguments(parser)
     parser.add_argument("--dataset", type=Path, default=folder("SM_CHANNEL_DATASET", "/opt/ml/input/data/dataset"))
     parser.add_argument("--model-dir", type=Path, default=folder("SM_MODEL_DIR", "/opt/ml/model"))
     parser.add_argument("--output-dir", type=Path, default=folder("SM_OUTPUT_DIR", "/opt/ml/output"))
@@ -83,8 +85,9 @@ def run(arguments: argparse.Namespace) -> None:
     images, labels = check_dataset(arguments.dataset, manifest.classes)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = arguments.checkpoint_dir if arguments.checkpoint_dir.is_dir() else None
-        workers = Workers(arguments.dataset, arguments.seed, Path(scratch), checkpoints)
-        trained = train_model(arguments, workers, Task(len(manifest.classes), manifest.image_size))
+        pretrained = Pretrained(arguments.backbone, arguments.backbone_weights)
+        workers = Workers(arguments.dataset, arguments.seed, pretrained, Path(scratch), checkpoints)
+        trained = train_model(arguments, workers, Task(len(manifest.classes), manifest.image_size, pretrained))
     model = trained.model.eval()
     logits = in_chunks(model, images)
     model.temperature = trained.temperature(logits, labels)

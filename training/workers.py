@@ -15,6 +15,7 @@ from pathlib import Path
 from training.hyperparameters import Adjusted, option, resolve
 from training.job import ProcessResult, read_result
 from training.loop import TrainingError
+from training.networks.backbone import Pretrained
 
 CODE_ROOT = Path(__file__).resolve().parent.parent
 POLL_SECONDS = 0.05
@@ -29,6 +30,7 @@ class Workers:
 
     dataset: Path
     seed: int
+    pretrained: Pretrained
     scratch: Path
     checkpoints: Path | None
 
@@ -65,6 +67,7 @@ class Workers:
         """Start ``python -m training.member``; it finds the packages however this process was started."""
         command = [sys.executable, "-m", "training.member", "--dataset", str(self.dataset), "--output", str(file)]
         command += ["--seed", str(self.seed), "--member", str(number), "--until-input-ends", *options]
+        command += ["--backbone", self.pretrained.name, "--backbone-weights", self.pretrained.weights]
         if self.checkpoints is not None:
             command += ["--checkpoint", str(self.checkpoints / file.name)]
         search_path = os.pathsep.join([str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

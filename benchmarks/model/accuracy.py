@@ -31,6 +31,7 @@ from serving.inference import model_fn, predict_fn  # noqa: E402  # likewise
 
 THRESHOLD = 0.93
 BINS = 10
+CHUNK = 25  # images that are predicted at once
 VALIDATION_SHARE = 10  # one of so many
 Row = dict[str, Any]
 
@@ -45,12 +46,17 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=0, help="0: the recipe's own number")
     parser.add_argument("--members", type=int, default=0, help="0: the recipe's own number")
-    parser.add_argument("--classes", default="bicycle,motorcycle")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "cifar100", help="folder of the archive")
+    parser.add_argument("--classes", default="", help="without: all of a folder, bicycles and motorcycles of CIFAR-100")
+    parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="timm's name of the pretrained network")
+    parser.add_argument("--image-size", type=int, default=0, help="0: 32 for thumbnails, 224 for photographs")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT.parent / "shared" / "cifar100", help="the archive, or pictures"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--checkpoints", type=Path, help="keep them here: a teacher is then trained once for two modes")
     arguments = parser.parse_args()
     options = ["--recipe", arguments.recipe, "--epochs", arguments.epochs, "--members", arguments.members]
+    options += ["--backbone", arguments.backbone]
     if arguments.mode:
         options += ["--pretrained-mode", arguments.mode]
     report: dict[str, Any] = {"recipe": arguments.recipe, "mode": arguments.mode, "threshold": THRESHOLD}
@@ -79,7 +85,8 @@ def filtered(seed: int, arguments: argparse.Namespace, folder: Path) -> Path:
     """The dataset folder of a seed, which chooses the validation images."""
     dataset = folder / f"dataset-{seed}"
     places = ["--source", arguments.data, "--output", dataset]
-    run("-m", "processing.filter_cifar", *places, "--classes", arguments.classes, "--seed", seed)
+    places += ["--classes", arguments.classes, "--image-size", arguments.image_size]
+    run("-m", "processing.filter_cifar", *places, "--seed", seed)
     return dataset
 
 
@@ -124,7 +131,9 @@ def measure(name: str, dataset: Path, seed: int, options: list[Any], arguments: 
     run("training/train.py", *places, "--seed", seed, *options)
     record = json.loads((model / "training.json").read_text(encoding="utf-8"))
     images, labels = load_split(dataset, "test")
-    probabilities = predict_fn(images, model_fn(str(model)))
+    served = model_fn(str(model))
+    parts = [predict_fn(images[at : at + CHUNK], served) for at in range(0, len(images), CHUNK)]
+    probabilities = np.concatenate(parts)
     row = {**scores(probabilities, labels), "temperature": record["temperature"]}
     row |= {"cpu_seconds": record["cpu_seconds"], "process_cpu_seconds": record["process_cpu_seconds"]}
     row |= {"logits": np.log(np.maximum(probabilities, 1e-30)) * record["temperature"], "labels": labels}

@@ -39,6 +39,9 @@ _SAME_AGAIN = {
     "recipe": "Recipe",
     "pretrained_mode": "PretrainedMode",
     "members": "Members",
+    "image_size": "ImageSize",
+    "backbone": "Backbone",
+    "backbone_weights": "BackboneWeights",
 }
 
 STARTED, REFUSED, QUIET = "started", "refused", "quiet"

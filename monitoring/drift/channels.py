@@ -7,7 +7,8 @@ Runs in the monitoring container. Values in, values out; it touches no files.
 | predictions | confidence | the confidence, and whether it lies below each of five quantiles of the reference |
 | predictions | below threshold | whether the prediction does not pass |
 | predictions | class share | for each class, whether it was predicted: see `SHARE_ODDS`, and by hour of day |
-| images | each image statistic | its rank within the reference, and whether it lies in one of the reference's tails |
+| images | each image statistic | its rank within the reference, and whether it lies in one of the reference's tails; |
+| | | for the distance to the training images, whether it is further than all of the reference too |
 | capture | parse errors | whether a captured line could not be used |
 | capture | capture gap | whether a request was not captured, by the endpoint's own count of requests |
 
@@ -26,10 +27,13 @@ import numpy as np
 import numpy.typing as npt
 
 from monitoring.drift.detector import Bounds, Floats, Integers, growths
+from monitoring.store.novelty import NOVELTY
 
 FAMILIES = ("predictions", "images", "capture")
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 TAIL = 0.05
+# One-sided, as three standard errors are.
+_THREE_SIGMA = 0.00135
 # How far the mix of production may be from the baseline's before anything is known of it: the odds of a class may be so
 # many times larger or smaller. From a half that is 29 % to 71 %, from 42 % 22 % to 64 %, from 1 % 0.4 % to 2.5 %.
 SHARE_ODDS = 2.5
@@ -104,6 +108,8 @@ def reference(
         )
         for channel, columns in views.items()
     }
+    if NOVELTY in bounds:
+        bounds[NOVELTY] = (*bounds[NOVELTY][:-1], _beyond(len(sorted_statistics[NOVELTY])))
     by_hour = None if rhythm is None else _class_bounds(rhythm, len(views["class share"]), tolerance)
     return dataclasses.replace(unbounded, bounds=bounds, class_bounds=by_hour)
 
@@ -167,8 +173,8 @@ def _image_views(predictions: Predictions, reference: Reference) -> dict[str, li
     views = {}
     for name, values in reference.statistics.items():
         rank = ranks(predictions.statistics.get(name, np.full(len(predictions), np.nan)), values)
-        tails = [np.where(np.isnan(rank), np.nan, inside) for inside in (rank < TAIL, rank > 1.0 - TAIL)]
-        views[name] = [rank, *tails]
+        parts = [rank < TAIL, rank > 1.0 - TAIL, *([rank == 1.0] if name == NOVELTY else [])]
+        views[name] = [rank, *(np.where(np.isnan(rank), np.nan, inside) for inside in parts)]
     return views
 
 
@@ -186,6 +192,11 @@ def _share_bounds(predicted: Floats) -> Bounds:
     by_error = _bounds_of(predicted, 0.0)
     low, high = (each / (1.0 + each) for each in (odds / SHARE_ODDS, odds * SHARE_ODDS))
     return Bounds(min(low, by_error.lower), max(high, by_error.upper))
+
+
+def _beyond(count: int) -> Bounds:
+    """The share of healthy images that are further than the furthest of so many: (1 - share)^count is its chance."""
+    return Bounds(0.0, 1.0 - _THREE_SIGMA ** (1.0 / count))
 
 
 def _bounds_of(values: Floats, tolerance: float) -> Bounds:

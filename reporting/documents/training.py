@@ -35,6 +35,8 @@ class TrainingArguments(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: int = 0
     network_side: int = 0
     penalty: float = 0.0
+    backbone: str = ""
+    backbone_weights: str = ""
 
 
 class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):

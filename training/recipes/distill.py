@@ -17,8 +17,9 @@ from torch import Generator, Tensor
 from training.hyperparameters import resolve
 from training.job import Job, ProcessResult
 from training.networks.augment import random_colour, random_cutout, random_shift, random_view
+from training.networks.backbone import CENTRE, SPAN
 from training.networks.network import Reduce, normalise
-from training.recipes.pretrained import CENTRE, CHUNK, SPAN, FineTuned, load_fine_tuned, pixels
+from training.recipes.pretrained import CHUNK, FineTuned, load_fine_tuned, pixels
 from training.recipes.scratch import fit_small_network, small_network
 
 MIXED_SHARE = 0.5
@@ -37,7 +38,7 @@ def make_views(job: Job) -> ProcessResult:
     stored = cast("StoredViews | None", job.checkpoint.restore())
     if stored is None:
         side = resolve("fine-tuned", {}, job.image_size).network_side
-        networks = [load_fine_tuned(tensors, job.classes) for tensors in job.inputs]
+        networks = [load_fine_tuned(tensors, job.pretrained, job.classes) for tensors in job.inputs]
         teacher = FineTuned(networks, side, job.image_size).eval()
         generator = Generator().manual_seed(job.network_seed)
         torch.manual_seed(job.network_seed)

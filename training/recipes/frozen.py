@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from training.job import Job, ProcessResult
 from training.loop import print_epoch, score
-from training.networks.efficientnet_lite import EfficientNetLite, pretrained
+from training.networks.backbone import Backbone, Pretrained, create
 from training.networks.network import Resize, Served
 from training.recipes.pretrained import CHUNK, pixels
 
-# Chosen on the training images alone (2026-11-21, 5 folds of 1,000): all depths from the fifth block on 95.5 % with the
-# lowest loss, four of them 95.1 to 95.4 %, the last alone 94.1 %.
-DEPTHS = range(5, 18)  # of EfficientNetLite.depths
+# The maps of `Backbone.maps` were chosen on the training images alone (2026-11-21, 5 folds of 1,000): all depths from
+# the fifth block on 95.5 % with the lowest loss, four of them 95.1 to 95.4 %, the last alone 94.1 %.
 STEPS = 100
 FOLDS = 5
 
@@ -28,7 +27,7 @@ class Frozen(Served):
     """ImageNet features of both views, averaged, and one linear layer; ``side`` in pixels."""
 
     def __init__(
-        self, network: EfficientNetLite, linear: nn.Linear, side: int, image_size: int, temperature: float = 1.0
+        self, network: Backbone, linear: nn.Linear, side: int, image_size: int, temperature: float = 1.0
     ) -> None:
         super().__init__(temperature)
         self.network, self.linear, self.resize = network, linear, Resize(side, image_size)
@@ -38,8 +37,7 @@ class Frozen(Served):
         x = self.resize(pixels(images))
         views = []
         for view in (x, x.flip(3)):
-            maps = list(self.network.depths(view))
-            views.append(torch.cat([maps[depth].mean(dim=(2, 3)) for depth in DEPTHS], dim=1))
+            views.append(torch.cat([found.mean(dim=(2, 3)) for found in self.network.maps(view)], dim=1))
         return (views[0] + views[1]) / 2
 
     def logits(self, images: Tensor) -> Tensor:
@@ -51,7 +49,7 @@ class Frozen(Served):
 def train_frozen(job: Job) -> ProcessResult:
     """The linear layer, and the logits of training images by layers that were fitted without them."""
     chosen = job.hyperparameters
-    model = Frozen(pretrained(), nn.Linear(1, 1), chosen.network_side, job.image_size)
+    model = Frozen(create(job.pretrained), nn.Linear(1, 1), chosen.network_side, job.image_size)
     with torch.inference_mode():
         train, validation = (
             torch.cat([model.features(chunk) for chunk in split[0].split(CHUNK)])  # type: ignore[no-untyped-call]  # torch left it bare
@@ -73,11 +71,11 @@ def train_frozen(job: Job) -> ProcessResult:
     return {"tensors": tensors, "history": [row], "cpu_seconds": time.process_time()}
 
 
-def load_frozen(tensors: dict[str, Tensor], side: int, image_size: int) -> Frozen:
+def load_frozen(tensors: dict[str, Tensor], pretrained: Pretrained, side: int, image_size: int) -> Frozen:
     """The model of a finished training; sides in pixels: of what the network sees, and of the images."""
     linear = nn.Linear(tensors["weight"].shape[1], tensors["weight"].shape[0])
     linear.load_state_dict({name: tensors[name] for name in ("weight", "bias")})
-    return Frozen(pretrained(), linear, side, image_size)
+    return Frozen(create(pretrained), linear, side, image_size)
 
 
 def fit_linear(features: Tensor, labels: Tensor, classes: int, penalty: float) -> nn.Linear:

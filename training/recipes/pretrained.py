@@ -1,4 +1,4 @@
-"""The recipe `pretrained`'s fine-tuned network: EfficientNet-Lite0 goes on from its ImageNet weights.
+"""The recipe `pretrained`'s fine-tuned network: it goes on from its ImageNet weights.
 
 Runs in the training container, one process per member.
 """
@@ -16,10 +16,11 @@ from training.hyperparameters import Hyperparameters
 from training.job import Job, ProcessResult
 from training.loop import Training, fit
 from training.networks.augment import random_colour, random_view
-from training.networks.efficientnet_lite import HEAD_WIDTH, EfficientNetLite, pretrained
+from training.networks.backbone import CENTRE, SPAN, Backbone, Pretrained, create
 from training.networks.network import Resize, Served
+from training.networks.photo_views import photograph_views
 
-CENTRE, SPAN = 127.0, 128.0  # what the ImageNet weights were trained with
+LARGEST_THUMBNAIL = 64  # pixels
 CHUNK = 25  # images at once where no gradient is kept: what fits the caches
 
 
@@ -31,7 +32,7 @@ def pixels(images: Tensor) -> Tensor:
 class FineTuned(Served):
     """The fine-tuned networks alone: the mean over members and both views; ``side`` in pixels."""
 
-    def __init__(self, members: list[EfficientNetLite], side: int, image_size: int, temperature: float = 1.0) -> None:
+    def __init__(self, members: list[Backbone], side: int, image_size: int, temperature: float = 1.0) -> None:
         super().__init__(temperature)
         self.members = nn.ModuleList(members)
         self.resize = Resize(side, image_size)
@@ -52,9 +53,9 @@ def in_chunks(model: Served, images: Tensor) -> Tensor:
         return torch.cat([model.logits(chunk) for chunk in images.split(CHUNK)])  # type: ignore[no-untyped-call]  # torch left it bare
 
 
-def load_fine_tuned(tensors: dict[str, Tensor], classes: int) -> EfficientNetLite:
+def load_fine_tuned(tensors: dict[str, Tensor], pretrained: Pretrained, classes: int) -> Backbone:
     """The network of a finished training."""
-    network = EfficientNetLite(classes)
+    network = create(pretrained, classes)
     network.load_state_dict(tensors)
     return network.eval()
 
@@ -64,17 +65,17 @@ def train_fine_tuned(job: Job) -> ProcessResult:
     chosen = job.hyperparameters
     generator = Generator().manual_seed(job.network_seed)
     images, labels = job.train
-    network = pretrained()
-    network.classifier = nn.Linear(HEAD_WIDTH, job.classes)
-    nn.init.zeros_(network.classifier.weight)
-    nn.init.zeros_(network.classifier.bias)
+    network = create(job.pretrained).for_classes(job.classes)
     network.freeze(chosen.frozen_blocks)
     served = FineTuned([network], chosen.network_side, job.image_size)
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in torch.randperm(len(images), generator=generator).split(chosen.batch_size):  # type: ignore[no-untyped-call]  # torch left it bare
             side = chosen.early_side if epoch < chosen.epochs // 2 else chosen.network_side
-            views = random_view(random_colour(pixels(images[batch]), generator), side, generator)
+            if job.image_size > LARGEST_THUMBNAIL:
+                views = pixels(photograph_views(images[batch], side, generator))
+            else:
+                views = random_view(random_colour(pixels(images[batch]), generator), side, generator)
             yield views.contiguous(memory_format=torch.channels_last), labels[batch]
 
     optimizer = _optimizer(network, chosen)
@@ -101,10 +102,10 @@ def train_fine_tuned(job: Job) -> ProcessResult:
     return {"tensors": network.state_dict(), "history": outcome.history, "cpu_seconds": outcome.cpu_seconds}
 
 
-def _optimizer(network: EfficientNetLite, chosen: Hyperparameters) -> torch.optim.AdamW:
-    head = list(network.classifier.parameters())
-    named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
-    body = [weight for name, weight in named if not name.startswith("classifier.")]
+def _optimizer(network: Backbone, chosen: Hyperparameters) -> torch.optim.AdamW:
+    head = list(network.head().parameters())
+    new = {id(weight) for weight in head}
+    body = [weight for weight in network.parameters() if weight.requires_grad and id(weight) not in new]
     rate = chosen.learning_rate
     groups = [{"params": body, "lr": rate}, {"params": head, "lr": chosen.head_factor * rate}]
     return torch.optim.AdamW(groups, weight_decay=chosen.penalty)

@@ -16,8 +16,7 @@ from console.web.form import Fields
 from console.web.page import Action, ConsolePage, Panel
 from scones.errors import SconesError
 from scones.stage.connection import Connection
-from scones.traffic import captures, report_list, simulate
-from scones.traffic.corruptions import CORRUPTIONS
+from scones.traffic import captures, report_list
 from scones.traffic.report_list import ReportEntry
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def _panels(account: ConsoleAccount, query: Fields) -> Sequence[Panel]:
         Panel(
             "new",
             "A new one",
-            lambda _c: TrafficView(account.local, sorted(CORRUPTIONS), RANGES),
+            lambda _c: TrafficView(account.local, _corruptions(), RANGES),
             "reports_new",
         ),
         Panel("report", "The report", lambda c: read_reports(c, name).chosen, "reports_report", wide=True),
@@ -113,8 +112,16 @@ def report_now(connection: Connection, form: Fields) -> str:
     return f"A report about {RANGES[since]} is being written; it appears in the list by itself."
 
 
+def _corruptions() -> list[str]:
+    from scones.traffic.corruptions import CORRUPTIONS  # with Pillow, which no other page needs
+
+    return sorted(CORRUPTIONS)
+
+
 def _simulator(account: ConsoleAccount) -> Callable[[Connection, Fields], str]:
     def send(connection: Connection, form: Fields) -> str:
+        from scones.traffic import simulate  # with Pillow, which no other page needs
+
         if not account.local:
             raise SconesError("traffic is simulated in the stand-in account only; on AWS: `scones monitor simulate`")
         images = form.number("images", 1, _MOST_IMAGES, 100)

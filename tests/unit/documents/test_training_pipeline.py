@@ -162,7 +162,7 @@ def test_the_hyperparameters_are_arguments_of_the_training_script(definition: di
     given = every_step(definition["Steps"])["TrainModel"]["Arguments"]["HyperParameters"]
     own = {name for name in given if not name.startswith("sagemaker_")}
     adjustable = {name.replace("_", "-") for name in HYPERPARAMETERS}
-    assert own == {"recipe", "pretrained-mode", "seed", *adjustable}
+    assert own == {"recipe", "pretrained-mode", "backbone", "backbone-weights", "seed", *adjustable}
     assert adjustable >= {"epochs", "members", "learning-rate", "batch-size", "network-side", "penalty"}
     answer = subprocess.run(
         [sys.executable, "-m", "training.train", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -240,11 +240,14 @@ def test_the_package_says_where_it_comes_from_and_how_it_is_served(
     arguments = resolve(every_step(definition["Steps"])["VehicleClassifier-RegisterModel"]["Arguments"], parameters)
     assert set(arguments["CustomerMetadataProperties"]) == {
         "algorithm",
+        "backbone",
+        "backbone_weights",
         "code_digest",
         "confidence_threshold",
         "dataset_s3_uri",
         "data_origin",
         "git_commit",
+        "image_size",
         "members",
         "pretrained_mode",
         "recipe",

@@ -223,6 +223,20 @@ def test_images_that_were_not_captured_say_nothing(healthy: Reference) -> None:
     assert found[1].channels["brightness"].distances == dict.fromkeys(("psi", "js", "ks", "wasserstein"))
 
 
+@pytest.mark.parametrize(("share", "alarmed"), [(0.0, False), (0.005, False), (0.1, True)])
+def test_a_few_images_that_are_further_than_any_before_are_found(share: float, alarmed: bool) -> None:
+    chance = np.random.default_rng(7)
+    known, month = stream(1, 3), stream(2, 24)
+    known.statistics["novelty"] = chance.normal(1.0, 0.1, len(known))  # type: ignore[index]  # a dict
+    month.statistics["novelty"] = np.where(  # type: ignore[index]  # a dict
+        chance.random(len(month)) < share, 2.0, chance.normal(1.0, 0.1, len(month))
+    )
+    hourly = drift.HourlyTraffic(np.arange(24), month, np.full(24, RATE), np.zeros(24, np.int64))
+    assert alarms(drift.look(hourly, channels.reference(known, CLASSES))) == (
+        {"images": {"novelty"}} if alarmed else {}
+    )
+
+
 def test_ranks_of_ties_lie_in_the_middle() -> None:
     assert channels.ranks(np.array([1.0, 2.0, 9.0, np.nan]), np.array([1.0, 1.0, 2.0, 3.0])) == pytest.approx(
         [0.25, 0.625, 1.0, np.nan], nan_ok=True

@@ -23,7 +23,8 @@ def test_a_stage_may_set_what_a_job_takes() -> None:
 
 
 def test_the_record_names_all_that_a_job_takes() -> None:
-    assert TrainingArguments.__struct_fields__ == ("recipe", "pretrained_mode", "seed", *ADJUSTABLE)
+    network = ("backbone", "backbone_weights")
+    assert TrainingArguments.__struct_fields__ == ("recipe", "pretrained_mode", "seed", *ADJUSTABLE, *network)
 
 
 @pytest.mark.parametrize("task", ["scratch", "fine-tuned", "frozen", "student"])
@@ -79,3 +80,11 @@ def test_a_checkpoint_of_other_code_is_another_one(tmp_path: Path) -> None:
 def _key(folder: Path) -> str:
     finished = subprocess.run([sys.executable, "-c", KEY], cwd=folder, capture_output=True, text=True, check=True)
     return finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("image_size", "adjusted", "side"), [(32, {}, 160), (224, {}, 224), (200, {}, 192), (224, {"network_side": 96}, 96)]
+)
+def test_a_network_sees_photographs_at_their_own_size(image_size: int, adjusted: dict[str, int], side: int) -> None:
+    assert resolve("frozen", {**adjusted}, image_size).network_side == side
+    assert resolve("scratch", {}, image_size).network_side == 0

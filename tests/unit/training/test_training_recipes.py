@@ -19,7 +19,7 @@ from tests.places import ROOT
 from tests.realdata import cifar_archive
 from training import member, train
 from training.job import read_result
-from training.networks.efficientnet_lite import pretrained
+from training.networks.backbone import Pretrained, create
 from training.networks.network import Resize, to_tensors
 from training.recipes.pretrained import pixels
 
@@ -68,7 +68,7 @@ def start_member(dataset: Path, folder: Path, task: str) -> subprocess.Popen[str
 def test_the_weights_know_bicycles_from_motorcycles_before_any_training(dataset: Path) -> None:
     images, labels = (tensor[:40] for tensor in to_tensors(*load_split(dataset, "test")))
     with torch.inference_mode():
-        scores = pretrained()(Resize(128, 32)(pixels(images)))
+        scores = create(Pretrained())(Resize(128, 32)(pixels(images)))
     bicycles, motorcycles = scores[:, [444, 671]].amax(dim=1), scores[:, [665, 670]].amax(dim=1)
     assert ((motorcycles > bicycles) == (labels == 1)).double().mean() > 0.75
 
