@@ -116,6 +116,7 @@ def report_traffic(
             "--new-baseline": parameters.new_baseline_uri,
             "--metrics-namespace": parameters.metrics_namespace,
             "--when-empty": parameters.when_empty,
+            "--stage": deployment.settings.stage,
         },
         inputs={},
         outputs={"report": report_uri},

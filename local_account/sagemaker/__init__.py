@@ -29,6 +29,7 @@ def install(account: Account) -> tuple[SageMaker, Runtime]:
     from local_account.sagemaker.registry import Registry
     from local_account.sagemaker.service import SageMaker
     from local_account.sagemaker.tags import Tags
+    from local_account.sagemaker.tuning.actions import TuningJobs
 
     sagemaker = SageMaker(account)
     prepare_jobs(sagemaker)
@@ -36,6 +37,7 @@ def install(account: Account) -> tuple[SageMaker, Runtime]:
     endpoints = Endpoints(sagemaker, configs)
     sagemaker.add(Tags(sagemaker), Models(sagemaker), Registry(sagemaker))
     sagemaker.add(ProcessingJobs(sagemaker), TrainingJobs(sagemaker), TransformJobs(sagemaker))
+    sagemaker.add(TuningJobs(sagemaker))
     sagemaker.add(pipelines, PipelineExecutions(sagemaker, pipelines.pipeline), configs, endpoints)
     endpoints.resume()
     return sagemaker, Runtime(sagemaker, endpoints)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
         AppSpecificationOutputTypeDef,
         ChannelOutputTypeDef,
         CheckpointConfigTypeDef,
+        HyperParameterTrainingJobDefinitionOutputTypeDef,
+        HyperParameterTuningJobConfigOutputTypeDef,
         NetworkConfigOutputTypeDef,
         OutputDataConfigTypeDef,
         ProcessingInputTypeDef,
@@ -91,3 +93,26 @@ class TransformJobRecord(TypedDict):
     MaxPayloadInMB: NotRequired[int]
     MaxConcurrentTransforms: NotRequired[int]
     Environment: NotRequired[dict[str, str]]
+
+
+class TriedJob(TypedDict):
+    """A training job of a tuning job; ``value`` is its objective, once it has completed and told it."""
+
+    name: str
+    hyperparameters: dict[str, str]
+    value: NotRequired[float]
+
+
+class TuningJobRecord(TypedDict):
+    """A tuning job; ``_tried`` is the account's own."""
+
+    HyperParameterTuningJobName: str
+    HyperParameterTuningJobArn: str
+    HyperParameterTuningJobConfig: HyperParameterTuningJobConfigOutputTypeDef
+    TrainingJobDefinition: HyperParameterTrainingJobDefinitionOutputTypeDef
+    HyperParameterTuningJobStatus: str
+    CreationTime: float
+    LastModifiedTime: float
+    HyperParameterTuningEndTime: NotRequired[float]
+    FailureReason: NotRequired[str]
+    _tried: list[TriedJob]

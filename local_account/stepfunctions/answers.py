@@ -82,6 +82,8 @@ class AccountResponses(MachineResponses, ActivityResponses, TrialResponses):
             backend, machine, self._get_param("name"), self._get_param("input")
         )
         answer = {k: v for k, v in described(execution).items() if not k.startswith("redrive")}
+        if execution.status == "TIMED_OUT":
+            answer["error"] = execution.error
         # There is no ABORTED for these: step-functions/latest/apireference/API_StartSyncExecution.html
         answer["billingDetails"] = {
             "billedMemoryUsedInMB": BILLED_MEMORY_MB,

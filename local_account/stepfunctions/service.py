@@ -4,7 +4,8 @@ Runs in the server process. ``install`` turns the interpreter on and tells moto'
 What is ours derives from moto's classes: see ``language.definition`` (checks at creation), ``stepfunctions.states``
 (evaluation), ``flow`` (attempts, branches, trials), ``stepfunctions.executions`` (names, results, Express, redriving),
 ``maps.map_runs`` (Distributed Map), ``stepfunctions.tasks`` (clients and errors of tasks) and ``api`` (machines, their
-versions, activities, TestState). Refused, never pretended: waiting (``.sync``) for jobs of other services.
+versions, activities, TestState). Refused, never pretended: waiting (``.sync``) for anything but
+jobs of SageMaker and executions.
 docs/local_account.md lists the differences from AWS.
 """
 

@@ -22,6 +22,7 @@ from moto.stepfunctions.parser.asl.utils.json_path import NoSuchJsonPathError
 
 from local_account.stepfunctions.environment import WHOLE, ExecutionEnvironment, own
 from local_account.stepfunctions.flow import branches as _branches  # noqa: F401  # its components have to be ours
+from local_account.stepfunctions.flow import comparisons as _comparisons  # noqa: F401  # the same
 from local_account.stepfunctions.flow import simple as _simple  # noqa: F401  # the same
 from local_account.stepfunctions.flow.attempts import attempt, attempted
 from local_account.stepfunctions.flow.mocked import called

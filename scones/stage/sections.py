@@ -25,9 +25,8 @@ class PipelineSettings:
     """Pixels a side; 0: 32 for CIFAR-100 and other thumbnails, 224 for photographs."""
     accuracy_gate: float = 0.85
     champion_significance: float = 0.05
-    recipe: str = "pretrained"
-    pretrained_mode: str = "frozen"
-    """The quickest to train and the surest for it; `distilled` answers thirty times as fast."""
+    recipe: str = "scratch"
+    pretrained_mode: str = "distilled"
     epochs: int = 0
     """0: the recipe's own number, for each of `HYPERPARAMETERS`; the recipes' are in training/hyperparameters.py."""
     members: int = 0

@@ -37,12 +37,13 @@ class TemplateQueries:
 
         Raises ServiceError for an unknown one.
         """
-        if "ChangeSetName" in request:
-            template = self._change_sets.existing(request)["Wanted"]["Template"]
-        elif "StackName" in request:
-            template = self._stacks.existing(request["StackName"], deleted=True).record["Template"]
-        else:
+        change_set = request.get("ChangeSetName", "")
+        if "StackName" not in request and not change_set.startswith("arn:"):
             raise ServiceError("StackName is a required parameter.")
+        if change_set:
+            template = self._change_sets.existing(request)["Wanted"]["Template"]
+        else:
+            template = self._stacks.existing(request["StackName"], deleted=True).record["Template"]
         return {"TemplateBody": template, "StagesAvailable": ["Original", "Processed"]}
 
     @action("GetTemplateSummary")

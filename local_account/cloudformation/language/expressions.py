@@ -172,7 +172,7 @@ class TemplateScope:
         mappings = self.document.get("Mappings") or {}
         return {
             **FUNCTIONS,
-            "GetAZs": lambda region: [f"{region or self.pseudo['AWS::Region']}{zone}" for zone in "abc"],
+            "GetAZs": lambda region: _zones(str(region or self.pseudo["AWS::Region"])),
             "ImportValue": lambda name: self.imported(plain_text(name)),
             "FindInMap": lambda argument: find_in_map(mappings, argument),
         }
@@ -191,6 +191,11 @@ class TemplateScope:
 
         replaced = SUBSTITUTION.sub(substitute, text)
         return UNKNOWN if UNKNOWN in replaced else self.text(replaced)
+
+
+def _zones(region: str) -> list[str]:
+    """The zones of a region: six in Northern Virginia, elsewhere the three that a region has at least."""
+    return [f"{region}{zone}" for zone in ("abcdef" if region == "us-east-1" else "abc")]
 
 
 def _is_unknown(value: object) -> bool:

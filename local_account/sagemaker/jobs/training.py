@@ -265,6 +265,10 @@ class TrainingJobs(JobActions):
     def create(self, request: CreateTrainingJobRequestTypeDef) -> Reply:
         """Refuses what the account cannot run, then runs the job."""
         request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 86400)
+        request["OutputDataConfig"].setdefault("KmsKeyId", "")
+        request.setdefault("EnableNetworkIsolation", False)
+        request.setdefault("EnableInterContainerTrafficEncryption", False)
+        request.setdefault("EnableManagedSpotTraining", False)
         check_training(request)
         return self.create_job(request, request.get("Tags"))
 

@@ -17,6 +17,7 @@ from moto.stepfunctions.parser.asl.component.state.fail.state_fail import StateF
 from moto.stepfunctions.parser.asl.component.state.state_pass.state_pass import StatePass
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.timestamp import Timestamp
 from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.utils.json_path import NoSuchJsonPathError
 
 from local_account.stepfunctions.environment import ExecutionEnvironment, own
 from local_account.stepfunctions.language.components import component
@@ -103,10 +104,16 @@ class ChoiceVariable(ComparisonVariable):
         self.variable.eval(env)
         asked = self.comparison_function.operator_type == ComparisonOperatorType.IsPresent
         if isinstance(env.stack[-1], NoSuchVariable) and not asked:
-            path = self.variable.string_sampler.literal_value
-            cause = f"Invalid path '{path}': The choice state's condition path references an invalid value."
-            raise failure(own(env), RUNTIME, cause)
-        self.comparison_function.eval(env)
+            raise _no_value(own(env), self.variable.string_sampler.literal_value)
+        try:
+            self.comparison_function.eval(env)
+        except NoSuchJsonPathError as missing:
+            raise _no_value(own(env), missing.json_path) from missing
+
+
+def _no_value(env: ExecutionEnvironment, path: str) -> StateFailure:
+    cause = f"Invalid path '{path}': The choice state's condition path references an invalid value."
+    return failure(env, RUNTIME, cause)
 
 
 @component

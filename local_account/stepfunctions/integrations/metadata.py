@@ -15,8 +15,9 @@ from email.utils import format_datetime
 from local_account.stepfunctions.language.encoding import dumps
 
 JSON = "application/x-amz-json-1.0"
+KINDS = {"sns": "text/xml", "sagemaker": "application/x-amz-json-1.1"}
 SNS_ANSWER_BYTES = 294  # of the XML around a message's id
-_SERVICES = {"lambda", "sqs", "sns", "dynamodb", "states"}
+_SERVICES = {"lambda", "sqs", "sns", "dynamodb", "states", "sagemaker"}
 
 
 def with_metadata(service: str, answer: Mapping[str, object]) -> dict[str, object]:
@@ -39,7 +40,7 @@ def _headers(service: str, answer: Mapping[str, object], request: str) -> dict[s
     if service == "lambda":
         return _function_headers(answer, request, date)
     size = str(SNS_ANSWER_BYTES if service == "sns" else len(dumps(answer).encode()))
-    kind = "text/xml" if service == "sns" else JSON
+    kind = KINDS.get(service, JSON)
     common = {"x-amzn-RequestId": request, "Content-Length": size, "Date": date, "Content-Type": kind}
     if service == "sns":
         return common

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from local_account.stepfunctions.language.encoding import json_fault
 from local_account.stepfunctions.language.queries import LANGUAGES, Inherited, query_problems
@@ -22,6 +22,13 @@ READERS = ("arn:aws:states:::s3:getObject", "arn:aws:states:::s3:listObjectsV2")
 WRITER = "arn:aws:states:::s3:putObject"
 INPUT_TYPES = ("JSON", "JSONL", "CSV")
 LABEL_LIMIT = 40
+# What SageMaker's integrations start and can wait for, and how the API calls it.
+JOBS = {
+    "createTrainingJob": "TrainingJob",
+    "createProcessingJob": "ProcessingJob",
+    "createTransformJob": "TransformJob",
+    "createHyperParameterTuningJob": "HyperParameterTuningJob",
+}
 State = Mapping[str, object]
 """A state's JSON, of which nothing is known before it was checked."""
 Machine = Mapping[str, object]
@@ -42,7 +49,7 @@ def problems(definition: str, kind: str = "STANDARD") -> list[str]:
         return ["SCHEMA_VALIDATION_FAILED: Definition must be a valid JSON object"]
     names: list[str] = []
     language = machine.get("QueryLanguage", "JSONPath")
-    if language not in LANGUAGES:
+    if not is_one_of(language, LANGUAGES):
         return [f"SCHEMA_VALIDATION_FAILED: 'QueryLanguage' is one of {LANGUAGES}, not {language!r} at /QueryLanguage"]
     whole = Inherited(str(language), str(language))
     found = list(_check_machine(machine, "", names, whole))
@@ -75,6 +82,11 @@ def _not_express(machine: Machine) -> Iterator[str]:
             yield f"{told} activities at {where}"
         if is_distributed(state):
             yield f"SCHEMA_VALIDATION_FAILED: Express state machine does not support Distributed Map in state {name}"
+
+
+def is_one_of(value: object, known: Collection[str]) -> bool:
+    """Whether a member of a definition, which may be any JSON, is one of the words that are known."""
+    return isinstance(value, str) and value in known
 
 
 def members_of(value: object) -> Mapping[str, object]:
@@ -123,8 +135,8 @@ def _check_machine(machine: Machine, path: str, names: list[str], language: Inhe
         yield from query_problems(name, state, language, where)
         for inner_path, inner in _inner_machines(state):
             yield from _check_machine(inner, f"{where}/{inner_path}", names, language.within(state))
-    if start in states:
-        reachable = _reachable(str(start), states)
+    if isinstance(start, str) and start in states:
+        reachable = _reachable(start, states)
         for name in states:
             if name not in reachable:
                 yield f'MISSING_TRANSITION_TARGET: State "{name}" is not reachable. at {path}/States/{name}'
@@ -134,7 +146,7 @@ def _check_state(name: str, state: State, states: Machine, where: str) -> Iterat
     if len(name) > NAME_LIMIT:
         yield f"SCHEMA_VALIDATION_FAILED: The state's name is longer than {NAME_LIMIT} characters at {where}"
     kind = state.get("Type")
-    if kind not in TYPES:
+    if not is_one_of(kind, TYPES):
         yield f"SCHEMA_VALIDATION_FAILED: Value {kind!r} is not a state type; one of {sorted(TYPES)} at {where}/Type"
         return
     for target_path, target in _targets(state):
@@ -157,11 +169,17 @@ def _check_task(name: str, state: State, where: str) -> Iterator[str]:
         yield f"SCHEMA_VALIDATION_FAILED: These fields are required: [Resource] at {where}"
     elif not isinstance(resource, str) or not resource:
         yield f"SCHEMA_VALIDATION_FAILED: 'Resource' is an ARN in state {name} at {where}/Resource"
-    elif resource.endswith((".sync", ".sync:2")) and ":states:::states:" not in resource:
+    elif resource.endswith((".sync", ".sync:2")) and not _is_waited_for(resource):
         yield (
             f"The stand-in account does not wait for jobs of other services: {resource} in state {name} "
             f"at {where}/Resource. Start the job and poll it."
         )
+
+
+def _is_waited_for(resource: str) -> bool:
+    """Whether the end of what the resource starts is waited for: a job of SageMaker, or an execution."""
+    action = resource.rpartition(":sagemaker:")[2].removesuffix(".sync")
+    return ":states:::states:" in resource or (":states:::sagemaker:" in resource and action in JOBS)
 
 
 def _check_map(name: str, state: State, where: str) -> Iterator[str]:
@@ -171,11 +189,13 @@ def _check_map(name: str, state: State, where: str) -> Iterator[str]:
         return
     if is_distributed(state):
         yield from _check_distributed(name, state, where)
+    elif "ItemBatcher" in state:
+        yield f"SCHEMA_VALIDATION_FAILED: 'ItemBatcher' needs the mode DISTRIBUTED in state {name} at {where}"
 
 
 def _check_distributed(name: str, state: State, where: str) -> Iterator[str]:
     kind = _processor_config(state).get("ExecutionType")
-    if kind not in {"STANDARD", "EXPRESS"}:
+    if not is_one_of(kind, {"STANDARD", "EXPRESS"}):
         yield f"SCHEMA_VALIDATION_FAILED: 'ExecutionType' is STANDARD or EXPRESS, not {kind!r}, in {name} at {where}"
     if kind == "EXPRESS":
         yield from _not_express(members_of(state["ItemProcessor"]))

@@ -6,11 +6,13 @@ Runs in the server process. Each class here extends one of moto's components.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
-from jsonpath_ng import JSONPath
-from jsonpath_ng.parser import parse
 from moto.stepfunctions.parser.asl.component.common.assign.assign_decl import AssignDecl
+from moto.stepfunctions.parser.asl.component.common.assign.assign_template_binding import (
+    AssignTemplateBindingStringExpressionSimple,
+)
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEventException
 from moto.stepfunctions.parser.asl.component.common.path.result_path import ResultPath
 from moto.stepfunctions.parser.asl.component.common.query_language import QueryLanguageMode
@@ -32,7 +34,13 @@ from local_account.stepfunctions.language.components import component
 from local_account.stepfunctions.language.encoding import copy_json, dumps
 from local_account.stepfunctions.language.failures import RUNTIME, StateFailure, failure
 
+_STEP = re.compile(r"\.([^.\[\]'\"()*?@$]+)|\[['\"](.+?)['\"]\]|\[(\d+)\]")
+_REFERENCE = re.compile(rf"\$(?:{_STEP.pattern})*")
 _ITEM = re.compile(r"(.+)\[\d+\]$")
+WRONG_TYPES = "The function does not take arguments of these types"
+_PYTHONS = re.compile(
+    r"object|must be str|not iterable|unsupported operand|not supported|unhashable|index out of range|indices"
+)
 _JSON_TYPES = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
 
 
@@ -103,19 +111,40 @@ class ContextPath(StringContextPath):
 
 @component
 class ResultPlace(ResultPath):
-    """Where in its input a state puts its result; moto parses the path each time."""
+    """Where in its input a state puts its result; moto parses the path each time, and reports what Python says."""
 
     def _eval_body(self, env: Environment) -> None:
         if self.result_path_src is None:
             env.stack[:] = [env.states.get_input()]
             return
-        place = _parsed_path(self.result_path_src)
-        env.stack.append(place.update_or_create(env.states.get_input(), copy_json(env.stack.pop())))
+        data, result = env.states.get_input(), env.stack.pop()
+        try:
+            env.stack.append(_placed(data, _steps(self.result_path_src), copy_json(result)))
+        except (TypeError, LookupError) as conflict:
+            cause = f"Unable to apply ReferencePath {self.result_path_src} to input {dumps(data)}"
+            raise failure(own(env), "States.ReferencePathConflict", cause) from conflict
+
+
+def _placed(data: object, steps: Sequence[str | int], result: object) -> object:
+    """The data with the result at a place, made where it is not there. TypeError, LookupError: it cannot be there."""
+    if not steps:
+        return result
+    step, *rest = steps
+    if isinstance(step, str) and isinstance(data, dict):
+        data[step] = _placed(data.get(step, {}), rest, result)
+    elif isinstance(step, int) and isinstance(data, list):
+        data[step] = _placed(data[step], rest, result)
+    else:
+        raise TypeError(type(data))
+    return data
 
 
 @lru_cache(maxsize=4096)
-def _parsed_path(path: str) -> JSONPath:
-    return parse(path)
+def _steps(path: str) -> tuple[str | int, ...]:
+    """The members and indexes that a reference path goes by. LookupError for a path that is none."""
+    if not _REFERENCE.fullmatch(path):
+        raise LookupError(path)
+    return tuple(int(index) if index else name or quoted for name, quoted, index in _STEP.findall(path))
 
 
 @component
@@ -128,6 +157,14 @@ class Assignment(AssignDecl):
             binding.eval(env=env)
             assigned.update(env.stack.pop())
         own(env).assigned = assigned
+
+
+@component
+class AssignedPath(AssignTemplateBindingStringExpressionSimple):
+    """A variable that takes what a path or a call finds."""
+
+    def _field_name(self) -> str:
+        return f"{self.identifier}.$"
 
 
 @component
@@ -156,7 +193,8 @@ class IntrinsicCall(StringIntrinsicFunction):
             )
             raise _failed_call(self, env, told) from missing
         except Exception as error:
-            raise _failed_call(self, env, str(error)) from error
+            told = WRONG_TYPES if _PYTHONS.search(str(error)) else str(error)
+            raise _failed_call(self, env, told) from error
 
 
 def expression_value(env: ExecutionEnvironment, expression: str, location: str | None = None) -> object:

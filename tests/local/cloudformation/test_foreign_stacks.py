@@ -365,3 +365,56 @@ def test_a_change_set_says_why_each_property_changes_and_to_what(stacks: Stacks)
     target = {"Attribute": "Properties", "Name": "DisplayName", "RequiresRecreation": "Never"}
     assert [detail["Target"] for detail in plain["Details"]] == [target]
     assert "AfterContext" not in plain
+
+
+def test_change_sets_and_stacks_that_are_not_there_are_told_in_the_words_of_aws(stacks: Stacks) -> None:
+    client, template = stacks.client, json.dumps({"Resources": {"A": parameter("v")}})
+    unknown = "arn:aws:cloudformation:us-east-1:123456789012:changeSet/x/1"
+    told = {
+        f"Stack [{stacks.name}] does not exist": (client.describe_change_set, {"ChangeSetName": "c"}),
+        "StackName is a required parameter.": (client.get_template, {"ChangeSetName": "c", "StackName": None}),
+        "StackName must be specified if ChangeSetName is not specified as an ARN.": (
+            client.delete_change_set,
+            {"ChangeSetName": "c", "StackName": None},
+        ),
+        f"ChangeSet [{unknown}] does not exist": (client.describe_change_set, {"ChangeSetName": unknown}),
+        f"Stack with id {stacks.name} does not exist": (client.get_template, {}),
+    }
+    for message, (call, members) in told.items():
+        arguments = {"StackName": stacks.name, **members}
+        assert message_of(call, **{k: v for k, v in arguments.items() if v is not None}) == message
+    made = client.create_change_set(
+        StackName=stacks.name, ChangeSetName="c", ChangeSetType="CREATE", TemplateBody=template
+    )
+    refusal = "GetTemplateSummary cannot be called on REVIEW_IN_PROGRESS stacks."
+    assert message_of(client.get_template_summary, StackName=stacks.name) == refusal
+    client.create_stack(StackName=stacks.name, TemplateBody=template)
+    stacks.wait("stack_create_complete")
+    assert client.describe_change_set(ChangeSetName=made["Id"])["ExecutionStatus"] == "OBSOLETE"
+    again = f"Stack [{stacks.name}] already exists and cannot be created again with the changeSet [d]."
+    arguments = {"ChangeSetName": "d", "ChangeSetType": "CREATE", "TemplateBody": template}
+    assert message_of(client.create_change_set, StackName=stacks.name, **arguments) == again
+
+
+def test_an_alarm_takes_an_operation_back(stacks: Stacks) -> None:
+    cloudwatch, name = stacks.account.client("cloudwatch"), f"alarm-{uuid4().hex[:8]}"
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        Namespace="Nothing",
+        MetricName="m",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="LessThanThreshold",
+        TreatMissingData="breaching",
+    )
+    trigger = {"Arn": f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{name}", "Type": "AWS::CloudWatch::Alarm"}
+    arguments = stacks.arguments({"Resources": {"A": parameter("v")}})
+    stacks.client.create_stack(**arguments, RollbackConfiguration={"RollbackTriggers": [trigger]})
+    assert stacks.settle() == "ROLLBACK_COMPLETE"
+    assert stacks.describe()["RollbackConfiguration"] == {"RollbackTriggers": [trigger]}
+    other = Stacks(stacks.account)
+    wrong = {"RollbackTriggers": [{**trigger, "Type": "AWS::S3::Bucket"}]}
+    arguments = {**other.arguments({"Resources": {"A": parameter("v")}}), "RollbackConfiguration": wrong}
+    assert message_of(other.client.create_stack, **arguments) == "Rollback Trigger Type not supported"

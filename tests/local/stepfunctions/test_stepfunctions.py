@@ -298,10 +298,10 @@ def test_a_catch_of_all_errors_leaves_those_of_the_interpreter(shop: Workshop) -
         ({"A": {"Type": "Pass"}}, ["'Next' and 'End'", "state A"]),
         ({"A": {"Type": "Nap", "End": True}}, ["'Nap'", "/States/A/Type"]),
         ({"A": {"Type": "Pass", "End": True, "Colour": 1}}, ["Colour"]),
-        ({"A": {"Type": "Task", "End": True}}, ["'Resource'", "state A"]),
+        ({"A": {"Type": "Task", "End": True}}, ["[Resource]", "at /States/A"]),
         ({"A": {"Type": "Choice", "Choices": [{"Variable": "$.n", "IsNull": True, "Next": "B"}]}}, ["target: B"]),
         ({"A": {"Type": "Pass", "End": True, "Output": 1}}, ["'Output' is not supported with QueryLanguage JSONPath"]),
-        ({"A": {"Type": "Task", "Resource": "arn:aws:states:::sagemaker:createTrainingJob.sync", "End": True}}, ["A"]),
+        ({"A": {"Type": "Task", "Resource": "arn:aws:states:::glue:startJobRun.sync", "End": True}}, ["A"]),
         (
             {"A": {"Type": "Parallel", "End": True, "Branches": [
                 {"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "C"}}}]}},

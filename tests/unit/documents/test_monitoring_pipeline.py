@@ -77,6 +77,7 @@ def test_the_job_starts_the_report_with_its_options(arguments: dict[str, Any]) -
         "--new-baseline": "",
         "--metrics-namespace": "",
         "--when-empty": "report",
+        "--stage": "production",
     }
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +16,11 @@ from imaging.dataset import SPLITS, load_split, read_examples, read_manifest
 from imaging.decode import decode_image, encode_png
 from processing import describe_source
 from processing.dataset.near_copies import look_hash, near_groups
+from processing.evaluation.answers import served_probabilities
 from processing.filter_cifar import main
+from serving.inference import input_fn, model_fn, predict_fn
 from tests.realdata import cifar_archive
+from training import train
 
 FLOWERS = Path(__file__).resolve().parents[4] / "shared" / "photos" / "flowers"
 # What the commit before images had a size of their own wrote of the real archive, with the seed 0.
@@ -72,8 +77,6 @@ def test_pictures_of_any_shape_are_what_they_were_at_32_pixels() -> None:
 
 
 def _saved(picture: Image.Image) -> bytes:
-    import io
-
     out = io.BytesIO()
     picture.save(out, "PNG")
     return out.getvalue()
@@ -249,3 +252,28 @@ def test_photographs_become_a_dataset_of_their_own_size(tmp_path: Path) -> None:
     assert images.shape == (10, 224, 224, 3)
     first = sorted((FLOWERS / "test" / "daisy").iterdir())[0]
     assert any(np.array_equal(image, decode_image(first.read_bytes(), 224)) for image in images[labels == 0])
+
+
+@pytest.mark.skipif(not FLOWERS.is_dir(), reason="the flowers' photographs are not here")
+def test_training_evaluation_and_server_agree_at_a_size_of_the_dataset_s_own(tmp_path: Path) -> None:
+    """A photograph gets the same answer as a request, as it gets as an image of the dataset."""
+    for name in ("daisy", "tulips"):
+        folder = tmp_path / "in" / name
+        folder.mkdir(parents=True)
+        for path in sorted((FLOWERS / "train" / name).iterdir())[:20]:
+            (folder / path.name).symlink_to(path)
+    dataset, folder = tmp_path / "dataset", tmp_path / "model"
+    assert run(tmp_path / "in", dataset, "--image-size", "96") == 0
+    places = ["--dataset", str(dataset), "--model-dir", str(folder), "--output-dir", str(tmp_path / "output")]
+    options = ["--recipe", "pretrained", "--pretrained-mode", "frozen", "--network-side", "96"]
+    assert train.main([*places, *options]) == 0
+    model = model_fn(str(folder))
+    assert model.image_size == 96
+    examples = read_examples(dataset, "test")
+    evaluated = served_probabilities(model, examples)
+    context = SimpleNamespace(system_properties={"model_dir": str(folder)})
+    photographs = {decode_image(p.read_bytes(), 96).tobytes(): p for p in (tmp_path / "in").rglob("*.jpg")}
+    for example, expected in zip(examples, evaluated, strict=True):
+        photograph = photographs[decode_image(example.path.read_bytes(), 96).tobytes()]
+        answer = predict_fn(input_fn(photograph.read_bytes(), "image/jpeg", context), model)[0]
+        assert np.abs(answer - expected).max() < 1e-6

@@ -1,0 +1,214 @@
+"""Tuning jobs as the API sees them: create, describe, list, stop, and the training jobs of one.
+
+Runs in the server process; state: the table ``tuning-jobs``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from local_account.protocol.actions import Reply, ServiceError, action
+from local_account.protocol.records import chosen, record_of, without
+from local_account.protocol.service import now
+from local_account.sagemaker.job_records import TriedJob, TuningJobRecord
+from local_account.sagemaker.jobs.checks import check_training
+from local_account.sagemaker.jobs.run import ACCOUNT_STOPPED
+from local_account.sagemaker.service import SageMaker, listing
+from local_account.sagemaker.tags import set_tags
+from local_account.sagemaker.tuning.run import RUNNING, TuningRun
+from local_account.sagemaker.tuning.search import ChoiceRange, ranges_of
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        CreateHyperParameterTuningJobRequestTypeDef,
+        DescribeHyperParameterTuningJobRequestTypeDef,
+        ListHyperParameterTuningJobsRequestTypeDef,
+        ListTrainingJobsForHyperParameterTuningJobRequestTypeDef,
+        StopHyperParameterTuningJobRequestTypeDef,
+    )
+
+_STRATEGIES = ("Bayesian", "Grid", "Random")
+_COUNTED = {"Completed": "Completed", "InProgress": "InProgress", "Stopping": "InProgress", "Stopped": "Stopped"}
+
+
+class TuningJobs:
+    """The actions on tuning jobs."""
+
+    def __init__(self, sagemaker: SageMaker) -> None:
+        self._sagemaker = sagemaker
+        self._jobs = sagemaker.table("tuning-jobs", TuningJobRecord)
+        self._running: dict[str, TuningRun] = {}
+        for record in self._jobs.values():
+            if record["HyperParameterTuningJobStatus"] in RUNNING:
+                record["HyperParameterTuningJobStatus"], record["FailureReason"] = "Failed", ACCOUNT_STOPPED
+
+    @action("CreateHyperParameterTuningJob")
+    def create(self, request: CreateHyperParameterTuningJobRequestTypeDef) -> Reply:
+        """Refuses what the account cannot search, then starts the first training jobs."""
+        check_tuning(request)
+        name = request["HyperParameterTuningJobName"]
+        arn = self._sagemaker.arn(f"hyper-parameter-tuning-job/{name}")
+        own = {
+            "HyperParameterTuningJobArn": arn,
+            "HyperParameterTuningJobStatus": "InProgress",
+            "CreationTime": now(),
+            "LastModifiedTime": now(),
+            "_tried": [],
+        }
+        with self._sagemaker.lock:
+            if name in self._jobs:
+                raise ServiceError(f"A tuning job with the name {name} already exists ({arn}).", "ResourceInUse")
+            record = record_of(TuningJobRecord, without(request, "Tags"), own)
+            self._jobs[name] = record
+            set_tags(self._sagemaker, arn, request.get("Tags"))
+        self._sagemaker.changed()
+        self._running[name] = TuningRun(self._sagemaker, record)
+        self._running[name].start()
+        return {"HyperParameterTuningJobArn": arn}
+
+    @action("DescribeHyperParameterTuningJob")
+    def describe(self, request: DescribeHyperParameterTuningJobRequestTypeDef) -> Reply:
+        """Answers the job, what its training jobs came to, and the best of them."""
+        record = self._found(request["HyperParameterTuningJobName"])
+        jobs = [self._summary(record, one) for one in record["_tried"]]
+        best = self._best(record)
+        return {
+            **{name: value for name, value in record.items() if not name.startswith("_")},
+            "TrainingJobStatusCounters": _counted(jobs),
+            "ObjectiveStatusCounters": {
+                kind: sum(job["ObjectiveStatus"] == kind for job in jobs) for kind in ("Succeeded", "Pending", "Failed")
+            },
+            **({"BestTrainingJob": self._summary(record, best)} if best else {}),
+        }
+
+    @action("ListHyperParameterTuningJobs")
+    def list(self, request: ListHyperParameterTuningJobsRequestTypeDef) -> Reply:
+        """Answers a page of jobs, the newest first."""
+        wanted = request.get("StatusEquals")
+        found = [
+            {
+                **chosen(record, _SUMMARY),
+                "Strategy": record["HyperParameterTuningJobConfig"]["Strategy"],
+                "ResourceLimits": record["HyperParameterTuningJobConfig"]["ResourceLimits"],
+                **chosen(self.describe({"HyperParameterTuningJobName": name}), _COUNTERS),
+            }
+            for name, record in self._jobs.items()
+            if wanted in (None, record["HyperParameterTuningJobStatus"])
+        ]
+        fields = [*_SUMMARY, *_COUNTERS, "Strategy", "ResourceLimits"]
+        key, name_field = "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName"
+        return listing(found, request, key=key, fields=fields, name_field=name_field)
+
+    @action("ListTrainingJobsForHyperParameterTuningJob")
+    def list_training_jobs(self, request: ListTrainingJobsForHyperParameterTuningJobRequestTypeDef) -> Reply:
+        """Answers a page of a tuning's training jobs, also the best ones first."""
+        record = self._found(request["HyperParameterTuningJobName"])
+        wanted = request.get("StatusEquals")
+        found = [self._summary(record, one) for one in record["_tried"]]
+        found = [job for job in found if wanted in (None, job["TrainingJobStatus"])]
+        fields = sorted({name for job in found for name in job})
+        if request.get("SortBy") == "FinalObjectiveMetricValue":
+            values = {one["name"]: one["value"] for one in record["_tried"] if "value" in one}
+            found = [job for job in found if job["TrainingJobName"] in values]
+            found.sort(key=lambda job: values[str(job["TrainingJobName"])])
+            found = [{**job, "CreationTime": position} for position, job in enumerate(found)]
+        page = listing(found, request, key="TrainingJobSummaries", fields=fields, name_field="TrainingJobName")
+        times = {one["name"]: self._summary(record, one)["CreationTime"] for one in record["_tried"]}
+        summaries = page["TrainingJobSummaries"]
+        for job in summaries if isinstance(summaries, list) else []:
+            job["CreationTime"] = times[job["TrainingJobName"]]
+        return page
+
+    @action("StopHyperParameterTuningJob")
+    def stop(self, request: StopHyperParameterTuningJobRequestTypeDef) -> None:
+        """The job and its training jobs end within two minutes. Raises ServiceError for one that does not run."""
+        record = self._found(request["HyperParameterTuningJobName"])
+        status = record["HyperParameterTuningJobStatus"]
+        if status != "InProgress":
+            raise ServiceError(f"The request was rejected because the tuning job is in status {status}.")
+        with self._sagemaker.lock:
+            record["HyperParameterTuningJobStatus"] = "Stopping"
+        self._running[record["HyperParameterTuningJobName"]].stop.set()
+
+    def _found(self, name: str) -> TuningJobRecord:
+        record = self._jobs.get(name)
+        if record is None:
+            raise ServiceError(f"Amazon SageMaker can't find a tuning job with the name {name}.", "ResourceNotFound")
+        return record
+
+    def _best(self, record: TuningJobRecord) -> TriedJob | None:
+        known = [one for one in record["_tried"] if "value" in one]
+        least_first = sorted(known, key=lambda one: one["value"])
+        maximize = record["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"] == "Maximize"
+        return (least_first[-1] if maximize else least_first[0]) if least_first else None
+
+    def _summary(self, record: TuningJobRecord, one: TriedJob) -> dict[str, object]:
+        job = self._sagemaker.jobs("Training")[one["name"]]
+        objective = record["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
+        status = "Pending" if job["TrainingJobStatus"] in RUNNING else "Succeeded" if "value" in one else "Failed"
+        members = ("TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingStartTime", "TrainingEndTime")
+        found: dict[str, object] = {
+            **chosen(job, (*members, "TrainingJobStatus", "FailureReason")),
+            "TunedHyperParameters": one["hyperparameters"],
+            "ObjectiveStatus": status,
+        }
+        if "value" in one:
+            found["FinalHyperParameterTuningJobObjectiveMetric"] = {**objective, "Value": one["value"]}
+        return found
+
+
+_SUMMARY = (
+    "HyperParameterTuningJobName", "HyperParameterTuningJobArn", "HyperParameterTuningJobStatus", "CreationTime",
+    "HyperParameterTuningEndTime", "LastModifiedTime",
+)  # fmt: skip
+_COUNTERS = ("TrainingJobStatusCounters", "ObjectiveStatusCounters")
+
+
+def _counted(jobs: list[dict[str, object]]) -> dict[str, int]:
+    found = Counter(_COUNTED.get(str(job["TrainingJobStatus"]), "NonRetryableError") for job in jobs)
+    return {kind: found[kind] for kind in (*sorted(set(_COUNTED.values())), "NonRetryableError", "RetryableError")}
+
+
+def check_tuning(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
+    """Refuse what the account does not search by, and training jobs that could not run. Raises ServiceError."""
+    for member in ("TrainingJobDefinitions", "WarmStartConfig", "Autotune"):
+        if request.get(member):
+            raise ServiceError(f"The stand-in account does not implement {member} of tuning jobs; leave it out.")
+    config = request["HyperParameterTuningJobConfig"]
+    if config["Strategy"] not in _STRATEGIES:
+        raise ServiceError(f"Strategy: the stand-in account has {', '.join(_STRATEGIES)}, got {config['Strategy']}.")
+    if config.get("TrainingJobEarlyStoppingType", "Off") != "Off":
+        raise ServiceError("TrainingJobEarlyStoppingType: the stand-in account stops no training job early, leave Off.")
+    if "TrainingJobDefinition" not in request or "HyperParameterTuningJobObjective" not in config:
+        raise ServiceError("A tuning job needs TrainingJobDefinition and HyperParameterTuningJobObjective.")
+    _check_ranges(request)
+    definition = request["TrainingJobDefinition"]
+    if "HyperParameterTuningResourceConfig" in definition or "RetryStrategy" in definition:
+        raise ServiceError("The stand-in account takes ResourceConfig alone in TrainingJobDefinition, no retries.")
+    name = config["HyperParameterTuningJobObjective"]["MetricName"]
+    defined = {one["Name"] for one in definition["AlgorithmSpecification"].get("MetricDefinitions", [])}
+    if defined and name not in defined:
+        raise ServiceError(f"The objective {name!r} is none of the MetricDefinitions: {', '.join(sorted(defined))}.")
+    check_training({**definition, "TrainingJobName": request["HyperParameterTuningJobName"]})  # type: ignore[typeddict-item]  # without the tuning's own members it is a training job's request
+
+
+def _check_ranges(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
+    config = request["HyperParameterTuningJobConfig"]
+    given = config.get("ParameterRanges", {})
+    if given.get("AutoParameters"):
+        raise ServiceError("The stand-in account does not implement AutoParameters of tuning jobs; name the ranges.")
+    try:
+        ranges = ranges_of(given)
+    except ValueError as error:
+        raise ServiceError(f"ParameterRanges: {error}.") from error
+    if not ranges:
+        raise ServiceError("ParameterRanges: a tuning job needs at least one hyperparameter to tune.")
+    if config["Strategy"] == "Grid":
+        if not all(isinstance(one, ChoiceRange) for one in ranges):
+            raise ServiceError("Strategy Grid takes CategoricalParameterRanges only.")
+    elif "MaxNumberOfTrainingJobs" not in config["ResourceLimits"]:
+        raise ServiceError(f"ResourceLimits.MaxNumberOfTrainingJobs is needed with Strategy {config['Strategy']}.")
+    static = request["TrainingJobDefinition"].get("StaticHyperParameters", {})
+    if both := {one.name for one in ranges} & static.keys():
+        raise ServiceError(f"The hyperparameter {min(both)!r} is both static and tuned.")

@@ -1,0 +1,168 @@
+"""One tuning job: starts training jobs as long as there is something to try, and keeps what they came to.
+
+Runs in the server process, in a thread of its own. A training job is made through SageMaker's own API, with the tuned
+hyperparameters beside the fixed ones; its objective is the last value of the metric that the job's log named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from local_account.protocol.actions import ServiceError
+from local_account.protocol.records import change
+from local_account.protocol.service import now
+from local_account.sagemaker.job_records import TriedJob, TuningJobRecord
+from local_account.sagemaker.service import SageMaker
+from local_account.sagemaker.tuning.search import at_random, grid_of, most_promising, ranges_of
+
+if TYPE_CHECKING:
+    from local_account.sagemaker.tuning.search import Tried
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+RUNNING = ("InProgress", "Stopping")
+# Of a definition what is the tuning's own.
+_OF_THE_TUNING = {"StaticHyperParameters", "DefinitionName", "RetryStrategy"}
+
+
+class TuningRun:
+    """Runs a tuning job to its end."""
+
+    def __init__(self, sagemaker: SageMaker, record: TuningJobRecord) -> None:
+        self.sagemaker, self.record = sagemaker, record
+        self.stop = threading.Event()
+        config = record["HyperParameterTuningJobConfig"]
+        self._config = config
+        self._objective = config["HyperParameterTuningJobObjective"]
+        self._ranges = ranges_of(config.get("ParameterRanges", {}))
+        self._limits = config["ResourceLimits"]
+        name = record["HyperParameterTuningJobName"]
+        self._chance = random.Random(config.get("RandomSeed", name))  # noqa: S311  # a search, no secret
+        self._combinations = self._all_of_the_grid()
+
+    def start(self) -> None:
+        """Run in a thread."""
+        name = f"tuning-{self.record['HyperParameterTuningJobName']}"
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def _all_of_the_grid(self) -> Iterator[dict[str, str]]:
+        return grid_of(self._ranges) if self._config["Strategy"] == "Grid" else iter(())
+
+    def _run(self) -> None:
+        status, reason = "Completed", None
+        try:
+            self._search()
+        except ServiceError as error:
+            status, reason = "Failed", f"ClientError: {error}"
+        except Exception as error:
+            log.exception("tuning job %s", self.record["HyperParameterTuningJobName"])
+            status, reason = "Failed", f"InternalServerError: {type(error).__name__}: {error}"
+        if self.stop.is_set():
+            status, reason = "Stopped", None
+        elif status == "Completed" and not any("value" in one for one in self.record["_tried"]):
+            status, reason = "Failed", self._nothing_succeeded()
+        ended = {"HyperParameterTuningJobStatus": status, "HyperParameterTuningEndTime": now(), "FailureReason": reason}
+        with self.sagemaker.lock:
+            change(self.record, {**ended, "LastModifiedTime": now()})
+        self.sagemaker.changed()
+
+    def _nothing_succeeded(self) -> str:
+        name = self._objective["MetricName"]
+        reasons = [str(self._job(one).get("FailureReason", "")) for one in self.record["_tried"]]
+        return f"No training job succeeded and emitted the metric {name}. {next(filter(None, reasons), '')}"[:1024]
+
+    def _search(self) -> None:
+        """Start jobs while there are some to start, and wait for those that run."""
+        most = self._limits.get("MaxNumberOfTrainingJobs", 1_000_000)
+        deadline = time.monotonic() + self._limits.get("MaxRuntimeInSeconds", 10**9)
+        exhausted = False
+        while True:
+            running = self._collect()
+            over = self.stop.is_set() or time.monotonic() > deadline or self._good_enough()
+            exhausted = exhausted or len(self.record["_tried"]) >= most
+            if over:
+                self._stop_all(running)
+            if not running and (over or exhausted):
+                return
+            if not over and not exhausted and len(running) < self._limits["MaxParallelTrainingJobs"]:
+                exhausted = not self._start_another()
+                continue
+            time.sleep(POLL_S)
+
+    def _good_enough(self) -> bool:
+        target = self._config.get("TuningJobCompletionCriteria", {}).get("TargetObjectiveMetricValue")
+        values = [one["value"] for one in self.record["_tried"] if "value" in one]
+        if target is None or not values:
+            return False
+        return max(values) >= target if self._maximizes else min(values) <= target
+
+    @property
+    def _maximizes(self) -> bool:
+        return self._objective["Type"] == "Maximize"
+
+    def _collect(self) -> list[TriedJob]:
+        """Keep the objective of jobs that have ended; answers those that run."""
+        running = []
+        for one in self.record["_tried"]:
+            job = self._job(one)
+            if job.get("TrainingJobStatus") in RUNNING:
+                running.append(one)
+            elif "value" not in one and job.get("TrainingJobStatus") == "Completed":
+                found = objective_of(job, self._objective["MetricName"])
+                if found is not None:
+                    with self.sagemaker.lock:
+                        one["value"] = found
+                    self.sagemaker.changed()
+        return running
+
+    def _job(self, one: TriedJob) -> dict[str, object]:
+        return self.sagemaker.jobs("Training").get(one["name"], {})
+
+    def _stop_all(self, running: list[TriedJob]) -> None:
+        for one in running:
+            if self._job(one).get("TrainingJobStatus") == "InProgress":
+                try:
+                    self.sagemaker.perform("StopTrainingJob", {"TrainingJobName": one["name"]})
+                except ServiceError:  # it ended in the meantime
+                    continue
+
+    def _next(self) -> Tried | None:
+        if self._config["Strategy"] == "Grid":
+            return next(self._combinations, None)
+        if self._config["Strategy"] == "Random":
+            return at_random(self._ranges, self._chance)
+        known = [(one["hyperparameters"], one["value"]) for one in self.record["_tried"] if "value" in one]
+        return most_promising(self._ranges, known, self._chance, maximize=self._maximizes)
+
+    def _start_another(self) -> bool:
+        """Start one more training job; False when there is nothing left to try. Raises ServiceError."""
+        tuned = self._next()
+        if tuned is None:
+            return False
+        definition = self.record["TrainingJobDefinition"]
+        number = len(self.record["_tried"]) + 1
+        mark = hashlib.sha256(f"{self.record['HyperParameterTuningJobArn']} {number}".encode()).hexdigest()[:8]
+        name = f"{self.record['HyperParameterTuningJobName']}-{number:03}-{mark}"
+        fixed = definition.get("StaticHyperParameters", {})
+        own = {"TrainingJobName": name, "HyperParameters": {**fixed, **tuned}}
+        asked = {key: value for key, value in definition.items() if key not in _OF_THE_TUNING}
+        self.sagemaker.perform("CreateTrainingJob", {**asked, **own})
+        with self.sagemaker.lock:
+            change(self.sagemaker.jobs("Training")[name], {"TuningJobArn": self.record["HyperParameterTuningJobArn"]})
+            self.record["_tried"].append({"name": name, "hyperparameters": dict(tuned)})
+        self.sagemaker.changed()
+        return True
+
+
+def objective_of(job: dict[str, object], metric: str) -> float | None:
+    """The last value of a metric in a training job's log."""
+    found = job.get("FinalMetricDataList")
+    listed = found if isinstance(found, list) else []
+    return next((float(one["Value"]) for one in listed if one["MetricName"] == metric), None)

@@ -1,0 +1,148 @@
+"""Tuning jobs: real training jobs over ranges, their objective from the log, and the best of them."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local_account.sagemaker.tuning.search import ChoiceRange, NumberRange, most_promising
+from tests.local.conftest import RunningAccount
+from tests.local.sagemaker_requests import bucket, training_arguments
+
+SCRIPT = """
+import argparse, time
+parser = argparse.ArgumentParser()
+parser.add_argument("--rate", type=float, default=0.5)
+parser.add_argument("--kind", default="b")
+parser.add_argument("--pause", type=float, default=0)
+known, _ = parser.parse_known_args()
+time.sleep(known.pause)
+print(f"loss={(known.rate - 0.3) ** 2 + {'a': 1, 'b': 0, 'c': 2}[known.kind]}")
+"""
+RATE = {"Name": "rate", "MinValue": "0.1", "MaxValue": "0.9", "ScalingType": "Logarithmic"}
+KIND = {"Name": "kind", "Values": ["a", "b", "c"]}
+
+
+@pytest.fixture(scope="module")
+def data(account: RunningAccount) -> str:
+    return bucket(account, f"tuning-{uuid.uuid4().hex[:8]}")
+
+
+def request_of(
+    account: RunningAccount, data: str, strategy: str, ranges: dict[str, Any], **static: Any
+) -> dict[str, Any]:
+    training = training_arguments(data, {"train.py": SCRIPT}, "train.py", account, **static)
+    training["StaticHyperParameters"] = training.pop("HyperParameters")
+    training["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "loss", "Regex": "loss=(.*)"}]
+    limits = {"MaxParallelTrainingJobs": 2} | ({} if strategy == "Grid" else {"MaxNumberOfTrainingJobs": 3})
+    return {
+        "HyperParameterTuningJobName": f"t-{uuid.uuid4().hex[:12]}",
+        "HyperParameterTuningJobConfig": {
+            "Strategy": strategy,
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+            "ResourceLimits": limits,
+            "ParameterRanges": ranges,
+        },
+        "TrainingJobDefinition": training,
+    }
+
+
+def tuned(account: RunningAccount, request: dict[str, Any]) -> dict[str, Any]:
+    sagemaker, name = account.client("sagemaker"), request["HyperParameterTuningJobName"]
+    sagemaker.create_hyper_parameter_tuning_job(**request)
+    return ended(account, name)
+
+
+def ended(account: RunningAccount, name: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 600
+    while True:
+        job: dict[str, Any] = account.client("sagemaker").describe_hyper_parameter_tuning_job(
+            HyperParameterTuningJobName=name
+        )
+        if job["HyperParameterTuningJobStatus"] not in {"InProgress", "Stopping"}:
+            return job
+        assert time.monotonic() < deadline, job
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "ranges"),
+    [
+        ("Grid", {"CategoricalParameterRanges": [KIND]}),
+        ("Random", {"ContinuousParameterRanges": [RATE]}),
+    ],
+)
+def test_the_best_of_the_training_jobs_is_found(
+    account: RunningAccount, data: str, strategy: str, ranges: dict[str, Any]
+) -> None:
+    job = tuned(account, request_of(account, data, strategy, ranges))
+    assert job["HyperParameterTuningJobStatus"] == "Completed", job
+    assert job["TrainingJobStatusCounters"]["Completed"] == 3
+    assert job["ObjectiveStatusCounters"] == {"Succeeded": 3, "Pending": 0, "Failed": 0}
+    sagemaker, name = account.client("sagemaker"), job["HyperParameterTuningJobName"]
+    listed = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=name, SortBy="FinalObjectiveMetricValue", SortOrder="Ascending"
+    )["TrainingJobSummaries"]
+    values = [one["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] for one in listed]
+    assert values == sorted(values)
+    assert job["BestTrainingJob"] == listed[0]
+    if strategy == "Grid":
+        assert listed[0]["TunedHyperParameters"] == {"kind": "b"}
+    trained = sagemaker.describe_training_job(TrainingJobName=listed[0]["TrainingJobName"])
+    assert trained["TuningJobArn"] == job["HyperParameterTuningJobArn"]
+    assert trained["HyperParameters"].items() >= listed[0]["TunedHyperParameters"].items()
+    assert trained["OutputDataConfig"]["KmsKeyId"] == ""
+    assert trained["EnableNetworkIsolation"] is False
+    summaries = sagemaker.list_hyper_parameter_tuning_jobs(NameContains=name)["HyperParameterTuningJobSummaries"]
+    assert [(one["Strategy"], one["HyperParameterTuningJobStatus"]) for one in summaries] == [(strategy, "Completed")]
+
+
+def test_a_tuning_job_is_stopped_with_its_training_jobs(account: RunningAccount, data: str) -> None:
+    sagemaker = account.client("sagemaker")
+    request = request_of(account, data, "Random", {"ContinuousParameterRanges": [RATE]}, pause=600)
+    name = request["HyperParameterTuningJobName"]
+    sagemaker.create_hyper_parameter_tuning_job(**request)
+    sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    job = ended(account, name)
+    assert job["HyperParameterTuningJobStatus"] == "Stopped"
+    assert job["TrainingJobStatusCounters"]["InProgress"] == 0
+    with pytest.raises(ClientError, match="in status Stopped"):
+        sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"Strategy": "Hyperband"}, "has Bayesian, Grid, Random, got Hyperband"),
+        ({"ParameterRanges": {}}, "at least one hyperparameter"),
+        ({"Strategy": "Grid"}, "takes CategoricalParameterRanges only"),
+        (
+            {"ParameterRanges": {"IntegerParameterRanges": [RATE | {"MinValue": "9", "MaxValue": "1"}]}},
+            "at most MaxValue",
+        ),
+        ({"TrainingJobEarlyStoppingType": "Auto"}, "stops no training job early"),
+        ({"HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "joy"}}, "'joy' is none of"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(
+    account: RunningAccount, data: str, changes: dict[str, Any], message: str
+) -> None:
+    request = request_of(account, data, "Random", {"ContinuousParameterRanges": [RATE]})
+    request["HyperParameterTuningJobConfig"] |= changes
+    with pytest.raises(ClientError, match=message):
+        account.client("sagemaker").create_hyper_parameter_tuning_job(**request)
+
+
+def test_the_bayesian_search_comes_closer_than_chance() -> None:
+    import random
+
+    ranges = [NumberRange("x", 0.001, 1.0, whole=False, scale="Logarithmic"), ChoiceRange("k", ("a", "b"))]
+    chance, tried = random.Random(7), []
+    for _ in range(20):
+        one = most_promising(ranges, tried, chance, maximize=True)
+        tried.append((one, -abs(float(one["x"]) - 0.05) - (one["k"] == "a")))
+    assert max(value for _, value in tried) > -0.01
