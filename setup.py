@@ -121,11 +121,6 @@ setup(
             "types-boto3-sts>=1.43,<2",
             "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
-        # Chromium itself is the system's: `make test-browser` drives the one that is there.
-        "browser": [
-            "axe-playwright-python>=0.1.8,<1",  # axe-core, which finds what keeps people out of a page
-            "playwright>=1.50,<2",  # drives the browser
-        ],
     },
     entry_points={"console_scripts": ["scones = scones.cli:main"]},
 )

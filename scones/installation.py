@@ -24,12 +24,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"
 UNREACHABLE = "the package registry cannot be reached"
+LEAST_FREE_MB = 50
 CPU_TIMEOUT_S = 10  # an index that is silent for longer is taken for one that cannot be reached
 # What an installer prints when it fails, and what a person can do about it; the first that is found counts.
 CAUSES: Mapping[str, str] = {
     r"No space left on device|os error 28|Errno 28": (
         "the disk is full: {free} MB are free below {venv}, {needed} are needed"
     ),
+    r"ensurepip is not": "this Python lacks what makes environments; install it (python3-venv on Debian and Ubuntu)",
     r"Disk quota exceeded": "your disk quota is used up: about {needed} MB are needed below {venv}",
     r"(?i)proxy|tunnel": "the proxy does not lead to the registry; check HTTPS_PROXY",
     r"(?i)hash(es)? (mismatch|do not match)|DO NOT MATCH": "a file is not the one that is locked: {line}",
@@ -233,6 +235,9 @@ def cause(output: str, place: Environment) -> str:
         hits = [line for line in lines if re.search(pattern, line)]
         if hits:
             return message.format(**words_about(place), line=hits[-1][:200])
+    words = words_about(place)
+    if int(words["free"]) < LEAST_FREE_MB:  # some installers swallow the reason
+        return next(iter(CAUSES.values())).format(**words)
     return f"the installer stopped with: {lines[-1][:300]}"
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
+from local_account.base.arns import last_part, parse_arn, read_arn
 from local_account.events.documents import BusEvent, EventTarget
 
 if TYPE_CHECKING:
@@ -44,15 +45,11 @@ class UndeliverableError(Exception):
 
 def service_of(arn: str) -> str:
     """Which kind of target an ARN names; raises UndeliverableError for one that nothing here delivers to."""
-    parts = arn.split(":", 5)
-    if len(parts) == 6 and parts[0] == "arn":
-        service, resource = parts[2], parts[5]
-        if service in {"codepipeline", "lambda", "states", "sqs", "sns", "logs"}:
-            return service
-        if service == "sagemaker" and resource.startswith("pipeline/"):
-            return service
-        if service == "events" and resource.startswith("event-bus/"):
-            return service
+    if named := read_arn(arn):
+        if named.service in {"codepipeline", "lambda", "states", "sqs", "sns", "logs"}:
+            return named.service
+        if (named.service, named.kind) in {("sagemaker", "pipeline"), ("events", "event-bus")}:
+            return named.service
     raise UndeliverableError(f"The stand-in account cannot deliver to {arn}.")
 
 
@@ -170,7 +167,7 @@ def _is_permanent(failure: Exception) -> bool:
 
 
 def _queue_url(account: Account, arn: str) -> str:
-    url: str = account.client("sqs").get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+    url: str = account.client("sqs").get_queue_url(QueueName=last_part(arn))["QueueUrl"]
     return url
 
 
@@ -183,6 +180,11 @@ def _check_json(payload: str) -> None:
 
 def send(account: Account, delivery: Delivery) -> None:
     """Call the target's service once; raises ClientError, BotoCoreError or UndeliverableError."""
+    arn = read_arn(delivery.target["Arn"])
+    if arn is not None and not arn.is_in(account.account_id, account.region):
+        raise UndeliverableError(
+            f"The stand-in account cannot deliver to {arn}, which is another account's or region's."
+        )
     _demand(account, delivery)
     _SENDERS[service_of(delivery.target["Arn"])](account, delivery.target, delivery.payload)
 
@@ -244,20 +246,19 @@ def _send_to_sns(account: Account, target: EventTarget, payload: str) -> None:
 def _send_to_sagemaker(account: Account, target: EventTarget, _payload: str) -> None:
     parameters = target.get("SageMakerPipelineParameters", {}).get("PipelineParameterList", [])
     account.client("sagemaker").start_pipeline_execution(
-        PipelineName=target["Arn"].rpartition("/")[2],
+        PipelineName=last_part(target["Arn"]),
         PipelineParameters=[{"Name": p["Name"], "Value": p["Value"]} for p in parameters],
         ClientRequestToken=uuid.uuid4().hex,
     )
 
 
 def _send_to_codepipeline(account: Account, target: EventTarget, _payload: str) -> None:
-    name = target["Arn"].rpartition(":")[2]
-    account.client("codepipeline").start_pipeline_execution(name=name, clientRequestToken=str(uuid.uuid4()))
+    client, token = account.client("codepipeline"), str(uuid.uuid4())
+    client.start_pipeline_execution(name=last_part(target["Arn"]), clientRequestToken=token)
 
 
 def _send_to_logs(account: Account, target: EventTarget, payload: str) -> None:
-    group = target["Arn"].split(":log-group:", 1)[1].removesuffix(":*")
-    account.put_log_lines(group, str(uuid.uuid4()), [payload])
+    account.put_log_lines(parse_arn(target["Arn"]).name.removesuffix(":*"), str(uuid.uuid4()), [payload])
 
 
 def _send_to_bus(account: Account, target: EventTarget, payload: str) -> None:

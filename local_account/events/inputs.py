@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 
+from local_account.base.arns import last_part
 from local_account.events.documents import EventTarget
 
 _STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\['([^']+)'\]|\[\"([^\"]+)\"\]|\[(\d+)\]")
@@ -47,13 +48,18 @@ def target_input(target: EventTarget, event: Mapping[str, object], rule_arn: str
         }
         values |= {
             "aws.events.rule-arn": rule_arn,
-            "aws.events.rule-name": rule_arn.rpartition("/")[2],
+            "aws.events.rule-name": last_part(rule_arn),
             "aws.events.event.ingestion-time": event["time"],
-            "aws.events.event": {key: value for key, value in event.items() if key != "detail"},
+            "aws.events.event": {_member(key): value for key, value in event.items() if key != "detail"},
             "aws.events.event.json": event,
         }
         return fill(transformer["InputTemplate"], values)
     return json.dumps(event)
+
+
+def _member(name: str) -> str:
+    """How the transformer calls a member of the event: it has no dashes."""
+    return "detailType" if name == "detail-type" else name
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:
@@ -71,8 +77,10 @@ def fill(template: str, values: Mapping[str, object]) -> str:
 
 def _written(value: object, quoted: bool) -> str:
     if not quoted:
-        return json.dumps(value)
+        return json.dumps("" if value is None else value, separators=(",", ":"), ensure_ascii=False)
     if value is None:
         return ""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return json.dumps(text)[1:-1]
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)[1:-1]
+    # An object in quotes loses its own, so that the whole stays one text.
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace('"', "")

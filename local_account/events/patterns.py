@@ -1,4 +1,4 @@
-"""EventBridge's event patterns: validation and matching, as its user guide describes them.
+"""EventBridge's event patterns: which events they match, as its user guide describes it.
 
 Runs in the server process. moto's own matcher takes ``1`` for ``true``, looks at one key of a condition only, and finds
 nothing inside arrays of objects (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html).
@@ -7,11 +7,11 @@ nothing inside arrays of objects (https://docs.aws.amazon.com/eventbridge/latest
 from __future__ import annotations
 
 import ipaddress
-import json
 import operator
 import re
 from collections.abc import Callable, Mapping
-from typing import TypeGuard
+
+from local_account.events.pattern_grammar import is_number
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -20,80 +20,40 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     ">": operator.gt,
 }
-_TEXT_TESTS = ("prefix", "suffix", "equals-ignore-case", "wildcard")
 _MISSING = object()
 
 
-class PatternError(ValueError):
-    """The pattern is not one; the message is EventBridge's."""
+def nested(value: object) -> object:
+    """A pattern or an event with one object a level: a dot in a key joins levels, as EventBridge flattens both."""
+    if isinstance(value, list):
+        return [nested(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    made: dict[str, object] = {}
+    for key, member in value.items():
+        first, *rest = str(key).split(".") if key != "$or" else [key]
+        inner = nested(member)
+        for step in reversed(rest):
+            inner = {step: inner}
+        made[first] = _joined(made[first], inner) if first in made else inner
+    return made
 
 
-def parse_pattern(text: str) -> dict[str, object]:
-    """The pattern of its JSON text; raises PatternError."""
-    try:
-        pattern = json.loads(text)
-    except ValueError as error:
-        raise PatternError("Event pattern is not valid. Reason: Invalid JSON") from error
-    if not isinstance(pattern, dict):
-        raise PatternError("Event pattern is not valid. Reason: Filter is not an object")
-    _validate(pattern)
-    return pattern
-
-
-def _validate(pattern: Mapping[str, object]) -> None:
-    if not pattern:
-        raise PatternError("Event pattern is not valid. Reason: Empty objects are not allowed")
-    for key, value in pattern.items():
-        if key == "$or" and isinstance(value, list):
-            for alternative in value:
-                _validate(alternative)
-        elif isinstance(value, dict):
-            _validate(value)
-        elif not isinstance(value, list):
-            raise PatternError(f'Event pattern is not valid. Reason: "{key}" must be an object or an array')
-        elif not value:
-            raise PatternError("Event pattern is not valid. Reason: Empty arrays are not allowed")
-        else:
-            for condition in value:
-                _validate_condition(condition)
-
-
-def _validate_condition(condition: object) -> None:
-    if isinstance(condition, list):
-        raise PatternError(
-            "Event pattern is not valid. Reason: Match value must be String, number, true, false, or null"
-        )
-    if not isinstance(condition, dict):
-        return
-    if len(condition) != 1:
-        raise PatternError("Event pattern is not valid. Reason: Only one key allowed in match expression")
-    kind, argument = next(iter(condition.items()))
-    if kind not in {*_TEXT_TESTS, "anything-but", "numeric", "exists", "cidr"}:
-        raise PatternError(f"Event pattern is not valid. Reason: Unrecognized match type {kind}")
-    if kind == "exists" and not isinstance(argument, bool):
-        raise PatternError("Event pattern is not valid. Reason: exists match pattern must be either true or false.")
-    if kind == "numeric" and not _is_numeric_test(argument):
-        raise PatternError("Event pattern is not valid. Reason: Value of numeric must be pairs of operator and number")
-    if kind == "anything-but" and isinstance(argument, dict) and not argument.keys() <= set(_TEXT_TESTS):
-        raise PatternError("Event pattern is not valid. Reason: Unsupported anything-but pattern")
-
-
-def _is_numeric_test(argument: object) -> bool:
-    return (
-        isinstance(argument, list)
-        and bool(argument)
-        and len(argument) % 2 == 0
-        and all(sign in _COMPARE for sign in argument[::2])
-        and all(_is_number(value) for value in argument[1::2])
-    )
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _joined(one: object, other: object) -> object:
+    """What two keys say of the same field."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {**one, **{key: _joined(one[key], other[key]) if key in one else other[key] for key in other}}
+    return [*(one if isinstance(one, list) else [one]), *(other if isinstance(other, list) else [other])]
 
 
 def matches(pattern: Mapping[str, object], event: object) -> bool:
-    """Whether the event, a JSON object, fulfils every field of the pattern."""
+    """Whether the event, a JSON object, fulfils every field of the pattern, which `parse_pattern` has checked."""
+    wanted = nested(pattern)
+    assert isinstance(wanted, dict)  # noqa: S101  # as the pattern is
+    return _fulfils(wanted, nested(event))
+
+
+def _fulfils(pattern: Mapping[str, object], event: object) -> bool:
     if not isinstance(event, dict):
         return False
     return all(_field_matches(key, wanted, event) for key, wanted in pattern.items())
@@ -101,12 +61,12 @@ def matches(pattern: Mapping[str, object], event: object) -> bool:
 
 def _field_matches(key: str, wanted: object, event: Mapping[str, object]) -> bool:
     if key == "$or" and isinstance(wanted, list):
-        return any(matches(alternative, event) for alternative in wanted)
+        return any(_fulfils(alternative, event) for alternative in wanted)
     value = event.get(key, _MISSING)
     if isinstance(wanted, dict):
         if value is _MISSING:
             value = {}  # only "exists": false can still match below
-        return any(matches(wanted, entry) for entry in (value if isinstance(value, list) else [value]))
+        return any(_fulfils(wanted, entry) for entry in (value if isinstance(value, list) else [value]))
     leaves = _leaves(value)
     return isinstance(wanted, list) and any(_condition_holds(condition, leaves) for condition in wanted)
 
@@ -131,7 +91,7 @@ def _value_matches(condition: object, value: object) -> bool:
     kind, argument = next(iter(condition.items()))
     if kind == "numeric":
         tests = zip(argument[::2], argument[1::2], strict=True)
-        return _is_number(value) and all(bool(_COMPARE[sign](value, limit)) for sign, limit in tests)
+        return is_number(value) and all(bool(_COMPARE[sign](value, limit)) for sign, limit in tests)
     if kind == "anything-but":
         if isinstance(argument, dict):
             return not _value_matches(argument, value)
@@ -152,6 +112,8 @@ def _as_list(argument: object) -> list[object]:
 
 def _text_matches(kind: str, argument: object, value: str) -> bool:
     wanted = str(argument)
+    if kind == "exactly":
+        return value == wanted
     if isinstance(argument, dict):  # {"prefix": {"equals-ignore-case": "..."}}
         wanted, value = argument["equals-ignore-case"].lower(), value.lower()
     if kind == "prefix":

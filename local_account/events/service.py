@@ -23,13 +23,16 @@ from moto.events.responses import EventsHandler
 
 from local_account.account import Account
 from local_account.base import clock
+from local_account.base.arns import last_part
 from local_account.base.chaos import Duplicates
 from local_account.base.replacements import answered_by, extends, replace, use_backend
-from local_account.events.delivery import Deliverer, Delivery, UndeliverableError, service_of
+from local_account.events.delivery import Deliverer, Delivery
 from local_account.events.documents import EventEntry, kept_target
 from local_account.events.inputs import target_input
-from local_account.events.patterns import PatternError, matches, parse_pattern
+from local_account.events.pattern_grammar import PatternError, parse_pattern
+from local_account.events.patterns import matches
 from local_account.events.schedule_expressions import ScheduleExpressionError, parse
+from local_account.events.targets import MAX_TARGETS, LimitExceededError, check_target, read_token, token_of
 from local_account.protocol.members import register_folder
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
     from local_account.base.replacements import Handlers
 
 log = logging.getLogger(__name__)
+
+ENTRIES_LIMIT_BYTES = 256 * 1024  # EventBridge User Guide, PutEvents
+EVENT_MEMBERS = {"id", "detail-type", "source", "account", "time", "region"}  # API Reference, TestEventPattern
 
 _deliverers: dict[int, Deliverer] = {}
 
@@ -122,7 +128,7 @@ def _archive(rule: Rule, event: EventMessageType) -> None:
 
 def _publish(backend: EventsBackend, entry: EventEntry) -> str:
     """Match one event with the rules of its bus; returns its id."""
-    bus = backend.describe_event_bus((entry.get("EventBusName") or "default").rpartition("/")[2])
+    bus = backend.describe_event_bus(last_part(entry.get("EventBusName") or "default"))
     now = clock.time()
     event: EventMessageType = {
         "version": "0",
@@ -137,7 +143,10 @@ def _publish(backend: EventsBackend, entry: EventEntry) -> str:
         "ingestion-time": now,
     }
     for rule in list(bus.rules.values()):
-        rule.send_to_targets(event)
+        try:
+            rule.send_to_targets(event)
+        except Exception:  # one rule's trouble is not the others'
+            log.exception("the rule %s could not look at the event %s", rule.arn, event["id"])
     return event["id"]
 
 
@@ -157,6 +166,8 @@ class MatchedEvents(EventsBackend):
                 "1 validation error detected: Value '[PutEventsRequestEntry]' at 'entries' failed to satisfy "
                 "constraint: Member must have length less than or equal to 10"
             )
+        if sum(map(_size, events)) > ENTRIES_LIMIT_BYTES:
+            raise ValidationException("Total size of the entries in the request is over the limit.")
         return [_put(self, cast("EventEntry", entry)) for entry in events]
 
 
@@ -170,13 +181,23 @@ def _put(backend: EventsBackend, entry: EventEntry) -> dict[str, str]:
         return {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": message}
     if not _is_object(entry["Detail"]):
         return {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
+    if last_part(entry.get("EventBusName") or "default") not in backend.event_buses:
+        return {"EventId": str(uuid.uuid4())}  # AWS takes what is for a bus that is not there, and drops it
     return {"EventId": _publish(backend, entry)}
+
+
+def _size(entry: Mapping[str, object]) -> int:
+    """What an entry counts for the limit (EventBridge User Guide, "PutEvents entry size")."""
+    texts = [entry.get("Source"), entry.get("DetailType"), entry.get("Detail")]
+    resources = entry.get("Resources")
+    texts += resources if isinstance(resources, list) else []
+    return sum(len(str(text).encode()) for text in texts if text) + (14 if entry.get("Time") else 0)
 
 
 def _is_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -202,22 +223,44 @@ class EventAnswers(EventsHandler):
 
     def put_targets(self) -> tuple[str, dict[str, object]]:
         """PutTargets: raises moto's ValidationException for one that nothing here delivers to."""
-        for target in map(kept_target, self._get_param("Targets")):
-            try:
-                service_of(target["Arn"])
-            except UndeliverableError as error:
-                raise ValidationException(f"Parameter {target['Arn']} is not valid. Reason: {error}") from error
+        targets = [kept_target(target) for target in self._get_param("Targets")]
+        for target in targets:
+            check_target(target, self.current_account, self.region)
+        bus = self.events_backend.event_buses.get(last_part(self._get_param("EventBusName") or "default"))
+        rule = bus.rules.get(self._get_param("Rule")) if bus else None
+        kept = {target["Id"] for target in rule.targets} if rule else set()
+        if len(kept | {str(target.get("Id")) for target in targets}) > MAX_TARGETS:
+            raise LimitExceededError
         return super().put_targets()
+
+    def list_targets_by_rule(self) -> tuple[str, dict[str, object]]:
+        """ListTargetsByRule, in pages of `Limit`; raises moto's ValidationException for a token of another's."""
+        bus = self.events_backend.event_buses.get(last_part(self._get_param("EventBusName") or "default"))
+        rule = bus.rules.get(self._get_param("Rule")) if bus else None
+        if rule is None:
+            return super().list_targets_by_rule()
+        start, limit = read_token(self._get_param("NextToken")), int(self._get_param("Limit") or 100)
+        answer: dict[str, object] = {"Targets": rule.targets[start : start + limit]}
+        if start + limit < len(rule.targets):
+            answer["NextToken"] = token_of(start + limit)
+        return json.dumps(answer), dict(self.response_headers)
 
     def test_event_pattern(self) -> tuple[str, dict[str, str]]:  # type: ignore[override]  # moto's answers nothing
         """TestEventPattern."""
         text = self._get_param("EventPattern")
         _check_pattern(text)
-        try:
-            event = json.loads(self._get_param("Event"))
-        except ValueError as error:
-            raise ValidationException("Event is not valid JSON.") from error
+        event = _event_of(self._get_param("Event"))
         return json.dumps({"Result": matches(parse_pattern(text), event)}), self.response_headers
+
+
+def _event_of(text: str) -> dict[str, object]:
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValidationException("Parameter Event is not valid.") from error
+    if not isinstance(event, dict) or not event.keys() >= EVENT_MEMBERS:
+        raise ValidationException("Parameter Event is not valid.")
+    return event
 
 
 def _check_pattern(text: str | None) -> None:

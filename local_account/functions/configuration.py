@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types_boto3_lambda.type_defs import (
         CreateFunctionRequestTypeDef,
         DeadLetterConfigTypeDef,
+        LoggingConfigTypeDef,
         UpdateFunctionConfigurationRequestTypeDef,
     )
 
@@ -63,6 +64,8 @@ class AccountFunction(LambdaFunction):
     functions: ClassVar[Functions]
     events: ClassVar[EventQueue]
     dead_letter_config: DeadLetterConfigTypeDef | None = None
+    logging_config: LoggingConfigTypeDef | None = None
+    """As it was asked for; `logging` has the defaults as well."""
 
     def __init__(self, account_id: str, spec: dict[str, object], region: str, version: str | int = 1) -> None:
         """``spec`` is the request of CreateFunction. Raises moto's LambdaClientError for what Lambda would refuse."""
@@ -73,6 +76,16 @@ class AccountFunction(LambdaFunction):
             super().__init__(account_id, spec, region, version)
             _check(self)
         self.dead_letter_config = request.get("DeadLetterConfig")
+        self.logging_config = request.get("LoggingConfig")
+
+    @property
+    def logging(self) -> LoggingConfigTypeDef:
+        """Where and how the function logs."""
+        asked: LoggingConfigTypeDef = self.logging_config or {}
+        defaults: LoggingConfigTypeDef = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{self.function_name}"}
+        if asked.get("LogFormat") == "JSON":
+            defaults |= {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO"}
+        return {**defaults, **asked}
 
     def update_configuration(self, config_updates: dict[str, object]) -> dict[str, object]:
         """UpdateFunctionConfiguration, with the properties that moto leaves as they are."""
@@ -83,6 +96,7 @@ class AccountFunction(LambdaFunction):
         if "Layers" in request:
             _check_layers(self, before)
         self.dead_letter_config = request.get("DeadLetterConfig", self.dead_letter_config)
+        self.logging_config = request.get("LoggingConfig", self.logging_config)
         self.tracing_config = request.get("TracingConfig", self.tracing_config)
         if "EphemeralStorage" in request:
             self.ephemeral_storage = request["EphemeralStorage"]["Size"]
@@ -104,6 +118,7 @@ class AccountFunction(LambdaFunction):
     def get_configuration(self, on_create: bool = False) -> dict[str, object]:
         """As GetFunctionConfiguration answers it."""
         configuration = super().get_configuration(on_create)
+        configuration["LoggingConfig"] = self.logging
         if self.dead_letter_config:
             configuration["DeadLetterConfig"] = self.dead_letter_config
         return configuration

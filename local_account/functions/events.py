@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from local_account.account import Account
+from local_account.base.arns import last_part, parse_arn
 from local_account.functions.errors import FunctionError, FunctionThrottledError
 from local_account.functions.functions import Functions, InvocationResult
 
@@ -121,7 +122,10 @@ class EventQueue:
         try:
             result = self._functions.invoke(event.function, event.body, arn=event.arn, request_id=event.request_id)
         except FunctionThrottledError:
-            self.put(event, THROTTLE_WAIT_S)
+            if str(event.function.reserved_concurrency) == "0":  # it may not run, so nothing is waited for
+                self._failed(event, "ZeroReservedConcurrency")
+            else:
+                self.put(event, THROTTLE_WAIT_S)
             return
         except FunctionError as error:
             payload = json.dumps({"errorType": error.code, "errorMessage": str(error)}).encode()
@@ -144,7 +148,7 @@ class EventQueue:
         target = event.destination(succeeded=succeeded)
         if not target:
             return
-        text, service = json.dumps(_record(event, condition)), target.split(":")[2]
+        text, service = json.dumps(_record(event, condition)), parse_arn(target).service
         client, role = self._account.client, event.function.role
         if service == "sqs":
             client("sqs", role).send_message(QueueUrl=self._queue_url(target), MessageBody=text)
@@ -179,7 +183,7 @@ class EventQueue:
             client("sns", role).publish(TopicArn=target, Message=body, MessageAttributes=attributes)
 
     def _queue_url(self, arn: str) -> str:
-        url: str = self._account.client("sqs").get_queue_url(QueueName=arn.rsplit(":", 1)[1])["QueueUrl"]
+        url: str = self._account.client("sqs").get_queue_url(QueueName=last_part(arn))["QueueUrl"]
         return url
 
 

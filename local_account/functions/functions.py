@@ -160,6 +160,7 @@ class Functions:
             tuple(sorted(function.environment_vars.items())),
             tuple(layer["Arn"] for layer in function.layers),
             function.role,
+            tuple(sorted(function.logging.items())),
         )
         pool = self._pools.get(key)
         if pool is not None and pool.fingerprint == fingerprint:
@@ -218,7 +219,9 @@ class Functions:
             "AWS_LAMBDA_FUNCTION_VERSION": str(function.version),
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.function_name}",
+            "AWS_LAMBDA_LOG_GROUP_NAME": function.logging["LogGroup"],
+            "AWS_LAMBDA_LOG_FORMAT": function.logging["LogFormat"],
+            "AWS_LAMBDA_LOG_LEVEL": function.logging.get("ApplicationLogLevel", ""),
             "_HANDLER": function.handler or "",
         }
 
@@ -237,8 +240,9 @@ class Functions:
             f"END RequestId: {request_id}",
             report,
         ]
-        if self._account.may_log(function.role, f"/aws/lambda/{name}", outcome.log_stream):
-            self._telemetry.add_lines(f"/aws/lambda/{name}", outcome.log_stream, lines)
+        group = function.logging["LogGroup"]
+        if self._account.may_log(function.role, group, outcome.log_stream):
+            self._telemetry.add_lines(group, outcome.log_stream, lines)
         dimensions = {"FunctionName": name}
         self._telemetry.add_metric("AWS/Lambda", "Invocations", 1, "Count", dimensions)
         self._telemetry.add_metric("AWS/Lambda", "Errors", 0 if outcome.error is None else 1, "Count", dimensions)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 
+from local_account.base.arns import read_arn
 from local_account.functions.code import CodeError
 
 PUBLISHED = {
@@ -41,5 +42,5 @@ def check_installed(arn: str, names: tuple[str, ...]) -> None:
 
 def foreign_account(arn: str, account_id: str) -> str | None:
     """The other account that owns a layer version, if another one does."""
-    parts = arn.split(":")
-    return parts[4] if len(parts) == 8 and parts[4] != account_id else None
+    named = read_arn(arn)
+    return named.account if named is not None and named.account != account_id else None

@@ -103,6 +103,9 @@ class RunningFunctions(LambdaBackend):
 
     def delete_function(self, function_name: str, qualifier: str | None = None) -> None:
         """DeleteFunction; its workers end."""
+        if qualifier == "$LATEST":
+            message = "$LATEST version cannot be deleted without deleting the function."
+            raise client_error("InvalidParameterValueException", message, 400)
         function = self.get_function(function_name, qualifier)
         super().delete_function(function_name, qualifier)
         self.functions.forget(function.function_name)
@@ -214,7 +217,7 @@ def _invoked_arn(function: AccountFunction, name: str, qualifier: str | None) ->
     """The ARN as the caller named the function: with its alias or version, if one was given."""
     last = name.rsplit(":", 1)[-1]
     given = qualifier or (last if ":" in name and last != function.function_name else None)
-    base = ":".join(function.function_arn.split(":")[:7])
+    base = str(function.function_arn).removesuffix(f":{function.version}")
     return f"{base}:{given}" if given else base
 
 

@@ -21,6 +21,7 @@ from moto.iam.responses import IamResponse
 from local_account.account import Account
 from local_account.authority.documents import default_document
 from local_account.authority.simulation import Simulation, simulate
+from local_account.base.arns import last_part, read_arn
 from local_account.base.replacements import answered_by, extends, use_backend
 from local_account.base.sdk.settings import EXECUTION_ROLE, EXECUTION_ROLE_PATH
 from local_account.base.stored import stored
@@ -122,7 +123,7 @@ def bring(backend: IAMBackend, policy_arn: str) -> None:
     """Have moto know a policy of AWS's that there is and that it does not know yet."""
     if not policy_arn.startswith(_AWS) or policy_arn in backend.managed_policies:
         return
-    name = policy_arn.rpartition("/")[2]
+    name = last_part(policy_arn)
     found = _described(name)
     if found is None:
         return
@@ -172,8 +173,8 @@ def _policies_of(backend: IAMBackend, arn: str) -> tuple[list[tuple[str, str]], 
 
     Raises NotFoundException.
     """
-    kind, _, name = arn.rpartition(":")[2].partition("/")
-    name = name.rpartition("/")[2]
+    named = read_arn(arn)
+    kind, name = (named.kind, named.last) if named else ("", arn)
     if kind == "role":
         role = backend.get_role(name)
         limit = role.permissions_boundary_arn

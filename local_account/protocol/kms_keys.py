@@ -6,6 +6,7 @@ Runs in the server process. Who may use it is the authority's to say: see ``auth
 from __future__ import annotations
 
 from local_account.authority.documents import Documents
+from local_account.base.arns import last_part
 
 
 class KeyUnusableError(Exception):
@@ -25,7 +26,7 @@ def usable_key(account_id: str, region: str, key_id: str) -> str:
     arn = Documents(account_id, region).key_arn(key_id)
     if arn is None:
         raise KeyUnusableError("KMS.NotFoundException", f"Key '{key_id}' does not exist")
-    state = kms_backends[account_id][region].keys[arn.rpartition("/")[2]].key_state
+    state = kms_backends[account_id][region].keys[last_part(arn)].key_state
     if state == "Disabled":
         raise KeyUnusableError("KMS.DisabledException", f"{arn} is disabled.")
     if state != "Enabled":

@@ -5,7 +5,8 @@ Runs in the server process. Bodies that are an object's or a function's own cont
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qs, parse_qsl
@@ -58,6 +59,12 @@ def _operation(service: str, name: str) -> OperationModel | None:
     return model.operation_model(name) if name in model.operation_names else None
 
 
+def input_shape(service: str, name: str) -> Shape | None:
+    """What an operation takes; None where it takes nothing."""
+    operation = _operation(service, name)
+    return operation.input_shape if operation else None
+
+
 def body_of(environ: WSGIEnvironment) -> bytes:
     """A request's body, which stays to be read again."""
     stream = environ["wsgi.input"]
@@ -98,6 +105,8 @@ def _of_header(member: Shape, name: str, _query: Mapping[str, list[str]], enviro
 
 def _of_query(member: Shape, name: str, query: Mapping[str, list[str]], _environ: WSGIEnvironment) -> object:
     values = query.get(str(member.serialization.get("name", name)))
+    if member.type_name == "list":
+        return values
     return _plain(member, values[0]) if values else None
 
 
@@ -107,7 +116,13 @@ def _nothing(_member: Shape, _name: str, _query: Mapping[str, list[str]], _envir
 
 
 def _plain(member: Shape, value: str | None) -> object:
-    return value.lower() == "true" if member.type_name == "boolean" and value is not None else value
+    if value is None or member.type_name == "string":
+        return value
+    if member.type_name == "boolean":
+        return value.lower() == "true"
+    if member.type_name in {"integer", "long"}:
+        return int(value) if value.lstrip("-").isdigit() else value
+    return None if member.type_name in {"list", "map", "structure", "timestamp"} else value
 
 
 _LOCATIONS: Mapping[str, Callable[[Shape, str, Mapping[str, list[str]], WSGIEnvironment], object]] = {
@@ -121,34 +136,51 @@ _LOCATIONS: Mapping[str, Callable[[Shape, str, Mapping[str, list[str]], WSGIEnvi
 
 def _of_body(operation: OperationModel, shape: Shape, environ: WSGIEnvironment) -> dict[str, object]:
     payload = shape.serialization.get("payload")
-    if payload and shape.members[payload].type_name != "structure":
+    if (payload and shape.members[payload].type_name != "structure") or not int(environ.get("CONTENT_LENGTH") or 0):
         return {}
-    if not int(environ.get("CONTENT_LENGTH") or 0):
+    body = body_of(environ)
+    if operation.service_model.metadata["protocol"] == "rest-xml":
+        parsed = _of_xml(operation, body)
+        return {name: value for name, value in parsed.items() if value is not None and name in (payload or name)}
+    content = _object(body)
+    names = {str(member.serialization.get("name", name)): name for name, member in shape.members.items()}
+    return {names[wire]: value for wire, value in content.items() if wire in names and value is not None}
+
+
+def _object(body: bytes) -> Mapping[str, object]:
+    """What JSON says; nothing where it is none, as `unreadable` tells."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
         return {}
-    parsed = _body_parser(operation.service_model.metadata["protocol"])(operation, body_of(environ))
-    return dict(_in_body(shape, parsed, payload))
+    return content if isinstance(content, dict) else {}
 
 
-def _in_body(shape: Shape, parsed: Mapping[str, object], payload: str | None) -> Iterator[tuple[str, object]]:
-    for name, value in parsed.items():
-        located = name in shape.members and shape.members[name].serialization.get("location")
-        if value is not None and not located and (payload is None or name == payload):
-            yield name, value
-
-
-@cache
-def _body_parser(protocol: str) -> Callable[[OperationModel, bytes], Mapping[str, object]]:
-    from moto.core.parse import RestJSONParser, RestXMLParser
+def _of_xml(operation: OperationModel, body: bytes) -> Mapping[str, object]:
+    from moto.core.parse import RestXMLParser
     from werkzeug.datastructures import Headers, MultiDict
 
-    kind = RestXMLParser if protocol == "rest-xml" else RestJSONParser
+    request: RequestDict = {
+        "body": body, "headers": Headers(), "method": "POST", "url_params": {}, "url_path": "/",
+        "values": MultiDict(),
+    }  # fmt: skip
+    shape = operation.input_shape
+    parsed: Mapping[str, object] = RestXMLParser(cast("MotoOperation", operation)).parse(request)
+    return {name: value for name, value in parsed.items() if not shape.members[name].serialization.get("location")}
 
-    def parse(operation: OperationModel, body: bytes) -> Mapping[str, object]:
-        request: RequestDict = {
-            "body": body, "headers": Headers(), "method": "POST", "url_params": {}, "url_path": "/",
-            "values": MultiDict(),
-        }  # fmt: skip
-        parsed: Mapping[str, object] = kind(cast("MotoOperation", operation)).parse(request)
-        return parsed
 
-    return parse
+def unreadable(service: str, environ: WSGIEnvironment, operation: str) -> str:
+    """Why a body that should be an object of JSON is none; empty when it is, or when it should be something else."""
+    shape = input_shape(service, operation)
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    packed = "HTTP_CONTENT_ENCODING" in environ
+    if protocol_of(environ, service) not in {"json", "rest-json"} or not length or shape is None or packed:
+        return ""
+    payload = shape.serialization.get("payload")
+    if payload and shape.members[payload].type_name != "structure":
+        return ""
+    try:
+        content = json.loads(body_of(environ))
+    except (ValueError, RecursionError) as error:
+        return f"The body is not JSON: {error}"
+    return "" if isinstance(content, dict) else "The body is no structure."

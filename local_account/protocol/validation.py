@@ -22,20 +22,20 @@ def problems(request: Mapping[str, object], shape: Shape) -> str | None:
     report = ParamValidator().validate(request, shape)
     if report.has_errors():
         return str(report.generate_report())
-    found = list(_violations(request, shape, ""))
+    found = list(violations(request, shape, ""))
     if not found:
         return None
     return f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected: {'; '.join(found)}"
 
 
-def _violations(value: object, shape: Shape, path: str) -> Iterator[str]:
-    """What botocore's validator lets pass; it has made sure that the value is of the shape's type."""
+def violations(value: object, shape: Shape, path: str) -> Iterator[str]:
+    """What a value's shape excludes beyond its type, which somebody has looked at: lengths, patterns, enumerations."""
     if isinstance(value, dict):
         yield from _structure(value, shape, path) if shape.type_name == "structure" else _map(value, shape, path)
     elif isinstance(value, list):
         yield from _size(value, shape, path)
         for position, member in enumerate(value, 1):
-            yield from _violations(member, shape.member, f"{path}.{position}.member")
+            yield from violations(member, shape.member, f"{path}.{position}.member")
     elif isinstance(value, str) and shape.type_name == "string":
         yield from text_problems(value, shape, path)
     elif isinstance(value, int | float) and shape.type_name in ("integer", "long", "float", "double"):
@@ -44,14 +44,14 @@ def _violations(value: object, shape: Shape, path: str) -> Iterator[str]:
 
 def _structure(value: Mapping[str, object], shape: Shape, path: str) -> Iterator[str]:
     for name, member in value.items():
-        yield from _violations(member, shape.members[name], f"{path}.{_camel(name)}" if path else _camel(name))
+        yield from violations(member, shape.members[name], f"{path}.{_camel(name)}" if path else _camel(name))
 
 
 def _map(value: Mapping[str, object], shape: Shape, path: str) -> Iterator[str]:
     yield from _size(value, shape, path)
     for key, member in value.items():
-        yield from _violations(key, shape.key, path)
-        yield from _violations(member, shape.value, f"{path}.{key}.member")
+        yield from violations(key, shape.key, path)
+        yield from violations(member, shape.value, f"{path}.{key}.member")
 
 
 def _camel(name: str) -> str:
@@ -67,10 +67,11 @@ def _size(value: Sized, shape: Shape, path: str) -> Iterator[str]:
 
 
 def _number(value: float, shape: Shape, path: str) -> Iterator[str]:
+    shown = f"Value '{value}' at '{path}' failed to satisfy constraint: Member must have value"
     if value > shape.metadata.get("max", value):
-        limit = shape.metadata["max"]
-        shown = f"Value '{value}' at '{path}' failed to satisfy constraint"
-        yield f"{shown}: Member must have value less than or equal to {limit}"
+        yield f"{shown} less than or equal to {shape.metadata['max']}"
+    if value < shape.metadata.get("min", value):
+        yield f"{shown} greater than or equal to {shape.metadata['min']}"
 
 
 def text_problems(value: str, shape: Shape, path: str) -> Iterator[str]:

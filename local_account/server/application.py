@@ -30,6 +30,7 @@ from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3, s3_promises
 from local_account.protocol.foreign import Home
 from local_account.server import member_rules, name_rules
+from local_account.server.faults import of_the_client
 from local_account.server.refusals import ACCOUNTS_OWN, refusal
 
 if TYPE_CHECKING:
@@ -274,6 +275,8 @@ def _fault(environ: WSGIEnvironment, service: str, action: str, error: Exception
         return _not_saved(environ, service, f"{error.strerror} ({error.filename or 'the state folder'})")
     where = traceback.extract_tb(error.__traceback__)[-1]
     log.error("%s failed", action or repr(environ["PATH_INFO"]), exc_info=error)
+    if theirs := of_the_client(environ, service, error):
+        return aws_error(environ, service, theirs.code, theirs.message, theirs.status)
     message = (
         f"{_named(service, action)} failed in the stand-in account: {type(error).__name__}: {error} ({where.name})"
     )

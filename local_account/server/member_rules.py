@@ -6,15 +6,47 @@ those that the rooms register, see `protocol.members`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from local_account.base.errors import ErrorAnswer, aws_error, not_implemented
 from local_account.protocol.foreign import Home, foreign_error
 from local_account.protocol.members import table_of
-from local_account.protocol.sent_members import sent_members
+from local_account.protocol.request_shapes import constraints, wrong_type
+from local_account.protocol.sent_members import input_shape, sent_members, unreadable
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
+
+
+# Signing name -> how the service calls values that its model excludes. Elsewhere moto looks at them.
+_INVALID = {
+    "budgets": "InvalidParameterException",
+    "dynamodb": "ValidationException",
+    "events": "ValidationException",
+    "iam": "ValidationError",
+    "kms": "ValidationException",
+    "lambda": "ValidationException",
+    "logs": "InvalidParameterException",
+    "scheduler": "ValidationException",
+    "sns": "InvalidParameter",
+    "ssm": "ValidationException",
+    "sts": "ValidationError",
+}
+_TYPED = {*_INVALID, "monitoring", "sqs", "states"}
+
+
+def _misshapen(
+    environ: WSGIEnvironment, service: str, operation: str, members: Mapping[str, object]
+) -> ErrorAnswer | None:
+    """The service's error for members that are not as botocore's model says."""
+    shape = input_shape(service, operation) if service in _TYPED else None
+    if shape is None:
+        return None
+    if wrong := unreadable(service, environ, operation) or wrong_type(members, shape):
+        return aws_error(environ, service, "SerializationException", wrong)
+    problem = constraints(members, shape) if service in _INVALID else ""
+    return aws_error(environ, service, _INVALID[service], problem) if problem else None
 
 
 def refusal(environ: WSGIEnvironment, service: str, home: Home) -> ErrorAnswer | None:
@@ -28,6 +60,8 @@ def refusal(environ: WSGIEnvironment, service: str, home: Home) -> ErrorAnswer |
         return not_implemented(environ, service, f"{service}'s {operation}")
     if elsewhere := foreign_error(service, operation, members, home):
         return aws_error(environ, service, elsewhere.code, elsewhere.message, elsewhere.status)
+    if problem := _misshapen(environ, service, operation, members):
+        return problem
     found = next(table.refusals(operation, members), None) if table else None
     if table is None or found is None:
         return None

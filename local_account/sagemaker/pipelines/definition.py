@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import ParameterTypeDef
 
 VERSION = "2020-12-01"
-_MEMBERS = {"Version", "Metadata", "Parameters", "PipelineExperimentConfig", "Steps"}
+_MEMBERS = {"Version", "Metadata", "Parameters", "PipelineExperimentConfig", "MlflowConfig", "Steps"}
 _OF_A_PARAMETER = {"Name", "Type", "DefaultValue", "EnumValues"}
 _NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}")
 _PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
@@ -95,6 +95,8 @@ def parse(text: str) -> Definition:
         raise DefinitionError(f"The pipeline definition must be an object with Version {VERSION!r}.")
     if unknown := document.keys() - _MEMBERS:
         raise DefinitionError(f"The pipeline definition has the unknown member {min(unknown)!r}.")
+    if document.get("MlflowConfig") is not None:  # null is what version 3 of the SageMaker SDK writes
+        raise DefinitionError("MlflowConfig must be left out or null: the stand-in account has no MLflow app.")
     steps = document.get("Steps")
     if not isinstance(steps, list) or not steps:
         raise DefinitionError("The pipeline definition needs a list Steps with at least one step.")

@@ -373,6 +373,10 @@ def _with(step: dict[str, Any], **changes: Any) -> dict[str, Any]:
         ("{}", "Version"),
         (definition(), "at least one step"),
         (definition(processing("A"), processing("A")), "'A': the name occurs twice"),
+        (
+            json.dumps(json.loads(definition(processing("A"))) | {"MlflowConfig": {}}),
+            "MlflowConfig must be left out or null",
+        ),
         (definition(_with(processing("Odd"), Type="Teleport")), "'Odd' has the type 'Teleport'"),
         (definition(processing("A", DependsOn=["Ghost"])), "'A': it refers to step 'Ghost'"),
         (definition(_with(processing("A"), ThenSteps=[])), "'A': a Processing step has no member 'ThenSteps'"),

@@ -200,7 +200,10 @@ def test_patterns_are_checked_and_can_be_tried(account: Any) -> None:
         events.put_rule(Name="ev-bad", EventPattern='{"source": [{"begins": "x"}]}')
     assert caught.value.response["Error"]["Code"] == "InvalidEventPatternException"
     assert "Unrecognized match type begins" in caught.value.response["Error"]["Message"]
-    event = json.dumps({"source": "a", "time": "2026-11-21T05:30:00Z"})
+    members = {"id": "1", "detail-type": "t", "account": "123456789012", "region": "us-east-1"}
+    event = json.dumps({**members, "source": "a", "time": "2026-11-21T05:30:00Z"})
+    with pytest.raises(ClientError, match="Parameter Event is not valid"):
+        events.test_event_pattern(EventPattern='{"source": ["a"]}', Event='{"source": "a"}')
     assert events.test_event_pattern(EventPattern='{"source": ["a"]}', Event=event)["Result"] is True
     assert events.test_event_pattern(EventPattern='{"source": ["b"]}', Event=event)["Result"] is False
 
@@ -226,3 +229,43 @@ def test_rules_survive_a_restart_and_still_deliver(fresh_account: Callable[..., 
     queue = Queue(second, "ev-restart")
     put(second, "test.restart", {"n": 1})
     assert len(queue.take()) == 1
+
+
+def test_a_rule_has_at_most_five_targets_which_are_listed_in_pages(account: Any, queue: Queue) -> None:
+    events = account.client("events")
+    events.put_rule(Name="ev-five", EventPattern='{"source": ["five"]}')
+    targets = [{"Id": str(number), "Arn": queue.arn} for number in range(6)]
+    with pytest.raises(ClientError, match="LimitExceededException"):
+        events.put_targets(Rule="ev-five", Targets=targets)
+    events.put_targets(Rule="ev-five", Targets=targets[:5])
+    first = events.list_targets_by_rule(Rule="ev-five", Limit=3)
+    second = events.list_targets_by_rule(Rule="ev-five", Limit=3, NextToken=first["NextToken"])
+    assert [each["Id"] for each in first["Targets"] + second["Targets"]] == ["0", "1", "2", "3", "4"]
+    assert "NextToken" not in second
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ({"Arn": "arn:aws:events:us-east-1:999999999999:event-bus/default"}, "nothing is delivered beyond account"),
+        ({"Arn": "a queue"}, "Provided Arn is not in correct format"),
+        ({"Input": "{}", "InputPath": "$.detail"}, "Only one of Input, InputPath, or InputTransformer"),
+        ({"InputTransformer": {"InputPathsMap": {}, "InputTemplate": '"<n>"'}}, "contains invalid placeholder n"),
+        ({"Id": "with space"}, "failed to satisfy constraint"),
+        ({"KinesisParameters": {"PartitionKeyPath": "$.id"}}, "does not implement PutTargets's Targets.Kinesis"),
+    ],
+)
+def test_a_target_that_would_not_get_what_it_should_is_refused(
+    account: Any, target: dict[str, Any], message: str
+) -> None:
+    events = account.client("events")
+    events.put_rule(Name="ev-wrong", EventPattern='{"source": ["wrong"]}')
+    held = {"Id": "1", "Arn": "arn:aws:sqs:us-east-1:123456789012:some", **target}
+    with pytest.raises(ClientError, match=message):
+        events.put_targets(Rule="ev-wrong", Targets=[held])
+
+
+def test_entries_that_are_too_large_together_are_refused(account: Any) -> None:
+    entry = {"Source": "large", "DetailType": "t", "Detail": json.dumps({"x": "y" * 200_000})}
+    with pytest.raises(ClientError, match="Total size of the entries in the request is over the limit"):
+        account.client("events").put_events(Entries=[entry, entry])

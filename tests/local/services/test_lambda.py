@@ -196,6 +196,14 @@ def test_an_exception_carries_its_trace(shop: Workshop) -> None:
     ]
 
 
+def test_the_latest_version_is_not_deleted_alone(shop: Workshop) -> None:
+    name = shop.function(ECHO)
+    delete = shop.account.client("lambda").delete_function
+    code, message = error_of(delete, FunctionName=name, Qualifier="$LATEST")
+    assert (code, "$LATEST version cannot be deleted" in message) == ("InvalidParameterValueException", True)
+    assert shop.invoke(name, {"still": "there"})[0] == {"still": "there"}
+
+
 def test_bytes_are_text_in_the_payload(shop: Workshop) -> None:
     code = "import base64\ndef handler(e, c):\n    return {'image_data': base64.b64encode(b'hello')}\n"
     assert shop.invoke(shop.function(code))[0] == {"image_data": "aGVsbG8="}
@@ -344,10 +352,10 @@ def test_an_update_reaches_the_next_call(shop: Workshop) -> None:
     name = shop.function(ECHO)
     client = shop.account.client("lambda")
     assert shop.invoke(name, 1)[0] == 1
-    new = "import os\ndef handler(event, context):\n    return os.environ.get('V')\n"
+    new = "import os\ndef handler(event, context):\n    return os.environ.get('VALUE')\n"
     client.update_function_code(FunctionName=name, ZipFile=make_zip({"main.py": new}))
     assert shop.invoke(name, 1)[0] is None
-    client.update_function_configuration(FunctionName=name, Environment={"Variables": {"V": "2"}})
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": {"VALUE": "2"}})
     assert shop.invoke(name, 1)[0] == "2"
 
 
@@ -507,9 +515,9 @@ def test_a_stack_deploys_and_updates_a_function(shop: Workshop) -> None:
         "Role": shop.role,
         "Timeout": 9,
         "Layers": [layer],
-        "Environment": {"Variables": {"V": "1"}},
+        "Environment": {"Variables": {"VALUE": "1"}},
         "Code": {
-            "ZipFile": "import os, in_stack\ndef handler(e, c):\n    return [os.environ.get('V'), in_stack.VALUE]\n"
+            "ZipFile": "import os, in_stack\ndef handler(e, c):\n    return [os.environ.get('VALUE'), in_stack.VALUE]\n"
         },
     }
     template = {"Resources": {"F": {"Type": "AWS::Lambda::Function", "Properties": properties}}}
@@ -517,7 +525,7 @@ def test_a_stack_deploys_and_updates_a_function(shop: Workshop) -> None:
     client.get_waiter("stack_create_complete").wait(StackName="foreign-stack", WaiterConfig={"Delay": 1})
     assert shop.invoke("foreign-of-a-stack")[0] == ["1", 3]
     del properties["Environment"], properties["Layers"]
-    properties["Code"] = {"ZipFile": "import os\ndef handler(e, c):\n    return os.environ.get('V')\n"}
+    properties["Code"] = {"ZipFile": "import os\ndef handler(e, c):\n    return os.environ.get('VALUE')\n"}
     client.update_stack(StackName="foreign-stack", TemplateBody=json.dumps(template))
     client.get_waiter("stack_update_complete").wait(StackName="foreign-stack", WaiterConfig={"Delay": 1})
     assert shop.invoke("foreign-of-a-stack")[0] is None

@@ -10,7 +10,8 @@ import pytest
 
 from local_account.cloudwatch.alarm_evaluation import AlarmRule, Sample, evaluate
 from local_account.events.inputs import at_path, fill, target_input
-from local_account.events.patterns import PatternError, matches, parse_pattern
+from local_account.events.pattern_grammar import PatternError, parse_pattern
+from local_account.events.patterns import matches
 from local_account.events.schedule_expressions import ScheduleExpressionError, parse
 
 EVENT = {

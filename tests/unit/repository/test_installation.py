@@ -106,6 +106,7 @@ def test_pips_configuration_holds_for_uv_as_well() -> None:
         ("  cause: dns error", "the package registry cannot be reached"),
         ("ERROR: No matching distribution found for isal==1.7.2", "has no file of a package for Python"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES", "a file is not the one that is locked"),
+        ("The virtual environment was not created: ensurepip is not\navailable.", "install it (python3-venv"),
         ("something else", "the installer stopped with: something else"),
     ],
 )

@@ -1,0 +1,92 @@
+"""Resources of other accounts and regions are refused in the service's words, and ARNs are read in one place."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local_account.base.arns import ArnError, own_arn, parse_arn, read_arn, read_queue_url
+from local_account.protocol.foreign import Home, foreign_error
+
+ROOT = Path(__file__).resolve().parents[3] / "local_account"
+HOME = Home("123456789012", "us-east-1")
+ROOMS = ("base", "cloudwatch", "events", "functions", "moto_bridge", "moto_services", "protocol")
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "members", "code"),
+    [
+        ("lambda", "DeleteFunction", {"FunctionName": "arn:aws:lambda:us-east-1:999999999999:function:f"},
+         "AccessDeniedException"),
+        ("lambda", "Invoke", {"FunctionName": "arn:aws:lambda:eu-west-1:123456789012:function:f"},
+         "ResourceNotFoundException"),
+        ("sqs", "SendMessage", {"QueueUrl": "http://127.0.0.1:5055/999999999999/q"},
+         "AWS.SimpleQueueService.NonExistentQueue"),
+        ("kms", "DisableKey", {"KeyId": "arn:aws:kms:eu-west-1:123456789012:key/k"}, "NotFoundException"),
+        ("events", "PutEvents", {"Entries": [{"EventBusName": "arn:aws:events:us-east-1:999999999999:event-bus/b"}]},
+         "AccessDeniedException"),
+        ("sagemaker", "StartPipelineExecution", {"PipelineName": "arn:aws:sagemaker:us-east-1:999999999999:pipeline/p"},
+         "AccessDeniedException"),
+    ],
+)  # fmt: skip
+def test_a_resource_elsewhere_is_refused(service: str, operation: str, members: dict[str, object], code: str) -> None:
+    error = foreign_error(service, operation, members, HOME)
+    assert error is not None
+    assert error.code == code
+
+
+@pytest.mark.parametrize(
+    ("service", "members"),
+    [
+        ("lambda", {"FunctionName": "arn:aws:lambda:us-east-1:123456789012:function:f"}),
+        ("lambda", {"Layers": ["arn:aws:lambda:us-east-1:017000801446:layer:l:1"]}),
+        ("sqs", {"QueueUrl": "http://127.0.0.1:5055/123456789012/q"}),
+        ("iam", {"PolicyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}),
+    ],
+)
+def test_what_is_ours_or_may_be_anybodys_passes(service: str, members: dict[str, object]) -> None:
+    assert foreign_error(service, "Any", members, HOME) is None
+
+
+@given(st.text())
+def test_any_text_is_an_arn_or_none(text: str) -> None:
+    arn = read_arn(text)
+    assert arn is None or str(arn) == text
+
+
+def test_the_parts_of_arns_and_addresses() -> None:
+    arn = parse_arn("arn:aws:events:us-east-1:123456789012:rule/bus/name")
+    assert (arn.service, arn.kind, arn.name, arn.last) == ("events", "rule", "bus/name", "name")
+    assert own_arn(str(arn), "123456789012", "eu-west-1") is None
+    address = read_queue_url("https://sqs.us-east-1.amazonaws.com/123456789012/q.fifo")
+    assert address is not None
+    assert (address.account, address.name) == ("123456789012", "q.fifo")
+    with pytest.raises(ArnError, match="expected an ARN"):
+        parse_arn("bucket")
+
+
+def test_no_room_splits_an_arn_of_its_own() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for room in ROOMS
+        for path in sorted((ROOT / room).rglob("*.py"))
+        if path.name != "arns.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if _splits_an_arn(node)
+    ]
+    assert found == []
+
+
+def _splits_an_arn(node: ast.AST) -> bool:
+    """Whether this is ``something_arn.split(":")`` or one of its kin."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    separators = [each.value for each in node.args if isinstance(each, ast.Constant)]
+    kinds = {"split", "rsplit", "partition", "rpartition"}
+    return (
+        node.func.attr in kinds and separators[:1] in ([":"], ["/"]) and "arn" in ast.unparse(node.func.value).lower()
+    )
