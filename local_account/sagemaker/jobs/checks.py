@@ -16,6 +16,7 @@ from local_account.sagemaker.network import check_network
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
+        ChannelUnionTypeDef,
         CreateProcessingJobRequestTypeDef,
         CreateTrainingJobRequestTypeDef,
         CreateTransformJobRequestTypeDef,
@@ -45,6 +46,8 @@ def check_processing(request: CreateProcessingJobRequestTypeDef) -> None:
             raise ServiceError(f"{where}: the stand-in account reads S3Input only, not DatasetDefinition.")
         if source.get("S3InputMode", "File") != "File":
             raise ServiceError(f"{where}: the stand-in account supports S3InputMode File only, got Pipe.")
+        if source.get("S3CompressionType", "None") != "None":
+            raise ServiceError(f"{where}: the stand-in account unpacks nothing: expected S3CompressionType None.")
         _check_path(where, source.get("LocalPath"))
         _check_unique(names, given["InputName"], where)
     names.clear()
@@ -52,6 +55,8 @@ def check_processing(request: CreateProcessingJobRequestTypeDef) -> None:
         where = f"Processing output {output['OutputName']!r}"
         if "S3Output" not in output:
             raise ServiceError(f"{where}: the stand-in account writes S3Output only, not FeatureStoreOutput.")
+        if output["S3Output"]["S3UploadMode"] != "EndOfJob":
+            raise ServiceError(f"{where}: the stand-in account uploads at the end: expected S3UploadMode EndOfJob.")
         _check_path(where, output["S3Output"].get("LocalPath"))
         _check_unique(names, output["OutputName"], where)
 
@@ -67,10 +72,17 @@ def _check_unique(names: set[str], name: str, where: str) -> None:
     names.add(name)
 
 
+# What would be accepted and do nothing: the tools behind it are AWS's own.
+_NOT_ACTED_ON = ("DebugRuleConfigurations", "ProfilerRuleConfigurations", "RetryStrategy", "TensorBoardOutputConfig")
+
+
 def check_training(request: CreateTrainingJobRequestTypeDef) -> None:
     """Refuse hosts that cannot be here, other channels than S3 files, and metrics that are no patterns."""
     if "AlgorithmSpecification" not in request or "ResourceConfig" not in request:
         raise ServiceError("The stand-in account needs AlgorithmSpecification and ResourceConfig for a training job.")
+    for member in _NOT_ACTED_ON:
+        if request.get(member):
+            raise ServiceError(f"The stand-in account does not implement {member} of training jobs; leave it out.")
     check_network(request)
     specification = request["AlgorithmSpecification"]
     if "TrainingImage" not in specification:
@@ -82,22 +94,30 @@ def check_training(request: CreateTrainingJobRequestTypeDef) -> None:
     if script := TrainingScript.of(dict(request.get("HyperParameters", {})), dict(request.get("Environment", {}))):
         script.check_launcher()
     for channel in request.get("InputDataConfig", []):
-        where = f"Channel {channel['ChannelName']!r}"
-        if channel.get("InputMode", specification["TrainingInputMode"]) == "Pipe":
-            raise ServiceError(f"{where}: the stand-in account supports the input modes File and FastFile, got Pipe.")
-        source = channel["DataSource"].get("S3DataSource")
-        if source is None:
-            raise ServiceError(f"{where}: the stand-in account reads S3DataSource only.")
-        if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
-            raise ServiceError(f"{where}: expected S3DataType S3Prefix or ManifestFile, got {source['S3DataType']}.")
-        if unknown := set(source.get("InstanceGroupNames", [])) - {group.name for group in groups}:
-            raise ServiceError(f"{where}: there is no instance group {min(unknown)!r} in ResourceConfig.")
+        _check_channel(channel, specification["TrainingInputMode"], {group.name for group in groups})
     _check_spot(request)
     for definition in specification.get("MetricDefinitions", []):
         try:
             re.compile(definition["Regex"])
         except re.error as error:
             raise ServiceError(f"Metric {definition['Name']!r}: {definition['Regex']!r}: {error}") from error
+
+
+def _check_channel(channel: ChannelUnionTypeDef, mode: str, groups: set[str]) -> None:
+    """Refuse a channel that is not made of S3 files as they are. ``mode`` is the job's input mode."""
+    where = f"Channel {channel['ChannelName']!r}"
+    if channel.get("InputMode", mode) == "Pipe":
+        raise ServiceError(f"{where}: the stand-in account supports the input modes File and FastFile, got Pipe.")
+    for member in ("CompressionType", "RecordWrapperType"):
+        if channel.get(member, "None") != "None":
+            raise ServiceError(f"{where}: the stand-in account hands files over as they are: expected {member} None.")
+    source = channel["DataSource"].get("S3DataSource")
+    if source is None:
+        raise ServiceError(f"{where}: the stand-in account reads S3DataSource only.")
+    if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
+        raise ServiceError(f"{where}: expected S3DataType S3Prefix or ManifestFile, got {source['S3DataType']}.")
+    if unknown := set(source.get("InstanceGroupNames", [])) - groups:
+        raise ServiceError(f"{where}: there is no instance group {min(unknown)!r} in ResourceConfig.")
 
 
 def _check_spot(request: CreateTrainingJobRequestTypeDef) -> None:

@@ -225,6 +225,8 @@ GROUPS = [{"InstanceGroupName": "one", "InstanceType": "ml.m5.large", "InstanceC
         ({"ResourceConfig": {"InstanceGroups": GROUPS * 2, "VolumeSizeInGB": 1}}, "'one' occurs twice"),
         ({"HyperParameters": {"sagemaker_mpi_enabled": "true"}}, "sagemaker_mpi_enabled needs programs"),
         ({"InputDataConfig": ["elsewhere"]}, "no instance group 'elsewhere'"),
+        ({"TensorBoardOutputConfig": {"S3OutputPath": "s3://b/t"}}, "does not implement TensorBoardOutputConfig"),
+        ({"RetryStrategy": {"MaximumRetryAttempts": 1}}, "does not implement RetryStrategy"),
     ],
 )
 def test_hosts_that_cannot_be_are_refused(
