@@ -32,7 +32,7 @@ from training.job import Split
 from training.loop import TrainingError
 from training.networks.backbone import Pretrained, add_backbone_arguments
 from training.networks.network import to_tensors
-from training.recipes.chosen import PRETRAINED_MODES, Task, train_model
+from training.recipes.chosen import PRETRAINED_MODES, TrainingTask, train_model
 from training.recipes.pretrained import in_chunks
 from training.workers import Workers
 
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
         checkpoints = arguments.checkpoint_dir if arguments.checkpoint_dir.is_dir() else None
         pretrained = Pretrained(arguments.backbone, arguments.backbone_weights)
         workers = Workers(arguments.dataset, arguments.seed, pretrained, Path(scratch), checkpoints)
-        trained = train_model(arguments, workers, Task(len(manifest.classes), manifest.image_size, pretrained))
+        trained = train_model(arguments, workers, TrainingTask(len(manifest.classes), manifest.image_size, pretrained))
     model = trained.model.eval()
     logits = in_chunks(model, images)
     model.temperature = trained.temperature(logits, labels)

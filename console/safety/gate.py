@@ -24,7 +24,7 @@ _FORM = "application/x-www-form-urlencoded"
 _OPEN_AGAIN = "open the console by the address that `scones console` printed: it holds the key"
 
 
-class RefusedError(Exception):
+class GateRefusedError(Exception):
     """Why a request is not answered; plain text, so that nothing of it can run."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
@@ -57,7 +57,7 @@ class Gate:
             return
         try:
             answer, handed_on = await self._judge(Request(scope, receive))
-        except RefusedError as refusal:
+        except GateRefusedError as refusal:
             text = f"{refusal.status.phrase}: {refusal.reason}\n"
             await PlainTextResponse(text, refusal.status)(scope, receive, guarded)
             return
@@ -69,11 +69,11 @@ class Gate:
     async def _judge(self, request: Request) -> tuple[Response | None, Receive]:
         self._check_origin(request)
         if request.method not in ("GET", "HEAD", "POST"):
-            raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "this console knows GET, HEAD and POST")
+            raise GateRefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "this console knows GET, HEAD and POST")
         if KEY_PARAMETER in request.query_params and request.method == "GET":
             return self._exchange(request), request.receive
         if not same(request.cookies.get(self.cookie, ""), self.secrets.session):
-            raise RefusedError(HTTPStatus.UNAUTHORIZED, _OPEN_AGAIN)
+            raise GateRefusedError(HTTPStatus.UNAUTHORIZED, _OPEN_AGAIN)
         if request.method == "POST":
             return None, await self._check_change(request)
         return None, request.receive
@@ -82,18 +82,18 @@ class Gate:
         hosts = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
         named = request.headers.getlist("host")
         if len(named) != 1 or named[0] not in hosts:
-            raise RefusedError(HTTPStatus.MISDIRECTED_REQUEST, f"this console is http://127.0.0.1:{self.port}")
+            raise GateRefusedError(HTTPStatus.MISDIRECTED_REQUEST, f"this console is http://127.0.0.1:{self.port}")
         origin = request.headers.get("origin")
         if origin is not None and origin != f"http://{named[0]}":
-            raise RefusedError(HTTPStatus.FORBIDDEN, "the request comes from another site")
+            raise GateRefusedError(HTTPStatus.FORBIDDEN, "the request comes from another site")
         site = request.headers.get("sec-fetch-site", "none")
         if site not in ("same-origin", "none") and not _opened_by_link(request):
-            raise RefusedError(HTTPStatus.FORBIDDEN, "the request comes from another site")
+            raise GateRefusedError(HTTPStatus.FORBIDDEN, "the request comes from another site")
 
     def _exchange(self, request: Request) -> Response:
         """The key for a cookie, and an address that can be shown to others."""
         if not same(request.query_params[KEY_PARAMETER], self.secrets.key):
-            raise RefusedError(HTTPStatus.FORBIDDEN, f"this is not the key of this console: {_OPEN_AGAIN}")
+            raise GateRefusedError(HTTPStatus.FORBIDDEN, f"this is not the key of this console: {_OPEN_AGAIN}")
         left = [(name, value) for name, value in request.query_params.multi_items() if name != KEY_PARAMETER]
         path = "/" + request.url.path.lstrip("/")  # `//host` would be another place
         answer = RedirectResponse(f"{path}?{urlencode(left)}" if left else path, HTTPStatus.SEE_OTHER)
@@ -103,15 +103,17 @@ class Gate:
 
     async def _check_change(self, request: Request) -> Receive:
         if self.read_only:
-            raise RefusedError(HTTPStatus.FORBIDDEN, "this console was started with --read-only: it changes nothing")
+            raise GateRefusedError(
+                HTTPStatus.FORBIDDEN, "this console was started with --read-only: it changes nothing"
+            )
         if same(request.headers.get(CSRF_HEADER, ""), self.secrets.csrf):
             return request.receive
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-            raise RefusedError(HTTPStatus.FORBIDDEN, "a change needs the token of this console's pages")
+            raise GateRefusedError(HTTPStatus.FORBIDDEN, "a change needs the token of this console's pages")
         body = await _whole_body(request)
         fields = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         if not same(fields.get(CSRF_FIELD, ""), self.secrets.csrf):
-            raise RefusedError(
+            raise GateRefusedError(
                 HTTPStatus.FORBIDDEN, "a change needs the token of this console's pages: load the page again"
             )
         return _repeated(body)
@@ -129,7 +131,7 @@ async def _whole_body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST_FORM_BYTES:
-            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a form may hold {MOST_FORM_BYTES:,} bytes")
+            raise GateRefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a form may hold {MOST_FORM_BYTES:,} bytes")
     return body
 
 

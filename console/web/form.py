@@ -13,13 +13,13 @@ from scones.errors import SconesError
 
 
 @dataclass(frozen=True)
-class Fields:
+class FormFields:
     """Names and values in their order; a name may come more than once."""
 
     items: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, items: Iterable[tuple[str, str]]) -> Fields:
+    def of(cls, items: Iterable[tuple[str, str]]) -> FormFields:
         """Keep what an address or a form held."""
         return cls(tuple((str(name), str(value)) for name, value in items))
 
@@ -56,9 +56,9 @@ class Fields:
             raise SconesError(f"{name} must be a number from {low:g} to {high:g}, got {found!r}")
         return value
 
-    def but(self, *names: str) -> Fields:
+    def but(self, *names: str) -> FormFields:
         """Leave some names out."""
-        return Fields(tuple(item for item in self.items if item[0] not in names))
+        return FormFields(tuple(item for item in self.items if item[0] not in names))
 
     def encoded(self) -> str:
         """Write them as an address holds them."""

@@ -18,9 +18,9 @@ from starlette.routing import BaseRoute, Route
 
 from console.safety.secrets import CSRF_FIELD
 from console.web.feed import Feed, Rendered
-from console.web.form import Fields
+from console.web.form import FormFields
 from console.web.notices import Notice, Notices
-from console.web.page import Action, ConsolePage
+from console.web.page import ConsolePage, PageAction
 from console.web.panels import PanelReader, words
 from console.web.render import Site, render, render_panel
 from scones.errors import SconesError
@@ -51,16 +51,16 @@ class Handlers:
 
     async def show(self, request: Request) -> Response:
         """The page with all that can be read of it."""
-        query = Fields.of(request.query_params.multi_items())
+        query = FormFields.of(request.query_params.multi_items())
         return HTMLResponse(await run_in_threadpool(self._page, query))
 
-    def _page(self, query: Fields) -> str:
+    def _page(self, query: FormFields) -> str:
         notice = self.notices.find(query.text(NOTICE))
         query = query.but(NOTICE)
         try:
             panels = list(self.page.panels(query))
         except SconesError as error:
-            panels, notice = list(self.page.panels(Fields())), Notice(words(error), good=False)
+            panels, notice = list(self.page.panels(FormFields())), Notice(words(error), good=False)
         read = self.reader.read(panels)
         live = any(panel.live for panel in panels)
         encoded = query.encoded()
@@ -80,15 +80,15 @@ class Handlers:
 
     async def events(self, request: Request) -> Response:
         """What changes of the page's live panels, as long as the browser stays."""
-        query = Fields.of(request.query_params.multi_items())
+        query = FormFields.of(request.query_params.multi_items())
         address = f"{self.page.name}?{query.encoded()}"
         return StreamingResponse(self._news(address, query), media_type="text/event-stream")
 
-    async def _news(self, address: str, query: Fields) -> AsyncIterator[str]:
+    async def _news(self, address: str, query: FormFields) -> AsyncIterator[str]:
         async for news in self.feed.follow(address, lambda: self._rendered(query), self._every_s):
             yield news
 
-    def _rendered(self, query: Fields) -> Rendered:
+    def _rendered(self, query: FormFields) -> Rendered:
         try:
             panels = [panel for panel in self.page.panels(query) if panel.live]
         except SconesError:
@@ -101,10 +101,10 @@ class Handlers:
         if action is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"this page has no change {request.path_params['action']!r}")
         body = (await request.body()).decode("utf-8", "replace")
-        form = Fields.of(parse_qsl(body, keep_blank_values=True)).but(CSRF_FIELD)
+        form = FormFields.of(parse_qsl(body, keep_blank_values=True)).but(CSRF_FIELD)
         return await run_in_threadpool(self._change, action, request.url.path, form)
 
-    def _change(self, action: Action, path: str, form: Fields) -> Response:
+    def _change(self, action: PageAction, path: str, form: FormFields) -> Response:
         try:
             connection = self.site.account.connection()
             number = connection.names.account_id
@@ -116,16 +116,16 @@ class Handlers:
             notice = Notice(words(error), good=False)
         return RedirectResponse(self._back(form, notice), HTTPStatus.SEE_OTHER)
 
-    def _ask(self, action: Action, path: str, form: Fields, number: str) -> Response:
+    def _ask(self, action: PageAction, path: str, form: FormFields, number: str) -> Response:
         left = form.but(SURE)
         content = render(
             "sure.html", self.site, page=self.page, path=path, form=left.items, number=number, will=action.will(left)
         )
         return HTMLResponse(content)
 
-    def _back(self, form: Fields, notice: Notice) -> str:
+    def _back(self, form: FormFields, notice: Notice) -> str:
         """To the page that it came from, which is one of this name: an address from a form may name anything."""
         where, _, query = form.text(BACK).partition("?")
-        left = Fields.of(parse_qsl(query)).but(NOTICE) if where == f"/{self.page.name}" else Fields()
+        left = FormFields.of(parse_qsl(query)).but(NOTICE) if where == f"/{self.page.name}" else FormFields()
         items = (*left.items, (NOTICE, self.notices.keep(notice)))
-        return f"/{self.page.name}?{Fields(items).encoded()}"
+        return f"/{self.page.name}?{FormFields(items).encoded()}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from starlette.routing import BaseRoute
 
-from console.web.form import Fields
+from console.web.form import FormFields
 from scones.stage.connection import Connection
 
 Reader = Callable[[Connection], object]
@@ -32,11 +32,11 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Action:
+class PageAction:
     """A change: what it does, said before it is done, and the doing, which answers what came of it."""
 
-    will: Callable[[Fields], str]
-    do: Callable[[Connection, Fields], str]
+    will: Callable[[FormFields], str]
+    do: Callable[[Connection, FormFields], str]
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class ConsolePage:
     name: str
     title: str
     about: str
-    panels: Callable[[Fields], Sequence[Panel]]
-    actions: dict[str, Action] = field(default_factory=dict)
+    panels: Callable[[FormFields], Sequence[Panel]]
+    actions: dict[str, PageAction] = field(default_factory=dict)
     routes: Sequence[BaseRoute] = ()
     """Besides the page itself: images and documents in it."""
     scripts: Sequence[str] = ()

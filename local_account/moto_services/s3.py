@@ -218,7 +218,7 @@ class StoredBuckets(S3Backend):
     """
 
     region: ClassVar[str]
-    notifier: ClassVar[s3_notifications.Notifier]
+    notifier: ClassVar[s3_notifications.BucketNotifier]
 
     @property
     def url_paths(self) -> Handlers:

@@ -64,7 +64,7 @@ def changing_tags() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Notifier:
+class BucketNotifier:
     """Tells the destinations of buckets what became of objects, in a thread of its own."""
 
     account: Account
@@ -241,9 +241,9 @@ def _rules(key_filter: Mapping[str, object]) -> list[dict[str, str]]:
     return rules
 
 
-def install(account: Account) -> Notifier:
+def install(account: Account) -> BucketNotifier:
     """Put ours in the place of moto's way to tell what happened."""
-    notifier = Notifier(account, queue.SimpleQueue())
+    notifier = BucketNotifier(account, queue.SimpleQueue())
 
     def send_event(account_id: str, event_name: str, bucket: FakeBucket, key: FakeKey) -> None:  # noqa: ARG001
         notifier.object_changed(event_name.value if hasattr(event_name, "value") else event_name, bucket, key)

@@ -62,7 +62,7 @@ class TableFile(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Refusal:
+class MemberRefusal:
     """A member of a request that nothing here acts on; ``why`` is a sentence for the client."""
 
     operation: str
@@ -102,14 +102,14 @@ class MemberTable:
         """The input of an operation; None where it has none."""
         return self.model.operation_model(operation).input_shape if operation in self.model.operation_names else None
 
-    def refusals(self, operation: str, request: Mapping[str, object]) -> Iterator[Refusal]:
+    def refusals(self, operation: str, request: Mapping[str, object]) -> Iterator[MemberRefusal]:
         """What of a request nothing acts on. ``request`` is in the members of botocore's model."""
         shape = self.shape(operation)
         if shape is None or operation not in self.acts:
             return
         for path, value in _given(request, shape, ""):
             if why := self._refused(operation, path, value):
-                yield Refusal(operation, path, why)
+                yield MemberRefusal(operation, path, why)
 
     def untouched(self, operation: str) -> list[str]:
         """The paths of the model that are neither acted on nor harmless."""

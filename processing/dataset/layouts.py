@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from processing.dataset.lists import LIST_SUFFIXES, read_list
-from processing.dataset.pictures import SPLIT_NAMES, Found, Picture, file_reason, skip_reason
+from processing.dataset.pictures import SPLIT_NAMES, FoundPictures, Picture, file_reason, skip_reason
 from reporting.job import JobError
 
 LAYOUTS = (
@@ -28,7 +28,7 @@ LAYOUTS = (
 DEPTH = 3  # folders around the one that counts, such as what a zip unpacks to
 
 
-def find_pictures(source: Path) -> Found | None:
+def find_pictures(source: Path) -> FoundPictures | None:
     """What the folder, or the list, holds; None where there is nothing of the kind. Raises JobError."""
     if source.is_file():
         return read_list(source, source.parent) if source.suffix.lower() in LIST_SUFFIXES else None
@@ -56,7 +56,7 @@ def _inwards(source: Path) -> Iterator[Path]:
         source = inner[0]
 
 
-def _folders(source: Path) -> Found | None:
+def _folders(source: Path) -> FoundPictures | None:
     skipped: Counter[str] = Counter()
     folders = _subfolders(source, skipped)
     splits = [path for path in folders if path.name.lower() in SPLIT_NAMES]
@@ -70,8 +70,8 @@ def _folders(source: Path) -> Found | None:
     return found if found.pictures else None
 
 
-def _split_folders(splits: list[Path], others: list[Path]) -> Found:
-    found = Found("split folders")
+def _split_folders(splits: list[Path], others: list[Path]) -> FoundPictures:
+    found = FoundPictures("split folders")
     named: dict[str, Path] = {}
     for path in splits:
         split = SPLIT_NAMES[path.name.lower()]
@@ -85,8 +85,8 @@ def _split_folders(splits: list[Path], others: list[Path]) -> Found:
     return found
 
 
-def _class_folders(layout: str, folders: list[Path], split: str | None, source: Path) -> Found:
-    found = Found(layout)
+def _class_folders(layout: str, folders: list[Path], split: str | None, source: Path) -> FoundPictures:
+    found = FoundPictures(layout)
     for folder in folders:
         for path in _files(folder, found.skipped):
             found.pictures.append(Picture(folder.name, split, path, path.relative_to(source).as_posix()))

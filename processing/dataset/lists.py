@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from processing.dataset.bucket import SCHEME
-from processing.dataset.pictures import SPLIT_NAMES, Found, Picture, file_reason
+from processing.dataset.pictures import SPLIT_NAMES, FoundPictures, Picture, file_reason
 from reporting.job import JobError
 
 LIST_SUFFIXES = {".csv", ".manifest", ".jsonl"}
@@ -27,13 +27,13 @@ METADATA = "-metadata"
 MAX_LIST_BYTES = 1 << 30
 
 
-def read_list(path: Path, folder: Path) -> Found:
+def read_list(path: Path, folder: Path) -> FoundPictures:
     """The pictures that a list names. Raises JobError with the line that is at fault."""
     if path.stat().st_size > MAX_LIST_BYTES:
         raise JobError(f"{path} has more than {MAX_LIST_BYTES:,} bytes: cut the list in parts")
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     is_csv = path.suffix.lower() == ".csv"
-    found = Found("CSV" if is_csv else "augmented manifest")
+    found = FoundPictures("CSV" if is_csv else "augmented manifest")
     for name, label, split in _csv_rows(path, text) if is_csv else _manifest_rows(path, text):
         reason = file_reason(name.rsplit("/", 1)[-1])
         if reason is not None:

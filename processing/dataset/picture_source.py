@@ -21,7 +21,7 @@ from imaging.dataset import SPLITS, Labels
 from imaging.decode import FORMATS, IMAGE_SIZE, ImageError, Pixels, decode_image
 from imaging.png import encode_picture
 from processing.dataset.near_copies import look_hash, near_groups
-from processing.dataset.pictures import NAMED, Found, Picture, some
+from processing.dataset.pictures import NAMED, FoundPictures, Picture, some
 from processing.dataset.source import ImageSource, LabelledImages, Written, class_number
 from reporting.job import JobError
 
@@ -71,7 +71,7 @@ def _is_thumbnail(picture: Picture) -> bool:
         return True
 
 
-def chosen_classes(found: Found, wanted: list[str]) -> list[str]:
+def chosen_classes(found: FoundPictures, wanted: list[str]) -> list[str]:
     """The classes by name or number, all there are where none or ``all`` is asked for. Raises JobError."""
     names = found.classes
     chosen = names if wanted in ([], [EVERY_CLASS]) else [names[class_number(text, names)] for text in wanted]
@@ -80,7 +80,7 @@ def chosen_classes(found: Found, wanted: list[str]) -> list[str]:
     return chosen
 
 
-def read_pictures(found: Found, wanted: list[str], reading: Reading) -> ImageSource:
+def read_pictures(found: FoundPictures, wanted: list[str], reading: Reading) -> ImageSource:
     """Images of the wanted classes, scaled to the size; without splits, all are training images. Raises JobError."""
     classes = chosen_classes(found, wanted)
     pictures = [picture for name in classes for picture in found.pictures if picture.label == name]
@@ -151,7 +151,7 @@ class _Store:
         return images
 
 
-def _source(found: Found, classes: list[str], store: _Store, unreadable: list[str]) -> ImageSource:
+def _source(found: FoundPictures, classes: list[str], store: _Store, unreadable: list[str]) -> ImageSource:
     known, pictures = store.looks, store.pictures
     rows = np.fromiter(known, np.int64, len(known))
     groups = near_groups(np.array([list(look.look) for look in known.values()], np.uint8).reshape(len(known), -1))

@@ -55,7 +55,7 @@ class Picture:
 
 
 @dataclass
-class Found:
+class FoundPictures:
     """What a source holds: its pictures, how it is laid out, and what was skipped, by the reason."""
 
     layout: str

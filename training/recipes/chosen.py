@@ -48,7 +48,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """What is asked of a model: how many classes, the side of the images in pixels, and what it is built upon."""
 
     classes: int
@@ -56,20 +56,20 @@ class Task:
     pretrained: Pretrained
 
 
-def train_model(arguments: argparse.Namespace, workers: Workers, task: Task) -> Trained:
+def train_model(arguments: argparse.Namespace, workers: Workers, task: TrainingTask) -> Trained:
     """The model that the arguments ask for. Raises TrainingError or HyperparameterError."""
     name = "scratch" if arguments.recipe == "scratch" else arguments.pretrained_mode
     return RECIPES[name](given(arguments), workers, task)
 
 
-def scratch(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:
+def scratch(adjusted: Adjusted, workers: Workers, task: TrainingTask) -> Trained:
     """Small networks, from random weights."""
     results = read_results(workers.run("scratch", adjusted))
     model = Ensemble([load_small(result["tensors"], task.classes) for result in results], task.image_size)
     return Trained("scratch", model, results, fit_temperature)
 
 
-def fine_tuned(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:
+def fine_tuned(adjusted: Adjusted, workers: Workers, task: TrainingTask) -> Trained:
     """Pretrained networks whose weights were trained further, and the frozen one beside them."""
     size, side = task.image_size, resolve("fine-tuned", adjusted, task.image_size).network_side
     (still,) = read_results(workers.run("frozen"))
@@ -83,7 +83,7 @@ def fine_tuned(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:
     return Trained("pretrained fine-tuned", model, results, fit_temperature, [still["cpu_seconds"]])
 
 
-def frozen(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:
+def frozen(adjusted: Adjusted, workers: Workers, task: TrainingTask) -> Trained:
     """A linear layer on pretrained features: one fit, in one process."""
     for name in ("epochs", "members"):
         if adjusted.get(name, 1) != 1:
@@ -103,7 +103,7 @@ def frozen(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:
     )
 
 
-def distilled(adjusted: Adjusted, workers: Workers, task: Task) -> Trained:
+def distilled(adjusted: Adjusted, workers: Workers, task: TrainingTask) -> Trained:
     """A small network that learns a fine-tuned one's answers; what is adjusted is the small one's."""
     resolve("student", adjusted)  # what it has no use for is refused before the teacher is trained
     teachers = workers.run("fine-tuned")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from console.account import ConsoleAccount
 from console.drawing.lines import ChartMark, LineChart
 from console.pages.live import dashboard
-from console.web.form import Fields
+from console.web.form import FormFields
 from console.web.page import ConsolePage, Panel
 from console.web.remembered import Remembered
 from reporting.documents.baseline import BaselineDocument
@@ -78,7 +78,7 @@ def live_page(account: ConsoleAccount) -> ConsolePage:
     )
 
 
-def _panels(account: ConsoleAccount, query: Fields) -> Sequence[Panel]:
+def _panels(account: ConsoleAccount, query: FormFields) -> Sequence[Panel]:
     chosen = query.text("range", "1h")
     if chosen not in RANGES:
         raise SconesError(f"expected a range of {', '.join(RANGES)}, got {chosen!r}")

@@ -17,8 +17,8 @@ from starlette.routing import Route
 from console.account import ConsoleAccount
 from console.pages.photos import views
 from console.web.documents import picture, served
-from console.web.form import Fields
-from console.web.page import Action, ConsolePage, Panel
+from console.web.form import FormFields
+from console.web.page import ConsolePage, PageAction, Panel
 from console.web.panels import words
 from scones.errors import SconesError
 from scones.review.queue import ReviewQueue
@@ -48,7 +48,7 @@ def photos_page(account: ConsoleAccount) -> ConsolePage:
         "Try it",
         "Photographs through the workflow: what it answers, how sure it is, and which version said so.",
         lambda query: _panels(account, query),
-        {"review": Action(lambda _form: "Put this image into the review queue.", send_to_review)},
+        {"review": PageAction(lambda _form: "Put this image into the review queue.", send_to_review)},
         [
             Route("/photos/send", _receiver(account), methods=["POST"]),
             Route("/photos/image/{name}", served(account, _image, picture)),
@@ -58,7 +58,7 @@ def photos_page(account: ConsoleAccount) -> ConsolePage:
     )
 
 
-def _panels(account: ConsoleAccount, query: Fields) -> Sequence[Panel]:
+def _panels(account: ConsoleAccount, query: FormFields) -> Sequence[Panel]:
     names = query.every("run")[:_MOST_RUNS]
     if strange := [name for name in names if not _NAME.fullmatch(name)]:
         raise SconesError(f"there is no execution {strange[0]!r}")
@@ -76,7 +76,7 @@ def _panels(account: ConsoleAccount, query: Fields) -> Sequence[Panel]:
     return [send, sent]
 
 
-def send_to_review(connection: Connection, form: Fields) -> str:
+def send_to_review(connection: Connection, form: FormFields) -> str:
     """Put an image that passed into the review queue, as the workflow does with others."""
     name = form.needed("run")
     if not _NAME.fullmatch(name):

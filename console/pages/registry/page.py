@@ -10,8 +10,8 @@ from starlette.routing import Route
 from console.account import ConsoleAccount
 from console.pages.registry import views
 from console.web.documents import document, served
-from console.web.form import Fields
-from console.web.page import Action, ConsolePage, Panel
+from console.web.form import FormFields
+from console.web.page import ConsolePage, PageAction, Panel
 from scones.errors import SconesError
 from scones.serving_versions import deployments, registry
 from scones.stage.connection import Connection, split_uri
@@ -25,15 +25,17 @@ def registry_page(account: ConsoleAccount) -> ConsolePage:
         "Every version of the model, what its evaluation says, and what serves.",
         lambda query: _panels(account, query),
         {
-            "approve": Action(lambda form: f"Approve version {form.text('version')}: it will be deployed.", approve),
-            "reject": Action(lambda form: f"Reject version {form.text('version')}.", reject),
-            "rollback": Action(lambda form: f"Go back to version {form.text('version')}, at once.", roll_back),
+            "approve": PageAction(
+                lambda form: f"Approve version {form.text('version')}: it will be deployed.", approve
+            ),
+            "reject": PageAction(lambda form: f"Reject version {form.text('version')}.", reject),
+            "rollback": PageAction(lambda form: f"Go back to version {form.text('version')}, at once.", roll_back),
         },
         [Route("/registry/evaluation/{version:int}", served(account, _evaluation, document))],
     )
 
 
-def _panels(account: ConsoleAccount, query: Fields) -> Sequence[Panel]:
+def _panels(account: ConsoleAccount, query: FormFields) -> Sequence[Panel]:
     chosen = query.whole("version") if query.text("version") else 0
     return [
         Panel(
@@ -51,21 +53,21 @@ def _panels(account: ConsoleAccount, query: Fields) -> Sequence[Panel]:
     ]
 
 
-def approve(connection: Connection, form: Fields) -> str:
+def approve(connection: Connection, form: FormFields) -> str:
     """Approve a version, as `scones model approve` does, and do not wait."""
     version = registry.find(connection, form.whole("version"))
     registry.set_approval(connection, version, "Approved", _reason(form))
     return f"Version {version.version} is approved; its deployment is shown below."
 
 
-def reject(connection: Connection, form: Fields) -> str:
+def reject(connection: Connection, form: FormFields) -> str:
     """Reject a version, as `scones model reject` does, and do not wait."""
     version = registry.find(connection, form.whole("version"))
     registry.set_approval(connection, version, "Rejected", _reason(form))
     return f"Version {version.version} is rejected."
 
 
-def roll_back(connection: Connection, form: Fields) -> str:
+def roll_back(connection: Connection, form: FormFields) -> str:
     """Order another approved version, as `scones endpoint rollback` does, and do not wait."""
     version = registry.find(connection, form.whole("version"))
     known = deployments.state(connection)
@@ -79,7 +81,7 @@ def roll_back(connection: Connection, form: Fields) -> str:
     return f"Version {version.version} is ordered; its deployment is shown below."
 
 
-def _reason(form: Fields) -> str:
+def _reason(form: FormFields) -> str:
     """Kept with the version; a form without one is refused."""
     return form.needed("reason")
 

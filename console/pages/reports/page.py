@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from console.account import ConsoleAccount
 from console.web.documents import document, served
-from console.web.form import Fields
-from console.web.page import Action, ConsolePage, Panel
+from console.web.form import FormFields
+from console.web.page import ConsolePage, PageAction, Panel
 from scones.errors import SconesError
 from scones.stage.connection import Connection
 from scones.traffic import captures, report_list
@@ -68,14 +68,18 @@ def reports_page(account: ConsoleAccount) -> ConsolePage:
         "What the captured traffic looked like, held against the version's baseline.",
         lambda query: _panels(account, query),
         {
-            "now": Action(lambda form: f"Write a report about {RANGES.get(form.text('since'), 'a time')}.", report_now),
-            "simulate": Action(lambda form: f"Send {form.text('images')} images to the endpoint.", _simulator(account)),
+            "now": PageAction(
+                lambda form: f"Write a report about {RANGES.get(form.text('since'), 'a time')}.", report_now
+            ),
+            "simulate": PageAction(
+                lambda form: f"Send {form.text('images')} images to the endpoint.", _simulator(account)
+            ),
         },
         [Route("/reports/page/{name}", served(account, _page, document))],
     )
 
 
-def _panels(account: ConsoleAccount, query: Fields) -> Sequence[Panel]:
+def _panels(account: ConsoleAccount, query: FormFields) -> Sequence[Panel]:
     name = query.text("report")
     return [
         Panel("list", "Reports", lambda c: read_reports(c, name), "reports_list", live=True),
@@ -102,7 +106,7 @@ def read_reports(connection: Connection, name: str) -> ReportsView:
     return ReportsView(entries[:_MOST], max(0, len(entries) - _MOST), chosen, runs)
 
 
-def report_now(connection: Connection, form: Fields) -> str:
+def report_now(connection: Connection, form: FormFields) -> str:
     """Start the monitoring pipeline; the list shows the report when it is written."""
     since = form.text("since", "24h")
     if since not in RANGES:
@@ -118,8 +122,8 @@ def _corruptions() -> list[str]:
     return sorted(CORRUPTIONS)
 
 
-def _simulator(account: ConsoleAccount) -> Callable[[Connection, Fields], str]:
-    def send(connection: Connection, form: Fields) -> str:
+def _simulator(account: ConsoleAccount) -> Callable[[Connection, FormFields], str]:
+    def send(connection: Connection, form: FormFields) -> str:
         from scones.traffic import simulate  # with Pillow, which no other page needs
 
         if not account.local:

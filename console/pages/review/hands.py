@@ -27,7 +27,7 @@ class _Held:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledImage:
     """What was said of an image, so that it can be taken back."""
 
     item: ReviewItem
@@ -40,7 +40,7 @@ class ReviewHands:
 
     _held: OrderedDict[str, _Held] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    done: list[Labelled] = field(default_factory=list)
+    done: list[LabelledImage] = field(default_factory=list)
     labelled: int = 0
 
     def next(self, connection: Connection, waiting: int) -> ReviewItem | None:
@@ -72,7 +72,7 @@ class ReviewHands:
         """Let go of an image that was labelled."""
         with self._lock:
             self._held.pop(item.inference_id, None)
-            self.done = [*self.done[-_MOST_DONE:], Labelled(item, label)]
+            self.done = [*self.done[-_MOST_DONE:], LabelledImage(item, label)]
             self.labelled += 1
 
     def take_up(self, item: ReviewItem) -> None:

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from console.account import ConsoleAccount
-from console.pages.review.hands import Labelled, ReviewHands
+from console.pages.review.hands import LabelledImage, ReviewHands
 from console.web.documents import picture, served
-from console.web.form import Fields
-from console.web.page import Action, ConsolePage, Panel
+from console.web.form import FormFields
+from console.web.page import ConsolePage, PageAction, Panel
 from scones.errors import SconesError
 from scones.review import records, threshold
 from scones.review.queue import ReviewItem, ReviewQueue
@@ -39,7 +39,7 @@ class ReviewView:
 class DoneView:
     """What was labelled here, the newest first."""
 
-    done: list[Labelled]
+    done: list[LabelledImage]
     labelled: int
 
 
@@ -53,10 +53,10 @@ def review_page(account: ConsoleAccount) -> ConsolePage:
         "Images whose confidence was too low: your label becomes ground truth, and an example for training.",
         room.panels,
         {
-            "label": Action(lambda form: f"Label the image {form.text('label')!r}.", room.label),
-            "skip": Action(lambda _form: "Look at another image first.", room.skip),
-            "undo": Action(lambda _form: "Take the last label back.", room.undo),
-            "release": Action(lambda _form: "Let others label what this console holds.", room.release),
+            "label": PageAction(lambda form: f"Label the image {form.text('label')!r}.", room.label),
+            "skip": PageAction(lambda _form: "Look at another image first.", room.skip),
+            "undo": PageAction(lambda _form: "Take the last label back.", room.undo),
+            "release": PageAction(lambda _form: "Let others label what this console holds.", room.release),
         },
         [Route("/review/image/{name}", served(account, room.image, picture))],
         scripts=["review.js"],
@@ -70,14 +70,14 @@ class _ReviewRoom:
     account: ConsoleAccount
     hands: ReviewHands
 
-    def panels(self, query: Fields) -> Sequence[Panel]:
+    def panels(self, query: FormFields) -> Sequence[Panel]:
         """The image, and what was said before; with ``rest`` in the address, none is taken."""
         resting = bool(query.text("rest"))
         return [
             Panel("image", "What does it show?", lambda c: self.read(c, resting), "review_image", wide=True),
             Panel(
                 "done",
-                "Labelled here",
+                "LabelledImage here",
                 lambda _c: DoneView(self.hands.done[::-1][:8], self.hands.labelled),
                 "review_done",
                 wide=True,
@@ -98,7 +98,7 @@ class _ReviewRoom:
         choices = [*item.classes, NO_CLASS] if item else []
         return ReviewView(item, choices, scores, waiting, taken, max(0, hidden - taken), writes, resting)
 
-    def label(self, connection: Connection, form: Fields) -> str:
+    def label(self, connection: Connection, form: FormFields) -> str:
         """Record a label as `scones review label` does."""
         item = self.hands.find(form.needed("image"))
         given = GivenLabel(form.needed("label"), threshold.caller(connection), datetime.now(UTC))
@@ -106,12 +106,12 @@ class _ReviewRoom:
         self.hands.finished(item, given.label)
         return f"{item.key.rsplit('/', 1)[-1] or item.inference_id}: {given.label}"
 
-    def skip(self, _connection: Connection, form: Fields) -> str:
+    def skip(self, _connection: Connection, form: FormFields) -> str:
         """Look at another one first."""
         self.hands.skip(form.needed("image"))
         return "Skipped; it comes again after the others."
 
-    def undo(self, connection: Connection, _form: Fields) -> str:
+    def undo(self, connection: Connection, _form: FormFields) -> str:
         """Take back what was said last."""
         if not self.hands.done:
             raise SconesError("nothing was labelled in this console yet")
@@ -122,7 +122,7 @@ class _ReviewRoom:
         self.hands.take_up(ReviewItem(last.item.message))
         return f"Taken back: {last.label}"
 
-    def release(self, connection: Connection, _form: Fields) -> str:
+    def release(self, connection: Connection, _form: FormFields) -> str:
         """Hand back what is held."""
         return f"{self.hands.give_up(connection)} images are for others again."
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from console.account import ConsoleAccount
 from console.pages.runs import views
-from console.web.form import Fields
-from console.web.page import Action, ConsolePage, Panel
+from console.web.form import FormFields
+from console.web.page import ConsolePage, PageAction, Panel
 from scones.errors import SconesError
 from scones.runs import pipeline_runs
 from scones.runs.start_training import parse_parameters, start_training
@@ -26,15 +26,15 @@ def runs_page(_account: ConsoleAccount) -> ConsolePage:
         "The training pipeline: what runs, what it learned, and what it was started with.",
         _panels,
         {
-            "start": Action(lambda _form: "Start the training pipeline; its jobs cost money on AWS.", start),
-            "stop": Action(lambda form: f"Stop run {form.text('run')}.", stop),
-            "retry": Action(lambda form: f"Retry run {form.text('run')} from the step that failed.", retry),
+            "start": PageAction(lambda _form: "Start the training pipeline; its jobs cost money on AWS.", start),
+            "stop": PageAction(lambda form: f"Stop run {form.text('run')}.", stop),
+            "retry": PageAction(lambda form: f"Retry run {form.text('run')} from the step that failed.", retry),
         },
         every_s=2.0,
     )
 
 
-def _panels(query: Fields) -> Sequence[Panel]:
+def _panels(query: FormFields) -> Sequence[Panel]:
     run, other, step = query.text("run"), query.text("with"), query.text("step")
     panels = [
         Panel("run", "The run", lambda c: views.read_run(c, run), "runs_run", live=True, wide=True),
@@ -51,7 +51,7 @@ def _panels(query: Fields) -> Sequence[Panel]:
     return panels
 
 
-def start(connection: Connection, form: Fields) -> str:
+def start(connection: Connection, form: FormFields) -> str:
     """Start the pipeline with what was changed of its defaults, and the images of the newest run or of this machine."""
     view = views.read_start(connection)
     given = [f"{name}={form.text(f'p.{name}')}" for name in view.defaults if name not in _SET_BY_ITSELF]
@@ -69,14 +69,14 @@ def start(connection: Connection, form: Fields) -> str:
     return f"Run {arn.rpartition('/')[2]} has begun with {said}."
 
 
-def stop(connection: Connection, form: Fields) -> str:
+def stop(connection: Connection, form: FormFields) -> str:
     """Stop a run."""
     identity = form.needed("run")
     pipeline_runs.stop(connection, views.arn_of(connection, identity))
     return f"Run {identity} is being stopped."
 
 
-def retry(connection: Connection, form: Fields) -> str:
+def retry(connection: Connection, form: FormFields) -> str:
     """Go on with a run that failed; steps that succeeded are not repeated."""
     identity = form.needed("run")
     connection.client("sagemaker").retry_pipeline_execution(

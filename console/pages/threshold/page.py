@@ -11,8 +11,8 @@ from starlette.routing import Route
 from console.account import ConsoleAccount
 from console.pages.threshold import views
 from console.web.documents import picture, served
-from console.web.form import Fields
-from console.web.page import Action, ConsolePage, Panel
+from console.web.form import FormFields
+from console.web.page import ConsolePage, PageAction, Panel
 from scones.errors import SconesError
 from scones.review import threshold
 from scones.review.threshold import StageThresholds
@@ -29,17 +29,17 @@ def threshold_page(account: ConsoleAccount) -> ConsolePage:
         "The least confidence with which an answer passes; it counts without a deployment.",
         _panels,
         {
-            "set": Action(
+            "set": PageAction(
                 lambda form: f"Set the threshold to {form.text('threshold')} for the whole stage.", set_threshold
             ),
-            "back": Action(lambda form: f"Go back to change {form.text('change')} of the threshold.", go_back),
+            "back": PageAction(lambda form: f"Go back to change {form.text('change')} of the threshold.", go_back),
         },
         [Route("/threshold/image/{path:path}", served(account, _image, picture))],
         scripts=["threshold.js"],
     )
 
 
-def _panels(query: Fields) -> Sequence[Panel]:
+def _panels(query: FormFields) -> Sequence[Panel]:
     return [
         Panel("effect", "Try another", lambda c: views.read_effect(c, query), "threshold_effect", wide=True),
         Panel("traffic", "The last 24 hours", lambda c: views.read_traffic(c, query), "threshold_traffic"),
@@ -47,7 +47,7 @@ def _panels(query: Fields) -> Sequence[Panel]:
     ]
 
 
-def set_threshold(connection: Connection, form: Fields) -> str:
+def set_threshold(connection: Connection, form: FormFields) -> str:
     """Write what was chosen, as `scones threshold set` does."""
     before = views.current(connection)
     known = views.live_model(connection).version.classes
@@ -58,7 +58,7 @@ def set_threshold(connection: Connection, form: Fields) -> str:
     return f"The threshold is {after} (it was {before}); the functions follow within {seconds:g} s."
 
 
-def go_back(connection: Connection, form: Fields) -> str:
+def go_back(connection: Connection, form: FormFields) -> str:
     """Write once more what an earlier change had set."""
     number = form.whole("change")
     found = next((c for c in threshold.history(connection) if c.version == number), None)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from console.drawing.lines import ChartMark, LineChart, LineSeries
-from console.web.form import Fields
+from console.web.form import FormFields
 from console.web.remembered import Remembered
 from scones.errors import SconesError
 from scones.review import threshold
@@ -103,7 +103,7 @@ def current(connection: Connection) -> StageThresholds | None:
         return None
 
 
-def chosen_of(query: Fields, now: StageThresholds | None, classes: Sequence[str]) -> StageThresholds:
+def chosen_of(query: FormFields, now: StageThresholds | None, classes: Sequence[str]) -> StageThresholds:
     """The thresholds in an address: ``threshold=0.9&of.bicycle=0.95``; what it leaves out is as now."""
     default = now.default if now else 0.93
     if not any(name == "threshold" for name, _ in query.items):
@@ -112,7 +112,7 @@ def chosen_of(query: Fields, now: StageThresholds | None, classes: Sequence[str]
     return StageThresholds(query.number("threshold", 0.0, 1.0, default), own)
 
 
-def read_effect(connection: Connection, query: Fields) -> EffectView:
+def read_effect(connection: Connection, query: FormFields) -> EffectView:
     """Hold what was chosen against what counts now."""
     model, now = live_model(connection), current(connection)
     classes = model.version.classes
@@ -160,7 +160,7 @@ def curve(model: LiveModel, now: StageThresholds | None, chosen: StageThresholds
     return LineChart("Test images by threshold", series, start, 1.0, 0.0, 1.0, False, marks, height=230, width=560)
 
 
-def read_traffic(connection: Connection, query: Fields) -> TrafficShare:
+def read_traffic(connection: Connection, query: FormFields) -> TrafficShare:
     """Ask CloudWatch for the quantiles of the confidence of the last 24 hours."""
     now = current(connection)
     chosen = chosen_of(query, now, [])

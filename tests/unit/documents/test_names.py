@@ -9,12 +9,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 ROOMS = [
     "benchmarks",
+    "console",
     "imaging",
     "inference_workflow",
     "infrastructure",
     "lambdas",
     "local_account",
     "monitoring",
+    "notebooks",
     "pipelines",
     "processing",
     "reporting",
