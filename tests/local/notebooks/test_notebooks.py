@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from local_account.server import control
 from scones.stage.settings import PROJECT_ROOT
 from tests.realdata import cifar_archive
 
@@ -50,5 +51,8 @@ def test_a_notebook_runs_on_the_stand_in_account(path: Path, tmp_path: Path, mon
     committed = nbformat.read(path, as_version=4)
     run = nbformat.from_dict(committed)
     client = NotebookClient(run, timeout=CELL_TIMEOUT_S, resources={"metadata": {"path": str(tmp_path)}})
-    client.execute()
+    try:
+        client.execute()
+    finally:
+        control.stop(tmp_path / "home" / "account")
     assert [kinds(cell) for cell in code(run)] == [kinds(cell) for cell in code(committed)]
