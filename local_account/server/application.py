@@ -174,6 +174,13 @@ class Application:
             if _changes(environ, action):
                 self._account.snapshots.mark_dirty(service)
         ((status, headers),) = answer
+        if (
+            service == "s3"
+            and status.startswith("403")
+            and not body
+            and environ["REQUEST_METHOD"] not in {"HEAD", "OPTIONS"}
+        ):
+            return _send(aws_error(environ, service, "AccessDenied", "Access Denied", 403), start_response)
         if _is_page(status, body, environ):
             return _send(not_implemented(environ, service, _named(service, action)), start_response)
         start_response(status, headers)

@@ -77,6 +77,7 @@ def test_a_bucket_policy_still_refuses(account: RunningAccount, bucket: str) -> 
     with pytest.raises(ClientError) as refused:
         s3.get_object(Bucket=bucket, Key="kept/secret")
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    assert refused.value.response["Error"]["Code"] == "AccessDenied"
 
 
 @pytest.mark.parametrize("state", [{"Type": "Succeed"}, {"Type": "Fail", "Error": "Wanted", "Cause": "é"}])
