@@ -93,9 +93,10 @@ def choose_source() -> Choice:
 
 
 def _complete_input(source: str, place: str) -> list[BaseRule]:
+    texts = [f"$.settings.{name}" for name in ("s3_bucket", place)]
     return [
         ChoiceRule.StringEquals("$.settings.source", source),
-        *[ChoiceRule.IsString(f"$.settings.{name}", True) for name in ("s3_bucket", place)],
+        *[rule(path, True) for path in texts for rule in (ChoiceRule.IsPresent, ChoiceRule.IsString)],
         ChoiceRule.NumericGreaterThanEquals("$.settings.batch_size", 1),
         ChoiceRule.NumericLessThanEquals("$.settings.batch_size", BATCH_SIZE_LIMIT),
     ]

@@ -45,10 +45,12 @@ def sent_members(service: str, environ: WSGIEnvironment) -> Sent | None:
 
 def _in_address(operation: OperationModel, parameters: Mapping[str, object]) -> dict[str, object]:
     """The members that the address holds."""
-    located = (
-        name for name, shape in operation.input_shape.members.items() if shape.serialization.get("location") == "uri"
-    )
-    return {name: parameters[name] for name in located if parameters.get(name) is not None}
+    found = {}
+    for name, shape in operation.input_shape.members.items():
+        value = parameters.get(name)
+        if shape.serialization.get("location") == "uri" and value is not None:
+            found[name] = _plain(shape, value) if isinstance(value, str) else value
+    return found
 
 
 @cache

@@ -142,8 +142,7 @@ def test_what_was_captured_is_what_was_reported(demo: dict[str, Any]) -> None:
         "confidence_histogram.png",
         "confidence_over_time.png",
         "coverage.png",
-        "drift_evidence.png",
-        "latency.png",
+        "image_statistics_compared.png",
     ]
 
 

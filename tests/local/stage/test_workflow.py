@@ -255,7 +255,7 @@ def test_an_empty_prefix_is_an_empty_batch(shop: Shop) -> None:
 )
 def test_a_batch_that_cannot_begin_says_why(shop: Shop, document: dict[str, Any], error: str) -> None:
     ended = shop.batch(**document)
-    assert (ended["status"], ended["error"]) == ("FAILED", error)
+    assert (ended["status"], ended["error"]) == ("FAILED", error), ended["cause"]
     assert ended["cause"]
 
 
