@@ -30,7 +30,7 @@ from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3, s3_promises
 from local_account.protocol.foreign import Home
 from local_account.server import member_rules, name_rules
-from local_account.server.faults import of_the_client
+from local_account.server.faults import named_call, of_the_client
 from local_account.server.refusals import ACCOUNTS_OWN, refusal
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Application:
         try:
             body = b"".join(self._moto_app(service)(environ, keep))
         except NotImplementedError as error:
-            return _send(not_implemented(environ, service, _named(service, action, error)), start_response)
+            return _send(not_implemented(environ, service, named_call(service, action, error)), start_response)
         except Exception as error:
             return _send(_fault(environ, service, action, error), start_response)
         finally:
@@ -182,7 +182,7 @@ class Application:
         ):
             return _send(aws_error(environ, service, "AccessDenied", "Access Denied", 403), start_response)
         if _is_page(status, body, environ):
-            return _send(not_implemented(environ, service, _named(service, action)), start_response)
+            return _send(not_implemented(environ, service, named_call(service, action)), start_response)
         start_response(status, headers)
         return [body]
 
@@ -271,12 +271,6 @@ def _not_saved(environ: WSGIEnvironment, service: str, why: str) -> ErrorAnswer:
     return aws_error(environ, service, "ServiceUnavailable", message, 503)
 
 
-def _named(service: str, action: str, error: Exception | None = None) -> str:
-    if action:
-        return f"{service}'s {action}"
-    return f"this call of {service}{f' ({error})' if error and str(error) else ''}"
-
-
 def _fault(environ: WSGIEnvironment, service: str, action: str, error: Exception) -> ErrorAnswer:
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return _not_saved(environ, service, f"{error.strerror} ({error.filename or 'the state folder'})")
@@ -285,7 +279,7 @@ def _fault(environ: WSGIEnvironment, service: str, action: str, error: Exception
     if theirs := of_the_client(environ, service, error):
         return aws_error(environ, service, theirs.code, theirs.message, theirs.status)
     message = (
-        f"{_named(service, action)} failed in the stand-in account: {type(error).__name__}: {error} ({where.name})"
+        f"{named_call(service, action)} failed in the stand-in account: {type(error).__name__}: {error} ({where.name})"
     )
     return aws_error(environ, service, "InternalFailure", message, 500)
 

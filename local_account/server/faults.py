@@ -75,3 +75,10 @@ def _invalid(service: str, message: str) -> ClientFault:
     table = table_of(service)
     code = table.code if table else "ValidationException"
     return ClientFault("InvalidRequest" if code == "NotImplemented" else code, message, 400)
+
+
+def named_call(service: str, action: str, error: Exception | None = None) -> str:
+    """What was asked for, for a person."""
+    if action:
+        return f"{service}'s {action}"
+    return f"this call of {service}{f' ({error})' if error and str(error) else ''}"
