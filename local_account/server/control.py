@@ -187,9 +187,16 @@ def start(
 def _await_health(
     process: subprocess.Popen[bytes], state_dir: Path, port: int, progress: ProcessProgress
 ) -> dict[str, Any] | None:
-    """What the server says of itself once it answers; None when it ended or stands still."""
+    """What the server says of itself once it answers; None when it ended or stands still.
+
+    Whoever has the port may never answer, so that a question without an answer is asked again, with twice the patience.
+    """
+    patience_s = 1.0
     while process.poll() is None and not progress.stands_still():
-        answer = _ask(state_dir, port)
+        asked = time.monotonic()
+        answer = _ask(state_dir, port, patience_s)
+        if time.monotonic() - asked > patience_s:
+            patience_s = min(2 * patience_s, ANSWER_S)
         if answer and answer["pid"] == process.pid:
             return answer
         time.sleep(0.05)
@@ -299,10 +306,10 @@ def client(state_dir: Path, port: int, service: str) -> Any:
     )
 
 
-def _ask(state_dir: Path, port: int) -> dict[str, Any] | None:
+def _ask(state_dir: Path, port: int, timeout_s: float = ANSWER_S) -> dict[str, Any] | None:
     """What the account on this state says of itself; None when no account answers, or one with other keys."""
     try:
-        status, told = _request(state_dir, port, "GET", "/_account/health")
+        status, told = _request(state_dir, port, "GET", "/_account/health", timeout_s=timeout_s)
     except (OSError, ValueError, http.client.HTTPException):
         return None
     return told if status == http.client.OK and told.get("status") == "running" else None
