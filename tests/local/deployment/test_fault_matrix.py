@@ -23,6 +23,8 @@ from PIL import Image
 
 from tests.local.workflow_stage import BUCKET, ENDPOINT, PREFIX, STATES_ARN, Photos, Shop, large_photo, png
 
+pytestmark = pytest.mark.slow  # minutes, with a stage of its own
+
 MACHINE = f"{PREFIX}-inference-workflow"
 IMAGES, HIT = 20, 5
 ATTEMPTS = 6  # of one state: the first, and five more

@@ -12,6 +12,8 @@ import pytest
 from tests.local.conftest import free_port
 from tests.local.monitoring_cycle import Life
 
+pytestmark = pytest.mark.slow  # minutes, with a stage of its own
+
 QUIET = {"predictions": "OK", "images": "OK", "capture": "OK"}
 
 

@@ -254,6 +254,7 @@ def test_photographs_become_a_dataset_of_their_own_size(tmp_path: Path) -> None:
     assert any(np.array_equal(image, decode_image(first.read_bytes(), 224)) for image in images[labels == 0])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FLOWERS.is_dir(), reason="the flowers' photographs are not here")
 def test_training_evaluation_and_server_agree_at_a_size_of_the_dataset_s_own(tmp_path: Path) -> None:
     """A photograph gets the same answer as a request, as it gets as an image of the dataset."""
