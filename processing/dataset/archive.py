@@ -186,9 +186,3 @@ def _content(stream: TarStream, member: tarfile.TarInfo) -> Iterator[memoryview]
     yield from stream.pieces(member.size)
     if stream.tell() < member.offset_data + member.size:
         raise EOFError(f"{member.name[:MAX_NAME]} ends in the middle")
-
-
-def sha256_file(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -93,11 +93,6 @@ class Names:
         """What the monitoring job keeps between two runs."""
         return f"{self.reports_uri}/state"
 
-    @property
-    def monitoring_context_uri(self) -> str:
-        """What monitoring jobs are told of the endpoint: ``<this>/<id>/{deployments,traffic}.json``."""
-        return f"{self.reports_uri}/context"
-
     def traffic_baseline_uri(self, version: int) -> str:
         """Where a version's baseline stands when it was made anew from traffic."""
         return f"{self.reports_uri}/baselines/version-{version}"
@@ -111,11 +106,6 @@ class Names:
     def batches_prefix(self) -> str:
         """Key prefix in the data bucket for what batches write, each below its own name."""
         return "batches"
-
-    @property
-    def batches_uri(self) -> str:
-        """What batches write: ``<this>/<batch id>/{results,left}.jsonl`` and ``summary.json``."""
-        return f"s3://{self.data_bucket}/{self.batches_prefix}"
 
     @property
     def ground_truth_uri(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -73,14 +73,6 @@ class DashboardBody(msgspec.Struct, frozen=True):
     """The dashboard's document, as far as it is drawn here."""
 
     widgets: list[msgspec.Raw] = []
-
-
-class MetricOptions(TypedDict):
-    """The last member of a line of metrics."""
-
-    stat: NotRequired[str]
-    label: NotRequired[str]
-    yAxis: NotRequired[str]
 
 
 @dataclass(frozen=True)
