@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from imaging.statistics import image_statistics
 from monitoring.drift.detector import Floats, Integers
+from monitoring.drift.distances import kolmogorov_smirnov
 from monitoring.quality.corruptions import KINDS, SEVERITIES, Pixels, corrupted
 from monitoring.store.novelty import NOVELTY
 from reporting.documents.baseline import EstimateError
@@ -56,7 +56,7 @@ def distances(seen: Mapping[str, Floats], reference: Mapping[str, Floats]) -> di
     """Of each channel that both know, the greatest difference of the distribution functions (Kolmogorov, Smirnov)."""
     both = {name: (seen[name][np.isfinite(seen[name])], reference[name]) for name in reference if name in seen}
     return {
-        name: round(float(stats.ks_2samp(values, known[np.isfinite(known)]).statistic), _DIGITS)
+        name: round(kolmogorov_smirnov(values, known[np.isfinite(known)]), _DIGITS)
         for name, (values, known) in both.items()
         if len(values) and np.isfinite(known).any()
     }
