@@ -47,7 +47,14 @@ _PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)", re.MULTILINE)
 # What the SageMaker SDK asks for and definitions do not import, and timm for downloads of weights, of which there are
 # none here: no environment of ours gets it, unless setup.py itself names it.
 LEFT_OUT = (
-    *("huggingface-hub", "mlflow", "paramiko", "pyiceberg", "s3fs", "sagemaker-mlflow", "sagemaker-serve", "scipy"),
+    "huggingface-hub",
+    "mlflow",
+    "paramiko",
+    "pyiceberg",
+    "s3fs",
+    "sagemaker-mlflow",
+    "sagemaker-serve",
+    "scipy",
 )
 LOCKS = "requirements"  # the folder
 RUN_FILE, BUILD_FILE, TORCH_FILE, CPU_FILE = (f"{LOCKS}/{name}.txt" for name in ("run", "build", "torch", "torch-cpu"))
