@@ -24,7 +24,7 @@ from training.recipes.frozen import load_frozen
 from training.recipes.pretrained import FineTuned, load_fine_tuned
 from training.workers import Workers, read_results
 
-PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
+PRETRAINED_MODES = ("frozen", "fine-tuned", "distilled")
 
 
 @dataclass(frozen=True)
