@@ -43,8 +43,9 @@ def _bucket_policy(body: bytes) -> ServiceWords | None:
     if not isinstance(document, Mapping):
         return ServiceWords("MalformedPolicy", "Policies must be valid JSON and the first byte must be '{'")
     given = document.get("Statement")
-    statements = given if isinstance(given, list) else [given]
-    if not statements or not all(isinstance(each, Mapping) for each in statements):
+    parts = given if isinstance(given, list) else [given]
+    statements = [each for each in parts if isinstance(each, Mapping)]
+    if not statements or len(statements) < len(parts):
         return ServiceWords("MalformedPolicy", "Missing required field Statement")
     for name in ("Effect", "Principal", "Action", "Resource"):
         if not all(each.keys() & {name, f"Not{name}"} for each in statements):
