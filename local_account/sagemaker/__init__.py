@@ -23,6 +23,7 @@ def install(account: Account) -> tuple[SageMaker, Runtime]:
     from local_account.sagemaker.jobs.processing import ProcessingJobs
     from local_account.sagemaker.jobs.training import TrainingJobs
     from local_account.sagemaker.jobs.transform import TransformJobs
+    from local_account.sagemaker.model_package_groups import ModelPackageGroups
     from local_account.sagemaker.models import Models
     from local_account.sagemaker.pipelines.actions import Pipelines
     from local_account.sagemaker.pipelines.executions import PipelineExecutions
@@ -35,7 +36,8 @@ def install(account: Account) -> tuple[SageMaker, Runtime]:
     prepare_jobs(sagemaker)
     pipelines, configs = Pipelines(sagemaker), EndpointConfigs(sagemaker)
     endpoints = Endpoints(sagemaker, configs)
-    sagemaker.add(Tags(sagemaker), Models(sagemaker), Registry(sagemaker))
+    groups = ModelPackageGroups(sagemaker)
+    sagemaker.add(Tags(sagemaker), Models(sagemaker), groups, Registry(sagemaker, groups))
     sagemaker.add(ProcessingJobs(sagemaker), TrainingJobs(sagemaker), TransformJobs(sagemaker))
     sagemaker.add(TuningJobs(sagemaker))
     sagemaker.add(pipelines, PipelineExecutions(sagemaker, pipelines.pipeline), configs, endpoints)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +17,7 @@ from local_account.base.images import repository
 from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
+from local_account.sagemaker.job_defaults import fill_training
 from local_account.sagemaker.job_records import TrainingJobRecord
 from local_account.sagemaker.jobs import checkpoints
 from local_account.sagemaker.jobs.actions import JobActions
@@ -63,7 +65,7 @@ class TrainingRun(JobRun):
         super().__init__(sagemaker, record)
         self.script = TrainingScript.of(self.job.get("HyperParameters", {}), self.job.get("Environment", {}))
         self._metrics = TrainingMetrics(self.job["AlgorithmSpecification"].get("MetricDefinitions", []))
-        self._checkpoints: dict[Host, Checkpoints] = {}
+        self._checkpoints: dict[Host, list[Checkpoints]] = {}
         self._trained_s = 0.0
         self._container_started: float | None = None
 
@@ -83,10 +85,11 @@ class TrainingRun(JobRun):
         self._write_config(host)
         for channel in channels_of(self.job, host):
             self._fetch_channel(host, channel)
+        self._checkpoints[host] = [Checkpoints(self.files, host, place) for place in checkpoints.streams(self.job)]
         if "CheckpointConfig" in self.job:
             kept = Checkpoints(self.files, host, self.job["CheckpointConfig"])
             kept.restore()
-            self._checkpoints[host] = kept
+            self._checkpoints[host].append(kept)
         if self.script:
             self._fetch_code(self.script, host)
 
@@ -96,6 +99,8 @@ class TrainingRun(JobRun):
         (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
         (config / "inputdataconfig.json").write_text(json.dumps(input_data_config(self.job, host)))
         (config / "resourceconfig.json").write_text(json.dumps(self.cluster.resource_config(host)))
+        if "DebugHookConfig" in self.job:
+            (config / "debughookconfig.json").write_text(json.dumps(self.job["DebugHookConfig"]))
 
     def _fetch_channel(self, host: Host, channel: ChannelOutputTypeDef) -> None:
         source = channel["DataSource"]["S3DataSource"]
@@ -178,7 +183,7 @@ class TrainingRun(JobRun):
         self._save_checkpoints()
 
     def _save_checkpoints(self, *, last: bool = False) -> None:
-        for kept in self._checkpoints.values():
+        for kept in chain.from_iterable(self._checkpoints.values()):
             kept.save(last=last)
 
     def _count_time(self) -> None:
@@ -264,18 +269,14 @@ class TrainingJobs(JobActions):
     @action("CreateTrainingJob")
     def create(self, request: CreateTrainingJobRequestTypeDef) -> Reply:
         """Refuses what the account cannot run, then runs the job."""
-        request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 86400)
-        request["OutputDataConfig"].setdefault("KmsKeyId", "")
-        request.setdefault("EnableNetworkIsolation", False)
-        request.setdefault("EnableInterContainerTrafficEncryption", False)
-        request.setdefault("EnableManagedSpotTraining", False)
+        fill_training(request)
         check_training(request)
         return self.create_job(request, request.get("Tags"))
 
     @action("DescribeTrainingJob")
     def describe(self, request: DescribeTrainingJobRequestTypeDef) -> Reply:
         """Answers the job as it is now."""
-        return self.find_job(request["TrainingJobName"])
+        return {"ProfilingStatus": "Disabled", **self.find_job(request["TrainingJobName"])}
 
     @action("ListTrainingJobs")
     def list(self, request: ListTrainingJobsRequestTypeDef) -> Reply:
