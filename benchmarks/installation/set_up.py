@@ -1,4 +1,4 @@
-"""What the set-up of a fresh clone costs: ``python benchmarks/set_up.py`` (add ``--kind build`` for the test tools).
+"""What the set-up of a fresh clone costs: ``python benchmarks/installation/set_up.py`` (add ``--kind build`` for the test tools).
 
 Clones this repository, as it is committed, beside an empty cache of uv's, runs ``make .venv/.run`` twice and prints
 wall and CPU seconds of both, and the size of the environment: blocks on the disk, files that are linked counted once.
@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHOWN = 12
 
 
