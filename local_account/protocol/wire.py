@@ -121,7 +121,7 @@ class QueryWire:
         return WireRequest(dict(parse_qsl(body.decode("utf-8", "replace"))).get("Action", ""), body)
 
     def read(self, operation: OperationModel, body: bytes, /) -> Request:
-        """The members of a request."""
+        """The members of a request; raises ServiceError for a form that the operation does not have."""
         from moto.core.parse import QueryParser
         from werkzeug.datastructures import Headers, MultiDict
 
@@ -131,7 +131,10 @@ class QueryWire:
         form: RequestDict = {
             "body": body, "headers": Headers(), "method": "POST", "url_params": {}, "url_path": "/", "values": values,
         }  # fmt: skip
-        parsed = QueryParser(operation).parse(form)
+        try:
+            parsed = QueryParser(operation).parse(form)
+        except Exception as error:  # a form that is none of this operation's, such as a number that is none
+            raise ServiceError(f"{operation.name} cannot be read: {error}") from error
         return {name: _plain(value) for name, value in parsed.items() if value is not None}
 
     def write(self, operation: OperationModel, answer: Reply, /) -> WireAnswer:

@@ -11,7 +11,7 @@ from scones.errors import SettingsError
 
 # What training/train.py knows: networks from random weights, or from ImageNet's.
 RECIPES = ("scratch", "pretrained")
-PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
+PRETRAINED_MODES = ("frozen", "fine-tuned", "distilled")
 # What of a recipe a stage or a run may set: settings, and in capitals parameters of the pipeline.
 HYPERPARAMETERS = ("epochs", "members", "learning_rate", "batch_size", "network_side", "penalty")
 
@@ -25,8 +25,8 @@ class PipelineSettings:
     """Pixels a side; 0: 32 for CIFAR-100 and other thumbnails, 224 for photographs."""
     accuracy_gate: float = 0.85
     champion_significance: float = 0.05
-    recipe: str = "scratch"
-    pretrained_mode: str = "distilled"
+    recipe: str = "pretrained"
+    pretrained_mode: str = "frozen"
     epochs: int = 0
     """0: the recipe's own number, for each of `HYPERPARAMETERS`; the recipes' are in training/hyperparameters.py."""
     members: int = 0
