@@ -1,4 +1,4 @@
-"""What the set-up of a fresh clone costs: ``python benchmarks/installation/set_up.py`` (add ``--kind build`` for the test tools).
+"""What the set-up of a fresh clone costs: ``python benchmarks/installation/set_up.py`` (or with ``--kind build``).
 
 Clones this repository, as it is committed, beside an empty cache of uv's, runs ``make .venv/.run`` twice and prints
 wall and CPU seconds of both, and the size of the environment: blocks on the disk, files that are linked counted once.
