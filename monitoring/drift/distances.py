@@ -26,8 +26,8 @@ def wasserstein(first: Floats, second: Floats) -> float:
 def jensen_shannon(first: Floats, second: Floats) -> float:
     """Answers the distance (base 2, from 0 to 1) of two distributions over the same bins, all shares above 0."""
     middle = (first + second) / 2.0
-    divergence = (first @ np.log2(first / middle) + second @ np.log2(second / middle)) / 2.0
-    return float(np.sqrt(max(divergence, 0.0)))
+    terms = first * np.log2(first / middle) + second * np.log2(second / middle)
+    return float(np.sqrt(max(float(terms.sum()) / 2.0, 0.0)))
 
 
 def _distribution(sample: Floats, places: Floats) -> Floats:
