@@ -214,7 +214,7 @@ def _at_least(heads: int, tosses: int) -> float:
     for tails in range(1, tosses - heads + 1):
         ways = ways * (tosses - tails + 1) // tails
         total += ways
-    return total / 2**tosses
+    return total / (1 << tosses)
 
 
 def top_answers(labels: Labels, probabilities: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
