@@ -8,6 +8,7 @@ whatever it looks like: `InternalFailure`. The log has the traceback of all.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import traceback
@@ -29,8 +30,14 @@ _RENAMED = {
     ("dynamodb", "ResourceNotFound"): "ResourceNotFoundException",
     ("dynamodb", "SourceTableNotFoundException"): "TableNotFoundException",
     ("s3", "NoSuchInventoryConfig"): "NoSuchConfiguration",
+    ("sqs", "can't find label on existing policy"): "can't find label",
+    ("sqs", "com.amazonaws.sqs#InvalidParameterValue"): "com.amazonaws.sqs#InvalidParameterValueException",
 }
 _OURS, _MOTOS = f"{os.sep}local_account{os.sep}", f"{os.sep}moto{os.sep}"
+
+
+# Members of a service's errors that moto leaves out.
+_ALSO: Mapping[str, Mapping[str, str]] = {"lambda": {"Type": "User"}, "scheduler": {}}
 
 
 class ClientFault(NamedTuple):
@@ -114,7 +121,12 @@ def _invalid(service: str, message: str) -> ClientFault:
 def in_the_services_words(
     service: str, headers: list[tuple[str, str]], body: bytes
 ) -> tuple[list[tuple[str, str]], bytes]:
-    """An error of moto's under the code that the service has for it."""
+    """An error of moto's under the code, and with the members, that the service has for it."""
+    if body[:1] == b"{" and service in _ALSO:
+        said = json.loads(body)
+        message = said.get("message", said.get("Message", ""))
+        body = json.dumps({**_ALSO[service], "message": message, "Message": message, **said}).encode()
+        headers = [(name, str(len(body)) if name.lower() == "content-length" else value) for name, value in headers]
     for (name, theirs), code in _RENAMED.items():
         pattern = rf"\b{theirs}\b".encode()
         if name == service and re.search(pattern, body):

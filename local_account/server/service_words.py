@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from local_account.protocol.sent_members import input_shape
+from local_account.server.queue_words import queue_words
 
 ARN_PARTS = 6
 
@@ -30,8 +31,25 @@ def own_words(
     """How the service refuses a request; None lets it pass."""
     if (service, operation) == ("s3", "PutBucketPolicy"):
         return _bucket_policy(body())
+    if (service, operation) == ("lambda", "Invoke"):
+        return _payload(body())
     check = _CHECKS.get(service)
     return check(operation, members) if check else None
+
+
+def _payload(body: bytes) -> ServiceWords | None:
+    """A function's event that is no text."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        wrong = f"Could not parse payload into json: Invalid UTF-8 start byte 0x{body[error.start]:x}"
+        return ServiceWords("InvalidRequestContentException", f"Could not parse request body into json: {wrong}")
+    return None
+
+
+def _sqs(operation: str, members: Mapping[str, object]) -> ServiceWords | None:
+    refused = queue_words(operation, members)
+    return ServiceWords(*refused) if refused else _token("InvalidParameterValue")(operation, members)
 
 
 def _bucket_policy(body: bytes) -> ServiceWords | None:
@@ -111,5 +129,5 @@ _CHECKS: Mapping[str, Callable[[str, Mapping[str, object]], ServiceWords | None]
     "s3": _s3,
     "scheduler": _token("ValidationException"),
     "sns": _sns,
-    "sqs": _token("InvalidParameterValue"),
+    "sqs": _sqs,
 }
