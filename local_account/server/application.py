@@ -26,7 +26,7 @@ from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3, s3_promises
 from local_account.protocol.foreign import Home
 from local_account.server import member_rules, name_rules
-from local_account.server.faults import in_the_services_words, named_call, of_the_client
+from local_account.server.faults import in_the_services_words, modelled_status, named_call, of_the_client
 from local_account.server.health import HEALTH_PATH, answer_json, health
 from local_account.server.refusals import ACCOUNTS_OWN, refusal
 
@@ -186,6 +186,7 @@ class Application:
         if _is_page(status, body, environ):
             return _send(not_implemented(environ, service, named_call(service, action)), start_response)
         if status[0] in "45":
+            status = modelled_status(service, status, headers)
             headers, body = in_the_services_words(service, headers, body)
         start_response(status, headers)
         return [body]

@@ -13,6 +13,7 @@ import os
 import re
 import traceback
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import botocore.session
@@ -116,6 +117,20 @@ def _invalid(service: str, message: str) -> ClientFault:
     table = table_of(service)
     code = table.code if table else "ValidationException"
     return ClientFault("InvalidRequest" if code == "NotImplemented" else code, message, 400)
+
+
+def modelled_status(service: str, status: str, headers: list[tuple[str, str]]) -> str:
+    """The status that the service's model has for an error, which moto may not know."""
+    code = next((value for name, value in headers if name.lower() == "x-amzn-errortype"), "")
+    said = _statuses(service).get(code) if service in _ALSO else None
+    return f"{said} Error" if said else status
+
+
+@cache
+def _statuses(service: str) -> Mapping[str, int]:
+    model = botocore.session.get_session().get_service_model(CLIENT_NAMES.get(service, service))
+    errors = (shape for shape in model.error_shapes if shape.metadata.get("error"))
+    return {shape.name: int(shape.metadata["error"].get("httpStatusCode", 400)) for shape in errors}
 
 
 def in_the_services_words(
