@@ -31,12 +31,19 @@ _RENAMED = {
     ("dynamodb", "ResourceNotFound"): "ResourceNotFoundException",
     ("dynamodb", "SourceTableNotFoundException"): "TableNotFoundException",
     ("s3", "NoSuchInventoryConfig"): "NoSuchConfiguration",
+    ("sns", "Statement already exists"): "Invalid parameter: Statement already exists",
+    ("sns", "Policy statement action out of"): "Invalid parameter: Policy statement action out of",
+    ("sns", "Endpoint does not exist"): "Topic does not exist",
+    ("sns", "The topic should either have"): "Invalid parameter: The topic should either have",
     ("sqs", "can't find label on existing policy"): "can't find label",
     ("sqs", "com.amazonaws.sqs#InvalidParameterValue"): "com.amazonaws.sqs#InvalidParameterValueException",
 }
 _OURS, _MOTOS = f"{os.sep}local_account{os.sep}", f"{os.sep}moto{os.sep}"
 
 
+# What boto3 puts before a message, and moto's messages may have.
+_TWICE = re.compile(rb"\s*<message>.*?</message>", re.DOTALL)
+_PYTHONS = re.compile(rb"An error occurred \(\w+\) when calling the \w+ operation: ")
 # Members of a service's errors that moto leaves out.
 _ALSO: Mapping[str, Mapping[str, str]] = {"lambda": {"Type": "User"}, "scheduler": {}}
 
@@ -141,6 +148,10 @@ def in_the_services_words(
         said = json.loads(body)
         message = said.get("message", said.get("Message", ""))
         body = json.dumps({**_ALSO[service], "message": message, "Message": message, **said}).encode()
+        headers = [(name, str(len(body)) if name.lower() == "content-length" else value) for name, value in headers]
+    cleaned = _PYTHONS.sub(b"", _TWICE.sub(b"", body) if b"<Message>" in body else body)
+    if cleaned != body:
+        body = cleaned
         headers = [(name, str(len(body)) if name.lower() == "content-length" else value) for name, value in headers]
     for (name, theirs), code in _RENAMED.items():
         pattern = rf"\b{theirs}\b".encode()

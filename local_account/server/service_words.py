@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from local_account.protocol.sent_members import input_shape
 from local_account.server.queue_words import queue_words
-
-ARN_PARTS = 6
+from local_account.server.topic_words import topic_words
 
 
 class ServiceWords(NamedTuple):
@@ -103,17 +102,8 @@ def _token(code: str) -> Callable[[str, Mapping[str, object]], ServiceWords | No
 
 
 def _sns(operation: str, members: Mapping[str, object]) -> ServiceWords | None:
-    for name, value in members.items():
-        if name.endswith("Arn") and isinstance(value, str) and len(parts := value.split(":")) < ARN_PARTS:
-            why = f"An ARN must have at least {ARN_PARTS} elements, not {len(parts)}"
-            return ServiceWords("InvalidParameter", f"Invalid parameter: {name} Reason: {why}")
-    token = members.get("NextToken", members.get("nextToken"))
-    if isinstance(token, str) and not token.isdigit():
-        return ServiceWords("InvalidParameter", "Invalid parameter: NextToken")
-    if operation == "Publish" and not members.keys() & {"TopicArn", "TargetArn", "PhoneNumber"}:
-        why = "no value for required parameter"
-        return ServiceWords("InvalidParameter", f"Invalid parameter: TopicArn or TargetArn Reason: {why}")
-    return None
+    refused = topic_words(operation, members)
+    return ServiceWords(*refused) if refused else None
 
 
 def _iam(_operation: str, members: Mapping[str, object]) -> ServiceWords | None:
