@@ -81,6 +81,10 @@ setup(
         "psutil>=6,<8",  # the stand-in account ends whole process trees and reports memory
     ],
     extras_require={
+        "mlflow": [
+            "mlflow>=3.5,<4",  # runs of trainings in a database here, and its pages: `scones mlflow`
+            "sagemaker-mlflow>=0.5,<1",  # signs the client's requests to SageMaker's managed MLflow
+        ],
         "dev": [
             "awscli>=1.40,<2",  # the tests drive the stand-in account with it as a user would
             "cfn-lint>=1.30,<2",  # the stack's template, and the schemas of types that the stand-in account keeps

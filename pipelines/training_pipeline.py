@@ -115,6 +115,7 @@ def train_model(assembly: Assembly, parameters: TrainingParameters, dataset: Pro
         channels={"dataset": output_of(dataset, "dataset")},
         checkpoints=assembly.checkpoints(dataset, *values.values()),
         metrics=METRICS,
+        environment=assembly.tracking(),
     )
     return training_step(work, assembly)
 

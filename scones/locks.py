@@ -41,6 +41,8 @@ CONTAINERS: Mapping[str, tuple[str, ...]] = {
         *("msgspec", "numpy", "onnx", "onnxruntime", "pillow", "timm"),
     ),
 }
+# MLflow's client, for a container whose stage logs to a server: without MLflow's own server, which the plugin asks for.
+TRACKING_FILE, TRACKING, NO_SERVER = "reporting/mlflow.txt", "mlflow-skinny", ("mlflow", "pyarrow")
 BROUGHT = ("torch", "torchvision")
 """What the training image brings, for its own processor."""
 _PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)", re.MULTILINE)
@@ -73,8 +75,8 @@ class LockedPackage(TypedDict):
     sdist: NotRequired[LockedFile]
 
 
-def ranges(root: Path = PROJECT_ROOT) -> tuple[dict[str, str], list[str]]:
-    """The ranges of setup.py: those of the project by package, and those of its development tools."""
+def ranges(root: Path = PROJECT_ROOT, extra: str = "dev") -> tuple[dict[str, str], list[str]]:
+    """The ranges of setup.py: those of the project by package, and those of its development tools, or another extra."""
     (call,) = [
         node.value
         for node in ast.parse((root / "setup.py").read_text(encoding="utf-8")).body
@@ -83,7 +85,7 @@ def ranges(root: Path = PROJECT_ROOT) -> tuple[dict[str, str], list[str]]:
     given = {word.arg: word.value for word in call.keywords}
     required: list[str] = ast.literal_eval(given["install_requires"])
     tools: dict[str, list[str]] = ast.literal_eval(given["extras_require"])
-    return {_name(each): each for each in required}, tools["dev"]
+    return {_name(each): each for each in required}, tools[extra]
 
 
 def _name(requirement: str) -> str:
@@ -107,6 +109,7 @@ def lock(root: Path = PROJECT_ROOT, *, upgrade: bool = False) -> list[Path]:
         written = [_write_sized(root / name, text, sizes) for name, text in texts.items()]
         written.append(_lock_cpu_torch(root))
         written += [_lock_container(root, name, required, known) for name in CONTAINERS]
+        written.append(_lock_tracking(root, known, upgrade=upgrade))
     return written
 
 
@@ -119,6 +122,21 @@ def _lock_container(root: Path, container: str, required: Mapping[str, str], kno
         text = _compile([required[name] for name in CONTAINERS[container]], known, options)
     header = _HEADER.format(python=CONTAINER_PYTHON, platform="Linux x86_64")
     return _write(root / container / "requirements.txt", header + text)
+
+
+def _lock_tracking(root: Path, known: Path, *, upgrade: bool) -> Path:
+    """What a container installs that logs to MLflow: the client and the plugin, within the ranges of the extra."""
+    _, wanted = ranges(root, "mlflow")
+    client = [each.replace("mlflow", TRACKING, 1) if _name(each) == "mlflow" else each for each in wanted]
+    before = "" if upgrade else _texts(root, TRACKING_FILE)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder, "kept.txt")
+        pins = {**dict(_PIN.findall(before)), **locked(known)}
+        kept.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()), encoding="utf-8")
+        _uv(client, "--generate-hashes", *FOR_CONTAINERS, "--output-file", str(kept), left_out=NO_SERVER)
+        text = kept.read_text(encoding="utf-8")
+    header = _HEADER.format(python=CONTAINER_PYTHON, platform="Linux x86_64")
+    return _write(root / TRACKING_FILE, header + text)
 
 
 def _lock_cpu_torch(root: Path) -> Path:
@@ -209,11 +227,11 @@ def _compile(wanted: Iterable[str], known: Path, options: Iterable[str]) -> str:
     return _uv(wanted, "--generate-hashes", "--constraint", str(known), *options)
 
 
-def _uv(wanted: Iterable[str], *options: str) -> str:
+def _uv(wanted: Iterable[str], *options: str, left_out: Iterable[str] = LEFT_OUT) -> str:
     """What uv answers to `uv pip compile`. Raises CalledProcessError."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as overrides:
-        overrides.write("".join(f"{name} ; python_version < '3'\n" for name in LEFT_OUT))
+        overrides.write("".join(f"{name} ; python_version < '3'\n" for name in left_out))
         overrides.flush()
         command += ["--override", overrides.name, *options]
         done = subprocess.run(command, input="\n".join(wanted), text=True, check=True, stdout=subprocess.PIPE)
