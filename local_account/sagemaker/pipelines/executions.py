@@ -209,7 +209,7 @@ class PipelineExecutions:
     @action("ListPipelineExecutionSteps")
     def list_steps(self, request: ListPipelineExecutionStepsRequestTypeDef) -> Reply:
         """Answers a page of the steps that began, the newest first."""
-        record = self.execution(request["PipelineExecutionArn"])
+        record = self.execution(request.get("PipelineExecutionArn", ""))
         steps = [{**step, "CreationTime": step["StartTime"]} for step in record["Steps"].values()]
         return listing(steps, request, key="PipelineExecutionSteps", fields=_STEP_MEMBERS, name_field="StepName")
 
