@@ -27,9 +27,9 @@ from monitoring.drift.detector import Floats
 from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.publish import model_monitor
 from monitoring.quality.corruptions import Pixels
-from monitoring.quality.measured_errors import measure_errors
-from monitoring.store.novelty import NOVELTY, NOVELTY_FILE, NoveltyModel
-from processing.evaluation.answers import MODEL_ARCHIVE, load_model, served_probabilities, stored_probabilities
+from monitoring.quality.measured_errors import Validation, measure_errors
+from monitoring.store.novelty import NOVELTY, NOVELTY_FILE, Answered, ask
+from processing.evaluation.answers import MODEL_ARCHIVE, SUM_TOLERANCE, load_model, stored_probabilities
 from processing.evaluation.scores import Labels, calibration_error, reliability, wilson_interval
 from reporting.documents.baseline import (
     BASELINE_FILE,
@@ -42,12 +42,11 @@ from reporting.documents.baseline import (
 )
 from reporting.documents.json import to_text
 from reporting.job import MESSAGE_FILE, JobError, run_job
-from serving.inference import MODEL_FILE, Model, ModelError, predict_fn
+from serving.inference import MODEL_FILE, Model, ModelError
 
 # More would not make the bounds narrower than what is worth an alarm, and the file longer than it must be.
 MOST_RECORDS = 5000
 _DIGITS = 6
-_BATCH = 64  # images
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,14 +76,12 @@ def write(arguments: argparse.Namespace) -> None:
     else:
         with tempfile.TemporaryDirectory() as scratch:
             model = load_model(arguments.model / MODEL_ARCHIVE, Path(scratch))
-            if list(model.classes) != list(classes):
-                raise JobError(
-                    f"the model knows {list(model.classes)}, the dataset {list(classes)}: take those of one run"
-                )
-            probabilities = served_probabilities(model, examples)
-            novelty = NoveltyModel.of(Path(scratch) / MODEL_FILE)
-            statistics |= {NOVELTY: novelty(pixels)} if novelty else {}
-            errors = measure_errors(pixels, labels, functools.partial(_answers, model), novelty)
+            answered = _answers(model, classes, pixels)
+            probabilities = answered.probabilities
+            if answered.novelty is not None:
+                statistics |= {NOVELTY: answered.novelty}
+                novelty = (Path(scratch) / MODEL_FILE).read_bytes()
+            errors = measure_errors(Validation(pixels, labels, answered), functools.partial(ask, model))
     seen = Predictions(
         hour=np.zeros(len(labels), np.int64),
         confidence=probabilities.max(axis=1),
@@ -101,7 +98,7 @@ def write(arguments: argparse.Namespace) -> None:
     )
     arguments.output.mkdir(parents=True, exist_ok=True)
     if novelty:
-        (arguments.output / NOVELTY_FILE).write_bytes(novelty.data)
+        (arguments.output / NOVELTY_FILE).write_bytes(novelty)
     for name, text in files(seen, document).items():
         partial = arguments.output / f"{name}.partial"
         partial.write_text(text, encoding="utf-8")
@@ -138,9 +135,19 @@ def describe(seen: Predictions, classes: Sequence[str], origin: str, threshold: 
     )
 
 
-def _answers(model: Model, pixels: Pixels) -> Floats:
-    parts = [predict_fn(pixels[start : start + _BATCH], model) for start in range(0, len(pixels), _BATCH)]
-    return np.concatenate(parts).astype(np.float64)
+def _answers(model: Model, classes: Sequence[str], pixels: Pixels) -> Answered:
+    """Of a model that knows the dataset's classes, about images of its size. Raises JobError for another one."""
+    if list(model.classes) != list(classes):
+        raise JobError(f"the model knows {list(model.classes)}, the dataset {list(classes)}: take those of one run")
+    size = pixels.shape[1]
+    if size != model.image_size:
+        raise JobError(
+            f"the model takes images of {model.image_size} pixels, the dataset's have {size}: take one run's"
+        )
+    answered = ask(model, pixels)
+    if not np.allclose(answered.probabilities.sum(axis=1), 1.0, atol=SUM_TOLERANCE):
+        raise JobError("the model's answer is no set of probabilities for every validation image: train it again")
+    return answered
 
 
 def _accuracy(labels: Labels, probabilities: Floats) -> MeasuredShare:

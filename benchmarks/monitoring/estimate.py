@@ -11,6 +11,7 @@ report would say of a window is what the monitoring job's functions say.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,8 @@ from monitoring.drift.channels import Predictions  # noqa: E402  # likewise
 from monitoring.drift.findings import HourlyTraffic  # noqa: E402  # likewise
 from monitoring.drift.watch import Period, judge  # noqa: E402  # likewise
 from monitoring.quality.estimate import ExpectedAccuracy, expected_accuracy  # noqa: E402  # likewise
-from monitoring.quality.measured_errors import measure_errors  # noqa: E402  # likewise
+from monitoring.quality.measured_errors import Validation, measure_errors  # noqa: E402  # likewise
+from monitoring.store.novelty import ask  # noqa: E402  # likewise
 from monitoring.store.window_table import Window  # noqa: E402  # likewise
 from reporting.documents.baseline import BaselineDocument  # noqa: E402  # likewise
 from serving.inference import Model, model_fn, predict_fn  # noqa: E402  # likewise
@@ -114,11 +116,13 @@ def _models(arguments: argparse.Namespace, scratch: Path) -> tuple[Path, list[Pa
 def _judged(folder: Path, dataset: Path) -> JudgedModel:
     model = model_fn(str(folder))
     pixels, labels = load_split(dataset, "validation")
-    probabilities = _answers(model, pixels)
-    seen = _predictions(State(labels, probabilities, image_statistics(pixels)), np.zeros(len(labels), np.int64))
+    answered = ask(model, pixels)
+    seen = _predictions(
+        State(labels, answered.probabilities, image_statistics(pixels)), np.zeros(len(labels), np.int64)
+    )
     document = msgspec.structs.replace(
         describe(seen, CLASSES, "validation split", THRESHOLD),
-        estimate_errors=measure_errors(pixels, labels, lambda worse: _answers(model, worse)),
+        estimate_errors=measure_errors(Validation(pixels, labels, answered), functools.partial(ask, model)),
     )
     return JudgedModel(folder.name, document, _states(model, dataset))
 

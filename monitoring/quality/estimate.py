@@ -17,18 +17,14 @@ from msgspec import UNSET
 
 from monitoring.drift.detector import Floats
 from monitoring.drift.watch import WatchedTraffic
-from monitoring.quality.measured_errors import CONFIDENCE, distances
+from monitoring.quality.measured_errors import CONFIDENCE, FEWEST_IMAGES, KS_MOVED, KS_POSSIBLE, distances
 from processing.evaluation.scores import wilson_interval
 from reporting.documents.baseline import BaselineDocument, EstimateError
 from reporting.documents.report import ClassShare, EstimatedAccuracy
 
 # An estimate that may be further off than this helps nobody.
 WORST_ERROR = 0.1
-FEWEST_IMAGES = 50
 _NORMAL_95 = 1.959963985
-# Two samples of one distribution differ by more than this over the root of their size in one of a thousand, and in one
-# of twenty (Kolmogorov; Smirnov, 1948).
-_KS_MOVED, _KS_POSSIBLE = 1.95, 1.36
 
 
 @dataclass(frozen=True)
@@ -97,12 +93,12 @@ class _Seen:
 
     def moved(self) -> list[str]:
         """Channels further away than two samples of this size would be; a window tells no more than its baseline."""
-        return [name for name, far in self.away.items() if far > _KS_MOVED * np.sqrt(2.0 / self._size(name))]
+        return [name for name, far in self.away.items() if far > KS_MOVED * np.sqrt(2.0 / self._size(name))]
 
     def may_be(self, error: EstimateError) -> bool:
         """Whether pictures that are as far away as those of an entry might look as the window's do."""
         return all(
-            error.distances.get(name, 0.0) <= far + _KS_POSSIBLE / np.sqrt(self._size(name))
+            error.distances.get(name, 0.0) <= far + KS_POSSIBLE / np.sqrt(self._size(name))
             for name, far in self.away.items()
         )
 
@@ -124,25 +120,30 @@ def _estimate(probabilities: Floats, seen: _Seen, errors: Sequence[EstimateError
             f"{seen.images:,} pictures cannot tell whether there is {worst.corruption}, with which this model's "
             f"estimate was {too_high:.2f} too high",
         )
-    return ExpectedAccuracy(_with_interval(probabilities, max(0.0, too_high), max(0.0, too_low), errors, len(possible)))
+    return ExpectedAccuracy(_with_interval(probabilities, max(0.0, too_high), max(0.0, too_low), errors, possible))
 
 
 def _with_interval(
-    probabilities: Floats, too_high: float, too_low: float, errors: Sequence[EstimateError], possible: int
+    probabilities: Floats,
+    too_high: float,
+    too_low: float,
+    errors: Sequence[EstimateError],
+    possible: Sequence[EstimateError],
 ) -> EstimatedAccuracy:
     confidence = probabilities.max(axis=1)
     value = float(confidence.mean())
     of_window = float((confidence * (1.0 - confidence)).sum()) / len(confidence) ** 2
     clean = errors[0]
     of_baseline = clean.accuracy * (1.0 - clean.accuracy) / clean.images
-    chance = _NORMAL_95 * float(np.sqrt(of_window + of_baseline))
+    of_states = max((error.deviation for error in possible), default=0.0) ** 2
+    chance = _NORMAL_95 * float(np.sqrt(of_window + of_baseline + of_states))
     return EstimatedAccuracy(
         value=value,
         interval=[max(0.0, value - too_high - chance), min(1.0, value + too_low + chance)],
         caveat=(
             f"Estimated from the model's own confidence. Of {len(errors)} states of {clean.images:,} validation images "
-            f"of this version, most of them made worse, the window's pictures could be in {possible}; in these it was "
-            f"too high by up to {too_high:.3f} and too low by up to {too_low:.3f}, which the interval includes. It "
+            f"of this version, most of them made worse, the window's pictures could be in {len(possible)}; in these it "
+            f"was too high by up to {too_high:.3f} and too low by up to {too_low:.3f}, which the interval includes. It "
             "raises no alarm."
         ),
         too_high=too_high,

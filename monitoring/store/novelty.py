@@ -1,4 +1,4 @@
-"""How far pictures are from those that the served model was trained on, as that model itself says.
+"""What the served model answers, and how far pictures are from those that it was trained on, as it says itself.
 
 Runs in the baseline and the monitoring job. Reads a ``model.onnx`` that answers ``novelty`` beside its probabilities;
 those of versions before 2026-12 do not.
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from monitoring.store.aggregates import Floats
-from serving.inference import MODEL_FILE, NOVELTY_OUTPUT, open_session
+from monitoring.store.aggregates import Floats, Integers
+from serving.inference import MODEL_FILE, NOVELTY_OUTPUT, Model, open_session
 
 NOVELTY = NOVELTY_OUTPUT
 NOVELTY_FILE = MODEL_FILE
@@ -51,3 +51,26 @@ class NoveltyModel:
             self.session.run([NOVELTY], {name: pixels[at : at + _BATCH]})[0] for at in range(0, len(pixels), _BATCH)
         ]
         return np.concatenate([np.empty(0), *parts]).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Probabilities float64 [N, classes], and distances float64 [N] where the model says them."""
+
+    probabilities: Floats
+    novelty: Floats | None = None
+
+    def at(self, rows: Integers) -> Answered:
+        """Those of some images."""
+        return Answered(self.probabilities[rows], None if self.novelty is None else self.novelty[rows])
+
+
+def ask(model: Model, pixels: npt.NDArray[np.uint8]) -> Answered:
+    """Both, in one pass, of images uint8 [N, size, size, 3]."""
+    session = model.session
+    outputs = [output.name for output in session.get_outputs()]
+    wanted = [outputs[0], *([NOVELTY] if NOVELTY in outputs else [])]
+    name = session.get_inputs()[0].name
+    parts = [session.run(wanted, {name: pixels[at : at + _BATCH]}) for at in range(0, len(pixels), _BATCH)]
+    columns = [np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True)]
+    return Answered(columns[0], columns[1] if len(columns) > 1 else None)

@@ -44,6 +44,7 @@ class EstimateError(msgspec.Struct, frozen=True, kw_only=True):
     - ``corruption``: ``none`` for the images as they are; ``severity`` from 1, 0 for none; ``images``: how many.
     - ``estimated``: the mean confidence; ``accuracy``: what was right.
     - ``distances``: of the confidence and of each image statistic from the images as they are (Kolmogorov, Smirnov).
+    - ``deviation``: standard error of how much worse the estimate is than of the images as they are, 0 for these.
     """
 
     corruption: str
@@ -52,6 +53,7 @@ class EstimateError(msgspec.Struct, frozen=True, kw_only=True):
     estimated: float
     accuracy: float
     distances: dict[str, float]
+    deviation: float = 0.0
 
 
 class BaselineDocument(msgspec.Struct, frozen=True, kw_only=True):
