@@ -130,7 +130,7 @@ class Assembly:
 
 
 def filter_classes(assembly: Assembly, property_files: Sequence[PropertyFile] = ()) -> ProcessingStep:
-    """CIFAR-100 archive -> dataset folder with the chosen classes."""
+    """CIFAR-100 archive or pictures -> dataset folder with the chosen classes."""
     parameters = assembly.parameters
     job = ContainerJob(
         step_name="FilterClasses",
@@ -142,14 +142,50 @@ def filter_classes(assembly: Assembly, property_files: Sequence[PropertyFile] = 
             "--classes": parameters.classes,
             "--image-size": parameters.image_size.to_string(),
             "--seed": parameters.seed.to_string(),
-            # Copied by the job itself: there may be none, and an input must not be empty.
-            "--reviewed": assembly.deployment.names.reviews_uri,
-            "--reviewed-until": parameters.reviewed_until,
+            **_reviews(assembly),
         },
         inputs={"source": parameters.source_uri},
         outputs={"dataset": assembly.run_folder("dataset")},
     )
     return assembly.processing_step(job, assembly.deployment.roles.processing, property_files=property_files)
+
+
+def filter_on_many(assembly: Assembly) -> tuple[ProcessingStep, ProcessingStep]:
+    """Pictures -> the same, filtered on as many instances as the stage says: those, and the merge, whose dataset it is.
+
+    Both write below one prefix: the instances the pictures, the merge the lists that name them.
+    """
+    parameters, pipeline = assembly.parameters, assembly.deployment.settings.pipeline
+    chosen = {"--classes": parameters.classes, "--seed": parameters.seed.to_string()}
+    part = ContainerJob(
+        step_name="FilterClasses",
+        description="Scale the chosen classes' pictures, each instance its part of them.",
+        module="processing.shards.part",
+        arguments={**chosen, "--image-size": parameters.image_size.to_string()},
+        inputs={"source": parameters.source_uri},
+        outputs={"dataset": assembly.run_folder("dataset"), "index": assembly.run_folder("index")},
+        instances=pipeline.filter_instances,
+        divided=frozenset({"source"}),
+    )
+    filtered = assembly.processing_step(part, assembly.deployment.roles.processing)
+    merge = ContainerJob(
+        step_name="MergeParts",
+        description="Check the instances' parts against each other and list what the dataset holds.",
+        module="processing.shards.merge",
+        arguments={**chosen, "--instances": str(pipeline.filter_instances), **_reviews(assembly)},
+        inputs={"index": output_of(filtered, "index")},
+        # Where the pictures are: the step before put them there.
+        outputs={"dataset": output_of(filtered, "dataset")},
+    )
+    return filtered, assembly.processing_step(merge, assembly.deployment.roles.processing)
+
+
+def _reviews(assembly: Assembly) -> dict[str, str | PipelineVariable]:
+    """Copied by the job itself: there may be none, and an input must not be empty."""
+    return {
+        "--reviewed": assembly.deployment.names.reviews_uri,
+        "--reviewed-until": assembly.parameters.reviewed_until,
+    }
 
 
 def evaluate_model(

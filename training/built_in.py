@@ -84,6 +84,7 @@ def training_arguments(parameters: dict[str, str], root: Path, dataset: Path) ->
         "--output-dir": root / "output",
         "--checkpoint-dir": root / "checkpoints",
         "--recipe": "pretrained" if parameters.get("use_pretrained_model", "0") == "1" else "scratch",
+        "--pretrained-mode": "distilled",  # as small as what it stands for, and with epochs
         "--epochs": parameters.get("epochs", str(DEFAULT_EPOCHS)),
     }
     return [str(word) for pair in arguments.items() for word in pair]

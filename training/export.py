@@ -25,7 +25,7 @@ from reporting.documents.training import TRAINING_FILE, TrainingRecord
 from serving.inference import MODEL_FILE, NOVELTY_OUTPUT, model_fn, predict_fn
 from training.loop import TrainingError
 from training.networks.network import Served
-from training.novelty import WithNovelty
+from training.novelty import Seen, WithNovelty
 
 PARITY_IMAGES = 25
 PARITY_TOLERANCE = 1e-4  # of a probability; 1e-6 is usual
@@ -42,10 +42,10 @@ __all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
 
 @dataclass(frozen=True)
 class ExampleImages:
-    """uint8 [N, size, size, 3]: those that the exported model is checked with, and those that it was trained on."""
+    """Those that the exported model is checked with, uint8 [N, size, size, 3], and what it makes of the training's."""
 
     checked: Tensor
-    trained_on: Tensor
+    trained_on: Seen
 
 
 def write_model(

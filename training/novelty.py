@@ -8,6 +8,8 @@ one of probabilistic principal components (Tipping and Bishop, 1999), since ther
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -73,17 +75,35 @@ class WithFeatures(nn.Module):
         return probabilities, features
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a model makes of training images: what goes into its last layers, float32 [N, D], and classes int64 [N]."""
+
+    features: Tensor
+    predicted: Tensor
+
+
+def some_of(count: int) -> Tensor:
+    """Which of so many training images the distances are measured from: int64 [at most MOST_IMAGES]."""
+    return torch.linspace(0, count - 1, min(count, MOST_IMAGES)).long()
+
+
+def look_at(model: Served, classes: int, images: Tensor) -> Seen:
+    """What a model makes of images uint8 [N, size, size, 3]."""
+    inner = WithFeatures(model, classes).eval()
+    with torch.inference_mode():
+        parts = [inner(chunk) for chunk in torch.split(images, CHUNK)]
+    probabilities, features = (torch.cat([part[kind] for part in parts]).clone() for kind in (0, 1))
+    return Seen(features, probabilities.argmax(dim=1))
+
+
 class WithNovelty(nn.Module):
     """What is exported: a model's probabilities, and how far its images are from those that it learned from."""
 
-    def __init__(self, model: Served, classes: int, trained_on: Tensor) -> None:
+    def __init__(self, model: Served, classes: int, seen: Seen) -> None:
         super().__init__()
         self.inner = WithFeatures(model, classes).eval()
-        chosen = torch.linspace(0, len(trained_on) - 1, min(len(trained_on), MOST_IMAGES)).long()
-        with torch.inference_mode():
-            parts = [self.inner(chunk) for chunk in torch.split(trained_on[chosen], CHUNK)]
-        probabilities = torch.cat([part[0] for part in parts]).clone()
-        self.distance = Distance(torch.cat([part[1] for part in parts]).clone(), probabilities.argmax(dim=1))
+        self.distance = Distance(seen.features, seen.predicted)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images uint8 [N, size, size, 3] to probabilities float32 [N, classes] and distances float32 [N]."""

@@ -31,7 +31,8 @@ from training.hyperparameters import HyperparameterError, add_arguments, given
 from training.job import Split
 from training.loop import TrainingError
 from training.networks.backbone import Pretrained, add_backbone_arguments
-from training.networks.network import to_tensors
+from training.networks.network import Served, to_tensors
+from training.novelty import Seen, look_at, some_of
 from training.recipes.chosen import PRETRAINED_MODES, TrainingTask, train_model
 from training.recipes.pretrained import in_chunks
 from training.workers import Workers
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
         workers = Workers(arguments.dataset, arguments.seed, pretrained, Path(scratch), checkpoints)
         trained = train_model(arguments, workers, TrainingTask(len(manifest.classes), manifest.image_size, pretrained))
     model = trained.model.eval()
-    logits = in_chunks(model, images)
+    logits = trained.known.validation_logits if trained.known else in_chunks(model, images)
     model.temperature = trained.temperature(logits, labels)
     scores = EnsembleScores(
         validation_accuracy=(logits.argmax(dim=1) == labels).double().mean().item(),
@@ -106,12 +107,17 @@ def run(arguments: argparse.Namespace) -> None:
         process_cpu_seconds=trained.cpu_seconds,
         history=[EpochFigures(**row) for row in trained.history],
     )
-    trained_on, _ = to_tensors(*load_split(arguments.dataset, "train"))
-    difference = write_model(model, manifest.classes, record, ExampleImages(images, trained_on), arguments.model_dir)
+    seen = trained.known.trained_on if trained.known else _look_at_some(model, arguments.dataset, len(manifest.classes))
+    difference = write_model(model, manifest.classes, record, ExampleImages(images, seen), arguments.model_dir)
     figures = f"ensemble_validation_accuracy={scores.validation_accuracy:.4f}"
     figures += f" ensemble_validation_loss={scores.validation_loss:.4f}"
     seconds = f"cpu_seconds={record.cpu_seconds:.1f} seconds={time.monotonic() - started:.1f}"
     print(f"{figures} temperature={model.temperature:.4f} parity={difference:.1e} {seconds}", flush=True)
+
+
+def _look_at_some(model: Served, dataset: Path, classes: int) -> Seen:
+    images, _ = to_tensors(*load_split(dataset, "train"))
+    return look_at(model, classes, images[some_of(len(images))])
 
 
 def check_dataset(folder: Path, classes: list[str]) -> Split:

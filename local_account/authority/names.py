@@ -111,6 +111,11 @@ _SAGEMAKER_KINDS = {
     "model-package": ("ModelPackageName", "ModelPackageArn"),
     "model-package-group": ("ModelPackageGroupName",),
     "monitoring-schedule": ("MonitoringScheduleName",),
+    "hyper-parameter-tuning-job": ("HyperParameterTuningJobName",),
+    "experiment": ("ExperimentName",),
+    "experiment-trial": ("TrialName",),
+    "experiment-trial-component": ("TrialComponentName",),
+    "artifact": ("ArtifactArn",),
 }
 _NAMINGS: dict[str, list[_Naming]] = {
     "sagemaker": [
@@ -207,6 +212,7 @@ _TYPES: dict[str, dict[str, frozenset[str]]] = {
             *("ListMonitoringExecutions", "ListMonitoringSchedules", "ListMonitoringAlerts"),
             *("ListMonitoringAlertHistory", "ListDataQualityJobDefinitions", "ListModelQualityJobDefinitions"),
             *("ListModelBiasJobDefinitions", "ListModelExplainabilityJobDefinitions", "ListDevices"),
+            *("ListTrials", "ListTrialComponents"),
             *("CreateEdgePackagingJob", "CreateInferenceExperiment", "GetScalingConfigurationRecommendation"),
         ),
     },

@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ _INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _ENDPOINT = re.compile(r"/endpoints/([^/]+)/(invocations|async-invocations|invocations-response-stream)")
 _CBOR = re.compile(r"/service/[^/]+/operation/(\w+)")
 _KEY = re.compile(r"<Key>(.*?)</Key>", re.DOTALL)
+# Where a request keeps what was read of it.
+_KEPT = "local_account.asked"
+_JSON = "local_account.json"
 _MEMBER = re.compile(r"(\w+)\.(?:member|entry)\.(\d+)(?:\.(\w+))?")
 
 
@@ -43,11 +47,22 @@ class Asked:
 
 
 def asked(service: str, environ: WSGIEnvironment) -> Asked | None:
-    """What the request asks of the service, by its signing name; None when no operation of it looks like that."""
+    """What the request asks of the service, by its signing name; None when no operation of it looks like that.
+
+    Found out once for each request, before anybody reads the body to its end.
+    """
+    key = f"{_KEPT}.{service}"
+    if key not in environ:
+        environ[key] = _asked(service, environ)
+    found: Asked | None = environ[key]
+    return found
+
+
+def _asked(service: str, environ: WSGIEnvironment) -> Asked | None:
     if service in _READERS:
         return _READERS[service](environ)
     if target := environ.get("HTTP_X_AMZ_TARGET"):
-        return Asked(service, str(target).rpartition(".")[2], _json(_body(environ)))
+        return Asked(service, str(target).rpartition(".")[2], dict(json_of(environ).content))
     if match := _CBOR.fullmatch(environ["PATH_INFO"]):
         return Asked(service, match[1], _cbor(_body(environ)))
     if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
@@ -92,12 +107,28 @@ def _lists(form: dict[str, str]) -> dict[str, list[object]]:
     return {name: [members[number] for number in sorted(members)] for name, members in found.items()}
 
 
-def _json(body: bytes) -> dict[str, object]:
+@dataclass(frozen=True)
+class JsonBody:
+    """What a body says as JSON: its members, or why it has none."""
+
+    content: Mapping[str, object]
+    problem: str = ""
+
+
+def json_of(environ: WSGIEnvironment) -> JsonBody:
+    """A request's body as an object of JSON, read once for each request."""
+    if _JSON not in environ:
+        environ[_JSON] = _json(_body(environ))
+    found: JsonBody = environ[_JSON]
+    return found
+
+
+def _json(body: bytes) -> JsonBody:
     try:
         content = json.loads(body or b"{}")
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+    except (ValueError, RecursionError) as error:
+        return JsonBody({}, f"The body is not JSON: {error}")
+    return JsonBody(content) if isinstance(content, dict) else JsonBody({}, "The body is no structure.")
 
 
 def _cbor(body: bytes) -> dict[str, object]:
@@ -183,7 +214,7 @@ def _of_rest(service: str, environ: WSGIEnvironment) -> Asked | None:
         operation, in_path = _router(CLIENT_NAMES.get(service, service)).match(request)
     except HTTPException:
         return None
-    body = {} if service == "s3" else _json(_body(environ))
+    body = {} if service == "s3" else json_of(environ).content
     query = {name: values[0] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
     return Asked(service, operation.name, {**query, **body, **in_path})
 

@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from botocore.auth import HmacV1Auth
 from botocore.credentials import Credentials
+from botocore.utils import normalize_url_path
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -114,7 +115,8 @@ def _canonical_requests(claim: Claim, environ: WSGIEnvironment) -> Iterator[str]
     paths = (path, encoded) if claim.service == "s3" else (encoded, path)
     queries = (_sorted(pairs), _sorted([_encoded(part) for part in pairs]))
     for canonical_query in dict.fromkeys(queries):
-        for canonical_path in dict.fromkeys((*paths, quote(unquote(path), safe="/" + _SAFE))):
+        whole = quote(normalize_url_path(path), safe="/~")  # without empty parts, as botocore signs them
+        for canonical_path in dict.fromkeys((*paths, quote(unquote(path), safe="/" + _SAFE), whole)):
             yield f"{method}\n{canonical_path}\n{canonical_query}\n{rest}"
 
 

@@ -129,7 +129,7 @@ class ExecutionActions:
         """
         self._tables.pipeline(request["pipelineName"])
         rows = [views.summary(record) for record in self._tables.executions_of(request["pipelineName"])]
-        return page(rows, request, "pipelineExecutionSummaries")
+        return page(rows, request, "pipelineExecutionSummaries", stale_code="InvalidNextTokenException")
 
     @action("ListActionExecutions")
     def list_actions(self, request: ListActionExecutionsInputTypeDef) -> Reply:
@@ -145,7 +145,7 @@ class ExecutionActions:
             if wanted in (None, record["pipelineExecutionId"])
             for detail in reversed(record["actions"])
         ]
-        return page(rows, request, "actionExecutionDetails")
+        return page(rows, request, "actionExecutionDetails", stale_code="InvalidNextTokenException")
 
     @action("PutApprovalResult")
     def put_approval(self, request: PutApprovalResultInputTypeDef) -> Reply:

@@ -129,7 +129,7 @@ class CodePipeline(Service):
     def list(self, request: ListPipelinesInputTypeDef) -> Reply:
         """List all pipelines."""
         rows = [_listed(found) for found in self.tables.pipelines.values()]
-        return page(rows, request, "pipelines")
+        return page(rows, request, "pipelines", stale_code="InvalidNextTokenException")
 
     @action("GetPipelineState")
     def state(self, request: GetPipelineStateInputTypeDef) -> Reply:

@@ -159,7 +159,9 @@ def _simulated(asked: Mapping[str, Any], policies: list[tuple[str, str]], bounda
     """The answer to either request, whose own documents come after ``policies``."""
     own = [(f"PolicyInputList.{i}", text) for i, text in enumerate(asked.get("PolicyInputList", []), start=1)]
     limit = next(iter(asked.get("PermissionsBoundaryPolicyInputList", [])), boundary)
-    context = {one["ContextKeyName"]: list(one["ContextKeyValues"]) for one in asked.get("ContextEntries", [])}
+    context = {
+        one.get("ContextKeyName", ""): list(one.get("ContextKeyValues", [])) for one in asked.get("ContextEntries", [])
+    }
     simulation = Simulation([*policies, *own], limit, context)
     found = simulate(simulation, asked["ActionNames"], asked.get("ResourceArns") or ["*"])
     start = int(asked.get("Marker", 0))

@@ -71,6 +71,17 @@ class MemberRefusal:
 
 
 @dataclass(frozen=True)
+class _Rule:
+    """What is done about one member: the values that are taken, or why it is refused."""
+
+    taken: tuple[object, ...]
+    why: str
+    passes: bool = False
+    always: bool = False
+    """Whether it is refused also when it asks for nothing."""
+
+
+@dataclass(frozen=True)
 class MemberTable:
     """What one service's operations act on."""
 
@@ -87,6 +98,7 @@ class MemberTable:
     """The reason, by ``Operation.Path``, of which the operation may hold ``*``."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why a member is refused, by ``Operation.Path``."""
+    _rules: dict[tuple[str, str], _Rule] = field(default_factory=dict, compare=False)
 
     @cached_property
     def model(self) -> ServiceModel:
@@ -151,16 +163,23 @@ class MemberTable:
         return next((self.values[key] for key in keys), ())
 
     def _refused(self, operation: str, path: str, value: object) -> str:
+        if (operation, path) not in self._rules:
+            self._rules[operation, path] = self._rule(operation, path)
+        rule = self._rules[operation, path]
+        if rule.taken:
+            shown = ", ".join(str(each) for each in rule.taken)
+            return "" if value in rule.taken else f"takes {shown} for {operation}'s {path}, not {value!r}"
+        return "" if rule.passes or (not rule.always and _asks_for_nothing(value)) else rule.why
+
+    def _rule(self, operation: str, path: str) -> _Rule:
+        """What holds for a member, found out once."""
         where = f"{operation}.{path}"
-        if taken := self._taken(operation, path):
-            shown = ", ".join(str(each) for each in taken)
-            return "" if value in taken else f"takes {shown} for {operation}'s {path}, not {value!r}"
+        said = f"does not implement {operation}'s {path}"
         for key, why in self.reasons.items():
             if where == key or where.startswith(f"{key}."):
-                return f"does not implement {operation}'s {path}: {why}"
-        if _asks_for_nothing(value) or _allows(self.trees[operation], path):
-            return ""
-        return f"does not implement {operation}'s {path}"
+                return _Rule(self._taken(operation, path), f"{said}: {why}", always=True)
+        passes = _allows(self.trees[operation], path)
+        return _Rule(self._taken(operation, path), said, passes=passes)
 
 
 def _tree(paths: Iterable[str]) -> Tree:

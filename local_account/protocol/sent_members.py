@@ -5,13 +5,13 @@ Runs in the server process. Bodies that are an object's or a function's own cont
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qs, parse_qsl
 
-from local_account.authority.requests import CLIENT_NAMES, asked
+from local_account.authority.requests import CLIENT_NAMES, asked, json_of
 from local_account.base.errors import protocol_of
 
 if TYPE_CHECKING:
@@ -21,12 +21,28 @@ if TYPE_CHECKING:
     from moto.core.model import OperationModel as MotoOperation
     from moto.core.parse import RequestDict
 
+_NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_KEPT = "local_account.sent"  # where a request keeps what was read of it
 Sent = tuple[str, Mapping[str, object]]
 """An operation's name and the members that were sent."""
 
 
+class UnreadableError(Exception):
+    """A request whose members cannot be read, such as a number that is none."""
+
+
 def sent_members(service: str, environ: WSGIEnvironment) -> Sent | None:
-    """What a request sends; None where it names no operation of the service, or cannot be read."""
+    """What a request sends; None where it names no operation of the service. Read once for each request.
+
+    Raises UnreadableError.
+    """
+    if _KEPT not in environ:
+        environ[_KEPT] = _sent(service, environ)
+    found: Sent | None = environ[_KEPT]
+    return found
+
+
+def _sent(service: str, environ: WSGIEnvironment) -> Sent | None:
     request = asked(service, environ)
     if request is None:
         return None
@@ -39,8 +55,8 @@ def sent_members(service: str, environ: WSGIEnvironment) -> Sent | None:
     try:
         read = _form_members if protocol == "query" else _rest_members
         return request.operation, {**_in_address(operation, request.parameters), **read(operation, environ)}
-    except Exception:  # whatever a client may send; the service itself answers what is wrong with it
-        return None
+    except Exception as error:  # whatever a client may send
+        raise UnreadableError(f"{request.operation} cannot be read: {error}") from error
 
 
 def _in_address(operation: OperationModel, parameters: Mapping[str, object]) -> dict[str, object]:
@@ -80,7 +96,10 @@ def _form_members(operation: OperationModel, environ: WSGIEnvironment) -> Mappin
     from werkzeug.datastructures import Headers, MultiDict
 
     body = body_of(environ)
-    values = MultiDict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    given = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+    if unwritable := next((name for name, value in given if name != "Message" and _NOT_IN_XML.search(value)), ""):
+        raise ValueError(f"{unwritable} holds a character that XML cannot hold")
+    values = MultiDict(given)
     form: RequestDict = {
         "body": body, "headers": Headers(), "method": "POST", "url_params": {}, "url_path": "/", "values": values,
     }  # fmt: skip
@@ -140,22 +159,12 @@ def _of_body(operation: OperationModel, shape: Shape, environ: WSGIEnvironment) 
     payload = shape.serialization.get("payload")
     if (payload and shape.members[payload].type_name != "structure") or not int(environ.get("CONTENT_LENGTH") or 0):
         return {}
-    body = body_of(environ)
     if operation.service_model.metadata["protocol"] == "rest-xml":
-        parsed = _of_xml(operation, body)
+        parsed = _of_xml(operation, body_of(environ))
         return {name: value for name, value in parsed.items() if value is not None and name in (payload or name)}
-    content = _object(body)
+    content = json_of(environ).content
     names = {str(member.serialization.get("name", name)): name for name, member in shape.members.items()}
     return {names[wire]: value for wire, value in content.items() if wire in names and value is not None}
-
-
-def _object(body: bytes) -> Mapping[str, object]:
-    """What JSON says; nothing where it is none, as `unreadable` tells."""
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _of_xml(operation: OperationModel, body: bytes) -> Mapping[str, object]:
@@ -181,8 +190,4 @@ def unreadable(service: str, environ: WSGIEnvironment, operation: str) -> str:
     payload = shape.serialization.get("payload")
     if payload and shape.members[payload].type_name != "structure":
         return ""
-    try:
-        content = json.loads(body_of(environ))
-    except (ValueError, RecursionError) as error:
-        return f"The body is not JSON: {error}"
-    return "" if isinstance(content, dict) else "The body is no structure."
+    return json_of(environ).problem

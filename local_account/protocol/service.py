@@ -159,15 +159,17 @@ def _refuse(answer: ErrorAnswer, start_response: StartResponse) -> list[bytes]:
     return [answer.body]
 
 
-def page(items: Sequence[object], request: Mapping[str, object], key: str, size: int = 100) -> Reply:
+def page(
+    items: Sequence[object], request: Mapping[str, object], key: str, size: int = 100, stale_code: str = ""
+) -> Reply:
     """The part of ``items`` that ``maxResults`` and ``nextToken`` ask for, as ``{key: ..., "nextToken": ...}``.
 
-    Raises ServiceError for a token that was not given out here.
+    Raises ServiceError for a token that was not given out here, with ``stale_code`` where the service has one.
     """
     token = str(request.get("nextToken", "offset-0"))
     match = re.fullmatch(r"offset-(\d+)", token)
     if match is None:
-        raise ServiceError(f"{token!r} is not a token that this account gave out.", "InvalidNextTokenException")
+        raise ServiceError(f"{token!r} is not a token that this account gave out.", stale_code)
     start, size = int(match[1]), int(str(request.get("maxResults", size)))
     answer: dict[str, object] = {key: items[start : start + size]}
     if start + size < len(items):

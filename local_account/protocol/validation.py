@@ -30,9 +30,9 @@ def problems(request: Mapping[str, object], shape: Shape) -> str | None:
 
 def violations(value: object, shape: Shape, path: str) -> Iterator[str]:
     """What a value's shape excludes beyond its type, which somebody has looked at: lengths, patterns, enumerations."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and shape.type_name in ("structure", "map"):
         yield from _structure(value, shape, path) if shape.type_name == "structure" else _map(value, shape, path)
-    elif isinstance(value, list):
+    elif isinstance(value, list) and shape.type_name == "list":
         yield from _size(value, shape, path)
         for position, member in enumerate(value, 1):
             yield from violations(member, shape.member, f"{path}.{position}.member")

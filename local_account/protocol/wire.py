@@ -1,4 +1,4 @@
-"""How requests and answers look on the wire, in the two protocols that the account's own services speak.
+"""How requests and answers look on the wire, in the three protocols that the account's own services speak.
 
 Runs in the server process. A wire reads which action a request names and its members, and writes an answer; errors
 are written by ``base.errors``, which reads the protocol off the request.
@@ -91,6 +91,21 @@ class JsonWire:
         return WireAnswer([("Content-Type", f"application/x-amz-json-{version}")], json.dumps(known).encode())
 
 
+class RestJsonWire(JsonWire):
+    """AWS's REST protocol with JSON, for operations whose path has no members: it names the action by itself."""
+
+    def receive(self, environ: WSGIEnvironment) -> WireRequest:
+        """Take the request from the connection."""
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        return WireRequest(environ["PATH_INFO"].strip("/"), body)
+
+    def write(self, operation: OperationModel, answer: Reply, /) -> WireAnswer:
+        """An answer as JSON."""
+        shape = operation.output_shape
+        known = {name: value for name, value in answer.items() if name in shape.members} if shape else {}
+        return WireAnswer([("Content-Type", "application/json")], json.dumps(known).encode())
+
+
 class QueryWire:
     """AWS's query protocol: a form comes in, XML goes out; the account keeps times as ISO 8601 text."""
 
@@ -106,7 +121,7 @@ class QueryWire:
         return WireRequest(dict(parse_qsl(body.decode("utf-8", "replace"))).get("Action", ""), body)
 
     def read(self, operation: OperationModel, body: bytes, /) -> Request:
-        """The members of a request."""
+        """The members of a request; raises ServiceError for a form that the operation does not have."""
         from moto.core.parse import QueryParser
         from werkzeug.datastructures import Headers, MultiDict
 
@@ -116,7 +131,10 @@ class QueryWire:
         form: RequestDict = {
             "body": body, "headers": Headers(), "method": "POST", "url_params": {}, "url_path": "/", "values": values,
         }  # fmt: skip
-        parsed = QueryParser(operation).parse(form)
+        try:
+            parsed = QueryParser(operation).parse(form)
+        except Exception as error:  # a form that is none of this operation's, such as a number that is none
+            raise ServiceError(f"{operation.name} cannot be read: {error}") from error
         return {name: _plain(value) for name, value in parsed.items() if value is not None}
 
     def write(self, operation: OperationModel, answer: Reply, /) -> WireAnswer:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         AppSpecificationOutputTypeDef,
         ChannelOutputTypeDef,
         CheckpointConfigTypeDef,
+        DebugHookConfigOutputTypeDef,
         HyperParameterTrainingJobDefinitionOutputTypeDef,
         HyperParameterTuningJobConfigOutputTypeDef,
         NetworkConfigOutputTypeDef,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         ProcessingResourcesTypeDef,
         ResourceConfigOutputTypeDef,
         StoppingConditionTypeDef,
+        TensorBoardOutputConfigTypeDef,
         TransformInputTypeDef,
         TransformOutputTypeDef,
     )
@@ -62,6 +64,8 @@ class TrainingJobRecord(TypedDict):
     Environment: NotRequired[dict[str, str]]
     InputDataConfig: NotRequired[list[ChannelOutputTypeDef]]
     CheckpointConfig: NotRequired[CheckpointConfigTypeDef]
+    DebugHookConfig: NotRequired[DebugHookConfigOutputTypeDef]
+    TensorBoardOutputConfig: NotRequired[TensorBoardOutputConfigTypeDef]
     EnableManagedSpotTraining: NotRequired[bool]
     EnableNetworkIsolation: NotRequired[bool]
     CreationTime: float

@@ -21,6 +21,7 @@ from local_account.sagemaker.tags import drop_tags, set_tags
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
+        ContainerDefinitionOutputTypeDef,
         ContainerDefinitionUnionTypeDef,
         CreateModelInputTypeDef,
         DeleteModelInputTypeDef,
@@ -34,19 +35,20 @@ def check_model_data(
     sagemaker: SageMaker,
     container: ContainerDefinitionUnionTypeDef | ModelPackageContainerDefinitionUnionTypeDef,
     role: str = "",
-) -> None:
+) -> str:
     """Refuse a container whose model archive does not exist, or that the role may not read, as AWS does.
 
-    Raises ServiceError.
+    Answers the archive's ETag, empty without an archive. Raises ServiceError.
     """
     uri = container.get("ModelDataUrl")
-    if uri is None or container.get("Mode", "SingleModel") == "MultiModel":
-        return
+    if uri is None:
+        return ""
     try:
         bucket, key = split_uri(uri)
-        sagemaker.account.client("s3").head_object(Bucket=bucket, Key=key)
+        found = sagemaker.account.client("s3").head_object(Bucket=bucket, Key=key)
         if role:
             sagemaker.account.authority.demand(role, "s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")
+        return found["ETag"].strip('"')
     except AccessDeniedError as error:
         raise ServiceError(
             f'Could not access model data at {uri}. Please ensure that the role "{role}" exists and that its trust '
@@ -68,11 +70,23 @@ def _check_container(sagemaker: SageMaker, container: ContainerDefinitionUnionTy
     package = sagemaker.model_packages.get(arn) or sagemaker.model_packages.get(sagemaker.arn(f"model-package/{arn}"))
     if package is None:
         raise ServiceError(f'Could not find model package "{arn}".')
+    name = container.get("InferenceSpecificationName")
+    if name and name not in [one.get("Name") for one in package.get("AdditionalInferenceSpecifications", [])]:
+        raise ServiceError(f"Model package {package['ModelPackageArn']} has no inference specification {name!r}.")
     if package.get("ModelApprovalStatus", "Approved") != "Approved":
         raise ServiceError(
             f"Model package {package['ModelPackageArn']} is {package['ModelApprovalStatus']}; only a model package "
             "that is Approved can be deployed."
         )
+
+
+def _shown(container: ContainerDefinitionOutputTypeDef) -> Reply:
+    """A container with its defaults; an archive is told as ModelDataSource as well."""
+    told: dict[str, object] = {"Mode": "SingleModel", **container} if "Image" in container else {**container}
+    if "ModelDataUrl" in container:
+        source = {"S3Uri": container["ModelDataUrl"], "S3DataType": "S3Object", "CompressionType": "Gzip"}
+        told.setdefault("ModelDataSource", {"S3DataSource": source})
+    return told
 
 
 class Models:
@@ -111,8 +125,14 @@ class Models:
 
     @action("DescribeModel")
     def describe(self, request: DescribeModelInputTypeDef) -> Reply:
-        """Answers the model as it was created."""
-        return self._find(request["ModelName"])
+        """Answers the model as it was created, with what its containers left out."""
+        model = self._find(request["ModelName"])
+        shown: dict[str, object] = dict(model)
+        if "PrimaryContainer" in model:
+            shown["PrimaryContainer"] = _shown(model["PrimaryContainer"])
+        if "Containers" in model:
+            shown["Containers"] = [_shown(container) for container in model["Containers"]]
+        return shown
 
     @action("ListModels")
     def list(self, request: ListModelsInputTypeDef) -> Reply:

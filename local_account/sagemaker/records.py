@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
+        AdditionalInferenceSpecificationDefinitionOutputTypeDef,
         AutoRollbackConfigOutputTypeDef,
         BlueGreenUpdatePolicyTypeDef,
         ContainerDefinitionOutputTypeDef,
@@ -58,7 +59,7 @@ class ModelPackageRecord(TypedDict):
     ModelPackageVersion: NotRequired[int]
     ModelApprovalStatus: NotRequired[str]
     InferenceSpecification: NotRequired[InferenceSpecificationOutputTypeDef]
-    AdditionalInferenceSpecifications: NotRequired[list[object]]
+    AdditionalInferenceSpecifications: NotRequired[list[AdditionalInferenceSpecificationDefinitionOutputTypeDef]]
     CustomerMetadataProperties: NotRequired[dict[str, str]]
     CreationTime: float
     LastModifiedTime: float
@@ -130,6 +131,8 @@ class ExecutionRecord(TypedDict):
     LastModifiedTime: float
     CreatedBy: dict[str, str]
     LastModifiedBy: dict[str, str]
+    RoleArn: NotRequired[str]
+    """In whose name the steps call, where it is not the pipeline's."""
     Definition: str
     Parameters: list[ParameterTypeDef]
     Values: dict[str, Json]

@@ -1,8 +1,7 @@
-"""The model registry: model package groups, versions and their approval.
+"""The model registry: model packages, versions of groups, and their approval.
 
-Runs in the server process; state: the tables ``model-package-groups`` (by name) and ``model-packages`` (by ARN).
-Creating a
-package and changing its approval send the event ``SageMaker Model Package State Change``.
+Runs in the server process; state: the table ``model-packages`` (by ARN). Creating a package and changing its approval
+send the event ``SageMaker Model Package State Change``.
 """
 
 from __future__ import annotations
@@ -14,35 +13,23 @@ from typing import TYPE_CHECKING
 from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.records import change, chosen, record_of, without
 from local_account.protocol.service import now
+from local_account.sagemaker.model_package_groups import ModelPackageGroups
 from local_account.sagemaker.models import check_model_data
-from local_account.sagemaker.records import ModelPackageGroupRecord, ModelPackageRecord
+from local_account.sagemaker.network import check_key
+from local_account.sagemaker.records import ModelPackageRecord
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
-        CreateModelPackageGroupInputTypeDef,
         CreateModelPackageInputTypeDef,
-        DeleteModelPackageGroupInputTypeDef,
-        DeleteModelPackageGroupPolicyInputTypeDef,
         DeleteModelPackageInputTypeDef,
-        DescribeModelPackageGroupInputTypeDef,
         DescribeModelPackageInputTypeDef,
-        GetModelPackageGroupPolicyInputTypeDef,
-        ListModelPackageGroupsInputTypeDef,
         ListModelPackagesInputTypeDef,
-        PutModelPackageGroupPolicyInputTypeDef,
         UpdateModelPackageInputTypeDef,
     )
 
 EVENT = "SageMaker Model Package State Change"
-_GROUP_SUMMARY = [
-    "ModelPackageGroupName",
-    "ModelPackageGroupArn",
-    "ModelPackageGroupDescription",
-    "CreationTime",
-    "ModelPackageGroupStatus",
-]
 _PACKAGE_SUMMARY = [
     "ModelPackageName",
     "ModelPackageGroupName",
@@ -61,22 +48,9 @@ _REPLACEABLE = ("ModelApprovalStatus", "ApprovalDescription", "InferenceSpecific
 class Registry:
     """The registry's actions."""
 
-    def __init__(self, sagemaker: SageMaker) -> None:
+    def __init__(self, sagemaker: SageMaker, groups: ModelPackageGroups) -> None:
         self.sagemaker = sagemaker
-        self._policies = sagemaker.table("model-package-group-policies", dict[str, str])
-        self._versions = sagemaker.table("model-package-versions", dict[str, int])
-
-    def group(self, name_or_arn: str) -> ModelPackageGroupRecord:
-        """A group by its name or ARN.
-
-        Raises ServiceError when there is none.
-        """
-        name = name_or_arn.rsplit("/", 1)[-1]
-        group = self.sagemaker.model_package_groups.get(name)
-        if group is None:
-            arn = self.sagemaker.arn(f"model-package-group/{name}")
-            raise ServiceError(f"ModelPackageGroup {arn} does not exist.")
-        return group
+        self._groups = groups
 
     def package(self, name_or_arn: str) -> ModelPackageRecord:
         """A model package by its ARN, or by what follows ``model-package/`` in it.
@@ -89,92 +63,6 @@ class Registry:
             raise ServiceError(f"ModelPackage {arn} does not exist.")
         return package
 
-    @action("CreateModelPackageGroup")
-    def create_group(self, request: CreateModelPackageGroupInputTypeDef) -> Reply:
-        """Raises ServiceError for a name that is taken."""
-        name = request["ModelPackageGroupName"]
-        arn = self.sagemaker.arn(f"model-package-group/{name}")
-        with self.sagemaker.lock:
-            if name in self.sagemaker.model_package_groups:
-                raise ServiceError(f"Model Package Group already exists: {arn}")
-            group: ModelPackageGroupRecord = {
-                "ModelPackageGroupName": name,
-                "ModelPackageGroupArn": arn,
-                "CreationTime": now(),
-                "CreatedBy": {},
-                "ModelPackageGroupStatus": "Completed",
-            }
-            change(group, chosen(request, ("ModelPackageGroupDescription",)))
-            self.sagemaker.model_package_groups[name] = group
-            set_tags(self.sagemaker, arn, request.get("Tags"))
-            self.sagemaker.changed()
-        return {"ModelPackageGroupArn": arn}
-
-    @action("DescribeModelPackageGroup")
-    def describe_group(self, request: DescribeModelPackageGroupInputTypeDef) -> Reply:
-        """Answers the group."""
-        return self.group(request["ModelPackageGroupName"])
-
-    @action("ListModelPackageGroups")
-    def list_groups(self, request: ListModelPackageGroupsInputTypeDef) -> Reply:
-        """Answers a page of groups, the oldest first."""
-        return listing(
-            self.sagemaker.model_package_groups.values(),
-            request,
-            key="ModelPackageGroupSummaryList",
-            fields=_GROUP_SUMMARY,
-            name_field="ModelPackageGroupName",
-            default_order="Ascending",
-        )
-
-    @action("DeleteModelPackageGroup")
-    def delete_group(self, request: DeleteModelPackageGroupInputTypeDef) -> None:
-        """Raises ServiceError while the group has versions."""
-        with self.sagemaker.lock:
-            group = self.group(request["ModelPackageGroupName"])
-            name, arn = group["ModelPackageGroupName"], group["ModelPackageGroupArn"]
-            if any(p.get("ModelPackageGroupName") == name for p in self.sagemaker.model_packages.values()):
-                raise ServiceError(
-                    f"Model Package Group {arn} cannot be deleted because it still contains Model Packages.",
-                    "ConflictException",
-                )
-            del self.sagemaker.model_package_groups[name]
-            self._versions.pop(name, None)
-            self._policies.pop(name, None)
-            drop_tags(self.sagemaker, arn)
-            self.sagemaker.changed()
-
-    @action("PutModelPackageGroupPolicy")
-    def put_policy(self, request: PutModelPackageGroupPolicyInputTypeDef) -> Reply:
-        """Raises ServiceError for a policy that is no JSON; it is kept and not enforced."""
-        group = self.group(request["ModelPackageGroupName"])
-        try:
-            json.loads(request["ResourcePolicy"])
-        except ValueError as error:
-            raise ServiceError(f"ResourcePolicy is not valid JSON: {error}") from error
-        with self.sagemaker.lock:
-            self._policies[group["ModelPackageGroupName"]] = {"ResourcePolicy": request["ResourcePolicy"]}
-            self.sagemaker.changed()
-        return {"ModelPackageGroupArn": group["ModelPackageGroupArn"]}
-
-    @action("GetModelPackageGroupPolicy")
-    def get_policy(self, request: GetModelPackageGroupPolicyInputTypeDef) -> Reply:
-        """Raises ServiceError when the group has none."""
-        group = self.group(request["ModelPackageGroupName"])
-        policy = self._policies.get(group["ModelPackageGroupName"])
-        if policy is None:
-            arn = group["ModelPackageGroupArn"]
-            raise ServiceError(f"Cannot find resource policy for {arn}", "ResourceNotFoundException")
-        return policy
-
-    @action("DeleteModelPackageGroupPolicy")
-    def delete_policy(self, request: DeleteModelPackageGroupPolicyInputTypeDef) -> None:
-        """A group without a policy is left as it is."""
-        group = self.group(request["ModelPackageGroupName"])
-        with self.sagemaker.lock:
-            self._policies.pop(group["ModelPackageGroupName"], None)
-            self.sagemaker.changed()
-
     @action("CreateModelPackage")
     def create_package(self, request: CreateModelPackageInputTypeDef) -> Reply:
         """The next version of a group, or a package with a name of its own.
@@ -183,11 +71,13 @@ class Registry:
         """
         if ("ModelPackageGroupName" in request) == ("ModelPackageName" in request):
             raise ServiceError("Expected either ModelPackageName or ModelPackageGroupName.")
-        if "InferenceSpecification" in request:
-            for container in request["InferenceSpecification"]["Containers"]:
-                check_model_data(self.sagemaker, container)
+        self._complete(request)
         created = now()
+        token = f"CreateModelPackage:{request.get('ClientToken', '')}"
         with self.sagemaker.lock:
+            known = self.sagemaker.request_tokens.get(token)
+            if "ClientToken" in request and known and known["Arn"] in self.sagemaker.model_packages:
+                return {"ModelPackageArn": known["Arn"]}
             package = record_of(
                 ModelPackageRecord,
                 {"CertifyForMarketplace": False},
@@ -202,10 +92,23 @@ class Registry:
             )
             arn = package["ModelPackageArn"]
             self.sagemaker.model_packages[arn] = package
+            if "ClientToken" in request:
+                self.sagemaker.request_tokens[token] = {"Arn": arn}
             set_tags(self.sagemaker, arn, request.get("Tags"))
             self.sagemaker.changed()
         self._emit(package)
         return {"ModelPackageArn": arn}
+
+    def _complete(self, request: CreateModelPackageInputTypeDef) -> None:
+        """Look at the model data of all containers, and tell what is known of it. Raises ServiceError."""
+        if "SecurityConfig" in request:
+            check_key(self.sagemaker.account, request["SecurityConfig"], "KmsKeyId")
+        given = [request["InferenceSpecification"]] if "InferenceSpecification" in request else []
+        for specification in [*given, *request.get("AdditionalInferenceSpecifications", [])]:
+            for container in specification["Containers"]:
+                if etag := check_model_data(self.sagemaker, container):
+                    container.setdefault("ModelDataETag", etag)
+                    container.setdefault("IsCheckpoint", False)
 
     def _identity(self, request: CreateModelPackageInputTypeDef) -> dict[str, object]:
         if "ModelPackageName" in request:
@@ -216,9 +119,9 @@ class Registry:
             if arn in self.sagemaker.model_packages:
                 raise ServiceError(f"Model Package already exists: {arn}")
             return {"ModelPackageArn": arn}
-        name = self.group(request["ModelPackageGroupName"])["ModelPackageGroupName"]
+        name = self._groups.group(request["ModelPackageGroupName"])["ModelPackageGroupName"]
         # A counter of its own: the number of a deleted version is never given out again.
-        counter = self._versions.setdefault(name, {"last": 0})
+        counter = self._groups.versions.setdefault(name, {"last": 0})
         counter["last"] += 1
         return {
             "ModelPackageGroupName": name,
@@ -237,7 +140,7 @@ class Registry:
         """Answers a page of model packages, the oldest first."""
         packages = list(self.sagemaker.model_packages.values())
         if "ModelPackageGroupName" in request:
-            name = self.group(request["ModelPackageGroupName"])["ModelPackageGroupName"]
+            name = self._groups.group(request["ModelPackageGroupName"])["ModelPackageGroupName"]
             packages = [p for p in packages if p.get("ModelPackageGroupName") == name]
         else:
             kind = request.get("ModelPackageType", "Unversioned")
@@ -273,9 +176,9 @@ class Registry:
             if properties or "CustomerMetadataProperties" in package:
                 package["CustomerMetadataProperties"] = properties
             if "AdditionalInferenceSpecificationsToAdd" in request:
-                package.setdefault("AdditionalInferenceSpecifications", []).extend(
-                    request["AdditionalInferenceSpecificationsToAdd"]
-                )
+                further = request["AdditionalInferenceSpecificationsToAdd"]
+                known = package.get("AdditionalInferenceSpecifications", [])
+                change(package, {"AdditionalInferenceSpecifications": [*known, *further]})
             package["LastModifiedTime"] = now()
             self.sagemaker.changed()
             changed = package.get("ModelApprovalStatus") != before

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
 from local_account.protocol.actions import Reply, ServiceError
+from local_account.protocol.members import register
 from local_account.protocol.records import chosen
 from local_account.protocol.service import Service
 from local_account.protocol.wire import Request
@@ -37,6 +39,7 @@ class SageMaker(Service):
 
     def __init__(self, account: Account) -> None:
         super().__init__(account, "sagemaker")
+        register(Path(__file__).with_name("members.toml"))
 
     @property
     def tags(self) -> dict[str, dict[str, str]]:
@@ -136,10 +139,7 @@ def listing(
             found = [r for r in found if _time(r, time_field) > epoch_s(request[name])]
         for name in before & request.keys():
             found = [r for r in found if _time(r, time_field) < epoch_s(request[name])]
-    if request.get("SortBy") == "Name":
-        found.sort(key=lambda r: str(r.get(name_field, "")))
-    else:
-        found.sort(key=lambda r: _time(r, "CreationTime"))  # of equal ones the first made comes first
+    found.sort(key=_sort_key(str(request.get("SortBy", "")), name_field))  # of equal ones the first made comes first
     if request.get("SortOrder", default_order) == "Descending":
         found.reverse()
     start, size = _offset(request.get("NextToken")), int(str(request.get("MaxResults", 100)))
@@ -147,6 +147,19 @@ def listing(
     if start + size < len(found):
         answer["NextToken"] = f"offset-{start + size}"
     return answer
+
+
+def _sort_key(wanted: str, name_field: str) -> Callable[[Mapping[str, object]], str | float]:
+    """What ``SortBy`` orders resources by; without it, when they were made."""
+    if wanted in {"Name", name_field}:
+        return lambda resource: str(resource.get(name_field, ""))
+    if wanted == "Status":
+        return lambda resource: next((str(resource[name]) for name in resource if _is_status(name)), "")
+    return lambda resource: _time(resource, wanted if wanted in _TIME_FILTERS else "CreationTime")
+
+
+def _is_status(name: str) -> bool:
+    return name.endswith("Status") and name != "SecondaryStatus"
 
 
 def _time(resource: Mapping[str, object], field: str) -> float:

@@ -7,21 +7,16 @@ that did not happen.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import re
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from local_account.account import Account
 from local_account.authority.signatures import claim_of
-from local_account.base.clock import CLOCK
 from local_account.base.errors import DISK_FULL, ErrorAnswer, aws_error, not_implemented
 from local_account.base.snapshots import NotSavedError
 from local_account.base.wire import packed_requests, s3_names
@@ -30,7 +25,8 @@ from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3, s3_promises
 from local_account.protocol.foreign import Home
 from local_account.server import member_rules, name_rules
-from local_account.server.faults import named_call, of_the_client
+from local_account.server.faults import in_the_services_words, named_call, of_the_client
+from local_account.server.health import HEALTH_PATH, answer_json, health
 from local_account.server.refusals import ACCOUNTS_OWN, refusal
 
 if TYPE_CHECKING:
@@ -60,8 +56,6 @@ MOTO_MODULES: dict[str, SERVICE_NAMES] = {
     "states": "stepfunctions",
     "sts": "sts",
 }
-HEALTH_PATH = "/_account/health"
-CLOCK_PATH = "/_account/clock"
 _READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 _READING_ACTIONS = re.compile(
     r"(Get|List|Describe|Head|Filter|Search|Lookup|BatchGet|Validate|Simulate|StartSync|Test|Tail)[A-Z]"
@@ -73,6 +67,13 @@ _PRESIGNED = {"s3", "sts"}
 # Calls of functions and models; the control path of the account itself.
 _CALL = re.compile(r"/invocations$|^/_account/")
 _CBOR_ACTION = re.compile(r"/service/[^/]+/operation/(\w+)")
+
+
+def _of_sagemaker(path: str) -> str:
+    """Which of SageMaker's services a request is for: they are signed with the same name."""
+    if path.startswith("/endpoints/"):
+        return "sagemaker-runtime"
+    return "sagemaker-metrics" if path in {"/BatchPutMetrics", "/BatchGetMetrics"} else "sagemaker"
 
 
 class Application:
@@ -88,11 +89,15 @@ class Application:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         service = _service(environ)
-        if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
-            service = "sagemaker-runtime"  # signed with the same name
+        if service == "sagemaker":
+            service = _of_sagemaker(environ["PATH_INFO"])
         if environ["PATH_INFO"] == HEALTH_PATH and not service and _is_for_this_machine(environ):
-            return _json(start_response, {"status": "running"})
-        if refused := self._refusal(environ, service):
+            return answer_json(start_response, {"status": "running"})
+        try:
+            refused = self._refusal(environ, service)
+        except Exception as error:  # a fault of the front itself, told as any other
+            refused = _fault(environ, service, "", error)
+        if refused:
             return _send(refused, start_response)
         snapshots = self._account.snapshots
         careful = snapshots.durable or snapshots.trouble(service) or snapshots.is_behind()
@@ -125,7 +130,7 @@ class Application:
 
     def _answer(self, environ: WSGIEnvironment, service: str, start_response: StartResponse) -> Iterable[bytes]:
         if service == ACCOUNTS_OWN:
-            return self._health(environ, start_response)
+            return health(self._account, environ, start_response)
         if service in self.own:
             return self.own[service](environ, start_response)
         if service not in MOTO_MODULES:
@@ -184,40 +189,10 @@ class Application:
             return _send(aws_error(environ, service, "AccessDenied", "Access Denied", 403), start_response)
         if _is_page(status, body, environ):
             return _send(not_implemented(environ, service, named_call(service, action)), start_response)
+        if status[0] in "45":
+            headers, body = in_the_services_words(service, headers, body)
         start_response(status, headers)
         return [body]
-
-    def _health(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-        """What the account is, after its clock was moved by ``{"advance_s": 3600}``, where that is asked."""
-        if environ["PATH_INFO"] == CLOCK_PATH:
-            try:
-                by = timedelta(seconds=float(json.loads(environ["wsgi.input"].read())["advance_s"]))
-                self._account.advance_clock(by)
-            except (ValueError, KeyError, TypeError, OverflowError) as error:
-                return _json(start_response, {"message": str(error)}, "400 Bad Request")
-        return _json(
-            start_response,
-            {
-                "status": "running",
-                "pid": os.getpid(),
-                "region": self._account.region,
-                "account_id": self._account.account_id,
-                "state_dir": str(self._account.state_dir),
-                "time_scale": self._account.time_scale,
-                "chaos": self._account.chaos,
-                "durable": self._account.durable,
-                "trouble": self._account.snapshots.trouble(),
-                "loss_s": round(self._account.snapshots.loss_s(), 2),
-                "unsaved_s": round(self._account.snapshots.unsaved_s(), 2),
-                "clock": {"now": CLOCK.now().isoformat(), "speed": CLOCK.speed, "movable": CLOCK.movable},
-                "version": version("scones-mlops"),
-            },
-        )
-
-
-def _json(start_response: StartResponse, document: Mapping[str, object], status: str = "200 OK") -> list[bytes]:
-    start_response(status, [("Content-Type", "application/json")])
-    return [json.dumps(document).encode()]
 
 
 def _service(environ: WSGIEnvironment) -> str:

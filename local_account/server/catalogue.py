@@ -109,9 +109,9 @@ ENTRIES = (
         "builds that really run the phases of their buildspec, caches, reports",
     ),
     CatalogueEntry(
-        "SageMaker", ["sagemaker"], "ours", "sagemaker",
-        "processing, training and batch transform jobs, pipelines, registry, endpoints with data capture, gradual"
-        " updates, shadow and serverless variants",
+        "SageMaker, SageMaker Metrics", ["sagemaker", "sagemaker-metrics"], "ours", "sagemaker",
+        "processing, training, tuning and batch transform jobs, pipelines, registry, experiments, search, endpoints"
+        " with data capture, gradual updates, shadow and serverless variants",
     ),
 )  # fmt: skip
 

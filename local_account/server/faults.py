@@ -1,27 +1,36 @@
 """What a client is told when moto fails in the middle of a request.
 
 Runs in the server process. moto often looks something up by what the request holds, or reads a number of it, and fails
-when it is not there or is none: that is the client's error, and is answered as the service says such a thing. Whatever
-else fails is a fault of ours, `InternalFailure`; the log has the traceback of both.
+when it is not there or is none: that is the client's error, and is answered as the service says such a thing. Values
+that moto cannot work with otherwise are refused as such. Where the code that fails is ours it is a fault of ours,
+whatever it looks like: `InternalFailure`. The log has the traceback of all.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import botocore.session
 
 from local_account.authority.requests import CLIENT_NAMES
-from local_account.protocol.members import table_of
-from local_account.protocol.sent_members import sent_members
+from local_account.protocol.members import paths_of, table_of
+from local_account.protocol.sent_members import UnreadableError, input_shape, sent_members
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 _MISSING = re.compile(r"NotFound|DoesNotExist|NoSuch|NonExistent|Unknown\w*Exception$")
-_LOOKS = (KeyError, ValueError, IndexError)
+# Codes of moto's that the service does not have, and what it says instead.
+_RENAMED = {
+    ("dynamodb", "ResourceNotFound"): "ResourceNotFoundException",
+    ("dynamodb", "SourceTableNotFoundException"): "TableNotFoundException",
+    ("s3", "NoSuchInventoryConfig"): "NoSuchConfiguration",
+}
+_OURS, _MOTOS = f"{os.sep}local_account{os.sep}", f"{os.sep}moto{os.sep}"
 
 
 class ClientFault(NamedTuple):
@@ -33,19 +42,44 @@ class ClientFault(NamedTuple):
 
 
 def of_the_client(environ: WSGIEnvironment, service: str, error: Exception) -> ClientFault | None:
-    """The error for a request whose own value made moto fail; None where it is not known to be one."""
-    sent = sent_members(service, environ)
-    if sent is None or not isinstance(error, _LOOKS):
+    """The error for a request whose values made moto fail; None where the failing code is ours, or it is none."""
+    if isinstance(error, OSError) or not _is_motos(error):
         return None
-    operation, members = sent
+    try:
+        sent = sent_members(service, environ)
+    except UnreadableError:
+        sent = None
+    if sent is None:
+        return _invalid(service, f"{service} has no operation that looks like this request.")
+    return _wrong_value(service, *sent, error)
+
+
+def _wrong_value(service: str, operation: str, members: Mapping[str, object], error: Exception) -> ClientFault:
+    """The error for what moto did not find, or could not work with."""
+    key = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
     given = list(_texts(members))
-    if isinstance(error, KeyError) and error.args and error.args[0] in given:
-        return _not_found(service, operation, str(error.args[0]))
-    if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
-        return _invalid(service, f"{operation} needs {error.args[0]}, which the request does not have.")
+    if key in given:
+        return _not_found(service, operation, key)
+    if key and key in _names(service, operation):
+        return _invalid(service, f"{operation} needs {key}, which the request does not have.")
     if isinstance(error, ValueError) and any(repr(text) in str(error) for text in given):
         return _invalid(service, f"{operation} cannot take a value: {error}.")
-    return None
+    return _invalid(
+        service, f"The stand-in account cannot answer {operation} with these values ({type(error).__name__}: {error})."
+    )
+
+
+def _is_motos(error: Exception) -> bool:
+    """Whether the innermost code of the account that was running is moto's, not our own."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    ours, motos = (max((at for at, file in enumerate(files) if part in file), default=-1) for part in (_OURS, _MOTOS))
+    return motos > ours
+
+
+def _names(service: str, operation: str) -> set[str]:
+    """The members that an operation has, at any depth."""
+    shape = input_shape(service, operation)
+    return {name for path in paths_of(shape) for name in path.split(".")} if shape else set()
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -75,6 +109,19 @@ def _invalid(service: str, message: str) -> ClientFault:
     table = table_of(service)
     code = table.code if table else "ValidationException"
     return ClientFault("InvalidRequest" if code == "NotImplemented" else code, message, 400)
+
+
+def in_the_services_words(
+    service: str, headers: list[tuple[str, str]], body: bytes
+) -> tuple[list[tuple[str, str]], bytes]:
+    """An error of moto's under the code that the service has for it."""
+    for (name, theirs), code in _RENAMED.items():
+        pattern = rf"\b{theirs}\b".encode()
+        if name == service and re.search(pattern, body):
+            body = re.sub(pattern, code.encode(), body)
+            sized = {"content-length": str(len(body)), "x-amzn-errortype": code}
+            headers = [(header, sized.get(header.lower(), value)) for header, value in headers]
+    return headers, body
 
 
 def named_call(service: str, action: str, error: Exception | None = None) -> str:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from local_account.base.errors import ErrorAnswer, aws_error, not_implemented
 from local_account.protocol.foreign import Home, foreign_error
-from local_account.protocol.members import table_of
+from local_account.protocol.members import MemberTable, table_of
 from local_account.protocol.request_shapes import constraints, wrong_type
-from local_account.protocol.sent_members import input_shape, sent_members, unreadable
+from local_account.protocol.sent_members import Sent, UnreadableError, body_of, input_shape, sent_members, unreadable
+from local_account.server.service_words import own_words
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -33,6 +34,12 @@ _INVALID = {
     "ssm": "ValidationException",
     "sts": "ValidationError",
 }
+# Elsewhere it is a SerializationException.
+_UNREADABLE = {
+    **{name: _INVALID[name] for name in ("iam", "sns", "sts")},
+    **dict.fromkeys(("sqs", "monitoring"), "InvalidParameterValue"),
+    "s3": "MalformedXML",
+}
 _TYPED = {*_INVALID, "monitoring", "sqs", "states"}
 
 
@@ -51,18 +58,32 @@ def _misshapen(
 
 def refusal(environ: WSGIEnvironment, service: str, home: Home) -> ErrorAnswer | None:
     """The service's error for an operation, or a member, that its table does not name, or for a resource elsewhere."""
-    sent = sent_members(service, environ)
+    try:
+        sent = sent_members(service, environ)
+    except UnreadableError as error:
+        return aws_error(environ, service, _UNREADABLE.get(service, "SerializationException"), str(error))
     if sent is None:
         return None
-    operation, members = sent
     table = table_of(service)
-    if table is not None and operation not in table.acts:
-        return not_implemented(environ, service, f"{service}'s {operation}")
-    if elsewhere := foreign_error(service, operation, members, home):
-        return aws_error(environ, service, elsewhere.code, elsewhere.message, elsewhere.status)
-    if problem := _misshapen(environ, service, operation, members):
-        return problem
-    found = next(table.refusals(operation, members), None) if table else None
+    if table is not None and sent[0] not in table.acts:
+        return not_implemented(environ, service, f"{service}'s {sent[0]}")
+    found = _elsewhere(environ, service, sent, home) or _misshapen(environ, service, *sent)
+    return found or _in_own_words(environ, service, sent) or _untouched(environ, table, sent)
+
+
+def _elsewhere(environ: WSGIEnvironment, service: str, sent: Sent, home: Home) -> ErrorAnswer | None:
+    error = foreign_error(service, *sent, home)
+    return aws_error(environ, service, error.code, error.message, error.status) if error else None
+
+
+def _in_own_words(environ: WSGIEnvironment, service: str, sent: Sent) -> ErrorAnswer | None:
+    words = own_words(service, *sent, lambda: body_of(environ))
+    return aws_error(environ, service, words.code, words.message, words.status) if words else None
+
+
+def _untouched(environ: WSGIEnvironment, table: MemberTable | None, sent: Sent) -> ErrorAnswer | None:
+    """The error for a member that nothing acts on."""
+    found = next(table.refusals(*sent), None) if table else None
     if table is None or found is None:
         return None
     status = 501 if table.code == "NotImplemented" else 400

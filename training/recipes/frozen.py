@@ -6,7 +6,9 @@ learnt, so there are no epochs: it prints one line.
 
 from __future__ import annotations
 
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from training.job import Job, ProcessResult
 from training.loop import print_epoch, score
 from training.networks.backbone import Backbone, Pretrained, create
 from training.networks.network import Resize, Served
+from training.novelty import some_of
 from training.recipes.pretrained import CHUNK, pixels
 
 # The maps of `Backbone.maps` were chosen on the training images alone (2026-11-21, 5 folds of 1,000): all depths from
@@ -50,11 +53,7 @@ def train_frozen(job: Job) -> ProcessResult:
     """The linear layer, and the logits of training images by layers that were fitted without them."""
     chosen = job.hyperparameters
     model = Frozen(create(job.pretrained), nn.Linear(1, 1), chosen.network_side, job.image_size)
-    with torch.inference_mode():
-        train, validation = (
-            torch.cat([model.features(chunk) for chunk in split[0].split(CHUNK)])  # type: ignore[no-untyped-call]  # torch left it bare
-            for split in (job.train, job.validation)
-        )
+    train, validation = (features_of(model, images) for images, _ in (job.train, job.validation))
     labels = job.train[1]
     linear = fit_linear(train, labels, job.classes, chosen.penalty)
     held_out = torch.empty(len(labels), job.classes)
@@ -64,11 +63,26 @@ def train_frozen(job: Job) -> ProcessResult:
         layer = fit_linear(train[~part], labels[~part], job.classes, chosen.penalty)
         held_out[part] = layer(train[part]).detach()
     with torch.inference_mode():
-        train_loss = nn.functional.cross_entropy(linear(train), labels).item()
-        row = score(job.member, 1, train_loss, linear(validation), job.validation[1])
+        logits, found = linear(train), linear(validation)
+        row = score(job.member, 1, nn.functional.cross_entropy(logits, labels).item(), found, job.validation[1])
     print_epoch(row, 1)
+    some = some_of(len(train))
     tensors = {"weight": linear.weight.data, "bias": linear.bias.data, "held_out": held_out, "labels": labels}
+    tensors |= {"validation_logits": found, "features": train[some], "predicted": logits[some].argmax(dim=1)}
+    # A tensor of inference mode could not become part of what is exported.
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     return {"tensors": tensors, "history": [row], "cpu_seconds": time.process_time()}
+
+
+def features_of(model: Frozen, images: Tensor) -> Tensor:
+    """Features float32 [N, D], with a thread for each core; a chunk has the same wherever it is computed."""
+
+    def of_chunk(chunk: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return model.features(chunk)
+
+    with ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return torch.cat(list(pool.map(of_chunk, images.split(CHUNK))))  # type: ignore[no-untyped-call]  # torch left it bare
 
 
 def load_frozen(tensors: dict[str, Tensor], pretrained: Pretrained, side: int, image_size: int) -> Frozen:

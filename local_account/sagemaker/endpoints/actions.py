@@ -186,8 +186,6 @@ class Endpoints:
                 f"The following variants do not exist in endpoint {endpoint['EndpointName']}: "
                 f"{name}. It has {', '.join(variants)}."
             )
-        if "ServerlessUpdateConfig" in wish:
-            raise ServiceError("The stand-in account does not implement ServerlessUpdateConfig.")
         if "DesiredInstanceCount" not in wish:
             return
         if "ServerlessConfig" in variants[name]:

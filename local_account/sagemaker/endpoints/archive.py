@@ -15,7 +15,7 @@ from local_account.account import Account
 from local_account.base.archives.tars import ArchiveError, extract_tar
 from local_account.base.images import repository
 from local_account.protocol.actions import ServiceError
-from local_account.sagemaker.records import Container
+from local_account.sagemaker.records import Container, ModelPackageRecord
 from local_account.sagemaker.service import SageMaker
 
 if TYPE_CHECKING:
@@ -64,13 +64,21 @@ def _from_package(
     package = packages.get(name) or packages.get(sagemaker.arn(f"model-package/{name}"))
     if package is None:
         raise ServiceError(f"ModelPackage {name} does not exist.")
-    containers = package["InferenceSpecification"]["Containers"] if "InferenceSpecification" in package else []
+    containers = _containers(package, definition.get("InferenceSpecificationName", ""))
     if len(containers) != 1:
         raise ServiceError(
             f"Model package {name} has {len(containers)} containers; the stand-in account serves one container."
         )
     environment = containers[0].get("Environment", {}) | definition.get("Environment", {})
     return {**containers[0], "Environment": environment}
+
+
+def _containers(package: ModelPackageRecord, name: str) -> list[ModelPackageContainerDefinitionOutputTypeDef]:
+    """Those of the package's specification, or of the additional one that is named."""
+    if name:
+        others = package.get("AdditionalInferenceSpecifications", [])
+        return next((one["Containers"] for one in others if one["Name"] == name), [])
+    return package["InferenceSpecification"]["Containers"] if "InferenceSpecification" in package else []
 
 
 def fetch_model_data(account: Account, container: Container, root: Path) -> Path:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
         ProductionVariantUnionTypeDef,
     )
 
-_UNSUPPORTED = ("AsyncInferenceConfig", "ExplainerConfig", "CrossRegionTrafficConfig")
-
 
 class EndpointConfigs:
     """The actions on endpoint configurations; ``tables["endpoint-configs"]`` holds Describe's shapes by name."""
@@ -89,7 +87,7 @@ class EndpointConfigs:
     @action("DescribeEndpointConfig")
     def describe(self, request: DescribeEndpointConfigInputTypeDef) -> Reply:
         """Answers the configuration as it was created."""
-        return self.get(request["EndpointConfigName"])
+        return {"EnableNetworkIsolation": False, **self.get(request["EndpointConfigName"])}
 
     @action("ListEndpointConfigs")
     def list(self, request: ListEndpointConfigsInputTypeDef) -> Reply:
@@ -118,9 +116,6 @@ class EndpointConfigs:
 
 
 def _check(request: CreateEndpointConfigInputTypeDef) -> None:
-    for key in _UNSUPPORTED:
-        if key in request:
-            raise ServiceError(f"The stand-in account does not implement {key} of an endpoint configuration.")
     names = [variant["VariantName"] for variant in _variants(request)]
     if len(set(names)) < len(names):
         raise ServiceError(f"Production variant names must be unique, they are {', '.join(names)}.")

@@ -1,4 +1,4 @@
-"""A training job's checkpoints between its folder and S3, and the interruption of a managed spot job.
+"""What goes to S3 while a job runs: checkpoints, which come back, and outputs; and the interruption of a spot job.
 
 Runs in the server process, in the job's thread. AWS copies ``CheckpointConfig.S3Uri`` into ``LocalPath`` before the
 container starts and everything that changes there back to S3 while it runs (SageMaker developer guide, "Checkpoints in
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_account.containers.container_view import LinkError
+from local_account.sagemaker.job_records import TrainingJobRecord
 from local_account.sagemaker.jobs.checks import CHECKPOINTS_PATH
 from local_account.sagemaker.jobs.cluster import Host
 from local_account.sagemaker.jobs.files import JobFiles, TransferError
@@ -29,13 +30,29 @@ INTERRUPTION_TAG = "local-account:spot-interruption"
 SETTLED_S = 0.2
 
 
+def streams(job: TrainingJobRecord) -> list[CheckpointConfigTypeDef]:
+    """What a container writes for TensorBoard and the debugger, and where SageMaker keeps it while the job runs.
+
+    The SageMaker SDK looks for it there (``latest_job_tensorboard_artifacts_path``, ``..._debugger_artifacts_path``).
+    """
+    found: list[CheckpointConfigTypeDef] = []
+    for config, folder, name in (
+        (job.get("TensorBoardOutputConfig"), "/opt/ml/output/tensorboard", "tensorboard-output"),
+        (job.get("DebugHookConfig"), "/opt/ml/output/tensors", "debug-output"),
+    ):
+        if config:
+            uri = f"{config['S3OutputPath'].rstrip('/')}/{job['TrainingJobName']}/{name}"
+            found.append({"S3Uri": uri, "LocalPath": config.get("LocalPath", folder)})
+    return found
+
+
 class Checkpoints:
     """The folder of one host and the S3 prefix that it is kept in, together with those of its peers."""
 
-    def __init__(self, files: JobFiles, host: Host, config: CheckpointConfigTypeDef) -> None:
+    def __init__(self, files: JobFiles, host: Host, config: CheckpointConfigTypeDef, kms_key: str = "") -> None:
         self._files, self._view = files, host.view
         self._folder = host.root / Path(config.get("LocalPath", CHECKPOINTS_PATH)).relative_to("/opt/ml")
-        self._uri = config["S3Uri"].rstrip("/")
+        self._uri, self._kms_key = config["S3Uri"].rstrip("/"), kms_key
         self._saved: dict[str, tuple[int, int]] = {}
 
     def restore(self) -> None:
@@ -51,7 +68,7 @@ class Checkpoints:
             with suppress(FileNotFoundError):  # renamed while we looked: the next look finds its new name
                 version = path.stat().st_mtime_ns, path.stat().st_size
                 if self._saved.get(name) != version and version[0] <= settled_ns:
-                    self._files.upload_object(path, f"{self._uri}/{name}")
+                    self._files.upload_object(path, f"{self._uri}/{name}", self._kms_key)
                     self._saved[name] = version
 
     def _look(self, *, last: bool) -> Iterator[tuple[Path, str]]:

@@ -42,23 +42,25 @@ def check_processing(request: CreateProcessingJobRequestTypeDef) -> None:
     for given in request.get("ProcessingInputs", []):
         where = f"Processing input {given['InputName']!r}"
         source = given.get("S3Input")
+        _check_unique(names, given["InputName"], where)
+        if given.get("AppManaged"):  # the container fetches it itself
+            continue
         if source is None:
-            raise ServiceError(f"{where}: the stand-in account reads S3Input only, not DatasetDefinition.")
+            raise ServiceError(f"{where}: expected S3Input.")
         if source.get("S3InputMode", "File") != "File":
             raise ServiceError(f"{where}: the stand-in account supports S3InputMode File only, got Pipe.")
         if source.get("S3CompressionType", "None") != "None":
             raise ServiceError(f"{where}: the stand-in account unpacks nothing: expected S3CompressionType None.")
         _check_path(where, source.get("LocalPath"))
-        _check_unique(names, given["InputName"], where)
     names.clear()
     for output in request["ProcessingOutputConfig"]["Outputs"] if "ProcessingOutputConfig" in request else ():
         where = f"Processing output {output['OutputName']!r}"
-        if "S3Output" not in output:
-            raise ServiceError(f"{where}: the stand-in account writes S3Output only, not FeatureStoreOutput.")
-        if output["S3Output"]["S3UploadMode"] != "EndOfJob":
-            raise ServiceError(f"{where}: the stand-in account uploads at the end: expected S3UploadMode EndOfJob.")
-        _check_path(where, output["S3Output"].get("LocalPath"))
         _check_unique(names, output["OutputName"], where)
+        if output.get("AppManaged"):
+            continue
+        if "S3Output" not in output:
+            raise ServiceError(f"{where}: expected S3Output.")
+        _check_path(where, output["S3Output"].get("LocalPath"))
 
 
 def _check_path(where: str, path: str | None) -> None:
@@ -72,17 +74,10 @@ def _check_unique(names: set[str], name: str, where: str) -> None:
     names.add(name)
 
 
-# What would be accepted and do nothing: the tools behind it are AWS's own.
-_NOT_ACTED_ON = ("DebugRuleConfigurations", "ProfilerRuleConfigurations", "RetryStrategy", "TensorBoardOutputConfig")
-
-
 def check_training(request: CreateTrainingJobRequestTypeDef) -> None:
     """Refuse hosts that cannot be here, other channels than S3 files, and metrics that are no patterns."""
     if "AlgorithmSpecification" not in request or "ResourceConfig" not in request:
         raise ServiceError("The stand-in account needs AlgorithmSpecification and ResourceConfig for a training job.")
-    for member in _NOT_ACTED_ON:
-        if request.get(member):
-            raise ServiceError(f"The stand-in account does not implement {member} of training jobs; leave it out.")
     check_network(request)
     specification = request["AlgorithmSpecification"]
     if "TrainingImage" not in specification:
@@ -123,9 +118,11 @@ def _check_channel(channel: ChannelUnionTypeDef, mode: str, groups: set[str]) ->
 def _check_spot(request: CreateTrainingJobRequestTypeDef) -> None:
     """Refuse what AWS refuses about checkpoints and managed spot training."""
     config = request.get("CheckpointConfig")
-    path = config.get("LocalPath", CHECKPOINTS_PATH) if config else CHECKPOINTS_PATH
-    if not path.startswith("/opt/ml/") or ".." in Path(path).parts:
-        raise ServiceError(f"CheckpointConfig.LocalPath must be below /opt/ml, got {path}.")
+    kept = {name: request.get(name) for name in ("CheckpointConfig", "DebugHookConfig", "TensorBoardOutputConfig")}
+    for name, one in kept.items():
+        path = str(one.get("LocalPath", CHECKPOINTS_PATH)) if isinstance(one, dict) else CHECKPOINTS_PATH
+        if not path.startswith("/opt/ml/") or ".." in Path(path).parts:
+            raise ServiceError(f"{name}.LocalPath must be below /opt/ml, got {path}.")
     stopping = request["StoppingCondition"]
     longest = stopping["MaxRuntimeInSeconds"]
     wait = stopping.get("MaxWaitTimeInSeconds")
@@ -152,9 +149,6 @@ def check_transform(request: CreateTransformJobRequestTypeDef) -> None:
     count = request["TransformResources"]["InstanceCount"]
     if count != 1:
         raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
-    for member in ("DataProcessing", "DataCaptureConfig", "ModelClientConfig"):
-        if request.get(member):
-            raise ServiceError(f"The stand-in account does not implement {member} of transform jobs; leave it out.")
     given = request["TransformInput"]
     if (split := given.get("SplitType", "None")) not in {"None", "Line"}:
         raise ServiceError(f"The stand-in account sends whole objects or lines: expected None or Line, got {split}.")

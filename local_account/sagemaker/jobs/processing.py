@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
+from local_account.sagemaker.job_defaults import fill_processing
 from local_account.sagemaker.job_records import ProcessingJobRecord
 from local_account.sagemaker.jobs.actions import JobActions
+from local_account.sagemaker.jobs.checkpoints import Checkpoints
 from local_account.sagemaker.jobs.checks import check_processing
 from local_account.sagemaker.jobs.cluster import GROUP, Host, HostGroup, Shard
 from local_account.sagemaker.jobs.run import FailedJobError, JobRun
@@ -21,9 +23,11 @@ from local_account.sagemaker.service import SageMaker
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
+        CheckpointConfigTypeDef,
         CreateProcessingJobRequestTypeDef,
         DescribeProcessingJobRequestTypeDef,
         ListProcessingJobsRequestTypeDef,
+        ProcessingS3OutputTypeDef,
         StopProcessingJobRequestTypeDef,
     )
 
@@ -36,6 +40,7 @@ class ProcessingRun(JobRun):
     def __init__(self, sagemaker: SageMaker, record: dict[str, object]) -> None:
         self.job = view(ProcessingJobRecord, record)
         super().__init__(sagemaker, record)
+        self._streams: list[Checkpoints] = []
 
     def host_groups(self) -> list[HostGroup]:
         """What ProcessingResources asks for."""
@@ -45,12 +50,15 @@ class ProcessingRun(JobRun):
     def prepare(self, host: Host) -> None:
         """Download the inputs and make the folders of the outputs."""
         for given in self.job.get("ProcessingInputs", []):
+            if given.get("AppManaged"):
+                continue
             source = given["S3Input"]
             shard = Shard.of(host, self.cluster.hosts, source.get("S3DataDistributionType", "FullyReplicated"))
             folder = _local(host, source["LocalPath"])
             self.files.download(source["S3Uri"], folder, source["S3DataType"], shard=shard)
         for folder, _uri in self._outputs(host):
             folder.mkdir(parents=True, exist_ok=True)
+        self._streams += [Checkpoints(self.files, host, place, self._kms_key) for place in self._continuous()]
         (host.root / "output").mkdir(exist_ok=True)
         self._write_config(host)
 
@@ -86,11 +94,14 @@ class ProcessingRun(JobRun):
             with self.sagemaker.lock:
                 self.job["ExitMessage"] = message
         if succeeded:
-            config = self.job.get("ProcessingOutputConfig")
-            kms_key = config.get("KmsKeyId", "") if config else ""
             for host in reversed(self.cluster.hosts):  # of files with the same name the first host's stays
                 for folder, uri in self._outputs(host):
-                    self.files.upload(host.view, folder, uri, kms_key)
+                    self.files.upload(host.view, folder, uri, self._kms_key)
+
+    def watch(self) -> None:
+        """Upload what changed in the outputs whose S3UploadMode is Continuous."""
+        for stream in self._streams:
+            stream.save()
 
     def failure(self, host: Host, exit_code: int, tail: list[str]) -> str:
         """What the container wrote to ``/opt/ml/output/failure``, or its last lines."""
@@ -104,9 +115,21 @@ class ProcessingRun(JobRun):
 
     def _outputs(self, host: Host) -> list[tuple[Path, str]]:
         """Where the container writes each output, and the S3 URI that it goes to."""
+        return [(_local(host, output["LocalPath"]), output["S3Uri"]) for output in self._s3_outputs()]
+
+    def _s3_outputs(self) -> list[ProcessingS3OutputTypeDef]:
         config = self.job.get("ProcessingOutputConfig")
-        outputs = [output["S3Output"] for output in config["Outputs"]] if config else []
-        return [(_local(host, output["LocalPath"]), output["S3Uri"]) for output in outputs]
+        outputs = config["Outputs"] if config else []
+        return [output["S3Output"] for output in outputs if not output.get("AppManaged")]
+
+    def _continuous(self) -> list[CheckpointConfigTypeDef]:
+        continuous = [output for output in self._s3_outputs() if output["S3UploadMode"] == "Continuous"]
+        return [{"S3Uri": output["S3Uri"], "LocalPath": output["LocalPath"]} for output in continuous]
+
+    @property
+    def _kms_key(self) -> str:
+        config = self.job.get("ProcessingOutputConfig")
+        return config.get("KmsKeyId", "") if config else ""
 
 
 def _local(host: Host, container_path: str) -> Path:
@@ -125,9 +148,9 @@ class ProcessingJobs(JobActions):
     @action("CreateProcessingJob")
     def create(self, request: CreateProcessingJobRequestTypeDef) -> Reply:
         """Refuses what the account cannot run, then runs the job."""
-        request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": 86400})
+        fill_processing(request)
         check_processing(request)
-        return self.create_job(request, request.get("Tags"))
+        return self.create_job(request, request.get("Tags"), request.get("ExperimentConfig"))
 
     @action("DescribeProcessingJob")
     def describe(self, request: DescribeProcessingJobRequestTypeDef) -> Reply:

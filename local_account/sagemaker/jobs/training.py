@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +17,9 @@ from local_account.base.images import repository
 from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
+from local_account.sagemaker.experiments.components import ComponentMetrics
+from local_account.sagemaker.experiments.of_jobs import component_name
+from local_account.sagemaker.job_defaults import fill_training
 from local_account.sagemaker.job_records import TrainingJobRecord
 from local_account.sagemaker.jobs import checkpoints
 from local_account.sagemaker.jobs.actions import JobActions
@@ -63,7 +67,7 @@ class TrainingRun(JobRun):
         super().__init__(sagemaker, record)
         self.script = TrainingScript.of(self.job.get("HyperParameters", {}), self.job.get("Environment", {}))
         self._metrics = TrainingMetrics(self.job["AlgorithmSpecification"].get("MetricDefinitions", []))
-        self._checkpoints: dict[Host, Checkpoints] = {}
+        self._checkpoints: dict[Host, list[Checkpoints]] = {}
         self._trained_s = 0.0
         self._container_started: float | None = None
 
@@ -83,10 +87,11 @@ class TrainingRun(JobRun):
         self._write_config(host)
         for channel in channels_of(self.job, host):
             self._fetch_channel(host, channel)
+        self._checkpoints[host] = [Checkpoints(self.files, host, place) for place in checkpoints.streams(self.job)]
         if "CheckpointConfig" in self.job:
             kept = Checkpoints(self.files, host, self.job["CheckpointConfig"])
             kept.restore()
-            self._checkpoints[host] = kept
+            self._checkpoints[host].append(kept)
         if self.script:
             self._fetch_code(self.script, host)
 
@@ -96,6 +101,8 @@ class TrainingRun(JobRun):
         (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
         (config / "inputdataconfig.json").write_text(json.dumps(input_data_config(self.job, host)))
         (config / "resourceconfig.json").write_text(json.dumps(self.cluster.resource_config(host)))
+        if "DebugHookConfig" in self.job:
+            (config / "debughookconfig.json").write_text(json.dumps(self.job["DebugHookConfig"]))
 
     def _fetch_channel(self, host: Host, channel: ChannelOutputTypeDef) -> None:
         source = channel["DataSource"]["S3DataSource"]
@@ -178,7 +185,7 @@ class TrainingRun(JobRun):
         self._save_checkpoints()
 
     def _save_checkpoints(self, *, last: bool = False) -> None:
-        for kept in self._checkpoints.values():
+        for kept in chain.from_iterable(self._checkpoints.values()):
             kept.save(last=last)
 
     def _count_time(self) -> None:
@@ -213,6 +220,7 @@ class TrainingRun(JobRun):
     def upload(self, succeeded: bool) -> None:
         """Publish the metrics; upload checkpoints, ``output.tar.gz`` and, of a job that succeeded, the model."""
         self._metrics.publish(self.account, self.name, self.role())
+        ComponentMetrics(self.sagemaker).add(component_name(self.kind, self.name), self._metrics.points())
         self._save_checkpoints(last=True)
         where = self.job["OutputDataConfig"]
         output = TrainingOutput(self.files, self.cluster, where, self.output_uri, self.root)
@@ -264,18 +272,14 @@ class TrainingJobs(JobActions):
     @action("CreateTrainingJob")
     def create(self, request: CreateTrainingJobRequestTypeDef) -> Reply:
         """Refuses what the account cannot run, then runs the job."""
-        request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 86400)
-        request["OutputDataConfig"].setdefault("KmsKeyId", "")
-        request.setdefault("EnableNetworkIsolation", False)
-        request.setdefault("EnableInterContainerTrafficEncryption", False)
-        request.setdefault("EnableManagedSpotTraining", False)
+        fill_training(request)
         check_training(request)
-        return self.create_job(request, request.get("Tags"))
+        return self.create_job(request, request.get("Tags"), request.get("ExperimentConfig"))
 
     @action("DescribeTrainingJob")
     def describe(self, request: DescribeTrainingJobRequestTypeDef) -> Reply:
         """Answers the job as it is now."""
-        return self.find_job(request["TrainingJobName"])
+        return {"ProfilingStatus": "Disabled", **self.find_job(request["TrainingJobName"])}
 
     @action("ListTrainingJobs")
     def list(self, request: ListTrainingJobsRequestTypeDef) -> Reply:

@@ -18,6 +18,7 @@ from local_account.protocol.records import view
 from local_account.protocol.service import now
 from local_account.sagemaker.endpoints.archive import StartError, container_of
 from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance, NoAnswerError
+from local_account.sagemaker.job_defaults import shown_transform
 from local_account.sagemaker.job_records import TransformJobRecord
 from local_account.sagemaker.jobs.actions import JobActions
 from local_account.sagemaker.jobs.checks import DEFAULT_PAYLOAD_MB, check_transform
@@ -192,13 +193,12 @@ class TransformJobs(JobActions):
         """Refuses what the account cannot run, then runs the job."""
         container_of(self.sagemaker, request["ModelName"])
         check_transform(request)
-        return self.create_job(request, request.get("Tags"))
+        return self.create_job(request, request.get("Tags"), request.get("ExperimentConfig"))
 
     @action("DescribeTransformJob")
     def describe(self, request: DescribeTransformJobRequestTypeDef) -> Reply:
         """Answers the job as it is now."""
-        record = self.find_job(request["TransformJobName"])
-        return {name: value for name, value in record.items() if name != "LastModifiedTime"}  # only lists tell it
+        return shown_transform(self.find_job(request["TransformJobName"]))
 
     @action("ListTransformJobs")
     def list(self, request: ListTransformJobsRequestTypeDef) -> Reply:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.records import change, chosen, record_of, without
 from local_account.protocol.service import now
-from local_account.sagemaker.pipelines.executions import VERSION_MEMBERS, checked_definition, refuse
+from local_account.sagemaker.pipelines.executions import checked_definition
 from local_account.sagemaker.records import PipelineRecord
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
@@ -51,7 +51,6 @@ class Pipelines:
     @action("CreatePipeline")
     def create(self, request: CreatePipelineRequestTypeDef) -> Reply:
         """Raises ServiceError for a name that is taken, and for a definition that cannot run."""
-        refuse(request, VERSION_MEMBERS)
         name = request["PipelineName"]
         definition = self._definition_text(request)
         if definition is None:
@@ -90,7 +89,6 @@ class Pipelines:
     @action("UpdatePipeline")
     def update(self, request: UpdatePipelineRequestTypeDef) -> Reply:
         """Executions that run keep the definition that they began with."""
-        refuse(request, VERSION_MEMBERS)
         pipeline = self.pipeline(request["PipelineName"])
         definition = self._definition_text(request)
         if definition is not None:
@@ -122,7 +120,6 @@ class Pipelines:
     @action("DescribePipeline")
     def describe(self, request: DescribePipelineRequestTypeDef) -> Reply:
         """Answers the pipeline with its definition."""
-        refuse(request, VERSION_MEMBERS)
         return self.pipeline(request["PipelineName"])
 
     @action("DeletePipeline")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from local_account.protocol.actions import Json, Reply, ServiceError, action
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
         StopPipelineExecutionRequestTypeDef,
     )
 
-VERSION_MEMBERS = ("PipelineVersionId", "PipelineVersionAlias", "PipelineVersionAliases", "MlflowExperimentName")
 _EXECUTION_MEMBERS = [
     "PipelineArn",
     "PipelineExecutionArn",
@@ -92,7 +91,6 @@ class PipelineExecutions:
     @action("StartPipelineExecution")
     def start(self, request: StartPipelineExecutionRequestTypeDef) -> Reply:
         """The execution runs in the background; the same ClientRequestToken starts no second one."""
-        refuse(request, (*VERSION_MEMBERS, "SelectiveExecutionConfig"))
         pipeline = self._pipeline(request["PipelineName"])
         given = request.get("PipelineParameters", [])
         definition = checked_definition(pipeline["PipelineDefinition"])
@@ -136,7 +134,7 @@ class PipelineExecutions:
             "Steps": {},
         }
         change(record, chosen(pipeline, ("ParallelismConfiguration",)))
-        change(record, chosen(request, ("ParallelismConfiguration", "PipelineExecutionDescription")))
+        change(record, chosen(request, ("ParallelismConfiguration", "PipelineExecutionDescription", "RoleArn")))
         self.sagemaker.pipeline_executions[record["PipelineExecutionArn"]] = record
         return record
 
@@ -211,7 +209,7 @@ class PipelineExecutions:
     @action("ListPipelineExecutionSteps")
     def list_steps(self, request: ListPipelineExecutionStepsRequestTypeDef) -> Reply:
         """Answers a page of the steps that began, the newest first."""
-        record = self.execution(request["PipelineExecutionArn"])
+        record = self.execution(request.get("PipelineExecutionArn", ""))
         steps = [{**step, "CreationTime": step["StartTime"]} for step in record["Steps"].values()]
         return listing(steps, request, key="PipelineExecutionSteps", fields=_STEP_MEMBERS, name_field="StepName")
 
@@ -246,10 +244,3 @@ def checked_definition(text: str) -> Definition:
         return parse(text)
     except DefinitionError as error:
         raise ServiceError(str(error)) from error
-
-
-def refuse(request: Mapping[str, object], members: tuple[str, ...]) -> None:
-    """Say so rather than ignore what a request asks for."""
-    for member in members:
-        if member in request:
-            raise ServiceError(f"The stand-in account does not implement {member}; leave it out.")

@@ -44,7 +44,8 @@ class PipelineRun:
         self.arn: str = record["PipelineExecutionArn"]
         self.stop = threading.Event()
         pipelines = sagemaker.pipelines.values()
-        self._role = next((p["RoleArn"] for p in pipelines if p["PipelineArn"] == record["PipelineArn"]), "")
+        own = next((p["RoleArn"] for p in pipelines if p["PipelineArn"] == record["PipelineArn"]), "")
+        self._role = record.get("RoleArn", own)
         self._properties: dict[str, dict[str, Json]] = {}
         self._skipped: set[str] = set()
         self._changed = threading.Condition()

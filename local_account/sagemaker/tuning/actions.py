@@ -172,20 +172,13 @@ def _counted(jobs: list[dict[str, object]]) -> dict[str, int]:
 
 def check_tuning(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
     """Refuse what the account does not search by, and training jobs that could not run. Raises ServiceError."""
-    for member in ("TrainingJobDefinitions", "WarmStartConfig", "Autotune"):
-        if request.get(member):
-            raise ServiceError(f"The stand-in account does not implement {member} of tuning jobs; leave it out.")
     config = request["HyperParameterTuningJobConfig"]
     if config["Strategy"] not in _STRATEGIES:
         raise ServiceError(f"Strategy: the stand-in account has {', '.join(_STRATEGIES)}, got {config['Strategy']}.")
-    if config.get("TrainingJobEarlyStoppingType", "Off") != "Off":
-        raise ServiceError("TrainingJobEarlyStoppingType: the stand-in account stops no training job early, leave Off.")
     if "TrainingJobDefinition" not in request or "HyperParameterTuningJobObjective" not in config:
         raise ServiceError("A tuning job needs TrainingJobDefinition and HyperParameterTuningJobObjective.")
     _check_ranges(request)
     definition = request["TrainingJobDefinition"]
-    if "HyperParameterTuningResourceConfig" in definition or "RetryStrategy" in definition:
-        raise ServiceError("The stand-in account takes ResourceConfig alone in TrainingJobDefinition, no retries.")
     name = config["HyperParameterTuningJobObjective"]["MetricName"]
     defined = {one["Name"] for one in definition["AlgorithmSpecification"].get("MetricDefinitions", [])}
     if defined and name not in defined:
@@ -196,8 +189,6 @@ def check_tuning(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
 def _check_ranges(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
     config = request["HyperParameterTuningJobConfig"]
     given = config.get("ParameterRanges", {})
-    if given.get("AutoParameters"):
-        raise ServiceError("The stand-in account does not implement AutoParameters of tuning jobs; name the ranges.")
     try:
         ranges = ranges_of(given)
     except ValueError as error:

@@ -225,8 +225,14 @@ GROUPS = [{"InstanceGroupName": "one", "InstanceType": "ml.m5.large", "InstanceC
         ({"ResourceConfig": {"InstanceGroups": GROUPS * 2, "VolumeSizeInGB": 1}}, "'one' occurs twice"),
         ({"HyperParameters": {"sagemaker_mpi_enabled": "true"}}, "sagemaker_mpi_enabled needs programs"),
         ({"InputDataConfig": ["elsewhere"]}, "no instance group 'elsewhere'"),
-        ({"TensorBoardOutputConfig": {"S3OutputPath": "s3://b/t"}}, "does not implement TensorBoardOutputConfig"),
-        ({"RetryStrategy": {"MaximumRetryAttempts": 1}}, "does not implement RetryStrategy"),
+        (
+            {"TensorBoardOutputConfig": {"S3OutputPath": "s3://b/t", "LocalPath": "/var/t"}},
+            "TensorBoardOutputConfig.LocalPath must be below /opt/ml",
+        ),
+        (
+            {"ProfilerRuleConfigurations": [{"RuleConfigurationName": "r", "RuleEvaluatorImage": "i"}]},
+            "does not implement CreateTrainingJob's ProfilerRuleConfigurations.*the rules are images of AWS's own",
+        ),
     ],
 )
 def test_hosts_that_cannot_be_are_refused(

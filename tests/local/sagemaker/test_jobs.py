@@ -168,11 +168,11 @@ def test_names_are_unique_and_requests_are_checked(account: RunningAccount, job_
     two["ProcessingResources"]["ClusterConfig"]["InstanceCount"] = 21
     outside = processing_arguments("print(1)", inputs={"in": "s3://b/x"})
     outside["ProcessingInputs"][0]["S3Input"]["LocalPath"] = "/opt/ml/processing/../../etc"
-    continuous = processing_arguments("print(1)", output_uri="s3://b/out")
-    continuous["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3UploadMode"] = "Continuous"
+    features = processing_arguments("print(1)", output_uri="s3://b/out")
+    features["ProcessingOutputConfig"]["Outputs"][0]["FeatureStoreOutput"] = {"FeatureGroupName": "g"}
     for request, message in [
         (pipe, "S3InputMode File only, got Pipe"),
-        (continuous, "expected S3UploadMode EndOfJob"),
+        (features, "FeatureStoreOutput.*: there is no Feature Store here"),
         (two, "at most 20 instances, got 21"),
         (outside, "LocalPath must be below /opt/ml/processing"),
         (processing_arguments("print(1)") | {"RoleArn": "not-an-arn-of-any-role"}, "regular expression pattern"),

@@ -444,7 +444,7 @@ def test_a_definition_that_cannot_run_is_refused(account: RunningAccount, text: 
 
 def test_what_is_not_implemented_is_refused(account: RunningAccount) -> None:
     name = create(account, definition(processing("Only")))
-    with pytest.raises(ClientError, match="does not implement SelectiveExecutionConfig"):
+    with pytest.raises(ClientError, match="does not implement StartPipelineExecution's Selec"):
         account.client("sagemaker").start_pipeline_execution(
             PipelineName=name, SelectiveExecutionConfig={"SelectedSteps": [{"StepName": "Only"}]}
         )

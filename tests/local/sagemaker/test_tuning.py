@@ -124,7 +124,7 @@ def test_a_tuning_job_is_stopped_with_its_training_jobs(account: RunningAccount,
             {"ParameterRanges": {"IntegerParameterRanges": [RATE | {"MinValue": "9", "MaxValue": "1"}]}},
             "at most MaxValue",
         ),
-        ({"TrainingJobEarlyStoppingType": "Auto"}, "stops no training job early"),
+        ({"TrainingJobEarlyStoppingType": "Auto"}, "takes Off for .*TrainingJobEarlyStoppingType"),
         ({"HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "joy"}}, "'joy' is none of"),
     ],
 )

@@ -280,7 +280,16 @@ def test_a_third_class_goes_through_the_loop_and_into_the_report(
 ) -> None:
     write_three_classes(shop, tmp_path / "images")
     since = datetime.now(UTC).isoformat()
-    parameters = ("-p", "Classes=sign, bicycle,motorcycle", "-p", "Epochs=1", "-p", "AccuracyGate=0")
+    parameters = (
+        "--recipe",
+        "scratch",
+        "-p",
+        "Classes=sign, bicycle,motorcycle",
+        "-p",
+        "Epochs=1",
+        "-p",
+        "AccuracyGate=0",
+    )
     shop.succeeds("pipeline", "run", "--data", str(tmp_path / "images"), *parameters)
     shop.succeeds("model", "approve")
     outcomes = json.loads(shop.succeeds("test-cases", "-n", "6", "--json"))

@@ -102,7 +102,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, real_archive: Path) -> Itera
     try:
         shop.succeeds("account", "start")
         shop.succeeds("deploy")
-        parameters = ("-p", "Epochs=1", "-p", "Members=1", "-p", "AccuracyGate=0")
+        parameters = ("--recipe", "scratch", "-p", "Epochs=1", "-p", "Members=1", "-p", "AccuracyGate=0")
         shop.succeeds("pipeline", "run", "--data", str(folder / "source"), *parameters)
         shop.succeeds("model", "approve")
         (version,) = shop.versions()

@@ -27,6 +27,7 @@ from training.export import ExampleImages, write_model
 from training.loop import TrainingError
 from training.networks.augment import alternating_flip, random_cutout, random_shift
 from training.networks.network import Ensemble, Network, normalise
+from training.novelty import look_at
 
 SAMPLES = ROOT / "tests" / "samples"
 RECORD = from_bytes((SAMPLES / "training.json").read_bytes(), TrainingRecord)
@@ -133,7 +134,9 @@ def random_images(count: int, size: int = 32) -> torch.Tensor:
 @pytest.mark.parametrize("size", [32, 50, 150])
 def test_the_exported_model_agrees_with_torch_on_any_number_of_images(tmp_path: Path, size: int) -> None:
     ensemble, images = untrained(size=size), random_images(9, size)
-    write_model(ensemble, ["a", "b"], RECORD, ExampleImages(images, random_images(40, size)), tmp_path)
+    write_model(
+        ensemble, ["a", "b"], RECORD, ExampleImages(images, look_at(ensemble, 2, random_images(40, size))), tmp_path
+    )
     served = predict_fn(images.numpy(), model_fn(str(tmp_path)))
     with torch.inference_mode():
         assert np.abs(served - ensemble(images).numpy()).max() < 1e-5
@@ -142,7 +145,9 @@ def test_the_exported_model_agrees_with_torch_on_any_number_of_images(tmp_path: 
 
 def test_the_exported_model_says_how_far_an_image_is_from_the_training_images(tmp_path: Path) -> None:
     trained_on = random_images(60)
-    write_model(untrained(), ["a", "b"], RECORD, ExampleImages(random_images(4), trained_on), tmp_path)
+    write_model(
+        untrained(), ["a", "b"], RECORD, ExampleImages(random_images(4), look_at(untrained(), 2, trained_on)), tmp_path
+    )
     novelty = NoveltyModel.of(tmp_path / "model.onnx")
     assert novelty is not None
     flat = torch.full((3, 32, 32, 3), 200, dtype=torch.uint8)
@@ -156,7 +161,13 @@ def test_the_exported_model_says_how_far_an_image_is_from_the_training_images(tm
 
 @pytest.mark.parametrize("images", [1, 2, 5])
 def test_a_few_training_images_are_enough_to_measure_from(tmp_path: Path, images: int) -> None:
-    write_model(untrained(), ["a", "b"], RECORD, ExampleImages(random_images(4), random_images(images)), tmp_path)
+    write_model(
+        untrained(),
+        ["a", "b"],
+        RECORD,
+        ExampleImages(random_images(4), look_at(untrained(), 2, random_images(images))),
+        tmp_path,
+    )
     novelty = NoveltyModel.of(tmp_path / "model.onnx")
     assert novelty is not None
     assert np.isfinite(novelty(random_images(8).numpy())).all()
@@ -172,7 +183,13 @@ def test_a_model_that_cannot_be_trusted_is_not_written(tmp_path: Path) -> None:
     ensemble = untrained()
     ensemble.temperature = math.nan
     with pytest.raises(TrainingError, match="differs from torch"):
-        write_model(ensemble, ["a", "b"], RECORD, ExampleImages(random_images(4), random_images(9)), tmp_path)
+        write_model(
+            ensemble,
+            ["a", "b"],
+            RECORD,
+            ExampleImages(random_images(4), look_at(ensemble, 2, random_images(9))),
+            tmp_path,
+        )
     assert not list(tmp_path.iterdir())
 
 
