@@ -190,7 +190,7 @@ def test_what_was_captured_is_a_table(monitored: Monitored) -> None:
     assert [key["Name"] for key in table["PartitionKeys"]] == ["classes", "endpoint", "variant", "day"]
     assert table["Parameters"]["storage.location.template"].startswith(f"s3://{BUCKET}/reports/state/captured/classes=")
     pytest.importorskip("duckdb", reason="the extra `query` is not installed")
-    sql = f"SELECT endpoint, count(*) AS n FROM {table['Name']} WHERE NOT duplicate GROUP BY endpoint"
+    sql = "SELECT endpoint, count(*) AS n FROM predictions WHERE NOT duplicate GROUP BY endpoint"
     (row,) = monitored.stage.scones("monitor", "query", sql, "--json")
     assert row["endpoint"] == ENDPOINT
     assert row["n"] >= ASKED, "and what the deployment tested with"
