@@ -129,6 +129,8 @@ setup(
             "types-boto3-sts>=1.43,<2",
             "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
+        # `scones monitor query` on this machine; on AWS Athena answers. 20 MB that nothing else needs.
+        "query": ["duckdb>=1.1,<2"],
     },
     entry_points={"console_scripts": ["scones = scones.cli:main"]},
 )

@@ -42,6 +42,7 @@ MOTO_MODULES: dict[str, SERVICE_NAMES] = {
     "budgets": "budgets",
     "dynamodb": "dynamodb",
     "events": "events",
+    "glue": "glue",
     "iam": "iam",
     "kms": "kms",
     "lambda": "lambda",

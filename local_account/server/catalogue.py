@@ -93,6 +93,10 @@ ENTRIES = (
         "stored and read back; nothing costs anything here, so none alarms",
     ),
     CatalogueEntry(
+        "Glue", ["glue"], "moto", "moto_services",
+        "databases and tables of the catalogue, stored and read back; nothing here runs a crawler or a job",
+    ),
+    CatalogueEntry(
         "DynamoDB", ["dynamodb"], "moto, one call at a time", "moto_services",
         "tables, items, conditions, transactions",
     ),
