@@ -43,7 +43,7 @@ build: $(RUN) ## the artefacts that go to AWS, into build/artifacts
 docs: $(BUILD) ## the pages of docs/ as a site, into build/site
 	@$(BIN)/mkdocs build --quiet --strict
 
-lock: $(RUN) ## the versions and digests of what containers and builds install; UPGRADE=1 for newer ones
+lock: $(BUILD) ## the versions and digests of what containers and builds install; UPGRADE=1 for newer ones
 	@$(BIN)/python -m scones.locks $(if $(UPGRADE),--upgrade)
 
 scan: build build/checkov/bin/checkov ## what checkov finds in the stacks' templates; it is a large tool, with a .venv of its own

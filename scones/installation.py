@@ -64,6 +64,11 @@ class Environment:
         return self.venv / "bin" / "python"
 
     @property
+    def tool(self) -> Path:
+        """The folder of the installer, which stays beside the environment: what runs does not need it."""
+        return self.venv.resolve().parent / "build" / "uv"
+
+    @property
     def file(self) -> Path:
         """What is installed, but for torch."""
         return REQUIREMENTS / f"{self.kind}.txt"
@@ -136,28 +141,33 @@ def pip_settings(place: Environment) -> dict[str, str]:
 def uv_command(place: Environment, settings: Mapping[str, str]) -> list[str]:
     """uv, itself installed as it is locked, set to install as pip would; pip where there is none for this platform."""
     try:
-        if not installed(place, "uv"):
-            prepare(place, "uv")
+        if not [*place.tool.glob(f"uv-{locked_version('uv')}.dist-info/RECORD")]:
+            shutil.rmtree(place.tool, ignore_errors=True)
+            prepare(place, "uv", "--target", str(place.tool))
     except InstallationError as error:
         if "has no file" not in str(error):
             raise
         print("uv is not to be had for this platform: pip installs, which takes longer.")
         return pip_command(place)
-    return [str(place.venv / "bin" / "uv"), "pip", "install", "--python", str(place.python), *index_options(settings)]
+    return [str(place.tool / "bin" / "uv"), "pip", "install", "--python", str(place.python), *index_options(settings)]
 
 
-def prepare(place: Environment, name: str) -> None:
+def prepare(place: Environment, name: str, *options: str) -> None:
     """One package that the set-up itself needs, by pip. Raises InstallationError."""
     wanted = place.venv / f"{name}.txt"
     wanted.write_text(block(name), encoding="utf-8")
     only = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(wanted)]
-    run([*pip_command(place), *only], place)
+    run([*pip_command(place), *only, *options], place)
 
 
 def installed(place: Environment, name: str) -> bool:
     """Whether the environment has the version of a package that is locked, torch in whichever build."""
-    version = block(name).split()[0].partition("==")[2]
-    return any([*place.venv.glob(f"lib/*/site-packages/{name}-{version}*.dist-info/RECORD")])
+    return any([*place.venv.glob(f"lib/*/site-packages/{name}-{locked_version(name)}*.dist-info/RECORD")])
+
+
+def locked_version(name: str) -> str:
+    """The version of a package that is locked."""
+    return block(name).split()[0].partition("==")[2]
 
 
 def index_options(settings: Mapping[str, str]) -> list[str]:

@@ -33,12 +33,19 @@ def resources(prefix: str, operation: str, parameters: Mapping[str, object], pla
         if (wanted is None and naming.by_operation_only) or (wanted is not None and naming.kind not in wanted):
             continue
         for parameter in naming.parameters:
-            values = parameters.get(parameter)
+            values = _given(parameters, parameter)
             for value in values if isinstance(values, list) else [values]:
                 if isinstance(value, str) and value:
                     arn = value if value.startswith("arn:") else place.arn(prefix, naming.template(value, parameters))
                     found.append((naming.kind, arn))
     return list(dict.fromkeys(found))
+
+
+def _given(parameters: Mapping[str, object], path: str) -> object:
+    """What stands at ``Name``, or at ``Inner.Name`` in a structure."""
+    outer, _, inner = path.partition(".")
+    value = parameters.get(outer)
+    return value.get(inner) if inner and isinstance(value, dict) else None if inner else value
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,10 @@ def _table(name: str, parameters: Mapping[str, object]) -> str:
     return f"table/{name}/index/{index}" if index else f"table/{name}"
 
 
+def _database(name: str, parameters: Mapping[str, object]) -> str:
+    return f"database/{parameters.get('DatabaseName') or name}"
+
+
 def _plain(name: str, _parameters: Mapping[str, object]) -> str:
     return name
 
@@ -100,6 +111,11 @@ _SAGEMAKER_KINDS = {
     "model-package": ("ModelPackageName", "ModelPackageArn"),
     "model-package-group": ("ModelPackageGroupName",),
     "monitoring-schedule": ("MonitoringScheduleName",),
+    "hyper-parameter-tuning-job": ("HyperParameterTuningJobName",),
+    "experiment": ("ExperimentName",),
+    "experiment-trial": ("TrialName",),
+    "experiment-trial-component": ("TrialComponentName",),
+    "artifact": ("ArtifactArn",),
 }
 _NAMINGS: dict[str, list[_Naming]] = {
     "sagemaker": [
@@ -165,6 +181,10 @@ _NAMINGS: dict[str, list[_Naming]] = {
         _Naming("alarm", ("AlarmName", "AlarmNames"), _below("alarm:")),
         _Naming("dashboard", ("DashboardName", "DashboardNames"), _below("dashboard/"), True),
     ],
+    "glue": [
+        _Naming("database", ("DatabaseInput.Name", "Name", "DatabaseName"), _database, True),
+        _Naming("table", ("TableInput.Name", "Name"), lambda n, p: f"table/{p.get('DatabaseName')}/{n}", True),
+    ],
     "iam": [
         _Naming("role", ("RoleName",), _with_path("role")),
         _Naming("role", ("PolicySourceArn",), _plain),
@@ -192,6 +212,7 @@ _TYPES: dict[str, dict[str, frozenset[str]]] = {
             *("ListMonitoringExecutions", "ListMonitoringSchedules", "ListMonitoringAlerts"),
             *("ListMonitoringAlertHistory", "ListDataQualityJobDefinitions", "ListModelQualityJobDefinitions"),
             *("ListModelBiasJobDefinitions", "ListModelExplainabilityJobDefinitions", "ListDevices"),
+            *("ListTrials", "ListTrialComponents"),
             *("CreateEdgePackagingJob", "CreateInferenceExperiment", "GetScalingConfigurationRecommendation"),
         ),
     },
@@ -212,6 +233,14 @@ _TYPES: dict[str, dict[str, frozenset[str]]] = {
         *("GetParameter", "GetParameters", "GetParametersByPath", "GetParameterHistory", "PutParameter"),
         *("DeleteParameter", "DeleteParameters", "LabelParameterVersion", "UnlabelParameterVersion"),
     ),
+    "glue": {
+        **_only("database", "CreateDatabase", "UpdateDatabase", "DeleteDatabase", "GetDatabase"),
+        **{
+            operation: frozenset({"database", "table"})
+            for operation in ("CreateTable", "UpdateTable", "DeleteTable", "GetTable")
+        },
+        **_only("database", "GetTables"),
+    },
     "events": {
         **_only("rule", "PutRule", "DescribeRule", "DeleteRule", "EnableRule", "DisableRule"),
         **_only("event-bus", "CreateEventBus", "DeleteEventBus", "DescribeEventBus", "PutEvents"),

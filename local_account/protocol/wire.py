@@ -1,4 +1,4 @@
-"""How requests and answers look on the wire, in the two protocols that the account's own services speak.
+"""How requests and answers look on the wire, in the three protocols that the account's own services speak.
 
 Runs in the server process. A wire reads which action a request names and its members, and writes an answer; errors
 are written by ``base.errors``, which reads the protocol off the request.
@@ -89,6 +89,21 @@ class JsonWire:
         shape = operation.output_shape
         known = {name: value for name, value in answer.items() if name in shape.members} if shape else {}
         return WireAnswer([("Content-Type", f"application/x-amz-json-{version}")], json.dumps(known).encode())
+
+
+class RestJsonWire(JsonWire):
+    """AWS's REST protocol with JSON, for operations whose path has no members: it names the action by itself."""
+
+    def receive(self, environ: WSGIEnvironment) -> WireRequest:
+        """Take the request from the connection."""
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        return WireRequest(environ["PATH_INFO"].strip("/"), body)
+
+    def write(self, operation: OperationModel, answer: Reply, /) -> WireAnswer:
+        """An answer as JSON."""
+        shape = operation.output_shape
+        known = {name: value for name, value in answer.items() if name in shape.members} if shape else {}
+        return WireAnswer([("Content-Type", "application/json")], json.dumps(known).encode())
 
 
 class QueryWire:

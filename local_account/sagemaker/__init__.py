@@ -8,17 +8,22 @@ from local_account.account import Account
 
 if TYPE_CHECKING:
     from local_account.sagemaker.endpoints.runtime import Runtime
+    from local_account.sagemaker.experiments.metrics import MetricsService
     from local_account.sagemaker.service import SageMaker
 
 
-def install(account: Account) -> tuple[SageMaker, Runtime]:
-    """Build the control plane and the runtime: two WSGI applications over one state.
+def install(account: Account) -> tuple[SageMaker, Runtime, MetricsService]:
+    """Build the control plane, the runtime and the metrics: three WSGI applications over one state.
 
     Endpoints that an earlier run of the account left come up again.
     """
     from local_account.sagemaker.endpoints.actions import Endpoints
     from local_account.sagemaker.endpoints.configs import EndpointConfigs
     from local_account.sagemaker.endpoints.runtime import Runtime
+    from local_account.sagemaker.experiments.actions import Experiments
+    from local_account.sagemaker.experiments.components import TrialComponents
+    from local_account.sagemaker.experiments.lineage import Lineage
+    from local_account.sagemaker.experiments.metrics import MetricsService
     from local_account.sagemaker.jobs.actions import prepare_jobs
     from local_account.sagemaker.jobs.processing import ProcessingJobs
     from local_account.sagemaker.jobs.training import TrainingJobs
@@ -28,6 +33,8 @@ def install(account: Account) -> tuple[SageMaker, Runtime]:
     from local_account.sagemaker.pipelines.actions import Pipelines
     from local_account.sagemaker.pipelines.executions import PipelineExecutions
     from local_account.sagemaker.registry import Registry
+    from local_account.sagemaker.search.actions import Search
+    from local_account.sagemaker.search.kinds import kinds_of
     from local_account.sagemaker.service import SageMaker
     from local_account.sagemaker.tags import Tags
     from local_account.sagemaker.tuning.actions import TuningJobs
@@ -41,5 +48,9 @@ def install(account: Account) -> tuple[SageMaker, Runtime]:
     sagemaker.add(ProcessingJobs(sagemaker), TrainingJobs(sagemaker), TransformJobs(sagemaker))
     sagemaker.add(TuningJobs(sagemaker))
     sagemaker.add(pipelines, PipelineExecutions(sagemaker, pipelines.pipeline), configs, endpoints)
+    experiments = Experiments(sagemaker)
+    components = TrialComponents(sagemaker, experiments)
+    sagemaker.add(experiments, components, Lineage(sagemaker))
+    sagemaker.add(Search(sagemaker, kinds_of(sagemaker, experiments, components)))
     endpoints.resume()
-    return sagemaker, Runtime(sagemaker, endpoints)
+    return sagemaker, Runtime(sagemaker, endpoints), MetricsService(account, components)

@@ -43,6 +43,7 @@ MOTO_MODULES: dict[str, SERVICE_NAMES] = {
     "budgets": "budgets",
     "dynamodb": "dynamodb",
     "events": "events",
+    "glue": "glue",
     "iam": "iam",
     "kms": "kms",
     "lambda": "lambda",
@@ -69,6 +70,13 @@ _CALL = re.compile(r"/invocations$|^/_account/")
 _CBOR_ACTION = re.compile(r"/service/[^/]+/operation/(\w+)")
 
 
+def _of_sagemaker(path: str) -> str:
+    """Which of SageMaker's services a request is for: they are signed with the same name."""
+    if path.startswith("/endpoints/"):
+        return "sagemaker-runtime"
+    return "sagemaker-metrics" if path in {"/BatchPutMetrics", "/BatchGetMetrics"} else "sagemaker"
+
+
 class Application:
     """The WSGI application."""
 
@@ -83,8 +91,8 @@ class Application:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         service = _service(environ)
-        if service == "sagemaker" and environ["PATH_INFO"].startswith("/endpoints/"):
-            service = "sagemaker-runtime"  # signed with the same name
+        if service == "sagemaker":
+            service = _of_sagemaker(environ["PATH_INFO"])
         if environ["PATH_INFO"] == HEALTH_PATH and not service and _is_for_this_machine(environ):
             return answer_json(start_response, {"status": "running"})
         try:

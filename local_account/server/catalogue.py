@@ -93,6 +93,10 @@ ENTRIES = (
         "stored and read back; nothing costs anything here, so none alarms",
     ),
     CatalogueEntry(
+        "Glue", ["glue"], "moto", "moto_services",
+        "databases and tables of the catalogue, stored and read back; nothing here runs a crawler or a job",
+    ),
+    CatalogueEntry(
         "DynamoDB", ["dynamodb"], "moto, one call at a time", "moto_services",
         "tables, items, conditions, transactions",
     ),
@@ -105,9 +109,9 @@ ENTRIES = (
         "builds that really run the phases of their buildspec, caches, reports",
     ),
     CatalogueEntry(
-        "SageMaker", ["sagemaker"], "ours", "sagemaker",
-        "processing, training and batch transform jobs, pipelines, registry, endpoints with data capture, gradual"
-        " updates, shadow and serverless variants",
+        "SageMaker, SageMaker Metrics", ["sagemaker", "sagemaker-metrics"], "ours", "sagemaker",
+        "processing, training, tuning and batch transform jobs, pipelines, registry, experiments, search, endpoints"
+        " with data capture, gradual updates, shadow and serverless variants",
     ),
 )  # fmt: skip
 

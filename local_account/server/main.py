@@ -106,7 +106,7 @@ def make_application(account: Account) -> Application:
         importlib.import_module(f"local_account.{name}").install(account)
     moto_state.install(account)
     collect_garbage()
-    control_plane, runtime = install_sagemaker(account)
+    control_plane, runtime, metrics = install_sagemaker(account)
     own: dict[str, WSGIApplication] = {
         "application-autoscaling": autoscaling.install(account),
         "cloudformation": cloudformation.install(account),
@@ -114,6 +114,7 @@ def make_application(account: Account) -> Application:
         "codeconnections": CodeConnections(account),
         "codepipeline": codepipeline.install(account),
         "sagemaker": control_plane,
+        "sagemaker-metrics": metrics,
         "sagemaker-runtime": runtime,
     }
     return Application(account, own)

@@ -13,13 +13,14 @@ from local_account.containers.run import prepare
 from local_account.protocol.actions import Reply, ServiceError
 from local_account.protocol.records import without
 from local_account.protocol.service import now
+from local_account.sagemaker.experiments.of_jobs import check_experiment, keep_component
 from local_account.sagemaker.jobs.run import ACCOUNT_STOPPED, UNFINISHED, JobRun
 from local_account.sagemaker.network import check_volume_keys
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import set_tags
 
 if TYPE_CHECKING:
-    from types_boto3_sagemaker.type_defs import TagTypeDef
+    from types_boto3_sagemaker.type_defs import ExperimentConfigTypeDef, TagTypeDef
 
 
 def prepare_jobs(sagemaker: SageMaker) -> None:
@@ -42,13 +43,19 @@ class JobActions:
         self._running: dict[str, JobRun] = {}
         self._fail_interrupted()
 
-    def create_job(self, request: Mapping[str, object], tags: Sequence[TagTypeDef] | None) -> Reply:
+    def create_job(
+        self,
+        request: Mapping[str, object],
+        tags: Sequence[TagTypeDef] | None,
+        experiment: ExperimentConfigTypeDef | None,
+    ) -> Reply:
         """Keep the record of a checked request and start the job's thread.
 
-        Raises ServiceError for a name that is taken, and for keys of disks that cannot be used.
+        Raises ServiceError for a name that is taken, keys of disks that cannot be used, and unknown experiments.
         """
         name = str(request[f"{self.kind}JobName"])
         check_volume_keys(self.sagemaker.account, request)
+        check_experiment(self.sagemaker, experiment)
         arn = self.sagemaker.arn(f"{self.kind.lower()}-job/{name}")
         with self.sagemaker.lock:
             if name in self.records:
@@ -61,6 +68,7 @@ class JobActions:
             record |= {f"{self.kind}JobArn": arn, f"{self.kind}JobStatus": "InProgress", "CreationTime": now()}
             self.records[name] = record
             set_tags(self.sagemaker, arn, tags)
+            keep_component(self.sagemaker, self.kind, name, arn, experiment)
         job = self.run(self.sagemaker, record)
         job.entered("Starting")
         job.start(self._running)

@@ -150,7 +150,7 @@ class ProcessingJobs(JobActions):
         """Refuses what the account cannot run, then runs the job."""
         fill_processing(request)
         check_processing(request)
-        return self.create_job(request, request.get("Tags"))
+        return self.create_job(request, request.get("Tags"), request.get("ExperimentConfig"))
 
     @action("DescribeProcessingJob")
     def describe(self, request: DescribeProcessingJobRequestTypeDef) -> Reply:

@@ -17,6 +17,8 @@ from local_account.base.images import repository
 from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
+from local_account.sagemaker.experiments.components import ComponentMetrics
+from local_account.sagemaker.experiments.of_jobs import component_name
 from local_account.sagemaker.job_defaults import fill_training
 from local_account.sagemaker.job_records import TrainingJobRecord
 from local_account.sagemaker.jobs import checkpoints
@@ -218,6 +220,7 @@ class TrainingRun(JobRun):
     def upload(self, succeeded: bool) -> None:
         """Publish the metrics; upload checkpoints, ``output.tar.gz`` and, of a job that succeeded, the model."""
         self._metrics.publish(self.account, self.name, self.role())
+        ComponentMetrics(self.sagemaker).add(component_name(self.kind, self.name), self._metrics.points())
         self._save_checkpoints(last=True)
         where = self.job["OutputDataConfig"]
         output = TrainingOutput(self.files, self.cluster, where, self.output_uri, self.root)
@@ -271,7 +274,7 @@ class TrainingJobs(JobActions):
         """Refuses what the account cannot run, then runs the job."""
         fill_training(request)
         check_training(request)
-        return self.create_job(request, request.get("Tags"))
+        return self.create_job(request, request.get("Tags"), request.get("ExperimentConfig"))
 
     @action("DescribeTrainingJob")
     def describe(self, request: DescribeTrainingJobRequestTypeDef) -> Reply:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from local_account.account import Account
+from local_account.sagemaker.experiments.components import MetricPoint
 from local_account.sagemaker.job_records import FinalMetric
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class TrainingMetrics:
         """``FinalMetricDataList``: the last value of each metric."""
         last = {name: (value, at) for name, value, at in self._found}
         return [{"MetricName": name, "Value": value, "Timestamp": round(at, 3)} for name, (value, at) in last.items()]
+
+    def points(self) -> list[tuple[str, MetricPoint]]:
+        """All values, as a trial component keeps them."""
+        return [(name, {"at": round(at, 3), "step": None, "value": value}) for name, value, at in self._found]
 
     def publish(self, account: Account, job: str, role: str) -> None:
         """Send all values to CloudWatch, as the job's role; without its permission there are none."""

@@ -193,7 +193,7 @@ class TransformJobs(JobActions):
         """Refuses what the account cannot run, then runs the job."""
         container_of(self.sagemaker, request["ModelName"])
         check_transform(request)
-        return self.create_job(request, request.get("Tags"))
+        return self.create_job(request, request.get("Tags"), request.get("ExperimentConfig"))
 
     @action("DescribeTransformJob")
     def describe(self, request: DescribeTransformJobRequestTypeDef) -> Reply:

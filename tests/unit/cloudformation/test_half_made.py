@@ -33,6 +33,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
     },
     "AWS::Events::Rule": {"EventBusName": "bus", "Targets": [{"Id": "1", "Arn": "a"}]},
+    "AWS::Glue::Database": {"CatalogId": "1" * 12, "DatabaseInput": {}},
+    "AWS::Glue::Table": {"CatalogId": "1" * 12, "DatabaseName": "d", "TableInput": {"Name": "t"}},
     "AWS::IAM::AccessKey": {"UserName": "u", "Status": "Inactive"},
     "AWS::IAM::Group": {"Policies": [POLICY], "ManagedPolicyArns": ["a"]},
     "AWS::IAM::InstanceProfile": {"Roles": ["r"]},

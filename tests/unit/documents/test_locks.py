@@ -51,11 +51,11 @@ def test_every_line_is_one_version_with_digests_and_names_no_host(name: str) -> 
 
 
 def test_what_is_locked_is_within_the_ranges_of_setup_py() -> None:
-    required, tools = ranges()
-    wanted = {name: [required[package] for package in packages] for name, packages in CONTAINERS.items()}
+    required, every = ranges().required, ranges().every
+    wanted = {name: [every[package] for package in packages] for name, packages in CONTAINERS.items()}
     by_file = {f"{name}/requirements.txt": each for name, each in wanted.items()}
     runs = [*required.values()]
-    for file, needed in {**by_file, RUN_FILE: runs, BUILD_FILE: [*runs, *tools]}.items():
+    for file, needed in {**by_file, RUN_FILE: runs, BUILD_FILE: [*every.values()]}.items():
         have = versions(file) | (versions(TORCH_FILE) if file in {RUN_FILE, BUILD_FILE} else {})
         for requirement in map(Requirement, needed):
             version = have.get(canonicalize_name(requirement.name), "none")

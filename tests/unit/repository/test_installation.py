@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scones.installation import Environment, cause, index_options
+from scones.installation import Environment, cause, index_options, locked_version
 from scones.stage.settings import PROJECT_ROOT
 
 SILENT = "http://127.0.0.1:9"  # nothing listens at the port `discard`
@@ -48,15 +48,15 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pretend_uv(venv: Path, code: int) -> Path:
     """In place of uv and setuptools, as installed: what writes its words down, and cannot find torch for CPU."""
-    from scones.installation import block
-
     log = venv / "words.txt"
     log.unlink(missing_ok=True)
-    (venv / "bin" / "uv").write_text(INSTALLER.format(python=sys.executable, log=log, code=code))
-    (venv / "bin" / "uv").chmod(0o755)
+    uv = Environment(venv, "run", locked=False).tool / "bin" / "uv"
+    uv.parent.mkdir(parents=True, exist_ok=True)
+    uv.write_text(INSTALLER.format(python=sys.executable, log=log, code=code))
+    uv.chmod(0o755)
     (packages,) = venv.glob("lib/*/site-packages")
-    for name in ("uv", "setuptools"):
-        record = packages / f"{name}-{block(name).split()[0].partition('==')[2]}.dist-info"
+    for folder, name in ((uv.parents[1], "uv"), (packages, "setuptools")):
+        record = folder / f"{name}-{locked_version(name)}.dist-info"
         record.mkdir(exist_ok=True)
         (record / "RECORD").touch()
     return log

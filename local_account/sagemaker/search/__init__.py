@@ -1,0 +1,1 @@
+"""Search: which resources of a kind have which properties."""
