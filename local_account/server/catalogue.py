@@ -178,6 +178,11 @@ def _answered(signed: str, name: SERVICE_NAMES) -> list[str]:
     return [each for each in motos_operations(name) if table is None or each in table.acts]
 
 
+def _family(one: type) -> list[type]:
+    """A class and all that derive from it."""
+    return [one, *(each for below in one.__subclasses__() for each in _family(below))]
+
+
 def motos_operations(name: SERVICE_NAMES) -> list[str]:
     """The operations of a service, by moto's name, that moto's class of its answers or one of ours has methods for."""
     from moto.core.responses import BaseResponse
@@ -189,7 +194,7 @@ def motos_operations(name: SERVICE_NAMES) -> list[str]:
         for _, found in inspect.getmembers(responses, inspect.isclass)
         if issubclass(found, BaseResponse) and found.__module__ == responses.__name__
     ]
-    classes = [each for one in theirs for each in (one, *one.__subclasses__())]  # those that `answered_by` named
+    classes = [each for one in theirs for each in _family(one)]  # also those that `answered_by` named
     operations = get_service_model(name).operation_names
     return [each for each in operations if any(hasattr(c, camelcase_to_underscores(each)) for c in classes)]
 
