@@ -421,7 +421,8 @@ class RangedAnswers(S3Response):
         elif isinstance(content, bytes) and "x-amz-copy-source" in request.headers:
             content = s3_defaults.of_copy(content.decode())
         query = request.query_string.decode("latin-1")
-        return status, s3_defaults.of_object(request.method, query, status, answered), content
+        bucket = s3_backends[self.current_account]["aws"].buckets.get(self.bucket_name)
+        return status, s3_defaults.of_object(request.method, query, status, answered, bucket), content
 
     def bucket_response(self, request: Request, full_url: str, headers: dict[str, str]) -> TYPE_RESPONSE:
         """What is done with a bucket."""

@@ -36,18 +36,25 @@ def new_bucket(bucket: FakeBucket) -> None:
     bucket.ownership_rule = "BucketOwnerEnforced"  # type: ignore[assignment]  # as moto keeps that of the request
 
 
-def of_object(method: str, query: str, status: int, headers: dict[str, str]) -> dict[str, str]:
-    """The headers of an answer about an object, with its encryption and the kind of its checksum."""
+def of_object(
+    method: str, query: str, status: int, headers: dict[str, str], bucket: FakeBucket | None
+) -> dict[str, str]:
+    """The headers of an answer about an object of a bucket, with its encryption and the kind of its checksum."""
     asked = parse_qs(query, keep_blank_values=True)
     is_whole = not asked.keys() & _BESIDE and not (method in {"GET", "DELETE"} and "uploadId" in asked)
     if status not in {200, 206} or method == "DELETE" or not is_whole:
         return headers
     headers = {name: value for name, value in headers.items() if (name.lower(), value) != ("x-amz-version-id", "null")}
     known = {name.lower() for name in headers}
-    added = {} if ENCRYPTION in known else {ENCRYPTION: "AES256"}
+    added = {} if ENCRYPTION in known else {ENCRYPTION: _default_of(bucket)}
     if "uploadId" not in asked and any(map(_CHECKSUM.fullmatch, known)) and "x-amz-checksum-type" not in known:
         added["x-amz-checksum-type"] = "FULL_OBJECT"
     return {**headers, **added}
+
+
+def _default_of(bucket: FakeBucket | None) -> str:
+    rule = bucket.encryption["Rule"] if bucket is not None and bucket.encryption else BUCKET_ENCRYPTION["Rule"]
+    return str(rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"])  # type: ignore[index]
 
 
 def of_list(content: str) -> str:
