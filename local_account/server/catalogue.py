@@ -180,7 +180,8 @@ def _answered(signed: str, name: SERVICE_NAMES) -> list[str]:
 
 def _family(one: type) -> list[type]:
     """A class and all that derive from it."""
-    return [one, *(each for below in one.__subclasses__() for each in _family(below))]
+    below: list[type] = one.__subclasses__()
+    return [one, *(each for derived in below for each in _family(derived))]
 
 
 def motos_operations(name: SERVICE_NAMES) -> list[str]:
