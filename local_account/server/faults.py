@@ -48,6 +48,12 @@ _PYTHONS = re.compile(rb"An error occurred \(\w+\) when calling the \w+ operatio
 _ALSO: Mapping[str, Mapping[str, str]] = {"lambda": {"Type": "User"}, "scheduler": {}}
 
 
+_NO_UPLOAD = (
+    "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+    "completed."
+)
+
+
 class ClientFault(NamedTuple):
     """The service's own error for what a request holds."""
 
@@ -73,6 +79,8 @@ def _wrong_value(service: str, operation: str, members: Mapping[str, object], er
     """The error for what moto did not find, or could not work with."""
     key = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
     given = list(_texts(members))
+    if service == "s3" and key and key == members.get("UploadId"):
+        return ClientFault("NoSuchUpload", _NO_UPLOAD, 404)
     if key in given:
         return _not_found(service, operation, key)
     if key and key in _names(service, operation):
