@@ -39,7 +39,7 @@ def scones(told: dict[str, str], *arguments: str) -> subprocess.CompletedProcess
             "arn:aws:sagemaker:us-east-1:1:mlflow-app/app-1",
             "mlflow (or MLFLOW_TRACKING_URI) must be arn:aws:sagemaker:",
         ),
-        ("local", "(no training was logged to .*mlflow.db yet|MLflow is not installed: pip install)"),
+        ("local", "(no training was logged to .*mlflow.db yet|MLflow is not installed: python -m pip)"),
     ],
 )
 def test_pages_that_cannot_be_opened_are_one_line(tmp_path: Path, address: str, said: str) -> None:
