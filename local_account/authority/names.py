@@ -97,10 +97,11 @@ def _secret(name: str, _parameters: Mapping[str, object]) -> str:
     """As the secret of that name is called, whose ARN ends in six characters more."""
     from moto.secretsmanager.models import secretsmanager_backends  # heavy, and only needed once the server runs
 
-    for _, _, backend in list(secretsmanager_backends.iter_backends()):
-        kept = backend.secrets.get(name) if name in backend.secrets else None
-        if kept is not None and (arn := read_arn(kept.arn)):
-            return arn.resource
+    for regions in list(secretsmanager_backends.values()):
+        for backend in list(regions.values()):
+            kept = backend.secrets.get(name) if name in backend.secrets else None
+            if kept is not None and (arn := read_arn(kept.arn)):
+                return arn.resource
     return f"secret:{name}-??????"
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from typing import Protocol, cast
 
 from botocore.exceptions import ClientError
 
@@ -20,6 +22,13 @@ _SECRET = re.compile(
     r"(?::(?P<kind>[^:]*))?(?::(?P<key>[^:]*))?(?::(?P<stage>[^:]*))?(?::(?P<version>[^:]*))?"
 )
 _REFERENCE = re.compile(r"\{\{resolve:([^:{}]*):?([^{}]*)\}\}")
+
+
+class SecretReader(Protocol):
+    """What is called of Secrets Manager's client."""
+
+    def get_secret_value(self, **request: str) -> Mapping[str, object]:
+        """GetSecretValue."""
 
 
 class DynamicReferences:
@@ -64,7 +73,7 @@ class DynamicReferences:
             raise InvalidTemplateError(f"Invalid dynamic reference to a secret: [secretsmanager:{what}]")
         asked = {"VersionStage": match["stage"], "VersionId": match["version"]}
         given = {name: value for name, value in asked.items() if value}
-        client = self._account.client("secretsmanager", self._role)
+        client = cast("SecretReader", self._account.client("secretsmanager", self._role))
         try:
             value = str(client.get_secret_value(SecretId=match["name"], **given).get("SecretString", ""))
         except ClientError as error:
