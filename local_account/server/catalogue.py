@@ -58,6 +58,10 @@ ENTRIES = (
         "stored and read back; S3 and SageMaker encrypt with keys that are there and enabled",
     ),
     CatalogueEntry(
+        "Secrets Manager", ["secretsmanager"], "moto", "moto_services",
+        "stored, in versions, and read back; nothing rotates",
+    ),
+    CatalogueEntry(
         "CloudWatch Logs", ["logs"], "moto", "moto_services",
         "groups, streams, events, filters; jobs, functions and endpoints write here",
     ),
