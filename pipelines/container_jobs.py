@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -164,6 +164,7 @@ class ContainerJob:
     """Folder below /opt/ml/processing/input -> the S3 prefix or object that is copied there."""
     outputs: Mapping[str, str | PipelineVariable]
     """Folder below /opt/ml/processing/output -> the S3 prefix it is copied to."""
+    environment: Mapping[str, str | PipelineVariable] = field(default_factory=dict)
     instances: int = 1
     divided: frozenset[str] = frozenset()
     """Inputs of which each instance gets its part of the objects; of the others, everything."""
@@ -189,6 +190,7 @@ def processing_step(
         volume_size_in_gb=deployment.settings.pipeline.volume_gb,
         max_runtime_in_seconds=max_job_seconds(deployment),
         output_kms_key=deployment.data_key_arn,
+        env=dict(job.environment) or None,
         tags=deployment.tags,
         network_config=_network_config(deployment.settings.network),
         sagemaker_session=session,

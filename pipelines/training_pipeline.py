@@ -122,6 +122,7 @@ def train_model(assembly: Assembly, parameters: TrainingParameters, dataset: Pro
         metrics=METRICS,
         instances=deployment.settings.pipeline.training_instances,
         input_mode=deployment.settings.pipeline.training_input_mode,
+        environment=assembly.tracking(),
     )
     return training_step(work, assembly)
 

@@ -46,6 +46,7 @@ class TrainingWork:
     metrics: Mapping[str, str] = field(default_factory=dict)
     instances: int = 1
     input_mode: str = "File"
+    environment: Mapping[str, str | PipelineVariable] = field(default_factory=dict)
 
 
 def training_step(work: TrainingWork, assembly: Assembly) -> TrainingStep:
@@ -63,6 +64,7 @@ def training_step(work: TrainingWork, assembly: Assembly) -> TrainingStep:
             s3_output_path=assembly.run_folder("model"), kms_key_id=deployment.data_key_arn
         ),
         checkpoint_config=CheckpointConfig(s3_uri=work.checkpoints) if work.checkpoints else None,
+        environment=dict(work.environment),
         hyperparameters={name: _text(value) for name, value in work.hyperparameters.items()},
         input_data_config=[_channel(name, uri, work) for name, uri in work.channels.items()],
         tags=[Tag(key=tag["Key"], value=tag["Value"]) for tag in deployment.tags],

@@ -6,7 +6,7 @@ of traffic. Metric math and Metrics Insights remain moto's.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NotRequired, SupportsFloat, TypedDict
@@ -62,16 +62,38 @@ def answer(
         name = (datum.namespace, datum.name)
         if name in names and start <= datum.timestamp < end:
             known[name].append(datum)
-    return [_result(q, known, start, backwards=backwards) for q in queries if q.get("ReturnData", True)]
+    wanted = [query for query in queries if query.get("ReturnData", True)]
+    labels = _labels(wanted)
+    return [_result(query, known, start, labels[query["Id"]], backwards=backwards) for query in wanted]
+
+
+def whole_minute(moment: datetime) -> datetime:
+    """The minute from which a request for a time of it is answered (CloudWatch API, "StartTime")."""
+    return moment.replace(second=0, microsecond=0)
+
+
+def _labels(queries: Sequence[SeriesQuery]) -> dict[str, str]:
+    """The metric's name, with its statistic where several are asked of metrics of that name."""
+    names = Counter(query["MetricStat"]["Metric"]["MetricName"] for query in queries)
+    found = {}
+    for query in queries:
+        name = query["MetricStat"]["Metric"]["MetricName"]
+        plain = name if names[name] == 1 else f"{name} {query['MetricStat']['Stat']}"
+        found[query["Id"]] = query.get("Label") or plain
+    return found
 
 
 def _result(
-    query: SeriesQuery, known: Mapping[tuple[str, str], list[MetricDatumBase]], start: datetime, *, backwards: bool
+    query: SeriesQuery,
+    known: Mapping[tuple[str, str], list[MetricDatumBase]],
+    start: datetime,
+    label: str,
+    *,
+    backwards: bool,
 ) -> dict[str, object]:
     asked = query["MetricStat"]
     points = _points(_of(asked, known), asked["Stat"], timedelta(seconds=int(asked["Period"])), start)
     points.sort(key=lambda point: point[0], reverse=backwards)
-    label = query.get("Label") or f"{asked['Metric']['MetricName']} {asked['Stat']}"
     times, values = [at for at, _ in points], [value for _, value in points]
     return {"id": query["Id"], "label": label, "values": values, "timestamps": times, "status_code": "Complete"}
 
@@ -89,14 +111,24 @@ def _of(asked: AskedStatistic, known: Mapping[tuple[str, str], list[MetricDatumB
 def _points(
     data: Iterable[MetricDatumBase], statistic: str, period: timedelta, start: datetime
 ) -> list[tuple[datetime, SupportsFloat]]:
+    points = []
+    for each in statistics(data, [statistic], period, start):
+        found = each.get_statistics_for_type(statistic)
+        if found is not None:
+            points.append((each.timestamp, found))
+    return points
+
+
+def statistics(
+    data: Iterable[MetricDatumBase], names: list[str], period: timedelta, start: datetime
+) -> list[Statistics]:
+    """The values of each period that has some, as moto computes with them; periods count from ``start``."""
     by_period = defaultdict[int, list[MetricDatumBase]](list)
     for datum in data:
         by_period[(datum.timestamp - start) // period].append(datum)
-    points = []
-    for number, values in by_period.items():
-        statistics = Statistics([statistic], start + number * period)
-        statistics.metric_data = values
-        found = statistics.get_statistics_for_type(statistic)
-        if found is not None:
-            points.append((statistics.timestamp, found))
-    return points
+    found = []
+    for number, values in sorted(by_period.items()):
+        made = Statistics(names, start + number * period)
+        made.metric_data, made.unit = values, values[-1].unit
+        found.append(made)
+    return found

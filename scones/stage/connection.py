@@ -49,6 +49,7 @@ _SAME_TIME = timedelta(minutes=5)
 
 Service = Literal[
     "application-autoscaling",
+    "athena",
     "cloudformation",
     "cloudwatch",
     "codebuild",
@@ -92,6 +93,8 @@ class Connection:
 
     @overload
     def client(self, service: Literal["application-autoscaling"]) -> ApplicationAutoScalingClient: ...
+    @overload
+    def client(self, service: Literal["athena"]) -> BaseClient: ...
     @overload
     def client(self, service: Literal["cloudformation"]) -> CloudFormationClient: ...
     @overload
