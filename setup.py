@@ -129,6 +129,11 @@ setup(
             "types-boto3-sts>=1.43,<2",
             "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
+        # The tests in a browser, which is the machine's own: playwright's wheel brings what drives it, and no browser.
+        "browser": [
+            "playwright>=1.50,<2",  # drives Chromium
+            "axe-playwright-python>=0.1.6,<1",  # axe-core inside a wheel
+        ],
         # `scones monitor query` on this machine; on AWS Athena answers. 20 MB that nothing else needs.
         "query": ["duckdb>=1.1,<2"],
     },
