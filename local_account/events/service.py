@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, cast
 from moto.events import urls
 from moto.events.exceptions import InvalidEventPatternException, ValidationException
 from moto.events.models import EventsBackend, Rule, events_backends
-from moto.events.responses import EventsHandler
 
 from local_account.account import Account
 from local_account.base import clock
 from local_account.base.arns import last_part
 from local_account.base.chaos import Duplicates
 from local_account.base.replacements import answered_by, extends, replace, use_backend
+from local_account.events.buses import BusAnswers
 from local_account.events.delivery import Deliverer, Delivery
 from local_account.events.documents import EventEntry, kept_target
 from local_account.events.inputs import target_input
@@ -202,7 +202,7 @@ def _is_object(text: str) -> bool:
 
 
 @extends
-class EventAnswers(EventsHandler):
+class EventAnswers(BusAnswers):
     """moto's answers; patterns, schedules and targets are checked when they come."""
 
     def put_rule(self) -> tuple[str, dict[str, object]]:
@@ -237,6 +237,7 @@ class EventAnswers(EventsHandler):
         """ListTargetsByRule, in pages of `Limit`; raises moto's ValidationException for a token of another's."""
         bus = self.events_backend.event_buses.get(last_part(self._get_param("EventBusName") or "default"))
         rule = bus.rules.get(self._get_param("Rule")) if bus else None
+        self.check_rule("Rule")
         if rule is None:
             return super().list_targets_by_rule()
         start, limit = read_token(self._get_param("NextToken")), int(self._get_param("Limit") or 100)

@@ -53,6 +53,7 @@ HOOKS = (
     "stepfunctions.service",
     "moto_services.dynamodb",
     "moto_services.budgets",
+    "moto_services.queues",
     "moto_services.tables",
     "cloudwatch.queue_metrics",
 )

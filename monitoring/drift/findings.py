@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from monitoring.drift.channels import (
     CAPTURE_GAP,
@@ -23,6 +22,7 @@ from monitoring.drift.channels import (
     hourly_growths,
 )
 from monitoring.drift.detector import Alarm, Bounds, Floats, Integers, fewest, threshold, watch
+from monitoring.drift.distances import jensen_shannon, kolmogorov_smirnov, wasserstein
 
 # The chance of a false alarm in a month of healthy traffic, over all families together, and how they share it: the
 # changes that predictions show are the smallest.
@@ -189,9 +189,9 @@ def distances(values: Floats, reference: Floats) -> dict[str, float | None]:
     found = _shares(known, edges)
     return {
         "psi": float(((found - expected) * np.log(found / expected)).sum()),
-        "js": _jensen_shannon(found, expected),
-        "ks": float(stats.ks_2samp(known, reference).statistic),
-        "wasserstein": float(stats.wasserstein_distance(known, reference)),
+        "js": jensen_shannon(found, expected),
+        "ks": kolmogorov_smirnov(known, reference),
+        "wasserstein": wasserstein(known, reference),
     }
 
 
@@ -200,9 +200,3 @@ def _shares(values: Floats, edges: Floats) -> Floats:
     shares = np.maximum(counts / len(values), _EMPTY_BIN)
     result: Floats = shares / shares.sum()
     return result
-
-
-def _jensen_shannon(first: Floats, second: Floats) -> float:
-    middle = (first + second) / 2.0
-    divergence = float(stats.entropy(first, middle, base=2) + stats.entropy(second, middle, base=2)) / 2.0
-    return float(np.sqrt(max(divergence, 0.0)))

@@ -7,7 +7,6 @@ hours before the ledgers that say what was read, so that a job killed in between
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -16,10 +15,11 @@ from pathlib import Path
 from monitoring.captures.folders import SUFFIXES, Folder, hour_of
 from monitoring.captures.times import HOUR_US, microseconds, moment
 from monitoring.job_inputs.places import Found, Place, Prefix
-from monitoring.store.store import Ledger, Store
+from monitoring.store.hours import stored_hour
+from monitoring.store.store import CAPTURED, Ledger, Store
 from monitoring.store.window_table import EARLY, HOUR, LATE, Window
 
-_HOUR_FILE = re.compile(r"^(?P<hour>.*/\d{4}/\d\d/\d\d/\d\d)(?:\.[a-z0-9.-]+|/files\.json)$")
+_LEDGER = "/files.json"
 
 
 class CaptureFiles:
@@ -76,21 +76,20 @@ class StateFiles:
         """Copy what is known of time spans."""
         if isinstance(self.place, Prefix):
             self.folder.mkdir(parents=True, exist_ok=True)
-            wanted = [found for found in self.place.objects() if _is_of(spans, found.name)]
+            wanted = [found for found in self.place.objects(f"{CAPTURED}/") if _is_of(spans, found.name)]
             self.place.fetch(wanted, self.folder)
             self._before = self._files()
 
     def clear(self) -> None:
         """Forget everything: the state is damaged. It is built again from the captures."""
-        for stored in self.folder.glob("classes-*"):
-            shutil.rmtree(stored, ignore_errors=True)
+        shutil.rmtree(self.folder / CAPTURED, ignore_errors=True)
 
     def save(self) -> None:
         """Copy back what has changed."""
         if isinstance(self.place, Prefix):
             now = self._files()
             changed = {name for name in {*now, *self._before} if now.get(name) != self._before.get(name)}
-            ledgers = {name for name in changed if name.endswith("/files.json")}
+            ledgers = {name for name in changed if name.endswith(_LEDGER)}
             self.place.put(sorted(changed - ledgers), self.folder)
             self.place.put(sorted(ledgers), self.folder)
 
@@ -125,8 +124,7 @@ def _may_be_in(span: Window, hour: int) -> bool:
 
 def _is_of(spans: Sequence[Window], name: str) -> bool:
     """Whether a file of the state may be needed: all that belongs to no hour, and the hours of the spans."""
-    match = _HOUR_FILE.match(name)
-    hour = hour_of(match["hour"]) if match else None
+    hour = hour_of(name.removesuffix(_LEDGER)) if name.endswith(_LEDGER) else stored_hour(name)
     return hour is None or any(
         microseconds(span.start - 2 * EARLY) // HOUR_US <= hour <= microseconds(span.end + LATE) // HOUR_US
         for span in spans

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from imaging.statistics import STATISTICS, image_statistics
 from monitoring.drift.detector import Floats, Integers
+from monitoring.drift.distances import kolmogorov_smirnov
 from monitoring.quality.corruptions import KINDS, SEVERITIES, Pixels, corrupted
 from monitoring.store.novelty import NOVELTY, Answered
 from reporting.documents.baseline import EstimateError
@@ -80,7 +80,7 @@ def distances(seen: Mapping[str, Floats], reference: Mapping[str, Floats]) -> di
     """Of each channel that both know, the greatest difference of the distribution functions (Kolmogorov, Smirnov)."""
     both = {name: (seen[name][np.isfinite(seen[name])], reference[name]) for name in reference if name in seen}
     return {
-        name: round(float(stats.ks_2samp(values, known[np.isfinite(known)]).statistic), _DIGITS)
+        name: round(kolmogorov_smirnov(values, known[np.isfinite(known)]), _DIGITS)
         for name, (values, known) in both.items()
         if len(values) and np.isfinite(known).any()
     }

@@ -1,9 +1,10 @@
 """One hour of one variant's predictions as a parquet file, with what is known of the hour in its metadata.
 
-Runs in the monitoring container. Reads and writes ``<variant's folder>/yyyy/mm/dd/hh.parquet`` and, where lines are
-malformed, ``hh.quarantine.jsonl`` beside it. An hour is a function of the capture files that were read: rows stand in
-the order of file and offset, of two rows with one eventId the later counts as duplicate, and reading a file again
-replaces its rows. So it does not matter in which order files come, nor whether a job was killed between two hours.
+Runs in the monitoring container. Reads and writes ``<variant's folder>/day=yyyy-mm-dd/hh.parquet`` and, where lines are
+malformed, ``_hh.quarantine.jsonl`` beside it: Athena and Spark pass over names that begin so. An hour is a function of
+the capture files that were read: rows stand in the order of file and offset, of two rows with one eventId the later
+counts as duplicate, and reading a file again replaces its rows. So it does not matter in which order files come, nor
+whether a job was killed between two hours.
 
 Columns: ``event_id``, ``inference_id`` (null where none was sent), ``time`` (UTC), ``probabilities``, ``predicted``
 (class index), ``confidence`` (its probability), ``model_version`` (null where the line does not name it), ``file`` and
@@ -13,6 +14,7 @@ Columns: ``event_id``, ``inference_id`` (null where none was sent), ``time`` (UT
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TypedDict
@@ -26,7 +28,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from monitoring.captures import quarantine
 from monitoring.captures.columns import Columns, Part
 from monitoring.captures.quarantine import QuarantinedLine
-from monitoring.captures.times import moment
+from monitoring.captures.times import HOUR_US, microseconds, moment, parse_time
 from monitoring.store import arrays as store_arrays
 from monitoring.store.aggregates import Aggregate, Floats, Rows, aggregate
 
@@ -51,6 +53,7 @@ FORMAT: _Format = {
 # Odd numbers of 64 bits without a pattern, as many as an eventId such as SageMaker makes has words of 4 bytes.
 FACTORS = np.array([pow(0x9E3779B97F4A7C15, power, 1 << 64) for power in range(1, 10)], np.uint64)
 TIME = pa.timestamp("us", "UTC")
+_NAME = re.compile(r"(?:^|/)day=(\d{4}-\d\d-\d\d)/_?(\d\d)\.[a-z0-9.-]+$")
 
 
 class HourMetadata(msgspec.Struct, frozen=True):
@@ -111,12 +114,21 @@ def _versions(parts: Sequence[Part]) -> pa.Array:
 
 def hour_file(variant_folder: Path, hour: int) -> Path:
     """Where an hour stands; ``hour`` counts from 1970."""
-    return variant_folder / f"{moment(hour * 3_600_000_000):%Y/%m/%d/%H}.parquet"
+    return variant_folder / f"{moment(hour * HOUR_US):day=%Y-%m-%d/%H}.parquet"
+
+
+def stored_hour(name: str) -> int | None:
+    """The hour, counted from 1970, that a file of the store belongs to by its name; None for one of no hour."""
+    match = _NAME.search(name)
+    try:
+        return microseconds(parse_time(f"{match[1]}T{match[2]}:00:00Z")) // HOUR_US if match else None
+    except ValueError:
+        return None
 
 
 def quarantine_file(hour_path: Path) -> Path:
     """The file beside an hour's parquet file that holds its malformed lines."""
-    return hour_path.with_suffix(".quarantine.jsonl")
+    return hour_path.with_name(f"_{hour_path.stem}.quarantine.jsonl")
 
 
 def write_hour(

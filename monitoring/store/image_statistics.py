@@ -1,7 +1,7 @@
 """Statistics of a sample of each hour's captured images: the lens changes before the model's answers do.
 
 Runs in the monitoring container. Reads hours of the store and, in the capture files, the lines of the sampled records;
-writes ``hh.images.parquet`` beside the hour. Decoding an image takes many times as long as reading a record, so only
+writes ``_hh.images.parquet`` beside the hour. Decoding an image takes many times as long as reading a record, so only
 a sample of the hour is decoded: the `SAMPLE` records whose eventIds have the smallest checksums, hence the same ones
 whenever the hour is looked at, and spread like its traffic.
 
@@ -55,7 +55,7 @@ def hourly_image_statistics(
 def images_file(hour_path: Path, image_size: int = IMAGE_SIZE, novelty: NoveltyModel | None = None) -> Path:
     """Where the statistics of an hour stand; another size, and what a model says, has files of its own."""
     size = "" if image_size == IMAGE_SIZE else str(image_size)
-    return hour_path.with_suffix(f".images{size}{f'-{novelty.digest}' if novelty else ''}.parquet")
+    return hour_path.with_name(f"_{hour_path.stem}.images{size}{f'-{novelty.digest}' if novelty else ''}.parquet")
 
 
 @dataclass(frozen=True)

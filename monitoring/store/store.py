@@ -4,10 +4,11 @@ Runs in the monitoring container, where the state folder is /opt/ml/processing/s
 `monitoring.store.update` adds new captures. Layout, below a folder for each list of classes, since the probabilities
 of models with other classes mean something else:
 
-- ``classes-<digest>/classes.json``
-- ``classes-<digest>/hours/<endpoint>/<variant>/yyyy/mm/dd/hh.parquet``, see `monitoring.store.hours`; malformed lines
-  whose hour nobody knows belong to ``unknown.parquet``; ``hh.images.parquet``, see `monitoring.store.image_statistics`
-- ``classes-<digest>/files/<folder of capture files>/files.json``: what was read, see `Ledger`
+- ``captured/classes=<digest>/classes.json``
+- ``.../hours/endpoint=<name>/variant=<name>/day=yyyy-mm-dd/hh.parquet``, see `monitoring.store.hours`: partitioned as
+  Hive does it, so that Athena and DuckDB ask it directly; malformed lines whose hour nobody knows belong to
+  ``_unknown.parquet``; ``_hh.images.parquet``, see `monitoring.store.image_statistics`
+- ``.../files/<folder of capture files>/files.json``: what was read, see `Ledger`
 
 Every file is put in place by a rename, an hour before the ledger of the files it was read from. A job killed at any
 point leaves a store that can be read, and the next one reads again what the ledgers do not have.
@@ -27,13 +28,15 @@ import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
 
 from monitoring.captures import quarantine
 from monitoring.captures.files import tail_digest
-from monitoring.captures.folders import CaptureFile, Folder, hour_of
+from monitoring.captures.folders import CaptureFile, Folder
 from monitoring.captures.line import Classes
 from monitoring.captures.quarantine import QuarantinedLine
 from monitoring.store import hours as store_hours
 from monitoring.store.aggregates import Aggregate, Thresholds
 
-UNKNOWN_HOUR = "unknown"
+UNKNOWN_HOUR = "_unknown"
+CAPTURED = "captured"
+"""The folder of all that is kept; what earlier layouts left beside it is not looked at."""
 
 
 class StoreError(Exception):
@@ -74,7 +77,7 @@ class Store:
     def root(self) -> Path:
         """The folder of a store of these classes."""
         named = json.dumps([self.classes.count, *self.classes.labels])
-        return self.state / f"classes-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
+        return self.state / CAPTURED / f"classes={hashlib.sha256(named.encode()).hexdigest()[:12]}"
 
     def prepare(self) -> None:
         """Make the folder, and clear away what a killed job was writing. StoreError when it is not to be used."""
@@ -91,14 +94,15 @@ class Store:
 
     def variants(self, endpoint: str | None = None) -> list[Variant]:
         """The variants that have captured predictions, of all endpoints or of one."""
-        found = sorted(path for path in (self.root / "hours").glob("*/*") if path.is_dir())
-        return [Variant(path.parent.name, path.name) for path in found if endpoint in (None, path.parent.name)]
+        found = sorted(path for path in (self.root / "hours").glob("endpoint=*/variant=*") if path.is_dir())
+        named = [Variant(*(part.name.partition("=")[2] for part in (path.parent, path))) for path in found]
+        return [variant for variant in named if endpoint in (None, variant.endpoint)]
 
     def hours(self, variant: Variant, first: int, last: int) -> Iterator[tuple[int, Path]]:
         """The hours from ``first`` to ``last``, both included and counted from 1970, that have captured lines."""
         folder = self.variant_folder(variant)
-        for path in sorted(folder.glob("*/*/*/*.parquet")):
-            hour = hour_of(path.relative_to(folder).with_suffix("").as_posix())
+        for path in sorted(folder.glob("day=*/[0-9][0-9].parquet")):
+            hour = store_hours.stored_hour(path.relative_to(folder).as_posix())
             if hour is not None and first <= hour <= last:
                 yield hour, path
 
@@ -121,7 +125,7 @@ class Store:
 
     def variant_folder(self, variant: Variant) -> Path:
         """The folder of one variant's hours."""
-        return self.root / "hours" / variant.endpoint / variant.name
+        return self.root / "hours" / f"endpoint={variant.endpoint}" / f"variant={variant.name}"
 
     def hour_path(self, variant: Variant, hour: int | None) -> Path:
         """The parquet file of an hour, in whole hours since 1970; None for lines that do not say theirs."""

@@ -6,6 +6,7 @@ Runs in the filter job.
 | --- | --- |
 | class folders | ``<class>/**``, at least two; test and validation images are chosen by the seed |
 | split folders | ``train`` or ``training``, perhaps ``test``, and ``val``, ``valid`` or ``validation`` |
+| tar shards | ``.tar`` files anywhere below, see `processing.shards.tar_files` |
 | list | one ``.csv``, ``.manifest`` or ``.jsonl`` file, see `processing.dataset.lists` |
 
 A folder that holds nothing but one other folder is looked through. Names count in any case.
@@ -20,10 +21,12 @@ from pathlib import Path
 
 from processing.dataset.lists import LIST_SUFFIXES, read_list
 from processing.dataset.pictures import SPLIT_NAMES, FoundPictures, Picture, file_reason, skip_reason
+from processing.shards.tar_files import find_tar_shards
 from reporting.job import JobError
 
 LAYOUTS = (
-    "<class>/* folders, train/ and test/ with <class>/* in each, or a .csv, .manifest or .jsonl file that lists them"
+    "<class>/* folders, train/ and test/ with <class>/* in each, .tar files as WebDataset writes them, or a .csv,"
+    " .manifest or .jsonl file that lists the pictures"
 )
 DEPTH = 3  # folders around the one that counts, such as what a zip unpacks to
 
@@ -43,7 +46,24 @@ def find_pictures(source: Path) -> FoundPictures | None:
         found = _folders(folder)
         if found is not None:
             return found
-    return None
+    return find_tar_shards(source)
+
+
+def find_class_paths(source: Path) -> FoundPictures:
+    """The pictures of one instance's part, in which most folders and even splits may be missing: paths say it all.
+
+    ``<class>/...`` or ``<split>/<class>/...``. Raises JobError for a list, which one instance alone would have.
+    """
+    found = FoundPictures("class folders")
+    for path in _files(source, found.skipped):
+        place = path.relative_to(source)
+        split = SPLIT_NAMES.get(place.parts[0].lower())
+        inner = place.parts[1:] if split else place.parts
+        if len(inner) > 1:
+            found.pictures.append(Picture(inner[0], split, path, place.as_posix()))
+        else:
+            found.skipped[f"{place.name} beside the folders"] += 1
+    return found
 
 
 def _inwards(source: Path) -> Iterator[Path]:

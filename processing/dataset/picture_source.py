@@ -37,7 +37,7 @@ EVERY_CLASS = "all"
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
     """What stays of a picture: digests of its file and its PNG, fingerprints of its pixels, its size and mode."""
 
     file_sha256: str
@@ -85,7 +85,7 @@ def read_pictures(found: FoundPictures, wanted: list[str], reading: Reading) -> 
     classes = chosen_classes(found, wanted)
     pictures = [picture for name in classes for picture in found.pictures if picture.label == name]
     size = reading.size or natural_size(pictures)
-    looks: list[_Look | str] = _look_at_all(pictures, size, reading.scratch)
+    looks: list[Look | str] = look_at_all(pictures, size, reading.scratch)
     unreadable = [f"{p.place}: {look}" for p, look in zip(pictures, looks, strict=True) if isinstance(look, str)]
     if len(unreadable) > reading.tolerated * len(pictures):
         raise JobError(
@@ -93,18 +93,19 @@ def read_pictures(found: FoundPictures, wanted: list[str], reading: Reading) -> 
             f" {len(unreadable) / len(pictures):.3f}: {'; '.join(unreadable[:NAMED])}"
             + (f"; and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else "")
         )
-    known = {number: look for number, look in enumerate(looks) if isinstance(look, _Look)}
+    known = {number: look for number, look in enumerate(looks) if isinstance(look, Look)}
     if unreadable:
         print(f"left out, because they cannot be read: {some(unreadable)}", flush=True)
     return _source(found, classes, _Store(pictures, known, reading.scratch, size), unreadable)
 
 
-def _look_at_all(pictures: list[Picture], size: int, scratch: Path) -> list[_Look | str]:
+def look_at_all(pictures: list[Picture], size: int, scratch: Path) -> list[Look | str]:
+    """What is known of each, whose PNG is written as ``<number>.png``; or in words why it cannot be used."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow's decoders release the interpreter's lock
         return list(pool.map(lambda number: _look(pictures[number], number, size, scratch), range(len(pictures))))
 
 
-def _look(picture: Picture, number: int, size: int, scratch: Path) -> _Look | str:
+def _look(picture: Picture, number: int, size: int, scratch: Path) -> Look | str:
     """What is known of the picture, whose PNG is written; or in words why it cannot be used."""
     try:
         data = picture.read()
@@ -119,7 +120,7 @@ def _look(picture: Picture, number: int, size: int, scratch: Path) -> _Look | st
         return f"its mode is {mode}, expected 8 bits a channel ({', '.join(MODES)})"
     png = encode_picture(pixels)
     (scratch / f"{number}.png").write_bytes(png)
-    return _Look(
+    return Look(
         hashlib.sha256(data).hexdigest(),
         hashlib.sha256(png).hexdigest(),
         exact_print(pixels),
@@ -139,7 +140,7 @@ class _Store:
     """The pictures of a source, and their PNG files by their numbers; ``looks`` lacks those that cannot be used."""
 
     pictures: list[Picture]
-    looks: dict[int, _Look]
+    looks: dict[int, Look]
     folder: Path
     size: int
 

@@ -31,12 +31,21 @@ SPLIT_NAMES = {
 
 
 @dataclass(frozen=True)
+class Slice:
+    """The bytes of a picture inside a larger file, such as a tar file."""
+
+    path: Path
+    start: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Picture:
-    """One picture; ``split`` is None where nobody has said, ``where`` a file or an address in S3."""
+    """One picture; ``split`` is None where nobody has said, ``where`` a file, a part of one or an address in S3."""
 
     label: str
     split: str | None
-    where: Path | str
+    where: Path | Slice | str
     place: str
     """Its name in messages, and in ``dataset.json``."""
 
@@ -44,9 +53,11 @@ class Picture:
         """The file's content. Raises JobError when it is not there or no picture could be so large."""
         if isinstance(self.where, str):
             return read_object(self.where, MAX_FILE_BYTES)
+        part = self.where if isinstance(self.where, Slice) else Slice(self.where, 0, MAX_FILE_BYTES + 1)
         try:
-            with self.where.open("rb") as file:
-                content = file.read(MAX_FILE_BYTES + 1)
+            with part.path.open("rb") as file:
+                file.seek(part.start)
+                content = file.read(min(part.size, MAX_FILE_BYTES + 1))
         except OSError as error:
             raise JobError(f"{self.place} cannot be read: {error.strerror}") from error
         if len(content) > MAX_FILE_BYTES:

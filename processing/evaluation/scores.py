@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from reporting.documents.evaluation import Bin, Coverage, Metric, ThresholdPoint, WishedPoint
 
@@ -91,9 +90,16 @@ def areas_under_curve(labels: Labels, probabilities: Floats) -> list[float | Non
     for column in range(probabilities.shape[1]):
         positive = labels == column
         hits, misses = int(positive.sum()), int((~positive).sum())
-        excess = stats.rankdata(probabilities[:, column])[positive].sum() - hits * (hits + 1) / 2
+        excess = _ranks(probabilities[:, column])[positive].sum() - hits * (hits + 1) / 2
         areas.append(float(excess / (hits * misses)) if hits and misses else None)
     return areas
+
+
+def _ranks(values: Floats) -> Floats:
+    """Each value's place in their order, from 1; equal values share the middle of theirs."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middles: Floats = np.cumsum(counts) - (counts - 1) / 2
+    return middles[which]
 
 
 def reliability(labels: Labels, probabilities: Floats) -> list[Bin]:
@@ -199,7 +205,16 @@ def mcnemar_worse(only_champion_right: int, only_challenger_right: int) -> float
     disagreed = only_champion_right + only_challenger_right
     if disagreed == 0:
         return 1.0
-    return float(stats.binomtest(only_champion_right, disagreed, 0.5, alternative="greater").pvalue)
+    return _at_least(only_champion_right, disagreed)
+
+
+def _at_least(heads: int, tosses: int) -> float:
+    """The probability of that many heads or more among a fair coin's tosses, counted exactly."""
+    ways = total = 1
+    for tails in range(1, tosses - heads + 1):
+        ways = ways * (tosses - tails + 1) // tails
+        total += ways
+    return total / (1 << tosses)
 
 
 def top_answers(labels: Labels, probabilities: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:

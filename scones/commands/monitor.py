@@ -17,6 +17,7 @@ from scones.serving_versions import live_version
 from scones.stage.connection import connect_deployed
 from scones.stage.monitoring_settings import OFF, check_every
 from scones.traffic import captures, listed_reports, schedule
+from scones.traffic import query as table
 
 app = typer.Typer(no_args_is_help=True, help="Reports on captured traffic.")
 app.command()(traffic.simulate)
@@ -74,6 +75,30 @@ def list_reports(
         for each in found
     ]
     screen.out.print(screen.table("until", "predictions", "alarms", "expected", "measured", "report", rows=rows))
+
+
+@app.command()
+def query(
+    sql: Annotated[
+        str, typer.Argument(help="About the table `predictions`; docs/monitoring.md has six to begin with.")
+    ],
+    stage: Stage = "local",
+    since: Annotated[str, typer.Option(help="Here, of days from: 30d, 24h ago, or ISO 8601.")] = "30d",
+    as_json: Json = False,
+) -> None:
+    """Ask the captured traffic in SQL: Athena on AWS, DuckDB on this machine."""
+    captures.check(since)
+    connection = connect_deployed(stage)
+    answer = table.ask(connection, sql, captures.window(since, None, connection.now()).start)
+    for name in answer.left_out:
+        screen.err.print(f"left out: {name} is no whole Parquet file; the next report writes it anew", markup=False)
+    if answer.cut:
+        screen.err.print(f"only the first {table.MOST_ROWS:,} rows: add a LIMIT or group them", markup=False)
+    if as_json:
+        screen.print_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
+    else:
+        rows = [["" if value is None else value for value in row] for row in answer.rows]
+        screen.out.print(screen.table(*answer.columns, rows=rows))
 
 
 @app.command()

@@ -15,7 +15,7 @@ from scones.cost.prices import CostError
 
 @dataclass(frozen=True)
 class Assumptions:
-    """None was measured on AWS."""
+    """None was measured on AWS; what begins with ``photo_`` was on one core of a laptop, at 224 pixels."""
 
     month_hours: float = 730
     image_kb: float = 100
@@ -59,6 +59,22 @@ class Assumptions:
     """For how long a version is asked before it is idle, where idle endpoints are deleted."""
     table_requests_per_step: float = 10
     """Of the function that deploys, each time a schedule calls it; half are writes."""
+    photo_filter_ms: float = 3.4
+    """To find, decode, scale, compare and write one (`python -m benchmarks.model.photographs`, as the next)."""
+    photo_merge_ms: float = 0.05
+    """Of the one instance that merges what many filtered."""
+    photo_features_ms: float = 68
+    """Three views through EfficientNet-Lite0, of the recipe frozen."""
+    photo_epoch_ms: float = 190
+    """Of the recipe fine-tuned, forwards and backwards (`python -m benchmarks.model.accuracy --mode fine-tuned`)."""
+    photo_answer_ms: float = 70
+    """Decoding and three views, as the endpoint answers."""
+    photo_stored_kb: float = 95
+    """Of the dataset's PNG file."""
+    job_start_minutes: float = 3
+    """Of a job, until its code runs."""
+    instance_gbit: float = 5
+    """A second, between an instance and S3."""
 
     def changed(self, pairs: Sequence[str]) -> Assumptions:
         """With ``NAME=VALUE`` for some; raises CostError for a name or a value that is none."""

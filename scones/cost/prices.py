@@ -38,6 +38,8 @@ class Prices:
     region: str
     instances: Mapping[str, float]
     """Instance type -> price of an hour."""
+    instance_cores: Mapping[str, int]
+    """Instance type -> virtual cores."""
     instances_note: str
     prices: Mapping[str, Price]
     priced: Mapping[str, list[str]]
@@ -54,6 +56,7 @@ class Prices:
             date=document["date"],
             region=document["region"],
             instances=instances["usd_per_hour"],
+            instance_cores=instances["cores"],
             instances_note=instances["note"],
             prices={name: Price(**row) for name, row in document["prices"].items()},
             priced=document["priced"],
@@ -74,6 +77,11 @@ class Prices:
             raise CostError(
                 f"no price is known for the instance type {instance_type!r}: add it to {PRICES} (it has {known})"
             ) from None
+
+    def cores(self, instance_type: str) -> int:
+        """How many virtual cores an instance has; raises CostError for a type that the table lacks."""
+        self.hour(instance_type)
+        return self.instance_cores[instance_type]
 
     def check(self, types: set[str]) -> None:
         """Raises CostError for a type of resource of which nobody has said what it costs."""

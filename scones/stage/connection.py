@@ -49,6 +49,7 @@ _SAME_TIME = timedelta(minutes=5)
 
 Service = Literal[
     "application-autoscaling",
+    "athena",
     "cloudformation",
     "cloudwatch",
     "codebuild",
@@ -92,6 +93,8 @@ class Connection:
 
     @overload
     def client(self, service: Literal["application-autoscaling"]) -> ApplicationAutoScalingClient: ...
+    @overload
+    def client(self, service: Literal["athena"]) -> BaseClient: ...
     @overload
     def client(self, service: Literal["cloudformation"]) -> CloudFormationClient: ...
     @overload
@@ -224,14 +227,20 @@ def connect(stage: str) -> Connection:
 def connect_deployed(stage: str) -> Connection:
     """Reach the account of a stage that is deployed; SconesError, which says what to do, when it is not."""
     connection = connect(stage)
+    check_deployed(connection)
+    return connection
+
+
+def check_deployed(connection: Connection) -> None:
+    """Raise SconesError, which says what to do, for a stage that is not deployed."""
     try:
         # What `scones deploy` makes last and `scones destroy` removes first.
         connection.client("sagemaker").describe_pipeline(PipelineName=connection.names.training_pipeline)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFound":
             raise
+        stage = connection.settings.stage
         raise SconesError(f"stage {stage!r} is not deployed: run `scones deploy` first") from error
-    return connection
 
 
 def split_uri(uri: str) -> tuple[str, str]:

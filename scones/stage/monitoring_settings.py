@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from scones.errors import SettingsError
 
 OFF = "off"
+ATHENA, DUCKDB = "athena", "duckdb"
 _EVERY = re.compile(r"([1-9][0-9]?)h")
 _RETRAINING = ("retrain", "cooldown_hours", "min_records", "min_reviewed_images")
 MAX_HOURS = 24
@@ -31,9 +32,13 @@ class MonitoringSettings:
     """Predictions in the report."""
     min_reviewed_images: int = 20
     """New to the version that serves: without new labels a training would learn the same again."""
+    query: str = ATHENA
+    """What asks the table of captured traffic: athena, or duckdb on this machine."""
 
     def __post_init__(self) -> None:
         check_every(self.every, "monitoring.every")
+        if self.query not in (ATHENA, DUCKDB):
+            raise SettingsError(f"monitoring.query must be {ATHENA} or {DUCKDB}, got {self.query!r}")
         limits = {
             "window_hours": (1, 24 * 31),
             "cooldown_hours": (0, 24 * 365),

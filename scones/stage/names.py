@@ -6,9 +6,20 @@ and the region, because bucket names are global.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from scones.stage.settings import Settings
+
+TRAFFIC_TABLE = "predictions"
+"""What was captured, as a table: `scones monitor query` asks it by this name on AWS and here."""
+
+
+def classes_digest(classes: Sequence[str]) -> str:
+    """How the monitoring job names the part of its state that belongs to a list of classes."""
+    return sha256(json.dumps([len(classes), *classes]).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,11 @@ class Names:
         return f"s3://{self.data_bucket}/checkpoints"
 
     @property
+    def tracked_files_uri(self) -> str:
+        """Files of the runs that jobs log to a SageMaker MLflow server."""
+        return f"s3://{self.data_bucket}/mlflow"
+
+    @property
     def capture_uri(self) -> str:
         """Data capture: SageMaker appends ``/<endpoint>/<variant>/yyyy/mm/dd/hh/``."""
         return f"s3://{self.data_bucket}/captures"
@@ -92,6 +108,16 @@ class Names:
     def monitoring_state_uri(self) -> str:
         """What the monitoring job keeps between two runs."""
         return f"{self.reports_uri}/state"
+
+    @property
+    def query_results_uri(self) -> str:
+        """Where Athena leaves what it answers."""
+        return f"{self.reports_uri}/queries"
+
+    @property
+    def traffic_database(self) -> str:
+        """Of the catalogue: what holds the table of captured traffic."""
+        return self.prefix
 
     def traffic_baseline_uri(self, version: int) -> str:
         """Where a version's baseline stands when it was made anew from traffic."""

@@ -1,12 +1,13 @@
 """What a tuning job tries next: grid, random or Bayesian search over the ranges of its hyperparameters.
 
-Runs in the server process. The statistics are scikit-learn's: its grid, and a Gaussian process whose expected
-improvement over random candidates decides (Snoek, Larochelle, Adams: Practical Bayesian Optimization, 2012). Scales are
-those of the SageMaker API Reference, HyperParameterScalingType.
+Runs in the server process. In a Bayesian search the expected improvement of a Gaussian process over random candidates
+decides (Snoek, Larochelle, Adams: Practical Bayesian Optimization, 2012). Scales are those of the SageMaker API
+Reference, HyperParameterScalingType.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,10 +106,9 @@ def _number_range(name: str, low: str, high: str, scale: str, *, whole: bool) ->
 
 def grid_of(ranges: Sequence[Range]) -> Iterator[dict[str, str]]:
     """Every combination of named values."""
-    from sklearn.model_selection import ParameterGrid
-
-    choices = {one.name: list(one.values) for one in ranges if isinstance(one, ChoiceRange)}
-    return iter(ParameterGrid(choices))
+    choices = sorted((one.name, one.values) for one in ranges if isinstance(one, ChoiceRange))
+    names = [name for name, _ in choices]
+    return (dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*(values for _, values in choices)))
 
 
 def at_random(ranges: Sequence[Range], chance: random.Random) -> dict[str, str]:
@@ -123,21 +123,17 @@ def most_promising(
     if len(tried) < FIRST_AT_RANDOM:
         return at_random(ranges, chance)
     import numpy as np
-    from scipy.stats import norm
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import Matern, WhiteKernel
+
+    from local_account.sagemaker.tuning.gaussian import expected_gain, gaussian_process
 
     values = np.array([value if maximize else -value for _, value in tried])
     spread = float(values.std()) or 1.0
     scores = (values - values.mean()) / spread
-    model = GaussianProcessRegressor(Matern(length_scale=0.2, nu=2.5) + WhiteKernel(0.001), optimizer=None)
-    model.fit(np.array([_places(ranges, one) for one, _ in tried]), scores)
     candidates = [at_random(ranges, chance) for _ in range(CANDIDATES)]
-    mean, sd = model.predict(np.array([_places(ranges, one) for one in candidates]), return_std=True)
-    gain = mean - scores.max()
-    z = gain / np.maximum(sd, 1e-9)
-    expected = gain * norm.cdf(z) + sd * norm.pdf(z)
-    return candidates[int(expected.argmax())]
+    known, asked = (
+        np.array([_places(ranges, one) for one in each]) for each in ([one for one, _ in tried], candidates)
+    )
+    return candidates[int(expected_gain(*gaussian_process(known, scores, asked), float(scores.max())).argmax())]
 
 
 def _places(ranges: Sequence[Range], tried: Tried) -> list[float]:

@@ -16,6 +16,7 @@ from scones.cost.assumptions import Assumptions
 from scones.cost.estimate import Case, CostItem, Estimate, estimate
 from scones.cost.facts import ChargedTemplate, facts, transitions
 from scones.cost.prices import Prices
+from scones.cost.scale import Plan, StepCost, clock_hours, scale
 from scones.stage.monitoring_settings import template_schedule
 from scones.stage.settings import Settings
 
@@ -23,13 +24,23 @@ _COLUMNS = ("month", "run", "standard", "express", "batch")
 _DIGITS = (2, 3, 4, 4, 4)
 
 
-def cost(
+def cost(  # noqa: PLR0917 - typer reads options from the signature
     images: Annotated[
         int, typer.Option("--images-per-month", min=0, help="Images that are classified in a month.")
     ] = 10_000,
     runs: Annotated[
         int, typer.Option("--runs-per-month", min=0, help="Runs of the training pipeline, each with a deployment.")
     ] = 4,
+    photographs: Annotated[
+        int,
+        typer.Option("--images", min=0, help="Photographs of a dataset: what one run of the pipeline takes for them."),
+    ] = 0,
+    filter_instances: Annotated[
+        int, typer.Option(min=0, help="With --images: instances that filter; 0: the stage's setting.")
+    ] = 0,
+    training_instances: Annotated[
+        int, typer.Option(min=0, help="With --images: instances that train; 0: the stage's setting.")
+    ] = 0,
     assume: Annotated[
         list[str] | None,
         typer.Option("--assume", help="NAME=VALUE for one of the assumptions that are listed; can be repeated."),
@@ -41,6 +52,17 @@ def cost(
 
     Needs neither an account nor credentials. Free tiers and discounts are left out: a bill is lower rather than higher.
     """
+    if photographs:
+        settings = Settings.load(stage)
+        pipeline = settings.pipeline
+        plan = Plan(
+            photographs,
+            filter_instances or pipeline.filter_instances,
+            training_instances or pipeline.training_instances,
+            pipeline.pretrained_mode,
+        )
+        _show_scale(plan, scale(plan, settings, Prices.load(), Assumptions().changed(assume or [])), as_json=as_json)
+        return
     case, found = estimated(Settings.load(stage), Assumptions().changed(assume or []), images, runs)
     if as_json:
         screen.print_json(_document(case, found))
@@ -96,6 +118,32 @@ def _show(case: Case, found: Estimate) -> None:
         )
     for remark in remarks:
         out.print(remark, markup=False)
+
+
+def _show_scale(plan: Plan, steps: list[StepCost], *, as_json: bool) -> None:
+    hours, usd = clock_hours(steps), sum(step.usd for step in steps)
+    if as_json:
+        rows = [dataclasses.asdict(step) for step in steps]
+        screen.print_json({"plan": dataclasses.asdict(plan), "steps": rows, "hours": hours, "usd": usd})
+        return
+    cells = [
+        (
+            s.name,
+            f"{s.instances} x {s.instance_type}" if s.instances else "",
+            f"{s.hours:.2f}",
+            f"{s.usd:,.2f}",
+            s.basis,
+        )
+        for s in steps
+    ]
+    out = screen.out
+    out.print(
+        screen.table("step", "instances", "hours", "USD", "for", rows=cells), width=None if out.is_terminal else 400
+    )
+    out.print(f"{plan.photographs:,} photographs: {hours:,.1f} hours and {usd:,.2f} USD, a month of storage included.")
+    out.print(
+        "Costs of a photograph were measured on one core of another machine; --assume photo_...=VALUE changes them."
+    )
 
 
 def _column(heading: str, amounts: list[float], digits: int) -> list[str]:

@@ -185,6 +185,17 @@ def test_the_schedule_fires_and_its_report_becomes_metrics(monitored: Monitored)
     assert monitored.stage.scones("monitor", "list", "--open", "--json") == []
 
 
+def test_what_was_captured_is_a_table(monitored: Monitored) -> None:
+    table = monitored.client("glue").get_table(DatabaseName=PREFIX, Name="predictions")["Table"]
+    assert [key["Name"] for key in table["PartitionKeys"]] == ["classes", "endpoint", "variant", "day"]
+    assert table["Parameters"]["storage.location.template"].startswith(f"s3://{BUCKET}/reports/state/captured/classes=")
+    pytest.importorskip("duckdb", reason="the extra `query` is not installed")
+    sql = "SELECT endpoint, count(*) AS n FROM predictions WHERE NOT duplicate GROUP BY endpoint"
+    (row,) = monitored.stage.scones("monitor", "query", sql, "--json")
+    assert row["endpoint"] == ENDPOINT
+    assert row["n"] >= ASKED, "and what the deployment tested with"
+
+
 def test_a_time_that_comes_twice_starts_one_report(monitored: Monitored) -> None:
     (execution,) = monitored.executions(MONITORING)
     scheduled = execution["PipelineExecutionDescription"].removeprefix("scheduled at ")

@@ -33,7 +33,7 @@ UNUSED = re.compile(
 )
 CHECKED = [
     *("sagemaker", "lambda", "states", "sqs", "sns", "ssm", "dynamodb", "logs", "events", "scheduler"),
-    *("cloudformation", "kms", "ecr", "codebuild", "codepipeline", "cloudwatch"),
+    *("cloudformation", "glue", "kms", "ecr", "codebuild", "codepipeline", "cloudwatch"),
 ]
 
 

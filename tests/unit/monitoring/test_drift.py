@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from scipy.spatial import distance
 
-from monitoring.drift import channels, detector
+from monitoring.drift import channels, detector, distances
 from monitoring.drift import findings as drift
 from monitoring.drift.channels import Predictions, Reference
 from monitoring.drift.detector import BETS, Bounds, Floats
@@ -260,6 +260,14 @@ def test_distances_equal_those_of_scipy_and_those_by_hand() -> None:
     shares = np.histogram(values, edges)[0] / 300
     assert found["psi"] == pytest.approx(sum((p - 0.1) * math.log(p / 0.1) for p in shares))
     assert found["js"] == pytest.approx(distance.jensenshannon(shares, np.full(10, 0.1), base=2))
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 40), (300, 7)])
+def test_distances_of_samples_with_ties_equal_those_of_scipy(sizes: tuple[int, int]) -> None:
+    chance = np.random.default_rng(sum(sizes))
+    first, second = (chance.integers(0, 9, size).astype(float) for size in sizes)
+    assert distances.kolmogorov_smirnov(first, second) == pytest.approx(stats.ks_2samp(first, second).statistic)
+    assert distances.wasserstein(first, second) == pytest.approx(stats.wasserstein_distance(first, second))
 
 
 def test_equal_samples_have_no_distance() -> None:

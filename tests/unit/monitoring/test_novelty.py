@@ -76,10 +76,10 @@ def test_it_is_a_channel_of_the_images_and_shows_what_is_furthest(watched: Path,
 def test_what_was_found_is_kept_by_model(watched: Path, tmp_path: Path) -> None:
     more = ("--baseline", str(watched / "baseline.json"), "--state", str(tmp_path / "state"))
     assert run(watched / "captures", tmp_path, *more, hours=HOURS) == 0
-    (kept,) = {path.name for path in (tmp_path / "state").rglob("00.images*.parquet")}
+    (kept,) = {path.name for path in (tmp_path / "state").rglob("_00.images*.parquet")}
     novelty = NoveltyModel.of(watched / "model.onnx")
     assert novelty is not None
-    assert kept == f"00.images-{novelty.digest}.parquet"
+    assert kept == f"_00.images-{novelty.digest}.parquet"
     assert run(watched / "captures", tmp_path, *more, hours=HOURS) == 0
 
 

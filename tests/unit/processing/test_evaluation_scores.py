@@ -62,6 +62,7 @@ def test_mcnemar_asks_only_the_images_on_which_the_two_differ() -> None:
     assert mcnemar_worse(0, 7) == 1.0
     assert mcnemar_worse(0, 0) == 1.0
     assert mcnemar_worse(12, 3) == pytest.approx(stats.binom.sf(11, 15, 0.5))
+    assert mcnemar_worse(4_090, 3_910) == pytest.approx(stats.binom.sf(4_089, 8_000, 0.5))
 
 
 def test_the_threshold_for_an_accuracy_lets_the_most_images_pass() -> None:

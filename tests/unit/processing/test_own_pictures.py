@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -278,3 +279,77 @@ def test_training_evaluation_and_server_agree_at_a_size_of_the_dataset_s_own(tmp
         photograph = photographs[decode_image(example.path.read_bytes(), 96).tobytes()]
         answer = predict_fn(input_fn(photograph.read_bytes(), "image/jpeg", context), model)[0]
         assert np.abs(answer - expected).max() < 1e-6
+
+
+def tar_of(path: Path, files: dict[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def shard_files(source: Path, style: str) -> dict[str, bytes]:
+    """The pictures of class folders as samples of a tar file, with the class beside each or around it."""
+    files: dict[str, bytes] = {}
+    for path in sorted(source.rglob("IMG*")):
+        name, label = path.parent.name, path.parent.name.encode()
+        if style == "folder":
+            files[f"{name}/{path.name}"] = path.read_bytes()
+            continue
+        key = f"{name}-{path.stem}"
+        files[f"{key}.{style}"] = json.dumps({"label": name}).encode() if style == "json" else label + b"\n"
+        files[f"{key}{path.suffix}"] = path.read_bytes()
+    return files
+
+
+@pytest.mark.parametrize("style", ["cls", "txt", "json", "folder"])
+def test_tar_shards_become_the_same_images_as_the_folders_that_they_were_made_of(tmp_path: Path, style: str) -> None:
+    source = class_folders(tmp_path / "in")
+    files = list(shard_files(source, style).items())
+    tar_of(tmp_path / "tars" / "0001.tar", dict(files[: len(files) // 2]))
+    tar_of(tmp_path / "tars" / "0002.tar", {**dict(files[len(files) // 2 :]), ".DS_Store": b"x"})
+    assert run(source, tmp_path / "folders", "--image-size", "40") == 0
+    assert run(tmp_path / "tars", tmp_path / "shards", "--image-size", "40") == 0
+    folders, shards = (read_manifest(tmp_path / name) for name in ("folders", "shards"))
+    assert shards.checks.layout == "tar shards"
+    assert shards.checks.skipped == {".DS_Store": 1}
+    assert shards.counts == folders.counts
+    all_of = [set().union(*(digests(tmp_path / name, split) for split in SPLITS)) for name in ("folders", "shards")]
+    assert all_of[0] == all_of[1]
+
+
+@pytest.mark.parametrize("names", [("train-1.tar", "test-1.tar"), ("train/1.tar", "test/1.tar")])
+def test_tar_shards_say_their_split_by_folder_or_name(tmp_path: Path, names: tuple[str, str]) -> None:
+    files = list(shard_files(class_folders(tmp_path / "in"), "folder").items())
+    for name, part in zip(names, (files[::4], files[1::2] + files[2::4]), strict=True):
+        tar_of(tmp_path / "tars" / name, dict(part))
+    tar_of(tmp_path / "tars" / names[0], dict(files[1::2] + files[2::4]))
+    tar_of(tmp_path / "tars" / names[1], dict(files[::4]))
+    assert run(tmp_path / "tars", tmp_path / "out") == 0
+    assert sum(read_manifest(tmp_path / "out").counts["test"].values()) == 10
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"a.jpg": b"x"}, "has no class: expected .cls, .txt, .json of the same name"),
+        ({"a.json": b"{", "a.jpg": b"x"}, "a.json is not JSON"),
+        ({"a.cls": b"", "a.jpg": b"x"}, "expected the class in one line"),
+    ],
+)
+def test_a_tar_shard_without_classes_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, bytes], says: str
+) -> None:
+    tar_of(tmp_path / "in" / "1.tar", files)
+    assert run(tmp_path / "in", tmp_path / "out") == 1
+    assert says in capsys.readouterr().err
+
+
+def test_a_tar_shard_that_was_cut_off_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tar_of(tmp_path / "in" / "1.tar", shard_files(class_folders(tmp_path / "of", count=2), "cls"))
+    whole = (tmp_path / "in" / "1.tar").read_bytes()
+    (tmp_path / "in" / "1.tar").write_bytes(whole[: len(whole) // 2 // 512 * 512 + 100])
+    assert run(tmp_path / "in", tmp_path / "out") == 1
+    assert "1.tar is no whole tar file" in capsys.readouterr().err

@@ -16,10 +16,12 @@ from inference_workflow.definitions import BATCH, IMAGE, definitions
 from inference_workflow.faults import LOW_CONFIDENCE
 from infrastructure.template import stage_template
 from local_account.cloudformation.template import parse
+from scones.commands.stages.cost import cost
 from scones.cost.assumptions import Assumptions
 from scones.cost.estimate import Case, CostItem, endpoint_hours, estimate, instance_count
 from scones.cost.facts import Facts, Transitions, calls_per_month, facts, transitions
 from scones.cost.prices import CostError, Prices
+from scones.cost.scale import Plan, StepCost, clock_hours, scale
 from scones.stage.monitoring_settings import template_schedule
 from scones.stage.sections import PipelineSettings
 from scones.stage.settings import STAGES_DIR, EndpointSettings, Settings
@@ -238,3 +240,39 @@ def test_the_command_says_what_it_assumed_and_what_dominates() -> None:
     # Nothing but what is fixed.
     assert document["total"]["this_month"] == pytest.approx(sum(item["month"] for item in document["items"]))
     assert document["resources"]["AWS::KMS::Key"] == next(i for i in document["items"] if i["name"] == "keys")["month"]
+
+
+def scaled(photographs: int, **plan: int) -> dict[str, StepCost]:
+    settings = Settings.load("production")
+    return {step.name: step for step in scale(Plan(photographs, **plan), settings, PRICES, Assumptions())}
+
+
+def test_a_dataset_costs_what_its_photographs_cost() -> None:
+    one, four = scaled(1_000_000), scaled(1_000_000, filter_instances=4)
+    start = Assumptions().job_start_minutes / 60
+    alone = 1_000_000 * Assumptions().photo_merge_ms / 3_600_000
+    computing = [of["FilterClasses"].hours - start - alone for of in (one, four)]
+    assert computing[0] == pytest.approx(4 * computing[1])
+    assert computing[0] == pytest.approx(1_000_000 * Assumptions().photo_filter_ms / 3_600_000 / 2)
+    assert one["FilterClasses"].usd >= PRICES.hour("ml.m5.large") * one["FilterClasses"].hours
+    assert scaled(2_000_000)["storage, a month"].usd == pytest.approx(2 * one["storage, a month"].usd)
+
+
+def test_reading_takes_as_long_as_the_network_where_computing_is_quick() -> None:
+    assumed = replace(Assumptions(), photo_filter_ms=0, photo_merge_ms=0, instance_gbit=1, job_start_minutes=0)
+    steps = {s.name: s for s in scale(Plan(10_000_000), Settings.load("production"), PRICES, assumed)}
+    read_and_written_gb = 10_000_000 * (assumed.image_kb + assumed.photo_stored_kb) / 1024**2
+    assert steps["FilterClasses"].hours == pytest.approx(read_and_written_gb * 8 / 3600)
+
+
+def test_the_whole_run_takes_its_steps_one_after_another_but_the_last_two() -> None:
+    steps = scaled(100_000)
+    hours = [steps[name].hours for name in ("FilterClasses", "TrainModel", "EvaluateModel", "BuildBaseline")]
+    assert clock_hours(list(steps.values())) == pytest.approx(hours[0] + hours[1] + max(hours[2:]))
+
+
+def test_the_command_says_what_a_dataset_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    cost(photographs=1_000_000, filter_instances=8, training_instances=2, stage="production", as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert [step["instances"] for step in document["steps"]] == [8, 2, 1, 1, 0]
+    assert document["usd"] == pytest.approx(sum(step["usd"] for step in document["steps"]))

@@ -15,7 +15,7 @@ from local_account.cloudformation.resources.families.budgets import Budget
 from local_account.cloudformation.resources.families.functions import Function, LayerVersion, Permission, StateMachine
 from local_account.cloudformation.resources.families.identity import ManagedPolicy, Policy, Role
 from local_account.cloudformation.resources.families.keys import Alias, Key
-from local_account.cloudformation.resources.families.tables import DynamoTable
+from local_account.cloudformation.resources.families.tables import CatalogEntry, DynamoTable
 from local_account.cloudformation.resources.values import Properties, ResourceError, as_text, only, part, rows, texts
 from local_account.protocol.records import without
 
@@ -269,6 +269,8 @@ COMPOUNDS: dict[str, Kind] = {
     "AWS::DynamoDB::Table": DynamoTable(),
     "AWS::Budgets::Budget": Budget(),
     "AWS::Events::Rule": EventRule(),
+    "AWS::Glue::Database": CatalogEntry("Database"),
+    "AWS::Glue::Table": CatalogEntry("Table", scope="DatabaseName"),
     "AWS::IAM::ManagedPolicy": ManagedPolicy(),
     "AWS::IAM::Policy": Policy(),
     "AWS::IAM::Role": Role(),

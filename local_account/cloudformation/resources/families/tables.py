@@ -1,4 +1,4 @@
-"""AWS::DynamoDB::Table: created, then given what takes calls of its own.
+"""Tables: AWS::DynamoDB::Table, created, then given what takes calls of its own; AWS::Glue::Table with its database.
 
 Runs in the server process.
 """
@@ -62,3 +62,39 @@ class DynamoTable(Kind):
     @staticmethod
     def _made(place: StackPlace, name: str) -> Made:
         return Made(name, {"Arn": place.account.arn("dynamodb", f"table/{name}")})
+
+
+class CatalogEntry(Kind):
+    """A database, or a table of one; its name stands inside the property that describes it."""
+
+    def __init__(self, resource: str, scope: str = "") -> None:
+        self._resource, self._described, self._scope = resource, f"{resource}Input", scope
+
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make it in one call."""
+        described = dict(part(properties, self._described))
+        described.setdefault("Name", place.generated_name(255).lower())
+        self._send(place, "Create", properties, described)
+        return Made(str(described["Name"]), {})
+
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Replace the description."""
+        self._send(place, "Update", new, {"Name": physical_id, **part(new, self._described)}, physical_id)
+        return Made(physical_id, {})
+
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the entry; what the table describes stays."""
+        request = {"Name": physical_id, **only(properties, "CatalogId", self._scope)}
+        call_gone(place, "glue", f"Delete{self._resource}", request)
+
+    def needs_replacement(self, old: Properties, new: Properties) -> bool:
+        """Also for another name, which stands inside the description."""
+        renamed = part(old, self._described).get("Name") != part(new, self._described).get("Name")
+        return renamed or super().needs_replacement(old, new)
+
+    def _send(
+        self, place: StackPlace, verb: str, properties: Properties, described: Properties, name: str = ""
+    ) -> None:
+        request = {**only(properties, "CatalogId", self._scope), self._described: described}
+        named = {"Name": name} if name and not self._scope else {}
+        call(place, "glue", f"{verb}{self._resource}", request | named)

@@ -1,0 +1,79 @@
+"""SQS of the account: what comes back from a dead-letter queue, what a FIFO queue knows, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local.queues import Queue
+
+
+@pytest.fixture(scope="module")
+def sqs(account: Any) -> Any:
+    return account.client("sqs")
+
+
+def refusal(call: Any, **arguments: Any) -> tuple[str, str]:
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]
+
+
+def test_messages_move_back_from_a_dead_letter_queue(sqs: Any, account: Any) -> None:
+    dead, source = Queue(account, "dead"), Queue(account, "alive")
+    code, message = refusal(sqs.start_message_move_task, SourceArn=dead.arn)
+    assert (code, message) == ("InvalidParameterValue", "Source queue must be configured as a Dead Letter Queue.")
+    policy = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": 1})
+    sqs.set_queue_attributes(QueueUrl=source.url, Attributes={"RedrivePolicy": policy, "VisibilityTimeout": "0"})
+    sqs.send_message(QueueUrl=source.url, MessageBody="again")
+    while not int(counted(sqs, dead)):
+        sqs.receive_message(QueueUrl=source.url)
+    sqs.start_message_move_task(SourceArn=dead.arn)
+    while (task := sqs.list_message_move_tasks(SourceArn=dead.arn)["Results"][0])["Status"] == "RUNNING":
+        pass
+    assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 1)
+    assert sqs.receive_message(QueueUrl=source.url)["Messages"][0]["Body"] == "again"
+
+
+def counted(sqs: Any, queue: Queue) -> str:
+    name = "ApproximateNumberOfMessages"
+    found = sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=[name])["Attributes"]
+    return str(found[name])
+
+
+def test_a_fifo_queue_knows_a_message_that_is_gone(sqs: Any) -> None:
+    url = sqs.create_queue(QueueName="once.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    message = {"QueueUrl": url, "MessageBody": "a", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
+    first = sqs.send_message(**message)
+    (received,) = sqs.receive_message(QueueUrl=url)["Messages"]
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=received["ReceiptHandle"])
+    second = sqs.send_message(**message)
+    assert (second["MessageId"], second["SequenceNumber"]) == (first["MessageId"], first["SequenceNumber"])
+    assert "Messages" not in sqs.receive_message(QueueUrl=url)
+    following = sqs.send_message(**message | {"MessageDeduplicationId": "e"})
+    assert int(following["SequenceNumber"]) > int(first["SequenceNumber"])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        (
+            {"VisibilityTimeout": "99999"},
+            ("InvalidAttributeValue", "Invalid value for the parameter VisibilityTimeout."),
+        ),
+        ({"Colour": "red"}, ("InvalidAttributeName", "Unknown Attribute Colour.")),
+        (
+            {"RedrivePolicy": '{"deadLetterTargetArn": "x", "maxReceiveCount": 1}'},
+            (
+                "InvalidParameterValue",
+                'Value {"deadLetterTargetArn": "x", "maxReceiveCount": 1} for parameter RedrivePolicy is invalid. '
+                "Reason: Invalid value for deadLetterTargetArn.",
+            ),
+        ),
+    ],
+)
+def test_attributes_are_refused_in_sqss_words(sqs: Any, attributes: dict[str, str], expected: tuple[str, str]) -> None:
+    assert refusal(sqs.create_queue, QueueName="refused", Attributes=attributes) == expected
