@@ -11,7 +11,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local.conftest import RunningAccount
-from tests.local.sagemaker.test_pipelines import create, definition, object_text, processing, run, start, sum_step
+from tests.local.sagemaker.pipelines.test_pipelines import (
+    create,
+    definition,
+    object_text,
+    processing,
+    run,
+    start,
+    sum_step,
+)
 from tests.local.sagemaker_requests import ROLE, bucket, steps_of, training_arguments, wait_for_execution
 
 
