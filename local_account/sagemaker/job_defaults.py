@@ -49,7 +49,9 @@ def fill_training(request: CreateTrainingJobRequestTypeDef) -> None:
 
 def fill_metrics(request: CreateTrainingJobRequestTypeDef, images: Mapping[str, ContainerImage]) -> None:
     """An image that has metrics of its own tells them when the job defines none, as AWS's algorithms do."""
-    specification = request.get("AlgorithmSpecification", {})
+    if "AlgorithmSpecification" not in request:
+        return
+    specification = request["AlgorithmSpecification"]
     image = images.get(repository(specification.get("TrainingImage", "")))
     if image and image.metrics and not specification.get("MetricDefinitions"):
         found: list[MetricDefinitionTypeDef] = [{"Name": k, "Regex": v} for k, v in image.metrics.items()]

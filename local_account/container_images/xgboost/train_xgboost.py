@@ -90,7 +90,7 @@ def parameters_of(hyperparameters: Mapping[str, str]) -> dict[str, object]:
 def metric_log(module: object) -> object:
     """Prints each round as AWS's log shows it, tabs as #011."""
 
-    class Log(module.callback.TrainingCallback):  # type: ignore[attr-defined, misc, name-defined]  # the module comes as a value
+    class Log(module.callback.TrainingCallback):  # type: ignore[misc, name-defined]  # the module comes as a value
         def after_iteration(
             self, _model: object, epoch: int, evals_log: Mapping[str, Mapping[str, list[float]]]
         ) -> bool:

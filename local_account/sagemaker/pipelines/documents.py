@@ -119,7 +119,7 @@ def misshapen_member(value: object, shape: object = _STEP_SHAPE, path: str = "")
         found = (_misshapen_one(value, name, inner, path) for name, inner in shape.items())
         return next(filter(None, found), "")
     wrong = not isinstance(value, shape) or (isinstance(value, bool) and shape is not bool)  # type: ignore[arg-type]  # types are all that is left
-    return f"{path} must be {_SHOWN[shape]}, got {value!r}" if wrong else ""  # type: ignore[index]  # each of them is there
+    return f"{path} must be {_SHOWN[shape]}, got {value!r}" if wrong else ""
 
 
 def _misshapen_one(held: Mapping[str, object], name: str, shape: object, path: str) -> str:
