@@ -90,9 +90,9 @@ def _check_members(step: PipelineStep) -> None:
     if known and (unknown := step.arguments.keys() - known):
         raise PipelineExpressionError(f"Arguments has the unknown member {min(unknown)!r}")
     for policy in step.document.get("RetryPolicies") or []:
-        if unknown := set(policy["ExceptionType"]) - EXCEPTION_TYPES:
+        if others := set(policy["ExceptionType"]) - EXCEPTION_TYPES:
             known = ", ".join(sorted(EXCEPTION_TYPES))
-            raise PipelineExpressionError(f"RetryPolicies: ExceptionType must be of {known}, got {min(unknown)!r}")
+            raise PipelineExpressionError(f"RetryPolicies: ExceptionType must be of {known}, got {min(others)!r}")
     if cache := step.document.get("CacheConfig"):
         _check_cache(cache)
 
