@@ -91,8 +91,8 @@ def _check_members(step: PipelineStep) -> None:
         raise PipelineExpressionError(f"Arguments has the unknown member {min(unknown)!r}")
     for policy in step.document.get("RetryPolicies") or []:
         if others := set(policy["ExceptionType"]) - EXCEPTION_TYPES:
-            known = ", ".join(sorted(EXCEPTION_TYPES))
-            raise PipelineExpressionError(f"RetryPolicies: ExceptionType must be of {known}, got {min(others)!r}")
+            all_types = ", ".join(sorted(EXCEPTION_TYPES))
+            raise PipelineExpressionError(f"RetryPolicies: ExceptionType must be of {all_types}, got {min(others)!r}")
     if cache := step.document.get("CacheConfig"):
         _check_cache(cache)
 
