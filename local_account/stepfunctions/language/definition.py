@@ -34,6 +34,8 @@ State = Mapping[str, object]
 Machine = Mapping[str, object]
 """A definition's JSON, or that of a branch or an item processor."""
 
+_NO_OBJECT = "SCHEMA_VALIDATION_FAILED: Definition must be a valid JSON object"
+
 
 def problems(definition: str, kind: str = "STANDARD") -> list[str]:
     """Everything that is wrong with the definition; empty when it can run."""
@@ -42,11 +44,13 @@ def problems(definition: str, kind: str = "STANDARD") -> list[str]:
     try:
         machine = json.loads(definition)
     except ValueError as error:
+        if not definition.strip():
+            return [_NO_OBJECT]
         return [f"INVALID_JSON_DESCRIPTION: {json_fault(definition, error)}{_source(definition)}"]
     except RecursionError:
         return ["INVALID_JSON_DESCRIPTION: The definition is nested too deeply"]
     if not isinstance(machine, dict):
-        return ["SCHEMA_VALIDATION_FAILED: Definition must be a valid JSON object"]
+        return [_NO_OBJECT]
     names: list[str] = []
     language = machine.get("QueryLanguage", "JSONPath")
     if not is_one_of(language, LANGUAGES):
