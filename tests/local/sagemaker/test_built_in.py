@@ -108,7 +108,7 @@ def test_every_other_image_is_refused_and_the_known_ones_are_named(counting: Run
     job = train(counting, training(data, "counter-of-letters:1"))
     assert job["TrainingJobStatus"] == "Failed"
     assert f"image {REGISTRY}/counter-of-letters:1 cannot run here" in job["FailureReason"]
-    assert job["FailureReason"].endswith("when it was started: counter.")
+    assert job["FailureReason"].endswith("when it was started: sagemaker-xgboost, counter.")
 
 
 @pytest.mark.parametrize(
