@@ -123,9 +123,7 @@ def _secretsmanager(operation: str, members: Mapping[str, object]) -> ServiceWor
     name = members.get("Name" if operation == "CreateSecret" else "SecretId")
     if not isinstance(name, str) or name.startswith("arn:") or _SECRET_NAME.fullmatch(name):
         return None
-    message = (
-        "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
-    )
+    message = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
     return ServiceWords("ValidationException", message)
 
 
