@@ -1,6 +1,6 @@
 """AWS's abalone example in its shape: process, train, evaluate, decide, then create, transform and register, or fail.
 
-The data are drawn here, with the columns of the abalone data set. They need XGBoost (`pip install scones[xgboost]`).
+The data are drawn here, with the columns of the abalone data set. XGBoost comes with the extra `xgboost`.
 """
 
 from __future__ import annotations

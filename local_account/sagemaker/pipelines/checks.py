@@ -15,6 +15,7 @@ from local_account.protocol.actions import Json
 from local_account.sagemaker.pipelines.cache import duration_s
 from local_account.sagemaker.pipelines.documents import (
     ACTIONS,
+    EXCEPTION_TYPES,
     WITH_OUTPUTS,
     CacheConfig,
     PipelineStep,
@@ -88,6 +89,10 @@ def _check_members(step: PipelineStep) -> None:
     known = {"Condition": _OF_A_CONDITION, "Fail": {"ErrorMessage"}}.get(step.type)
     if known and (unknown := step.arguments.keys() - known):
         raise PipelineExpressionError(f"Arguments has the unknown member {min(unknown)!r}")
+    for policy in step.document.get("RetryPolicies") or []:
+        if others := set(policy["ExceptionType"]) - EXCEPTION_TYPES:
+            all_types = ", ".join(sorted(EXCEPTION_TYPES))
+            raise PipelineExpressionError(f"RetryPolicies: ExceptionType must be of {all_types}, got {min(others)!r}")
     if cache := step.document.get("CacheConfig"):
         _check_cache(cache)
 

@@ -24,6 +24,14 @@ ACTIONS = {
 STEP_TYPES = (*ACTIONS, "Condition", "Lambda", "Callback", "Fail")
 WITH_OUTPUTS = ("Lambda", "Callback")
 """Step types whose properties are their OutputParameters."""
+EXCEPTION_TYPES = {
+    "Step.SERVICE_FAULT",
+    "Step.THROTTLING",
+    "SageMaker.JOB_INTERNAL_ERROR",
+    "SageMaker.CAPACITY_ERROR",
+    "SageMaker.RESOURCE_LIMIT",
+}
+"""What a retry policy may name (developer guide, retry policy for pipeline steps)."""
 ELSEWHERE = {
     "ClarifyCheck": "its checks are images of AWS's own",
     "QualityCheck": "its checks are images of AWS's own",
