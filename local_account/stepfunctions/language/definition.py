@@ -34,23 +34,19 @@ State = Mapping[str, object]
 Machine = Mapping[str, object]
 """A definition's JSON, or that of a branch or an item processor."""
 
-_NO_OBJECT = "SCHEMA_VALIDATION_FAILED: Definition must be a valid JSON object"
-
 
 def problems(definition: str, kind: str = "STANDARD") -> list[str]:
     """Everything that is wrong with the definition; empty when it can run."""
     if len(definition.encode()) > DEFINITION_LIMIT_BYTES:
         return [f"SCHEMA_VALIDATION_FAILED: The definition is larger than {DEFINITION_LIMIT_BYTES} bytes"]
     try:
-        machine = json.loads(definition)
+        machine = json.loads(definition) if definition.strip() else None
     except ValueError as error:
-        if not definition.strip():
-            return [_NO_OBJECT]
         return [f"INVALID_JSON_DESCRIPTION: {json_fault(definition, error)}{_source(definition)}"]
     except RecursionError:
         return ["INVALID_JSON_DESCRIPTION: The definition is nested too deeply"]
     if not isinstance(machine, dict):
-        return [_NO_OBJECT]
+        return ["SCHEMA_VALIDATION_FAILED: Definition must be a valid JSON object"]
     names: list[str] = []
     language = machine.get("QueryLanguage", "JSONPath")
     if not is_one_of(language, LANGUAGES):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.local.conftest import RunningAccount
 from tests.local.queues import Queue
 
 
