@@ -91,7 +91,7 @@ class MovedQueues(SQSBackend):
             return super().create_queue(name, tags, **kwargs)
         except QueueAlreadyExists:
             there = self.queues[name]
-            asked = SQSBackend(self.region_name, self.account_id).create_queue(name, **kwargs)
+            asked = SQSBackend(self.region_name, self.account_id).create_queue(name, None, **kwargs)
             differs = next(key for key in kwargs if there.attributes.get(key) != asked.attributes.get(key))
             message = f"A queue already exists with the same name and a different value for attribute {differs}"
             raise QueueAlreadyExists(message) from None
