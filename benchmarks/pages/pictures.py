@@ -1,9 +1,13 @@
 """The pictures in README.md: the console's first page and a monitoring report, in light and in dark.
 
-    scones demo && python -m benchmarks.pages.pictures
+    scones demo --stop && scones account start --clock now
+    scones monitor simulate --for 24h --per-hour 50 --daily
+    scones monitor simulate --for 8h --per-hour 50 --daily --corrupt darkened
+    scones monitor report --since 32h --out reports/pictures
+    python -m benchmarks.pages.pictures
 
-Needs a running stand-in account with traffic, the report that `scones demo` leaves in reports/demo, and Chromium
-(`--chromium PATH`). Writes docs/pictures/*.webp, each below 150 kB.
+A day of good traffic, then eight hours in the dark, in the account's own time. Needs Chromium (`--chromium PATH`).
+Writes docs/pictures/*.webp, each at most 150 kB.
 """
 
 from __future__ import annotations
@@ -41,10 +45,10 @@ def main() -> None:
     """Take every picture in both schemes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chromium", default="chromium", help="the browser's program")
-    parser.add_argument("--report", type=Path, default=PROJECT_ROOT / "reports" / "demo" / "report.html")
+    parser.add_argument("--report", type=Path, default=PROJECT_ROOT / "reports" / "pictures" / "report.html")
     arguments = parser.parse_args()
     if not arguments.report.is_file():
-        raise SystemExit(f"{arguments.report} is missing: run `scones demo` first")
+        raise SystemExit(f"{arguments.report} is missing: the commands above write it")
     for scheme in SCHEMES:
         with console() as (_, address):  # its key opens one browser
             for shot in (Shot("console", address, 1100, 720), Shot("report", arguments.report.as_uri(), 1100, 720)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from moto.core.responses import ActionResult
 from moto.sqs import urls
-from moto.sqs.exceptions import SQSException
+from moto.sqs.exceptions import QueueAlreadyExists, SQSException
 from moto.sqs.models import SQSBackend, sqs_backends
 from moto.sqs.responses import SQSResponse
 
@@ -84,6 +84,17 @@ class MovedQueues(SQSBackend):
         """All tasks, the oldest first."""
         found: list[MoveTask] = vars(self).setdefault("kept_move_tasks", [])
         return found
+
+    def create_queue(self, name: str, tags: dict[str, str] | None = None, **kwargs: object) -> Queue:
+        """CreateQueue; raises moto's QueueAlreadyExists, which names what differs."""
+        try:
+            return super().create_queue(name, tags, **kwargs)
+        except QueueAlreadyExists:
+            there = self.queues[name]
+            asked = SQSBackend(self.region_name, self.account_id).create_queue(name, None, **kwargs)
+            differs = next(key for key in kwargs if there.attributes.get(key) != asked.attributes.get(key))
+            message = f"A queue already exists with the same name and a different value for attribute {differs}"
+            raise QueueAlreadyExists(message) from None
 
     def queue_of(self, arn: Arn | None) -> Queue | None:
         """The queue of an ARN; None when it is not there."""

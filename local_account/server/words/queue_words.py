@@ -128,7 +128,8 @@ def _attributes(operation: str, members: Mapping[str, object]) -> Iterator[Queue
     if operation not in {"CreateQueue", "SetQueueAttributes"} or not isinstance(given, Mapping):
         return
     for name, value in given.items():
-        if name not in _ATTRIBUTES:
+        is_not_fifo = name == "FifoQueue" and str(value).lower() == "false"
+        if name not in _ATTRIBUTES or (is_not_fifo and operation == "CreateQueue"):
             yield QueueRefusal("InvalidAttributeName", f"Unknown Attribute {name}.")
         elif not _is_valid(str(name), str(value)):
             yield QueueRefusal("InvalidAttributeValue", f"Invalid value for the parameter {name}.")

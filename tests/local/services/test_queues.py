@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.local.conftest import RunningAccount
 from tests.local.queues import Queue
 
 
@@ -65,6 +66,7 @@ def test_a_fifo_queue_knows_a_message_that_is_gone(sqs: Any) -> None:
             ("InvalidAttributeValue", "Invalid value for the parameter VisibilityTimeout."),
         ),
         ({"Colour": "red"}, ("InvalidAttributeName", "Unknown Attribute Colour.")),
+        ({"FifoQueue": "false"}, ("InvalidAttributeName", "Unknown Attribute FifoQueue.")),
         (
             {"RedrivePolicy": '{"deadLetterTargetArn": "x", "maxReceiveCount": 1}'},
             (
@@ -77,3 +79,20 @@ def test_a_fifo_queue_knows_a_message_that_is_gone(sqs: Any) -> None:
 )
 def test_attributes_are_refused_in_sqss_words(sqs: Any, attributes: dict[str, str], expected: tuple[str, str]) -> None:
     assert refusal(sqs.create_queue, QueueName="refused", Attributes=attributes) == expected
+
+
+def test_a_queue_made_again_is_told_what_differs(sqs: Any) -> None:
+    url = sqs.create_queue(QueueName="again", Attributes={"DelaySeconds": "1"})["QueueUrl"]
+    assert sqs.create_queue(QueueName="again", Attributes={"DelaySeconds": "1"})["QueueUrl"] == url
+    message = "A queue already exists with the same name and a different value for attribute DelaySeconds"
+    assert refusal(sqs.create_queue, QueueName="again", Attributes={"DelaySeconds": "2"}) == (
+        "QueueAlreadyExists",
+        message,
+    )
+
+
+def test_secrets_are_named_in_some_letters_only(account: RunningAccount) -> None:
+    secrets = account.client("secretsmanager")
+    message = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
+    assert refusal(secrets.create_secret, Name="Inv Name", SecretString="a") == ("ValidationException", message)
+    assert refusal(secrets.delete_secret, SecretId="Inv*Name") == ("ValidationException", message)

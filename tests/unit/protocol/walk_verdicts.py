@@ -94,6 +94,7 @@ COMMON = {
 """Common errors of AWS's query and JSON protocols, which models do not list."""
 UNMODELLED = {
     "sagemaker": {"ResourceNotFoundException"},
+    "sagemaker-metrics": {"ResourceNotFound"},
     "sqs": {"NonExistentQueue", "InvalidParameterValueException", "MissingRequiredParameterException"},
     "s3": {
         "AccessControlListNotSupported",
