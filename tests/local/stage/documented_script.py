@@ -10,6 +10,10 @@ from __future__ import annotations
 ELSEWHERE = {
     "scones demo": "the whole loop, on a stand-in account of its own: test_loop.py",
     "scones demo --sample": "the same with drawn vehicles",
+    "scones account start --images FOLDER": "unpacked container images of one's own: tests/local/sagemaker",
+    "scones mlflow": "a server of an extra's: test_experiments.py",
+    "scones mlflow --open": "the same",
+    "scones pipeline run -p TrackingUri=http://127.0.0.1:5000": "reports to such a server: test_experiments.py",
     "scones delivery start": "builds and tests a checkout for minutes: test_delivery.py, with a small project",
     "scones delivery start --tests tests/unit": "the same",
     "scones delivery start --wait-for-training": "the same",
@@ -22,6 +26,9 @@ ADDED = {
     "scones pipeline run -p Classes=bicycle,tank": f"--data ~/vehicles {_QUICK}",
     "scones pipeline run --data ~/flowers": _QUICK,
     "scones pipeline run -p SourceUri=s3://BUCKET/PREFIX -p Classes=daisy,tulip": _QUICK,
+    "scones cost --images N --filter-instances F --training-instances T": (
+        "--images 100000 --filter-instances 2 --training-instances 2"
+    ),
     "scones account reset": "--yes",
     "scones destroy": "--yes",
     "scones delivery destroy": "--yes",
@@ -46,6 +53,7 @@ scones account clock
 scones account clock --advance 1h
 scones build
 scones cost
+scones cost --images N --filter-instances F --training-instances T
 scones data fetch
 scones data show
 scones data show --data ~/flowers
@@ -95,6 +103,7 @@ scones monitor report --since 24h
 scones monitor backfill
 scones monitor backfill --since 7d --every 1h
 scones monitor list
+scones monitor query "..." -> error:
 scones review list
 scones review label
 scones review export -> Missing option

@@ -24,6 +24,8 @@ from tests.documented import without_stage
 from tests.local.conftest import free_port, owners_client
 from tests.local.stage.documented_script import ADDED, ELSEWHERE, SERVERS, script
 
+pytestmark = pytest.mark.slow  # minutes: trainings, simulated traffic
+
 BUCKET = "scones-local-data-123456789012-us-east-1"
 PREFIX = "source/flowers"
 FLOWERS = ("daisy", "tulip")
@@ -128,7 +130,6 @@ def reader(tmp_path_factory: pytest.TempPathFactory, real_archive: Path) -> Iter
     made.run("scones account stop")
 
 
-@pytest.mark.slow  # minutes: trainings, a simulated day
 @pytest.mark.parametrize(("command", "refusal"), script())
 def test_a_documented_command_does_what_it_is_named_for(reader: Reader, command: str, refusal: str) -> None:
     if command.startswith(SERVERS):
