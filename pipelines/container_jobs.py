@@ -161,7 +161,7 @@ class ContainerJob:
     """Folder below /opt/ml/processing/input -> the S3 prefix or object that is copied there."""
     outputs: Mapping[str, str | PipelineVariable]
     """Folder below /opt/ml/processing/output -> the S3 prefix it is copied to."""
-    instances: int = 1
+    instances: int | PipelineVariable = 1
     divided: frozenset[str] = frozenset()
     """Inputs of which each instance gets its part of the objects; of the others, everything."""
 

@@ -101,7 +101,9 @@ def gather(options: Options, scratch: Path) -> Gathered:
         )
     truth = GroundTruth()
     if options.ground_truth:
-        folder = labels_folder(places.place(options.ground_truth), scratch, options.window)
+        # Of all that is looked at: labels tell of earlier reports, too, whether they were right.
+        span = Window(min(each.start for each in known.looked_at), options.window.end)
+        folder = labels_folder(places.place(options.ground_truth), scratch, span)
         truth = read_ground_truth(folder, classes)
     return Gathered(classes, thresholds, collected, files, state, baseline, novelty, truth, known.context, notes)
 

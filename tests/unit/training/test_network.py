@@ -24,7 +24,7 @@ def steps(definition: dict[str, Any]) -> list[dict[str, Any]]:
     return [step for step in definition["Steps"] if step["Type"] in {"Processing", "Training", "Model"}]
 
 
-@pytest.mark.parametrize("name", ["training_pipeline", "built_in_pipeline", "monitoring_pipeline"])
+@pytest.mark.parametrize("name", ["training_pipeline", "built_in_pipeline", "monitoring_pipeline", "collect_pipeline"])
 def test_every_job_and_model_of_a_pipeline_stands_in_it(name: str) -> None:
     module = importlib.import_module(f"pipelines.{name}")
     plain = a_deployment()
@@ -37,7 +37,7 @@ def test_every_job_and_model_of_a_pipeline_stands_in_it(name: str) -> None:
             assert arguments.get("NetworkConfig", arguments).get("VpcConfig") == expected, step["Name"]
 
 
-@pytest.mark.parametrize("name", ["training_pipeline", "built_in_pipeline", "monitoring_pipeline"])
+@pytest.mark.parametrize("name", ["training_pipeline", "built_in_pipeline", "monitoring_pipeline", "collect_pipeline"])
 def test_the_stage_s_key_reaches_all_that_a_pipeline_s_jobs_write(name: str) -> None:
     deployment = a_deployment()
     definition = json.loads(importlib.import_module(f"pipelines.{name}").definition(deployment))
