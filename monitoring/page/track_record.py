@@ -64,7 +64,7 @@ def _measured(entry: ListedReport, gathered: Gathered, options: Options) -> Labe
     return performance(answers, gathered.truth.labels, classes).accuracy
 
 
-@SECTIONS.add("Past estimates and the truth")
+@SECTIONS.add("Past estimates and the truth", after="quality")
 def past_estimates(view: ReportView) -> Content | None:
     """Each estimate of earlier reports, what labels say of it by now, and how often the truth lay within it."""
     record = view.report.track_record
