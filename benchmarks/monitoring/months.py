@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--months", type=int, default=1000, help="of healthy traffic (default: 1,000)")
     parser.add_argument("--images", type=int, default=100, help="of each month's baseline (default: 100)")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=480.0, help="then no more months begin (default: 480)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scones-months-") as name:
         dataset = arguments.dataset or filtered(0, arguments, Path(name))
@@ -63,10 +64,13 @@ def main() -> None:
             run("training/train.py", "--dataset", dataset, "--model-dir", folder, *words)
         pool, labels = load(folder, dataset)
     begun = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(
-        arguments.processes, _keep, (pool, labels, arguments.images)
-    ) as workers:
-        found = workers.map(month, range(arguments.months), chunksize=10)
+    kept = (pool, labels, arguments.images)
+    found = []
+    with multiprocessing.get_context("fork").Pool(arguments.processes, _keep, kept) as workers:
+        for families in workers.imap(month, range(arguments.months), chunksize=5):
+            found.append(families)
+            if time.monotonic() - begun > arguments.seconds:
+                break
     print(text(found, time.monotonic() - begun))
 
 
