@@ -13,10 +13,12 @@ functions; an hour is then the sum over how often each was drawn. That is the sa
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import multiprocessing
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ from imaging.dataset import load_split  # noqa: E402  # likewise
 from imaging.statistics import image_statistics  # noqa: E402  # likewise
 from monitoring.drift import channels  # noqa: E402  # likewise
 from monitoring.drift.channels import HOURS_OF_DAY, Predictions  # noqa: E402  # likewise
-from monitoring.drift.detector import HOURS_PER_MONTH, threshold, watch  # noqa: E402  # likewise
+from monitoring.drift.detector import HOURS_PER_MONTH, threshold  # noqa: E402  # likewise
 from monitoring.drift.findings import RATE_PER_MONTH, SHARES  # noqa: E402  # likewise
 from monitoring.store.image_statistics import SAMPLE  # noqa: E402  # likewise
 from monitoring.store.novelty import NOVELTY, ask  # noqa: E402  # likewise
@@ -40,6 +42,7 @@ CLASSES = ("bicycle", "motorcycle")
 THRESHOLD = 0.93
 RHYTHM_HOURS = 7 * HOURS_OF_DAY
 SWING = 0.1
+PART = 10  # months that are watched at once
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -67,8 +70,9 @@ def main() -> None:
     kept = (pool, labels, arguments.images)
     found = []
     with multiprocessing.get_context("fork").Pool(arguments.processes, _keep, kept) as workers:
-        for families in workers.imap(month, range(arguments.months), chunksize=5):
-            found.append(families)
+        parts = [range(at, min(at + PART, arguments.months)) for at in range(0, arguments.months, PART)]
+        for some in workers.imap(months, parts):
+            found += some
             if time.monotonic() - begun > arguments.seconds:
                 break
     print(text(found, time.monotonic() - begun))
@@ -99,19 +103,52 @@ def _keep(pool: Predictions, labels: Integers, images: int) -> None:
     _KEPT[:] = [(pool, labels, images)]
 
 
-def month(seed: int) -> list[str]:
-    """The families that alarmed in a healthy month."""
+def months(seeds: Sequence[int]) -> list[list[str]]:
+    """The families that alarmed in each of some healthy months."""
+    grown: dict[str, list[Floats]] = {"predictions": [], "images": []}
+    widths: dict[str, list[int]] = {}
+    for seed in seeds:
+        for family, rows in _month(seed).items():
+            grown[family].append(np.concatenate(list(rows.values()), axis=1))
+            widths[family] = [each.shape[1] for each in rows.values()]
+    alarmed = {family: _alarms(np.stack(rows), widths[family], family) for family, rows in grown.items()}
+    return [[family for family in alarmed if alarmed[family][at]] for at in range(len(seeds))]
+
+
+def _month(seed: int) -> dict[str, dict[str, Floats]]:
+    """By family and channel what each hour contributes, float64 [hours, detectors]."""
     ((pool, labels, images),) = _KEPT
     chance = np.random.default_rng([7, seed])
     rhythm = _as_drawn(pool, _drawn(chance, labels, RHYTHM_HOURS))
     known = channels.reference(pool.at(chance.integers(0, len(labels), images)), CLASSES, rhythm=rhythm)
     drawn = _drawn(chance, labels, HOURS_PER_MONTH)
-    growths = {name: _summed(table, drawn) for name, table in _tables(pool, known).items()}
-    of_images = {name: growths.pop(name) for name in sorted(known.statistics)}
-    families = {"predictions": growths, "images": of_images}
-    return [
-        family for family, rows in families.items() if watch(rows, threshold(RATE_PER_MONTH * SHARES[family])).alarms
-    ]
+    # Pictures are the same at every hour of the day.
+    plain = Predictions(*(getattr(pool, name) for name in ("hour", "confidence", "predicted", "passes")), {})
+    of_images = {name: drawn @ rows for name, rows in _alone(pool, known).items() if name in known.statistics}
+    of_predictions = {
+        name: _summed(table, drawn) for name, table in _tables(plain, dataclasses.replace(known, statistics={})).items()
+    }
+    return {"predictions": of_predictions, "images": of_images}
+
+
+def _alarms(grown: Floats, widths: Sequence[int], family: str) -> npt.NDArray[np.bool_]:
+    """Which months reach the threshold: `monitoring.drift.detector.watch`, float64 [months, hours, detectors]."""
+    starts = np.cumsum([0, *widths[:-1]])
+    held = np.full((len(grown), grown.shape[2]), -np.inf)
+    highest = np.full(len(grown), -np.inf)
+    for hour in range(grown.shape[1]):
+        held = grown[:, hour] + np.logaddexp(held, 0.0)
+        by_channel = np.logaddexp.reduceat(held, starts, axis=1) - np.log(widths)
+        together = np.logaddexp.reduce(by_channel, axis=1) - np.log(len(widths))
+        highest = np.maximum(highest, together)
+    return highest >= threshold(RATE_PER_MONTH * SHARES[family])
+
+
+def _alone(pool: Predictions, known: channels.Reference) -> dict[str, Floats]:
+    """What each record contributes, float64 [records, detectors], by channel."""
+    count = len(pool)
+    alone = Predictions(np.arange(count), pool.confidence, pool.predicted, pool.passes, pool.statistics)
+    return channels.hourly_growths(alone, known, np.arange(count))
 
 
 def _drawn(chance: np.random.Generator, labels: Integers, hours: int) -> Integers:
