@@ -85,8 +85,11 @@ class Prefix:
 
     def copy(self, source: Prefix, name: str, target: str) -> None:
         """Copy an object of another prefix within S3."""
-        place = {"Bucket": source.bucket, "Key": source._key(name)}
-        self._s3.copy_object(Bucket=self.bucket, Key=self._key(target), CopySource=place)
+        self._s3.copy_object(
+            Bucket=self.bucket,
+            Key=self._key(target),
+            CopySource={"Bucket": source.bucket, "Key": source._key(name)},
+        )
 
     def _key(self, name: str) -> str:
         return f"{self.key}/{name}" if self.key else name
