@@ -5,7 +5,8 @@ Runs on a laptop or in CodeBuild. `endpoint_settings` and `monitoring_settings` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from scones.errors import SettingsError
 
@@ -95,6 +96,8 @@ class ImageSettings:
     """The command of a training job."""
     serve: str
     """The file with the serving functions."""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """What a training's log is searched for when its job defines no metrics: patterns by name."""
 
 
 @dataclass(frozen=True)
