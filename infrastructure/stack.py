@@ -162,6 +162,7 @@ def template_parameters(connection: Connection, built: Artifacts, layer: Artifac
         "CaptureUri": names.capture_uri,
         "ConfidenceThreshold": str(settings.confidence_threshold),
         "ThresholdCacheSeconds": str(settings.workflow.threshold_cache_s),
+        "MlflowServerArn": settings.mlflow if settings.mlflow.startswith("arn:") else "",
         "Stage": settings.stage,
     }
 

@@ -62,6 +62,8 @@ class ModelParameters:
         )
         self.git_commit = ParameterString("GitCommit", default_value="unknown")
         self.data_origin = ParameterString("DataOrigin", default_value="photographs")
+        # Where MLflow runs; empty: nothing is logged.
+        self.tracking_uri = ParameterString("TrackingUri", default_value=settings.tracking_uri)
 
     def declared(self) -> list[Parameter]:
         """List the parameters, for the pipeline's definition."""
@@ -114,6 +116,12 @@ class Assembly:
             pipeline_experiment_config=None,
             sagemaker_session=self.session,
         )
+
+    def tracking(self) -> dict[str, str | PipelineVariable]:
+        """What tells a job where MLflow runs, under which name it logs, and where its files go."""
+        names = self.deployment.names
+        told = {"MLFLOW_EXPERIMENT_NAME": names.prefix, "SCONES_MLFLOW_ARTIFACTS": names.tracked_files_uri}
+        return {"MLFLOW_TRACKING_URI": self.parameters.tracking_uri, **told}
 
     def checkpoints(self, dataset: ProcessingStep, *decisive: str | PipelineVariable) -> PipelineVariable | None:
         """Where a managed spot training leaves its checkpoints; nowhere when the stage trains on demand.
@@ -212,6 +220,7 @@ def evaluate_model(
         },
         inputs={**answers, "dataset": output_of(dataset, "dataset")},
         outputs={"evaluation": assembly.run_folder("evaluation")},
+        environment=assembly.tracking(),
     )
     # Never cached: which model is the champion is no argument of the step.
     role_arn = assembly.deployment.roles.evaluation

@@ -43,6 +43,7 @@ from processing.evaluation.scores import (
     wilson_interval,
 )
 from processing.evaluation.smoke_images import smoke_document
+from processing.evaluation.tracked import log_evaluation
 from reporting.documents.evaluation import (
     EVALUATION_FILE,
     ChampionGate,
@@ -72,6 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         except (DatasetError, LabelsError, ModelError) as error:
             raise JobError(str(error)) from error
         print(verdict(document, _demands(arguments)), flush=True)
+        log_evaluation(document, arguments.output, arguments.model / MODEL_ARCHIVE)
 
     return run_job("evaluate", work, arguments.message_file)
 

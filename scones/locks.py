@@ -41,6 +41,8 @@ CONTAINERS: Mapping[str, tuple[str, ...]] = {
         *("msgspec", "numpy", "onnx", "onnxruntime", "pillow", "timm"),
     ),
 }
+# MLflow's client, for a container whose stage logs to a server: without MLflow's own server, which the plugin asks for.
+TRACKING_FILE, TRACKING, NO_SERVER = "reporting/mlflow.txt", "mlflow-skinny", ("mlflow", "pyarrow")
 BROUGHT = ("torch", "torchvision")
 """What the training image brings, for its own processor."""
 _PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)", re.MULTILINE)
@@ -57,7 +59,9 @@ LEFT_OUT = (
     "scipy",
 )
 LOCKS = "requirements"  # the folder
-RUN_FILE, BUILD_FILE, TORCH_FILE, CPU_FILE = (f"{LOCKS}/{name}.txt" for name in ("run", "build", "torch", "torch-cpu"))
+RUN_FILE, BUILD_FILE, BROWSER_FILE, TORCH_FILE, CPU_FILE = (
+    f"{LOCKS}/{name}.txt" for name in ("run", "build", "browser", "torch", "torch-cpu")
+)
 # The registry's torch for Linux brings these; it is installed for itself, in the smallest build that can be had.
 _CUDA = re.compile(r"(torch|triton|nvidia-[\w-]+|cuda-[\w-]+)==")
 _BLOCK = re.compile(r"^[\w.-]+(?:\[[\w,-]+\])?==.*(?:\n    .*)*\n", re.MULTILINE)
@@ -84,14 +88,20 @@ class LockedPackage(TypedDict):
 
 
 class Ranges(NamedTuple):
-    """The ranges of setup.py, by package. ``more``: of what an extra brings, the development's among them."""
+    """The ranges of setup.py, by package.
+
+    ``more``: of what an extra brings, the development's among them; ``tracking``: of MLflow's, which no environment of
+    ours gets; ``browser``: of the tests in a browser, which are installed where there is one.
+    """
 
     required: dict[str, str]
     more: dict[str, str]
+    tracking: dict[str, str]
+    browser: dict[str, str]
 
     @property
     def every(self) -> dict[str, str]:
-        """Both."""
+        """What the environment for checks and tests has."""
         return self.required | self.more
 
 
@@ -105,8 +115,9 @@ def ranges(root: Path = PROJECT_ROOT) -> Ranges:
     given = {word.arg: word.value for word in call.keywords}
     required: list[str] = ast.literal_eval(given["install_requires"])
     extras: dict[str, list[str]] = ast.literal_eval(given["extras_require"])
+    tracking, browser = ({_name(each): each for each in extras.pop(extra, [])} for extra in ("mlflow", "browser"))
     more = {_name(each): each for extra in extras.values() for each in extra}
-    return Ranges({_name(each): each for each in required}, more)
+    return Ranges({_name(each): each for each in required}, more, tracking, browser)
 
 
 def _name(requirement: str) -> str:
@@ -128,9 +139,24 @@ def lock(root: Path = PROJECT_ROOT, *, upgrade: bool = False) -> list[Path]:
         sizes = _sizes(every.values(), known)
         texts = {BUILD_FILE: _without_cuda(everything), RUN_FILE: _without_cuda(running), TORCH_FILE: _cuda(everything)}
         written = [_write_sized(root / name, text, sizes) for name, text in texts.items()]
+        written.append(_lock_browser(root, known, upgrade=upgrade))
         written.append(_lock_cpu_torch(root))
         written += [_lock_container(root, name, every, known) for name in CONTAINERS]
+        written.append(_lock_tracking(root, known, upgrade=upgrade))
     return written
+
+
+def _lock_browser(root: Path, known: Path, *, upgrade: bool) -> Path:
+    """What the tests in a browser need beside the other tools, which keep their versions."""
+    wanted = ranges(root).browser.values()
+    with tempfile.TemporaryDirectory() as folder:
+        both = Path(folder, "both.txt")
+        before = "" if upgrade else _pins(_texts(root, BROWSER_FILE))
+        both.write_text(known.read_text(encoding="utf-8") + before, encoding="utf-8")
+        beside = locked(known)
+        blocks = _BLOCK.findall(_compile(wanted, both, UNIVERSAL))
+        own = "".join(block for block in blocks if block.partition("==")[0] not in beside)
+        return _write_sized(root / BROWSER_FILE, own, _sizes(wanted, both))
 
 
 def _lock_container(root: Path, container: str, ranges_: Mapping[str, str], known: Path) -> Path:
@@ -142,6 +168,23 @@ def _lock_container(root: Path, container: str, ranges_: Mapping[str, str], know
         text = _compile([ranges_[name] for name in CONTAINERS[container]], known, options)
     header = _HEADER.format(python=CONTAINER_PYTHON, platform="Linux x86_64")
     return _write(root / container / "requirements.txt", header + text)
+
+
+def _lock_tracking(root: Path, known: Path, *, upgrade: bool) -> Path:
+    """What a container installs that logs to MLflow: the client and the plugin, within the ranges of the extra."""
+    client = [
+        each.replace("mlflow", TRACKING, 1) if name == "mlflow" else each
+        for name, each in ranges(root).tracking.items()
+    ]
+    before = "" if upgrade else _texts(root, TRACKING_FILE)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder, "kept.txt")
+        pins = {**dict(_PIN.findall(before)), **locked(known)}
+        kept.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()), encoding="utf-8")
+        _uv(client, "--generate-hashes", *FOR_CONTAINERS, "--output-file", str(kept), left_out=NO_SERVER)
+        text = kept.read_text(encoding="utf-8")
+    header = _HEADER.format(python=CONTAINER_PYTHON, platform="Linux x86_64")
+    return _write(root / TRACKING_FILE, header + text)
 
 
 def _lock_cpu_torch(root: Path) -> Path:
@@ -232,11 +275,11 @@ def _compile(wanted: Iterable[str], known: Path, options: Iterable[str]) -> str:
     return _uv(wanted, "--generate-hashes", "--constraint", str(known), *options)
 
 
-def _uv(wanted: Iterable[str], *options: str) -> str:
+def _uv(wanted: Iterable[str], *options: str, left_out: Iterable[str] = LEFT_OUT) -> str:
     """What uv answers to `uv pip compile`. Raises CalledProcessError."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
     asked = [*wanted]
-    dropped = set(LEFT_OUT) - {_name(each) for each in asked}
+    dropped = set(left_out) - {_name(each) for each in asked}
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as overrides:
         overrides.write("".join(f"{name} ; python_version < '3'\n" for name in sorted(dropped)))
         overrides.flush()

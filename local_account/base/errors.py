@@ -22,6 +22,15 @@ REST_XML = {"s3", "s3express", "s3-outposts", "s3-object-lambda", "cloudfront", 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
+# SQS's code in the query protocol -> the name of the error in its model, where it is another one.
+_QUEUE_ERRORS = {
+    "AWS.SimpleQueueService.NonExistentQueue": "QueueDoesNotExist",
+    "InvalidParameterValue": "InvalidParameterValueException",
+    "MissingParameter": "MissingRequiredParameterException",
+    "QueueAlreadyExists": "QueueNameExists",
+}
+
+
 class AccountError(Exception):
     """What a user of ``scones account`` or of the server's command line can put right; one line."""
 
@@ -62,8 +71,10 @@ def aws_error(environ: WSGIEnvironment, service: str, code: str, message: str, s
     headers = [("x-amzn-RequestId", request_id)]
     if protocol in ("json", "rest-json"):
         content_type = "application/x-amz-json-1.1" if protocol == "json" else "application/json"
-        headers.append(("x-amzn-ErrorType", code))
-        body = json.dumps({"__type": code, "message": message}).encode()
+        kind, name = _json_name(service, code)
+        headers.append((kind, name if kind == "x-amzn-ErrorType" else f"{code};Sender"))
+        said = {"__type": name, "message": message, "Message": message}
+        body = json.dumps(said | ({"Type": "User"} if service == "lambda" else {})).encode()
     elif protocol == "cbor":
         content_type = "application/cbor"
         headers.append(("smithy-protocol", "rpc-v2-cbor"))
@@ -73,6 +84,13 @@ def aws_error(environ: WSGIEnvironment, service: str, code: str, message: str, s
     if environ.get("REQUEST_METHOD") == "HEAD":
         body = b""
     return ErrorAnswer(status, [("Content-Type", content_type), *headers], body)
+
+
+def _json_name(service: str, code: str) -> tuple[str, str]:
+    """The header that names an error, and its name in a body of JSON: SQS keeps the codes of its query protocol too."""
+    if service != "sqs":
+        return "x-amzn-ErrorType", code
+    return "x-amzn-query-error", f"com.amazonaws.sqs#{_QUEUE_ERRORS.get(code, code.rpartition('.')[2])}"
 
 
 def not_implemented(environ: WSGIEnvironment, service: str, what: str) -> ErrorAnswer:

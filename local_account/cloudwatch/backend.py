@@ -6,7 +6,7 @@ Runs in the server process. A metric is its whole set of dimensions, and a perio
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
@@ -16,7 +16,6 @@ from moto.cloudwatch.models import (
     CloudWatchBackend,
     Dimension,
     MetricDatum,
-    MetricDatumBase,
     Statistics,
     cloudwatch_backends,
 )
@@ -95,7 +94,7 @@ class WatchedMetrics(CloudWatchBackend):
         scan_by: str = "TimestampAscending",
     ) -> list[dict[str, object]]:
         """GetMetricData: a period without a percentile has no value."""
-        start, end = start_time.replace(microsecond=0), end_time.replace(microsecond=0)
+        start, end = metric_series.whole_minute(start_time), end_time.replace(microsecond=0)
         if start < end and metric_series.simple(queries):
             asked, backwards = cast("list[SeriesQuery]", queries), scan_by == "TimestampDescending"
             return metric_series.answer(asked, self.get_all_metrics(), start, end, backwards=backwards)
@@ -120,8 +119,14 @@ class WatchedMetrics(CloudWatchBackend):
         """GetMetricStatistics: moto would add up what has further dimensions (docs/upstream/104)."""
         wanted = sorted((d["Name"], d["Value"]) for d in dimensions or [])
         exact = [datum for datum in self.get_all_metrics() if _pairs(datum.dimensions) == wanted]
-        only = _OnlyThese(self.region_name, self.account_id, exact)
-        return only.get_metric_statistics(namespace, metric_name, start_time, end_time, period, stats, dimensions, unit)
+        exact = [datum for datum in exact if (datum.namespace, datum.name) == (namespace, metric_name)]
+        start, end = metric_series.whole_minute(start_time), end_time.replace(microsecond=0)
+        if start_time >= end_time:  # moto refuses that
+            return super().get_metric_statistics(
+                namespace, metric_name, start_time, end_time, period, stats, dimensions, unit
+            )
+        wanted_data = [datum for datum in exact if start <= datum.timestamp < end and unit in {None, "", datum.unit}]
+        return metric_series.statistics(wanted_data, stats, timedelta(seconds=period), start)
 
     def set_alarm_state(self, alarm_name: str, reason: str, reason_data: str, state_value: str) -> None:
         """SetAlarmState, and what follows of it."""
@@ -136,18 +141,6 @@ class WatchedMetrics(CloudWatchBackend):
         before = StateChange.of(alarm)
         alarm.update_state(reason, reason_data, state_value)
         _tell(self, alarm, before)
-
-
-@extends
-class _OnlyThese(CloudWatchBackend):
-    """Some of the values, for moto to compute with."""
-
-    def __init__(self, region_name: str, account_id: str, data: list[MetricDatumBase]) -> None:
-        super().__init__(region_name, account_id)
-        self._data = data
-
-    def get_all_metrics(self) -> list[MetricDatumBase]:
-        return self._data
 
 
 @extends
@@ -166,7 +159,7 @@ class AlarmAnswers(CloudWatchResponse):
         answer = super().put_metric_alarm()
         alarm = alarms[name]
         alarm.configuration_updated_timestamp = alarm.state_updated_timestamp = utc_now()
-        alarm.state_value = "INSUFFICIENT_DATA"
+        alarm.state_value, alarm.state_reason_data = "INSUFFICIENT_DATA", ""
         for member in _KEPT_BY_AN_UPDATE if existing else ():
             setattr(alarm, member, getattr(existing, member))
         WatchedMetrics.listener.data_arrived()

@@ -34,26 +34,27 @@ class Timing:
 def parse(expression: str, *, zone: str = "UTC", start: datetime, allow_at: bool = True) -> Timing:
     """When an expression falls due; ``start`` is the moment from which ``rate`` counts.
 
-    Raises ScheduleExpressionError.
+    Rules have no ``at``, and ask ``rate`` for the grammatical number, which schedules do not. Raises
+    ScheduleExpressionError.
     """
     try:
         tz = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ScheduleExpressionError(f"Invalid ScheduleExpressionTimezone {zone}.") from error
-    found = re.fullmatch(r"(rate|cron|at)\((.+)\)", expression.strip())
+    found = re.fullmatch(r"(rate|cron|at)\((.+)\)", expression)
     if found is None or (found[1] == "at" and not allow_at):
         raise ScheduleExpressionError(f"Invalid Schedule Expression {expression}.")
-    kind, argument = found[1], found[2].strip()
+    kind, argument = found[1], found[2]
     if kind == "rate":
-        return _rate(expression, argument, start)
+        return _rate(expression, argument, start, numbered=not allow_at)
     if kind == "at":
         return _at(expression, argument, tz)
     return _cron(expression, argument, tz)
 
 
-def _rate(expression: str, argument: str, start: datetime) -> Timing:
+def _rate(expression: str, argument: str, start: datetime, *, numbered: bool) -> Timing:
     found = re.fullmatch(r"(\d+) (minute|hour|day)(s?)", argument)
-    if found is None or int(found[1]) == 0 or (int(found[1]) == 1) == bool(found[3]):
+    if found is None or int(found[1]) == 0 or (numbered and (int(found[1]) == 1) == bool(found[3])):
         raise ScheduleExpressionError(f"Invalid Schedule Expression {expression}.")
     step_s = int(found[1]) * _UNITS_S[found[2]]
 

@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from moto.core.exceptions import JsonRESTError
 from moto.events.models import Rule, events_backends
 from moto.scheduler import urls
 from moto.scheduler.exceptions import ValidationException
@@ -24,6 +26,7 @@ from moto.scheduler.responses import EventBridgeSchedulerResponse
 
 from local_account.account import Account
 from local_account.base import clock as account_clock
+from local_account.base.arns import last_part
 from local_account.base.replacements import answered_by, extends, use_backend
 from local_account.events.delivery import Deliverer, Delivery, UndeliverableError, service_of
 from local_account.events.documents import kept_target
@@ -203,6 +206,26 @@ class ScheduleAnswers(EventBridgeSchedulerResponse):
         schedule.state = schedule.state or "ENABLED"
         schedule.last_modified_date = account_clock.time()
         return answer
+
+    def create_schedule_group(self) -> str:
+        """CreateScheduleGroup; raises moto's JsonRESTError for one that is there."""
+        name = self._get_param("Name")
+        if name in self.scheduler_backend.schedule_groups:
+            raise JsonRESTError("ConflictException", f"Schedule group {name} already exists.")
+        return super().create_schedule_group()
+
+    def delete_schedule_group(self) -> str:
+        """DeleteScheduleGroup; raises moto's errors for the default one, and for one that is not there."""
+        name = unquote(self.uri.split("?")[0].split("/")[-1])
+        if name == "default":
+            raise ValidationException("The default schedule group cannot be deleted.")
+        self.scheduler_backend.get_schedule_group(name)
+        return super().delete_schedule_group()
+
+    def list_tags_for_resource(self) -> str:
+        """ListTagsForResource; raises moto's ScheduleGroupNotFound."""
+        self.scheduler_backend.get_schedule_group(last_part(unquote(self.uri.split("/tags/")[-1])))
+        return super().list_tags_for_resource()
 
 
 def _schedule(answers: ScheduleAnswers) -> Schedule:

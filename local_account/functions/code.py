@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import os
 import shutil
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -91,7 +92,8 @@ def _extract(content: bytes, folder: Path) -> None:
         raise CodeError(message) from error
     except ZipError as error:
         message = "Could not unzip uploaded file. Please check your file, then try to upload again"
-        raise CodeError(f"{message}: it {error}") from error
+        said = f"{message}." if not zipfile.is_zipfile(io.BytesIO(content)) else f"{message}: it {error}"
+        raise CodeError(said) from error
 
 
 def check_together(function: bytes, layers: Iterable[bytes]) -> None:
@@ -108,3 +110,21 @@ def unpacked_bytes(content: bytes) -> int:
     """The size of a zip's files."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return sum(member.file_size for member in archive.infolist())
+
+
+def wrapper(variables: Mapping[str, str], folder: Path, layers: Iterable[Path]) -> tuple[str, ...]:
+    """The command that starts the runtime, where AWS_LAMBDA_EXEC_WRAPPER names a script of the zip or of a layer.
+
+    Raises CodeError for one that neither has. Source: lambda/latest/dg/runtimes-modify.html, "Wrapper scripts".
+    """
+    path = str(variables.get("AWS_LAMBDA_EXEC_WRAPPER", ""))
+    if not path:
+        return ()
+    kept = list(layers)
+    roots = [("/var/task/", folder), *(("/opt/", layer) for layer in kept)]
+    places = (root / path.removeprefix(start) for start, root in roots if path.startswith(start))
+    inside = (place for place in places if any(place.resolve().is_relative_to(root) for _, root in roots))
+    script = next((place for place in inside if place.is_file()), None)
+    if script is None:
+        raise CodeError(f"AWS_LAMBDA_EXEC_WRAPPER names {path}, which neither the function's zip nor a layer has")
+    return (str(script),) if os.access(script, os.X_OK) else ("/bin/bash", str(script))

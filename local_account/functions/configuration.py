@@ -6,16 +6,16 @@ accepts a zip that cannot be unpacked; what runs functions here comes in through
 
 from __future__ import annotations
 
+import json
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, cast
-from weakref import WeakValueDictionary
 
-from moto.awslambda.models import LambdaFunction, LambdaStorage, LayerDataType, LayerStorage
+from moto.awslambda.models import LambdaFunction, LayerDataType
 from moto.core.utils import utcnow
 from moto.logs.models import logs_backends
+from moto.moto_api._internal import mock_random
 
 from local_account.base.replacements import extends
 from local_account.base.stored import stored
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from local_account.functions.functions import Functions
 
 _FUNCTION_NAME = re.compile(r"(arn:[\w-]+:lambda:[\w-]+:\d{12}:function:)?[a-zA-Z0-9_-]{1,64}")
+LONGEST_NAME = 64
 RESERVED_VARIABLES = {
     "_HANDLER",
     "AWS_ACCESS_KEY_ID",
@@ -66,6 +67,13 @@ class AccountFunction(LambdaFunction):
     dead_letter_config: DeadLetterConfigTypeDef | None = None
     logging_config: LoggingConfigTypeDef | None = None
     """As it was asked for; `logging` has the defaults as well."""
+    revision_id = ""
+    has_environment = False
+    """Whether variables were asked for, even none."""
+    published_from = ""
+    """Of what a version was made, see `fingerprint`."""
+    last_version = 0
+    """The highest number that a version of the function ever had."""
 
     def __init__(self, account_id: str, spec: dict[str, object], region: str, version: str | int = 1) -> None:
         """``spec`` is the request of CreateFunction. Raises moto's LambdaClientError for what Lambda would refuse."""
@@ -77,6 +85,34 @@ class AccountFunction(LambdaFunction):
             _check(self)
         self.dead_letter_config = request.get("DeadLetterConfig")
         self.logging_config = request.get("LoggingConfig")
+        self.has_environment = "Environment" in request
+        self.last_modified = _modified()
+        self.revise()
+
+    @property
+    def unqualified_arn(self) -> str:
+        """The ARN of the function, whatever the version."""
+        return str(self.function_arn).removesuffix(f":{self.version}")
+
+    @property
+    def invoke_configs(self) -> dict[str, dict[str, object]]:
+        """What becomes of asynchronous invocations, by version and alias; kept with the function."""
+        if "kept_configs" not in vars(self):  # as moto keeps the one of the function
+            before = self.event_invoke_config
+            self.kept_configs: dict[str, dict[str, object]] = {"$LATEST": before[-1].config} if before else {}
+        return self.kept_configs
+
+    def revise(self) -> None:
+        """Give the function another revision."""
+        self.revision_id = str(mock_random.uuid4())
+
+    def fingerprint(self) -> str:
+        """What a version is made of: one that would be the same as the last is not made again."""
+        parts = (
+            self.code_sha_256, self.handler, self.run_time, self.memory_size, self.timeout, self.environment_vars,
+            self.layers, self.role, self.logging, self.dead_letter_config, self.description, self.architectures,
+        )  # fmt: skip
+        return json.dumps(parts, sort_keys=True, default=str)
 
     @property
     def logging(self) -> LoggingConfigTypeDef:
@@ -100,7 +136,8 @@ class AccountFunction(LambdaFunction):
         self.tracing_config = request.get("TracingConfig", self.tracing_config)
         if "EphemeralStorage" in request:
             self.ephemeral_storage = request["EphemeralStorage"]["Size"]
-        self.last_modified = utcnow().strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+        self.has_environment = self.has_environment or "Environment" in request
+        self.last_modified = _modified()
         return self.get_configuration()
 
     def update_function_code(self, updated_spec: dict[str, object]) -> dict[str, object]:
@@ -113,6 +150,7 @@ class AccountFunction(LambdaFunction):
         except BaseException:
             vars(self).update(before)
             raise
+        self.last_modified = _modified()
         return configuration
 
     def get_configuration(self, on_create: bool = False) -> dict[str, object]:
@@ -165,39 +203,18 @@ def refusing() -> Iterator[None]:
         raise client_error("InvalidParameterValueException", str(error), 400) from error
 
 
-@stored
-@extends
-class FunctionStorage(LambdaStorage):
-    """All functions of a region. moto finds them by weak references, which no state file can hold."""
-
-    def __getstate__(self) -> dict[str, object]:
-        return _without_index(self)
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        vars(self).update(state)
-        self._aliases = defaultdict(dict, self._aliases)
-        groups = self._functions.values()
-        kept = (function for group in groups for function in (group["latest"], *group["versions"]))
-        self._arns = WeakValueDictionary({function.function_arn: function for function in kept if function})
-
-
-@stored
-@extends
-class LayerVersions(LayerStorage):
-    """All layers of a region. moto has an index of them that it does not use."""
-
-    def __getstate__(self) -> dict[str, object]:
-        return _without_index(self)
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        vars(self).update(state, _arns=WeakValueDictionary())
-
-
-def _without_index(storage: object) -> dict[str, object]:
-    return {name: value for name, value in vars(storage).items() if name != "_arns"}
+def _modified() -> str:
+    return utcnow().strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
 
 def _check_name(name: str) -> None:
+    plain = name.rpartition(":")[2]
+    if len(plain) > LONGEST_NAME and re.fullmatch(r"[\w-]+", plain, re.ASCII):
+        message = (
+            f"1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: Member must "
+            f"have length less than or equal to {LONGEST_NAME}"
+        )
+        raise client_error("ValidationException", message, 400)
     if not _FUNCTION_NAME.fullmatch(name):
         message = (
             f"1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: Member must "

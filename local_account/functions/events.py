@@ -22,8 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict, cast
 
+from moto.awslambda.models import lambda_backends
+
 from local_account.account import Account
 from local_account.base.arns import last_part, parse_arn
+from local_account.functions.api.names import LATEST, FunctionName, named
 from local_account.functions.errors import FunctionError, FunctionThrottledError
 from local_account.functions.functions import Functions, InvocationResult
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from types_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
     from local_account.functions.configuration import AccountFunction
+    from local_account.functions.storage import FunctionStorage
 
 DEFAULT_WAITS_S = (1.0, 2.0)
 THROTTLE_WAIT_S = 1.0
@@ -56,15 +60,11 @@ class Event:
     arn: str
     body: bytes
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    settings: AsyncSettings = field(default_factory=AsyncSettings)
+    """What was configured for what was invoked, when it was."""
     accepted: float = field(default_factory=time.time)
     attempts: int = 0
     last: InvocationResult | None = None
-
-    @property
-    def settings(self) -> AsyncSettings:
-        """The function's event invoke configuration; empty without one."""
-        configurations = self.function.event_invoke_config
-        return cast("AsyncSettings", configurations[-1].config) if configurations else {}
 
     def destination(self, *, succeeded: bool) -> str | None:
         """The ARN that a result or a failure is sent to."""
@@ -88,7 +88,7 @@ class EventQueue:
 
     def accept(self, function: AccountFunction, arn: str, body: bytes) -> Event:
         """Take an invocation that nobody waits for; ``arn`` is the function as its invoker named it."""
-        event = Event(function, arn, body)
+        event = Event(function, arn, body, settings=_settings(function, arn))
         self.put(event)
         return event
 
@@ -163,7 +163,7 @@ class EventQueue:
                 "DetailType": f"Lambda Function Invocation Result - {result}",
                 "Detail": text,
                 "EventBusName": target,
-                "Resources": [f"{event.function.function_arn}:{event.function.version}", target],
+                "Resources": [_qualified(event.function), target],
             }
             client("events", role).put_events(Entries=[entry])
         else:
@@ -187,6 +187,13 @@ class EventQueue:
         return url
 
 
+def _settings(function: AccountFunction, arn: str) -> AsyncSettings:
+    """The event invoke configuration of the version or alias that is invoked; empty without one."""
+    kept = cast("FunctionStorage", lambda_backends[function.account_id][function.region]._lambdas)
+    latest = kept.version_of(FunctionName(function.function_name))
+    return cast("AsyncSettings", latest.invoke_configs.get(named(arn).qualifier or LATEST, {}))
+
+
 def _json(body: bytes) -> object:
     try:
         return json.loads(body)
@@ -199,6 +206,10 @@ def _error_message(event: Event) -> str:
     return str(payload.get("errorMessage", "")) if isinstance(payload, dict) else ""
 
 
+def _qualified(function: AccountFunction) -> str:
+    return f"{function.unqualified_arn}:{function.version}"
+
+
 def _record(event: Event, condition: str) -> dict[str, object]:
     """The invocation record of lambda/latest/dg/invocation-async-retain-records.html."""
     version = str(event.function.version)
@@ -207,7 +218,7 @@ def _record(event: Event, condition: str) -> dict[str, object]:
         "timestamp": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
         "requestContext": {
             "requestId": event.request_id,
-            "functionArn": f"{event.function.function_arn}:{version}",
+            "functionArn": _qualified(event.function),
             "condition": condition,
             "approximateInvokeCount": event.attempts,
         },

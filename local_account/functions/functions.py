@@ -29,7 +29,8 @@ from local_account.authority.identity import session_environment
 from local_account.base.clock import CLOCK
 from local_account.cloudwatch.embedded_metrics import embedded_values
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.functions.code import CodeError, CodeStore, check_together
+from local_account.functions.api.code import code_address
+from local_account.functions.code import CodeError, CodeStore, check_together, wrapper
 from local_account.functions.errors import FunctionError, FunctionThrottledError
 from local_account.functions.layers import check_installed, published_layer
 from local_account.functions.runtime_api import QueuedInvocation, RuntimeApiServer
@@ -95,6 +96,10 @@ class Functions:
             outcome = _too_large(outcome)
         lines = self._report(function, request_id, outcome)
         return InvocationResult(outcome.payload, outcome.error, lines, request_id)
+
+    def code_address(self, owner: AccountFunction | LayerVersion) -> str:
+        """An address from which the code of a function or of a layer can be fetched for a while."""
+        return code_address(self._account, owner)
 
     def forget(self, function_name: str) -> None:
         """End the workers of a function that was deleted."""
@@ -184,7 +189,8 @@ class Functions:
             layers = [path for layer in function.layers for path in self._layer_paths(layer["Arn"])]
         except CodeError as error:
             raise FunctionError("InvalidZipFileException", str(error), 502) from error
-        command = (self._account.python, "-I", "-S", "-u", str(PROGRAM))
+        runtime_program = (self._account.python, "-I", "-S", "-u", str(PROGRAM))
+        command = (*wrapper(function.environment_vars, folder, self._opened_layers(function)), *runtime_program)
         environment = self._environment(function) | {
             "LAMBDA_TASK_ROOT": str(folder),
             FIRST_PATHS: os.pathsep.join(str(path) for path in [folder, *layers]),
@@ -192,6 +198,11 @@ class Functions:
         }
         version, timeout_s = str(function.version), float(function.timeout)
         return WorkerPlan(function.function_name, version, folder, environment, command, timeout_s)
+
+    def _opened_layers(self, function: AccountFunction) -> list[Path]:
+        """The folders that stand for /opt."""
+        own = (self._layer(layer["Arn"]) for layer in function.layers if not published_layer(layer["Arn"]))
+        return [self.code.unpack(layer.code_digest, layer.code_bytes) for layer in own if layer]
 
     def _layer_paths(self, arn: str) -> list[Path]:
         if published := published_layer(arn):

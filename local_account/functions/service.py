@@ -1,9 +1,9 @@
 """Lambda: moto keeps the functions, versions, aliases and layers; we run them.
 
 Runs in the server process. The classes here replace moto's invocation (which needs Docker, or echoes the payload) by
-worker processes, see ``functions.functions``. Refused, never pretended: event source mappings, runtimes other than
-Python, and images. Differences from AWS are listed in ``functions.workers``, ``functions.functions`` and
-``functions.events``; one more is that weighted aliases always choose their main version.
+worker processes, see ``functions.functions``. Refused, never pretended: sources of events other than queues, runtimes
+other than Python, and images. Differences from AWS are listed in ``functions.workers``, ``functions.functions`` and
+``functions.events``.
 """
 
 from __future__ import annotations
@@ -13,21 +13,27 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NoReturn
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, ClassVar
 
 from moto.awslambda import models, urls
 from moto.awslambda.models import LambdaBackend, LayerVersion, lambda_backends
-from moto.awslambda.responses import LambdaResponse
 
 from local_account.account import Account
 from local_account.base.replacements import answered_by, extends, replace, use_backend
 from local_account.cloudwatch.telemetry import Telemetry
-from local_account.functions.configuration import AccountFunction, FunctionStorage, LayerVersions, refusing
+from local_account.functions.api.functions import FunctionApiAnswers
+from local_account.functions.api.layers import LayerAnswers
+from local_account.functions.api.mappings import MappingAnswers
+from local_account.functions.api.policies import PolicyAnswers
+from local_account.functions.api.settings import SettingAnswers
+from local_account.functions.api.versions import VersionAnswers, chosen_version
+from local_account.functions.configuration import AccountFunction, refusing
 from local_account.functions.errors import FunctionError, FunctionThrottledError, client_error
 from local_account.functions.events import EventQueue
 from local_account.functions.functions import Functions
 from local_account.functions.layers import foreign_account, published_layer
+from local_account.functions.mappings import SourcePollers
+from local_account.functions.storage import FunctionStorage, LayerVersions
 from local_account.protocol.members import register
 
 if TYPE_CHECKING:
@@ -47,6 +53,7 @@ def install(account: Account) -> None:
     telemetry = Telemetry(account)
     functions = Functions(account, telemetry)
     events = EventQueue(account, functions)
+    SourcePollers(account, functions)
     telemetry.start()
     AccountFunction.functions = RunningFunctions.functions = functions
     AccountFunction.events = RunningFunctions.events = events
@@ -68,7 +75,8 @@ class RunningFunctions(LambdaBackend):
     @property
     def url_paths(self) -> Handlers:
         """What answers which address."""
-        return answered_by(FunctionAnswers, urls.url_paths)
+        settings = r"{0}/(?P<api_version>[^/]+)/account-settings/?$"
+        return answered_by(FunctionAnswers, {**urls.url_paths, settings: next(iter(urls.url_paths.values()))})
 
     def get_function(self, function_name_or_arn: str, qualifier: str | None = None) -> AccountFunction:
         """A function, or the version of it that the qualifier names; raises moto's UnknownFunctionException."""
@@ -91,16 +99,6 @@ class RunningFunctions(LambdaBackend):
             response_headers["x-amz-function-error"] = result.error
         return result.payload
 
-    def create_event_source_mapping(self, spec: dict[str, object]) -> NoReturn:
-        """Refused, as moto's LambdaClientError."""
-        source = spec.get("EventSourceArn")
-        raise client_error(
-            "InvalidParameterValueException",
-            f"The stand-in account does not poll event sources, so {source} would never invoke the function. "
-            "Invoke it from an EventBridge rule or an SNS subscription.",
-            400,
-        )
-
     def delete_function(self, function_name: str, qualifier: str | None = None) -> None:
         """DeleteFunction; its workers end."""
         if qualifier == "$LATEST":
@@ -109,11 +107,6 @@ class RunningFunctions(LambdaBackend):
         function = self.get_function(function_name, qualifier)
         super().delete_function(function_name, qualifier)
         self.functions.forget(function.function_name)
-
-    def put_function_event_invoke_config(self, function_name: str, config: dict[str, object]) -> dict[str, object]:
-        """As moto's, but a second configuration replaces the first instead of hiding behind it."""
-        self.get_function(function_name).event_invoke_config = []
-        return super().put_function_event_invoke_config(function_name, config)
 
     def publish_layer_version(self, spec: dict[str, object]) -> LayerVersion:
         """PublishLayerVersion: looks into the zip now, not when a function first asks for it."""
@@ -152,8 +145,8 @@ class PublishedLayer(LayerVersion):
 
 
 @extends
-class FunctionAnswers(LambdaResponse):
-    """moto's answers, but for Invoke."""
+class FunctionAnswers(FunctionApiAnswers, VersionAnswers, PolicyAnswers, SettingAnswers, MappingAnswers, LayerAnswers):
+    """All answers of Lambda; what is not in those classes is moto's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,10 +166,10 @@ class FunctionAnswers(LambdaResponse):
 
     def invoke(self) -> InvokeAnswer:
         """Invoke: at once, later, or not at all, as the request says."""
-        name = unquote(self.path.rsplit("/", 2)[-2])
-        qualifier = self.querystring.get("Qualifier", [None])[0]
-        function = self.backend.get_function(name, qualifier)
-        arn = _invoked_arn(function, name, qualifier)
+        named = self.named()
+        alias = self.kept.aliases_of(named.name).get(named.qualifier or "")
+        function = self.kept.version_of(named, aliased=chosen_version(alias) if alias else "")
+        arn = named.under(function.unqualified_arn)
         body, kind = _bytes(self.body), self.headers.get("X-Amz-Invocation-Type", "RequestResponse")
         _check_body(body, ASYNC_LIMIT_BYTES if kind == "Event" else SYNC_LIMIT_BYTES)
         if kind == "DryRun":
@@ -211,14 +204,6 @@ def _check_body(body: bytes, limit: int) -> None:
     except ValueError as error:
         message = f"Could not parse request body into json: {error}"
         raise client_error("InvalidRequestContentException", message, 400) from error
-
-
-def _invoked_arn(function: AccountFunction, name: str, qualifier: str | None) -> str:
-    """The ARN as the caller named the function: with its alias or version, if one was given."""
-    last = name.rsplit(":", 1)[-1]
-    given = qualifier or (last if ":" in name and last != function.function_name else None)
-    base = str(function.function_arn).removesuffix(f":{function.version}")
-    return f"{base}:{given}" if given else base
 
 
 def _bytes(body: str | bytes | None) -> bytes:

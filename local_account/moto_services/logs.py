@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from moto.core.exceptions import JsonRESTError
 from moto.logs import urls
 from moto.logs.exceptions import ResourceNotFoundException
 from moto.logs.models import LogsBackend, logs_backends
@@ -18,6 +19,12 @@ from local_account.base.replacements import answered_by, extends, use_backend
 
 if TYPE_CHECKING:
     from local_account.base.replacements import Handlers
+
+
+RETENTIONS_DAYS = (
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+)  # fmt: skip
+"""CloudWatch Logs API, PutRetentionPolicy."""
 
 
 def install(_account: Account) -> None:
@@ -54,6 +61,47 @@ class LogAnswers(LogsResponse):
         )
         return json.dumps({"events": events, "nextToken": next_token, "searchedLogStreams": searched})
 
+    def create_log_stream(self) -> str:
+        """CreateLogStream; raises moto's ResourceAlreadyExistsException, which names a group."""
+        group = self.logs_backend.groups.get(self._get_param("logGroupName"))
+        if group is not None and self._get_param("logStreamName") in group.streams:
+            raise _refusal("ResourceAlreadyExistsException", "The specified log stream already exists")
+        return super().create_log_stream()
+
+    def delete_log_stream(self) -> str:
+        """DeleteLogStream; raises moto's ResourceNotFoundException."""
+        group = self.logs_backend.groups.get(self._get_param("logGroupName"))
+        if group is not None and self._get_param("logStreamName") not in group.streams:
+            raise _refusal("ResourceNotFoundException", "The specified log stream does not exist.")
+        return super().delete_log_stream()
+
+    def delete_metric_filter(self) -> str:
+        """DeleteMetricFilter; raises moto's ResourceNotFoundException, which moto forgets."""
+        asked = self._get_param("filterName"), self._get_param("logGroupName")
+        kept = self.logs_backend.filters.metric_filters
+        if not any((each["filterName"], each["logGroupName"]) == asked for each in kept):
+            raise _refusal("ResourceNotFoundException", "The specified metric filter does not exist.")
+        return super().delete_metric_filter()
+
+    def put_retention_policy(self) -> str:
+        """PutRetentionPolicy; raises moto's InvalidParameterException for days that CloudWatch Logs does not know."""
+        days = self._get_param("retentionInDays")
+        if days not in RETENTIONS_DAYS:
+            shown = ", ".join(map(str, RETENTIONS_DAYS))
+            message = (
+                f"1 validation error detected: Value '{days}' at 'retentionInDays' failed to satisfy constraint: "
+                f"Member must satisfy enum value set: [{shown}]"
+            )
+            raise _refusal("InvalidParameterException", message)
+        return super().put_retention_policy()
+
+    def describe_log_groups(self) -> str:
+        """DescribeLogGroups, with their class."""
+        answer = json.loads(super().describe_log_groups())
+        for each in answer["logGroups"]:
+            each.setdefault("logGroupClass", "STANDARD")
+        return json.dumps(answer)
+
     def associate_kms_key(self) -> str:
         """AssociateKmsKey."""
         return _set_key(self, self._get_param("kmsKeyId"))
@@ -61,6 +109,10 @@ class LogAnswers(LogsResponse):
     def disassociate_kms_key(self) -> str:
         """DisassociateKmsKey."""
         return _set_key(self, None)
+
+
+def _refusal(code: str, message: str) -> JsonRESTError:
+    return JsonRESTError(code, message)
 
 
 def _set_key(answers: LogAnswers, key: str | None) -> str:

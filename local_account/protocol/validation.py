@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING
 
 from botocore.validate import ParamValidator
 
 if TYPE_CHECKING:
     from botocore.model import Shape
+
+
+SHOWN = 20_000
+"""Characters of a value that a message repeats; AWS repeats all of them."""
+_SCALARS = {"string", "integer", "long", "float", "double"}
 
 
 def problems(request: Mapping[str, object], shape: Shape) -> str | None:
@@ -34,8 +39,11 @@ def violations(value: object, shape: Shape, path: str) -> Iterator[str]:
         yield from _structure(value, shape, path) if shape.type_name == "structure" else _map(value, shape, path)
     elif isinstance(value, list) and shape.type_name == "list":
         yield from _size(value, shape, path)
-        for position, member in enumerate(value, 1):
-            yield from violations(member, shape.member, f"{path}.{position}.member")
+        if shape.member.type_name in _SCALARS:
+            yield from _of_all(value, value, shape.member, path, "Member")
+        else:
+            for position, member in enumerate(value, 1):
+                yield from violations(member, shape.member, f"{path}.{position}.member")
     elif isinstance(value, str) and shape.type_name == "string":
         yield from text_problems(value, shape, path)
     elif isinstance(value, int | float) and shape.type_name in ("integer", "long", "float", "double"):
@@ -49,9 +57,42 @@ def _structure(value: Mapping[str, object], shape: Shape, path: str) -> Iterator
 
 def _map(value: Mapping[str, object], shape: Shape, path: str) -> Iterator[str]:
     yield from _size(value, shape, path)
-    for key, member in value.items():
-        yield from violations(key, shape.key, path)
-        yield from violations(member, shape.value, f"{path}.{key}.member")
+    yield from _of_all(value, value.keys(), shape.key, path, "Map keys")
+    if shape.value.type_name in _SCALARS:
+        yield from _of_all(value, value.values(), shape.value, path, "Map value")
+    else:
+        for key, member in value.items():
+            yield from violations(member, shape.value, f"{path}.{key}.member")
+
+
+def _of_all(whole: object, values: Iterable[object], shape: Shape, path: str, what: str) -> Iterator[str]:
+    """What the plain values of a list or a map break together: AWS names the whole, and all that is asked of each."""
+    if any(True for value in values for _ in violations(value, shape, path)):
+        asked = ", ".join([*_asked(shape), "Member must not be null"])
+        shown = f"Value '{_java(whole)[:SHOWN]}' at '{path}' failed to satisfy constraint"
+        yield f"{shown}: {what} must satisfy constraint: [{asked}]"
+
+
+def _asked(shape: Shape) -> Iterator[str]:
+    """All constraints of a shape, as AWS lists them."""
+    said, number = shape.metadata, shape.type_name != "string"
+    bounded = "Member must have value" if number else "Member must have length"
+    as_number: Callable[[float], object] = float if shape.type_name in {"float", "double"} else int
+    if "max" in said:
+        yield f"{bounded} less than or equal to {as_number(said['max'])}"
+    if "min" in said:
+        yield f"{bounded} greater than or equal to {as_number(said['min'])}"
+    if "pattern" in said:
+        yield f"Member must satisfy regular expression pattern: {said['pattern']}"
+    if "enum" in said:
+        yield f"Member must satisfy enum value set: [{', '.join(said['enum'])}]"
+
+
+def _java(value: object) -> str:
+    """A value as Java writes it."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}={_java(item)}' for key, item in value.items())}}}"
+    return f"[{', '.join(_java(item) for item in value)}]" if isinstance(value, list) else str(value)
 
 
 def _camel(name: str) -> str:
@@ -59,7 +100,7 @@ def _camel(name: str) -> str:
 
 
 def _size(value: Sized, shape: Shape, path: str) -> Iterator[str]:
-    shown = f"Value at '{path}' failed to satisfy constraint: Member must have length"
+    shown = f"Value '{_java(value)[:SHOWN]}' at '{path}' failed to satisfy constraint: Member must have length"
     if len(value) > shape.metadata.get("max", len(value)):
         yield f"{shown} less than or equal to {shape.metadata['max']}"
     if len(value) < shape.metadata.get("min", 0):
@@ -76,11 +117,11 @@ def _number(value: float, shape: Shape, path: str) -> Iterator[str]:
 
 def text_problems(value: str, shape: Shape, path: str) -> Iterator[str]:
     """What a string's shape excludes: its enumeration, its lengths, its pattern."""
-    shown = f"Value '{value[:100]}' at '{path}' failed to satisfy constraint"
+    shown = f"Value '{value[:SHOWN]}' at '{path}' failed to satisfy constraint"
     enumeration = shape.metadata.get("enum")
     if enumeration and value not in enumeration:
         yield f"{shown}: Member must satisfy enum value set: [{', '.join(enumeration)}]"
-    yield from (problem.replace("Value at", f"Value '{value[:100]}' at") for problem in _size(value, shape, path))
+    yield from _size(value, shape, path)
     pattern = _compiled(shape.metadata.get("pattern", ""))
     if pattern is not None and pattern.fullmatch(value) is None:
         yield f"{shown}: Member must satisfy regular expression pattern: {pattern.pattern}"

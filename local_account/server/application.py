@@ -20,12 +20,13 @@ from local_account.authority.signatures import claim_of
 from local_account.base.errors import DISK_FULL, ErrorAnswer, aws_error, not_implemented
 from local_account.base.snapshots import NotSavedError
 from local_account.base.wire import packed_requests, s3_names
+from local_account.functions.api.code import bucket_of, lending
 from local_account.moto_bridge import requests as moto_requests
 from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3, s3_promises
 from local_account.protocol.foreign import Home
 from local_account.server import member_rules, name_rules
-from local_account.server.faults import in_the_services_words, named_call, of_the_client
+from local_account.server.faults import in_the_services_words, modelled_status, named_call, of_the_client
 from local_account.server.health import HEALTH_PATH, answer_json, health
 from local_account.server.refusals import ACCOUNTS_OWN, refusal
 
@@ -50,6 +51,7 @@ MOTO_MODULES: dict[str, SERVICE_NAMES] = {
     "monitoring": "cloudwatch",
     "s3": "s3",
     "scheduler": "scheduler",
+    "secretsmanager": "secretsmanager",
     "sns": "sns",
     "sqs": "sqs",
     "ssm": "ssm",
@@ -84,6 +86,7 @@ class Application:
         self._account = account
         self.own = own
         self._fast = FastAnswers(account)
+        self._lending = lending(account)
         self._moto: dict[str, Flask] = {}
         self._moto_lock = threading.Lock()
 
@@ -136,6 +139,8 @@ class Application:
         if service not in MOTO_MODULES:
             what = f"the service {service!r}" if service else "this kind of signature"
             return _send(not_implemented(environ, service, what), start_response)
+        if service == "s3" and environ["PATH_INFO"].startswith(f"/{bucket_of(self._account.region)}/"):
+            return self._lending(environ, start_response)
         if service == "s3" and (subresource := s3.not_implemented(environ.get("QUERY_STRING", ""))):
             return _send(not_implemented(environ, service, f"s3's ?{subresource}"), start_response)
         if service == "s3" and environ["REQUEST_METHOD"] == "PUT" and _FORM.match(environ.get("CONTENT_TYPE", "")):
@@ -190,6 +195,7 @@ class Application:
         if _is_page(status, body, environ):
             return _send(not_implemented(environ, service, named_call(service, action)), start_response)
         if status[0] in "45":
+            status = modelled_status(service, status, headers)
             headers, body = in_the_services_words(service, headers, body)
         start_response(status, headers)
         return [body]

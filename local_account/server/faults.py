@@ -8,10 +8,12 @@ whatever it looks like: `InternalFailure`. The log has the traceback of all.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import traceback
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import botocore.session
@@ -29,8 +31,27 @@ _RENAMED = {
     ("dynamodb", "ResourceNotFound"): "ResourceNotFoundException",
     ("dynamodb", "SourceTableNotFoundException"): "TableNotFoundException",
     ("s3", "NoSuchInventoryConfig"): "NoSuchConfiguration",
+    ("sns", "Statement already exists"): "Invalid parameter: Statement already exists",
+    ("sns", "Policy statement action out of"): "Invalid parameter: Policy statement action out of",
+    ("sns", "Endpoint does not exist"): "Topic does not exist",
+    ("sns", "The topic should either have"): "Invalid parameter: The topic should either have",
+    ("sqs", "can't find label on existing policy"): "can't find label",
+    ("sqs", "com.amazonaws.sqs#InvalidParameterValue"): "com.amazonaws.sqs#InvalidParameterValueException",
 }
 _OURS, _MOTOS = f"{os.sep}local_account{os.sep}", f"{os.sep}moto{os.sep}"
+
+
+# What boto3 puts before a message, and moto's messages may have.
+_TWICE = re.compile(rb"\s*<message>.*?</message>", re.DOTALL)
+_PYTHONS = re.compile(rb"(?:\w+Exception: )?An error occurred \(\w+\)\s+when calling the \w+ operation: ")
+# Members of a service's errors that moto leaves out.
+_ALSO: Mapping[str, Mapping[str, str]] = {"lambda": {"Type": "User"}, "scheduler": {}, "secretsmanager": {}}
+
+
+_NO_UPLOAD = (
+    "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+    "completed."
+)
 
 
 class ClientFault(NamedTuple):
@@ -58,6 +79,8 @@ def _wrong_value(service: str, operation: str, members: Mapping[str, object], er
     """The error for what moto did not find, or could not work with."""
     key = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
     given = list(_texts(members))
+    if service == "s3" and key and key == members.get("UploadId"):
+        return ClientFault("NoSuchUpload", _NO_UPLOAD, 404)
     if key in given:
         return _not_found(service, operation, key)
     if key and key in _names(service, operation):
@@ -111,10 +134,32 @@ def _invalid(service: str, message: str) -> ClientFault:
     return ClientFault("InvalidRequest" if code == "NotImplemented" else code, message, 400)
 
 
+def modelled_status(service: str, status: str, headers: list[tuple[str, str]]) -> str:
+    """The status that the service's model has for an error, which moto may not know."""
+    code = next((value for name, value in headers if name.lower() == "x-amzn-errortype"), "")
+    said = _statuses(service).get(code) if service in _ALSO else None
+    return f"{said} Error" if said else status
+
+
+@cache
+def _statuses(service: str) -> Mapping[str, int]:
+    model = botocore.session.get_session().get_service_model(CLIENT_NAMES.get(service, service))
+    return {shape.name: int(shape.metadata.get("error", {}).get("httpStatusCode", 400)) for shape in model.error_shapes}
+
+
 def in_the_services_words(
     service: str, headers: list[tuple[str, str]], body: bytes
 ) -> tuple[list[tuple[str, str]], bytes]:
-    """An error of moto's under the code that the service has for it."""
+    """An error of moto's under the code, and with the members, that the service has for it."""
+    if body[:1] == b"{" and service in _ALSO:
+        said = json.loads(body)
+        message = said.get("message", said.get("Message", ""))
+        body = json.dumps({**_ALSO[service], "message": message, "Message": message, **said}).encode()
+        headers = [(name, str(len(body)) if name.lower() == "content-length" else value) for name, value in headers]
+    cleaned = _PYTHONS.sub(b"", _TWICE.sub(b"", body) if b"<Message>" in body else body)
+    if cleaned != body:
+        body = cleaned
+        headers = [(name, str(len(body)) if name.lower() == "content-length" else value) for name, value in headers]
     for (name, theirs), code in _RENAMED.items():
         pattern = rf"\b{theirs}\b".encode()
         if name == service and re.search(pattern, body):

@@ -14,7 +14,7 @@ from local_account.protocol.foreign import Home, foreign_error
 from local_account.protocol.members import MemberTable, table_of
 from local_account.protocol.request_shapes import constraints, wrong_type
 from local_account.protocol.sent_members import Sent, UnreadableError, body_of, input_shape, sent_members, unreadable
-from local_account.server.service_words import own_words
+from local_account.server.words.service_words import own_words
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -34,6 +34,8 @@ _INVALID = {
     "ssm": "ValidationException",
     "sts": "ValidationError",
 }
+# What the service refuses in words of its own, where the value is used.
+_SAID_OTHERWISE = {("lambda", "Runtime")}
 # Elsewhere it is a SerializationException.
 _UNREADABLE = {
     **{name: _INVALID[name] for name in ("iam", "sns", "sts")},
@@ -52,7 +54,8 @@ def _misshapen(
         return None
     if wrong := unreadable(service, environ, operation) or wrong_type(members, shape):
         return aws_error(environ, service, "SerializationException", wrong)
-    problem = constraints(members, shape) if service in _INVALID else ""
+    checked = {name: value for name, value in members.items() if (service, name) not in _SAID_OTHERWISE}
+    problem = constraints(checked, shape) if service in _INVALID else ""
     return aws_error(environ, service, _INVALID[service], problem) if problem else None
 
 

@@ -17,6 +17,7 @@ from scones.runs import pipeline_runs
 from scones.runs.start_training import Algorithm, checked_recipe, finish, parse_parameters, start_training
 from scones.stage.connection import Connection, connect_deployed
 from scones.stage.sections import RECIPES
+from scones.stage.tracking_address import lacking_client
 
 app = typer.Typer(no_args_is_help=True, help="The training pipeline.")
 
@@ -74,6 +75,8 @@ def run(
     connection = connect_deployed(stage)
     arn = start_training(connection, None if uploaded else locate(path, sample), parameters, algorithm)
     screen.say(f"started {arn}")
+    if lacking := lacking_client(connection.settings.tracking_uri):
+        screen.say(f"this run is not logged: {lacking}")
     if wait:
         with screen.pipeline_view("training pipeline") as show:
             ended = pipeline_runs.wait(connection, arn, show)

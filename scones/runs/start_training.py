@@ -103,6 +103,8 @@ def start_training(
     if algorithm is Algorithm.BUILT_IN and "Classes" in given:
         # The algorithm wants their number, which no pipeline expression can count.
         given.setdefault("NumClasses", str(len(given["Classes"].split(","))))
+    if connection.settings.tracking_uri:
+        given.setdefault("TrackingUri", connection.settings.tracking_uri)
     return pipeline_runs.start(connection, algorithm.pipeline(connection.names), given)
 
 

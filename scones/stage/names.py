@@ -90,6 +90,11 @@ class Names:
         return f"s3://{self.data_bucket}/checkpoints"
 
     @property
+    def tracked_files_uri(self) -> str:
+        """Files of the runs that jobs log to a SageMaker MLflow server."""
+        return f"s3://{self.data_bucket}/mlflow"
+
+    @property
     def capture_uri(self) -> str:
         """Data capture: SageMaker appends ``/<endpoint>/<variant>/yyyy/mm/dd/hh/``."""
         return f"s3://{self.data_bucket}/captures"

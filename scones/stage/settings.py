@@ -31,6 +31,7 @@ from scones.stage.sections import (
     PipelineSettings,
     WorkflowSettings,
 )
+from scones.stage.tracking_address import check_address, tracking_uri
 
 __all__ = ["EndpointSettings", "MonitoringSettings", "Settings", "SettingsError"]
 
@@ -76,6 +77,8 @@ class Settings:
     endpoint_url: str | None = None
     confidence_threshold: float = 0.93
     poll_interval_s: float = 10.0
+    mlflow: str = ""
+    """Where trainings are logged: see `scones.stage.tracking_address`. ``MLFLOW_TRACKING_URI`` overrides it."""
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     workflow: WorkflowSettings = field(default_factory=WorkflowSettings)
     built_in: BuiltInSettings = field(default_factory=BuiltInSettings)
@@ -88,7 +91,13 @@ class Settings:
     images: Mapping[str, ImageSettings] = field(default_factory=dict)
     """What the stand-in account runs for images that it cannot have, by the repository's name."""
 
+    @property
+    def tracking_uri(self) -> str:
+        """The address as MLflow takes it; empty when nothing is logged."""
+        return tracking_uri(self.mlflow, home() / "mlflow" / "mlflow.db")
+
     def __post_init__(self) -> None:
+        check_address(self.mlflow, stand_in=self.endpoint_url is not None)
         checks = {
             "confidence_threshold": self.confidence_threshold,
             "pipeline.accuracy_gate": self.pipeline.accuracy_gate,
@@ -134,6 +143,8 @@ class Settings:
             name: _build(ImageSettings, members, f"{path} [images.{name}]")
             for name, members in document.pop("images", {}).items()
         }
+        if address := os.environ.get("MLFLOW_TRACKING_URI"):
+            document["mlflow"] = address
         if "endpoint_url" in document:
             document["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL") or document["endpoint_url"]
             _check_url(document["endpoint_url"], f"{path}: endpoint_url (AWS_ENDPOINT_URL overrides it)")
@@ -168,6 +179,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "tuple[str, ...]": (list,),
     "Mapping[str, ImageSettings]": (dict,),
+    "Mapping[str, str]": (dict,),
     **{kind.__name__: (kind,) for kind in _SECTIONS.values()},
 }
 

@@ -156,7 +156,7 @@ def test_every_parameter_gets_a_value(template: dict[str, Any], stage: str) -> N
     built = artifacts.build(dict.fromkeys(("inference-workflow", "inference-express", "batch-workflow"), "{}"))
     given = template_parameters(connection, built, artifacts.packed("layers/pillow-{}.zip", {}))
     assert set(given) == {name for name, parameter in template["Parameters"].items() if "Default" not in parameter}
-    may_be_empty = {"SubnetIds", "SecurityGroupIds", "NotificationEmail", "ProductionAccountId"}
+    may_be_empty = {"SubnetIds", "SecurityGroupIds", "NotificationEmail", "ProductionAccountId", "MlflowServerArn"}
     assert all(isinstance(value, str) and (value or name in may_be_empty) for name, value in given.items())
     # Longest names that the services allow: endpoint configurations carry `-v<version>-<8 characters>` in addition.
     assert len(given["EndpointName"]) <= 63 - len("-v1000-01234567")

@@ -38,16 +38,50 @@ def test_only_the_stages_of_the_stand_in_account_have_an_endpoint_url() -> None:
         ("[pipeline]\nepochs = -1", "epochs must not be negative, got -1"),
         ("[pipeline]\nlearning_rate = -0.1", "learning_rate must not be negative, got -0.1"),
         ("[pipeline]\nbatch_size = 0.5", "batch_size must be int, got 0.5"),
+        ("[pipeline]\nfilter_instances = 0", "pipeline.filter_instances must lie between 1 and 100, got 0"),
+        ("[pipeline]\ntraining_input_mode = 'Pipe'", "training_input_mode must be one of File, FastFile, got 'Pipe'"),
         ("[pipeline]\nrecipe = 'magic'", "recipe must be one of scratch, pretrained, got 'magic'"),
         ("[pipeline]\nmanaged_spot_training = 1", "managed_spot_training must be bool, got 1"),
         ("[pipeline]\nchampion_significance = 2.0", "champion_significance must lie between 0 and 1"),
         ("[pipeline]\nclasses = ['bicycle']", "at least two classes"),
         ("region = ", "not valid TOML"),
+        ("mlflow = 5", "mlflow must be str, got 5"),
+        ("mlflow = 'arn:aws:sagemaker:us-east-1:123:mlflow-app/app-1'", "mlflow .* must be arn:aws:sagemaker:REGION"),
+        ("mlflow = 'arn:aws:s3:::bucket'", "mlflow .* must be arn:aws:sagemaker:REGION:ACCOUNT:mlflow-tracking-server"),
+        ("mlflow = 'arn:aws-cn:sagemaker:cn-north-1:123456789012:mlflow-app/app-1'", "mlflow .* must be arn:aws:"),
+        ("mlflow = 'https://'", "or the http.s. address of a server, got 'https://'"),
+        ("mlflow = 'local'", "got 'local', which no job on AWS reaches"),
+        ("mlflow = 'sqlite:///mlflow.db'", "which no job on AWS reaches"),
+        ("mlflow = 'runs'\nendpoint_url = 'http://127.0.0.1:5055'", "local or sqlite:///PATH, got 'runs'"),
     ],
 )
 def test_a_mistake_in_a_stage_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         stage(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("written", "reached"),
+    [
+        ("", ""),
+        ("https://mlflow.example.org", "https://mlflow.example.org"),
+        ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/team-a",) * 2,
+        ("arn:aws-us-gov:sagemaker:us-gov-west-1:123456789012:mlflow-app/app-A1B2",) * 2,
+        ("local", "sqlite:///{home}/mlflow/mlflow.db"),
+        ("sqlite:///here.db", "sqlite:///{cwd}/here.db"),
+        ("sqlite:////there/mlflow.db", "sqlite:////there/mlflow.db"),
+    ],
+)
+@pytest.mark.parametrize("how", ["stage", "environment"])
+def test_mlflow_is_where_the_stage_or_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, reached: str, how: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCONES_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", written if how == "environment" else "")
+    text = f'mlflow = "{written if how == "stage" else "https://elsewhere"}"' if written else ""
+    found = stage(tmp_path, f"endpoint_url = 'http://127.0.0.1:5055'\n{text}\n")
+    assert found.tracking_uri == reached.format(home=tmp_path / "home", cwd=tmp_path)
 
 
 @pytest.mark.parametrize(("name", "other"), [("trial-eu", "trial"), ("trial", "trial-eu"), ("delivery", "x")])

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from local_account.protocol.sent_members import input_shape
-
-ARN_PARTS = 6
+from local_account.server.words.queue_words import queue_words
+from local_account.server.words.topic_words import topic_words
 
 
 class ServiceWords(NamedTuple):
@@ -30,8 +31,25 @@ def own_words(
     """How the service refuses a request; None lets it pass."""
     if (service, operation) == ("s3", "PutBucketPolicy"):
         return _bucket_policy(body())
+    if (service, operation) == ("lambda", "Invoke"):
+        return _payload(body())
     check = _CHECKS.get(service)
     return check(operation, members) if check else None
+
+
+def _payload(body: bytes) -> ServiceWords | None:
+    """A function's event that is no text."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        wrong = f"Could not parse payload into json: Invalid UTF-8 start byte 0x{body[error.start]:x}"
+        return ServiceWords("InvalidRequestContentException", f"Could not parse request body into json: {wrong}")
+    return None
+
+
+def _sqs(operation: str, members: Mapping[str, object]) -> ServiceWords | None:
+    refused = queue_words(operation, members)
+    return ServiceWords(*refused) if refused else _token("InvalidParameterValue")(operation, members)
 
 
 def _bucket_policy(body: bytes) -> ServiceWords | None:
@@ -54,7 +72,12 @@ def _bucket_policy(body: bytes) -> ServiceWords | None:
 
 
 def _s3(operation: str, members: Mapping[str, object]) -> ServiceWords | None:
-    """Requests whose body should say something, and is empty."""
+    """Requests whose body should say something, and is empty; tags that are there twice."""
+    tagging = members.get("Tagging")
+    tags = tagging.get("TagSet") if isinstance(tagging, Mapping) else None
+    keys = [each.get("Key") for each in tags if isinstance(each, Mapping)] if isinstance(tags, list) else []
+    if len(keys) > len(set(keys)):
+        return ServiceWords("InvalidTag", "Cannot provide multiple Tags with the same key")
     shape = input_shape("s3", operation)
     payload = shape.serialization.get("payload") if shape else None
     if shape is None or payload is None or payload in members or shape.members[payload].type_name != "structure":
@@ -85,17 +108,8 @@ def _token(code: str) -> Callable[[str, Mapping[str, object]], ServiceWords | No
 
 
 def _sns(operation: str, members: Mapping[str, object]) -> ServiceWords | None:
-    for name, value in members.items():
-        if name.endswith("Arn") and isinstance(value, str) and len(parts := value.split(":")) < ARN_PARTS:
-            why = f"An ARN must have at least {ARN_PARTS} elements, not {len(parts)}"
-            return ServiceWords("InvalidParameter", f"Invalid parameter: {name} Reason: {why}")
-    token = members.get("NextToken", members.get("nextToken"))
-    if isinstance(token, str) and not token.isdigit():
-        return ServiceWords("InvalidParameter", "Invalid parameter: NextToken")
-    if operation == "Publish" and not members.keys() & {"TopicArn", "TargetArn", "PhoneNumber"}:
-        why = "no value for required parameter"
-        return ServiceWords("InvalidParameter", f"Invalid parameter: TopicArn or TargetArn Reason: {why}")
-    return None
+    refused = topic_words(operation, members)
+    return ServiceWords(*refused) if refused else None
 
 
 def _iam(_operation: str, members: Mapping[str, object]) -> ServiceWords | None:
@@ -105,11 +119,21 @@ def _iam(_operation: str, members: Mapping[str, object]) -> ServiceWords | None:
     return None
 
 
+def _secretsmanager(operation: str, members: Mapping[str, object]) -> ServiceWords | None:
+    name = members.get("Name" if operation == "CreateSecret" else "SecretId")
+    if not isinstance(name, str) or name.startswith("arn:") or _SECRET_NAME.fullmatch(name):
+        return None
+    message = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
+    return ServiceWords("ValidationException", message)
+
+
+_SECRET_NAME = re.compile(r"[\w/+=.@!-]*", re.ASCII)
 _BODY_MAY_BE_EMPTY = {"CreateBucket", "CreateMultipartUpload"}
 _CHECKS: Mapping[str, Callable[[str, Mapping[str, object]], ServiceWords | None]] = {
     "iam": _iam,
     "s3": _s3,
+    "secretsmanager": _secretsmanager,
     "scheduler": _token("ValidationException"),
     "sns": _sns,
-    "sqs": _token("InvalidParameterValue"),
+    "sqs": _sqs,
 }

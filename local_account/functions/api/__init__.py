@@ -1,0 +1,1 @@
+"""Lambda's API: names, descriptions, versions, permissions and settings of functions."""
