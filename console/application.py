@@ -32,7 +32,7 @@ from reporting.page import TEMPLATES
 def application(account: ConsoleAccount, secrets: ConsoleSecrets, port: int) -> ASGIApp:
     """Everything that answers on the console's port."""
     reader, feed, notices = PanelReader(account), Feed(), Notices()
-    known = pages(account)
+    known = pages(account, notices)
     site = Site(account, known, secrets.csrf)
 
     async def style(_request: Request) -> Response:

@@ -13,9 +13,11 @@ from html import escape
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from console.account import ConsoleAccount
 from console.application import application
+from console.impatience import ImpatientProtocol
 from console.safety.secrets import KEY_PARAMETER, ConsoleSecrets
 from scones.errors import SconesError
 from scones.stage.settings import Settings, home
@@ -34,15 +36,25 @@ def serve(settings: Settings, port: int | None, say: Callable[[str], None], *, r
     say(f"console of stage {settings.stage}: {address}")
     say("Ctrl-C ends it")
     door = _open(address, number) if opened else None
-    config = uvicorn.Config(
-        app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1, lifespan="on"
-    )
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(configuration(app)).run(sockets=[listener])
     finally:
         listener.close()
         if door is not None:
             door.unlink(missing_ok=True)
+
+
+def configuration(app: ASGIApp) -> uvicorn.Config:
+    """How the server behaves: it waits for nobody who says nothing, and says nothing of itself."""
+    return uvicorn.Config(
+        app,
+        http=ImpatientProtocol,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        lifespan="on",
+    )
 
 
 def listen(port: int | None) -> socket.socket:

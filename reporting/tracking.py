@@ -154,11 +154,15 @@ def trained_in(archive: Path, environment: Mapping[str, str]) -> str:
     address = environment.get(ADDRESS, "")
     if not address or not archive.is_file():
         return ""
-    with tarfile.open(archive) as opened:
-        member = next((each for each in opened if each.name.removeprefix("./") == RUN_FILE), None)
-        stream = opened.extractfile(member) if member else None
-        content: dict[str, str] = json.load(stream) if stream else {}
-    return content.get("run_id", "") if content.get("address") == address else ""
+    try:
+        with tarfile.open(archive) as opened:
+            member = next((each for each in opened if each.name.removeprefix("./") == RUN_FILE), None)
+            stream = opened.extractfile(member) if member else None
+            content: dict[str, str] = json.load(stream) if stream else {}
+        return str(content["run_id"]) if content.get("address") == address else ""
+    except Exception as error:  # as in `TrackedRun`
+        _say(address, error)
+        return ""
 
 
 def _begin(environment: Mapping[str, str], name: str, run_id: str) -> TrackedRun:
@@ -209,7 +213,9 @@ def _install(address: str) -> None:
     if all(find_spec(name) for name in needed):
         return
     if address.startswith("sqlite:"):
-        raise ModuleNotFoundError("MLflow is not installed: pip install 'scones-mlops[mlflow]'")
+        raise ModuleNotFoundError(
+            "MLflow is not installed: python -m pip install -e '.[mlflow]' in the project's folder brings it"
+        )
     # Digests for every package; their dependencies are in the file, and mlflow's server is none of them.
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--requirement"]
     command = [sys.executable, "-m", "pip", "install", *options, str(REQUIREMENTS)]

@@ -40,7 +40,7 @@ CAUSES: Mapping[str, str] = {
     r"|network was disabled|network connectivity is disabled)": (
         "the package registry cannot be reached; check the network, a proxy (HTTPS_PROXY) and `pip config list`"
     ),
-    r"(?i)no matching distribution|no version of|no wheels|not compatible|no solution": (
+    r"(?i)no matching distribution|no version of|no wheels|not found in the package|not compatible|no solution": (
         "the registry has no file of a package for {platform}: {line}"
     ),
 }
@@ -118,8 +118,9 @@ def make_venv(place: Environment) -> None:
 
 
 def version_of(place: Environment) -> str:
-    """The version of the environment's Python; empty where it has none that runs, or no pip."""
-    told = "import platform, pip; print(platform.python_version())"
+    """The version of the environment's Python; empty where it has none that runs, or no pip that is complete."""
+    listed = "importlib.metadata.distribution('pip').read_text('RECORD')"  # what an installation writes last
+    told = f"import importlib.metadata, platform; print(platform.python_version() if {listed} else '')"
     try:
         done = subprocess.run([place.python, "-c", told], capture_output=True, text=True, check=False)
     except OSError:
@@ -244,7 +245,7 @@ def cause(output: str, place: Environment) -> str:
     for pattern, message in CAUSES.items():
         hits = [line for line in lines if re.search(pattern, line)]
         if hits:
-            return message.format(**words_about(place), line=hits[-1][:200])
+            return message.format(**words_about(place), line=hits[-1].removeprefix("cause: ")[:200])
     words = words_about(place)
     if int(words["free"]) < LEAST_FREE_MB:  # some installers swallow the reason
         return next(iter(CAUSES.values())).format(**words)

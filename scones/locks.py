@@ -59,7 +59,9 @@ LEFT_OUT = (
     "scipy",
 )
 LOCKS = "requirements"  # the folder
-RUN_FILE, BUILD_FILE, TORCH_FILE, CPU_FILE = (f"{LOCKS}/{name}.txt" for name in ("run", "build", "torch", "torch-cpu"))
+RUN_FILE, BUILD_FILE, BROWSER_FILE, TORCH_FILE, CPU_FILE = (
+    f"{LOCKS}/{name}.txt" for name in ("run", "build", "browser", "torch", "torch-cpu")
+)
 # The registry's torch for Linux brings these; it is installed for itself, in the smallest build that can be had.
 _CUDA = re.compile(r"(torch|triton|nvidia-[\w-]+|cuda-[\w-]+)==")
 _BLOCK = re.compile(r"^[\w.-]+(?:\[[\w,-]+\])?==.*(?:\n    .*)*\n", re.MULTILINE)
@@ -89,12 +91,13 @@ class Ranges(NamedTuple):
     """The ranges of setup.py, by package.
 
     ``more``: of what an extra brings, the development's among them; ``tracking``: of MLflow's, which no environment of
-    ours gets.
+    ours gets; ``browser``: of the tests in a browser, which are installed where there is one.
     """
 
     required: dict[str, str]
     more: dict[str, str]
     tracking: dict[str, str]
+    browser: dict[str, str]
 
     @property
     def every(self) -> dict[str, str]:
@@ -112,9 +115,9 @@ def ranges(root: Path = PROJECT_ROOT) -> Ranges:
     given = {word.arg: word.value for word in call.keywords}
     required: list[str] = ast.literal_eval(given["install_requires"])
     extras: dict[str, list[str]] = ast.literal_eval(given["extras_require"])
-    tracking = {_name(each): each for each in extras.pop("mlflow", [])}
+    tracking, browser = ({_name(each): each for each in extras.pop(extra, [])} for extra in ("mlflow", "browser"))
     more = {_name(each): each for extra in extras.values() for each in extra}
-    return Ranges({_name(each): each for each in required}, more, tracking)
+    return Ranges({_name(each): each for each in required}, more, tracking, browser)
 
 
 def _name(requirement: str) -> str:
@@ -136,10 +139,24 @@ def lock(root: Path = PROJECT_ROOT, *, upgrade: bool = False) -> list[Path]:
         sizes = _sizes(every.values(), known)
         texts = {BUILD_FILE: _without_cuda(everything), RUN_FILE: _without_cuda(running), TORCH_FILE: _cuda(everything)}
         written = [_write_sized(root / name, text, sizes) for name, text in texts.items()]
+        written.append(_lock_browser(root, known, upgrade=upgrade))
         written.append(_lock_cpu_torch(root))
         written += [_lock_container(root, name, every, known) for name in CONTAINERS]
         written.append(_lock_tracking(root, known, upgrade=upgrade))
     return written
+
+
+def _lock_browser(root: Path, known: Path, *, upgrade: bool) -> Path:
+    """What the tests in a browser need beside the other tools, which keep their versions."""
+    wanted = ranges(root).browser.values()
+    with tempfile.TemporaryDirectory() as folder:
+        both = Path(folder, "both.txt")
+        before = "" if upgrade else _pins(_texts(root, BROWSER_FILE))
+        both.write_text(known.read_text(encoding="utf-8") + before, encoding="utf-8")
+        beside = locked(known)
+        blocks = _BLOCK.findall(_compile(wanted, both, UNIVERSAL))
+        own = "".join(block for block in blocks if block.partition("==")[0] not in beside)
+        return _write_sized(root / BROWSER_FILE, own, _sizes(wanted, both))
 
 
 def _lock_container(root: Path, container: str, ranges_: Mapping[str, str], known: Path) -> Path:

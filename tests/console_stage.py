@@ -24,6 +24,7 @@ from tests.local.foreign_models import IMAGE, archive
 from tests.local.workflow_stage import BRIGHTNESS, BUCKET, CLASSES, ENDPOINT, PREFIX, deploy
 
 DATASET = "pipeline-runs/made/dataset"
+SAMPLES = Path(__file__).parent / "samples"
 PATIENCE_S = 120.0
 QUEUE = f"{PREFIX}-review"
 # How sure the model is of the test images of its evaluation: 40 of them, the last four wrong.
@@ -139,6 +140,11 @@ class ConsoleStage:
         found: dict[str, Any] = json.loads(value)
         return found
 
+    def reports(self) -> list[str]:
+        """The names of the reports, the newest first."""
+        listed = self.client("s3").get_object(Bucket=BUCKET, Key="reports/index.json")["Body"].read()
+        return [str(entry["name"]) for entry in json.loads(listed)]
+
     def ground_truth(self) -> list[str]:
         found = self.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="ground-truth/").get("Contents", [])
         return [self.client("s3").get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read().decode() for item in found]
@@ -164,6 +170,17 @@ def predictions() -> str:
     return "path,true,predicted,confidence\n" + "\n".join(rows) + "\n"
 
 
+def put_test_images(stage: ConsoleStage) -> None:
+    """The held-out images, as the pipeline's first job leaves them."""
+    names = [f"test/{CLASSES[number % 2]}_{number:05d}.png" for number in range(len(CONFIDENCES))]
+    for number, name in enumerate(names):
+        stage.put(f"{DATASET}/{name}", grey(200 if number % 2 else 50))
+    manifest = json.loads((SAMPLES / "dataset.json").read_bytes()) | {"classes": CLASSES}
+    listed = "".join(f"{number}\t{number % 2}\t{name}\n" for number, name in enumerate(names))
+    stage.put(f"{DATASET}/dataset.json", json.dumps(manifest).encode())
+    stage.put(f"{DATASET}/test.lst", listed.encode())
+
+
 @contextmanager
 def console_stage(folder: Path) -> Iterator[ConsoleStage]:
     """A stage whose first version serves, and whose second one waits."""
@@ -171,8 +188,7 @@ def console_stage(folder: Path) -> Iterator[ConsoleStage]:
     try:
         deploy(account)
         stage = ConsoleStage(account)
-        for number in range(len(CONFIDENCES)):
-            stage.put(f"{DATASET}/test/{CLASSES[number % 2]}_{number:05d}.png", grey(200 if number % 2 else 50))
+        put_test_images(stage)
         first = stage.register("first")
         stage.approve(first)
         stage.until_serves(first)

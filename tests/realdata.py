@@ -1,4 +1,4 @@
-"""Find the real CIFAR-100 archive for the tests; where there is none, the test is skipped and says why."""
+"""Find the real images for the tests: CIFAR-100, photographs. Where there are none, a test is skipped and says why."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def cifar_archive() -> Path:
             if path.is_file():
                 return path
     pytest.skip(f"no real images: {ARCHIVE} is in none of {', '.join(map(str, places))}; set SCONES_DATA")
+
+
+def photographs() -> Path:
+    """A folder of photographs by split and class: SCONES_PHOTOS, or ../shared/photos/flowers."""
+    place = Path(os.environ.get("SCONES_PHOTOS") or ROOT.parent / "shared" / "photos" / "flowers")
+    return place if place.is_dir() else pytest.skip(f"no photographs: {place} is no folder; set SCONES_PHOTOS")

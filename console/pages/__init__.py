@@ -11,10 +11,11 @@ from console.pages.reports.page import reports_page
 from console.pages.review.page import review_page
 from console.pages.runs.page import runs_page
 from console.pages.threshold.page import threshold_page
+from console.web.notices import Notices
 from console.web.page import ConsolePage
 
 
-def pages(account: ConsoleAccount) -> list[ConsolePage]:
+def pages(account: ConsoleAccount, notices: Notices) -> list[ConsolePage]:
     """Every page, in the order of the navigation."""
     return [
         now_page(),
@@ -22,7 +23,7 @@ def pages(account: ConsoleAccount) -> list[ConsolePage]:
         runs_page(account),
         registry_page(account),
         threshold_page(account),
-        photos_page(account),
+        photos_page(account, notices),
         review_page(account),
         reports_page(account),
     ]

@@ -17,9 +17,12 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.safety.headers import PAGE_HEADERS
+from console.safety.multipart import MULTIPART, parts_of
 from console.safety.secrets import CSRF_FIELD, CSRF_HEADER, KEY_PARAMETER, ConsoleSecrets, same
 
 MOST_FORM_BYTES = 1 << 20
+MOST_UPLOAD_BYTES = 64 << 20
+"""Of a form with photographs in it, which is held in memory."""
 _FORM = "application/x-www-form-urlencoded"
 _OPEN_AGAIN = "open the console by the address that `scones console` printed: it holds the key"
 
@@ -108,15 +111,25 @@ class Gate:
             )
         if same(request.headers.get(CSRF_HEADER, ""), self.secrets.csrf):
             return request.receive
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        kind = request.headers.get("content-type", "")
+        named = kind.partition(";")[0].strip().lower()
+        if named not in (_FORM, MULTIPART):
             raise GateRefusedError(HTTPStatus.FORBIDDEN, "a change needs the token of this console's pages")
-        body = await _whole_body(request)
-        fields = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        if not same(fields.get(CSRF_FIELD, ""), self.secrets.csrf):
+        body = await _whole_body(request, MOST_FORM_BYTES if named == _FORM else MOST_UPLOAD_BYTES)
+        if not same(_token(kind, body) if named == MULTIPART else _plain_token(body), self.secrets.csrf):
             raise GateRefusedError(
                 HTTPStatus.FORBIDDEN, "a change needs the token of this console's pages: load the page again"
             )
         return _repeated(body)
+
+
+def _plain_token(body: bytes) -> str:
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)).get(CSRF_FIELD, "")
+
+
+def _token(kind: str, body: bytes) -> str:
+    found = (part.content for part in parts_of(kind, body) if part.name == CSRF_FIELD and not part.filename)
+    return next(found, b"").decode("utf-8", "replace")
 
 
 def _opened_by_link(request: Request) -> bool:
@@ -126,13 +139,13 @@ def _opened_by_link(request: Request) -> bool:
     return request.method in ("GET", "HEAD") and opened
 
 
-async def _whole_body(request: Request) -> bytes:
-    body = b""
+async def _whole_body(request: Request, most: int) -> bytes:
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_FORM_BYTES:
-            raise GateRefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a form may hold {MOST_FORM_BYTES:,} bytes")
-    return body
+        if len(body) > most:
+            raise GateRefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a form may hold {most:,} bytes")
+    return bytes(body)
 
 
 def _repeated(body: bytes) -> Receive:

@@ -7,6 +7,8 @@
   const progress = document.getElementById("progress");
   const account = drop.dataset.account;
   const most = 24;
+  // What a browser without scripts needs.
+  for (const name of ["by-form", "agree"]) { const part = document.getElementById(name); if (part) part.hidden = true; }
 
   const send = async (list) => {
     const chosen = [...list].slice(0, most);
@@ -40,6 +42,7 @@
     }
   };
 
+  drop.addEventListener("submit", (event) => { event.preventDefault(); send(files.files); });
   files.addEventListener("change", () => send(files.files));
   drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
   drop.addEventListener("dragleave", () => drop.classList.remove("over"));

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 HEARTBEAT_S = 15.0
 _MOST_WAITING = 64
+_log = logging.getLogger("scones.console")
 
 Rendered = dict[str, str]
 """HTML by the panel's name."""
@@ -33,7 +35,11 @@ class _Watch:
     async def run(self) -> None:
         """Read as long as somebody looks, and tell of what has changed."""
         while self.readers:
-            found = await run_in_threadpool(self.read)
+            try:
+                found = await run_in_threadpool(self.read)
+            except Exception:  # whoever looks stays, and gets the next reading
+                _log.exception("the news of a page could not be read")
+                found = self.last
             for name, html in found.items():
                 if self.last.get(name) != html:
                     self._tell(message(name, html))

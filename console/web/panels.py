@@ -9,12 +9,16 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from console.account import ConsoleAccount
 from console.web.page import Panel, Reader
 from scones import failures
+from scones.errors import SconesError
 from scones.plain_text import plain
+from scones.stage.connection import check_deployed
 
 PATIENCE_S = 20.0
 READERS = 16
@@ -40,10 +44,28 @@ class PanelReader:
     def read(self, panels: Sequence[Panel]) -> list[ReadPanel]:
         """Read every panel; what fails says why."""
         begun = [(panel, self._pool.submit(self._one, panel.read)) for panel in panels]
-        return [self._ended(panel, future) for panel, future in begun]
+        read = [self._ended(panel, future) for panel, future in begun]
+        missing = self._undeployed() if any(each.failure for each in read) else ""
+        return [replace(each, failure=missing) if missing and each.failure else each for each in read]
 
     def _one(self, read: Reader) -> object:
+        """Once more with a new connection, where the old one's credentials are no longer good."""
+        try:
+            return read(self._account.connection())
+        except Exception as error:
+            if not self._account.lost(error):
+                raise
         return read(self._account.connection())
+
+    def _undeployed(self) -> str:
+        """The one reason of many failures; "" where the stage is there, or nobody can tell."""
+        try:
+            check_deployed(self._account.connection())
+        except SconesError as error:
+            return words(error)
+        except (BotoCoreError, ClientError):
+            pass
+        return ""
 
     def _ended(self, panel: Panel, future: Future[object]) -> ReadPanel:
         try:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from console.account import ConsoleAccount
 from console.drawing.ticks import number_text
 from console.web.page import ConsolePage
-from console.web.panels import ReadPanel
+from console.web.panels import ReadPanel, words
 from reporting import wording
 from reporting.page import TEMPLATES
 from scones.plain_text import brief, plain, unsigned
@@ -52,8 +52,13 @@ def render(template: str, site: Site, **values: object) -> str:
 
 
 def render_panel(site: Site, read: ReadPanel) -> Markup:
-    """A panel, or why it could not be read."""
-    return Markup(render("panel.html", site, read=read, panel=read.panel, view=read.view))  # noqa: S704 - a template's
+    """A panel, or why it could not be read or shown: the others do not fail with it."""
+    try:
+        text = render("panel.html", site, read=read, panel=read.panel, view=read.view)
+    except Exception as error:
+        read = ReadPanel(read.panel, None, words(error))
+        text = render("panel.html", site, read=read, panel=read.panel, view=None)
+    return Markup(text)  # noqa: S704 - a template's
 
 
 @functools.cache

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from local_account.base.arns import read_arn
+
 
 @dataclass(frozen=True)
 class Region:
@@ -91,6 +93,18 @@ def _database(name: str, parameters: Mapping[str, object]) -> str:
     return f"database/{parameters.get('DatabaseName') or name}"
 
 
+def _secret(name: str, _parameters: Mapping[str, object]) -> str:
+    """As the secret of that name is called, whose ARN ends in six characters more."""
+    from moto.secretsmanager.models import secretsmanager_backends  # heavy, and only needed once the server runs
+
+    for regions in list(secretsmanager_backends.values()):
+        for backend in list(regions.values()):
+            kept = backend.secrets.get(name) if name in backend.secrets else None
+            if kept is not None and (arn := read_arn(kept.arn)):
+                return arn.resource
+    return f"secret:{name}-??????"
+
+
 def _plain(name: str, _parameters: Mapping[str, object]) -> str:
     return name
 
@@ -106,7 +120,7 @@ _SAGEMAKER_KINDS = {
     "model": ("ModelName",),
     "endpoint-config": ("EndpointConfigName",),
     "endpoint": ("EndpointName",),
-    "pipeline": ("PipelineName",),
+    "pipeline": ("PipelineName", "PipelineArn"),
     "pipeline-execution": ("PipelineExecutionArn",),
     "model-package": ("ModelPackageName", "ModelPackageArn"),
     "model-package-group": ("ModelPackageGroupName",),
@@ -181,6 +195,10 @@ _NAMINGS: dict[str, list[_Naming]] = {
         _Naming("alarm", ("AlarmName", "AlarmNames"), _below("alarm:")),
         _Naming("dashboard", ("DashboardName", "DashboardNames"), _below("dashboard/"), True),
     ],
+    "secretsmanager": [
+        _Naming("Secret", ("SecretId",), _secret),
+        _Naming("Secret", ("Name",), lambda name, _: f"secret:{name}-??????", True),
+    ],
     "glue": [
         _Naming("database", ("DatabaseInput.Name", "Name", "DatabaseName"), _database, True),
         _Naming("table", ("TableInput.Name", "Name"), lambda n, p: f"table/{p.get('DatabaseName')}/{n}", True),
@@ -241,6 +259,7 @@ _TYPES: dict[str, dict[str, frozenset[str]]] = {
         },
         **_only("database", "GetTables"),
     },
+    "secretsmanager": _only("Secret", "CreateSecret"),
     "events": {
         **_only("rule", "PutRule", "DescribeRule", "DeleteRule", "EnableRule", "DisableRule"),
         **_only("event-bus", "CreateEventBus", "DeleteEventBus", "DescribeEventBus", "PutEvents"),

@@ -46,6 +46,7 @@ class AccountQueue(Queue):
 
     def add_message(self, message: Message) -> None:
         """Take a message; one of a FIFO queue that came before is answered as the first, also when that is gone."""
+        vars(message).setdefault("home_arn", self.queue_arn)  # where a dead-letter queue gives it back to
         if self.fifo_queue:
             sent: dict[str, tuple[float, str, str]] = vars(self).setdefault("sent_once", {})
             since = unix_time_millis() - DEDUPLICATION_TIME_IN_SECONDS * 1000

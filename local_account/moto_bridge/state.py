@@ -48,6 +48,7 @@ BACKENDS = {
     "sns": ("moto.sns.models", "sns_backends"),
     "budgets": ("moto.budgets.models", "budgets_backends"),
     "glue": ("moto.glue.models", "glue_backends"),
+    "secretsmanager": ("moto.secretsmanager.models", "secretsmanager_backends"),
     "kms": ("moto.kms.models", "kms_backends"),
     "dynamodb": ("moto.dynamodb.models", "dynamodb_backends"),
 }

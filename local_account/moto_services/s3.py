@@ -25,8 +25,8 @@ from moto.s3.utils import compute_checksum
 from local_account.account import Account
 from local_account.base.replacements import answered_by, extends, replace, use_backend
 from local_account.base.stored import stored
-from local_account.base.wire.s3_names import INVALID_BUCKET, KEY_TOO_LONG, is_bucket, is_key
-from local_account.moto_services import s3_notifications
+from local_account.base.wire.s3_names import INVALID_BUCKET, KEY_TOO_LONG, is_bucket, is_key, was_bucket
+from local_account.moto_services import s3_defaults, s3_notifications
 from local_account.moto_services.object_files import FileContent, ObjectFiles, StoredContent
 from local_account.protocol.kms_keys import KeyUnusableError, usable_key
 
@@ -150,6 +150,11 @@ class StoredObject(FakeKey):
     content_start: int
 
     @property
+    def response_dict(self) -> dict[str, object]:
+        """The headers of its answers: every object is encrypted."""
+        return {s3_defaults.ENCRYPTION: "AES256", **super().response_dict}
+
+    @property
     def value(self) -> bytes:
         """The bytes; while a range is answered, what reads only the part that is asked for."""
         content = StoredContent(self.files, self.content_digest, self.content_start, self.contentsize)
@@ -230,14 +235,16 @@ class StoredBuckets(S3Backend):
         """CreateBucket; raises moto's InvalidBucketName."""
         if bucket_name not in self.buckets and not is_bucket(bucket_name):
             raise InvalidBucketName
-        return super().create_bucket(bucket_name, region_name, bucket_namespace)
+        made = super().create_bucket(bucket_name, region_name, bucket_namespace)
+        s3_defaults.new_bucket(made)
+        return made
 
     def get_bucket(self, bucket_name: str) -> FakeBucket:
         """A bucket; raises moto's MissingBucket."""
         try:
             return super().get_bucket(bucket_name)
         except MissingBucket:
-            if is_bucket(bucket_name):
+            if was_bucket(bucket_name):
                 raise
             raise ImpossibleBucket(bucket_name) from None
 
@@ -261,7 +268,7 @@ class StoredBuckets(S3Backend):
     ) -> FakeKey:
         """PutObject; raises moto's S3ClientError for a key of S3 or of KMS that cannot be."""
         _check_key(key_name)
-        return super().put_object(
+        kept = super().put_object(
             bucket_name,
             key_name,
             cast("bytes", value),  # what it becomes is `StoredObject.value`'s
@@ -278,6 +285,13 @@ class StoredBuckets(S3Backend):
             request_method,
             disable_notification or multipart is not None,  # of which S3 tells once, when it is complete
         )
+        if multipart is None:
+            kept.checksum_type = "FULL_OBJECT"
+        return kept
+
+    def get_bucket_encryption(self, bucket_name: str) -> dict[str, object] | None:
+        """GetBucketEncryption: what holds for every bucket where nobody said otherwise."""
+        return super().get_bucket_encryption(bucket_name) or s3_defaults.BUCKET_ENCRYPTION
 
     def delete_object(
         self, bucket_name: str, key_name: str, version_id: str | None = None, bypass: bool = False
@@ -402,7 +416,13 @@ class RangedAnswers(S3Response):
                 status, answered, content = super().key_response(request, full_url, headers)
         finally:
             _ranged.reset(token)
-        return status, answered, bytes(content) if isinstance(content, StoredContent) else content
+        if isinstance(content, StoredContent):
+            content = bytes(content)
+        elif isinstance(content, bytes) and "x-amz-copy-source" in request.headers:
+            content = s3_defaults.of_copy(content.decode())
+        query = request.query_string.decode("latin-1")
+        bucket = s3_backends[self.current_account]["aws"].buckets.get(self.bucket_name)
+        return status, s3_defaults.of_object(request.method, query, status, answered, bucket), content
 
     def bucket_response(self, request: Request, full_url: str, headers: dict[str, str]) -> TYPE_RESPONSE:
         """What is done with a bucket."""
@@ -410,8 +430,9 @@ class RangedAnswers(S3Response):
         token = skips_validation.set(skips)
         try:
             with s3_notifications.one_request():
-                answered: TYPE_RESPONSE = super().bucket_response(request, full_url, headers)
-                return answered
+                status, answered, content = super().bucket_response(request, full_url, headers)
+                text = content.decode() if isinstance(content, bytes) and b"<ListBucketResult" in content[:300] else ""
+                return status, answered, s3_defaults.of_list(text) if text else content
         finally:
             skips_validation.reset(token)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from botocore.model import Shape
 
 
+SHOWN = 20_000
+"""Characters of a value that a message repeats; AWS repeats all of them."""
 _SCALARS = {"string", "integer", "long", "float", "double"}
 
 
@@ -67,7 +69,7 @@ def _of_all(whole: object, values: Iterable[object], shape: Shape, path: str, wh
     """What the plain values of a list or a map break together: AWS names the whole, and all that is asked of each."""
     if any(True for value in values for _ in violations(value, shape, path)):
         asked = ", ".join([*_asked(shape), "Member must not be null"])
-        shown = f"Value '{_java(whole)}' at '{path}' failed to satisfy constraint"
+        shown = f"Value '{_java(whole)[:SHOWN]}' at '{path}' failed to satisfy constraint"
         yield f"{shown}: {what} must satisfy constraint: [{asked}]"
 
 
@@ -98,7 +100,7 @@ def _camel(name: str) -> str:
 
 
 def _size(value: Sized, shape: Shape, path: str) -> Iterator[str]:
-    shown = f"Value '{_java(value)}' at '{path}' failed to satisfy constraint: Member must have length"
+    shown = f"Value '{_java(value)[:SHOWN]}' at '{path}' failed to satisfy constraint: Member must have length"
     if len(value) > shape.metadata.get("max", len(value)):
         yield f"{shown} less than or equal to {shape.metadata['max']}"
     if len(value) < shape.metadata.get("min", 0):
@@ -115,7 +117,7 @@ def _number(value: float, shape: Shape, path: str) -> Iterator[str]:
 
 def text_problems(value: str, shape: Shape, path: str) -> Iterator[str]:
     """What a string's shape excludes: its enumeration, its lengths, its pattern."""
-    shown = f"Value '{value}' at '{path}' failed to satisfy constraint"
+    shown = f"Value '{value[:SHOWN]}' at '{path}' failed to satisfy constraint"
     enumeration = shape.metadata.get("enum")
     if enumeration and value not in enumeration:
         yield f"{shown}: Member must satisfy enum value set: [{', '.join(enumeration)}]"

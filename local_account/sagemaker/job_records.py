@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         DebugHookConfigOutputTypeDef,
         HyperParameterTrainingJobDefinitionOutputTypeDef,
         HyperParameterTuningJobConfigOutputTypeDef,
+        HyperParameterTuningJobWarmStartConfigOutputTypeDef,
         NetworkConfigOutputTypeDef,
         OutputDataConfigTypeDef,
         ProcessingInputTypeDef,
@@ -118,5 +119,6 @@ class TuningJobRecord(TypedDict):
     CreationTime: float
     LastModifiedTime: float
     HyperParameterTuningEndTime: NotRequired[float]
+    WarmStartConfig: NotRequired[HyperParameterTuningJobWarmStartConfigOutputTypeDef]
     FailureReason: NotRequired[str]
     _tried: list[TriedJob]

@@ -51,6 +51,7 @@ MOTO_MODULES: dict[str, SERVICE_NAMES] = {
     "monitoring": "cloudwatch",
     "s3": "s3",
     "scheduler": "scheduler",
+    "secretsmanager": "secretsmanager",
     "sns": "sns",
     "sqs": "sqs",
     "ssm": "ssm",

@@ -1,7 +1,8 @@
 """Prints what the account implements: ``python -m local_account.server.catalogue [--write docs/local_account.md]``.
 
 Installs all services of an account in an empty folder, without serving, and asks them. ``--write`` puts the lists into
-the page between the lines that mark them, and the operations by name into ``operations.md`` beside it.
+the page between the lines that mark them, the operations by name into ``operations.md`` beside it, and what becomes of
+members of requests into ``members.md``.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_account.cloudformation.resources.kinds import KINDS
+from local_account.protocol.members import table_of
 from local_account.protocol.service import Service
 from local_account.server.application import MOTO_MODULES
+from local_account.server.member_pages import members_page
 from local_account.server.replaced import between_marks, tell
 
 if TYPE_CHECKING:
@@ -55,6 +58,10 @@ ENTRIES = (
         "stored and read back; S3 and SageMaker encrypt with keys that are there and enabled",
     ),
     CatalogueEntry(
+        "Secrets Manager", ["secretsmanager"], "moto", "moto_services",
+        "stored, in versions, and read back; nothing rotates",
+    ),
+    CatalogueEntry(
         "CloudWatch Logs", ["logs"], "moto", "moto_services",
         "groups, streams, events, filters; jobs, functions and endpoints write here",
     ),
@@ -66,7 +73,7 @@ ENTRIES = (
     CatalogueEntry(
         "Lambda", ["lambda"], "moto stores, we run", "functions",
         "zips in warm worker processes over the Lambda Runtime API, layers (also that of Powertools), asynchronous"
-        " retries, metrics in the embedded format",
+        " retries, messages of queues, metrics in the embedded format",
     ),
     CatalogueEntry(
         "Step Functions", ["states"], "moto's interpreter, extended", "stepfunctions",
@@ -86,7 +93,7 @@ ENTRIES = (
     ),
     CatalogueEntry(
         "SNS, SQS", ["sns", "sqs"], "moto; the metrics of queues are ours", "cloudwatch",
-        "topics, queues, delivery from topic to queue",
+        "topics, queues, delivery from topic to queue and from queue to function",
     ),
     CatalogueEntry(
         "Budgets", ["budgets"], "moto, with changes in place", "moto_services",
@@ -143,8 +150,8 @@ def operations_page(operations: dict[str, list[str]]) -> str:
     lines = [
         "# Operations of the stand-in account",
         "",
-        "Printed by `python -m local_account.server.catalogue`. Of services that moto answers, these are the",
-        "operations that it has code for; [the stand-in account](local_account.md) says which are refused.",
+        "Printed by `python -m local_account.server.catalogue`: what is answered; every other operation is refused by",
+        "name. [members.md](members.md) says what becomes of the members of requests.",
     ]
     for entry in ENTRIES:
         for name in entry.names:
@@ -166,7 +173,19 @@ def wrapped(words: Iterable[str]) -> str:
 def operations_of(application: Application) -> dict[str, list[str]]:
     """The operations that each service answers, by the name that requests are signed with."""
     own = {name: sorted(service.actions) for name, service in application.own.items() if isinstance(service, Service)}
-    return own | {signed: motos_operations(name) for signed, name in MOTO_MODULES.items()}
+    return own | {signed: _answered(signed, name) for signed, name in MOTO_MODULES.items()}
+
+
+def _answered(signed: str, name: SERVICE_NAMES) -> list[str]:
+    """Those that there is code for, and that the service's table of members does not leave out."""
+    table = table_of(signed)
+    return [each for each in motos_operations(name) if table is None or each in table.acts]
+
+
+def _family(one: type) -> list[type]:
+    """A class and all that derive from it."""
+    below: list[type] = one.__subclasses__()
+    return [one, *(each for derived in below for each in _family(derived))]
 
 
 def motos_operations(name: SERVICE_NAMES) -> list[str]:
@@ -180,7 +199,7 @@ def motos_operations(name: SERVICE_NAMES) -> list[str]:
         for _, found in inspect.getmembers(responses, inspect.isclass)
         if issubclass(found, BaseResponse) and found.__module__ == responses.__name__
     ]
-    classes = [each for one in theirs for each in (one, *one.__subclasses__())]  # those that `answered_by` named
+    classes = [each for one in theirs for each in _family(one)]  # also those that `answered_by` named
     operations = get_service_model(name).operation_names
     return [each for each in operations if any(hasattr(c, camelcase_to_underscores(each)) for c in classes)]
 
@@ -189,11 +208,12 @@ def write_catalogue(application: Application, page: Path | None) -> None:
     """Print the lists, or write them."""
     operations = operations_of(application)
     if page is None:
-        print(services_table(operations), types_list(), operations_page(operations), sep="\n")
+        print(services_table(operations), types_list(), operations_page(operations), members_page(), sep="\n")
         return
     text = between_marks(page.read_text(encoding="utf-8"), SERVICES_MARK, services_table(operations))
     page.write_text(between_marks(text, TYPES_MARK, types_list()), encoding="utf-8")
     page.with_name("operations.md").write_text(operations_page(operations), encoding="utf-8")
+    page.with_name("members.md").write_text(members_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

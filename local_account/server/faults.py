@@ -43,9 +43,15 @@ _OURS, _MOTOS = f"{os.sep}local_account{os.sep}", f"{os.sep}moto{os.sep}"
 
 # What boto3 puts before a message, and moto's messages may have.
 _TWICE = re.compile(rb"\s*<message>.*?</message>", re.DOTALL)
-_PYTHONS = re.compile(rb"An error occurred \(\w+\) when calling the \w+ operation: ")
+_PYTHONS = re.compile(rb"(?:\w+Exception: )?An error occurred \(\w+\)\s+when calling the \w+ operation: ")
 # Members of a service's errors that moto leaves out.
-_ALSO: Mapping[str, Mapping[str, str]] = {"lambda": {"Type": "User"}, "scheduler": {}}
+_ALSO: Mapping[str, Mapping[str, str]] = {"lambda": {"Type": "User"}, "scheduler": {}, "secretsmanager": {}}
+
+
+_NO_UPLOAD = (
+    "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+    "completed."
+)
 
 
 class ClientFault(NamedTuple):
@@ -73,6 +79,8 @@ def _wrong_value(service: str, operation: str, members: Mapping[str, object], er
     """The error for what moto did not find, or could not work with."""
     key = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
     given = list(_texts(members))
+    if service == "s3" and key and key == members.get("UploadId"):
+        return ClientFault("NoSuchUpload", _NO_UPLOAD, 404)
     if key in given:
         return _not_found(service, operation, key)
     if key and key in _names(service, operation):
@@ -136,8 +144,7 @@ def modelled_status(service: str, status: str, headers: list[tuple[str, str]]) -
 @cache
 def _statuses(service: str) -> Mapping[str, int]:
     model = botocore.session.get_session().get_service_model(CLIENT_NAMES.get(service, service))
-    errors = (shape for shape in model.error_shapes if shape.metadata.get("error"))
-    return {shape.name: int(shape.metadata["error"].get("httpStatusCode", 400)) for shape in errors}
+    return {shape.name: int(shape.metadata.get("error", {}).get("httpStatusCode", 400)) for shape in model.error_shapes}
 
 
 def in_the_services_words(

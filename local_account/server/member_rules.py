@@ -14,7 +14,7 @@ from local_account.protocol.foreign import Home, foreign_error
 from local_account.protocol.members import MemberTable, table_of
 from local_account.protocol.request_shapes import constraints, wrong_type
 from local_account.protocol.sent_members import Sent, UnreadableError, body_of, input_shape, sent_members, unreadable
-from local_account.server.service_words import own_words
+from local_account.server.words.service_words import own_words
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment

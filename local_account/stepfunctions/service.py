@@ -16,12 +16,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from local_account.account import Account
 from local_account.base.replacements import replace
 from local_account.cloudwatch.telemetry import Telemetry
+from local_account.protocol.members import register
 from local_account.stepfunctions import clients
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def install(account: Account) -> None:
     """Make moto's Step Functions run. Called once, before the first request."""
     from moto.core.config import default_user_config
 
+    register(Path(__file__).with_name("members.toml"))
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     with _batch_unread():
         clients.install(account)

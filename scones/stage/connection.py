@@ -227,14 +227,20 @@ def connect(stage: str) -> Connection:
 def connect_deployed(stage: str) -> Connection:
     """Reach the account of a stage that is deployed; SconesError, which says what to do, when it is not."""
     connection = connect(stage)
+    check_deployed(connection)
+    return connection
+
+
+def check_deployed(connection: Connection) -> None:
+    """Raise SconesError, which says what to do, for a stage that is not deployed."""
     try:
         # What `scones deploy` makes last and `scones destroy` removes first.
         connection.client("sagemaker").describe_pipeline(PipelineName=connection.names.training_pipeline)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFound":
             raise
+        stage = connection.settings.stage
         raise SconesError(f"stage {stage!r} is not deployed: run `scones deploy` first") from error
-    return connection
 
 
 def split_uri(uri: str) -> tuple[str, str]:

@@ -50,7 +50,11 @@ def tracking_uri(address: str, database: Path) -> str:
 def lacking_client(address: str) -> str:
     """What this machine lacks to log to its own database; empty when nothing, or when jobs bring their client."""
     lacking = address.startswith(DATABASE) and find_spec("mlflow") is None
-    return "MLflow is not installed: pip install 'scones-mlops[mlflow]'" if lacking else ""
+    return (
+        "MLflow is not installed: python -m pip install -e '.[mlflow]' in the project's folder brings it"
+        if lacking
+        else ""
+    )
 
 
 def database_path(address: str) -> Path:

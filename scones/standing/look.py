@@ -55,10 +55,11 @@ def deployment(connection: Connection) -> StandingPart:
     if not known.records:
         return StandingPart("none yet", "", "registry")
     last = known.records[-1]
-    line = f"none under way; the last: version {last['version']} {last['outcome']} at {last['started'][:19]}Z"
+    began = f"{last['started'][:16].replace('T', ' ')} UTC"
+    line = f"none under way; the last: version {last['version']} {last['outcome']}, started {began}"
     failed = last["outcome"] not in deployments.FINE
     todo = f"version {last['version']} was not deployed: {brief(unsigned(last['detail']))}" if failed else ""
-    return StandingPart(line.replace("T", " "), todo, "registry")
+    return StandingPart(line, todo, "registry")
 
 
 def _share(connection: Connection) -> str:

@@ -126,21 +126,19 @@ def read_alarms(connection: Connection) -> AlarmsView:
 def read_baseline(connection: Connection, chosen: str) -> BaselineView:
     """Hold the confidence of the chosen time against the baseline's."""
     document = _baseline(connection)
-    shown = [w for w in dashboard.widgets(connection) if w.title == _CONFIDENCE]
-    length = RANGES[chosen][1]
-    now = connection.now()
+    length, now = RANGES[chosen][1], connection.now()
     window = dashboard.TimeWindow(now - length, now, int(length.total_seconds()))
-    drawn = dashboard.charts(connection, shown, window, [])
-    traffic = {series.label: series.last for chart in drawn for series in chart.series}
+    shown = [w for w in dashboard.widgets(connection) if w.title == _CONFIDENCE or _tells_the_share(w)]
+    traffic = {s.label: s.last for chart in dashboard.charts(connection, shown, window, []) for s in chart.series}
+    below = next((traffic.get(m.label) for w in shown if _tells_the_share(w) for m in dashboard.watched(w)), None)
     values = sorted(document.records.confidence)
     rows = [(f"p{q}", quantile(values, q / 100), traffic.get(f"p{q}")) for q in _QUANTILES] if values else []
-    return BaselineView(rows, (document.share_below_threshold, _below(connection, window)), document.origin)
+    return BaselineView(rows, (document.share_below_threshold, below), document.origin)
 
 
-def _below(connection: Connection, window: dashboard.TimeWindow) -> float | None:
-    share = [w for w in dashboard.widgets(connection) if "below the threshold" in w.title and "Reports" not in w.title]
-    drawn = dashboard.charts(connection, share, window, [])
-    return next((series.last for chart in drawn for series in chart.series), None)
+def _tells_the_share(widget: dashboard.WidgetProperties) -> bool:
+    """Of predictions below the threshold, as they were made: reports come later."""
+    return "below the threshold" in widget.title and "Reports" not in widget.title
 
 
 def _baseline(connection: Connection) -> BaselineDocument:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
+from botocore.exceptions import ClientError
+
 from console.web.page import ConsolePage, Panel
-from scones.stage.connection import Connection
+from scones.stage.connection import Connection, check_deployed
 from scones.standing.look import StandingPart, look
 
 
@@ -27,7 +30,9 @@ class NowView:
 
 
 def read_now(connection: Connection) -> NowView:
-    """Read every part at the same time."""
+    """Read every part at the same time. SconesError for a stage that is not deployed."""
+    with contextlib.suppress(ClientError):  # who may not ask this is told by the parts
+        check_deployed(connection)
     return NowView(look(connection))
 
 

@@ -7,17 +7,20 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from console.account import ConsoleAccount
 from console.pages.photos import views
+from console.safety.multipart import MULTIPART, parts_of
 from console.web.documents import picture, served
 from console.web.form import FormFields
+from console.web.notices import Notice, Notices
 from console.web.page import ConsolePage, PageAction, Panel
 from console.web.panels import words
 from scones.errors import SconesError
@@ -41,8 +44,8 @@ class SendView:
     most_mib: int
 
 
-def photos_page(account: ConsoleAccount) -> ConsolePage:
-    """Make the page."""
+def photos_page(account: ConsoleAccount, notices: Notices) -> ConsolePage:
+    """Make the page; what became of a form is kept among the ``notices``."""
     return ConsolePage(
         "photos",
         "Try it",
@@ -50,7 +53,7 @@ def photos_page(account: ConsoleAccount) -> ConsolePage:
         lambda query: _panels(account, query),
         {"review": PageAction(lambda _form: "Put this image into the review queue.", send_to_review)},
         [
-            Route("/photos/send", _receiver(account), methods=["POST"]),
+            Route("/photos/send", _receiver(account, notices), methods=["POST"]),
             Route("/photos/image/{name}", served(account, _image, picture)),
         ],
         scripts=["photos.js"],
@@ -69,7 +72,7 @@ def _panels(account: ConsoleAccount, query: FormFields) -> Sequence[Panel]:
         "photos_send",
         wide=True,
     )
-    recent = Panel("recent", "The newest executions", views.read_recent, "photos_recent", wide=True)
+    recent = Panel("recent", "The newest photographs", views.read_recent, "photos_recent", wide=True)
     if not names:
         return [send, recent]
     sent = Panel("sent", "Sent", lambda c: views.read_photos(c, names), "photos_sent", live=True, wide=True)
@@ -85,9 +88,12 @@ def send_to_review(connection: Connection, form: FormFields) -> str:
     return "The image waits for a review."
 
 
-def _receiver(account: ConsoleAccount) -> Callable[[Request], Awaitable[Response]]:
+def _receiver(account: ConsoleAccount, notices: Notices) -> Callable[[Request], Awaitable[Response]]:
     async def receive(request: Request) -> Response:
-        """One photograph as the request's body; answers the execution's name."""
+        """One photograph as the body, answered by the execution's name; or a form's, answered by their page."""
+        kind = request.headers.get("content-type", "")
+        if kind.startswith(MULTIPART):
+            return await run_in_threadpool(_form_sent, account, notices, kind, await request.body())
         content = await _limited(request)
         name = request.query_params.get("name", "photo")
         try:
@@ -99,6 +105,23 @@ def _receiver(account: ConsoleAccount) -> Callable[[Request], Awaitable[Response
     return receive
 
 
+def _form_sent(account: ConsoleAccount, notices: Notices, kind: str, body: bytes) -> Response:
+    """Send every photograph of a form, and go to where their executions are followed."""
+    parts = list(parts_of(kind, body))
+    sure = next((part.content.decode("utf-8", "replace") for part in parts if part.name == "sure"), None)
+    photographs = [part for part in parts if part.filename][:_MOST_RUNS]
+    runs: list[str] = []
+    troubles: list[str] = [] if photographs else ["choose photographs first"]
+    for each in photographs:
+        try:
+            runs.append(send(account, each.filename, each.content, sure)["run"])
+        except Exception as error:
+            account.lost(error)
+            troubles.append(f"{each.filename}: {words(error)}")
+    told = [("notice", notices.keep(Notice("; ".join(troubles), good=False)))] if troubles else []
+    return RedirectResponse(f"/photos?{urlencode([('run', run) for run in runs] + told)}", HTTPStatus.SEE_OTHER)
+
+
 def send(account: ConsoleAccount, name: str, content: bytes, sure: str | None) -> dict[str, str]:
     """Upload it below `incoming` and start the workflow. SconesError."""
     connection = account.connection()
@@ -107,6 +130,8 @@ def send(account: ConsoleAccount, name: str, content: bytes, sure: str | None) -
         raise SconesError(f"this sends a photograph to account {names.account_id}: say that you want that first")
     if not content:
         raise SconesError(f"{name} is empty")
+    if len(content) > MOST_BYTES:
+        raise SconesError(f"{name} has more than the {MOST_BYTES // 2**20} MiB that a photograph may have here")
     key = f"{names.incoming_prefix}/{uuid.uuid4().hex[:12]}-{safe_name(name)[-80:]}"
     connection.client("s3").put_object(Bucket=names.data_bucket, Key=key, Body=content)
     arn = executions.start(connection, StoredImage(names.data_bucket, key))

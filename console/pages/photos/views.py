@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
+from console.web.remembered import Remembered
 from scones.errors import SconesError
+from scones.plain_text import brief
 from scones.review.queue import ReviewMessage
 from scones.runs import executions
 from scones.runs.executions import ImageOutcome, StoredImage
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     )
 
 _RECENT = 10
+_outcomes: Remembered[ImageOutcome] = Remembered()
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,21 @@ class PhotosView:
 
 
 @dataclass(frozen=True)
+class RecentPhoto:
+    """A line of the list: ``image`` is the last part of its key, and empty while it is not known."""
+
+    name: str
+    started: datetime
+    status: str
+    image: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class RecentView:
     """The newest executions of the workflow."""
 
-    items: Sequence[ExecutionListItemTypeDef]
+    photos: list[RecentPhoto]
 
 
 def execution_arn(connection: Connection, name: str) -> str:
@@ -124,8 +139,28 @@ def review_message(connection: Connection, name: str) -> ReviewMessage:
 
 
 def read_recent(connection: Connection) -> RecentView:
-    """Read the newest executions."""
+    """Read the newest executions, and what those that have ended answered."""
     answer = connection.client("stepfunctions").list_executions(
         stateMachineArn=executions.workflow_arn(connection), maxResults=_RECENT
     )
-    return RecentView(answer["executions"])
+    return RecentView([_recent(connection, item) for item in answer["executions"]])
+
+
+def _recent(connection: Connection, item: ExecutionListItemTypeDef) -> RecentPhoto:
+    """An execution that has ended stays as it is: it is asked once."""
+    ended = item["status"] != "RUNNING"
+    outcome = _outcomes.get(item["executionArn"], lambda: _ended(connection, item["executionArn"])) if ended else None
+    if outcome is None:
+        return RecentPhoto(item["name"], item["startDate"], item["status"], "", "")
+    sure = f" {outcome.confidence:.3f}" if outcome.confidence is not None else ""
+    said = f"{outcome.predicted_label}{sure}" if outcome.predicted_label else outcome.error
+    return RecentPhoto(
+        item["name"], item["startDate"], outcome.status, outcome.image.key.rpartition("/")[2], brief(said)
+    )
+
+
+def _ended(connection: Connection, arn: str) -> ImageOutcome:
+    found = connection.client("stepfunctions").describe_execution(executionArn=arn)
+    given = json.loads(found.get("input", "{}"))
+    image = StoredImage(str(given.get("s3_bucket", "")), str(given.get("s3_key", "")))
+    return executions.outcome_of(image, found)

@@ -74,6 +74,8 @@ def roll_back(connection: Connection, form: FormFields) -> str:
     serves = int(known.live["version"]) if known.live else 0
     if version.approval != "Approved":
         raise SconesError(f"version {version.version} is {version.approval}: approve it first")
+    if version.version == serves and not known.quiet:
+        raise SconesError(f"another version takes the place of version {serves} just now: go back when that has ended")
     if version.version == serves:
         raise SconesError(f"version {serves} serves already")
     action = deployments.ROLLBACK if serves else deployments.DEPLOY

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from console.account import ConsoleAccount
+from console.pages.registry.drift import VersionDrift, drift_of_versions
 from console.web.remembered import Remembered
 from reporting.documents.evaluation import Evaluation
 from scones.errors import SconesError
@@ -26,6 +27,7 @@ class VersionRow:
     version: ModelVersion
     live: bool
     evaluation: Evaluation | None
+    drift: VersionDrift | None = None
 
     @property
     def passing(self) -> float | None:
@@ -79,8 +81,9 @@ class DeploymentView:
 
 def read_versions(connection: Connection, chosen: int) -> RegistryView:
     """Read the newest versions with their evaluations."""
-    known = registry.versions(connection)
-    rows = [_row(connection, version, _live_arn(connection)) for version in known[:_MOST]]
+    known, live = registry.versions(connection), _live_arn(connection)
+    drift = drift_of_versions(connection)
+    rows = [_row(connection, version, live, drift.get(version.version)) for version in known[:_MOST]]
     return RegistryView(rows, chosen or (rows[0].version.version if rows else 0), len(known) - len(rows))
 
 
@@ -89,8 +92,8 @@ def _live_arn(connection: Connection) -> str:
     return found.model_package_arn if found else ""
 
 
-def _row(connection: Connection, version: ModelVersion, live: str) -> VersionRow:
-    return VersionRow(version, version.arn == live, evaluation_of(connection, version))
+def _row(connection: Connection, version: ModelVersion, live: str, drift: VersionDrift | None = None) -> VersionRow:
+    return VersionRow(version, version.arn == live, evaluation_of(connection, version), drift)
 
 
 def evaluation_of(connection: Connection, version: ModelVersion) -> Evaluation | None:

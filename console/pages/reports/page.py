@@ -15,7 +15,7 @@ from console.web.documents import document, served
 from console.web.form import FormFields
 from console.web.page import ConsolePage, PageAction, Panel
 from scones.errors import SconesError
-from scones.stage.connection import Connection
+from scones.stage.connection import Connection, object_exists, split_uri
 from scones.traffic import captures, report_list
 from scones.traffic.report_list import ReportEntry
 
@@ -36,6 +36,14 @@ class ReportsView:
     chosen: str
     runs: Sequence[PipelineExecutionSummaryTypeDef]
     """Of the monitoring pipeline, the newest first."""
+
+
+@dataclass(frozen=True)
+class ShownReport:
+    """The report inside the page; "" while there is none. ``there``: whether its page can be had."""
+
+    name: str
+    there: bool
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ def _panels(account: ConsoleAccount, query: FormFields) -> Sequence[Panel]:
             lambda _c: TrafficView(account.local, _corruptions(), RANGES),
             "reports_new",
         ),
-        Panel("report", "The report", lambda c: read_reports(c, name).chosen, "reports_report", wide=True),
+        Panel("report", "The report", lambda c: read_report(c, name), "reports_report", wide=True),
     ]
 
 
@@ -104,6 +112,14 @@ def read_reports(connection: Connection, name: str) -> ReportsView:
         raise SconesError(f"there is no report {name!r}")
     chosen = name or (entries[0].name if entries else "")
     return ReportsView(entries[:_MOST], max(0, len(entries) - _MOST), chosen, runs)
+
+
+def read_report(connection: Connection, name: str) -> ShownReport:
+    """The report to show: the job lists it before its files are in their place."""
+    chosen = read_reports(connection, name).chosen
+    bucket, prefix = split_uri(connection.names.reports_uri)
+    key = f"{prefix}/{chosen}/report.html"
+    return ShownReport(chosen, bool(chosen) and object_exists(connection.client("s3"), bucket, key))
 
 
 def report_now(connection: Connection, form: FormFields) -> str:

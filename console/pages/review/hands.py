@@ -43,13 +43,19 @@ class ReviewHands:
     done: list[LabelledImage] = field(default_factory=list)
     labelled: int = 0
 
-    def next(self, connection: Connection, waiting: int) -> ReviewItem | None:
+    def first(self) -> ReviewItem | None:
+        """Return the first image that is held."""
+        with self._lock:
+            self._let_go()
+            return next(iter(self._held.values())).item if self._held else None
+
+    def take(self, connection: Connection) -> ReviewItem | None:
         """Return the first image that is held; more are received when none is. None when none is to be had."""
         with self._lock:
             self._let_go()
-            if not self._held and waiting:
-                for item in _received(connection, waiting):
-                    self._hold(item)
+            waiting = 0 if self._held else ReviewQueue(connection).visible()
+            for item in _received(connection, waiting) if waiting else ():
+                self._hold(item)
             return next(iter(self._held.values())).item if self._held else None
 
     def find(self, name: str) -> ReviewItem:

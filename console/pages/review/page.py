@@ -23,7 +23,7 @@ from scones.stage.connection import Connection
 
 @dataclass(frozen=True)
 class ReviewView:
-    """The image to look at now, and how many wait. ``writes``: whether it may be labelled, and so was taken."""
+    """The image to look at now, if one is held, and how many wait. ``writes``: whether images may be taken."""
 
     item: ReviewItem | None
     choices: list[str]
@@ -32,7 +32,6 @@ class ReviewView:
     held: int
     elsewhere: int
     writes: bool
-    resting: bool
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,7 @@ def review_page(account: ConsoleAccount) -> ConsolePage:
         "Images whose confidence was too low: your label becomes ground truth, and an example for training.",
         room.panels,
         {
+            "take": PageAction(lambda _form: "Take up to ten images, which nobody else gets meanwhile.", room.take),
             "label": PageAction(lambda form: f"Label the image {form.text('label')!r}.", room.label),
             "skip": PageAction(lambda _form: "Look at another image first.", room.skip),
             "undo": PageAction(lambda _form: "Take the last label back.", room.undo),
@@ -70,33 +70,33 @@ class _ReviewRoom:
     account: ConsoleAccount
     hands: ReviewHands
 
-    def panels(self, query: FormFields) -> Sequence[Panel]:
-        """The image, and what was said before; with ``rest`` in the address, none is taken."""
-        resting = bool(query.text("rest"))
+    def panels(self, _query: FormFields) -> Sequence[Panel]:
+        """The image, and what was said before."""
         return [
-            Panel("image", "What does it show?", lambda c: self.read(c, resting), "review_image", wide=True),
+            Panel("image", "What does it show?", self.read, "review_image", wide=True),
             Panel(
                 "done",
-                "LabelledImage here",
+                "Labelled here",
                 lambda _c: DoneView(self.hands.done[::-1][:8], self.hands.labelled),
                 "review_done",
                 wide=True,
             ),
         ]
 
-    def read(self, connection: Connection, resting: bool) -> ReviewView:
-        """Take an image, unless nothing may be changed or somebody rests: then say how many wait."""
+    def read(self, connection: Connection) -> ReviewView:
+        """Show what is held. Looking takes nothing out of the queue: whoever follows a link hides no image."""
         queue = ReviewQueue(connection)
-        waiting, hidden = queue.visible(), queue.hidden()
-        writes = not self.account.read_only
-        before = self.hands.count
-        item = self.hands.next(connection, waiting) if writes and not resting else None
-        taken = self.hands.count
-        if taken > before:
-            waiting, hidden = queue.visible(), queue.hidden()
+        item, held = self.hands.first(), self.hands.count
         scores = list(zip(item.classes, item.message["inferences"], strict=False)) if item else []
         choices = [*item.classes, NO_CLASS] if item else []
-        return ReviewView(item, choices, scores, waiting, taken, max(0, hidden - taken), writes, resting)
+        elsewhere = max(0, queue.hidden() - held)
+        return ReviewView(item, choices, scores, queue.visible(), held, elsewhere, not self.account.read_only)
+
+    def take(self, connection: Connection, _form: FormFields) -> str:
+        """Take images, unless some are held."""
+        if self.hands.take(connection) is None:
+            raise SconesError("nothing waits for a review now: others look at the rest")
+        return f"{self.hands.count} images are yours for a quarter of an hour."
 
     def label(self, connection: Connection, form: FormFields) -> str:
         """Record a label as `scones review label` does."""
@@ -104,6 +104,7 @@ class _ReviewRoom:
         given = GivenLabel(form.needed("label"), threshold.caller(connection), datetime.now(UTC))
         records.record(connection, ReviewQueue(connection), item, given)
         self.hands.finished(item, given.label)
+        self.hands.take(connection)
         return f"{item.key.rsplit('/', 1)[-1] or item.inference_id}: {given.label}"
 
     def skip(self, _connection: Connection, form: FormFields) -> str:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 from console.account import ConsoleAccount
-from console.pages.runs import views
+from console.pages.runs import compared, views
 from console.web.form import FormFields
 from console.web.page import ConsolePage, PageAction, Panel
 from scones.errors import SconesError
@@ -41,7 +41,13 @@ def _panels(query: FormFields) -> Sequence[Panel]:
         Panel("curves", "Learning curves", lambda c: views.read_curves(c, run), "runs_curves", live=True),
         Panel("runs", "Runs", lambda c: views.read_runs(c, run), "runs_list", live=True),
         Panel("log", "Log", lambda c: views.read_log(c, run, step), "runs_log", live=True, wide=True),
-        Panel("parameters", "Parameters", lambda c: views.read_parameters(c, run, other), "runs_parameters", wide=True),
+        Panel(
+            "parameters",
+            "Side by side" if other else "Parameters",
+            lambda c: compared.read_compared(c, run, other),
+            "runs_parameters",
+            wide=True,
+        ),
         Panel("start", "Start a run", views.read_start, "runs_start", wide=True),
     ]
     if other:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from console.drawing.boxes import GraphBox, boxes_svg
 from console.drawing.lines import LineChart, LineSeries
 from console.pages.runs import graph
+from console.web.remembered import Remembered
 from scones.errors import SconesError
 from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run, RunStep
@@ -25,6 +26,7 @@ _RECENT = 15
 _LOG_LINES = 400
 _EPOCH = re.compile(r"epoch=(\d+)/(\d+)(?: member=(\d+))?((?: [a-z_]+=[0-9.eE+-]+)+)")
 _FIGURE = re.compile(r"([a-z_]+)=([0-9.eE+-]+)")
+_logs: Remembered[list[str]] = Remembered()
 TONES = {"Succeeded": "good", "Failed": "bad", "Executing": "busy", "Starting": "busy", "Stopped": "warn"}
 
 
@@ -70,23 +72,9 @@ class LogView:
 
     step: str
     steps: list[str]
-    lines: list[str]
+    lines: Sequence[str]
     more: int
     identity: str
-
-
-@dataclass(frozen=True)
-class ParametersView:
-    """The parameters of one run, or of two side by side; ``figures`` are of what each run measured last."""
-
-    names: list[str]
-    runs: list[str]
-    values: list[dict[str, str]]
-    others: list[str]
-
-    def differs(self, name: str) -> bool:
-        """Whether the runs do not agree on a parameter."""
-        return len({values.get(name, "") for values in self.values}) > 1
 
 
 @dataclass(frozen=True)
@@ -163,8 +151,15 @@ def read_curves(connection: Connection, wanted: str) -> CurvesView:
     step = next((step for step in run.steps if step.kind == "TrainingJob"), None)
     if step is None or not step.job:
         return CurvesView([], "no training job has begun" if run.status == "Executing" else "this run trained nothing")
-    lines = list(pipeline_runs.log_lines(connection, step))
+    lines = log_of(connection, run, step)
     return CurvesView(curves(lines), step.progress or f"{step.status} after {step.seconds:.0f} s")
+
+
+def log_of(connection: Connection, run: Run, step: RunStep) -> Sequence[str]:
+    """All lines of a step's job. A page that is open asks every few seconds: what has ended is read once."""
+    if run.status in pipeline_runs.ENDED and step.status in pipeline_runs.ENDED:
+        return _logs.get(step.job, lambda: list(pipeline_runs.log_lines(connection, step)))
+    return list(pipeline_runs.log_lines(connection, step))
 
 
 def curves(lines: Sequence[str]) -> list[LineChart]:
@@ -200,17 +195,8 @@ def read_log(connection: Connection, wanted: str, step: str) -> LogView:
     training = [each.name for each in run.steps if each.kind == "TrainingJob"]
     chosen = step if step in jobs else (running or training or jobs)[-1]
     found = run.step(chosen)
-    lines = list(pipeline_runs.log_lines(connection, found)) if found else []
+    lines = log_of(connection, run, found) if found else []
     return LogView(chosen, jobs, lines[-_LOG_LINES:], max(0, len(lines) - _LOG_LINES), identity)
-
-
-def read_parameters(connection: Connection, wanted: str, other: str) -> ParametersView:
-    """Read the parameters of a run and of the one that it is compared with."""
-    identities = [newest(connection, wanted), *([other] if other else [])]
-    values = [parameters(connection, identity) for identity in identities]
-    names = list(dict.fromkeys(name for each in values for name in each))
-    others = [name for summary in recent(connection) if (name := identity_of(summary)) != identities[0]]
-    return ParametersView(names, identities, values, others)
 
 
 def parameters(connection: Connection, identity: str) -> dict[str, str]:

@@ -241,4 +241,6 @@ def _place(url: str) -> tuple[str, str]:
     if host.endswith(".amazonaws.com") and not host.startswith("s3"):
         raise ServiceError("TemplateURL must be a supported URL.")
     bucket, _, key = path.partition("/")
+    if not key:
+        raise ServiceError("TemplateURL must be a supported URL.")
     return bucket, key

@@ -20,6 +20,7 @@ from local_account.cloudformation.resources.families.function_versions import (
     SourceMapping,
     Version,
 )
+from local_account.cloudformation.resources.families.keys import Secret
 from local_account.cloudformation.resources.families.nested import CdkMetadata, NestedStack
 from local_account.cloudformation.resources.families.people import PEOPLE
 from local_account.cloudformation.resources.families.scaling import ScalableTargetKind, ScalingPolicyKind
@@ -105,6 +106,7 @@ KINDS: dict[str, Kind] = {
     "AWS::Lambda::EventInvokeConfig": EventInvokeConfig(),
     "AWS::Lambda::EventSourceMapping": SourceMapping(),
     "AWS::Lambda::Version": Version(),
+    "AWS::SecretsManager::Secret": Secret(),
     "AWS::SNS::Subscription": ApiKind(
         "sns",
         "Subscribe",

@@ -141,9 +141,10 @@ def test_the_interpreter_keeps_nothing_in_a_parsed_definition() -> None:
 def test_the_docs_list_what_is_implemented() -> None:
     answer = printed("-m", "local_account.server.catalogue")
     assert answer.returncode == 0, answer.stderr
-    pages = (ROOT / "docs" / "local_account.md").read_text(), (ROOT / "docs" / "operations.md").read_text()
-    services, types, operations = answer.stdout.split("\n\n", 2)
-    for part, page in ((services, pages[0]), (types, pages[0]), (operations, pages[1])):
+    pages = [(ROOT / "docs" / f"{name}.md").read_text() for name in ("local_account", "operations", "members")]
+    lists, mark, members = answer.stdout.partition("# Members of requests")
+    services, types, operations = lists.split("\n\n", 2)
+    for part, page in ((services, pages[0]), (types, pages[0]), (operations, pages[1]), (mark + members, pages[2])):
         assert part.strip() and part.strip() in page, (
             "run: python -m local_account.server.catalogue --write docs/local_account.md"
         )

@@ -158,13 +158,29 @@ def test_dynamic_references_become_values_or_are_refused(stacks: Stacks) -> None
     for reference, refusal in (
         ("ssm:/not/there", "Parameters: [ssm:/not/there] cannot be found."),
         ("ssm-secure:/x:1", "SSM Secure reference is not supported in: [/x:1]"),
-        (
-            "secretsmanager:s:SecretString:k",
-            "The stand-in account does not implement dynamic references to secretsmanager (s:SecretString:k).",
-        ),
+        ("secretsmanager:not-there:SecretString:k", "Secrets Manager can't find the specified secret."),
     ):
         arguments = Stacks(stacks.account).arguments({"Resources": {"A": parameter(f"{{{{resolve:{reference}}}}}")}})
         assert message_of(stacks.client.create_stack, **arguments) == refusal
+
+
+def test_a_stack_makes_a_secret_and_refers_to_what_it_holds(stacks: Stacks) -> None:
+    secrets, name = stacks.account.client("secretsmanager"), f"secret-{uuid4().hex[:8]}"
+    made_up = {"SecretStringTemplate": '{"user": "u"}', "GenerateStringKey": "password", "PasswordLength": 24}
+    secret = {"Type": "AWS::SecretsManager::Secret", "Properties": {"Name": name, "GenerateSecretString": made_up}}
+    arn = stacks.create({"Resources": {"Secret": secret}, "Outputs": {"Arn": {"Value": {"Ref": "Secret"}}}})["Arn"]
+    held = json.loads(secrets.get_secret_value(SecretId=arn)["SecretString"])
+    assert (held["user"], len(held["password"])) == ("u", 24)
+    other = Stacks(stacks.account)
+    template = {
+        "Resources": {"User": parameter(f"{{{{resolve:secretsmanager:{name}:SecretString:user}}}}")},
+        "Outputs": {"User": {"Value": {"Ref": "User"}}},
+    }
+    named = other.create(template)["User"]
+    assert stacks.account.client("ssm").get_parameter(Name=named)["Parameter"]["Value"] == "u"
+    stacks.delete()
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        secrets.describe_secret(SecretId=name)
 
 
 def test_users_groups_and_keys_of_iam_come_and_go(stacks: Stacks) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +47,11 @@ class Visitor:
         )
 
 
-def visitor(*, read_only: bool = False) -> Visitor:
-    secrets = ConsoleSecrets()
-    app = application(ConsoleAccount(Settings.load("local"), read_only), secrets, PORT)
+def visitor(*, read_only: bool = False, on_aws: bool = False) -> Visitor:
+    """``on_aws``: of a console that takes the stage for one on AWS."""
+    secrets, settings = ConsoleSecrets(), Settings.load("local")
+    settings = dataclasses.replace(settings, endpoint_url=None) if on_aws else settings
+    app = application(ConsoleAccount(settings, read_only), secrets, PORT)
     client = Client(app, f"127.0.0.1:{PORT}")
     client.get("/now", params={"key": secrets.key})
     return Visitor(client, secrets.csrf)
@@ -136,6 +140,39 @@ def test_a_photograph_passes_and_goes_to_review(stage: ConsoleStage, guest: Visi
     assert stage.queued()[0] == waiting + 1
 
 
+def form_with(csrf: str, **files: bytes) -> tuple[bytes, dict[str, str]]:
+    """A form as browsers send it where there is no JavaScript."""
+    head = '--edge\r\nContent-Disposition: form-data; name="{}"\r\n\r\n'
+    body = head.format("csrf").encode() + csrf.encode()
+    for name, content in files.items():
+        body += b"\r\n" + head.format(f'photo"; filename="{name}.png').encode() + content
+    return body + b"\r\n--edge--\r\n", {"content-type": "multipart/form-data; boundary=edge"}
+
+
+def test_photographs_are_sent_without_javascript(guest: Visitor) -> None:
+    body, headers = form_with(guest.csrf, plain=SURE, käfer=DOUBTFUL, empty=b"")
+    answer = guest.client.post("/photos/send", content=body, headers=headers)
+    assert "empty.png is empty" in answer.text
+    assert answer.text.count('class="photo"') == 2
+    body, headers = form_with("another token", plain=SURE)
+    assert guest.client.post("/photos/send", content=body, headers=headers).status_code == 403
+    body, headers = form_with(guest.csrf)
+    assert "choose photographs first" in guest.client.post("/photos/send", content=body, headers=headers).text
+
+
+def test_the_registry_says_what_reports_found_about_a_version(stage: ConsoleStage, guest: Visitor) -> None:
+    entry = {"name": "20260301T000000Z", "verdict": "-", "alarms": [], "start": "2026-03-01", "end": "2026-03-02"}
+    drift = {"families": [{"family": "predictions", "alarm": True}, {"family": "images", "alarm": False}]}
+    report = {"about": {"version": f"{ENDPOINT}/1"}, "drift": drift}
+    stage.put(f"reports/{entry['name']}/report.json", json.dumps(report).encode())
+    stage.put("reports/index.json", json.dumps([entry, {**entry, "name": "missing"}]).encode())
+    try:
+        text = guest.get("registry")
+    finally:
+        stage.client("s3").delete_object(Bucket=BUCKET, Key="reports/index.json")
+    assert f'<a href="/reports?report={entry["name"]}">predictions</a> <span class="badge bad">alarm</span>' in text
+
+
 def test_a_broken_or_empty_photograph_says_why(guest: Visitor) -> None:
     assert "is empty" in guest.send(b"", "empty.png").json()["error"]
     run = guest.send(b"not a picture", "broken.png").json()["run"]
@@ -149,15 +186,16 @@ def test_a_huge_photograph_is_refused_before_it_is_sent(guest: Visitor) -> None:
 
 
 def test_a_label_becomes_ground_truth_and_can_be_taken_back(stage: ConsoleStage, guest: Visitor) -> None:
-    guest.post("review/do/release", back="/review?rest=1")
     for number in (1, 2):
         stage.send(DOUBTFUL, f"doubtful-{number}.png")
     until(lambda: stage.queued()[0] >= 2, "two images wait")
-    text = guest.get("review")
-    (image,) = set(re.findall(r'name="image" value="([^"]+)"', text))
+    waiting = stage.queued()[0]
+    assert f"{waiting} images wait for a label" in guest.get("review")
+    assert stage.queued()[0] == waiting, "looking takes nothing"
+    guest.post("review/do/take")
+    (image,) = set(re.findall(r'name="image" value="([^"]+)"', guest.get("review")))
     other = visitor()
-    until(lambda: stage.queued()[1] > 0, "the image is held")
-    assert f'value="{image}"' not in other.get("review")
+    assert f'value="{image}"' not in other.post("review/do/take")
     truths = len(stage.ground_truth())
     assert ": dark" in guest.post("review/do/label", image=image, label="dark")
     written = [json.loads(line) for line in stage.ground_truth()]
@@ -169,7 +207,22 @@ def test_a_label_becomes_ground_truth_and_can_be_taken_back(stage: ConsoleStage,
     assert f'value="{image}"' in guest.get("review")
     assert "there is no class" in guest.post("review/do/label", image=image, label="unicorn")
     for each in (guest, other):
-        each.post("review/do/release", back="/review?rest=1")
+        each.post("review/do/release")
+
+
+def test_two_people_who_label_at_once_get_each_image_once(stage: ConsoleStage) -> None:
+    people = [visitor() for _ in range(2)]
+    while stage.queued()[0] < 12:
+        stage.send(DOUBTFUL, f"shared-{stage.queued()[0]}.png")
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(person.post, "review/do/take") for person in people]:
+            done.result()
+    labelled: list[str] = []
+    for person in people:
+        while found := re.findall(r'name="image" value="([^"]+)"', person.get("review")):
+            person.post("review/do/label", image=found[0], label="bright")
+            labelled.append(found[0])
+    assert len(labelled) == len(set(labelled)) >= 12
 
 
 def test_approving_says_what_it_does_and_the_endpoint_follows(stage: ConsoleStage, guest: Visitor) -> None:
@@ -179,7 +232,7 @@ def test_approving_says_what_it_does_and_the_endpoint_follows(stage: ConsoleStag
     assert "sandbox" in guest.client.get("/registry/evaluation/2").headers["content-security-policy"]
     assert "Version 2 is approved" in guest.post("registry/do/approve", version="2", reason="better", back="/registry")
     until(lambda: stage.serves().endswith("/2"), "version 2 serves")
-    until(lambda: "version 2 serves" in guest.get("now"), "the page says so")
+    until(lambda: re.search(r"version 2 serves(?s:.*)none under way", guest.get("now")), "the page says so")
     takes_place = "Version 1 takes the place of version 2"
     until(lambda: takes_place in guest.get("registry?version=1"), "the registry says so")
     assert "Version 1 is ordered" in guest.post("registry/do/rollback", version="1", reason="worse after all")
@@ -201,6 +254,22 @@ def test_one_refused_call_leaves_the_other_panels(stage: ConsoleStage) -> None:
     assert "could not be read" in text
     assert "AccessDenied" in text
     assert re.search(r"version \d+ serves", text)
+
+
+def test_on_aws_a_change_is_asked_for_again_with_the_account(stage: ConsoleStage) -> None:
+    careful, before = visitor(on_aws=True), stage.threshold()
+    assert "account 123456789012 on AWS" in careful.get("threshold?threshold=0.6")
+    for sure in ({}, {"sure": "999999999999"}):
+        asked = careful.post("threshold/do/set", threshold="0.6", reason="<i>x</i>", **sure)
+        assert "This changes account 123456789012 on AWS" in asked
+        assert "Set the threshold to 0.6 for the whole stage." in asked
+        assert 'value="&lt;i&gt;x&lt;/i&gt;"' in asked
+        assert stage.threshold() == before
+    assert careful.send(SURE, "x.png").status_code == 409
+    body, headers = form_with(careful.csrf, plain=SURE)
+    assert "say that you want that first" in careful.client.post("/photos/send", content=body, headers=headers).text
+    sent = careful.post("threshold/do/set", threshold=str(before["default"]), reason="as it was", sure="123456789012")
+    assert f"The threshold is {before['default']}" in sent
 
 
 def test_what_only_reads_takes_nothing_out_of_the_queue(stage: ConsoleStage) -> None:

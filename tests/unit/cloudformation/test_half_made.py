@@ -47,6 +47,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "AWS::IAM::UserToGroupAddition": {"GroupName": "g", "Users": ["u", "v"]},
     "AWS::KMS::Alias": {"AliasName": "alias/a", "TargetKeyId": "k"},
     "AWS::KMS::Key": {"EnableKeyRotation": True, "Enabled": False, "KeyPolicy": {}},
+    "AWS::SecretsManager::Secret": {"GenerateSecretString": {"GenerateStringKey": "k", "SecretStringTemplate": "{}"}},
     "AWS::Lambda::Alias": {"FunctionName": "f", "Name": "live", "FunctionVersion": "1"},
     "AWS::Lambda::EventInvokeConfig": {"FunctionName": "f", "Qualifier": "$LATEST"},
     "AWS::Lambda::EventSourceMapping": {"FunctionName": "f", "EventSourceArn": "a"},

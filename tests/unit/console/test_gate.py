@@ -72,7 +72,7 @@ def test_the_key_becomes_a_cookie_and_leaves_the_address(door: Door) -> None:
     assert "httponly" in cookie
     assert "samesite=lax" in cookie
     assert door.secrets.key.lower() not in cookie
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["referrer-policy"] == "same-origin"
 
 
 def test_the_exchange_sends_nobody_elsewhere(door: Door) -> None:
@@ -124,6 +124,10 @@ def test_every_change_needs_the_token_and_a_post(door: Door, place: str) -> None
     assert client.post(f"/{place}", data={"csrf": door.secrets.session}).status_code == 403
     assert client.post(f"/{place}", content=b"{}", headers={"content-type": "application/json"}).status_code == 403
     assert client.post(f"/{place}", content=b"x", headers={"x-csrf-token": "x"}).status_code == 403
+    # What a form of another site may send without being asked first, even if it knew the token.
+    told = f"csrf={door.secrets.csrf}".encode()
+    for kind in ("text/plain", "multipart/form-data; boundary=x", ""):
+        assert client.post(f"/{place}", content=told, headers={"content-type": kind}).status_code == 403
     assert client.get(f"/{place}", params={"csrf": door.secrets.csrf}).status_code in (404, 405)
     assert door.stranger().post(f"/{place}", data=door.form()).status_code == 401
 
@@ -144,6 +148,8 @@ def test_other_methods_are_refused(door: Door, method: str) -> None:
 def test_a_form_that_does_not_end_is_refused(door: Door) -> None:
     answer = door.guest().post("/registry/do/approve", data={"csrf": "x", "reason": "y" * (1 << 21)})
     assert answer.status_code == 413
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    assert door.guest().post("/photos/send", content=b"y" * (65 << 20), headers=kind).status_code == 413
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -72,6 +72,13 @@ EVERYWHERE: dict[str, tuple[str, ...]] = {
     "ScheduleExpression": ("rate(5 minutes)",),
     "[Nn]ame|.*Name|Rule|Key|SecretId": ("there", "none", "other"),
     "Template(Body)?": ('{"Resources": {"T": {"Type": "AWS::SNS::Topic"}}}',),
+    ".*U(RL|rl)": (
+        "http://example.com/x",
+        "https://there.s3.amazonaws.com/",
+        f"http://{HOST}/there/there",
+        "s3://there/x",
+    ),
+    ".*U(RI|ri)": ("s3://there/there", "s3://", "there"),
     "AttributeType|KeyType": ("S", "HASH"),
     "Statement": ("SELECT * FROM there",),
     "Runtime": ("python3.12",),

@@ -94,7 +94,8 @@ COMMON = {
 """Common errors of AWS's query and JSON protocols, which models do not list."""
 UNMODELLED = {
     "sagemaker": {"ResourceNotFoundException"},
-    "sqs": {"NonExistentQueue"},
+    "sagemaker-metrics": {"ResourceNotFound"},
+    "sqs": {"NonExistentQueue", "InvalidParameterValueException", "MissingRequiredParameterException"},
     "s3": {
         "AccessControlListNotSupported",
         "BadDigest",

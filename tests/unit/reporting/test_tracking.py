@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -46,7 +47,8 @@ def free_port() -> int:
 
 
 def without_mlflow(address: str) -> subprocess.CompletedProcess[str]:
-    environment = {ADDRESS: address, "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "PIP_NO_INDEX": "1"}
+    nothing = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}  # that could be installed
+    environment = {ADDRESS: address, "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], **nothing}
     command = [sys.executable, "-S", "-c", BARE]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -59,7 +61,10 @@ def test_without_an_address_nothing_of_mlflow_is_needed() -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("sqlite:////nowhere/mlflow.db", "MLflow is not installed: pip install 'scones-mlops[mlflow]'"),
+        (
+            "sqlite:////nowhere/mlflow.db",
+            "MLflow is not installed: python -m pip install -e '.[mlflow]' in the project's folder brings it",
+        ),
         ("http://127.0.0.1:9", ""),
         ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-1", ""),
     ],
@@ -109,6 +114,19 @@ def archive(folder: Path, address: str, run_id: str) -> Path:
     with tarfile.open(path, "w:gz") as opened:
         opened.add(note, arcname=f"./{RUN_FILE}")
     return path
+
+
+@pytest.mark.parametrize("content", [b"not JSON", b"[]", b"{}", b'{"address": "http://one"}', None])
+def test_an_archive_with_a_damaged_note_costs_the_evaluation_nothing(tmp_path: Path, content: bytes | None) -> None:
+    path = archive(tmp_path, "http://one", "run-1")
+    if content is None:
+        path.write_bytes(path.read_bytes()[:60])
+    else:
+        with tarfile.open(path, "w:gz") as opened:
+            note = tarfile.TarInfo(RUN_FILE)
+            note.size = len(content)
+            opened.addfile(note, io.BytesIO(content))
+    assert trained_in(path, {ADDRESS: "http://one"}) == ""
 
 
 def test_the_evaluation_finds_the_run_of_the_training_in_the_archive_of_the_same_server(tmp_path: Path) -> None:

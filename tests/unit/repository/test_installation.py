@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,11 @@ def test_pips_configuration_holds_for_uv_as_well() -> None:
         ("WARNING: Retrying after connection broken by 'ProxyError('Cannot connect to proxy.')'", "the proxy"),
         ("  cause: dns error", "the package registry cannot be reached"),
         ("ERROR: No matching distribution found for isal==1.7.2", "has no file of a package for Python"),
+        (
+            "error: No solution\n  cause: Because isal was not found in the package registry and you require isal==1",
+            "has no file of a package for Python",
+        ),
+        ("error: No solution found\n  cause: Because isal==1.7.2 has no wheels with a matching tag", ": Because isal"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES", "a file is not the one that is locked"),
         ("The virtual environment was not created: ensurepip is not\navailable.", "install it (python3-venv"),
         ("something else", "the installer stopped with: something else"),
@@ -113,3 +120,52 @@ def test_pips_configuration_holds_for_uv_as_well() -> None:
 def test_a_set_up_that_fails_says_why_in_one_line(tmp_path: Path, printed: str, said: str) -> None:
     line = cause(printed, Environment(tmp_path / ".venv", "run", locked=False))
     assert said in line and "\n" not in line
+
+
+def test_a_registry_that_lacks_a_package_is_told_by_that_packages_name(tmp_path: Path, venv: Path) -> None:
+    pretend_uv(venv, 0)
+    (tmp_path / "simple").mkdir()
+    done = set_up(venv, "run", INSTALLER="pip", PIP_INDEX_URL=(tmp_path / "simple").as_uri())
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "annotated-doc" in done.stderr and "has no file of a package" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"PIP_PROXY": SILENT}, "the proxy does not lead to the registry"),
+        ({"PIP_INDEX_URL": SILENT}, "the package registry cannot be reached"),
+    ],
+)
+def test_after_a_set_up_that_failed_the_next_goes_on(venv: Path, broken: dict[str, str], said: str) -> None:
+    shutil.rmtree(Environment(venv, "run", locked=False).tool, ignore_errors=True)
+    failed = set_up(venv, "run", **broken)
+    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+    assert said in failed.stderr
+    pretend_uv(venv, 0)
+    assert set_up(venv, "run").returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system that is too small for an environment."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], check=False)
+    if mounted.returncode:
+        pytest.skip("only root can mount a small file system, and not everywhere")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.slow  # makes an environment twice
+def test_a_full_disk_is_named_and_with_room_the_next_try_goes_on(small_disk: Path) -> None:
+    place = small_disk / ".venv"
+    failed = set_up(place, "run", PIP_INDEX_URL=SILENT)
+    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+    assert "the disk is full: " in failed.stderr
+    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    again = set_up(place, "run", PIP_INDEX_URL=SILENT)
+    assert "the package registry cannot be reached" in again.stderr  # it came as far as it can without one
+    pretend_uv(place, 0)
+    assert set_up(place, "run").returncode == 0

@@ -1,10 +1,18 @@
-"""KMS in stacks: keys, and the names they go by. Runs in the server process."""
+"""What protects and is protected in stacks: keys of KMS with the names they go by, and secrets.
+
+Runs in the server process.
+"""
 
 from __future__ import annotations
 
+import json
+
 from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
-from local_account.cloudformation.resources.values import Properties, as_text, only, part, rows
+from local_account.cloudformation.resources.values import Properties, ResourceError, as_text, only, part, rows
 from local_account.protocol.records import without
+
+_GENERATED = "GenerateSecretString"
+_OF_TEMPLATES = {"GenerateStringKey", "SecretStringTemplate"}
 
 
 class Key(Kind):
@@ -67,3 +75,50 @@ class Alias(Kind):
     def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
         """Remove the name; the key stays."""
         call_gone(place, "kms", "DeleteAlias", {"AliasName": physical_id})
+
+
+class Secret(Kind):
+    """AWS::SecretsManager::Secret; a generated value stays when the stack is updated."""
+
+    has_tags = True
+    name = "Name"
+
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Make the secret, with a value of its own where the template asks for one."""
+        request = without(properties, _GENERATED) | {"Name": place.name_of(properties, "Name", 255)}
+        if _GENERATED in properties:
+            request["SecretString"] = _generated(place, part(properties, _GENERATED))
+        arn = str(call(place, "secretsmanager", "CreateSecret", request)["ARN"])
+        return Made(arn, {"Id": arn})
+
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Change the description, the key, or a value that the template states."""
+        request = {"SecretId": physical_id, **only(new, "Description", "KmsKeyId", "SecretString")}
+        if new.get(_GENERATED) != old.get(_GENERATED) and _GENERATED in new:
+            request["SecretString"] = _generated(place, part(new, _GENERATED))
+        call(place, "secretsmanager", "UpdateSecret", request)
+        return Made(physical_id, {"Id": physical_id})
+
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Remove the secret, as stacks do, without the days in which it could be had back."""
+        request = {"SecretId": physical_id, "ForceDeleteWithoutRecovery": True}
+        call_gone(place, "secretsmanager", "DeleteSecret", request)
+
+
+def _generated(place: StackPlace, wanted: Properties) -> str:
+    """The value that a template asks for: a password, or a document with one.
+
+    Raises ResourceError for a template without a key for the password.
+    """
+    request = without(wanted, *_OF_TEMPLATES)
+    password = str(call(place, "secretsmanager", "GetRandomPassword", request)["RandomPassword"])
+    given = _OF_TEMPLATES & wanted.keys()
+    if not given:
+        return password
+    if given != _OF_TEMPLATES:
+        raise ResourceError("GenerateSecretString needs SecretStringTemplate and GenerateStringKey together")
+    try:
+        document = json.loads(str(wanted["SecretStringTemplate"]))
+    except ValueError as error:
+        raise ResourceError("Could not parse SecretStringTemplate JSON") from error
+    return json.dumps({**document, str(wanted["GenerateStringKey"]): password}, separators=(",", ":"))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from local_account.protocol.sent_members import input_shape
-from local_account.server.queue_words import queue_words
-from local_account.server.topic_words import topic_words
+from local_account.server.words.queue_words import queue_words
+from local_account.server.words.topic_words import topic_words
 
 
 class ServiceWords(NamedTuple):
@@ -71,7 +72,12 @@ def _bucket_policy(body: bytes) -> ServiceWords | None:
 
 
 def _s3(operation: str, members: Mapping[str, object]) -> ServiceWords | None:
-    """Requests whose body should say something, and is empty."""
+    """Requests whose body should say something, and is empty; tags that are there twice."""
+    tagging = members.get("Tagging")
+    tags = tagging.get("TagSet") if isinstance(tagging, Mapping) else None
+    keys = [each.get("Key") for each in tags if isinstance(each, Mapping)] if isinstance(tags, list) else []
+    if len(keys) > len(set(keys)):
+        return ServiceWords("InvalidTag", "Cannot provide multiple Tags with the same key")
     shape = input_shape("s3", operation)
     payload = shape.serialization.get("payload") if shape else None
     if shape is None or payload is None or payload in members or shape.members[payload].type_name != "structure":
@@ -113,10 +119,20 @@ def _iam(_operation: str, members: Mapping[str, object]) -> ServiceWords | None:
     return None
 
 
+def _secretsmanager(operation: str, members: Mapping[str, object]) -> ServiceWords | None:
+    name = members.get("Name" if operation == "CreateSecret" else "SecretId")
+    if not isinstance(name, str) or name.startswith("arn:") or _SECRET_NAME.fullmatch(name):
+        return None
+    message = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
+    return ServiceWords("ValidationException", message)
+
+
+_SECRET_NAME = re.compile(r"[\w/+=.@!-]*", re.ASCII)
 _BODY_MAY_BE_EMPTY = {"CreateBucket", "CreateMultipartUpload"}
 _CHECKS: Mapping[str, Callable[[str, Mapping[str, object]], ServiceWords | None]] = {
     "iam": _iam,
     "s3": _s3,
+    "secretsmanager": _secretsmanager,
     "scheduler": _token("ValidationException"),
     "sns": _sns,
     "sqs": _sqs,

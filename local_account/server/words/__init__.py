@@ -1,0 +1,1 @@
+"""What services refuse in their own words, before anything is looked up."""
