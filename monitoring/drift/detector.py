@@ -152,6 +152,9 @@ def threshold(rate: float, horizon_hours: int = HOURS_PER_MONTH) -> float:
 
 
 def onset(hours: Floats) -> int:
-    """The hour at which the change most likely began: where the bet that has grown most until the last row began."""
-    grown = hours[::-1].cumsum(axis=0)[::-1]
-    return int(grown.max(axis=1).argmax())
+    """The hour at which the change most likely began: where the bet that has grown most until the last row began.
+
+    Hours without values before it add nothing, hence the last of several such beginnings.
+    """
+    grown = hours[::-1].cumsum(axis=0).max(axis=1)
+    return len(grown) - 1 - int(grown.argmax())

@@ -139,7 +139,7 @@ def _collect(known: _Known, store: Store, files: CaptureFiles) -> Collected:
     ours = {options.endpoint, UNKNOWN} if options.endpoint else None
     variants = [v for v in store.variants() if v.name != SHADOW and (ours is None or v.endpoint in ours)]
     size = baseline.document.image_size if baseline else IMAGE_SIZE
-    source = TrafficSource(store, tuple(variants), thresholds, files.folder, live, size, known.novelty)
+    source = TrafficSource(store, tuple(variants), thresholds, files.folder, live, size, known.novelty, files.ensure)
     watched = watch(source, options.window, options.deployed_at, baseline, requests) if baseline else None
     images = statistics_of(captures.frame, source, options.window.hours)
     return Collected(captures, source, watched, images, _capture_gap(source, options.window, requests))
