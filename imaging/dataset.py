@@ -54,8 +54,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise DatasetError(f"{path} is not what processing.filter_cifar writes: {error}") from error
 
 
-def read_examples(folder: Path, split: str) -> list[Example]:
-    """The rows of ``<split>.lst``, in order. Raises DatasetError for a malformed row or a missing image."""
+def read_examples(folder: Path, split: str, classes: int | None = None) -> list[Example]:
+    """The rows of ``<split>.lst``, in order. Raises DatasetError for a malformed row, no image, no such class."""
     path = folder / f"{split}.lst"
     if not path.is_file():
         raise DatasetError(f"{path} is missing: the dataset folder must hold one .lst file per split")
@@ -70,21 +70,25 @@ def read_examples(folder: Path, split: str) -> list[Example]:
         examples.append(Example(int(fields[0]), int(fields[1]), image))
     if not examples:
         raise DatasetError(f"{path} is empty: the {split} split has no image")
+    highest = max(example.label for example in examples)
+    if classes is not None and highest >= classes:
+        raise DatasetError(f"{path} holds label {highest}, but there are {classes} classes")
     return examples
+
+
+def read_image(example: Example, size: int) -> Pixels:
+    """One image, uint8 [size, size, 3], RGB. Raises DatasetError."""
+    try:
+        return decode_image(example.path.read_bytes(), size)
+    except ImageError as error:
+        raise DatasetError(f"{example.path}: {error}") from error
 
 
 def load_split(folder: Path, split: str) -> tuple[Pixels, Labels]:
     """Images uint8 [N, size, size, 3], RGB, and labels int64 [N] of one split. Raises DatasetError."""
-    examples, manifest = read_examples(folder, split), read_manifest(folder)
-    size = manifest.image_size
+    manifest = read_manifest(folder)
+    size, examples = manifest.image_size, read_examples(folder, split, len(manifest.classes))
     images = np.empty((len(examples), size, size, 3), dtype=np.uint8)
     for row, example in enumerate(examples):
-        try:
-            images[row] = decode_image(example.path.read_bytes(), size)
-        except ImageError as error:
-            raise DatasetError(f"{example.path}: {error}") from error
-    labels = np.array([example.label for example in examples], dtype=np.int64)
-    classes = len(manifest.classes)
-    if labels.max() >= classes:
-        raise DatasetError(f"{folder / split}.lst holds label {labels.max()}, but there are {classes} classes")
-    return images, labels
+        images[row] = read_image(example, size)
+    return images, np.array([example.label for example in examples], dtype=np.int64)

@@ -29,7 +29,7 @@ IMAGE_SIZE = 32  # pixels per side where nothing says otherwise; CIFAR's size
 SIZES = range(16, 1025)  # that a dataset and its model may have
 MAX_PIXELS = 40_000_000  # a 40-megapixel photograph needs 160 MB once decoded; larger ones are refused before decoding
 MAX_SIDE = 20_000  # pixels; Pillow keeps a pointer for each row: 40 million rows of one pixel took 900 MB
-LARGE_PIXELS = 2_000_000  # larger pictures are decoded one at a time, whatever the number of threads
+LARGE_PIXELS = 2_000_000  # pictures that unpack to more are decoded one at a time, whatever the number of threads
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 ANIMATED_FORMATS = {"PNG", "WEBP", "GIF"}
 ORIENTATIONS = {
@@ -62,7 +62,7 @@ def decode_image(data: bytes, size: int = IMAGE_SIZE) -> Pixels:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _refuse(picture)
-            if picture.width * picture.height <= LARGE_PIXELS:
+            if _unpacked_pixels(picture, size) <= LARGE_PIXELS:
                 return _decode(picture, size)
         return _large_pictures.submit(_open_and_decode, data, size).result()
     except ImageError:
@@ -87,6 +87,13 @@ def _refuse(picture: Image.Image) -> None:
         raise ImageError(f"the image has {width} x {height} pixels, a side may have at most {MAX_SIDE:,}")
     if picture.format in ANIMATED_FORMATS and getattr(picture, "is_animated", False):
         raise ImageError(f"the {picture.format} is animated; send one of its frames as a still image")
+
+
+def _unpacked_pixels(picture: Image.Image, size: int) -> int:
+    """How many pixels are in memory while it is decoded: of a JPEG, a part of its own, unless it is progressive."""
+    whole = picture.width * picture.height
+    picture.draft("RGB", (size, size))
+    return whole if picture.info.get("progressive") else picture.width * picture.height
 
 
 def _open_and_decode(data: bytes, size: int) -> Pixels:

@@ -19,17 +19,16 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from imaging.dataset import DatasetError, load_split, read_examples, read_manifest
+from imaging.dataset import DatasetError, read_examples, read_manifest
 from imaging.labels import LabelsError
-from imaging.statistics import image_statistics
 from monitoring.drift.channels import Predictions
 from monitoring.drift.detector import Floats
 from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.publish import model_monitor
-from monitoring.quality.corruptions import Pixels
 from monitoring.quality.measured_errors import Validation, measure_errors
-from monitoring.store.novelty import NOVELTY, NOVELTY_FILE, Answered, ask
-from processing.evaluation.answers import MODEL_ARCHIVE, SUM_TOLERANCE, load_model, stored_probabilities
+from monitoring.store.novelty import NOVELTY, NOVELTY_FILE, ask
+from monitoring.validation_images import look
+from processing.evaluation.answers import MODEL_ARCHIVE, load_model, stored_probabilities
 from processing.evaluation.scores import Labels, calibration_error, reliability, wilson_interval
 from reporting.documents.baseline import (
     BASELINE_FILE,
@@ -66,22 +65,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 def write(arguments: argparse.Namespace) -> None:
     """Write the three files, `baseline.json` last. Raises what main() turns into a message."""
     split = "test" if arguments.predictions else "validation"
-    classes = read_manifest(arguments.dataset).classes
-    examples = read_examples(arguments.dataset, split)
-    pixels, labels = load_split(arguments.dataset, split)
+    manifest = read_manifest(arguments.dataset)
+    classes, size = manifest.classes, manifest.image_size
+    examples = read_examples(arguments.dataset, split, len(classes))
+    labels = np.array([example.label for example in examples], dtype=np.int64)
     errors: list[EstimateError] | UnsetType = UNSET
-    statistics, novelty = image_statistics(pixels), None
+    novelty = None
     if arguments.predictions:
+        statistics = look(examples, size).statistics
         probabilities = stored_probabilities(arguments.predictions, arguments.dataset / split, examples, len(classes))
     else:
         with tempfile.TemporaryDirectory() as scratch:
             model = load_model(arguments.model / MODEL_ARCHIVE, Path(scratch))
-            answered = _answers(model, classes, pixels)
+            _check_same(model, classes, size)
+            found = look(examples, size, functools.partial(ask, model))
+            answered, statistics = found.answered(), found.statistics
             probabilities = answered.probabilities
             if answered.novelty is not None:
                 statistics |= {NOVELTY: answered.novelty}
                 novelty = (Path(scratch) / MODEL_FILE).read_bytes()
-            errors = measure_errors(Validation(pixels, labels, answered), functools.partial(ask, model))
+            known = Validation(found.pixels, labels[found.rows], answered.at(found.rows))
+            errors = measure_errors(known, functools.partial(ask, model))
     seen = Predictions(
         hour=np.zeros(len(labels), np.int64),
         confidence=probabilities.max(axis=1),
@@ -94,7 +98,7 @@ def write(arguments: argparse.Namespace) -> None:
         accuracy=_accuracy(labels, probabilities),
         calibration=_calibration(labels, probabilities),
         estimate_errors=errors,
-        image_size=pixels.shape[1],
+        image_size=size,
     )
     arguments.output.mkdir(parents=True, exist_ok=True)
     if novelty:
@@ -135,19 +139,14 @@ def describe(seen: Predictions, classes: Sequence[str], origin: str, threshold: 
     )
 
 
-def _answers(model: Model, classes: Sequence[str], pixels: Pixels) -> Answered:
-    """Of a model that knows the dataset's classes, about images of its size. Raises JobError for another one."""
+def _check_same(model: Model, classes: Sequence[str], size: int) -> None:
+    """Raises JobError for a model that knows other classes than the dataset, or takes images of another size."""
     if list(model.classes) != list(classes):
         raise JobError(f"the model knows {list(model.classes)}, the dataset {list(classes)}: take those of one run")
-    size = pixels.shape[1]
     if size != model.image_size:
         raise JobError(
             f"the model takes images of {model.image_size} pixels, the dataset's have {size}: take one run's"
         )
-    answered = ask(model, pixels)
-    if not np.allclose(answered.probabilities.sum(axis=1), 1.0, atol=SUM_TOLERANCE):
-        raise JobError("the model's answer is no set of probabilities for every validation image: train it again")
-    return answered
 
 
 def _accuracy(labels: Labels, probabilities: Floats) -> MeasuredShare:

@@ -42,8 +42,6 @@ INFERENCE_FRAMEWORK_VERSION = "2.6.0"
 CONTAINER_PYTHON = "py312"
 
 CODE_FOLDER = "/opt/ml/processing/input/code"
-MAX_JOB_SECONDS = 3600
-VOLUME_GB = 30
 
 CACHE = CacheConfig(enable_caching=True, expire_after="P7D")
 SERVICE_RETRIES = [
@@ -134,6 +132,11 @@ class OfflineSession(PipelineSession):  # type: ignore[misc]  # the SDK has no t
             self.sagemaker_config = {}
 
 
+def max_job_seconds(deployment: PipelineDeployment) -> int:
+    """After which a job is stopped."""
+    return deployment.settings.pipeline.max_job_hours * 3600
+
+
 def training_image(region: str, instance_type: str) -> str:
     """The PyTorch CPU training container: also the Python of the processing jobs, so that versions agree."""
     return _image(region, instance_type, "training", TRAINING_FRAMEWORK_VERSION)
@@ -162,7 +165,7 @@ class ContainerJob:
     outputs: Mapping[str, str | PipelineVariable]
     """Folder below /opt/ml/processing/output -> the S3 prefix it is copied to."""
     environment: Mapping[str, str | PipelineVariable] = field(default_factory=dict)
-    instances: int = 1
+    instances: int | PipelineVariable = 1
     divided: frozenset[str] = frozenset()
     """Inputs of which each instance gets its part of the objects; of the others, everything."""
 
@@ -184,8 +187,8 @@ def processing_step(
         entrypoint=entrypoint(job.module),
         instance_count=job.instances,
         instance_type=instance_type,
-        volume_size_in_gb=VOLUME_GB,
-        max_runtime_in_seconds=MAX_JOB_SECONDS,
+        volume_size_in_gb=deployment.settings.pipeline.volume_gb,
+        max_runtime_in_seconds=max_job_seconds(deployment),
         output_kms_key=deployment.data_key_arn,
         env=dict(job.environment) or None,
         tags=deployment.tags,

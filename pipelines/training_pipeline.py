@@ -120,6 +120,8 @@ def train_model(assembly: Assembly, parameters: TrainingParameters, dataset: Pro
         channels={"dataset": output_of(dataset, "dataset")},
         checkpoints=assembly.checkpoints(dataset, *values.values()),
         metrics=METRICS,
+        instances=deployment.settings.pipeline.training_instances,
+        input_mode=deployment.settings.pipeline.training_input_mode,
         environment=assembly.tracking(),
     )
     return training_step(work, assembly)

@@ -24,16 +24,13 @@ from sagemaker.core.workflow.functions import Join
 from sagemaker.mlops.workflow.steps import TrainingStep
 from sagemaker.train.model_trainer import ModelTrainer
 
-from pipelines.container_jobs import CACHE, JOB_RETRIES, MAX_JOB_SECONDS, VOLUME_GB
+from pipelines.container_jobs import CACHE, JOB_RETRIES, max_job_seconds
 from pipelines.model_steps import Assembly
 from scones.stage.sections import NetworkSettings
 
 if TYPE_CHECKING:
     from sagemaker.core.helper.pipeline_variable import PipelineVariable
     from sagemaker.core.workflow.parameters import Parameter
-
-# Spot capacity may take a while: as long again as the job itself.
-MAX_WAIT_SECONDS = 2 * MAX_JOB_SECONDS
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,8 @@ class TrainingWork:
     content_type: str | None = None
     checkpoints: PipelineVariable | None = None
     metrics: Mapping[str, str] = field(default_factory=dict)
+    instances: int = 1
+    input_mode: str = "File"
     environment: Mapping[str, str | PipelineVariable] = field(default_factory=dict)
 
 
@@ -58,16 +57,16 @@ def training_step(work: TrainingWork, assembly: Assembly) -> TrainingStep:
         role=deployment.roles.training,
         base_job_name="TrainModel",
         training_image=work.image_uri,
-        compute=_compute(work, assembly.parameters.training_instance_type),
+        compute=_compute(work, assembly),
         networking=_networking(deployment.settings.network),
-        stopping_condition=_limits(work),
+        stopping_condition=_limits(work, max_job_seconds(deployment)),
         output_data_config=OutputDataConfig(
             s3_output_path=assembly.run_folder("model"), kms_key_id=deployment.data_key_arn
         ),
         checkpoint_config=CheckpointConfig(s3_uri=work.checkpoints) if work.checkpoints else None,
         environment=dict(work.environment),
         hyperparameters={name: _text(value) for name, value in work.hyperparameters.items()},
-        input_data_config=[_channel(name, uri, work.content_type) for name, uri in work.channels.items()],
+        input_data_config=[_channel(name, uri, work) for name, uri in work.channels.items()],
         tags=[Tag(key=tag["Key"], value=tag["Value"]) for tag in deployment.tags],
     )
     if work.metrics:
@@ -85,21 +84,21 @@ def training_step(work: TrainingWork, assembly: Assembly) -> TrainingStep:
     )
 
 
-def _compute(work: TrainingWork, instance_type: PipelineVariable) -> Compute:
-    """One instance, of managed spot capacity where the work leaves checkpoints."""
+def _compute(work: TrainingWork, assembly: Assembly) -> Compute:
+    """Of managed spot capacity where the work leaves checkpoints."""
     return Compute(
-        instance_type=instance_type,
-        instance_count=1,
-        volume_size_in_gb=VOLUME_GB,
+        instance_type=assembly.parameters.training_instance_type,
+        instance_count=work.instances,
+        volume_size_in_gb=assembly.deployment.settings.pipeline.volume_gb,
         enable_managed_spot_training=True if work.checkpoints else None,
     )
 
 
-def _limits(work: TrainingWork) -> StoppingCondition:
-    """How long the job may take, and how long it may wait for spot capacity beside that."""
+def _limits(work: TrainingWork, seconds: int) -> StoppingCondition:
+    """How long the job may take; where it waits for spot capacity, that may be as long again."""
     if not work.checkpoints:
-        return StoppingCondition(max_runtime_in_seconds=MAX_JOB_SECONDS)
-    return StoppingCondition(max_runtime_in_seconds=MAX_JOB_SECONDS, max_wait_time_in_seconds=MAX_WAIT_SECONDS)
+        return StoppingCondition(max_runtime_in_seconds=seconds)
+    return StoppingCondition(max_runtime_in_seconds=seconds, max_wait_time_in_seconds=2 * seconds)
 
 
 def _networking(network: NetworkSettings) -> Networking | None:
@@ -109,10 +108,12 @@ def _networking(network: NetworkSettings) -> Networking | None:
     return Networking(subnets=list(network.subnet_ids), security_group_ids=list(network.security_group_ids))
 
 
-def _channel(name: str, uri: PipelineVariable, content_type: str | None) -> Channel:
+def _channel(name: str, uri: PipelineVariable, work: TrainingWork) -> Channel:
     """A folder of S3 as an input of the job."""
     source = S3DataSource(s3_data_type="S3Prefix", s3_uri=uri, s3_data_distribution_type="FullyReplicated")
-    options = {"content_type": content_type} if content_type else {}
+    options = {"content_type": work.content_type} if work.content_type else {}
+    if work.input_mode != "File":
+        options["input_mode"] = work.input_mode
     return Channel(channel_name=name, data_source=DataSource(s3_data_source=source), **options)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from local_account.base.errors import AccountError
+from local_account.base.images import read_folder
 from local_account.server import control
 from scones.errors import SconesError
 from scones.stage.settings import PROJECT_ROOT, Settings, home
@@ -36,25 +37,39 @@ def port(settings: Settings) -> int:
 def images(settings: Settings) -> dict[str, dict[str, object]]:
     """What stands for container images, as the account takes it."""
     return {
-        name: {"folder": str(PROJECT_ROOT), "train": list(image.train), "serve": image.serve}
+        name: {
+            "folder": str(PROJECT_ROOT),
+            "train": list(image.train),
+            "serve": image.serve,
+            "metrics": dict(image.metrics),
+        }
         for name, image in settings.images.items()
     }
 
 
 def begin(
-    settings: Settings, time_scale: float = TIME_SCALE, chaos: str = "", clock: str = "", *, durable: bool = False
+    settings: Settings,
+    time_scale: float = TIME_SCALE,
+    chaos: str = "",
+    clock: str = "",
+    *,
+    durable: bool = False,
+    image_folder: Path | None = None,
 ) -> None:
     """Start the account unless it runs; SconesError with what the server said when it does not come up."""
     try:
-        control.start(
+        further = read_folder(image_folder) if image_folder else {}
+        found = control.start(
             state_dir(),
             port(settings),
-            images=images(settings),
+            images=images(settings) | further,
             time_scale=time_scale,
             chaos=chaos,
             clock=clock,
             durable=durable,
         )
+        if further and found.already_running:
+            raise AccountError(f"the account on {state_dir()} already runs without --images; stop it first")
     except AccountError as error:
         raise SconesError(
             f"{error} (the port is that of AWS_ENDPOINT_URL, or of stages/{settings.stage}.toml)"

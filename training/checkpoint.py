@@ -17,10 +17,10 @@ from torch import Tensor
 
 
 class Checkpoint:
-    """The state of one training under ``path``, or nowhere when ``path`` is None."""
+    """The state of one training under ``path``, or nowhere when ``path`` is None; of several hosts one ``writes``."""
 
-    def __init__(self, path: Path | None, key: str) -> None:
-        self.path, self.key = path, key
+    def __init__(self, path: Path | None, key: str, *, writes: bool = True) -> None:
+        self.path, self.key, self.writes = path, key, writes
 
     def restore(self) -> Mapping[str, object] | None:
         """The state last saved under this key; None, with a line that says why, when there is none to go on from."""
@@ -43,7 +43,7 @@ class Checkpoint:
 
     def save(self, state: Mapping[str, object]) -> None:
         """Replace the file at once: a process that is killed here leaves the former checkpoint."""
-        if self.path is None:
+        if self.path is None or not self.writes:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
@@ -51,12 +51,14 @@ class Checkpoint:
         partial.replace(self.path)
 
 
-def checkpoint_key(configuration: dict[str, object], data: Iterable[Tensor]) -> str:
-    """A digest of the configuration, of the images and labels, of torch's version and of this package's source."""
+def checkpoint_key(configuration: dict[str, object], data: Iterable[Tensor], images: Iterable[bytes]) -> str:
+    """A digest of the configuration, of images and labels, of torch's version and of this package's source."""
     document = json.dumps({**configuration, "torch": str(torch.__version__)}, sort_keys=True)
     digest = hashlib.sha256(document.encode())
     for tensor in data:
         digest.update(tensor.contiguous().numpy().tobytes())
+    for part in images:
+        digest.update(part)
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()

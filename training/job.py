@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from training.checkpoint import Checkpoint
+from training.hosts import Hosts
 from training.hyperparameters import Hyperparameters
+from training.images import Split
 from training.loop import Epoch
 from training.networks.backbone import Pretrained
-
-Split = tuple[Tensor, Tensor]  # images uint8 [N, size, size, 3] and labels int64 [N]
 
 
 class ProcessResult(TypedDict):
@@ -43,6 +43,7 @@ class Job:
     pretrained: Pretrained
     checkpoint: Checkpoint
     inputs: list[dict[str, Tensor]]  # what the processes that this one builds upon left
+    hosts: Hosts
 
     @property
     def network_seed(self) -> int:

@@ -69,6 +69,7 @@ class Training:
     validation_labels: Tensor
     advice: str  # what to change when the loss diverges
     averaging: float = 0.0  # of the weights, per step; 0 keeps the last weights
+    parallel: nn.Module | None = None  # the network as several hosts train it
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,10 @@ def fit(training: Training, checkpoint: Checkpoint) -> FinishedTraining:
 def _train_epoch(training: Training, average: WeightAverage, epoch: int) -> float:
     """The mean loss of one pass. Raises TrainingError at the first loss that is no number."""
     training.network.train()
+    network = training.parallel or training.network
     total, count = 0.0, 0
     for inputs, targets in training.batches(epoch):
-        loss = training.loss(training.network(inputs), targets)
+        loss = training.loss(network(inputs), targets)
         if not math.isfinite(loss.item()):
             raise TrainingError(
                 f"the loss became {loss.item()} in epoch {epoch + 1} of {training.epochs}; {training.advice}"

@@ -8,6 +8,7 @@ the same number of threads, and because two members then use two cores fully.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import threading
@@ -17,13 +18,14 @@ from pathlib import Path
 
 import torch
 
-from imaging.dataset import DatasetError, load_split, read_manifest
+from imaging.dataset import DatasetError, read_manifest
 from training.checkpoint import Checkpoint, checkpoint_key
+from training.hosts import Hosts
 from training.hyperparameters import add_arguments, given, resolve
+from training.images import fingerprint, open_split
 from training.job import Job, ProcessResult, read_result
 from training.loop import TrainingError
 from training.networks.backbone import Pretrained, add_backbone_arguments
-from training.networks.network import to_tensors
 from training.recipes import distill, frozen, pretrained, scratch
 
 TASKS: dict[str, Callable[[Job], ProcessResult]] = {
@@ -33,6 +35,8 @@ TASKS: dict[str, Callable[[Job], ProcessResult]] = {
     "student": distill.train_student,
     "frozen": frozen.train_frozen,
 }
+SHARED = {"fine-tuned", "frozen"}
+"""Tasks that several hosts share."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,7 +48,9 @@ def main(argv: list[str] | None = None) -> int:
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # absent from the stubs
     try:
-        result = TASKS[arguments.task](_job(arguments))
+        job = _job(arguments)
+        with job.hosts.together():
+            result = TASKS[arguments.task](job)
     except (DatasetError, TrainingError) as error:
         print(f"member {arguments.member}: {error}", file=sys.stderr)
         return 1
@@ -74,21 +80,29 @@ def _end_with_input() -> None:
 
 
 def _job(arguments: argparse.Namespace) -> Job:
+    hosts = Hosts.here()
+    if hosts.several and arguments.task not in SHARED:
+        raise TrainingError(
+            f"{arguments.task} trains on one instance, there are {len(hosts.names)}: set training_instances to 1,"
+            " or take the mode frozen or fine-tuned"
+        )
     manifest = read_manifest(arguments.dataset)
     chosen = resolve(arguments.task, given(arguments), manifest.image_size)
     classes = len(manifest.classes)
     pretrained_network = Pretrained(arguments.backbone, arguments.backbone_weights)
-    train, validation = (to_tensors(*load_split(arguments.dataset, split)) for split in ("train", "validation"))
+    train, validation = (open_split(arguments.dataset, split) for split in ("train", "validation"))
     configuration = {
         "task": arguments.task,
         "seed": arguments.seed,
         "member": arguments.member,
+        "hosts": len(hosts.names),
         "classes": classes,
         **asdict(chosen),
         **asdict(pretrained_network),
     }
     inputs = [read_result(path)["tensors"] for path in arguments.inputs]
-    data = [*train, *validation, *(tensor for tensors in inputs for tensor in tensors.values())]
+    data = [train[1], validation[1], *(tensor for tensors in inputs for tensor in tensors.values())]
+    pixels = itertools.chain(*(fingerprint(images, manifest) for images, _ in (train, validation)))
     return Job(
         hyperparameters=chosen,
         seed=arguments.seed,
@@ -98,8 +112,9 @@ def _job(arguments: argparse.Namespace) -> Job:
         validation=validation,
         image_size=manifest.image_size,
         pretrained=pretrained_network,
-        checkpoint=Checkpoint(arguments.checkpoint, checkpoint_key(configuration, data)),
+        checkpoint=Checkpoint(arguments.checkpoint, checkpoint_key(configuration, data, pixels), writes=hosts.first),
         inputs=inputs,
+        hosts=hosts,
     )
 
 

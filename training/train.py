@@ -24,15 +24,16 @@ import numpy as np
 import onnxruntime
 import torch
 
-from imaging.dataset import DatasetError, load_split, read_examples, read_manifest
+from imaging.dataset import DatasetError, read_examples, read_manifest
 from reporting.documents.training import EnsembleScores, EpochFigures, TrainedOn, TrainingArguments, TrainingRecord
 from reporting.tracking import tracked_run
-from training.export import ExampleImages, write_model
+from training.export import PARITY_IMAGES, ExampleImages, write_model
+from training.hosts import Hosts
 from training.hyperparameters import HyperparameterError, add_arguments, given
-from training.job import Split
+from training.images import Split, open_split
 from training.loop import TrainingError
 from training.networks.backbone import Pretrained, add_backbone_arguments
-from training.networks.network import Served, to_tensors
+from training.networks.network import Served
 from training.novelty import Seen, look_at, some_of
 from training.recipes.chosen import PRETRAINED_MODES, TrainingTask, train_model
 from training.recipes.pretrained import in_chunks
@@ -48,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parse(argv)
     signal.signal(signal.SIGTERM, _stop)  # a stopped job: end the members too
     try:
-        with tracked_run(os.environ, "training") as tracked:
+        # One run for all hosts: the first one's, which writes the model.
+        with tracked_run(os.environ if Hosts.here().first else {}, "training") as tracked:
             tracked.parameters(told(arguments))
             record = run(arguments)
             tracked.parameters(found(record))
@@ -88,7 +90,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> TrainingRecord:
     """The whole job; what it leaves in training.json. Raises DatasetError, HyperparameterError or TrainingError."""
-    started = time.monotonic()
+    started, hosts = time.monotonic(), Hosts.here()
     manifest = read_manifest(arguments.dataset)
     images, labels = check_dataset(arguments.dataset, manifest.classes)
     with tempfile.TemporaryDirectory() as scratch:
@@ -115,7 +117,11 @@ def run(arguments: argparse.Namespace) -> TrainingRecord:
         history=[EpochFigures(**row) for row in trained.history],
     )
     seen = trained.known.trained_on if trained.known else _look_at_some(model, arguments.dataset, len(manifest.classes))
-    difference = write_model(model, manifest.classes, record, ExampleImages(images, seen), arguments.model_dir)
+    examples = ExampleImages(images[:PARITY_IMAGES], seen)
+    if not hosts.first:
+        print(f"{hosts.names[0]} writes the model that {', '.join(hosts.names)} trained", flush=True)
+        return record
+    difference = write_model(model, manifest.classes, record, examples, arguments.model_dir)
     figures = f"ensemble_validation_accuracy={scores.validation_accuracy:.4f}"
     figures += f" ensemble_validation_loss={scores.validation_loss:.4f}"
     seconds = f"cpu_seconds={record.cpu_seconds:.1f} seconds={time.monotonic() - started:.1f}"
@@ -124,7 +130,7 @@ def run(arguments: argparse.Namespace) -> TrainingRecord:
 
 
 def _look_at_some(model: Served, dataset: Path, classes: int) -> Seen:
-    images, _ = to_tensors(*load_split(dataset, "train"))
+    images, _ = open_split(dataset, "train")
     return look_at(model, classes, images[some_of(len(images))])
 
 
@@ -142,7 +148,7 @@ def check_dataset(folder: Path, classes: list[str]) -> Split:
                     f"{folder}: class {name} has {counts[label]} {split} images, at least {fewest} are needed;"
                     " add images or leave the class out"
                 )
-    return to_tensors(*load_split(folder, "validation"))
+    return open_split(folder, "validation")
 
 
 def _versions() -> dict[str, str]:

@@ -120,7 +120,7 @@ _SAGEMAKER_KINDS = {
     "model": ("ModelName",),
     "endpoint-config": ("EndpointConfigName",),
     "endpoint": ("EndpointName",),
-    "pipeline": ("PipelineName",),
+    "pipeline": ("PipelineName", "PipelineArn"),
     "pipeline-execution": ("PipelineExecutionArn",),
     "model-package": ("ModelPackageName", "ModelPackageArn"),
     "model-package-group": ("ModelPackageGroupName",),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from moto.core.responses import ActionResult
 from moto.sqs import urls
-from moto.sqs.exceptions import SQSException
+from moto.sqs.exceptions import InvalidParameterValue, MissingParameter, QueueAlreadyExists, SQSException
 from moto.sqs.models import SQSBackend, sqs_backends
 from moto.sqs.responses import SQSResponse
 
@@ -85,6 +85,17 @@ class MovedQueues(SQSBackend):
         found: list[MoveTask] = vars(self).setdefault("kept_move_tasks", [])
         return found
 
+    def create_queue(self, name: str, tags: dict[str, str] | None = None, **kwargs: object) -> Queue:
+        """CreateQueue; raises moto's QueueAlreadyExists, which names what differs."""
+        try:
+            return super().create_queue(name, tags, **kwargs)
+        except QueueAlreadyExists:
+            there = self.queues[name]
+            asked = SQSBackend(self.region_name, self.account_id).create_queue(name, None, **kwargs)
+            differs = next(key for key in kwargs if there.attributes.get(key) != asked.attributes.get(key))
+            message = f"A queue already exists with the same name and a different value for attribute {differs}"
+            raise QueueAlreadyExists(message) from None
+
     def queue_of(self, arn: Arn | None) -> Queue | None:
         """The queue of an ARN; None when it is not there."""
         return self.queues.get(arn.resource) if arn is not None and arn.service == "sqs" else None
@@ -121,6 +132,30 @@ class QueueAnswers(SQSResponse):
     def moved_queues(self) -> MovedQueues:
         """The queues of the request's account and region."""
         return cast("MovedQueues", self.sqs_backend)
+
+    def delete_message(self) -> ActionResult:
+        """DeleteMessage; raises moto's InvalidParameterValue for a message of a FIFO queue that is visible again."""
+        queue, handle = self.sqs_backend.get_queue(self._get_queue_name()), str(self._get_param("ReceiptHandle"))
+        held = next((each for each in queue._messages if each.had_receipt_handle(handle)), None)
+        if queue.fifo_queue and held is not None and held.visible:
+            message = f"Value {handle} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
+            raise InvalidParameterValue(message)
+        return super().delete_message()
+
+    def send_message_batch(self) -> ActionResult:
+        """SendMessageBatch; raises moto's InvalidParameterValue, also for what a single message lacks."""
+        try:
+            return _filled(super().send_message_batch())
+        except MissingParameter as error:
+            raise InvalidParameterValue(error.message) from None
+
+    def delete_message_batch(self) -> ActionResult:
+        """DeleteMessageBatch."""
+        return _filled(super().delete_message_batch())
+
+    def change_message_visibility_batch(self) -> ActionResult:
+        """ChangeMessageVisibilityBatch."""
+        return _filled(super().change_message_visibility_batch())
 
     def start_message_move_task(self) -> ActionResult:
         """StartMessageMoveTask; raises moto's SQSException for what is no dead-letter queue, or moves already."""
@@ -167,6 +202,11 @@ class QueueAnswers(SQSResponse):
             raise SQSException("AWS.SimpleQueueService.UnsupportedOperation", message)
         found.status = "CANCELLED"
         return ActionResult({"ApproximateNumberOfMessagesMoved": found.moved})
+
+
+def _filled(answer: ActionResult) -> ActionResult:
+    """An answer without its empty lists, which SQS leaves out."""
+    return ActionResult({name: value for name, value in cast("dict[str, object]", answer.result).items() if value})
 
 
 def _missing(member: str) -> SQSException:

@@ -25,7 +25,7 @@ from moto.s3.utils import compute_checksum
 from local_account.account import Account
 from local_account.base.replacements import answered_by, extends, replace, use_backend
 from local_account.base.stored import stored
-from local_account.base.wire.s3_names import INVALID_BUCKET, KEY_TOO_LONG, is_bucket, is_key
+from local_account.base.wire.s3_names import INVALID_BUCKET, KEY_TOO_LONG, is_bucket, is_key, was_bucket
 from local_account.moto_services import s3_defaults, s3_notifications
 from local_account.moto_services.object_files import FileContent, ObjectFiles, StoredContent
 from local_account.protocol.kms_keys import KeyUnusableError, usable_key
@@ -244,7 +244,7 @@ class StoredBuckets(S3Backend):
         try:
             return super().get_bucket(bucket_name)
         except MissingBucket:
-            if is_bucket(bucket_name):
+            if was_bucket(bucket_name):
                 raise
             raise ImpossibleBucket(bucket_name) from None
 

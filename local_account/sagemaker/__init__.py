@@ -32,6 +32,7 @@ def install(account: Account) -> tuple[SageMaker, Runtime, MetricsService]:
     from local_account.sagemaker.models import Models
     from local_account.sagemaker.pipelines.actions import Pipelines
     from local_account.sagemaker.pipelines.executions import PipelineExecutions
+    from local_account.sagemaker.pipelines.versions import PipelineVersions
     from local_account.sagemaker.registry import Registry
     from local_account.sagemaker.search.actions import Search
     from local_account.sagemaker.search.kinds import kinds_of
@@ -47,7 +48,9 @@ def install(account: Account) -> tuple[SageMaker, Runtime, MetricsService]:
     sagemaker.add(Tags(sagemaker), Models(sagemaker), groups, Registry(sagemaker, groups))
     sagemaker.add(ProcessingJobs(sagemaker), TrainingJobs(sagemaker), TransformJobs(sagemaker))
     sagemaker.add(TuningJobs(sagemaker))
-    sagemaker.add(pipelines, PipelineExecutions(sagemaker, pipelines.pipeline), configs, endpoints)
+    executions = PipelineExecutions(sagemaker, pipelines.pipeline)
+    sagemaker.add(pipelines, executions, executions.callbacks, PipelineVersions(sagemaker, pipelines.pipeline))
+    sagemaker.add(configs, endpoints)
     experiments = Experiments(sagemaker)
     components = TrialComponents(sagemaker, experiments)
     sagemaker.add(experiments, components, Lineage(sagemaker))

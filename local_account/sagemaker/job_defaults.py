@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from local_account.base.images import ContainerImage, repository
+
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
         ChannelUnionTypeDef,
         CreateProcessingJobRequestTypeDef,
         CreateTrainingJobRequestTypeDef,
         HyperParameterTrainingJobDefinitionUnionTypeDef,
+        MetricDefinitionTypeDef,
     )
 
 MAX_RUNTIME_S = 86400
@@ -42,6 +45,17 @@ def fill_training(request: CreateTrainingJobRequestTypeDef) -> None:
     fill_switches(request)
     for channel in request["InputDataConfig"]:
         fill_channel(channel)
+
+
+def fill_metrics(request: CreateTrainingJobRequestTypeDef, images: Mapping[str, ContainerImage]) -> None:
+    """An image that has metrics of its own tells them when the job defines none, as AWS's algorithms do."""
+    if "AlgorithmSpecification" not in request:
+        return
+    specification = request["AlgorithmSpecification"]
+    image = images.get(repository(specification.get("TrainingImage", "")))
+    if image and image.metrics and not specification.get("MetricDefinitions"):
+        found: list[MetricDefinitionTypeDef] = [{"Name": k, "Regex": v} for k, v in image.metrics.items()]
+        specification["MetricDefinitions"] = found
 
 
 def fill_switches(request: CreateTrainingJobRequestTypeDef | HyperParameterTrainingJobDefinitionUnionTypeDef) -> None:

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
         AppSpecificationOutputTypeDef,
         ChannelOutputTypeDef,
         CheckpointConfigTypeDef,
+        DataProcessingTypeDef,
         DebugHookConfigOutputTypeDef,
         HyperParameterTrainingJobDefinitionOutputTypeDef,
         HyperParameterTuningJobConfigOutputTypeDef,
+        HyperParameterTuningJobWarmStartConfigOutputTypeDef,
         NetworkConfigOutputTypeDef,
         OutputDataConfigTypeDef,
         ProcessingInputTypeDef,
@@ -94,6 +96,7 @@ class TransformJobRecord(TypedDict):
     TransformInput: TransformInputTypeDef
     TransformOutput: TransformOutputTypeDef
     BatchStrategy: NotRequired[str]
+    DataProcessing: NotRequired[DataProcessingTypeDef]
     MaxPayloadInMB: NotRequired[int]
     MaxConcurrentTransforms: NotRequired[int]
     Environment: NotRequired[dict[str, str]]
@@ -118,5 +121,6 @@ class TuningJobRecord(TypedDict):
     CreationTime: float
     LastModifiedTime: float
     HyperParameterTuningEndTime: NotRequired[float]
+    WarmStartConfig: NotRequired[HyperParameterTuningJobWarmStartConfigOutputTypeDef]
     FailureReason: NotRequired[str]
     _tried: list[TriedJob]

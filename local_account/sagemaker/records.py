@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ProductionVariantOutputTypeDef,
         ProductionVariantServerlessConfigTypeDef,
         RollingUpdatePolicyTypeDef,
+        SelectiveExecutionConfigOutputTypeDef,
         VpcConfigOutputTypeDef,
     )
 
@@ -95,6 +96,8 @@ class StepMetadata(TypedDict, total=False):
     """What a step made or decided."""
 
     Arn: str
+    CallbackToken: str
+    SqsQueueUrl: str
     OutputParameters: list[StepOutput]
     Outcome: str
     ErrorMessage: str
@@ -115,6 +118,7 @@ class StepRecord(TypedDict, total=False):
     """By the kind of step, as ListPipelineExecutionSteps names it: TrainingJob, Model, Lambda..."""
     CacheKey: str
     CacheHitResult: dict[str, str]
+    SelectiveExecutionResult: dict[str, str]
 
 
 class ExecutionRecord(TypedDict):
@@ -131,8 +135,11 @@ class ExecutionRecord(TypedDict):
     LastModifiedTime: float
     CreatedBy: dict[str, str]
     LastModifiedBy: dict[str, str]
+    PipelineVersionId: NotRequired[int]
     RoleArn: NotRequired[str]
     """In whose name the steps call, where it is not the pipeline's."""
+    PipelineExperimentConfig: NotRequired[dict[str, str]]
+    SelectiveExecutionConfig: NotRequired[SelectiveExecutionConfigOutputTypeDef]
     Definition: str
     Parameters: list[ParameterTypeDef]
     Values: dict[str, Json]

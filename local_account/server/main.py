@@ -28,7 +28,7 @@ from local_account.base.clock import CLOCK
 from local_account.base.clock import FILE as CLOCK_FILE
 from local_account.base.clock import parse as parse_clock
 from local_account.base.errors import DISK_FULL, AccountError
-from local_account.base.images import parse_images
+from local_account.base.images import packaged_images, parse_images
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -191,7 +191,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.getLogger("local_account").setLevel(logging.INFO)
     state_dir = arguments.state.resolve()
     try:
-        images = parse_images(arguments.images)
+        images = {**packaged_images(), **parse_images(arguments.images)}
         lock = lock_state(state_dir)
         listener = listen(arguments.port)
         # By this note `control` finds the server, also when whoever started it was interrupted.

@@ -6,7 +6,9 @@ since ``Retry`` and ``Catch`` match on these (step-functions/latest/dg/concepts-
 
 from __future__ import annotations
 
+import base64
 import json
+import uuid
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnknownServiceError
@@ -97,7 +99,10 @@ class AwsSdkTask(StateTaskServiceAwsSdk):
         try:
             answer = getattr(client, action)(**normalised_parameters) or {}
         except ClientError as error:
-            error.response["ResponseMetadata"].setdefault("RequestId", "")  # moto puts it into the cause
+            told = error.response["ResponseMetadata"]  # moto puts both into the cause
+            told.setdefault("RequestId", "")
+            if self._get_boto_service_name() == "s3":
+                told.setdefault("HostId", base64.b64encode(uuid.uuid4().bytes * 3).decode())
             raise
         answer.pop("ResponseMetadata", None)
         env.stack.append(from_members(answer, operation.output_shape))

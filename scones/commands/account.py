@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,9 +36,16 @@ def start(
         str,
         typer.Option(help="Let its time start elsewhere, pass faster and be moved: now, x60, 2026-11-01T00:00Z@x60."),
     ] = "",
+    *,
     durable: Annotated[
         bool, typer.Option("--durable", help="Have every change on disk before it is answered; slower.")
     ] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Code that stands for container images: a folder with NAME/image.toml for each."
+        ),
+    ] = None,
 ) -> None:
     """Start the account in the background; its state is kept in .scones/account (or below SCONES_HOME)."""
     if chaos and chaos not in KINDS:
@@ -47,7 +55,7 @@ def start(
             parse_clock(clock)
         except ValueError as error:
             raise SconesError(f"--clock: {error}") from error
-    begin(Settings.load(stage), time_scale, chaos, clock, durable=durable)
+    begin(Settings.load(stage), time_scale, chaos, clock, durable=durable, image_folder=images)
     status(stage)
 
 

@@ -213,16 +213,18 @@ def _pipeline(case: Case) -> list[CostItem]:
     a, pipeline = case.assumptions, case.settings.pipeline
     training = _job(case, pipeline.training_instance_type, a.training_minutes)
     spot = pipeline.managed_spot_training
+    # The evaluation and the baseline, those that filter, and the merge of what several filtered.
+    jobs = 2 + pipeline.filter_instances + (pipeline.filter_instances > 1)
     return [
         CostItem(
             "processing jobs",
-            f"2 on {pipeline.processing_instance_type}",
-            run=3 * _job(case, pipeline.processing_instance_type, a.processing_minutes),
+            f"{jobs} on {pipeline.processing_instance_type}",
+            run=jobs * _job(case, pipeline.processing_instance_type, a.processing_minutes),
         ),
         CostItem(
             "training job",
             f"{pipeline.training_instance_type}, {'spot' if spot else 'on demand'}",
-            run=training * (1 - a.spot_saving if spot else 1),
+            run=pipeline.training_instances * training * (1 - a.spot_saving if spot else 1),
         ),
     ]
 

@@ -33,6 +33,7 @@ SHARED_DIR = WORKING_FOLDER.parent / "shared" / "cifar100"
 
 LIST_SUFFIXES = {".csv", ".manifest", ".jsonl"}
 LAYOUTS = "a folder with <class>/*, train/<class>/* and test/<class>/*, .tar shards, or a .csv or .manifest list"
+PART_BYTES = 1 << 20
 CONNECTIONS = 8
 """Files that are uploaded at once."""
 
@@ -120,7 +121,9 @@ def upload(s3: S3Client, source: FoundImages, source_uri: str) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(str(file.relative_to(base)).encode())
-        digest.update(file.read_bytes())
+        with file.open("rb") as content:  # a tar file may be larger than memory
+            while part := content.read(PART_BYTES):
+                digest.update(part)
     folder = f"{source_uri}/{digest.hexdigest()[:16]}"
     bucket, prefix = split_uri(folder)
 

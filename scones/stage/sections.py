@@ -5,11 +5,14 @@ Runs on a laptop or in CodeBuild. `endpoint_settings` and `monitoring_settings` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from scones.errors import SettingsError
 
-MOST_INSTANCES = 100
+# SageMaker stops processing jobs after five days, and gives instances volumes of up to 16 TB.
+BOUNDS = {"filter_instances": 100, "training_instances": 100, "max_job_hours": 120, "volume_gb": 16_384}
+INPUT_MODES = ("File", "FastFile")
 # What training/train.py knows: networks from random weights, or from ImageNet's.
 RECIPES = ("scratch", "pretrained")
 PRETRAINED_MODES = ("frozen", "fine-tuned", "distilled")
@@ -45,16 +48,26 @@ class PipelineSettings:
     filter_instances: int = 1
     """That filter the pictures; more than one for pictures in folders or tar files of S3, and a step that merges."""
     processing_instance_type: str = "ml.m5.large"
+    training_instances: int = 1
+    """That train together, with the modes frozen and fine-tuned."""
+    training_input_mode: str = "File"
+    """``FastFile``: images come from S3 when they are read, and the job begins without a copy of all of them."""
     training_instance_type: str = "ml.c5.xlarge"
     endpoint_instance_type: str = "ml.m5.large"
+    max_job_hours: int = 1
+    """After which a job is stopped."""
+    volume_gb: int = 30
+    """Of each instance of a job: its part of the images must fit in, twice where they are filtered."""
     approval_status: str = "PendingManualApproval"
     managed_spot_training: bool = True
 
     def __post_init__(self) -> None:
-        if not 1 <= self.filter_instances <= MOST_INSTANCES:
-            raise SettingsError(
-                f"pipeline.filter_instances must lie between 1 and {MOST_INSTANCES}, got {self.filter_instances}"
-            )
+        if self.training_input_mode not in INPUT_MODES:
+            modes, got = ", ".join(INPUT_MODES), self.training_input_mode
+            raise SettingsError(f"pipeline.training_input_mode must be one of {modes}, got {got!r}")
+        for name, most in BOUNDS.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise SettingsError(f"pipeline.{name} must lie between 1 and {most}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,8 @@ class ImageSettings:
     """The command of a training job."""
     serve: str
     """The file with the serving functions."""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """What a training's log is searched for when its job defines no metrics: patterns by name."""
 
 
 @dataclass(frozen=True)

@@ -179,6 +179,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "tuple[str, ...]": (list,),
     "Mapping[str, ImageSettings]": (dict,),
+    "Mapping[str, str]": (dict,),
     **{kind.__name__: (kind,) for kind in _SECTIONS.values()},
 }
 

@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from training.hyperparameters import resolve
+from training.images import whole
 from training.job import Job, ProcessResult
 from training.networks.augment import random_colour, random_cutout, random_shift, random_view
 from training.networks.backbone import CENTRE, SPAN
@@ -42,7 +43,7 @@ def make_views(job: Job) -> ProcessResult:
         teacher = FineTuned(networks, side, job.image_size).eval()
         generator = Generator().manual_seed(job.network_seed)
         torch.manual_seed(job.network_seed)
-        rounds = [_one_round(teacher, job.train[0], generator) for _ in range(job.hyperparameters.epochs)]
+        rounds = [_one_round(teacher, whole(job.train[0]), generator) for _ in range(job.hyperparameters.epochs)]
         tensors = {"images": torch.cat([r[0] for r in rounds]), "logits": torch.cat([r[1] for r in rounds])}
         stored = {"tensors": tensors, "cpu_seconds": time.process_time()}
         job.checkpoint.save(stored)
@@ -74,7 +75,7 @@ def train_student(job: Job) -> ProcessResult:
     images = torch.cat([tensors["images"] for tensors in job.inputs])
     targets = torch.softmax(torch.cat([tensors["logits"] for tensors in job.inputs]), dim=1)
     generator = Generator().manual_seed(job.network_seed)
-    network = small_network(job, Reduce(job.image_size)(normalise(job.train[0])))
+    network = small_network(job, Reduce(job.image_size)(normalise(whole(job.train[0]))))
 
     per_epoch = round(EPOCH_SHARE * len(images))
 

@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from training.hyperparameters import Hyperparameters
+from training.images import LARGEST_THUMBNAIL, Images, chunks
 from training.job import Job, ProcessResult
 from training.loop import Training, fit
 from training.networks.augment import random_colour, random_view
@@ -20,7 +21,6 @@ from training.networks.backbone import CENTRE, SPAN, Backbone, Pretrained, creat
 from training.networks.network import Resize, Served
 from training.networks.photo_views import photograph_views
 
-LARGEST_THUMBNAIL = 64  # pixels
 CHUNK = 25  # images at once where no gradient is kept: what fits the caches
 
 
@@ -47,10 +47,10 @@ class FineTuned(Served):
         return torch.stack([member(x) for member in self.members]).mean(dim=0)
 
 
-def in_chunks(model: Served, images: Tensor) -> Tensor:
+def in_chunks(model: Served, images: Images) -> Tensor:
     """``model.logits`` of many images, without gradients."""
     with torch.inference_mode():
-        return torch.cat([model.logits(chunk) for chunk in images.split(CHUNK)])  # type: ignore[no-untyped-call]  # torch left it bare
+        return torch.cat([model.logits(chunk) for chunk in chunks(images, CHUNK)])
 
 
 def load_fine_tuned(tensors: dict[str, Tensor], pretrained: Pretrained, classes: int) -> Backbone:
@@ -68,14 +68,20 @@ def train_fine_tuned(job: Job) -> ProcessResult:
     network = create(job.pretrained).for_classes(job.classes)
     network.freeze(chosen.frozen_blocks)
     served = FineTuned([network], chosen.network_side, job.image_size)
+    hosts = job.hosts
+    # Hosts draw the same batches, of which each takes its share, and views of their own.
+    drawn = Generator().manual_seed(job.network_seed * 1000 + hosts.rank) if hosts.several else generator
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in torch.randperm(len(images), generator=generator).split(chosen.batch_size):  # type: ignore[no-untyped-call]  # torch left it bare
+        for all_of in torch.randperm(len(images), generator=generator).split(chosen.batch_size):  # type: ignore[no-untyped-call]  # torch left it bare
+            if len(all_of) < len(hosts.names):
+                continue
+            batch = all_of[hosts.share(len(all_of))]
             side = chosen.early_side if epoch < chosen.epochs // 2 else chosen.network_side
             if job.image_size > LARGEST_THUMBNAIL:
-                views = pixels(photograph_views(images[batch], side, generator))
+                views = pixels(photograph_views(images[batch], side, drawn))
             else:
-                views = random_view(random_colour(pixels(images[batch]), generator), side, generator)
+                views = random_view(random_colour(pixels(images[batch]), drawn), side, drawn)
             yield views.contiguous(memory_format=torch.channels_last), labels[batch]
 
     optimizer = _optimizer(network, chosen)
@@ -97,6 +103,7 @@ def train_fine_tuned(job: Job) -> ProcessResult:
         validation_labels=job.validation[1],
         advice=f"lower --learning-rate (now {chosen.learning_rate})",
         averaging=chosen.averaging,
+        parallel=hosts.parallel(network),
     )
     outcome = fit(training, job.checkpoint)
     return {"tensors": network.state_dict(), "history": outcome.history, "cpu_seconds": outcome.cpu_seconds}

@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from training.hyperparameters import Hyperparameters
+from training.images import whole
 from training.job import Job, ProcessResult
 from training.loop import Training, fit
 from training.networks.augment import alternating_flip, random_cutout, random_shift
@@ -23,7 +24,7 @@ def train_scratch(job: Job) -> ProcessResult:
     """One trained small network. Raises TrainingError when the loss diverges."""
     generator = Generator().manual_seed(job.network_seed)
     reduce = Reduce(job.image_size)
-    images = reduce(normalise(job.train[0]))
+    images = reduce(normalise(whole(job.train[0])))
     smoothing = job.hyperparameters.label_smoothing
     targets = (1 - smoothing) * nn.functional.one_hot(job.train[1], job.classes) + smoothing / job.classes
     network = small_network(job, images)
@@ -67,7 +68,7 @@ def fit_small_network(
         generator=generator,
         batches=batches,
         loss=nn.CrossEntropyLoss(),
-        validate=lambda: Ensemble([network], job.image_size).logits(job.validation[0]),
+        validate=lambda: Ensemble([network], job.image_size).logits(whole(job.validation[0])),
         validation_labels=job.validation[1],
         advice=f"lower --learning-rate (now {chosen.learning_rate})",
     )

@@ -19,6 +19,7 @@ MAX_KEY_BYTES = 1024
 INVALID_BUCKET = "The specified bucket is not valid."
 KEY_TOO_LONG = "Your key is too long"
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
+_OLD_BUCKET = re.compile(r"[\w.-]{3,255}", re.ASCII)
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
@@ -28,6 +29,11 @@ def is_bucket(name: str) -> bool:
     """Whether a new bucket may have this name."""
     reserved = name.startswith(_PREFIXES) or name.endswith(_SUFFIXES)
     return bool(_BUCKET.fullmatch(name)) and not _ADDRESS.fullmatch(name) and not reserved
+
+
+def was_bucket(name: str) -> bool:
+    """Whether a bucket may ever have got this name: until 2018 some were longer, or had capitals."""
+    return bool(_OLD_BUCKET.fullmatch(name)) and ".." not in name
 
 
 def is_key(key: str) -> bool:

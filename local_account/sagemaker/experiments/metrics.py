@@ -70,9 +70,12 @@ class MetricsService(Service):
 
     @action("BatchPutMetrics")
     def put(self, request: PutMetrics) -> Reply:
-        """Raises ServiceError for a component that is not there."""
+        """Values for a component that is not there are told one by one, as the model says."""
         points = [(one["MetricName"], _point(one)) for one in request["MetricData"]]
-        self._components.put(request["TrialComponentName"], points)
+        try:
+            self._components.put(request["TrialComponentName"], points)
+        except ServiceError:
+            return {"Errors": [{"Code": "VALIDATION_ERROR", "MetricIndex": index} for index in range(len(points))]}
         return {}
 
     @action("BatchGetMetrics")

@@ -65,6 +65,16 @@ def _new_trial(sagemaker: SageMaker, experiment: str | None, component: str) -> 
     return name
 
 
+def keep_trial(sagemaker: SageMaker, experiment: str, trial: str = "") -> None:
+    """Make an experiment and a trial where they are not there."""
+    experiments, trials = NamedRecords(sagemaker, EXPERIMENT), NamedRecords(sagemaker, TRIAL)
+    with sagemaker.lock:
+        if experiment not in experiments.records:
+            experiments.create({"ExperimentName": experiment}, None)
+        if trial and trial not in trials.records:
+            trials.create({"TrialName": trial}, None, ExperimentName=experiment)
+
+
 def told_by_job(sagemaker: SageMaker, component: Record) -> Record:
     """What a component has of its job; nothing where it has none."""
     named = component.get("_job")

@@ -19,7 +19,7 @@ from local_account.protocol.records import view
 from local_account.protocol.service import now
 from local_account.sagemaker.experiments.components import ComponentMetrics
 from local_account.sagemaker.experiments.of_jobs import component_name
-from local_account.sagemaker.job_defaults import fill_training
+from local_account.sagemaker.job_defaults import fill_metrics, fill_training
 from local_account.sagemaker.job_records import TrainingJobRecord
 from local_account.sagemaker.jobs import checkpoints
 from local_account.sagemaker.jobs.actions import JobActions
@@ -148,7 +148,9 @@ class TrainingRun(JobRun):
             return self.script.container_command(self.cluster, host), variables, Path("/opt/ml/code")
         uri = specification["TrainingImage"]
         if image := self.account.images.get(repository(uri)):
-            return [*image.train], {**environment, "PYTHONPATH": str(image.folder)}, None
+            if missing := image.missing():
+                raise FailedJobError(f"ClientError: image {uri} needs {missing}: pip install {missing}")
+            return [*image.train], {**environment, "PYTHONPATH": str(image.folder), "TRAINING_IMAGE_URI": uri}, None
         known = ", ".join(self.account.images) or "none"
         raise FailedJobError(
             f"ClientError: image {uri} cannot run here: the stand-in account has no container images. It runs jobs "
@@ -213,14 +215,14 @@ class TrainingRun(JobRun):
 
     def see_line(self, line: str) -> None:
         """Keep the metrics that a line names."""
-        if self._metrics.read(line):
+        if found := self._metrics.read(line):
+            ComponentMetrics(self.sagemaker).add(component_name(self.kind, self.name), found)
             with self.sagemaker.lock:
                 self.job["FinalMetricDataList"] = self._metrics.last()
 
     def upload(self, succeeded: bool) -> None:
         """Publish the metrics; upload checkpoints, ``output.tar.gz`` and, of a job that succeeded, the model."""
         self._metrics.publish(self.account, self.name, self.role())
-        ComponentMetrics(self.sagemaker).add(component_name(self.kind, self.name), self._metrics.points())
         self._save_checkpoints(last=True)
         where = self.job["OutputDataConfig"]
         output = TrainingOutput(self.files, self.cluster, where, self.output_uri, self.root)
@@ -273,6 +275,7 @@ class TrainingJobs(JobActions):
     def create(self, request: CreateTrainingJobRequestTypeDef) -> Reply:
         """Refuses what the account cannot run, then runs the job."""
         fill_training(request)
+        fill_metrics(request, self.sagemaker.account.images)
         check_training(request)
         return self.create_job(request, request.get("Tags"), request.get("ExperimentConfig"))
 

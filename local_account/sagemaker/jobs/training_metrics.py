@@ -31,8 +31,8 @@ class TrainingMetrics:
         self._patterns = [(d["Name"], re.compile(d["Regex"])) for d in definitions]
         self._found: list[tuple[str, float, float]] = []
 
-    def read(self, line: str) -> bool:
-        """Keep the metrics of a line; whether it had any."""
+    def read(self, line: str) -> list[tuple[str, MetricPoint]]:
+        """Keep the metrics of a line; answers them as a trial component keeps them."""
         before = len(self._found)
         for name, pattern in self._patterns:
             match = pattern.search(line)
@@ -41,16 +41,13 @@ class TrainingMetrics:
                     self._found.append((name, float(match.group(1)), time.time()))
                 except (ValueError, IndexError):  # AWS ignores what is not a number
                     continue
-        return len(self._found) > before
+        found = self._found[before:]
+        return [(name, {"at": round(at, 3), "step": None, "value": value}) for name, value, at in found]
 
     def last(self) -> list[FinalMetric]:
         """``FinalMetricDataList``: the last value of each metric."""
         last = {name: (value, at) for name, value, at in self._found}
         return [{"MetricName": name, "Value": value, "Timestamp": round(at, 3)} for name, (value, at) in last.items()]
-
-    def points(self) -> list[tuple[str, MetricPoint]]:
-        """All values, as a trial component keeps them."""
-        return [(name, {"at": round(at, 3), "step": None, "value": value}) for name, value, at in self._found]
 
     def publish(self, account: Account, job: str, role: str) -> None:
         """Send all values to CloudWatch, as the job's role; without its permission there are none."""

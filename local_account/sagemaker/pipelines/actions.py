@@ -15,6 +15,7 @@ from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.records import change, chosen, record_of, without
 from local_account.protocol.service import now
 from local_account.sagemaker.pipelines.executions import checked_definition
+from local_account.sagemaker.pipelines.versions import add_version, drop_versions, version_of
 from local_account.sagemaker.records import PipelineRecord
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import drop_tags, set_tags
@@ -81,6 +82,7 @@ class Pipelines:
                     "LastModifiedBy": {},
                 },
             )
+            add_version(self.sagemaker, self.sagemaker.pipelines[name])
             self.sagemaker.request_tokens[token] = {"Arn": arn}
             set_tags(self.sagemaker, arn, request.get("Tags"))
             self.sagemaker.changed()
@@ -98,8 +100,9 @@ class Pipelines:
             change(pipeline, {**chosen(request, kept), "LastModifiedTime": now()})
             if definition is not None:
                 pipeline["PipelineDefinition"] = definition
+            version = add_version(self.sagemaker, pipeline)
             self.sagemaker.changed()
-        return {"PipelineArn": pipeline["PipelineArn"]}
+        return {"PipelineArn": pipeline["PipelineArn"], "PipelineVersionId": version}
 
     def _definition_text(self, request: CreatePipelineRequestTypeDef | UpdatePipelineRequestTypeDef) -> str | None:
         location = request.get("PipelineDefinitionS3Location")
@@ -119,8 +122,12 @@ class Pipelines:
 
     @action("DescribePipeline")
     def describe(self, request: DescribePipelineRequestTypeDef) -> Reply:
-        """Answers the pipeline with its definition."""
-        return self.pipeline(request["PipelineName"])
+        """Answers the pipeline with its newest definition, or with that of a version."""
+        pipeline = self.pipeline(request["PipelineName"])
+        return {
+            **pipeline,
+            **without(version_of(self.sagemaker, pipeline, request.get("PipelineVersionId")), "CreationTime"),
+        }
 
     @action("DeletePipeline")
     def delete(self, request: DeletePipelineRequestTypeDef) -> Reply:
@@ -141,6 +148,7 @@ class Pipelines:
             for execution in executions:
                 del self.sagemaker.pipeline_executions[execution["PipelineExecutionArn"]]
             del self.sagemaker.pipelines[pipeline["PipelineName"]]
+            drop_versions(self.sagemaker, pipeline["PipelineName"])
             tokens = self.sagemaker.request_tokens
             for token in [t for t, made in tokens.items() if made["Arn"].startswith(arn)]:
                 del tokens[token]

@@ -15,6 +15,8 @@ from local_account.protocol.actions import Json
 from local_account.sagemaker.pipelines.cache import duration_s
 from local_account.sagemaker.pipelines.documents import (
     ACTIONS,
+    EXCEPTION_TYPES,
+    WITH_OUTPUTS,
     CacheConfig,
     PipelineStep,
     conditions_of,
@@ -31,6 +33,10 @@ from local_account.sagemaker.pipelines.expressions import (
 
 if TYPE_CHECKING:
     from botocore.model import ServiceModel, Shape
+
+
+class InAwsWordsError(PipelineExpressionError):
+    """A refusal whose whole sentence is AWS's, which does not name the step."""
 
 
 def check_step(step: PipelineStep, steps: Mapping[str, PipelineStep], parameters: Mapping[str, str]) -> None:
@@ -56,8 +62,9 @@ def check_step(step: PipelineStep, steps: Mapping[str, PipelineStep], parameters
         shape = _model().operation_model(action).input_shape
         _check_arguments(step.arguments, shape, "Arguments", {filled_in, "ClientToken"})
         _check_texts(step.arguments, shape, "Arguments", parameters)
-    elif step.type == "Lambda" and "FunctionArn" not in step.document:
-        raise PipelineExpressionError("a Lambda step needs FunctionArn")
+        _check_enumerations(step.arguments, shape)
+    elif (needed := _NEEDED.get(step.type)) and needed not in step.document:
+        raise PipelineExpressionError(f"a {step.type} step needs {needed}")
 
 
 _MEMBERS = {"Name", "Type", "DisplayName", "Description", "Arguments", "DependsOn"}
@@ -71,6 +78,7 @@ _OWN_MEMBERS = {
     "Lambda": {"CacheConfig", "FunctionArn", "OutputParameters"},
     "Callback": {"CacheConfig", "SqsQueueUrl", "OutputParameters"},
 }
+_NEEDED = {"Lambda": "FunctionArn", "Callback": "SqsQueueUrl"}
 _OF_A_CONDITION = {"Conditions", "IfSteps", "ElseSteps"}
 
 
@@ -81,6 +89,10 @@ def _check_members(step: PipelineStep) -> None:
     known = {"Condition": _OF_A_CONDITION, "Fail": {"ErrorMessage"}}.get(step.type)
     if known and (unknown := step.arguments.keys() - known):
         raise PipelineExpressionError(f"Arguments has the unknown member {min(unknown)!r}")
+    for policy in step.document.get("RetryPolicies") or []:
+        if others := set(policy["ExceptionType"]) - EXCEPTION_TYPES:
+            all_types = ", ".join(sorted(EXCEPTION_TYPES))
+            raise PipelineExpressionError(f"RetryPolicies: ExceptionType must be of {all_types}, got {min(others)!r}")
     if cache := step.document.get("CacheConfig"):
         _check_cache(cache)
 
@@ -118,7 +130,7 @@ def _check_property(reference: GetReference, step: PipelineStep) -> None:
             raise PipelineExpressionError(
                 f"{reference.text}: step {step.name!r} has the property files {sorted(names)}"
             )
-    elif step.type == "Lambda":
+    elif step.type in WITH_OUTPUTS:
         names = {o["OutputName"] for o in step.document.get("OutputParameters") or []}
         if len(path) != 2 or path[0] != "OutputParameters" or path[1] not in names:
             raise PipelineExpressionError(
@@ -129,6 +141,9 @@ def _check_property(reference: GetReference, step: PipelineStep) -> None:
             raise PipelineExpressionError(f"{reference.text}: a Condition step has the property Outcome only")
     elif step.type == "Fail":
         raise PipelineExpressionError(f"{reference.text}: a Fail step has no properties")
+    elif step.type == "Tuning" and path[0] == "TrainingJobSummaries":
+        listed = _model().operation_model("ListTrainingJobsForHyperParameterTuningJob").output_shape
+        _check_shape_path(reference, listed)
     else:
         _check_shape_path(reference, _model().operation_model(ACTIONS[step.type][2]).output_shape)
 
@@ -152,7 +167,7 @@ def _check_arguments(value: Json, shape: Shape, path: str, filled_in: set[str]) 
     if shape.type_name == "structure" and isinstance(value, dict):
         unknown = sorted(value.keys() - shape.members.keys())
         if unknown:
-            raise PipelineExpressionError(f"{path} has the unknown member {unknown[0]!r}")
+            raise InAwsWordsError(f"Unknown Argument member '{unknown[0]}'")
         missing = sorted(set(shape.required_members) - value.keys() - filled_in)
         if missing:
             raise PipelineExpressionError(f"{path} lacks the member {missing[0]!r}")
@@ -178,6 +193,23 @@ def _check_texts(value: Json, shape: Shape, path: str, parameters: Mapping[str, 
     elif isinstance(value, list) and shape.type_name == "list":
         for position, member in enumerate(value):
             _check_texts(member, shape.member, f"{path}[{position}]", parameters)
+
+
+def _check_enumerations(value: Json, shape: Shape) -> None:
+    """Refuse a text that is none of those that the API has, in AWS's words."""
+    if is_expression(value):
+        return
+    if isinstance(value, dict) and shape.type_name in {"structure", "map"}:
+        for name, member in value.items():
+            _check_enumerations(member, shape.members[name] if shape.type_name == "structure" else shape.value)
+    elif isinstance(value, list) and shape.type_name == "list":
+        for member in value:
+            _check_enumerations(member, shape.member)
+    elif isinstance(value, str) and (known := shape.metadata.get("enum")) and value not in known:
+        raise InAwsWordsError(
+            f"Model Validation failed: Value '{value}' for '{shape.name}' failed to satisfy enum value set: "
+            f"[{', '.join(known)}]"
+        )
 
 
 @functools.cache

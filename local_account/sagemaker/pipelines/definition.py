@@ -13,8 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local_account.protocol.actions import Json
-from local_account.sagemaker.pipelines.checks import check_step
-from local_account.sagemaker.pipelines.documents import STEP_TYPES, PipelineStep, StepDocument, own_document
+from local_account.sagemaker.pipelines.checks import InAwsWordsError, check_step
+from local_account.sagemaker.pipelines.documents import (
+    ELSEWHERE,
+    STEP_TYPES,
+    PipelineStep,
+    StepDocument,
+    misshapen_member,
+    own_document,
+)
 from local_account.sagemaker.pipelines.expressions import PipelineExpressionError, references
 
 if TYPE_CHECKING:
@@ -68,6 +75,8 @@ class Definition:
 
     parameters: Mapping[str, PipelineParameter]
     steps: Mapping[str, PipelineStep]
+    experiment: Json = None
+    """PipelineExperimentConfig."""
 
     def values(self, given: Iterable[ParameterTypeDef]) -> dict[str, Json]:
         """The parameters of an execution; raises DefinitionError for unknown, missing or wrong ones."""
@@ -109,13 +118,17 @@ def parse(text: str) -> Definition:
     for step in found.values():
         try:
             check_step(step, found, {name: parameter.type for name, parameter in parameters.items()})
+        except InAwsWordsError as error:
+            raise DefinitionError(f"{error}.") from error
         except PipelineExpressionError as error:
             raise DefinitionError(f"Step {step.name!r}: {error}.") from error
-    return Definition(parameters, _in_order(found))
+    return Definition(parameters, _in_order(found), document.get("PipelineExperimentConfig"))
 
 
-def _parameters(documents: list[dict[str, Json]]) -> dict[str, PipelineParameter]:
+def _parameters(documents: object) -> dict[str, PipelineParameter]:
     parameters: dict[str, PipelineParameter] = {}
+    if not isinstance(documents, list) or not all(isinstance(document, dict) for document in documents):
+        raise DefinitionError(f"Parameters must be a list of objects, got {documents!r}.")
     for document in documents:
         name, kind = document.get("Name"), document.get("Type")
         if not isinstance(kind, str) or kind not in _PARAMETER_TYPES or not isinstance(name, str) or name in parameters:
@@ -147,12 +160,13 @@ def _steps(documents: object, branch: tuple[str, bool] | None) -> Iterator[Pipel
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise DefinitionError(f"Step {position + 1} needs a Name of letters, digits, - and _, got {name!r}.")
         kind = document.get("Type")
-        if kind not in STEP_TYPES:
+        if not isinstance(kind, str) or kind not in STEP_TYPES:
             known = ", ".join(STEP_TYPES)
-            raise DefinitionError(f"Step {name!r} has the type {kind!r}; the stand-in account runs: {known}.")
-        arguments = document.get("Arguments", {})
-        if not isinstance(arguments, dict):
-            raise DefinitionError(f"Step {name!r}: Arguments must be an object, got {arguments!r}.")
+            why = f" ({ELSEWHERE[str(kind)]})" if str(kind) in ELSEWHERE else ""
+            raise DefinitionError(f"Step {name!r} has the type {kind!r}{why}; the stand-in account runs: {known}.")
+        if problem := misshapen_member(document):
+            raise DefinitionError(f"Step {name!r}: {problem}.")
+        arguments = document.get("Arguments") or {}
         yield PipelineStep(name, kind, document, _needs(name, document, branch), branch)
         if kind == "Condition":
             yield from _steps(arguments.get("IfSteps") or [], (name, True))
@@ -161,8 +175,6 @@ def _steps(documents: object, branch: tuple[str, bool] | None) -> Iterator[Pipel
 
 def _needs(name: str, document: StepDocument, branch: tuple[str, bool] | None) -> frozenset[str]:
     depends_on = document.get("DependsOn") or []
-    if not isinstance(depends_on, list):
-        raise DefinitionError(f"Step {name!r}: DependsOn must be a list of step names, got {depends_on!r}.")
     try:
         referred = {r.name for r in references(own_document(document)) if r.kind == "Steps"}
     except PipelineExpressionError as error:

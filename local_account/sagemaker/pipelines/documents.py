@@ -5,6 +5,7 @@ Pure. The shapes are those of SageMaker Pipelines' definition schema, version 20
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
@@ -18,8 +19,27 @@ ACTIONS = {
     "Transform": ("CreateTransformJob", "TransformJobName", "DescribeTransformJob"),
     "RegisterModel": ("CreateModelPackage", "", "DescribeModelPackage"),
     "Model": ("CreateModel", "ModelName", "DescribeModel"),
+    "Tuning": ("CreateHyperParameterTuningJob", "HyperParameterTuningJobName", "DescribeHyperParameterTuningJob"),
 }
-STEP_TYPES = (*ACTIONS, "Condition", "Lambda", "Fail")
+STEP_TYPES = (*ACTIONS, "Condition", "Lambda", "Callback", "Fail")
+WITH_OUTPUTS = ("Lambda", "Callback")
+"""Step types whose properties are their OutputParameters."""
+EXCEPTION_TYPES = {
+    "Step.SERVICE_FAULT",
+    "Step.THROTTLING",
+    "SageMaker.JOB_INTERNAL_ERROR",
+    "SageMaker.CAPACITY_ERROR",
+    "SageMaker.RESOURCE_LIMIT",
+}
+"""What a retry policy may name (developer guide, retry policy for pipeline steps)."""
+ELSEWHERE = {
+    "ClarifyCheck": "its checks are images of AWS's own",
+    "QualityCheck": "its checks are images of AWS's own",
+    "EMR": "there are no EMR clusters",
+    "EMRServerless": "there is no EMR Serverless",
+    "AutoML": "there is no Autopilot",
+}
+"""Why step types that other pipelines have do not run here."""
 
 
 class PropertyFile(TypedDict):
@@ -31,9 +51,10 @@ class PropertyFile(TypedDict):
 
 
 class OutputParameter(TypedDict):
-    """A value that a Lambda step's function answers."""
+    """A value that a Lambda step's function, or who answers a callback, gives."""
 
     OutputName: str
+    OutputType: NotRequired[str]
 
 
 class RetryPolicy(TypedDict):
@@ -66,7 +87,55 @@ class StepDocument(TypedDict, total=False):
     PropertyFiles: list[PropertyFile]
     RetryPolicies: list[RetryPolicy]
     FunctionArn: Json
+    SqsQueueUrl: Json
     OutputParameters: list[OutputParameter]
+
+
+_NUMBER = (int, float)
+_STEP_SHAPE: Mapping[str, object] = {
+    "DisplayName?": str,
+    "Description?": str,
+    "Arguments?": dict,
+    "DependsOn?": [str],
+    "CacheConfig?": {"Enabled?": bool, "ExpireAfter?": str},
+    "PropertyFiles?": [{"PropertyFileName": str, "OutputName": str, "FilePath": str}],
+    "OutputParameters?": [{"OutputName": str, "OutputType?": str}],
+    "RetryPolicies?": [
+        {
+            "ExceptionType": [str],
+            "IntervalSeconds?": _NUMBER,
+            "BackoffRate?": _NUMBER,
+            "MaxAttempts?": int,
+            "ExpireAfterMin?": _NUMBER,
+        }
+    ],
+}
+"""What a step's members are: a type, a list of one shape, or members, of which those with ``?`` may be left out."""
+_SHOWN = {str: "a text", dict: "an object", bool: "true or false", int: "a whole number", _NUMBER: "a number"}
+
+
+def misshapen_member(value: object, shape: object = _STEP_SHAPE, path: str = "") -> str:
+    """Which member of a step is of another type than the schema's, in a sentence; empty when none is."""
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{path} must be a list, got {value!r}"
+        found = (misshapen_member(one, shape[0], f"{path}[{number}]") for number, one in enumerate(value))
+        return next(filter(None, found), "")
+    if isinstance(shape, Mapping):
+        if not isinstance(value, dict):
+            return f"{path} must be an object, got {value!r}"
+        found = (_misshapen_one(value, name, inner, path) for name, inner in shape.items())
+        return next(filter(None, found), "")
+    wrong = not isinstance(value, shape) or (isinstance(value, bool) and shape is not bool)  # type: ignore[arg-type]  # types are all that is left
+    return f"{path} must be {_SHOWN[shape]}, got {value!r}" if wrong else ""
+
+
+def _misshapen_one(held: Mapping[str, object], name: str, shape: object, path: str) -> str:
+    key = name.removesuffix("?")
+    where = f"{path}.{key}" if path else key
+    if held.get(key) is None:
+        return "" if name != key else f"{where} is needed"
+    return misshapen_member(held[key], shape, where)
 
 
 @dataclass(frozen=True)
@@ -82,12 +151,12 @@ class PipelineStep:
     @property
     def arguments(self) -> dict[str, Json]:
         """What the step's action is called with, before expressions are replaced."""
-        return self.document.get("Arguments", {})
+        return self.document.get("Arguments") or {}
 
 
 def own_document(document: StepDocument) -> StepDocument:
     """A step without the steps inside it."""
-    arguments = {k: v for k, v in document.get("Arguments", {}).items() if k not in ("IfSteps", "ElseSteps")}
+    arguments = {k: v for k, v in (document.get("Arguments") or {}).items() if k not in ("IfSteps", "ElseSteps")}
     return {**document, "Arguments": arguments}
 
 

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 from local_account.protocol.actions import Json, Reply, ServiceError, action
 from local_account.protocol.records import change, chosen
 from local_account.protocol.service import now
+from local_account.sagemaker.pipelines.callbacks import Callbacks
 from local_account.sagemaker.pipelines.definition import Definition, DefinitionError, parse
 from local_account.sagemaker.pipelines.events import emit_execution
 from local_account.sagemaker.pipelines.runs import ACCOUNT_STOPPED, PipelineRun
-from local_account.sagemaker.records import ExecutionRecord, PipelineRecord
+from local_account.sagemaker.pipelines.selection import selected_steps
+from local_account.sagemaker.pipelines.versions import VersionRecord, version_of
+from local_account.sagemaker.records import ExecutionRecord, PipelineRecord, StepRecord
 from local_account.sagemaker.service import SageMaker, listing
 
 if TYPE_CHECKING:
@@ -43,7 +46,12 @@ _EXECUTION_MEMBERS = [
     "CreatedBy",
     "LastModifiedBy",
     "ParallelismConfiguration",
+    "PipelineVersionId",
+    "RoleArn",
+    "PipelineExperimentConfig",
+    "SelectiveExecutionConfig",
 ]
+_GIVEN = ("ParallelismConfiguration", "PipelineExecutionDescription", "RoleArn", "SelectiveExecutionConfig")
 _STEP_MEMBERS = [
     "StepName",
     "StepDisplayName",
@@ -52,6 +60,7 @@ _STEP_MEMBERS = [
     "EndTime",
     "StepStatus",
     "CacheHitResult",
+    "SelectiveExecutionResult",
     "FailureReason",
     "Metadata",
     "AttemptCount",
@@ -64,6 +73,7 @@ class PipelineExecutions:
     def __init__(self, sagemaker: SageMaker, pipeline: Callable[[str], PipelineRecord]) -> None:
         self.sagemaker = sagemaker
         self._pipeline = pipeline
+        self.callbacks = Callbacks()
         self._running: dict[str, PipelineRun] = {}
         self._fail_interrupted()
 
@@ -93,17 +103,20 @@ class PipelineExecutions:
         """The execution runs in the background; the same ClientRequestToken starts no second one."""
         pipeline = self._pipeline(request["PipelineName"])
         given = request.get("PipelineParameters", [])
-        definition = checked_definition(pipeline["PipelineDefinition"])
+        version = version_of(self.sagemaker, pipeline, request.get("PipelineVersionId"))
+        definition = checked_definition(version["PipelineDefinition"])
         try:
             values = definition.values(given)
         except DefinitionError as error:
             raise ServiceError(str(error)) from error
+        selected = self._selected(request, definition, pipeline["PipelineArn"])
         token = f"StartPipelineExecution:{pipeline['PipelineName']}:{request['ClientRequestToken']}"
         with self.sagemaker.lock:
             known = self.sagemaker.request_tokens.get(token)
             if known:
                 return {"PipelineExecutionArn": known["Arn"]}
-            record = self._new_execution(pipeline, request, values)
+            record = self._new_execution(pipeline, version, request, values)
+            record["Steps"] = selected
             self.sagemaker.request_tokens[token] = {"Arn": record["PipelineExecutionArn"]}
             pipeline["LastRunTime"] = record["CreationTime"]
             self.sagemaker.changed()
@@ -111,8 +124,21 @@ class PipelineExecutions:
         self._run(record, definition)
         return {"PipelineExecutionArn": record["PipelineExecutionArn"]}
 
+    def _selected(
+        self, request: StartPipelineExecutionRequestTypeDef, definition: Definition, pipeline_arn: str
+    ) -> dict[str, StepRecord]:
+        """The steps whose results a selective execution takes from another one."""
+        if "SelectiveExecutionConfig" not in request:
+            return {}
+        config, executions = request["SelectiveExecutionConfig"], self.sagemaker.pipeline_executions
+        return selected_steps(config, definition, executions, pipeline_arn)
+
     def _new_execution(
-        self, pipeline: PipelineRecord, request: StartPipelineExecutionRequestTypeDef, values: dict[str, Json]
+        self,
+        pipeline: PipelineRecord,
+        version: VersionRecord,
+        request: StartPipelineExecutionRequestTypeDef,
+        values: dict[str, Json],
     ) -> ExecutionRecord:
         alphabet = string.ascii_lowercase + string.digits
         identifier = "".join(secrets.choice(alphabet) for _ in range(12))
@@ -128,19 +154,21 @@ class PipelineExecutions:
             "LastModifiedTime": created,
             "CreatedBy": {},
             "LastModifiedBy": {},
-            "Definition": pipeline["PipelineDefinition"],
+            "PipelineVersionId": version["PipelineVersionId"],
+            "Definition": version["PipelineDefinition"],
             "Parameters": list(request.get("PipelineParameters", [])),
             "Values": values,
             "Steps": {},
         }
         change(record, chosen(pipeline, ("ParallelismConfiguration",)))
-        change(record, chosen(request, ("ParallelismConfiguration", "PipelineExecutionDescription", "RoleArn")))
+        change(record, chosen(request, _GIVEN))
         self.sagemaker.pipeline_executions[record["PipelineExecutionArn"]] = record
+        version["LastExecutionPipelineExecutionArn"] = record["PipelineExecutionArn"]
         return record
 
     def _run(self, record: ExecutionRecord, definition: Definition) -> None:
         arn = record["PipelineExecutionArn"]
-        run = PipelineRun(self.sagemaker, record, definition)
+        run = PipelineRun(self.sagemaker, record, definition, self.callbacks)
         self._running[arn] = run
         run.start(lambda: (self._running.pop(arn, None), None)[1])
 
@@ -243,4 +271,4 @@ def checked_definition(text: str) -> Definition:
     try:
         return parse(text)
     except DefinitionError as error:
-        raise ServiceError(str(error)) from error
+        raise ServiceError(f"Unable to parse pipeline definition. {error}") from error

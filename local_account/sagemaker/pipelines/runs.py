@@ -16,14 +16,16 @@ from botocore.exceptions import ClientError
 
 from local_account.protocol.actions import Json
 from local_account.protocol.service import now
+from local_account.sagemaker.experiments.of_jobs import keep_trial
 from local_account.sagemaker.jobs.files import TransferError, split_uri
 from local_account.sagemaker.pipelines import cache as pipeline_cache
 from local_account.sagemaker.pipelines import steps as pipeline_steps
+from local_account.sagemaker.pipelines.callbacks import Callbacks
 from local_account.sagemaker.pipelines.definition import Definition
 from local_account.sagemaker.pipelines.documents import PipelineStep
 from local_account.sagemaker.pipelines.events import emit_execution, emit_step, iso
 from local_account.sagemaker.pipelines.expressions import ExpressionScope, PipelineExpressionError, resolve, walk
-from local_account.sagemaker.pipelines.steps import Running, StepError, StepResult, StepStoppedError
+from local_account.sagemaker.pipelines.running import Running, StepError, StepResult, StepStoppedError, retry_pause_s
 from local_account.sagemaker.records import ExecutionRecord, StepRecord
 from local_account.sagemaker.service import SageMaker
 
@@ -37,8 +39,10 @@ DEFAULT_PARALLEL_STEPS = 50
 class PipelineRun:
     """Runs an execution to its end; ``start`` again after a failure keeps the steps that succeeded."""
 
-    def __init__(self, sagemaker: SageMaker, record: ExecutionRecord, definition: Definition) -> None:
-        self.sagemaker = sagemaker
+    def __init__(
+        self, sagemaker: SageMaker, record: ExecutionRecord, definition: Definition, callbacks: Callbacks
+    ) -> None:
+        self.sagemaker, self._callbacks = sagemaker, callbacks
         self.record = record
         self.definition = definition
         self.arn: str = record["PipelineExecutionArn"]
@@ -47,7 +51,7 @@ class PipelineRun:
         own = next((p["RoleArn"] for p in pipelines if p["PipelineArn"] == record["PipelineArn"]), "")
         self._role = record.get("RoleArn", own)
         self._properties: dict[str, dict[str, Json]] = {}
-        self._skipped: set[str] = set()
+        self._skipped = self._not_selected()
         self._changed = threading.Condition()
 
     def start(self, ended: Callable[[], None]) -> None:
@@ -56,6 +60,12 @@ class PipelineRun:
             found = pipeline_steps.describe(self.sagemaker, self.definition.steps[name].type, step["Metadata"])
             self._properties[name] = found or {}
         threading.Thread(target=self._run, args=(ended,), name=f"pipeline-{self.arn}", daemon=True).start()
+
+    def _not_selected(self) -> set[str]:
+        """The steps that a selective execution leaves out."""
+        config = self.record.get("SelectiveExecutionConfig")
+        chosen = {one["StepName"] for one in config["SelectedSteps"]} if config else self.definition.steps.keys()
+        return {name for name in self.definition.steps if name not in chosen and name not in self.record["Steps"]}
 
     def request_stop(self) -> None:
         """Start no further step and end those that run; returns at once."""
@@ -66,6 +76,7 @@ class PipelineRun:
 
     def _run(self, ended: Callable[[], None]) -> None:
         try:
+            self._enter_experiment()
             self._schedule()
             failed = [s for s in self.record["Steps"].values() if s["StepStatus"] == "Failed"]
             if self.sagemaker.account.stopping.is_set():
@@ -81,6 +92,15 @@ class PipelineRun:
             self._set_status("Failed", f"InternalServerError: {type(error).__name__}: {error}")
         finally:
             ended()
+
+    def _enter_experiment(self) -> None:
+        """Keep the experiment and the trial that the definition names (developer guide, experiments integration)."""
+        config = resolve(self.definition.experiment, self._scope(None))
+        if isinstance(config, dict) and "ExperimentName" in config:
+            named = {name: str(config[name]) for name in ("ExperimentName", "TrialName") if config.get(name)}
+            keep_trial(self.sagemaker, *named.values())
+            with self.sagemaker.lock:
+                self.record["PipelineExperimentConfig"] = named
 
     def _schedule(self) -> None:
         """Start what is ready until nothing runs and nothing may start."""
@@ -158,16 +178,18 @@ class PipelineRun:
             running = Running(
                 self.sagemaker,
                 step,
-                self.arn.rsplit("/", 1)[-1],
+                self.arn,
                 self._scope(step),
                 self.stop,
                 lambda metadata: self._step(step, {"Metadata": metadata}),
                 self._role,
+                self._callbacks,
+                self.record.get("PipelineExperimentConfig", {}),
             )
             try:
                 return pipeline_steps.run(running, arguments)
             except StepError as error:
-                pause_s = _retry_pause_s(step, error.exception_type, attempts, time.monotonic() - started)
+                pause_s = retry_pause_s(step, error.exception_type, attempts, time.monotonic() - started)
                 if pause_s is None or self.sagemaker.account.stopping.is_set():
                     raise
                 log.info("step %s of %s is retried in %s s: %s", step.name, self.arn, pause_s, error)
@@ -201,8 +223,8 @@ class PipelineRun:
         self._step(step, {"CacheHitResult": {"SourcePipelineExecutionArn": execution["PipelineExecutionArn"]}})
         return StepResult(earlier["Metadata"], properties)
 
-    def _scope(self, step: PipelineStep) -> ExpressionScope:
-        record = self.record
+    def _scope(self, step: PipelineStep | None) -> ExpressionScope:
+        record, name = self.record, step.name if step else ""
         execution = {
             "CurrentDateTime": iso(now()),
             "PipelineArn": record["PipelineArn"],
@@ -210,8 +232,8 @@ class PipelineRun:
             "PipelineExecutionId": self.arn.rsplit("/", 1)[-1],
             "PipelineName": record["PipelineArn"].rsplit("/", 1)[-1],
             "StartDateTime": iso(record["CreationTime"]),
-            "ProcessingJobName": step.name,
-            "TrainingJobName": step.name,
+            "ProcessingJobName": name,
+            "TrainingJobName": name,
         }
         return ExpressionScope(
             record["Values"], execution, self._properties.__getitem__, self._property_file, self._json_object
@@ -274,22 +296,3 @@ def _execution_reason(failed: list[StepRecord]) -> str:
     """A Fail step's message becomes the execution's reason; else AWS says only this."""
     messages = [s["Metadata"]["Fail"].get("ErrorMessage") for s in failed if "Fail" in s.get("Metadata", {})]
     return str(messages[0]) if messages and messages[0] else "Step failure: One or multiple steps failed"
-
-
-def _retry_pause_s(
-    step: PipelineStep, exception: str | None, attempts: dict[int, int], elapsed_s: float
-) -> float | None:
-    """How long to wait before the next attempt, or None when no policy (any more) covers ``exception``."""
-    for number, policy in enumerate(step.document.get("RetryPolicies") or []):
-        if exception is None or exception not in policy["ExceptionType"]:
-            continue
-        done = attempts.get(number, 0)
-        pause_s = float(policy.get("IntervalSeconds", 1)) * float(policy.get("BackoffRate", 2.0)) ** done
-        expired = "ExpireAfterMin" in policy and elapsed_s + pause_s > policy["ExpireAfterMin"] * 60
-        # AWS's default of 5 attempts; with ExpireAfterMin the time alone decides
-        limit = policy.get("MaxAttempts", 10_000 if "ExpireAfterMin" in policy else 5)
-        if done >= limit or expired:
-            return None
-        attempts[number] = done + 1
-        return pause_s
-    return None

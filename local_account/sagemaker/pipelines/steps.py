@@ -8,100 +8,26 @@ from __future__ import annotations
 
 import functools
 import json
-import secrets
-import string
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
 
 from local_account.protocol.actions import Json
-from local_account.sagemaker.pipelines.documents import OutputParameter, PipelineStep, conditions_of
-from local_account.sagemaker.pipelines.expressions import ExpressionScope, PipelineExpressionError, holds, resolve
+from local_account.sagemaker.pipelines.callbacks import Callback, CallbackMessage, UnansweredError
+from local_account.sagemaker.pipelines.documents import WITH_OUTPUTS, OutputParameter, conditions_of
+from local_account.sagemaker.pipelines.expressions import PipelineExpressionError, holds, resolve
+from local_account.sagemaker.pipelines.running import (
+    POLL_S,
+    Metadata,
+    Running,
+    StepError,
+    StepResult,
+    StepStoppedError,
+    exception_type,
+)
 from local_account.sagemaker.records import StepMetadata
 from local_account.sagemaker.service import SageMaker
-
-POLL_S = 0.05
-# Exception types of retry policies, by how a job's FailureReason or an API error's code begins.
-_RETRYABLE = {
-    "InternalServerError": "SageMaker.JOB_INTERNAL_ERROR",
-    "CapacityError": "SageMaker.CAPACITY_ERROR",
-    "InsufficientCapacity": "SageMaker.CAPACITY_ERROR",
-    "ResourceLimitExceeded": "SageMaker.RESOURCE_LIMIT",
-    "Throttling": "Step.THROTTLING",
-    "InternalFailure": "Step.SERVICE_FAULT",
-    "ServiceUnavailable": "Step.SERVICE_FAULT",
-}
-
-
-Metadata = dict[str, StepMetadata]
-
-
-class StepError(Exception):
-    """Why a step failed; ``exception_type`` is what a retry policy may name. ``metadata`` tells which job it was."""
-
-    def __init__(self, reason: str, *, exception_type: str | None = None, metadata: Metadata | None = None) -> None:
-        super().__init__(reason)
-        self.exception_type = exception_type
-        self.metadata: Metadata = metadata or {}
-
-
-class StepStoppedError(Exception):
-    """The execution was stopped while the step ran."""
-
-
-@dataclass(frozen=True)
-class Running:
-    """What a step needs while it runs. ``note`` keeps its metadata as soon as it is known."""
-
-    sagemaker: SageMaker
-    step: PipelineStep
-    execution_id: str
-    scope: ExpressionScope
-    stop: threading.Event
-    note: Callable[[Metadata], None]
-    role: str
-    """The pipeline's, in whose name the step calls."""
-
-    def job_name(self) -> str:
-        """``pipelines-<execution id>-<step>-<random>``, at most 63 characters, as AWS forms it."""
-        random = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(10))
-        step = self.step.name.replace("_", "-")[: 63 - len(f"pipelines-{self.execution_id}--{random}")].strip("-")
-        return f"pipelines-{self.execution_id}-{step}-{random}"
-
-    def call(self, action: str, arguments: Mapping[str, Json]) -> dict[str, object]:
-        """Call SageMaker as the pipeline's role.
-
-        Raises StepError, in AWS's words.
-        """
-        method = "".join(f"_{c.lower()}" if c.isupper() else c for c in action).lstrip("_")
-        try:
-            client = self.sagemaker.account.client("sagemaker", self.role)
-            answer: dict[str, object] = getattr(client, method)(**arguments)
-        except ClientError as error:
-            details = error.response["Error"]
-            raise StepError(
-                f"ClientError: Failed to invoke sagemaker:{action}. Error Details: {details.get('Message', '')}",
-                exception_type=exception_type(details.get("Code", "")),
-            ) from error
-        except Exception as error:  # botocore refuses arguments of the wrong type before it sends them
-            raise StepError(f"ClientError: Failed to invoke sagemaker:{action}. Error Details: {error}") from error
-        return answer
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """Metadata for ListPipelineExecutionSteps, properties for the expressions of later steps."""
-
-    metadata: Metadata
-    properties: dict[str, Json]
-
-
-def exception_type(reason: str) -> str | None:
-    """The exception type of a retry policy for an error code or a FailureReason."""
-    return next((kind for begin, kind in _RETRYABLE.items() if reason.startswith(begin)), None)
 
 
 def run(running: Running, arguments: dict[str, Json]) -> StepResult:
@@ -110,6 +36,8 @@ def run(running: Running, arguments: dict[str, Json]) -> StepResult:
         "Processing": functools.partial(_job, kind="Processing"),
         "Training": functools.partial(_job, kind="Training"),
         "Transform": functools.partial(_job, kind="Transform"),
+        "Tuning": _tuning,
+        "Callback": _callback,
         "RegisterModel": _register_model,
         "Model": _model,
         "Lambda": _lambda,
@@ -121,8 +49,8 @@ def run(running: Running, arguments: dict[str, Json]) -> StepResult:
 
 def describe(sagemaker: SageMaker, step_type: str, metadata: Metadata) -> dict[str, Json] | None:
     """The properties of a step that ran earlier, from its metadata; None when what it made is gone."""
-    if step_type == "Lambda":
-        outputs = metadata["Lambda"].get("OutputParameters", [])
+    if step_type in WITH_OUTPUTS:
+        outputs = metadata[step_type].get("OutputParameters", [])
         return {"OutputParameters": {o["Name"]: o["Value"] for o in outputs}}
     if step_type == "Condition":
         return {"Outcome": metadata["Condition"]["Outcome"] == "True"}
@@ -132,39 +60,113 @@ def describe(sagemaker: SageMaker, step_type: str, metadata: Metadata) -> dict[s
         "Transform": ("TransformJob", "DescribeTransformJob", "TransformJobName"),
         "RegisterModel": ("RegisterModel", "DescribeModelPackage", "ModelPackageName"),
         "Model": ("Model", "DescribeModel", "ModelName"),
+        "Tuning": ("TuningJob", "DescribeHyperParameterTuningJob", "HyperParameterTuningJobName"),
     }[step_type]
     arn = metadata[key]["Arn"]
     try:
+        if step_type == "Tuning":
+            return _tuned(sagemaker, arn.rsplit("/", 1)[-1])
         return sagemaker.call(action, {argument: arn if step_type == "RegisterModel" else arn.rsplit("/", 1)[-1]})
     except Exception:  # whatever stands in the way, there is nothing to read
         return None
 
 
 def _job(running: Running, arguments: dict[str, Json], *, kind: str) -> StepResult:
-    name = running.job_name()
-    created = running.call(f"Create{kind}Job", {**arguments, f"{kind}JobName": name})
-    metadata: Metadata = {f"{kind}Job": {"Arn": str(created[f"{kind}JobArn"])}}
+    member = f"{kind}JobName"
+    name = running.job_name(arguments.get(member))
+    experiment: dict[str, Json] = {"ExperimentConfig": dict(running.experiment)} if running.experiment else {}
+    metadata = _run_job(running, {**experiment, **arguments, member: name}, kind, f"{kind}Job")
+    return StepResult(metadata, running.sagemaker.call(f"Describe{kind}Job", {member: name}))
+
+
+def _tuning(running: Running, arguments: dict[str, Json]) -> StepResult:
+    member = "HyperParameterTuningJobName"
+    name = running.job_name(arguments.get(member))
+    metadata = _run_job(running, {**arguments, member: name}, "HyperParameterTuning", "TuningJob")
+    return StepResult(metadata, _tuned(running.sagemaker, name))
+
+
+def _tuned(sagemaker: SageMaker, name: str) -> dict[str, Json]:
+    """A tuning job's description, and its training jobs from the best to the worst."""
+    named: dict[str, object] = {"HyperParameterTuningJobName": name}
+    described = sagemaker.call("DescribeHyperParameterTuningJob", named)
+    best_first: dict[str, object] = {
+        **named,
+        "SortBy": "FinalObjectiveMetricValue",
+        "SortOrder": _best_first(described),
+    }
+    listed = sagemaker.call("ListTrainingJobsForHyperParameterTuningJob", best_first)
+    return {**described, "TrainingJobSummaries": listed["TrainingJobSummaries"]}
+
+
+def _best_first(described: dict[str, Json]) -> str:
+    config = described["HyperParameterTuningJobConfig"]
+    objective = config.get("HyperParameterTuningJobObjective") if isinstance(config, dict) else None
+    return "Ascending" if isinstance(objective, dict) and objective["Type"] == "Minimize" else "Descending"
+
+
+def _run_job(running: Running, arguments: Mapping[str, Json], prefix: str, metadata_key: str) -> Metadata:
+    """Create a job and wait for its end. Raises StepError, StepStoppedError."""
+    name = str(arguments[f"{prefix}JobName"])
+    created = running.call(f"Create{prefix}Job", arguments)
+    metadata: Metadata = {metadata_key: {"Arn": str(created[f"{prefix}JobArn"])}}
     running.note(metadata)
-    record = running.sagemaker.jobs(kind)[name]
+    record = running.sagemaker.jobs("Tuning" if running.step.type == "Tuning" else prefix)[name]
     asked = False
-    while (status := str(record[f"{kind}JobStatus"])) in ("InProgress", "Stopping"):
+    while (status := str(record[f"{prefix}JobStatus"])) in ("InProgress", "Stopping"):
         if running.stop.is_set() and not asked:
             asked = True
-            _stop_job(running, kind, name)
+            _stop_job(running, prefix, name)
         time.sleep(POLL_S)
     if running.stop.is_set():
         raise StepStoppedError
     if status != "Completed":
-        reason = str(record.get("FailureReason") or f"{kind} job {name} ended {status}.")
+        reason = str(record.get("FailureReason") or f"{prefix} job {name} ended {status}.")
         raise StepError(reason, exception_type=exception_type(reason), metadata=metadata)
-    return StepResult(metadata, running.sagemaker.call(f"Describe{kind}Job", {f"{kind}JobName": name}))
+    return metadata
 
 
-def _stop_job(running: Running, kind: str, name: str) -> None:
+def _stop_job(running: Running, prefix: str, name: str) -> None:
     try:
-        running.call(f"Stop{kind}Job", {f"{kind}JobName": name})
+        running.call(f"Stop{prefix}Job", {f"{prefix}JobName": name})
     except StepError:  # it ended in the meantime
         return
+
+
+def _callback(running: Running, arguments: dict[str, Json]) -> StepResult:
+    """Send the token, and wait until somebody answers; also after a stop, which is told as well."""
+    queue, outputs = (
+        str(resolve(running.step.document["SqsQueueUrl"], running.scope)),
+        running.step.document.get("OutputParameters") or [],
+    )
+    token, callback = running.callbacks.issue(running.execution_arn, outputs)
+    told: StepMetadata = {"CallbackToken": token, "SqsQueueUrl": queue}
+    metadata: Metadata = {"Callback": told}
+    running.note(metadata)
+    try:
+        _exchange(running, CallbackMessage(token, running.execution_arn, arguments), queue, callback)
+    except UnansweredError as error:
+        raise StepError(str(error), metadata=metadata) from error
+    finally:
+        running.callbacks.withdraw(token)
+    told["OutputParameters"] = [{"Name": name, "Value": str(value)} for name, value in callback.values.items()]
+    return StepResult(metadata, {"OutputParameters": callback.values})
+
+
+def _exchange(running: Running, message: CallbackMessage, queue: str, callback: Callback) -> None:
+    sqs = running.sagemaker.account.client("sqs", running.role)
+    message.send(sqs, queue)
+    told = False
+    while not callback.answered.wait(POLL_S):
+        if running.stop.is_set() and not told:
+            told = True
+            message.send(sqs, queue, "Stopping")
+        if running.sagemaker.account.stopping.is_set():
+            raise StepStoppedError
+    if running.stop.is_set():
+        raise StepStoppedError
+    if callback.failure is not None:
+        raise UnansweredError(callback.failure)
 
 
 def _register_model(running: Running, arguments: dict[str, Json]) -> StepResult:

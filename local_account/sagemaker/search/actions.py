@@ -54,7 +54,7 @@ class Search:
 
     def _tagged(self, resource: Mapping[str, object], arn_member: str) -> Mapping[str, object]:
         """A resource with its tags."""
-        tags = self._sagemaker.tags.get(str(resource[arn_member]), {})
+        tags = self._sagemaker.tags.get(str(resource.get(arn_member)), {})
         return {**resource, **({"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]} if tags else {})}
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from local_account.sagemaker.experiments.actions import Experiments
 from local_account.sagemaker.experiments.components import TrialComponents
+from local_account.sagemaker.pipelines.versions import versions_of
 from local_account.sagemaker.search.actions import Resources
 from local_account.sagemaker.service import SageMaker
 
@@ -25,6 +26,9 @@ def kinds_of(sagemaker: SageMaker, experiments: Experiments, components: TrialCo
         "Pipeline": lambda: list(sagemaker.pipelines.values()),
         "PipelineExecution": lambda: [
             {**one, "PipelineParameters": one["Parameters"]} for one in sagemaker.pipeline_executions.values()
+        ],
+        "PipelineVersion": lambda: [
+            version for pipeline in sagemaker.pipelines.values() for version in versions_of(sagemaker, pipeline)
         ],
         "Experiment": lambda: list(experiments.experiments.records.values()),
         "ExperimentTrial": lambda: list(experiments.trials.records.values()),

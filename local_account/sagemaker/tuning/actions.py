@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         StopHyperParameterTuningJobRequestTypeDef,
     )
 
-_STRATEGIES = ("Bayesian", "Grid", "Random")
+_STRATEGIES = ("Bayesian", "Grid", "Hyperband", "Random")
 _COUNTED = {"Completed": "Completed", "InProgress": "InProgress", "Stopping": "InProgress", "Stopped": "Stopped"}
 
 
@@ -47,6 +47,7 @@ class TuningJobs:
     def create(self, request: CreateHyperParameterTuningJobRequestTypeDef) -> Reply:
         """Refuses what the account cannot search, then starts the first training jobs."""
         check_tuning(request)
+        parents = self._parents(request)
         name = request["HyperParameterTuningJobName"]
         arn = self._sagemaker.arn(f"hyper-parameter-tuning-job/{name}")
         own = {
@@ -63,9 +64,45 @@ class TuningJobs:
             self._jobs[name] = record
             set_tags(self._sagemaker, arn, request.get("Tags"))
         self._sagemaker.changed()
-        self._running[name] = TuningRun(self._sagemaker, record)
+        self._running[name] = TuningRun(self._sagemaker, record, parents)
         self._running[name].start()
         return {"HyperParameterTuningJobArn": arn}
+
+    def _parents(self, request: CreateHyperParameterTuningJobRequestTypeDef) -> list[TriedJob]:
+        """What the parents of a warm start tried. Raises ServiceError for one that is not there, or still runs."""
+        tried: list[TriedJob] = []
+        config = request.get("WarmStartConfig")
+        for one in config["ParentHyperParameterTuningJobs"] if config else ():
+            parent = self._found(one.get("HyperParameterTuningJobName", ""))
+            if parent["HyperParameterTuningJobStatus"] in RUNNING:
+                name = parent["HyperParameterTuningJobName"]
+                raise ServiceError(f"WarmStartConfig: the parent tuning job {name} still runs.")
+            tried += parent["_tried"]
+        return tried
+
+    def _overall(self, record: TuningJobRecord) -> Reply:
+        """The best job of a warm start and its parents, where they tune the same."""
+        config = record.get("WarmStartConfig")
+        if not config or config["WarmStartType"] != "IdenticalDataAndAlgorithm":
+            return {}
+        families = [
+            record,
+            *(
+                self._found(one.get("HyperParameterTuningJobName", ""))
+                for one in config["ParentHyperParameterTuningJobs"]
+            ),
+        ]
+        bests = [(family, best) for family in families if (best := self._best(family))]
+        if not bests:
+            return {}
+        direction = -1 if self._maximizes(record) else 1
+        family, best = min(bests, key=lambda pair: direction * pair[1]["value"])
+        own = {"HyperParameterTuningJobName": family["HyperParameterTuningJobName"]}
+        return {"OverallBestTrainingJob": {**self._summary(family, best), **own}}
+
+    @staticmethod
+    def _maximizes(record: TuningJobRecord) -> bool:
+        return record["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"] == "Maximize"
 
     @action("DescribeHyperParameterTuningJob")
     def describe(self, request: DescribeHyperParameterTuningJobRequestTypeDef) -> Reply:
@@ -80,6 +117,7 @@ class TuningJobs:
                 kind: sum(job["ObjectiveStatus"] == kind for job in jobs) for kind in ("Succeeded", "Pending", "Failed")
             },
             **({"BestTrainingJob": self._summary(record, best)} if best else {}),
+            **self._overall(record),
         }
 
     @action("ListHyperParameterTuningJobs")
@@ -140,8 +178,7 @@ class TuningJobs:
     def _best(self, record: TuningJobRecord) -> TriedJob | None:
         known = [one for one in record["_tried"] if "value" in one]
         least_first = sorted(known, key=lambda one: one["value"])
-        maximize = record["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"] == "Maximize"
-        return (least_first[-1] if maximize else least_first[0]) if least_first else None
+        return (least_first[-1] if self._maximizes(record) else least_first[0]) if least_first else None
 
     def _summary(self, record: TuningJobRecord, one: TriedJob) -> dict[str, object]:
         job = self._sagemaker.jobs("Training")[one["name"]]
@@ -175,6 +212,7 @@ def check_tuning(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
     config = request["HyperParameterTuningJobConfig"]
     if config["Strategy"] not in _STRATEGIES:
         raise ServiceError(f"Strategy: the stand-in account has {', '.join(_STRATEGIES)}, got {config['Strategy']}.")
+    _check_strategy(request)
     if "TrainingJobDefinition" not in request or "HyperParameterTuningJobObjective" not in config:
         raise ServiceError("A tuning job needs TrainingJobDefinition and HyperParameterTuningJobObjective.")
     _check_ranges(request)
@@ -184,6 +222,24 @@ def check_tuning(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
     if defined and name not in defined:
         raise ServiceError(f"The objective {name!r} is none of the MetricDefinitions: {', '.join(sorted(defined))}.")
     check_training({**definition, "TrainingJobName": request["HyperParameterTuningJobName"]})  # type: ignore[typeddict-item]  # without the tuning's own members it is a training job's request
+
+
+def _check_strategy(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
+    """What goes with which strategy (API Reference, HyperParameterTuningJobStrategyConfig, WarmStartConfig)."""
+    config = request["HyperParameterTuningJobConfig"]
+    strategy, early = config["Strategy"], config.get("TrainingJobEarlyStoppingType", "Off")
+    if "StrategyConfig" in config and strategy != "Hyperband":
+        raise ServiceError(f"StrategyConfig goes with Strategy Hyperband only, not with {strategy}.")
+    if strategy == "Hyperband":
+        resource = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
+        if resource.get("MinResource", 1) > resource.get("MaxResource", 10**6):
+            raise ServiceError("HyperbandStrategyConfig: MinResource must be at most MaxResource.")
+        if early != "Off":
+            raise ServiceError(
+                "TrainingJobEarlyStoppingType must be Off with Strategy Hyperband, which stops by itself."
+            )
+    if "WarmStartConfig" in request and strategy not in {"Bayesian", "Random"}:
+        raise ServiceError(f"WarmStartConfig goes with the strategies Bayesian and Random, not with {strategy}.")
 
 
 def _check_ranges(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:

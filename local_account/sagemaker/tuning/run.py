@@ -11,15 +11,18 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from local_account.protocol.actions import ServiceError
 from local_account.protocol.records import change
 from local_account.protocol.service import now
+from local_account.sagemaker.experiments.components import ComponentMetrics
+from local_account.sagemaker.experiments.of_jobs import component_name
 from local_account.sagemaker.job_records import TriedJob, TuningJobRecord
 from local_account.sagemaker.service import SageMaker
 from local_account.sagemaker.tuning.search import at_random, grid_of, most_promising, ranges_of
+from local_account.sagemaker.tuning.stopping import Hyperband, MedianRule, StoppingRule, not_improving
 
 if TYPE_CHECKING:
     from local_account.sagemaker.tuning.search import Tried
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 RUNNING = ("InProgress", "Stopping")
+ENDED_WELL = ("Completed", "Stopped")
 # Of a definition what is the tuning's own.
 _OF_THE_TUNING = {"StaticHyperParameters", "DefinitionName", "RetryStrategy"}
 
@@ -35,8 +39,10 @@ _OF_THE_TUNING = {"StaticHyperParameters", "DefinitionName", "RetryStrategy"}
 class TuningRun:
     """Runs a tuning job to its end."""
 
-    def __init__(self, sagemaker: SageMaker, record: TuningJobRecord) -> None:
-        self.sagemaker, self.record = sagemaker, record
+    def __init__(self, sagemaker: SageMaker, record: TuningJobRecord, parents: Sequence[TriedJob] = ()) -> None:
+        """``parents``: what the tuning jobs of a warm start tried."""
+        self.sagemaker, self.record, self.parents = sagemaker, record, parents
+        self._metrics = ComponentMetrics(sagemaker)
         self.stop = threading.Event()
         config = record["HyperParameterTuningJobConfig"]
         self._config = config
@@ -85,7 +91,8 @@ class TuningRun:
         exhausted = False
         while True:
             running = self._collect()
-            over = self.stop.is_set() or time.monotonic() > deadline or self._good_enough()
+            over = self.stop.is_set() or time.monotonic() > deadline or self._good_enough() or self._stands_still()
+            self._end_early(running)
             exhausted = exhausted or len(self.record["_tried"]) >= most
             if over:
                 self._stop_all(running)
@@ -95,6 +102,34 @@ class TuningRun:
                 exhausted = not self._start_another()
                 continue
             time.sleep(POLL_S)
+
+    def _end_early(self, running: list[TriedJob]) -> None:
+        """Stop the training jobs of which nothing better is to be expected."""
+        rule = self._rule
+        if rule is None:
+            return
+        for one in running:
+            peers = [self._values(other) for other in self.record["_tried"] if other is not one]
+            if rule.ends(self._values(one), peers):
+                self._stop_all([one])
+
+    def _values(self, one: TriedJob) -> list[float]:
+        """The objective of a training job, each time that its log told it."""
+        component = component_name("Training", one["name"])
+        return [point["value"] for point in self._metrics.of(component, self._objective["MetricName"])]
+
+    @property
+    def _rule(self) -> StoppingRule | None:
+        if "StrategyConfig" in self._config and "HyperbandStrategyConfig" in self._config["StrategyConfig"]:
+            resource = self._config["StrategyConfig"]["HyperbandStrategyConfig"]
+            return Hyperband(resource.get("MinResource", 1), resource.get("MaxResource", 10**6), self._maximizes)
+        return MedianRule(self._maximizes) if self._config.get("TrainingJobEarlyStoppingType") == "Auto" else None
+
+    def _stands_still(self) -> bool:
+        criterion = self._config.get("TuningJobCompletionCriteria", {}).get("BestObjectiveNotImproving", {})
+        most = criterion.get("MaxNumberOfTrainingJobsNotImproving")
+        values = [one["value"] for one in self.record["_tried"] if "value" in one]
+        return most is not None and not_improving(values, most, maximize=self._maximizes)
 
     def _good_enough(self) -> bool:
         target = self._config.get("TuningJobCompletionCriteria", {}).get("TargetObjectiveMetricValue")
@@ -114,7 +149,7 @@ class TuningRun:
             job = self._job(one)
             if job.get("TrainingJobStatus") in RUNNING:
                 running.append(one)
-            elif "value" not in one and job.get("TrainingJobStatus") == "Completed":
+            elif "value" not in one and job.get("TrainingJobStatus") in ENDED_WELL:
                 found = objective_of(job, self._objective["MetricName"])
                 if found is not None:
                     with self.sagemaker.lock:
@@ -136,9 +171,12 @@ class TuningRun:
     def _next(self) -> Tried | None:
         if self._config["Strategy"] == "Grid":
             return next(self._combinations, None)
-        if self._config["Strategy"] == "Random":
+        if self._config["Strategy"] in {"Random", "Hyperband"}:
             return at_random(self._ranges, self._chance)
-        known = [(one["hyperparameters"], one["value"]) for one in self.record["_tried"] if "value" in one]
+        names = {one.name for one in self._ranges}
+        tried = [*self.parents, *self.record["_tried"]]
+        known = [(one["hyperparameters"], one["value"]) for one in tried if "value" in one]
+        known = [(values, value) for values, value in known if names <= values.keys()]
         return most_promising(self._ranges, known, self._chance, maximize=self._maximizes)
 
     def _start_another(self) -> bool:

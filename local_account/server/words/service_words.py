@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -118,10 +119,20 @@ def _iam(_operation: str, members: Mapping[str, object]) -> ServiceWords | None:
     return None
 
 
+def _secretsmanager(operation: str, members: Mapping[str, object]) -> ServiceWords | None:
+    name = members.get("Name" if operation == "CreateSecret" else "SecretId")
+    if not isinstance(name, str) or name.startswith("arn:") or _SECRET_NAME.fullmatch(name):
+        return None
+    message = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
+    return ServiceWords("ValidationException", message)
+
+
+_SECRET_NAME = re.compile(r"[\w/+=.@!-]*", re.ASCII)
 _BODY_MAY_BE_EMPTY = {"CreateBucket", "CreateMultipartUpload"}
 _CHECKS: Mapping[str, Callable[[str, Mapping[str, object]], ServiceWords | None]] = {
     "iam": _iam,
     "s3": _s3,
+    "secretsmanager": _secretsmanager,
     "scheduler": _token("ValidationException"),
     "sns": _sns,
     "sqs": _sqs,

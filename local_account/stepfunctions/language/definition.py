@@ -40,7 +40,7 @@ def problems(definition: str, kind: str = "STANDARD") -> list[str]:
     if len(definition.encode()) > DEFINITION_LIMIT_BYTES:
         return [f"SCHEMA_VALIDATION_FAILED: The definition is larger than {DEFINITION_LIMIT_BYTES} bytes"]
     try:
-        machine = json.loads(definition)
+        machine = json.loads(definition) if definition.strip() else None
     except ValueError as error:
         return [f"INVALID_JSON_DESCRIPTION: {json_fault(definition, error)}{_source(definition)}"]
     except RecursionError:

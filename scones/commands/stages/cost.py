@@ -35,8 +35,12 @@ def cost(  # noqa: PLR0917 - typer reads options from the signature
         int,
         typer.Option("--images", min=0, help="Photographs of a dataset: what one run of the pipeline takes for them."),
     ] = 0,
-    filter_instances: Annotated[int, typer.Option(min=1, help="With --images: instances that filter.")] = 1,
-    training_instances: Annotated[int, typer.Option(min=1, help="With --images: instances that train.")] = 1,
+    filter_instances: Annotated[
+        int, typer.Option(min=0, help="With --images: instances that filter; 0: the stage's setting.")
+    ] = 0,
+    training_instances: Annotated[
+        int, typer.Option(min=0, help="With --images: instances that train; 0: the stage's setting.")
+    ] = 0,
     assume: Annotated[
         list[str] | None,
         typer.Option("--assume", help="NAME=VALUE for one of the assumptions that are listed; can be repeated."),
@@ -50,7 +54,13 @@ def cost(  # noqa: PLR0917 - typer reads options from the signature
     """
     if photographs:
         settings = Settings.load(stage)
-        plan = Plan(photographs, filter_instances, training_instances, settings.pipeline.pretrained_mode)
+        pipeline = settings.pipeline
+        plan = Plan(
+            photographs,
+            filter_instances or pipeline.filter_instances,
+            training_instances or pipeline.training_instances,
+            pipeline.pretrained_mode,
+        )
         _show_scale(plan, scale(plan, settings, Prices.load(), Assumptions().changed(assume or [])), as_json=as_json)
         return
     case, found = estimated(Settings.load(stage), Assumptions().changed(assume or []), images, runs)

@@ -24,7 +24,7 @@ root = pathlib.Path(sys.argv[1])
 unit = json.loads((root / "input/config/hyperparameters.json").read_text())["unit"]
 count = sum(len(p.read_bytes()) for p in (root / "input/data/words").rglob("*") if p.is_file())
 (root / "model" / "count.txt").write_text(f"{count} {unit}")
-print("the counter ran")
+print(f"the counter ran: count={count}")
 """
 SERVE = """
 import json, pathlib
@@ -46,7 +46,12 @@ def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAccoun
     (folder / "counter").mkdir()
     (folder / "counter" / "train.py").write_text(TRAIN)
     (folder / "serving.py").write_text(SERVE)
-    image = {"folder": str(folder), "train": ["python3", "-m", "counter.train", "/opt/ml"], "serve": "serving.py"}
+    image = {
+        "folder": str(folder),
+        "train": ["python3", "-m", "counter.train", "/opt/ml"],
+        "serve": "serving.py",
+        "metrics": {"validation:count": "count=([0-9]+)"},
+    }
     state = folder / "account"
     found = control.start(state, free_port(), images={"counter": image})
     # Whoever started it stops it: the process is not this fixture's.
@@ -79,6 +84,8 @@ def test_what_stands_for_an_image_trains_and_serves(counting: RunningAccount) ->
     counting.client("s3").put_object(Bucket=data, Key="words/a.txt", Body=b"seven")
     job = train(counting, training(data, "counter:1"))
     assert job["TrainingJobStatus"] == "Completed", job
+    assert [(one["MetricName"], one["Value"]) for one in job["FinalMetricDataList"]] == [("validation:count", 5.0)]
+    assert job["AlgorithmSpecification"]["MetricDefinitions"][0]["Name"] == "validation:count"
     sagemaker.create_model(
         ModelName="counter",
         ExecutionRoleArn=ROLE,
@@ -108,7 +115,7 @@ def test_every_other_image_is_refused_and_the_known_ones_are_named(counting: Run
     job = train(counting, training(data, "counter-of-letters:1"))
     assert job["TrainingJobStatus"] == "Failed"
     assert f"image {REGISTRY}/counter-of-letters:1 cannot run here" in job["FailureReason"]
-    assert job["FailureReason"].endswith("when it was started: counter.")
+    assert job["FailureReason"].endswith("when it was started: sagemaker-xgboost, counter.")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_account.sagemaker.tuning.search import ChoiceRange, NumberRange, most_promising
+from local_account.sagemaker.tuning.stopping import Hyperband, MedianRule, not_improving
 from tests.local.conftest import RunningAccount
 from tests.local.sagemaker_requests import bucket, training_arguments
 
@@ -101,6 +102,62 @@ def test_the_best_of_the_training_jobs_is_found(
     assert [(one["Strategy"], one["HyperParameterTuningJobStatus"]) for one in summaries] == [(strategy, "Completed")]
 
 
+LEARNING = """
+import os, time
+rate = float(os.environ["SM_HP_RATE"])
+for epoch in range(3):
+    print(f"loss={rate / (epoch + 1)}", flush=True)
+while rate > 0.8:  # until somebody stops it
+    time.sleep(0.05)
+"""
+
+
+def test_hyperband_ends_what_falls_behind_and_a_warm_start_knows_it(account: RunningAccount, data: str) -> None:
+    request = request_of(account, data, "Hyperband", {"CategoricalParameterRanges": [KIND]})
+    training = training_arguments(data, {"train.py": LEARNING}, "train.py", account)
+    request["TrainingJobDefinition"]["StaticHyperParameters"] = training["HyperParameters"]
+    rates = [{"Name": "rate", "Values": ["0.1", "0.2", "0.9"]}]
+    config = request["HyperParameterTuningJobConfig"]
+    config["ParameterRanges"] = {"CategoricalParameterRanges": rates}
+    config["StrategyConfig"] = {"HyperbandStrategyConfig": {"MinResource": 1, "MaxResource": 3}}
+    config["ResourceLimits"] = {"MaxParallelTrainingJobs": 3, "MaxNumberOfTrainingJobs": 6}
+    job = tuned(account, request)
+    assert job["HyperParameterTuningJobStatus"] == "Completed", job
+    counters = job["TrainingJobStatusCounters"]
+    assert counters["Completed"] + counters["Stopped"] == 6
+    parent = {"HyperParameterTuningJobName": job["HyperParameterTuningJobName"]}
+    again = request | {"HyperParameterTuningJobName": f"t-{uuid.uuid4().hex[:12]}"}
+    again["WarmStartConfig"] = {
+        "ParentHyperParameterTuningJobs": [parent],
+        "WarmStartType": "IdenticalDataAndAlgorithm",
+    }
+    with pytest.raises(ClientError, match="WarmStartConfig goes with the strategies Bayesian and Random"):
+        account.client("sagemaker").create_hyper_parameter_tuning_job(**again)
+    del config["StrategyConfig"]
+    config |= {"Strategy": "Bayesian", "ResourceLimits": {"MaxParallelTrainingJobs": 1, "MaxNumberOfTrainingJobs": 1}}
+    config["TuningJobCompletionCriteria"] = {"TargetObjectiveMetricValue": 5.0}
+    job = tuned(account, again)
+    best = job["OverallBestTrainingJob"]["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
+    assert best <= job["BestTrainingJob"]["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
+    again["HyperParameterTuningJobName"] = f"t-{uuid.uuid4().hex[:12]}"
+    again["WarmStartConfig"]["ParentHyperParameterTuningJobs"] = [{"HyperParameterTuningJobName": "nobody"}]
+    with pytest.raises(ClientError, match="nobody"):
+        account.client("sagemaker").create_hyper_parameter_tuning_job(**again)
+
+
+def test_jobs_end_early_where_others_did_better() -> None:
+    median, losses = MedianRule(maximize=False), [[0.9, 0.5], [0.8, 0.4], [0.7, 0.3]]
+    assert not median.ends([0.75], losses)
+    assert median.ends([0.95], losses)
+    assert not median.ends([0.95], losses[:2]), "too few to compare with"
+    band = Hyperband(least=1, most=9, maximize=True)
+    assert band.ends([0.1], [[0.5], [0.6]])
+    assert not band.ends([0.6], [[0.5], [0.1]])
+    assert band.ends([0.9] * 9, []), "it has had all it gets"
+    assert not_improving([3.0, 1.0, 2.0, 2.0], 2, maximize=False)
+    assert not not_improving([3.0, 2.0, 1.0], 2, maximize=False)
+
+
 def test_a_tuning_job_is_stopped_with_its_training_jobs(account: RunningAccount, data: str) -> None:
     sagemaker = account.client("sagemaker")
     request = request_of(account, data, "Random", {"ContinuousParameterRanges": [RATE]}, pause=600)
@@ -117,14 +174,14 @@ def test_a_tuning_job_is_stopped_with_its_training_jobs(account: RunningAccount,
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"Strategy": "Hyperband"}, "has Bayesian, Grid, Random, got Hyperband"),
+        ({"Strategy": "Hyperband", "TrainingJobEarlyStoppingType": "Auto"}, "must be Off with Strategy Hyperband"),
         ({"ParameterRanges": {}}, "at least one hyperparameter"),
         ({"Strategy": "Grid"}, "takes CategoricalParameterRanges only"),
         (
             {"ParameterRanges": {"IntegerParameterRanges": [RATE | {"MinValue": "9", "MaxValue": "1"}]}},
             "at most MaxValue",
         ),
-        ({"TrainingJobEarlyStoppingType": "Auto"}, "takes Off for .*TrainingJobEarlyStoppingType"),
+        ({"StrategyConfig": {"HyperbandStrategyConfig": {"MinResource": 1}}}, "goes with Strategy Hyperband only"),
         ({"HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "joy"}}, "'joy' is none of"),
     ],
 )

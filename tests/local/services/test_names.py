@@ -53,6 +53,7 @@ def test_a_bucket_that_cannot_be_there_is_called_invalid(account: RunningAccount
     assert refusal(s3.put_object, Bucket="x..y", Key="a")[0] == "InvalidBucketName"
     assert refusal(s3.list_objects_v2, Bucket="x..y")[0] == "InvalidBucketName"
     assert refusal(s3.list_objects_v2, Bucket="not-there-at-all")[0] == "NoSuchBucket"
+    assert refusal(s3.list_objects_v2, Bucket="someOldName_with-Capitals")[0] == "NoSuchBucket"
 
 
 @pytest.mark.parametrize("name", ["x..y", "a b", "a\nb"])

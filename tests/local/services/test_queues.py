@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.local.conftest import RunningAccount
 from tests.local.queues import Queue
 
 
@@ -65,6 +67,7 @@ def test_a_fifo_queue_knows_a_message_that_is_gone(sqs: Any) -> None:
             ("InvalidAttributeValue", "Invalid value for the parameter VisibilityTimeout."),
         ),
         ({"Colour": "red"}, ("InvalidAttributeName", "Unknown Attribute Colour.")),
+        ({"FifoQueue": "false"}, ("InvalidAttributeName", "Unknown Attribute FifoQueue.")),
         (
             {"RedrivePolicy": '{"deadLetterTargetArn": "x", "maxReceiveCount": 1}'},
             (
@@ -77,3 +80,34 @@ def test_a_fifo_queue_knows_a_message_that_is_gone(sqs: Any) -> None:
 )
 def test_attributes_are_refused_in_sqss_words(sqs: Any, attributes: dict[str, str], expected: tuple[str, str]) -> None:
     assert refusal(sqs.create_queue, QueueName="refused", Attributes=attributes) == expected
+
+
+def test_a_queue_made_again_is_told_what_differs(sqs: Any) -> None:
+    url = sqs.create_queue(QueueName="again", Attributes={"DelaySeconds": "1"})["QueueUrl"]
+    assert sqs.create_queue(QueueName="again", Attributes={"DelaySeconds": "1"})["QueueUrl"] == url
+    message = "A queue already exists with the same name and a different value for attribute DelaySeconds"
+    assert refusal(sqs.create_queue, QueueName="again", Attributes={"DelaySeconds": "2"}) == (
+        "QueueAlreadyExists",
+        message,
+    )
+
+
+def test_secrets_are_named_in_some_letters_only(account: RunningAccount) -> None:
+    secrets = account.client("secretsmanager")
+    message = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
+    assert refusal(secrets.create_secret, Name="Inv Name", SecretString="a") == ("ValidationException", message)
+    assert refusal(secrets.delete_secret, SecretId="Inv*Name") == ("ValidationException", message)
+
+
+def test_what_a_fifo_queue_refuses(sqs: Any) -> None:
+    options = {"FifoQueue": "true", "ContentBasedDeduplication": "true", "VisibilityTimeout": "1"}
+    url = sqs.create_queue(QueueName="refusing.fifo", Attributes=options)["QueueUrl"]
+    refused = refusal(sqs.send_message_batch, QueueUrl=url, Entries=[{"Id": "1", "MessageBody": "a"}])
+    assert refused == ("InvalidParameterValue", "The request must contain the parameter MessageGroupId.")
+    sqs.send_message(QueueUrl=url, MessageBody="a", MessageGroupId="g")
+    handle = sqs.receive_message(QueueUrl=url)["Messages"][0]["ReceiptHandle"]
+    time.sleep(1.2)
+    message = f"Value {handle} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
+    assert refusal(sqs.delete_message, QueueUrl=url, ReceiptHandle=handle) == ("InvalidParameterValue", message)
+    refused = refusal(sqs.set_queue_attributes, QueueUrl=url, Attributes={"FifoQueue": "false"})
+    assert refused[1] == "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported."

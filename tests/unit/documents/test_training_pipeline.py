@@ -74,7 +74,9 @@ def test_many_instances_filter_their_parts_and_one_merges_them(parameters: dict[
     from pipelines import training_pipeline  # the SDK takes seconds to import
 
     made = a_deployment()
-    pipeline = dataclasses.replace(made.settings.pipeline, filter_instances=3)
+    pipeline = dataclasses.replace(
+        made.settings.pipeline, filter_instances=3, training_instances=2, training_input_mode="FastFile"
+    )
     deployment = dataclasses.replace(made, settings=dataclasses.replace(made.settings, pipeline=pipeline))
     steps = every_step(json.loads(training_pipeline.definition(deployment))["Steps"])
     filtering, merging = (resolve(steps[name]["Arguments"], parameters) for name in ("FilterClasses", "MergeParts"))
@@ -85,8 +87,12 @@ def test_many_instances_filter_their_parts_and_one_merges_them(parameters: dict[
         given["InputName"]: given["S3Input"]["S3DataDistributionType"] for given in filtering["ProcessingInputs"]
     }
     assert divided == {"code": "FullyReplicated", "source": "ShardedByS3Key"}
-    trained_on = steps["TrainModel"]["Arguments"]["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"]
-    assert trained_on == {"Get": "Steps.MergeParts.ProcessingOutputConfig.Outputs['dataset'].S3Output.S3Uri"}
+    training = steps["TrainModel"]["Arguments"]
+    assert training["ResourceConfig"]["InstanceCount"] == 2
+    channel = training["InputDataConfig"][0]
+    assert channel["InputMode"] == "FastFile"
+    uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
+    assert uri == {"Get": "Steps.MergeParts.ProcessingOutputConfig.Outputs['dataset'].S3Output.S3Uri"}
 
 
 def test_only_the_images_have_no_default(definition: dict[str, Any]) -> None:

@@ -47,7 +47,8 @@ def free_port() -> int:
 
 
 def without_mlflow(address: str) -> subprocess.CompletedProcess[str]:
-    environment = {ADDRESS: address, "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "PIP_NO_INDEX": "1"}
+    nothing = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}  # that could be installed
+    environment = {ADDRESS: address, "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], **nothing}
     command = [sys.executable, "-S", "-c", BARE]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

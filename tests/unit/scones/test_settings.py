@@ -38,6 +38,8 @@ def test_only_the_stages_of_the_stand_in_account_have_an_endpoint_url() -> None:
         ("[pipeline]\nepochs = -1", "epochs must not be negative, got -1"),
         ("[pipeline]\nlearning_rate = -0.1", "learning_rate must not be negative, got -0.1"),
         ("[pipeline]\nbatch_size = 0.5", "batch_size must be int, got 0.5"),
+        ("[pipeline]\nfilter_instances = 0", "pipeline.filter_instances must lie between 1 and 100, got 0"),
+        ("[pipeline]\ntraining_input_mode = 'Pipe'", "training_input_mode must be one of File, FastFile, got 'Pipe'"),
         ("[pipeline]\nrecipe = 'magic'", "recipe must be one of scratch, pretrained, got 'magic'"),
         ("[pipeline]\nmanaged_spot_training = 1", "managed_spot_training must be bool, got 1"),
         ("[pipeline]\nchampion_significance = 2.0", "champion_significance must lie between 0 and 1"),

@@ -15,7 +15,7 @@ from tests.places import ROOT
 from training import hyperparameters, train
 from training.hyperparameters import ADJUSTABLE, FINE_TUNED, TABLE, HyperparameterError, resolve
 
-KEY = "from training.checkpoint import checkpoint_key; print(checkpoint_key({}, []))"
+KEY = "from training.checkpoint import checkpoint_key; print(checkpoint_key({}, [], []))"
 
 
 def test_a_stage_may_set_what_a_job_takes() -> None:

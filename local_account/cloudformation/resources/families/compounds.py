@@ -220,7 +220,8 @@ class MessageQueue(Kind):
 
     @staticmethod
     def _settings(properties: Properties) -> dict[str, object]:
-        return without(properties, "QueueName", "Tags")
+        unset = () if _fifo(properties, "FifoQueue") else ("FifoQueue",)
+        return without(properties, "QueueName", "Tags", *unset)
 
     @staticmethod
     def _made(place: StackPlace, url: str) -> Made:

@@ -27,6 +27,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from local_account.base.wire import patient_reader
     from local_account.sagemaker.endpoints.container import inference_script
 else:  # this file runs by its path, where no package can be imported
@@ -214,7 +216,18 @@ def load_script(submit_directory: Path, program: str) -> inference_script.Infere
     sys.path.insert(0, str(submit_directory))
     module = importlib.import_module(program.removesuffix(".py").replace("/", "."))
     hooks = {name: getattr(module, name) for name in HOOKS if hasattr(module, name)}
+    if "transform_fn" not in hooks:
+        hooks = image_hooks(os.environ.get("IMAGE_SERVING_HOOKS", ""), submit_directory / program) | hooks
     return inference_script.InferenceScript(hooks, Path(os.environ.get("SM_MODEL_DIR", MODEL_DIR)))
+
+
+def image_hooks(path: str, script: Path) -> dict[str, Callable[..., object]]:
+    """What the image does for a script that leaves a hook out; nothing without such an image, or when it is its own."""
+    if not path or Path(path) == script:
+        return {}
+    sys.path.append(str(Path(path).parent))
+    module = importlib.import_module(Path(path).stem)
+    return {name: getattr(module, name) for name in HOOKS if hasattr(module, name)}
 
 
 def main() -> None:

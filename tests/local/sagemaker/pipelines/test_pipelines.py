@@ -422,7 +422,7 @@ def _with(step: dict[str, Any], **changes: Any) -> dict[str, Any]:
         ),
         (
             definition({"Name": "P", "Type": "Processing", "Arguments": {"Image": "x"}}),
-            "'P': Arguments has the unknown",
+            "definition. Unknown Argument member 'Image'.$",
         ),
         (definition({"Name": "P", "Type": "Processing", "Arguments": {"RoleArn": ROLE}}), "'P': Arguments lacks the"),
         (definition(gate(passed=[], missed=[FAIL])), "'Check': it refers to step 'Sum'"),
@@ -444,10 +444,8 @@ def test_a_definition_that_cannot_run_is_refused(account: RunningAccount, text: 
 
 def test_what_is_not_implemented_is_refused(account: RunningAccount) -> None:
     name = create(account, definition(processing("Only")))
-    with pytest.raises(ClientError, match="does not implement StartPipelineExecution's Selec"):
-        account.client("sagemaker").start_pipeline_execution(
-            PipelineName=name, SelectiveExecutionConfig={"SelectedSteps": [{"StepName": "Only"}]}
-        )
+    with pytest.raises(ClientError, match="does not implement StartPipelineExecution's Mlflow"):
+        account.client("sagemaker").start_pipeline_execution(PipelineName=name, MlflowExperimentName="mine")
 
 
 def test_an_execution_that_the_account_was_stopped_in_ends_failed(fresh_account: Any) -> None:

@@ -1,0 +1,105 @@
+"""The hosts of a training: which one this is, its share of the work, and what all of them know together.
+
+Runs in the training container. Reads what SageMaker's PyTorch container says of the hosts (``SM_HOSTS``,
+``SM_CURRENT_HOST``, ``MASTER_ADDR``, ``MASTER_PORT``); without it there is one. Processes of the hosts meet through
+torch.distributed with gloo, which needs no GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from training.loop import TrainingError
+
+_PEER = re.compile(r"\[([0-9a-fA-F.:]+)\]:\d+")
+"""How gloo names the address that it lost."""
+_GLOO = re.compile(r"gloo|onnection (closed|reset|refused)|Timed out waiting|Broken pipe")
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """All hosts by name, in their order, and this one's place among them."""
+
+    names: tuple[str, ...] = ("localhost",)
+    rank: int = 0
+
+    @classmethod
+    def here(cls) -> Hosts:
+        """As the container's environment says. Raises TrainingError for one that contradicts itself."""
+        names = tuple(json.loads(os.environ.get("SM_HOSTS", "[]"))) or cls.names
+        own = os.environ.get("SM_CURRENT_HOST", names[0])
+        if own not in names:
+            raise TrainingError(f"SM_CURRENT_HOST is {own!r}, which is none of the hosts {', '.join(names)}")
+        return cls(names, names.index(own))
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one."""
+        return len(self.names) > 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the host that writes what all have made."""
+        return self.rank == 0
+
+    def share(self, count: int) -> Tensor:
+        """This host's part of so many things: every n-th, int64."""
+        return torch.arange(self.rank, count, len(self.names))
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Meet the other hosts' processes of the same task. Raises TrainingError that names a host that is gone."""
+        if not self.several:
+            yield
+            return
+        address = f"tcp://{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        try:
+            dist.init_process_group("gloo", init_method=address, rank=self.rank, world_size=len(self.names))
+            yield
+            dist.barrier()
+        except RuntimeError as error:
+            if not isinstance(error, dist.DistError) and not _GLOO.search(str(error)):
+                raise
+            raise TrainingError(self._lost(str(error))) from error
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
+
+    def _lost(self, text: str) -> str:
+        own, peer = self.names[self.rank], _PEER.search(text)
+        others = [name for name in self.names if name != own]
+        named = [name for name in others if peer and _address(name) == peer[1]]
+        who = named[0] if named else others[0] if len(others) == 1 else f"one of {', '.join(others)}"
+        return f"host {who} is gone in mid-training, says {own}: {text.strip().splitlines()[0][:200]}"
+
+    def all_of(self, own: Tensor, count: int) -> Tensor:
+        """Along the second dimension, all hosts' shares [views, share, D] in the order of what was shared."""
+        if not self.several:
+            return own
+        longest = -(-count // len(self.names))
+        padded = nn.functional.pad(own, (0, 0, 0, longest - own.shape[1])).contiguous()
+        parts = [torch.empty_like(padded) for _ in self.names]
+        dist.all_gather(parts, padded)
+        return torch.stack(parts, dim=2).flatten(1, 2)[:, :count].contiguous()
+
+    def parallel(self, network: nn.Module) -> nn.Module:
+        """The network, whose gradients become the mean over the hosts."""
+        return DistributedDataParallel(network) if self.several else network
+
+
+def _address(name: str) -> str:
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return ""
