@@ -59,7 +59,7 @@ def begin(
     """Start the account unless it runs; SconesError with what the server said when it does not come up."""
     try:
         further = read_folder(image_folder) if image_folder else {}
-        control.start(
+        found = control.start(
             state_dir(),
             port(settings),
             images=images(settings) | further,
@@ -68,6 +68,8 @@ def begin(
             clock=clock,
             durable=durable,
         )
+        if further and found.already_running:
+            raise AccountError(f"the account on {state_dir()} already runs without --images; stop it first")
     except AccountError as error:
         raise SconesError(
             f"{error} (the port is that of AWS_ENDPOINT_URL, or of stages/{settings.stage}.toml)"

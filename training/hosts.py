@@ -77,10 +77,11 @@ class Hosts:
                 dist.destroy_process_group()
 
     def _lost(self, text: str) -> str:
-        peer = _PEER.search(text)
-        named = [name for name in self.names if peer and _address(name) == peer[1]]
-        who = named[0] if named else f"one of {', '.join(self.names)}"
-        return f"host {who} is gone in mid-training, says {self.names[self.rank]}: {text.strip().splitlines()[0][:200]}"
+        own, peer = self.names[self.rank], _PEER.search(text)
+        others = [name for name in self.names if name != own]
+        named = [name for name in others if peer and _address(name) == peer[1]]
+        who = named[0] if named else others[0] if len(others) == 1 else f"one of {', '.join(others)}"
+        return f"host {who} is gone in mid-training, says {own}: {text.strip().splitlines()[0][:200]}"
 
     def all_of(self, own: Tensor, count: int) -> Tensor:
         """Along the second dimension, all hosts' shares [views, share, D] in the order of what was shared."""

@@ -14,6 +14,7 @@ from moto.events.responses import EventsHandler
 
 from local_account.base.arns import last_part
 from local_account.base.replacements import extends
+from local_account.events.targets import read_token, token_of
 
 if TYPE_CHECKING:
     from moto.events.models import EventBus
@@ -53,6 +54,26 @@ class BusAnswers(EventsHandler):
         for each in listed["EventBuses"]:
             each.update(_times(buses[each["Name"]]))
         return json.dumps({name: value for name, value in listed.items() if value is not None}), headers
+
+    def list_archives(self) -> tuple[str, dict[str, object]]:
+        """ListArchives, in pages; raises moto's ResourceNotFoundException for those of a bus that is not there."""
+        source = self._get_param("EventSourceArn")
+        if source and last_part(source) not in self.events_backend.event_buses:
+            raise ResourceNotFoundException(f"Event bus {last_part(source)} does not exist.")
+        text, headers = super().list_archives()
+        return self.page(text, "Archives"), headers
+
+    def list_replays(self) -> tuple[str, dict[str, object]]:
+        """ListReplays, in pages."""
+        text, headers = super().list_replays()
+        return self.page(text, "Replays"), headers
+
+    def page(self, text: str, name: str) -> str:
+        """The page of an answer that the request asks for; raises moto's ValidationException for no token."""
+        listed = json.loads(text)[name]
+        start, limit = read_token(self._get_param("NextToken")), int(self._get_param("Limit") or 100)
+        more = {"NextToken": token_of(start + limit)} if start + limit < len(listed) else {}
+        return json.dumps({name: listed[start : start + limit], **more})
 
     def put_permission(self) -> str:
         """PutPermission; everybody is ``*``."""

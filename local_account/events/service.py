@@ -25,12 +25,14 @@ from local_account.base import clock
 from local_account.base.arns import last_part
 from local_account.base.chaos import Duplicates
 from local_account.base.replacements import answered_by, extends, replace, use_backend
+from local_account.events import replays
 from local_account.events.buses import BusAnswers
 from local_account.events.delivery import Deliverer, Delivery
 from local_account.events.documents import EventEntry, kept_target
 from local_account.events.inputs import target_input
 from local_account.events.pattern_grammar import PatternError, parse_pattern
 from local_account.events.patterns import matches
+from local_account.events.replays import is_archive, last_replayed
 from local_account.events.schedule_expressions import ScheduleExpressionError, parse
 from local_account.events.targets import MAX_TARGETS, LimitExceededError, check_target, read_token, token_of
 from local_account.protocol.members import register_folder
@@ -59,6 +61,7 @@ def install(account: Account) -> None:
     """Set ``account.emit_event`` and replace what moto does with matched events."""
     register_folder(Path(__file__).with_name("members"))
     use_backend(events_backends, MatchedEvents)
+    replays.install()
     _deliver_matched(deliverer_of(account), Duplicates() if account.chaos == "duplicates" else None)
     emitted: queue.SimpleQueue[EventEntry] = queue.SimpleQueue()
 
@@ -93,7 +96,7 @@ def _deliver_matched(deliverer: Deliverer, duplicates: Duplicates | None) -> Non
             return
         for held in list(self.targets):
             target = kept_target(held)
-            if _is_archive(target["Arn"]):
+            if is_archive(target["Arn"]):
                 _archive(self, original_event)
                 continue
             payload = target_input(target, event, self.arn) if transform_input else json.dumps(event)
@@ -104,14 +107,9 @@ def _deliver_matched(deliverer: Deliverer, duplicates: Duplicates | None) -> Non
     replace(Rule, "send_to_targets", send_to_targets, why=why)
 
 
-def _is_archive(arn: str) -> bool:
-    """Whether this is the target by which moto keeps events in an archive."""
-    return arn.endswith(":::")
-
-
 def _plain(event: EventMessageType) -> dict[str, object]:
     """The event as targets see it: ``time`` to the second in UTC, nothing of moto's own."""
-    plain = {key: value for key, value in event.items() if key not in {"ingestion-time", "replay-name"}}
+    plain = {key: value for key, value in event.items() if key != "ingestion-time"}
     time = event["time"]
     if isinstance(time, str) and not time.replace(".", "", 1).isdigit():
         return plain
@@ -169,6 +167,18 @@ class MatchedEvents(EventsBackend):
         if sum(map(_size, events)) > ENTRIES_LIMIT_BYTES:
             raise ValidationException("Total size of the entries in the request is over the limit.")
         return [_put(self, cast("EventEntry", entry)) for entry in events]
+
+    def describe_replay(self, name: str) -> dict[str, object]:
+        """DescribeReplay; raises moto's ResourceNotFoundException."""
+        told: dict[str, object] = super().describe_replay(name)
+        return told | last_replayed(self.replays[name])
+
+    def list_replays(self, name_prefix: str, source_arn: str, state: str) -> list[dict[str, object]]:
+        """ListReplays."""
+        found: list[dict[str, object]] = super().list_replays(name_prefix, source_arn, state)
+        if state:  # moto compares names with members of an enumeration
+            found = [each.describe_short() for each in self.replays.values() if each.state.value == state]
+        return [each | last_replayed(self.replays[str(each["ReplayName"])]) for each in found]
 
 
 def _put(backend: EventsBackend, entry: EventEntry) -> dict[str, str]:

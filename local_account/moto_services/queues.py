@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from moto.core.responses import ActionResult
 from moto.sqs import urls
-from moto.sqs.exceptions import QueueAlreadyExists, SQSException
+from moto.sqs.exceptions import InvalidParameterValue, MissingParameter, QueueAlreadyExists, SQSException
 from moto.sqs.models import SQSBackend, sqs_backends
 from moto.sqs.responses import SQSResponse
 
@@ -133,6 +133,30 @@ class QueueAnswers(SQSResponse):
         """The queues of the request's account and region."""
         return cast("MovedQueues", self.sqs_backend)
 
+    def delete_message(self) -> ActionResult:
+        """DeleteMessage; raises moto's InvalidParameterValue for a message of a FIFO queue that is visible again."""
+        queue, handle = self.sqs_backend.get_queue(self._get_queue_name()), str(self._get_param("ReceiptHandle"))
+        held = next((each for each in queue._messages if each.had_receipt_handle(handle)), None)
+        if queue.fifo_queue and held is not None and held.visible:
+            message = f"Value {handle} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
+            raise InvalidParameterValue(message)
+        return super().delete_message()
+
+    def send_message_batch(self) -> ActionResult:
+        """SendMessageBatch; raises moto's InvalidParameterValue, also for what a single message lacks."""
+        try:
+            return _filled(super().send_message_batch())
+        except MissingParameter as error:
+            raise InvalidParameterValue(error.message) from None
+
+    def delete_message_batch(self) -> ActionResult:
+        """DeleteMessageBatch."""
+        return _filled(super().delete_message_batch())
+
+    def change_message_visibility_batch(self) -> ActionResult:
+        """ChangeMessageVisibilityBatch."""
+        return _filled(super().change_message_visibility_batch())
+
     def start_message_move_task(self) -> ActionResult:
         """StartMessageMoveTask; raises moto's SQSException for what is no dead-letter queue, or moves already."""
         queues, text = self.moved_queues, str(self._get_param("SourceArn"))
@@ -178,6 +202,11 @@ class QueueAnswers(SQSResponse):
             raise SQSException("AWS.SimpleQueueService.UnsupportedOperation", message)
         found.status = "CANCELLED"
         return ActionResult({"ApproximateNumberOfMessagesMoved": found.moved})
+
+
+def _filled(answer: ActionResult) -> ActionResult:
+    """An answer without its empty lists, which SQS leaves out."""
+    return ActionResult({name: value for name, value in cast("dict[str, object]", answer.result).items() if value})
 
 
 def _missing(member: str) -> SQSException:

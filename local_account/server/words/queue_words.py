@@ -117,6 +117,13 @@ def _message(operation: str, members: Mapping[str, object]) -> Iterator[QueueRef
     delay_s = members.get("DelaySeconds")
     if isinstance(delay_s, int) and not 0 <= delay_s <= _RANGES["DelaySeconds"][1]:
         yield _value(delay_s, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900.")
+    attributes = members.get("MessageAttributes")
+    for name, value in attributes.items() if isinstance(attributes, Mapping) else ():
+        if isinstance(value, Mapping) and not value.get("StringValue", " "):
+            told = (
+                f"Message (user) attribute '{name}' must contain a non-empty value of type '{value.get('DataType')}'."
+            )
+            yield QueueRefusal("InvalidParameterValue", told)
     deduplication = members.get("MessageDeduplicationId")
     if deduplication and not str(members.get("QueueUrl", "")).endswith(".fifo"):
         reason = "The request includes a parameter that is not valid for this queue type."
@@ -128,11 +135,14 @@ def _attributes(operation: str, members: Mapping[str, object]) -> Iterator[Queue
     if operation not in {"CreateQueue", "SetQueueAttributes"} or not isinstance(given, Mapping):
         return
     for name, value in given.items():
-        is_not_fifo = name == "FifoQueue" and str(value).lower() == "false"
-        if name not in _ATTRIBUTES or (is_not_fifo and operation == "CreateQueue"):
+        is_of_others = name == "FifoQueue" and not _is_fifo(members)
+        if name not in _ATTRIBUTES or is_of_others:
             yield QueueRefusal("InvalidAttributeName", f"Unknown Attribute {name}.")
         elif not _is_valid(str(name), str(value)):
             yield QueueRefusal("InvalidAttributeValue", f"Invalid value for the parameter {name}.")
+        elif name == "FifoQueue" and str(value).lower() == "false":
+            reason = "Modifying queue type is not supported."
+            yield QueueRefusal("InvalidAttributeValue", f"Invalid value for the parameter {name}. Reason: {reason}")
     if str(given.get("SqsManagedSseEnabled", "")).lower() == "true" and given.get("KmsMasterKeyId"):
         message = (
             "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS "
@@ -140,6 +150,13 @@ def _attributes(operation: str, members: Mapping[str, object]) -> Iterator[Queue
         )
         yield QueueRefusal("InvalidAttributeName", message)
     yield from _redrive(given.get("RedrivePolicy"))
+
+
+def _is_fifo(members: Mapping[str, object]) -> bool:
+    """Whether a queue is called what a first-in-first-out queue is called, or asked to be one."""
+    given = members.get("Attributes")
+    asked = isinstance(given, Mapping) and str(given.get("FifoQueue", "")).lower() != "false"
+    return str(members.get("QueueUrl", "")).endswith(".fifo") or ("QueueName" in members and asked)
 
 
 def _is_valid(name: str, value: str) -> bool:

@@ -269,3 +269,18 @@ def test_entries_that_are_too_large_together_are_refused(account: Any) -> None:
     entry = {"Source": "large", "DetailType": "t", "Detail": json.dumps({"x": "y" * 200_000})}
     with pytest.raises(ClientError, match="Total size of the entries in the request is over the limit"):
         account.client("events").put_events(Entries=[entry, entry])
+
+
+def test_a_replay_ends_and_tells_its_name(account: Any, queue: Queue) -> None:
+    events, bus = account.client("events"), account.client("events").describe_event_bus()["Arn"]
+    pattern = {"source": ["replayed"]}
+    events.create_archive(ArchiveName="kept", EventSourceArn=bus, EventPattern=json.dumps(pattern))
+    events.put_events(Entries=[{"Source": "replayed", "DetailType": "t", "Detail": "{}"}])
+    rule(account, "replayed", pattern, {"Arn": queue.arn})
+    archive, now = bus.replace("event-bus/default", "archive/kept"), time.time()
+    wanted = {"EventSourceArn": archive, "EventStartTime": now - 60, "EventEndTime": now + 60}
+    assert events.start_replay(ReplayName="again", Destination={"Arn": bus}, **wanted)["State"] == "STARTING"
+    assert json.loads(queue.take()[0]["Body"])["replay-name"] == "again"
+    assert events.list_replays(State="COMPLETED", Limit=1)["Replays"][0]["EventLastReplayedTime"]
+    with pytest.raises(ClientError, match="Event bus nope does not exist"):
+        events.list_archives(EventSourceArn=bus.replace("default", "nope"))

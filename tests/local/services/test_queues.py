@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -96,3 +97,17 @@ def test_secrets_are_named_in_some_letters_only(account: RunningAccount) -> None
     message = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
     assert refusal(secrets.create_secret, Name="Inv Name", SecretString="a") == ("ValidationException", message)
     assert refusal(secrets.delete_secret, SecretId="Inv*Name") == ("ValidationException", message)
+
+
+def test_what_a_fifo_queue_refuses(sqs: Any) -> None:
+    options = {"FifoQueue": "true", "ContentBasedDeduplication": "true", "VisibilityTimeout": "1"}
+    url = sqs.create_queue(QueueName="refusing.fifo", Attributes=options)["QueueUrl"]
+    refused = refusal(sqs.send_message_batch, QueueUrl=url, Entries=[{"Id": "1", "MessageBody": "a"}])
+    assert refused == ("InvalidParameterValue", "The request must contain the parameter MessageGroupId.")
+    sqs.send_message(QueueUrl=url, MessageBody="a", MessageGroupId="g")
+    handle = sqs.receive_message(QueueUrl=url)["Messages"][0]["ReceiptHandle"]
+    time.sleep(1.2)
+    message = f"Value {handle} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
+    assert refusal(sqs.delete_message, QueueUrl=url, ReceiptHandle=handle) == ("InvalidParameterValue", message)
+    refused = refusal(sqs.set_queue_attributes, QueueUrl=url, Attributes={"FifoQueue": "false"})
+    assert refused[1] == "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported."
