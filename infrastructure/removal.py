@@ -70,7 +70,8 @@ def destroy(connection: Connection, progress: Progress, sleep: Callable[[float],
     stack = StageStack(names.stack, connection.client("cloudformation"), sleep)
     stop_triggers(stack, say, progress)
     key = key_behind(connection.client("kms"), names.key_alias)
-    for name in (names.training_pipeline, names.built_in_pipeline, names.monitoring_pipeline):
+    pipelines = (names.training_pipeline, names.built_in_pipeline, names.monitoring_pipeline, names.collect_pipeline)
+    for name in pipelines:
         remove_pipeline(sagemaker, logs, name, say, sleep)
     remove_scaling(connection.client("application-autoscaling"), names.endpoint, say)
     remove_endpoint(sagemaker, names.endpoint, say, sleep)

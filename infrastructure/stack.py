@@ -219,7 +219,7 @@ def tls_only_policy(bucket: str) -> dict[str, object]:
 def deploy_pipelines(connection: Connection, built: Artifacts, found: StackOutputs, progress: Progress) -> None:
     """Create or update the SageMaker pipelines."""
     # Here, because they import the SageMaker SDK, which takes seconds.
-    from pipelines import built_in_pipeline, monitoring_pipeline, training_pipeline
+    from pipelines import built_in_pipeline, collect_pipeline, monitoring_pipeline, training_pipeline
     from pipelines.container_jobs import PipelineDeployment, Roles
 
     names = connection.names
@@ -242,6 +242,7 @@ def deploy_pipelines(connection: Connection, built: Artifacts, found: StackOutpu
         names.training_pipeline: training_pipeline.definition(deployment),
         names.built_in_pipeline: built_in_pipeline.definition(deployment),
         names.monitoring_pipeline: monitoring_pipeline.definition(deployment),
+        names.collect_pipeline: collect_pipeline.definition(deployment),
     }
     for name, definition in definitions.items():
         change = upsert_pipeline(

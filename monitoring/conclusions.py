@@ -19,6 +19,7 @@ from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.job_inputs.gather import Gathered
 from monitoring.job_inputs.options import Options
 from monitoring.page.chart_data import Labelled
+from monitoring.page.track_record import track_record
 from monitoring.publish import model_monitor
 from monitoring.publish.metrics import metrics
 from monitoring.quality.estimate import expected_accuracy
@@ -79,6 +80,7 @@ def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concl
         notes=[*gathered.notes, *_notes(summary)],
         about=about(options),
         per_version=per_version(frame, options.model_package),
+        track_record=track_record(gathered, options),
     )
     return Concluded(report, labelled, _model_monitor(gathered, violations))
 

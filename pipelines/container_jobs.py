@@ -165,7 +165,7 @@ class ContainerJob:
     outputs: Mapping[str, str | PipelineVariable]
     """Folder below /opt/ml/processing/output -> the S3 prefix it is copied to."""
     environment: Mapping[str, str | PipelineVariable] = field(default_factory=dict)
-    instances: int = 1
+    instances: int | PipelineVariable = 1
     divided: frozenset[str] = frozenset()
     """Inputs of which each instance gets its part of the objects; of the others, everything."""
 

@@ -169,13 +169,21 @@ class Sections(Generic[View]):
     def __init__(self) -> None:
         self._functions: dict[str, tuple[str, Callable[[View], Content | None]]] = {}
 
-    def add(self, title: str) -> Callable[[Callable[[View], Content | None]], Callable[[View], Content | None]]:
-        """Register the function below under its own name; an empty title shows none."""
+    def add(
+        self, title: str, after: str = ""
+    ) -> Callable[[Callable[[View], Content | None]], Callable[[View], Content | None]]:
+        """Register the function below under its own name; an empty title shows none.
+
+        It stands behind the section ``after``, or else at the end.
+        """
 
         def register(function: Callable[[View], Content | None]) -> Callable[[View], Content | None]:
             if function.__name__ in self._functions:
                 raise ValueError(f"there is a section {function.__name__} already: give the function another name")
-            self._functions[function.__name__] = (title, function)
+            names = list(self._functions)
+            behind = names[names.index(after) + 1 :] if after else []
+            moved = {name: self._functions.pop(name) for name in behind}
+            self._functions |= {function.__name__: (title, function), **moved}
             return function
 
         return register

@@ -100,21 +100,24 @@ def watch(growths: Mapping[str, Floats], needed: float) -> Evidence:
     """
     names = list(growths)
     count = len(next(iter(growths.values()))) if names else 0
-    held = {name: np.full(rows.shape[1], -np.inf) for name, rows in growths.items()}
+    widths = [rows.shape[1] for rows in growths.values()]
+    starts = np.cumsum([0, *widths[:-1]])
+    grown = np.concatenate([np.asarray(rows) for rows in growths.values()], axis=1) if names else np.empty((0, 0))
+    counts = np.log(np.array(widths, np.float64))
+    held = np.full(grown.shape[1], -np.inf)
     channels = np.empty((len(names), count))
     together = np.empty(count)
     alarms: list[Alarm] = []
     begun = 0
     for hour in range(count):
-        for index, name in enumerate(names):
-            held[name] = growths[name][hour] + np.logaddexp(held[name], 0.0)
-            channels[index, hour] = average(held[name])
+        held = grown[hour] + np.logaddexp(held, 0.0)
+        channels[:, hour] = np.logaddexp.reduceat(held, starts) - counts
         together[hour] = average(channels[:, hour])
         if together[hour] >= needed:
             moved = tuple(name for name, value in zip(names, channels[:, hour], strict=True) if value >= needed)
             since = min(begun + onset(growths[name][begun : hour + 1]) for name in moved)
             alarms.append(Alarm(hour, since, moved))
-            held = {name: np.full_like(values, -np.inf) for name, values in held.items()}
+            held = np.full_like(held, -np.inf)
             begun = hour + 1
     return Evidence(together, dict(zip(names, channels, strict=True)), tuple(alarms))
 
@@ -149,6 +152,9 @@ def threshold(rate: float, horizon_hours: int = HOURS_PER_MONTH) -> float:
 
 
 def onset(hours: Floats) -> int:
-    """The hour at which the change most likely began: where the bet that has grown most until the last row began."""
-    grown = hours[::-1].cumsum(axis=0)[::-1]
-    return int(grown.max(axis=1).argmax())
+    """The hour at which the change most likely began: where the bet that has grown most until the last row began.
+
+    Hours without values before it add nothing, hence the last of several such beginnings.
+    """
+    grown = hours[::-1].cumsum(axis=0).max(axis=1)
+    return len(grown) - 1 - int(grown.argmax())

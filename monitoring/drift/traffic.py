@@ -22,7 +22,7 @@ from monitoring.drift.detector import Floats, Integers
 from monitoring.drift.findings import HourlyTraffic
 from monitoring.store import arrays as store_arrays
 from monitoring.store.aggregates import Thresholds
-from monitoring.store.image_statistics import hourly_image_statistics
+from monitoring.store.image_statistics import Bring, bring_nothing, hourly_image_statistics
 from monitoring.store.novelty import NOVELTY, NoveltyModel
 from monitoring.store.store import Store, Variant
 from monitoring.store.window_table import Live, Window
@@ -42,6 +42,7 @@ class TrafficSource:
     image_size: int = IMAGE_SIZE
     """Pixels of a side, as the model sees the images."""
     novelty: NoveltyModel | None = None
+    bring: Bring = bring_nothing
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -63,7 +64,13 @@ class TrafficSource:
 
     def _statistics(self, variant: Variant, hours: tuple[int, int]) -> dict[int, pa.Table]:
         return hourly_image_statistics(
-            self.store, variant, hours, self.captures, image_size=self.image_size, novelty=self.novelty
+            self.store,
+            variant,
+            hours,
+            self.captures,
+            image_size=self.image_size,
+            novelty=self.novelty,
+            bring=self.bring,
         )
 
     def traffic(self, span: Window, requests: Mapping[int, int] | None) -> HourlyTraffic:

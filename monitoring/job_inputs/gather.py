@@ -101,7 +101,9 @@ def gather(options: Options, scratch: Path) -> Gathered:
         )
     truth = GroundTruth()
     if options.ground_truth:
-        folder = labels_folder(places.place(options.ground_truth), scratch, options.window)
+        # Of all that is looked at: labels tell of earlier reports, too, whether they were right.
+        span = Window(min(each.start for each in known.looked_at), options.window.end)
+        folder = labels_folder(places.place(options.ground_truth), scratch, span)
         truth = read_ground_truth(folder, classes)
     return Gathered(classes, thresholds, collected, files, state, baseline, novelty, truth, known.context, notes)
 
@@ -137,7 +139,7 @@ def _collect(known: _Known, store: Store, files: CaptureFiles) -> Collected:
     ours = {options.endpoint, UNKNOWN} if options.endpoint else None
     variants = [v for v in store.variants() if v.name != SHADOW and (ours is None or v.endpoint in ours)]
     size = baseline.document.image_size if baseline else IMAGE_SIZE
-    source = TrafficSource(store, tuple(variants), thresholds, files.folder, live, size, known.novelty)
+    source = TrafficSource(store, tuple(variants), thresholds, files.folder, live, size, known.novelty, files.ensure)
     watched = watch(source, options.window, options.deployed_at, baseline, requests) if baseline else None
     images = statistics_of(captures.frame, source, options.window.hours)
     return Collected(captures, source, watched, images, _capture_gap(source, options.window, requests))

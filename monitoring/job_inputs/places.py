@@ -83,6 +83,14 @@ class Prefix:
         """Put an object below the prefix."""
         self._s3.put_object(Bucket=self.bucket, Key=self._key(name), Body=data, ContentType=content_type)
 
+    def copy(self, source: Prefix, name: str, target: str) -> None:
+        """Copy an object of another prefix within S3."""
+        self._s3.copy_object(
+            Bucket=self.bucket,
+            Key=self._key(target),
+            CopySource={"Bucket": source.bucket, "Key": source._key(name)},
+        )
+
     def _key(self, name: str) -> str:
         return f"{self.key}/{name}" if self.key else name
 

@@ -24,7 +24,8 @@ LISTED = 1000
 class ListedReport(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of ``index.json``; ``alarms`` are families, ``records`` the predictions (missing in older entries).
 
-    ``estimated`` is the accuracy that was expected, ``measured`` what labels said by then, weighed as the traffic.
+    ``estimated`` is the accuracy that was expected, within ``interval``; ``measured`` is what labels said by then,
+    weighed as the traffic.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ListedReport(msgspec.Struct, frozen=True, kw_only=True):
     alarms: list[str]
     records: int | msgspec.UnsetType = msgspec.UNSET
     estimated: float | None = None
+    interval: list[float] | None = None
     measured: float | None = None
     start: str
     end: str
@@ -55,6 +57,7 @@ def note_report(report_uri: str, report: Report) -> None:
         alarms=[family.family for family in report.alarms()],
         records=report.counts.records,
         estimated=report.quality.estimated_accuracy.value if report.quality.estimated_accuracy else None,
+        interval=report.quality.estimated_accuracy.interval if report.quality.estimated_accuracy else None,
         measured=report.quality.accuracy.traffic if report.quality.accuracy else None,
         start=report.window.start,
         end=report.window.end,
@@ -63,6 +66,11 @@ def note_report(report_uri: str, report: Report) -> None:
     listed = sorted([entry, *known], key=lambda each: (each.end, each.start), reverse=True)[:LISTED]
     prefix.write("index.json", to_text(listed, indent=1).removesuffix("\n").encode(), "application/json")
     prefix.write("index.html", render_index(listed).encode("utf-8", "replace"), "text/html; charset=utf-8")
+
+
+def beside(report_uri: str) -> list[ListedReport]:
+    """The reports below the prefix of one, the newest first."""
+    return _known(Prefix(report_uri.rstrip("/").rpartition("/")[0]))
 
 
 def render_index(listed: list[ListedReport]) -> str:

@@ -12,6 +12,7 @@ cannot be decoded.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,13 @@ from monitoring.store.store import Store, Variant
 SAMPLE = 200
 """Records of an hour whose images are decoded."""
 
+Bring = Callable[[Iterable[str]], None]
+"""Copies capture files that are wanted, by name, to where they are read; one that is gone is not."""
+
+
+def bring_nothing(_names: Iterable[str]) -> None:
+    """Of captures that are all here."""
+
 
 def hourly_image_statistics(
     store: Store,
@@ -42,13 +50,15 @@ def hourly_image_statistics(
     *,
     image_size: int = IMAGE_SIZE,
     novelty: NoveltyModel | None = None,
+    bring: Bring = bring_nothing,
 ) -> dict[int, pa.Table]:
     """The statistics of the hours from first to last, by hour.
 
-    They are computed where they are missing or the sample has changed; ``captures`` is where the capture files are.
-    A record whose file is not there keeps what was found before.
+    They are computed where they are missing or the sample has changed; ``captures`` is where the capture files are,
+    and ``bring`` is asked for those that may not be: an earlier job may have read a file and not looked at its images.
+    A record whose file is gone keeps what was found before.
     """
-    look = _Look(captures, sample, image_size, novelty)
+    look = _Look(captures, sample, image_size, novelty, bring)
     return {hour: _of_hour(path, look) for hour, path in store.hours(variant, *hours)}
 
 
@@ -66,6 +76,7 @@ class _Look:
     sample: int
     image_size: int
     novelty: NoveltyModel | None
+    bring: Bring
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,6 +99,7 @@ def _of_hour(path: Path, look: _Look) -> pa.Table:
     found = {name: np.array([known.get(each, {}).get(name, np.nan) for each in event_ids]) for name in look.names}
     new = [at for at, each in enumerate(event_ids) if each not in known]
     files, offsets = wanted.column("file").to_pylist(), wanted.column("offset").to_pylist()
+    look.bring({files[at] for at in new})
     images = {at: image for at in new if (image := _image(captures / files[at], offsets[at], image_size)) is not None}
     if images:
         for name, values in look.statistics(np.stack(list(images.values()))).items():

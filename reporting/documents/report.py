@@ -202,6 +202,18 @@ class Quality(Performance, frozen=True, kw_only=True):
     label_first: list[LabelFirst] = msgspec.field(default_factory=list)
 
 
+class PastEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What an earlier report expected, and what labels say of its window by now; null is not known."""
+
+    name: str
+    start: str
+    end: str
+    estimated: float
+    interval: Interval | None
+    measured: float | None
+    measured_interval: Interval | None = None
+
+
 class DeploymentEntry(msgspec.Struct, frozen=True):
     """One line of the endpoint's history."""
 
@@ -240,6 +252,7 @@ class Report(Summary, frozen=True, kw_only=True):
     - ``notes``: sentences about the report itself.
     - ``farthest``: images furthest from the training images, as the model sees them; none where it does not say.
     - ``about``: which version, stage and execution it is about, by name, as far as the job was told.
+    - ``track_record``: the estimates of earlier reports, the newest first.
     - ``per_version``: predictions by the version that gave them, where the answers name it.
     """
 
@@ -256,6 +269,7 @@ class Report(Summary, frozen=True, kw_only=True):
     farthest: list[Shown] = msgspec.field(default_factory=list)
     about: dict[str, str] = msgspec.field(default_factory=dict)
     per_version: list[PerVersion] = msgspec.field(default_factory=list)
+    track_record: list[PastEstimate] = msgspec.field(default_factory=list)
 
     def alarms(self) -> list[Family]:
         """The families that alarm; none where drift was not looked for."""

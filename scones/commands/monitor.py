@@ -17,6 +17,7 @@ from scones.serving_versions import live_version
 from scones.stage.connection import connect_deployed
 from scones.stage.monitoring_settings import OFF, check_every
 from scones.traffic import captures, listed_reports, schedule
+from scones.traffic import collect as shares
 from scones.traffic import query as table
 
 app = typer.Typer(no_args_is_help=True, help="Reports on captured traffic.")
@@ -75,6 +76,26 @@ def list_reports(
         for each in found
     ]
     screen.out.print(screen.table("until", "predictions", "alarms", "expected", "measured", "report", rows=rows))
+
+
+@app.command()
+def collect(
+    stage: Stage = "local",
+    since: Annotated[str, typer.Option(help="Start: 24h, 30d ago, or ISO 8601.")] = "7d",
+    until: Annotated[str | None, typer.Option(help="End, exclusive; without it, now.")] = None,
+    instances: Annotated[int, typer.Option(help="How many share the hours.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Read many captures on several instances, so that reports and queries find them read."""
+    captures.check(since, until)
+    connection = connect_deployed(stage)
+    chosen = captures.window(since, until, connection.now())
+    with screen.pipeline_view("collecting pipeline") as show:
+        found = shares.collect(connection, chosen, instances, show)
+    if as_json:
+        screen.print_json(asdict(found))
+    else:
+        screen.out.print(f"{found.folders:,} hours of captures were read on {found.instances} instances", markup=False)
 
 
 @app.command()

@@ -165,6 +165,11 @@ class Names:
         return f"{self.prefix}-monitoring"
 
     @property
+    def collect_pipeline(self) -> str:
+        """The SageMaker pipeline that reads many captures on several instances."""
+        return f"{self.prefix}-collect"
+
+    @property
     def model_package_group(self) -> str:
         """The registry's group, whose versions are approved or rejected."""
         return f"{self.prefix}-vehicle-classifier"

@@ -185,6 +185,23 @@ def test_the_schedule_fires_and_its_report_becomes_metrics(monitored: Monitored)
     assert monitored.stage.scones("monitor", "list", "--open", "--json") == []
 
 
+@pytest.mark.slow
+def test_two_instances_share_the_hours_and_one_merges_them(monitored: Monitored) -> None:
+    s3 = monitored.client("s3")
+
+    def kept() -> list[str]:
+        found = s3.list_objects_v2(Bucket=BUCKET, Prefix="reports/state/").get("Contents", [])
+        return [item["Key"] for item in found if item["Size"]]
+
+    before = kept()
+    for key in before:
+        s3.delete_object(Bucket=BUCKET, Key=key)
+    found = monitored.stage.scones("monitor", "collect", "--since", "2026-01-01", "--instances", "2", "--json")
+    assert found["instances"] == min(2, found["folders"])
+    assert {key for key in before if "/day=" in key and "/_" not in key} <= set(kept())
+    assert not [key for key in kept() if "/partials/" in key], "what they left for each other is gone"
+
+
 def test_what_was_captured_is_a_table(monitored: Monitored) -> None:
     table = monitored.client("glue").get_table(DatabaseName=PREFIX, Name="predictions")["Table"]
     assert [key["Name"] for key in table["PartitionKeys"]] == ["classes", "endpoint", "variant", "day"]

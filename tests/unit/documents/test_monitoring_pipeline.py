@@ -83,3 +83,21 @@ def test_the_job_starts_the_report_with_its_options(arguments: dict[str, Any]) -
 
 def test_the_definition_is_the_sample(definition: dict[str, Any]) -> None:
     check_sample("monitoring_pipeline.json", json.dumps(definition, indent=1) + "\n")
+
+
+def test_many_captures_are_divided_among_instances_and_merged_by_one() -> None:
+    from pipelines import collect_pipeline
+
+    document: dict[str, Any] = json.loads(collect_pipeline.definition(a_deployment()))
+    collect, merge = document["Steps"]
+    given = {"HoursUri": "s3://b/hours", "PartsUri": "s3://b/parts"}
+    parameters = {p["Name"]: p.get("DefaultValue", given.get(p["Name"])) for p in document["Parameters"]}
+    parameters["Instances"] = 3
+    shared, alone = (resolve(step["Arguments"], parameters) for step in (collect, merge))
+    for request in (shared, alone):
+        assert_valid_request("CreateProcessingJob", {"ProcessingJobName": "job", **request})
+    counts = [each["ProcessingResources"]["ClusterConfig"]["InstanceCount"] for each in (shared, alone)]
+    assert counts == [3, 1]
+    inputs = {each["InputName"]: each["S3Input"]["S3DataDistributionType"] for each in shared["ProcessingInputs"]}
+    assert inputs == {"code": "FullyReplicated", "hours": "ShardedByS3Key"}
+    assert merge["DependsOn"] == ["CollectCaptures"]

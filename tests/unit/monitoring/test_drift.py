@@ -115,6 +115,7 @@ def test_the_threshold_states_the_rate() -> None:
 
 def test_the_onset_is_where_the_growth_began() -> None:
     assert detector.onset(np.array([[0.1], [-2.0], [-1.0], [0.5], [-0.1], [3.0]])) == 3
+    assert detector.onset(np.array([[0.0], [0.0], [0.0], [0.5], [3.0]])) == 3  # three hours without a value
 
 
 def test_a_month_of_healthy_traffic_with_a_daily_rhythm_raises_nothing() -> None:

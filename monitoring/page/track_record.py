@@ -1,0 +1,99 @@
+"""What earlier reports expected, beside what labels have said since: whether this model's estimates can be believed.
+
+Runs in the monitoring container. Reads the list of the reports beside this one, and measures the accuracy of their
+windows anew with all labels that there are by now; of windows that the state no longer has, what was measured then
+stands.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from monitoring.captures.times import parse_time
+from monitoring.job_inputs.gather import Gathered
+from monitoring.job_inputs.options import Options
+from monitoring.page import earlier
+from monitoring.page.earlier import ListedReport
+from monitoring.page.sections import SECTIONS, ReportView
+from monitoring.quality.performance import Answers, performance
+from monitoring.store.window_table import Window, stored_captures
+from reporting.documents.report import LabelledAccuracy, PastEstimate
+from reporting.page import Content, Table, Text
+from reporting.wording import UNKNOWN, clock
+
+# Each window is read again, which takes a second for a hundred thousand predictions.
+MOST = 12
+
+
+def track_record(gathered: Gathered, options: Options) -> list[PastEstimate]:
+    """Of the reports that ended before this one's window does and showed an estimate, the newest first."""
+    if not options.report_uri:
+        return []
+    end = options.window.end
+    shown = [each for each in earlier.beside(options.report_uri) if each.estimated is not None]
+    return [_past(each, gathered, options) for each in shown if parse_time(each.end) < end][:MOST]
+
+
+def _past(entry: ListedReport, gathered: Gathered, options: Options) -> PastEstimate:
+    found = _measured(entry, gathered, options)
+    traffic = None if found is None else found.value if found.traffic is None else found.traffic
+    return PastEstimate(
+        name=entry.name,
+        start=entry.start,
+        end=entry.end,
+        estimated=entry.estimated or 0.0,
+        interval=entry.interval,
+        measured=entry.measured if traffic is None else traffic,
+        measured_interval=found.interval if found else None,
+    )
+
+
+def _measured(entry: ListedReport, gathered: Gathered, options: Options) -> LabelledAccuracy | None:
+    """Of the predictions of an earlier window, as far as they are labelled by now."""
+    if not gathered.truth.labels:
+        return None
+    source, classes = gathered.collected.source, gathered.classes
+    window = Window(parse_time(entry.start), parse_time(entry.end))
+    frame = stored_captures(source.store, source.captures, window, options.endpoint, live=source.live).frame
+    if frame.empty:
+        return None
+    probabilities = np.array(frame["probabilities"].tolist(), np.float64).reshape(len(frame), len(classes))
+    passing = gathered.thresholds.by_index(classes, len(classes))[frame["predicted"].to_numpy(np.int64)]
+    passes = frame["confidence"].to_numpy(np.float64) >= passing
+    answers = Answers(probabilities, passes, frame["event_id"].tolist(), frame["inference_id"].tolist())
+    return performance(answers, gathered.truth.labels, classes).accuracy
+
+
+@SECTIONS.add("Past estimates and the truth", after="quality")
+def past_estimates(view: ReportView) -> Content | None:
+    """Each estimate of earlier reports, what labels say of it by now, and how often the truth lay within it."""
+    record = view.report.track_record
+    if not record:
+        return None
+    rows = [
+        [f"{clock(each.start)} to {clock(each.end)}", _share(each.estimated, each.interval),
+         _share(each.measured, each.measured_interval), _held(each)]
+        for each in record
+    ]  # fmt: skip
+    judged = [each for each in record if each.measured is not None and each.interval]
+    held = sum(_within(each) for each in judged)
+    said = f"Of {len(judged)} labelled windows the truth lay within what was expected in {held}."
+    text = said if judged else "None of these windows is labelled yet, so nobody knows whether the estimates held."
+    return Content(before=[Text(text), Table(["window (UTC)", "expected", "measured", "held"], rows, text_columns=1)])
+
+
+def _within(each: PastEstimate) -> bool:
+    low, high = each.interval or (0.0, 1.0)
+    return each.measured is not None and low <= each.measured <= high
+
+
+def _held(each: PastEstimate) -> str:
+    if each.measured is None or not each.interval:
+        return UNKNOWN
+    return "yes" if _within(each) else "no"
+
+
+def _share(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return UNKNOWN
+    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})" if interval else f"{value:.3f}"
