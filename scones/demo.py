@@ -40,6 +40,8 @@ from scones.traffic import captures
 from scones.traffic.captures import TimeRange
 
 STAGE = "local"
+# Said only where there is an aws CLI: the loop's own environment has none.
+AWS_HINT = 'eval "$(scones account env)"; aws sagemaker list-endpoints'
 _ENDPOINT_TIMEOUT_S = 1800  # as `scones model approve` waits; a deployment ends by itself before
 _CAPTURE_TIMEOUT_S = 600
 _RESOURCES_A_LINE = 20
@@ -153,11 +155,13 @@ def _closing_words(summary: DemoSummary, *, stopped: bool) -> None:
     screen.out.print("The stand-in account goes on running. Try next:")
     if shutil.which("scones") is None:
         screen.out.print(f'  export PATH="{Path(sys.executable).parent}:$PATH"', markup=False)
+    beside = str(Path(sys.executable).with_name("aws"))
+    aws = [AWS_HINT] if shutil.which("aws") or shutil.which(beside) else []
     for command in (
         "scones model list",
         "scones test-cases -n 10",
         "scones pipeline logs TrainModel",
-        'eval "$(scones account env)"; aws sagemaker list-endpoints',
+        *aws,
         "scones account stop",
     ):
         screen.out.print(f"  {command}", markup=False)

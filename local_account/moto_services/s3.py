@@ -17,7 +17,7 @@ import xmltodict  # type: ignore[import-untyped]  # moto reads every body with i
 from moto.core.base_backend import BackendDict
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.s3 import models, urls
-from moto.s3.exceptions import InvalidBucketName, MissingBucket, S3ClientError
+from moto.s3.exceptions import InvalidBucketName, InvalidContinuationToken, MissingBucket, S3ClientError
 from moto.s3.models import FakeAcl, FakeBucket, FakeKey, FakeMultipart, S3Backend, s3_backends
 from moto.s3.responses import S3Response
 from moto.s3.utils import compute_checksum
@@ -248,6 +248,20 @@ class StoredBuckets(S3Backend):
                 raise
             raise ImpossibleBucket(bucket_name) from None
 
+    def list_objects_v2(  # noqa: PLR0917  # moto's signature
+        self,
+        bucket: FakeBucket,
+        prefix: str | None,
+        delimiter: str | None,
+        continuation_token: str | None,
+        start_after: str | None,
+        max_keys: int,
+    ) -> tuple[set[FakeKey | str], bool, str | None]:
+        """ListObjectsV2; raises moto's InvalidContinuationToken for one that was not given out here."""
+        if continuation_token and continuation_token not in self._pagination_tokens:
+            raise InvalidContinuationToken
+        return super().list_objects_v2(bucket, prefix, delimiter, continuation_token, start_after, max_keys)
+
     def put_object(  # noqa: PLR0917  # moto's signature
         self,
         bucket_name: str,
@@ -422,6 +436,9 @@ class RangedAnswers(S3Response):
             content = s3_defaults.of_copy(content.decode())
         query = request.query_string.decode("latin-1")
         bucket = s3_backends[self.current_account]["aws"].buckets.get(self.bucket_name)
+        if request.method == "GET" and "retention" in request.args and status == 200:
+            status, content = s3_defaults.retention(bucket, answered)
+            return status, {"content-type": "application/xml"}, content
         return status, s3_defaults.of_object(request.method, query, status, answered, bucket), content
 
     def bucket_response(self, request: Request, full_url: str, headers: dict[str, str]) -> TYPE_RESPONSE:

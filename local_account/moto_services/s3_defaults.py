@@ -28,6 +28,7 @@ _ALGORITHM = re.compile(r"(<ChecksumAlgorithm>[^<]*</ChecksumAlgorithm>)(?!\s*<C
 _COPIED = re.compile(
     r"(<Checksum(?:CRC32C?|CRC64NVME|SHA1|SHA256)>[^<]*</Checksum\w+>)(?=.*</CopyObjectResult>)", re.DOTALL
 )
+_XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
 def new_bucket(bucket: FakeBucket) -> None:
@@ -71,3 +72,19 @@ def _listed(match: re.Match[str]) -> str:
 def of_copy(content: str) -> str:
     """The result of a copy, with the kind of its checksum."""
     return _COPIED.sub(r"\1<ChecksumType>FULL_OBJECT</ChecksumType>", content)
+
+
+def retention(bucket: FakeBucket | None, headers: dict[str, str]) -> tuple[int, str]:
+    """GetObjectRetention of an object with these headers, which moto answers with the object: a status and XML."""
+    mode, until = headers.get("x-amz-object-lock-mode"), headers.get("x-amz-object-lock-retain-until-date")
+    if bucket is None or not bucket.object_lock_enabled:
+        return 400, _error("InvalidRequest", "Bucket is missing Object Lock Configuration")
+    if not mode or not until:
+        message = "The specified object does not have a ObjectLock configuration"
+        return 404, _error("NoSuchObjectLockConfiguration", message)
+    told = f"<Mode>{mode}</Mode><RetainUntilDate>{until}</RetainUntilDate>"
+    return 200, f'{_XML}<Retention xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{told}</Retention>'
+
+
+def _error(code: str, message: str) -> str:
+    return f"{_XML}<Error><Code>{code}</Code><Message>{message}</Message></Error>"

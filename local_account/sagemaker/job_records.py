@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         AppSpecificationOutputTypeDef,
         ChannelOutputTypeDef,
         CheckpointConfigTypeDef,
+        DataProcessingTypeDef,
         DebugHookConfigOutputTypeDef,
         HyperParameterTrainingJobDefinitionOutputTypeDef,
         HyperParameterTuningJobConfigOutputTypeDef,
@@ -95,6 +96,7 @@ class TransformJobRecord(TypedDict):
     TransformInput: TransformInputTypeDef
     TransformOutput: TransformOutputTypeDef
     BatchStrategy: NotRequired[str]
+    DataProcessing: NotRequired[DataProcessingTypeDef]
     MaxPayloadInMB: NotRequired[int]
     MaxConcurrentTransforms: NotRequired[int]
     Environment: NotRequired[dict[str, str]]

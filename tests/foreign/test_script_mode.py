@@ -126,6 +126,27 @@ def test_a_transform_answers_every_line(account: RunningAccount, data: str, mode
     assert [float(line) for line in answered.splitlines()] == [20.0, 40.0, 60.0]
 
 
+def test_predictions_are_joined_with_what_they_are_for(account: RunningAccount, data: str, model: str) -> None:
+    name = f"{model}-joined"
+    account.client("s3").put_object(Bucket=data, Key="named/rows.csv", Body=b"a,1,red\nb,2,blue\n")
+    account.client("sagemaker").create_transform_job(
+        TransformJobName=name,
+        ModelName=model,
+        TransformInput={
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{data}/named"}},
+            "ContentType": "text/csv",
+            "SplitType": "Line",
+        },
+        TransformOutput={"S3OutputPath": f"s3://{data}/{name}", "Accept": "text/csv", "AssembleWith": "Line"},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+        DataProcessing={"InputFilter": "$[1]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"},
+    )
+    job = wait_for_job(account, "Transform", name)
+    assert job["TransformJobStatus"] == "Completed", job
+    answered = account.client("s3").get_object(Bucket=data, Key=f"{name}/rows.csv.out")["Body"].read().decode()
+    assert answered == "a,20.0\nb,40.0\n"
+
+
 @pytest.mark.parametrize(
     "sized",
     [

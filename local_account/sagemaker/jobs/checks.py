@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_account.protocol.actions import ServiceError
+from local_account.sagemaker.data_processing import DataProcessing, RecordError
 from local_account.sagemaker.jobs.cluster import check_groups, check_hosts, groups_of
 from local_account.sagemaker.jobs.script_mode import TrainingScript
 from local_account.sagemaker.network import check_network
@@ -144,6 +145,24 @@ def _check_spot(request: CreateTrainingJobRequestTypeDef) -> None:
         )
 
 
+def _check_data_processing(request: CreateTransformJobRequestTypeDef) -> None:
+    """Refuse paths that are none, and records that nobody can tell apart (developer guide, associating results)."""
+    given = request["TransformInput"]
+    processing = DataProcessing.of(request.get("DataProcessing", {}), given.get("ContentType", ""))
+    if processing.does_nothing:
+        return
+    kinds = ("text/csv", "application/json", "application/jsonlines")
+    if processing.kind not in kinds:
+        raise ServiceError(
+            f"DataProcessing needs a ContentType of {', '.join(kinds)}, got {processing.kind or 'none'}."
+        )
+    for name, path in (("InputFilter", processing.before), ("OutputFilter", processing.after)):
+        try:
+            path.check()
+        except RecordError as error:
+            raise ServiceError(f"DataProcessing.{name}: {error}.") from error
+
+
 def check_transform(request: CreateTransformJobRequestTypeDef) -> None:
     """Refuse several instances, parts of objects, and more data at once than AWS takes."""
     count = request["TransformResources"]["InstanceCount"]
@@ -156,6 +175,7 @@ def check_transform(request: CreateTransformJobRequestTypeDef) -> None:
         raise ServiceError(f"The stand-in account sends objects as they are: expected None, got {asked}.")
     if split == "None" and request.get("BatchStrategy") == "SingleRecord":
         raise ServiceError("BatchStrategy SingleRecord needs a SplitType: without one an object is one record.")
+    _check_data_processing(request)
     data_type = given["DataSource"]["S3DataSource"]["S3DataType"]
     if data_type not in ("S3Prefix", "ManifestFile"):
         raise ServiceError(f"Expected S3DataType S3Prefix or ManifestFile, got {data_type}.")

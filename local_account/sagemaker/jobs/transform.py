@@ -16,6 +16,7 @@ from local_account.containers.container_view import ContainerView
 from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
 from local_account.protocol.service import now
+from local_account.sagemaker.data_processing import DataProcessing, RecordError
 from local_account.sagemaker.endpoints.archive import StartError, container_of
 from local_account.sagemaker.endpoints.instance import STARTUP_S, Instance, NoAnswerError
 from local_account.sagemaker.job_defaults import shown_transform
@@ -68,6 +69,8 @@ class TransformRun(JobRun):
         super().__init__(sagemaker, record)
         self._payload_bytes = self.job.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB) * _MEGABYTE
         # 0 and nothing given leave it to the container; without an opinion of its own it is one.
+        content_type = self.job["TransformInput"].get("ContentType", "")
+        self._processing = DataProcessing.of(self.job.get("DataProcessing", {}), content_type)
         self._concurrent = self.job.get("MaxConcurrentTransforms") or 1
 
     def role(self) -> str:
@@ -142,15 +145,20 @@ class TransformRun(JobRun):
             if body is None:
                 raise TooLargeError("Too much data for max payload size")
             strategy = self.job.get("BatchStrategy", "MultiRecord")
-            for part in payloads(body, split=split, strategy=strategy, limit_bytes=self._payload_bytes):
+            for part in payloads(
+                self._processing.filtered(body), split=split, strategy=strategy, limit_bytes=self._payload_bytes
+            ):
                 answers.append(self._answer(server, part, one))
+            content = self._processing.joined(body, assembled(answers, output.get("AssembleWith", "None")))
         except TooLargeError as error:
             return Refusal(one, "ClientError", "ClientError: 413", str(error))
+        except RecordError as error:
+            return Refusal(one, "ClientError", "ClientError: DataProcessing", str(error))
         except RefusedError as refused:
             return refused.refusal
         target = self.files.inside(self.root, f"{one.relative}.out")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(assembled(answers, output.get("AssembleWith", "None")))
+        target.write_bytes(content)
         return None
 
     def _answer(self, server: Instance, body: bytes, one: S3Object) -> bytes:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from local_account.protocol.sent_members import input_shape
+from local_account.server.words.bucket_words import bucket_words
 from local_account.server.words.queue_words import queue_words
 from local_account.server.words.topic_words import topic_words
 
@@ -72,6 +73,11 @@ def _bucket_policy(body: bytes) -> ServiceWords | None:
 
 
 def _s3(operation: str, members: Mapping[str, object]) -> ServiceWords | None:
+    refused = bucket_words(operation, members)
+    return ServiceWords(*refused) if refused else _s3_body(operation, members)
+
+
+def _s3_body(operation: str, members: Mapping[str, object]) -> ServiceWords | None:
     """Requests whose body should say something, and is empty; tags that are there twice."""
     tagging = members.get("Tagging")
     tags = tagging.get("TagSet") if isinstance(tagging, Mapping) else None

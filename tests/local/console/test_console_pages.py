@@ -279,3 +279,16 @@ def test_what_only_reads_takes_nothing_out_of_the_queue(stage: ConsoleStage) -> 
     assert "This console only reads" in text
     assert stage.queued() == before
     assert '<form method="post"' not in "".join(reader.get(page) for page in PAGES)
+
+
+def test_two_runs_stand_side_by_side(guest: Visitor) -> None:
+    """Both end soon, as there are no images."""
+    runs = []
+    for epochs in ("3", "5"):
+        fields = {"source": f"s3://{BUCKET}/nothing", "p.Epochs": epochs}
+        (run,) = re.findall(rf"Run (\w+) has begun with Epochs={epochs}", guest.post("runs/do/start", **fields))
+        runs.append(run)
+    text = guest.get(f"runs?run={runs[0]}&with={runs[1]}")
+    assert "<td><b>3</b></td><td><b>5</b></td>" in text
+    assert "what came of it" in text
+    assert f"Learning curves of {runs[1]}" in text

@@ -170,7 +170,7 @@ def test_a_stopped_job_stores_nothing(account: RunningAccount, data: str, model:
     ("change", "message"),
     [
         ({"ModelName": "nobody"}, "Could not find model"),
-        ({"DataProcessing": {"JoinSource": "Input"}}, "does not implement CreateTransformJob's DataProcessing"),
+        ({"DataProcessing": {"InputFilter": "$[?(@.a)]"}}, "DataProcessing"),
         ({"MaxPayloadInMB": 50, "MaxConcurrentTransforms": 3}, "must not exceed 100 MB, got 150"),
         (
             {"TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 2}},

@@ -1,4 +1,4 @@
-"""Bucket policies in the stand-in account."""
+"""Policies, versions and refusals of S3 in the stand-in account."""
 
 from __future__ import annotations
 
@@ -37,3 +37,28 @@ def test_every_version_of_an_object_is_listed(account: RunningAccount) -> None:
     ]
     assert bodies == [b"two", b"one"]
     assert len(listed["DeleteMarkers"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "expected"),
+    [
+        (
+            "put_object",
+            {"Key": "a", "ServerSideEncryption": "WRONG"},
+            "The encryption method specified is not supported",
+        ),
+        ("list_objects_v2", {"ContinuationToken": "bad"}, "The continuation token provided is incorrect"),
+        ("list_objects_v2", {"EncodingType": "bad"}, "Invalid Encoding Method specified in Request"),
+        ("copy_object", {"Key": "a", "CopySource": "bad"}, "Invalid copy source object key"),
+        ("put_bucket_versioning", {"VersioningConfiguration": {}}, "The Versioning element must be specified"),
+        ("get_object_retention", {"Key": "there"}, "Bucket is missing Object Lock Configuration"),
+    ],
+)
+def test_s3_refuses_in_its_own_words(
+    account: RunningAccount, method: str, options: dict[str, object], expected: str
+) -> None:
+    s3, name = account.client("s3"), "refusing-words"
+    s3.create_bucket(Bucket=name)
+    s3.put_object(Bucket=name, Key="there", Body=b"x")
+    with pytest.raises(ClientError, match=expected):
+        getattr(s3, method)(Bucket=name, **options)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from scones.installation import Environment, index_options, pip_settings
+from scones.locks import RUN_FILE, TORCH_FILE, locked
 from tests.local.conftest import free_port
 from tests.places import ROOT
 
@@ -18,8 +20,8 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the wheel of the tracked files was installed into."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the tracked files."""
     folder = tmp_path_factory.mktemp("wheel")
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     for name in filter(None, tracked.decode().split("\0")):
@@ -27,11 +29,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target = folder / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target)
-    wheel = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(folder / "source")]
-    subprocess.run(wheel, check=True, capture_output=True)
+    build = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(folder / "source")]
+    subprocess.run(build, check=True, capture_output=True)
     (built,) = folder.glob("*.whl")
-    subprocess.run([*PIP, "install", "--no-deps", "--target", str(folder / "site"), str(built)], check=True)
-    return folder / "site"
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path) -> Path:
+    """The folder that the wheel was installed into, without what it needs."""
+    folder = wheel.parent / "site"
+    subprocess.run([*PIP, "install", "--no-deps", "--target", str(folder), str(wheel)], check=True)
+    return folder
 
 
 def scones(path: Path, working_folder: Path, *arguments: str, **variables: str) -> str:
@@ -70,3 +79,39 @@ def test_its_state_lies_where_it_is_called(installed: Path, tmp_path: Path) -> N
     assert found["pid"]
     assert (tmp_path / ".scones" / "account" / "services").is_dir()
     assert not (installed / ".scones").exists()
+
+
+def install(venv: Path, installer: str, wheel: Path) -> None:
+    """The wheel with all that it asks for, in an empty environment, as somebody does who has no checkout."""
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    python = str(venv / "bin" / "python")
+    settings = index_options(pip_settings(Environment(venv, "run", locked=False)))
+    if installer == "uv":
+        uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python, *settings]
+        subprocess.run([*uv, str(wheel)], check=True)
+        return
+    # pip alone tries versions of what the SDK asks for, for many minutes: it is given those that are locked.
+    pip = [python, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, "--requirement", str(ROOT / RUN_FILE)], check=True)
+    subprocess.run([*pip, f"torch=={locked(ROOT / TORCH_FILE)['torch']}", str(wheel)], check=True)
+
+
+@pytest.mark.slow  # installs more than a gigabyte, then runs the loop
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_in_an_empty_environment_it_does_everything(wheel: Path, tmp_path: Path, installer: str) -> None:
+    venv, folder = tmp_path / "venv", tmp_path / "somewhere"
+    install(venv, installer, wheel)
+    folder.mkdir()
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "SCONES_", "PYTHON"))}
+    environment = kept | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    for words, said in (
+        (["--help"], "test-cases"),
+        (["account", "start"], "running on"),
+        (["account", "stop"], "stopped"),
+        (["demo", "--sample", "--stop"], "0 failed"),
+    ):
+        command = [str(venv / "bin" / "scones"), *words]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout + done.stderr
+    assert (folder / "reports" / "demo" / "report.html").is_file()

@@ -6,7 +6,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
+from console.account import ConsoleAccount
+from console.pages import pages
 from console.web.feed import Feed
+from console.web.notices import Notices
+from scones.stage.settings import Settings
 
 
 async def news(stream: AsyncIterator[str]) -> str:
@@ -32,6 +36,12 @@ class Counted:
 async def closed(*streams: AsyncIterator[str]) -> None:
     for stream in streams:
         await stream.aclose()  # type: ignore[attr-defined]  # of the generator that it is
+
+
+def test_every_page_is_read_at_least_every_three_seconds_in_the_stand_in_account() -> None:
+    """News are never older than that and the reading: what is live is not remembered."""
+    account = ConsoleAccount(Settings.load("local"))
+    assert {page.name: page.every_s for page in pages(account, Notices()) if page.every_s > 3} == {}
 
 
 def test_however_many_look_the_account_is_asked_once_and_not_at_all_when_they_are_gone() -> None:

@@ -15,19 +15,9 @@ import yaml
 from scones.cli import VERBS
 from scones.lazy_verbs import whole_group
 from scones.stage.settings import PROJECT_ROOT
+from tests.documented import PAGES, commands
 
-PAGES = [PROJECT_ROOT / "README.md", PROJECT_ROOT / "CONTRIBUTING.md", *sorted((PROJECT_ROOT / "docs").glob("*.md"))]
 WHOLE = whole_group(VERBS)
-FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-IN_LINE = re.compile(r"`(scones [a-z][^`]*)`")
-
-
-def commands(page: Path) -> list[str]:
-    """Every command line of ours that a page names, without what is to be filled in or goes on in the shell."""
-    text = page.read_text(encoding="utf-8")
-    lines = [line.strip() for block in FENCED.findall(text) for line in block.splitlines()] + IN_LINE.findall(text)
-    ours = [line.removeprefix(".venv/bin/").partition("  #")[0] for line in lines]
-    return sorted({re.split(r"\s[|>&]", line)[0] for line in ours if line.startswith("scones ")})
 
 
 def parse(words: list[str]) -> None:
