@@ -16,6 +16,8 @@ SHEET_FILE = "contact_sheet.png"
 COLUMNS = {"train": 12, "validation": 4, "test": 6}
 LARGE_CLASSES = 20  # up to this many classes the images are drawn twice as large
 SHOWN = 32  # pixels that an image is drawn with; photographs half as much again
+MOST_SHOWN = 2 * SHOWN * 3 // 2
+"""Of a photograph, where there are few classes."""
 NAME_WIDTH = 190  # pixels
 HEADER = 34
 ROW_GAP = 6
@@ -31,9 +33,9 @@ def contact_sheet(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]
     few = len(classes) <= LARGE_CLASSES
     side = _side(examples) * (2 if few else 1)
     cell = side + 2
-    columns_of = {split: columns if few else min(columns, 4) for split, columns in COLUMNS.items()}
     lefts, right = {}, NAME_WIDTH
-    for split, columns in columns_of.items():
+    for split in COLUMNS:
+        columns = columns_of(split, len(classes))
         lefts[split] = right
         right += columns * cell + GAP
     sheet = Image.new("RGB", (right, HEADER + len(classes) * (cell + ROW_GAP) + GAP // 2), "white")
@@ -50,9 +52,14 @@ def contact_sheet(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]
             draw.text((10, top + 14), _fitting(draw, name, 13), INK, _font(13), anchor="ls")
             draw.text((10, top + 28), numbers, PALE, _font(10), anchor="ls")
         for split, left in lefts.items():
-            for column, pixels in enumerate(examples[split][row][: columns_of[split]]):
+            for column, pixels in enumerate(examples[split][row][: columns_of(split, len(classes))]):
                 sheet.paste(_drawn(pixels, side), (left + column * cell, top))
     return sheet
+
+
+def columns_of(split: str, classes: int) -> int:
+    """How many images of each class are shown."""
+    return COLUMNS[split] if classes <= LARGE_CLASSES else min(COLUMNS[split], 4)
 
 
 def _side(examples: Examples) -> int:

@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from imaging.contact_sheet import COLUMNS, SHEET_FILE, contact_sheet
+from imaging.contact_sheet import MOST_SHOWN, SHEET_FILE, columns_of, contact_sheet
 from imaging.dataset import SPLITS
 from imaging.decode import IMAGE_SIZE, SIZES, Pixels
 from imaging.png import encode_drawing
@@ -187,9 +188,18 @@ def _report(
 
 
 def _examples(images: LabelledImages, split: str, source: ImageSource) -> list[Pixels]:
-    """The first images of each class, as many as the contact sheet shows."""
-    positions = (np.flatnonzero(images.labels == label)[: COLUMNS[split]] for label in range(len(source.classes)))
-    return [images.pixels(images.rows[chosen]) for chosen in positions]
+    """The first images of each class, as many as the contact sheet shows and not much larger than it shows them."""
+    columns = columns_of(split, len(source.classes))
+    positions = (np.flatnonzero(images.labels == label)[:columns] for label in range(len(source.classes)))
+    return [_small(images.pixels(images.rows[chosen])) for chosen in positions]
+
+
+def _small(images: Pixels) -> Pixels:
+    """Photographs of a thousand classes would be gigabytes."""
+    if images.shape[1] <= MOST_SHOWN:
+        return images
+    shown = (Image.fromarray(image).resize((MOST_SHOWN, MOST_SHOWN), Image.Resampling.BICUBIC) for image in images)
+    return np.array([np.asarray(image) for image in shown], dtype=np.uint8)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from monitoring.drift.detector import Bounds, Floats, Integers, growths
 from monitoring.store.novelty import NOVELTY
@@ -112,6 +113,10 @@ def reference(
         )
         for channel, columns in views.items()
     }
+    for name in sorted_statistics:
+        at = len(views[name]) - (3 if name == NOVELTY else 2)
+        tails = tuple(_tail_bounds(values) for values in views[name][at : at + 2])
+        bounds[name] = (*bounds[name][:at], *tails, *bounds[name][at + 2 :])
     if NOVELTY in bounds:
         bounds[NOVELTY] = (*bounds[NOVELTY][:-1], _beyond(len(sorted_statistics[NOVELTY])))
     by_hour = None if rhythm is None else _class_bounds(rhythm, len(views["class share"]), tolerance)
@@ -206,6 +211,17 @@ def _share_bounds(predicted: Floats) -> Bounds:
     by_error = _bounds_of(predicted, 0.0)
     low, high = (each / (1.0 + each) for each in (odds / SHARE_ODDS, odds * SHARE_ODDS))
     return Bounds(min(low, by_error.lower), max(high, by_error.upper))
+
+
+def _tail_bounds(inside: Floats) -> Bounds:
+    """The share of healthy images that lie where a few of the reference do, exactly (Clopper and Pearson, 1934).
+
+    Three standard errors are too few here: of baselines of 100 images, one in a hundred had twice as many beyond.
+    """
+    known = inside[np.isfinite(inside)]
+    here, rest = int(known.sum()), len(known) - int(known.sum())
+    lower = float(stats.beta.ppf(_THREE_SIGMA, here, rest + 1)) if here else 0.0
+    return Bounds(lower, float(stats.beta.ppf(1.0 - _THREE_SIGMA, here + 1, rest)) if rest else 1.0)
 
 
 def _beyond(count: int) -> Bounds:

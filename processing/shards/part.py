@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from processing.dataset.layouts import find_class_paths
 from processing.dataset.picture_source import EVERY_CLASS, Look, look_at_all, natural_size
 from processing.dataset.pictures import NAMED, FoundPictures, Picture
 from processing.dataset.splitting import TEST_SHARE
-from processing.filter_cifar import CLASS_NAME, check_arguments, parse_classes
+from processing.filter_cifar import CLASS_NAME, PARTIAL, check_arguments, parse_classes
 from processing.shards.index import SUFFIX, End, Entry, line
 from processing.shards.tar_files import find_tar_shards
 from reporting.job import MESSAGE_FILE, JobError, run_job
@@ -72,15 +73,16 @@ def _write_part(chosen: list[Picture], found: FoundPictures, arguments: argparse
     shares = _shares(chosen, arguments.validation_fraction)
     unreadable: list[str] = []
     written = 0
-    with (arguments.index / f"{_host(arguments)}{SUFFIX}").open("wb") as index:
+    index_file = arguments.index / f"{_host(arguments)}{SUFFIX}"
+    with index_file.open("wb") as index, tempfile.TemporaryDirectory(prefix=PARTIAL, dir=arguments.output) as scratch:
         for start in range(0, len(chosen), AT_ONCE):
             pictures = chosen[start : start + AT_ONCE]
-            for number, look in enumerate(look_at_all(pictures, size, arguments.output)):
+            for number, look in enumerate(look_at_all(pictures, size, Path(scratch))):
                 if isinstance(look, str):
                     unreadable.append(f"{pictures[number].place}: {look}")
                     continue
                 entry = _entry(pictures[number], look, arguments.seed, shares)
-                (arguments.output / f"{number}.png").replace(arguments.output / entry.split / entry.name)
+                Path(scratch, f"{number}.png").replace(arguments.output / entry.split / entry.name)
                 index.write(line(entry))
                 written += 1
         left_out = sorted(set(found.classes) - {picture.label for picture in chosen})

@@ -15,6 +15,7 @@ from local_account.base.arns import read_arn
 
 ARN_PARTS = 6
 LONGEST_SUBJECT = 100
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[\w-]{1,256}", re.ASCII)
 _FIFO_NAME = re.compile(r"[\w-]{1,251}\.fifo", re.ASCII)
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -137,7 +138,7 @@ def _message(operation: str, members: Mapping[str, object]) -> Iterator[TopicRef
             yield _invalid("Message Structure - JSON message body failed to parse")
         elif "default" not in by_protocol:
             yield _invalid("Message Structure - No default entry in JSON message body")
-    if isinstance(subject, str) and not 0 < len(subject) <= LONGEST_SUBJECT:
+    if isinstance(subject, str) and (not 0 < len(subject) <= LONGEST_SUBJECT or _CONTROL.search(subject)):
         yield _invalid("Subject")
     if str(members.get("TopicArn", "")).endswith(".fifo") and not members.get("MessageGroupId"):
         yield _invalid("The MessageGroupId parameter is required for FIFO topics")

@@ -279,3 +279,19 @@ def test_equal_samples_have_no_distance() -> None:
 def test_a_reference_needs_predictions() -> None:
     with pytest.raises(ValueError, match="at least 2 healthy predictions as the reference, got 0"):
         channels.reference(stream(1, 0), CLASSES)
+
+
+def test_a_baseline_of_a_hundred_images_seldom_misjudges_how_many_lie_in_its_tail() -> None:
+    """Three standard errors did in one of a hundred baselines, and such a version alarms sooner or later."""
+    chance = np.random.default_rng(3)
+    wrong = 0
+    for _ in range(1000):
+        values = chance.random(100)
+        of_images = {"brightness": values}
+        none = np.zeros(100, np.int64)
+        known = channels.reference(Predictions(none, values, none, values > 0.5, of_images), ("a", "b"))
+        beyond = known.bounds["brightness"][2]
+        ranks = channels.ranks(values, known.statistics["brightness"])
+        truth = 1.0 - values[ranks <= 1.0 - channels.TAIL].max()
+        wrong += not beyond.lower <= truth <= beyond.upper
+    assert wrong <= 5

@@ -102,6 +102,7 @@ UNMODELLED = {
         "BucketNotEmpty",
         "EntityTooSmall",
         "IllegalLocationConstraintException",
+        "IllegalVersioningConfigurationException",
         "InvalidArgument",
         "InvalidBucketName",
         "InvalidBucketState",
