@@ -104,6 +104,9 @@ scones monitor backfill
 scones monitor backfill --since 7d --every 1h
 scones monitor list
 scones monitor query "..." -> error:
+scones monitor query "SELECT ..." -> error:
+scones monitor collect
+scones monitor collect --since 30d --instances 4
 scones review list
 scones review label
 scones review export -> Missing option
