@@ -58,6 +58,8 @@ LEFT_OUT = (
     "sagemaker-serve",
     "scipy",
 )
+LOCKED_EXTRAS = ("backbones", "dev")
+"""What the environment for tests gets; who wants another extra installs it beside, as its error says."""
 LOCKS = "requirements"  # the folder
 RUN_FILE, BUILD_FILE, BROWSER_FILE, TORCH_FILE, CPU_FILE = (
     f"{LOCKS}/{name}.txt" for name in ("run", "build", "browser", "torch", "torch-cpu")
@@ -90,7 +92,7 @@ class LockedPackage(TypedDict):
 class Ranges(NamedTuple):
     """The ranges of setup.py, by package.
 
-    ``more``: of what an extra brings, the development's among them; ``tracking``: of MLflow's, which no environment of
+    ``more``: of the extras that the environment for tests gets; ``tracking``: of MLflow's, which no environment of
     ours gets; ``browser``: of the tests in a browser, which are installed where there is one.
     """
 
@@ -116,7 +118,7 @@ def ranges(root: Path = PROJECT_ROOT) -> Ranges:
     required: list[str] = ast.literal_eval(given["install_requires"])
     extras: dict[str, list[str]] = ast.literal_eval(given["extras_require"])
     tracking, browser = ({_name(each): each for each in extras.pop(extra, [])} for extra in ("mlflow", "browser"))
-    more = {_name(each): each for extra in extras.values() for each in extra}
+    more = {_name(each): each for extra in LOCKED_EXTRAS for each in extras[extra]}
     return Ranges({_name(each): each for each in required}, more, tracking, browser)
 
 
