@@ -30,7 +30,7 @@ VERBS = {
     "review": LazyVerb(f"{_COMMANDS}.review:app", "Images whose confidence was too low."),
     "monitor": LazyVerb(f"{_COMMANDS}.monitor:app", "Reports on captured traffic."),
     "batch": LazyVerb(f"{_COMMANDS}.batch:run_batch", "Send many images through the workflow."),
-    "mlflow": LazyVerb(f"{_STAGES}.mlflow:mlflow", "Open MLflow's pages about the trainings, where they are logged."),
+    "mlflow": LazyVerb(f"{_STAGES}.mlflow:mlflow", "Open MLflow's pages about the stage's trainings."),
     "cost": LazyVerb(f"{_STAGES}.cost:cost", "Estimate what the stage costs a month, a pipeline run and 1,000 images."),
     "deploy": LazyVerb(f"{_STAGES}.deploy:deploy", "Show what will change, ask on an AWS stage, then deploy."),
     "destroy": LazyVerb(f"{_STAGES}.deploy:destroy", "Remove everything of the stage that costs money."),

@@ -22,7 +22,7 @@ def install(account: Account) -> tuple[SageMaker, Runtime, MetricsService]:
     from local_account.sagemaker.endpoints.runtime import Runtime
     from local_account.sagemaker.experiments.actions import Experiments
     from local_account.sagemaker.experiments.components import TrialComponents
-    from local_account.sagemaker.experiments.lineage import Lineage
+    from local_account.sagemaker.experiments.lineage import LineageActions
     from local_account.sagemaker.experiments.metrics import MetricsService
     from local_account.sagemaker.jobs.actions import prepare_jobs
     from local_account.sagemaker.jobs.processing import ProcessingJobs
@@ -53,7 +53,7 @@ def install(account: Account) -> tuple[SageMaker, Runtime, MetricsService]:
     sagemaker.add(configs, endpoints)
     experiments = Experiments(sagemaker)
     components = TrialComponents(sagemaker, experiments)
-    sagemaker.add(experiments, components, Lineage(sagemaker))
+    sagemaker.add(experiments, components, LineageActions(sagemaker))
     sagemaker.add(Search(sagemaker, kinds_of(sagemaker, experiments, components)))
     endpoints.resume()
     return sagemaker, Runtime(sagemaker, endpoints), MetricsService(account, components)

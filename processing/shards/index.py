@@ -15,7 +15,7 @@ from reporting.job import JobError
 SUFFIX = ".jsonl"
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True, tag="picture"):
+class ShardedPicture(msgspec.Struct, frozen=True, array_like=True, tag="picture"):
     """One picture that the dataset holds: its class, split and file, what it was, and fingerprints in hexadecimal."""
 
     label: str
@@ -47,15 +47,15 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag="end"):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Entry | End)
+_decoder = msgspec.json.Decoder(ShardedPicture | End)
 
 
-def line(of: Entry | End) -> bytes:
+def line(of: ShardedPicture | End) -> bytes:
     """A line of the file."""
     return _encoder.encode(of) + b"\n"
 
 
-def read(path: Path) -> Iterator[Entry | End]:
+def read(path: Path) -> Iterator[ShardedPicture | End]:
     """The lines of one instance; the last is its `End`. Raises JobError for a file that is not whole."""
     count, ended = 0, False
     with path.open("rb") as file:

@@ -26,7 +26,7 @@ from processing.dataset.picture_source import EVERY_CLASS
 from processing.dataset.pictures import NAMED
 from processing.dataset.reviewed_images import NEVER, Reviewed, read_reviewed
 from processing.filter_cifar import parse_classes
-from processing.shards.index import SUFFIX, End, Entry, read
+from processing.shards.index import SUFFIX, End, ShardedPicture, read
 from reporting.documents.dataset import MANIFEST_FILE, Checks, Manifest
 from reporting.documents.json import to_text
 from reporting.job import MESSAGE_FILE, JobError, run_job
@@ -207,7 +207,7 @@ def _refuse_copies(merged: Merged, parts: list[Path]) -> None:
 
 def _places(parts: list[Path], numbers: set[int]) -> dict[int, str]:
     """Where some pictures were, by their numbers; the indexes are read once more."""
-    entries = (entry for part in parts for entry in read(part) if isinstance(entry, Entry))
+    entries = (entry for part in parts for entry in read(part) if isinstance(entry, ShardedPicture))
     return {number: entry.place for number, entry in enumerate(entries) if number in numbers}
 
 

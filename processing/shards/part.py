@@ -21,7 +21,7 @@ from processing.dataset.picture_source import EVERY_CLASS, Look, look_at_all, na
 from processing.dataset.pictures import NAMED, FoundPictures, Picture
 from processing.dataset.splitting import TEST_SHARE
 from processing.filter_cifar import CLASS_NAME, PARTIAL, check_arguments, parse_classes
-from processing.shards.index import SUFFIX, End, Entry, line
+from processing.shards.index import SUFFIX, End, ShardedPicture, line
 from processing.shards.tar_files import find_tar_shards
 from reporting.job import MESSAGE_FILE, JobError, run_job
 
@@ -91,10 +91,10 @@ def _write_part(chosen: list[Picture], found: FoundPictures, arguments: argparse
     return end
 
 
-def _entry(picture: Picture, look: Look, seed: int, shares: Mapping[str, float]) -> Entry:
+def _entry(picture: Picture, look: Look, seed: int, shares: Mapping[str, float]) -> ShardedPicture:
     held_out = picture.split if picture.split != "train" else None
     split = held_out or chosen_split(look.png_sha256, seed, shares)
-    return Entry(
+    return ShardedPicture(
         picture.label,
         split,
         picture.place,

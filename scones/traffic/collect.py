@@ -26,7 +26,7 @@ _CONNECTIONS = 16
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectedTraffic:
     """How many folders of captures were read, on how many instances, by which run."""
 
     folders: int
@@ -36,7 +36,7 @@ class Collected:
 
 def collect(
     connection: Connection, chosen: TimeRange, instances: int, show: Callable[[Run], None] | None = None
-) -> Collected:
+) -> CollectedTraffic:
     """Read the captures of a time range. Raises SconesError when there are none, or a job failed."""
     if not 1 <= instances <= MOST_INSTANCES:
         raise SconesError(f"--instances must lie between 1 and {MOST_INSTANCES}, got {instances}")
@@ -52,7 +52,7 @@ def collect(
         _remove(connection, place)
     if not run.succeeded:
         raise SconesError(run.explain())
-    return Collected(len(found), used, run.arn.rpartition("/")[2])
+    return CollectedTraffic(len(found), used, run.arn.rpartition("/")[2])
 
 
 def folders(connection: Connection, chosen: TimeRange) -> list[str]:

@@ -60,6 +60,7 @@ OF_THE_STACK = [
             "Attributes": {"Policy": ANYBODY},
         },
     ),
+    of_stack("TrafficTable", "glue", "delete_table", lambda s: {"DatabaseName": s.prefix, "Name": "captured"}),
     of_stack("Tables", "dynamodb", "delete_table", lambda s: {"TableName": f"{s.prefix}-x"}),
     of_stack(
         "Parameters",

@@ -42,7 +42,9 @@ class Frozen(Served):
         super().__init__(temperature)
         self.network, self.linear, self.resize = network, linear, Resize(side, image_size)
         self.photographs = image_size > LARGEST_THUMBNAIL
-        self.parts = nn.ModuleList(Part(share, side, image_size) for share in PARTS) if self.photographs else None
+        self.parts = (
+            nn.ModuleList(CentredPart(share, side, image_size) for share in PARTS) if self.photographs else None
+        )
 
     def views(self, images: Tensor) -> list[Tensor]:
         """Features float32 [N, D] of each view: the mean of each channel at each depth.
@@ -71,7 +73,7 @@ class Frozen(Served):
         return out
 
 
-class Part(nn.Module):
+class CentredPart(nn.Module):
     """The middle of square images, enlarged to ``side`` pixels."""
 
     def __init__(self, share: float, side: int, image_size: int) -> None:

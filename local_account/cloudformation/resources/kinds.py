@@ -16,8 +16,8 @@ from local_account.cloudformation.resources.families.custom import CustomResourc
 from local_account.cloudformation.resources.families.delivery import DELIVERY
 from local_account.cloudformation.resources.families.function_versions import (
     EventInvokeConfig,
+    EventSourceMapping,
     FunctionAlias,
-    SourceMapping,
     Version,
 )
 from local_account.cloudformation.resources.families.keys import Secret
@@ -104,7 +104,7 @@ KINDS: dict[str, Kind] = {
     "AWS::CloudFormation::Stack": NestedStack(),
     "AWS::Lambda::Alias": FunctionAlias(),
     "AWS::Lambda::EventInvokeConfig": EventInvokeConfig(),
-    "AWS::Lambda::EventSourceMapping": SourceMapping(),
+    "AWS::Lambda::EventSourceMapping": EventSourceMapping(),
     "AWS::Lambda::Version": Version(),
     "AWS::SecretsManager::Secret": Secret(),
     "AWS::SNS::Subscription": ApiKind(

@@ -29,7 +29,7 @@ _CSV, _LIBSVM, _PARQUET = {"text/csv", "csv"}, {"", "libsvm", "text/libsvm", "te
 _OF_SAGEMAKER = {"num_round", "eval_metric", "early_stopping_rounds", "csv_weights", "save_model_on_termination"}
 
 
-class JobError(Exception):
+class BoosterRequestError(Exception):
     """What is wrong with the job's request."""
 
 
@@ -37,7 +37,7 @@ def main(root: Path = ROOT) -> int:
     """Train; the exit status. What is wrong with the request is left as the job's failure."""
     try:
         train(root, json.loads((root / "input/config/hyperparameters.json").read_text(encoding="utf-8")))
-    except JobError as error:
+    except BoosterRequestError as error:
         print(error, file=sys.stderr)
         (root / "output").mkdir(exist_ok=True)
         (root / "output/failure").write_text(f"ClientError: {error}"[:1024], encoding="utf-8")
@@ -46,7 +46,7 @@ def main(root: Path = ROOT) -> int:
 
 
 def train(root: Path, hyperparameters: Mapping[str, str]) -> None:
-    """Train on the channels and write the model. Raises JobError."""
+    """Train on the channels and write the model. Raises BoosterRequestError."""
     import xgboost
 
     rounds = whole_number(hyperparameters, "num_round")
@@ -56,9 +56,9 @@ def train(root: Path, hyperparameters: Mapping[str, str]) -> None:
     weighted = hyperparameters.get("csv_weights", "0") == "1"
     channels = {name: read_channel(root, name, weighted=weighted) for name in channel_names(root)}
     if "train" not in channels:
-        raise JobError(f"Expected a channel 'train', got {', '.join(channels) or 'none'}.")
+        raise BoosterRequestError(f"Expected a channel 'train', got {', '.join(channels) or 'none'}.")
     if stopping is not None and "validation" not in channels:
-        raise JobError("Hyperparameter early_stopping_rounds needs a channel 'validation'.")
+        raise BoosterRequestError("Hyperparameter early_stopping_rounds needs a channel 'validation'.")
     evals = [(channels[name], name) for name in ("train", "validation") if name in channels]
     try:
         booster = xgboost.train(
@@ -66,15 +66,15 @@ def train(root: Path, hyperparameters: Mapping[str, str]) -> None:
             verbose_eval=False, callbacks=[metric_log(xgboost)],
         )  # fmt: skip
     except (xgboost.core.XGBoostError, ValueError) as error:
-        raise JobError(f"XGBoost training failed with exception: {str(error).splitlines()[0]}") from error
+        raise BoosterRequestError(f"XGBoost training failed with exception: {str(error).splitlines()[0]}") from error
     write_model(booster, root / "model" / MODEL_FILE)
 
 
 def whole_number(hyperparameters: Mapping[str, str], name: str) -> int:
-    """A hyperparameter that is a number of at least 1. Raises JobError."""
+    """A hyperparameter that is a number of at least 1. Raises BoosterRequestError."""
     value = hyperparameters.get(name, "")
     if not value.isdecimal() or int(value) < 1:
-        raise JobError(f"Hyperparameter {name} must be a positive integer, got {value!r}.")
+        raise BoosterRequestError(f"Hyperparameter {name} must be a positive integer, got {value!r}.")
     return int(value)
 
 
@@ -107,16 +107,16 @@ def channel_names(root: Path) -> list[str]:
 
 
 def read_channel(root: Path, name: str, *, weighted: bool) -> xgboost.DMatrix:
-    """A channel's files as one matrix. Raises JobError."""
+    """A channel's files as one matrix. Raises BoosterRequestError."""
     config = json.loads((root / "input/config/inputdataconfig.json").read_text(encoding="utf-8"))
     content_type = str(config.get(name, {}).get("ContentType", "")).partition(";")[0].strip().lower()
     files = sorted(path for path in (root / "input/data" / name).rglob("*") if path.is_file())
     if not files:
-        raise JobError(f"Channel {name!r} has no files.")
+        raise BoosterRequestError(f"Channel {name!r} has no files.")
     try:
         return _matrix(files, content_type, weighted=weighted)
     except (ValueError, IndexError) as error:
-        raise JobError(f"Channel {name!r} cannot be read as {content_type or 'libsvm'}: {error}") from error
+        raise BoosterRequestError(f"Channel {name!r} cannot be read as {content_type or 'libsvm'}: {error}") from error
 
 
 def _matrix(files: list[Path], content_type: str, *, weighted: bool) -> xgboost.DMatrix:

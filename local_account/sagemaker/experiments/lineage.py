@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
 
 
-class Lineage:
+class LineageActions:
     """The actions on artifacts and associations."""
 
     def __init__(self, sagemaker: SageMaker) -> None:

@@ -92,7 +92,7 @@ class EventInvokeConfig(Kind):
         call_gone(place, "lambda", "DeleteFunctionEventInvokeConfig", request)
 
 
-class SourceMapping(Kind):
+class EventSourceMapping(Kind):
     """AWS::Lambda::EventSourceMapping: a queue whose messages go to a function."""
 
     replaced_by = frozenset({"EventSourceArn"})
