@@ -91,6 +91,7 @@ setup(
         "dev": [
             "awscli>=1.40,<2",  # the tests drive the stand-in account with it as a user would
             "cfn-lint>=1.30,<2",  # the stack's template, and the schemas of types that the stand-in account keeps
+            "duckdb>=1.1,<2",  # as the extra `query`: the queries of the docs are run
             "hypothesis>=6.100,<7",  # property tests
             "import-linter>=2.1,<3",  # the import rules below pyproject's [tool.importlinter]
             "ipykernel>=7,<8",  # what runs the notebooks' cells
