@@ -34,6 +34,7 @@ from PIL import Image
 
 from infrastructure import stack
 from scones.find_images import locate
+from scones.review import threshold as thresholds
 from scones.runs import executions, pipeline_runs
 from scones.runs.start_training import start_training
 from scones.serving_versions import endpoint, registry
@@ -99,7 +100,7 @@ assert run.succeeded, run.explain()
 pd.DataFrame([{"step": step.name, "status": step.status} for step in run.steps])
 
 # %% [markdown]
-# ## What the dataset looks like
+# ## A contact sheet: what the dataset looks like
 
 # %%
 arn = next(step.job for step in run.steps if step.kind == "RegisterModel")
@@ -163,12 +164,13 @@ machine = connection.client("stepfunctions").describe_state_machine(stateMachine
 list(json.loads(machine["definition"])["States"])
 
 # %% [markdown]
-# ## A hundred executions
+# ## A hundred executions, ten at a time
 
 # %%
 since = datetime.now(UTC).replace(microsecond=0)
 before = captures.count(connection)
-outcomes = executions.run(connection, executions.pick_test_images(connection, dataset, 100, seed=2))
+hundred = executions.pick_test_images(connection, dataset, 100, seed=2)
+outcomes = [outcome for at in range(0, 100, 10) for outcome in executions.run(connection, hundred[at : at + 10])]
 answered = pd.DataFrame([outcome.as_json() for outcome in outcomes])
 answered["status"].value_counts()
 
@@ -210,13 +212,14 @@ def row(line):
 
 
 captured = pd.DataFrame([row(line) for line in lines]).sort_values("time").reset_index(drop=True)
+captured = captured[captured["time"] >= since]  # the deployment's own tests came before
 captured["predicted"].value_counts()
 
 # %% [markdown]
 # ## Confidence over time, with the threshold
 
 # %%
-threshold = settings.confidence_threshold
+threshold, _ = thresholds.current(connection).of_all()
 figure, axis = plt.subplots(figsize=(10, 3))
 axis.plot(captured["time"], captured["confidence"], "o", markersize=3)
 axis.axhline(threshold, color="green", linestyle="--", label=f"threshold {threshold}")
@@ -226,6 +229,7 @@ plt.show()
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3))
 left.hist(captured["confidence"], bins=20)
+left.axvline(threshold, color="green", linestyle="--")
 left.set_title("confidence")
 captured["predicted"].value_counts().plot.bar(ax=right, title="predicted classes", rot=0)
 plt.show()
@@ -237,17 +241,23 @@ plt.show()
 # %%
 shown = answered.dropna(subset=["confidence"])
 right = shown["true_label"] == shown["predicted_label"]
-figure, axis = plt.subplots(figsize=(6, 4))
-for group, colour, word in ((shown[right], "blue", "right"), (shown[~right], "red", "wrong")):
-    axis.scatter(group["true_label"], group["confidence"], color=colour, label=word, alpha=0.6)
+place = [settings.pipeline.classes.index(name) + random.uniform(-0.15, 0.15) for name in shown["true_label"]]
+figure, axis = plt.subplots(figsize=(7, 4))
+for chosen, colour, word in ((right, "blue", "right"), (~right, "red", "wrong")):
+    axis.scatter(
+        pd.Series(place, shown.index)[chosen], shown["confidence"][chosen], color=colour, label=word, alpha=0.6
+    )
+axis.set_xticks(range(len(settings.pipeline.classes)), settings.pipeline.classes)
 axis.axhline(threshold, color="green", linestyle="--", label="threshold")
 axis.set_ylabel("confidence")
 axis.legend()
 plt.show()
 # %%
-means = captured.set_index("time")["confidence"].resample("5s").mean().dropna()
-axis = means.plot(marker="o", figsize=(10, 3), title="mean confidence, in bins of five seconds")
+means = captured.set_index("time")["confidence"].resample("1s").mean().dropna()
+figure, axis = plt.subplots(figsize=(10, 3))
+axis.plot(means.index, means, marker="o")
 axis.axhline(threshold, color="green", linestyle="--")
+axis.set_title("mean confidence, in bins of a second")
 plt.show()
 # %% [markdown]
 # ## A drift, and its report
