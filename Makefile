@@ -12,6 +12,8 @@ CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$
 # INSTALLER=pip: without uv.
 LOCKED ?=
 INSTALLER ?= uv
+# Tests side by side: more than two cores' worth, since much of their time is waiting.
+JOBS ?= 3
 PACKAGES := console imaging inference_workflow infrastructure lambdas local_account monitoring pipelines processing reporting scones serving training
 
 SET_UP = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -28,10 +30,10 @@ run: $(RUN) ## the whole loop on a fresh stand-in account, with real images
 	@$(BIN)/scones demo $(ARGS)
 
 test: $(BUILD) $(if $(CHROMIUM),$(BROWSER)) ## unit tests, then the loop on real images in a stand-in account
-	@$(BIN)/python -m pytest -q $(or $(ARGS),-n 2 --dist loadfile -m "not slow" tests)
+	@$(BIN)/python -m pytest -q $(or $(ARGS),-n $(JOBS) --dist loadfile -m "not slow" tests)
 
 test-all: $(BUILD) $(if $(CHROMIUM),$(BROWSER)) ## the same, and the tests that take long
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests
 
 test-browser: $(BUILD) $(BROWSER) ## the console in Chromium: every page's main action, and axe on every page
 	@$(BIN)/python -m pytest -q -rs $(or $(ARGS),tests/browser)

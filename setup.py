@@ -33,7 +33,7 @@ setup(
         "lambdas": ["image_layer.txt"],
         "monitoring": ["requirements.txt"],
         "processing": ["requirements.txt"],
-        "reporting": ["templates/*"],
+        "reporting": ["mlflow.txt", "templates/*"],
         "scones": ["commit.txt", "cost/prices.toml"],
         "serving": ["requirements.txt"],
         "stages": ["*.toml"],

@@ -69,6 +69,10 @@ class ActivityQueues:
 class TaskTokens(CallbackPoolManager):
     """The tokens of one execution; moto's start of an activity's task knows no outcome until there is one."""
 
+    def heartbeat(self, callback_id: str) -> bool:
+        """Whether the token is one of the execution's: a task that expects none, or not yet, takes one as well."""
+        return super().heartbeat(callback_id) or callback_id in self._pool
+
     def add_activity_task(self, callback_id: str, activity_arn: str, activity_input: str) -> ActivityCallbackEndpoint:
         """Offer a task to the activity's workers; ActivityDoesNotExist."""
         endpoint = ActivityCallbackEndpoint(callback_id=callback_id, activity_input=activity_input)

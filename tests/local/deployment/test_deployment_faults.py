@@ -201,6 +201,7 @@ def test_a_challenger_answers_copies_is_compared_and_promoted(stage: Stage, firs
     stage.check(challenger)
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_nobody_asks_is_ordered_away(stage: Stage, first: str) -> None:
     idle = f"{PREFIX}-delete-idle-endpoint"
     assert stage.run_function(idle) == "kept: idle endpoints stay"

@@ -194,11 +194,12 @@ def test_what_is_no_request_is_refused_by_name(account: Any) -> None:
         assert words in message
 
 
-def test_a_worker_takes_an_activitys_tasks(shop: Workshop, sfn: Any) -> None:
+@pytest.mark.parametrize("expected", [{"HeartbeatSeconds": 20}, {}])
+def test_a_worker_takes_an_activitys_tasks(shop: Workshop, sfn: Any, expected: dict[str, int]) -> None:
     name = f"activity-{uuid4().hex[:12]}"
     activity = sfn.create_activity(name=name)["activityArn"]
     assert sfn.create_activity(name=name)["activityArn"] == activity
-    machine = shop.machine({"A": {"Type": "Task", "Resource": activity, "HeartbeatSeconds": 20, "End": True}})
+    machine = shop.machine({"A": {"Type": "Task", "Resource": activity, **expected, "End": True}})
 
     def work() -> None:
         task = sfn.get_activity_task(activityArn=activity, workerName="anyone")
