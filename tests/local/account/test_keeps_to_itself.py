@@ -137,6 +137,7 @@ def homely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAccount]
     running.stop()
 
 
+@pytest.mark.slow
 def test_no_service_of_the_aws_cli_leaves_this_machine(
     homely: RunningAccount, hostile: dict[str, str], trap: Trap, tmp_path: Path
 ) -> None:

@@ -157,7 +157,7 @@ def newest(story: Story) -> str:
     return max((story.words[version] for version in story.approved()), default="")
 
 
-@pytest.mark.parametrize("length", [1, 2, 3])
+@pytest.mark.parametrize("length", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_order_of_words_ends_in_what_the_rules_say(length: int) -> None:
     ends = Counter[str]()
     for actions, moments in stories(length):

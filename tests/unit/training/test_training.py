@@ -91,6 +91,7 @@ def test_the_model_archive_serves_itself(dataset: Path, tmp_path: Path) -> None:
     assert sum(json.loads(answer)) == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(dataset: Path, tmp_path: Path) -> None:
     for name, seed in (("one", "0"), ("two", "0"), ("three", "1")):
         assert train.main(arguments(dataset, tmp_path / name, "--seed", seed)) == 0

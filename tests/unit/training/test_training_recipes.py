@@ -141,7 +141,7 @@ def test_a_foreign_or_broken_checkpoint_is_left_alone_and_named(
 
 
 @pytest.mark.parametrize(
-    "mode", [*(pytest.param(mode, marks=pytest.mark.slow) for mode in ("frozen", "distilled")), "fine-tuned"]
+    "mode", [*(pytest.param(mode, marks=pytest.mark.slow) for mode in ("distilled", "fine-tuned")), "frozen"]
 )
 def test_a_pretrained_model_is_exported_with_its_history(dataset: Path, tmp_path: Path, mode: str) -> None:
     options = ["--recipe", "pretrained", "--pretrained-mode", mode, "--members", "1", "--epochs", "1"]
