@@ -62,7 +62,10 @@ def main() -> None:
     report: dict[str, Any] = {"recipe": arguments.recipe, "mode": arguments.mode, "threshold": THRESHOLD}
     with tempfile.TemporaryDirectory(prefix="scones-benchmark-") as name:
         folder = Path(name)
-        sources = [filtered(seed, arguments, folder) for seed in range(max(1, arguments.seeds))]
+        sources = [
+            filtered(seed, arguments.data, arguments.classes, folder, arguments.image_size)
+            for seed in range(max(1, arguments.seeds))
+        ]
         report["test"] = [
             measure(f"seed {seed}", sources[seed], seed, options, arguments) for seed in range(arguments.seeds)
         ]
@@ -81,11 +84,11 @@ def main() -> None:
         print(f"out of fold, {name} is least at T {row['temperature']:.2f}: {text(row)}")
 
 
-def filtered(seed: int, arguments: argparse.Namespace, folder: Path) -> Path:
-    """The dataset folder of a seed, which chooses the validation images."""
+def filtered(seed: int, data: Path, classes: str, folder: Path, image_size: int = 0) -> Path:
+    """The dataset folder of a seed, which chooses the validation images; size 0 is what suits the pictures."""
     dataset = folder / f"dataset-{seed}"
-    places = ["--source", arguments.data, "--output", dataset]
-    places += ["--classes", arguments.classes, "--image-size", arguments.image_size]
+    places = ["--source", data, "--output", dataset]
+    places += ["--classes", classes, "--image-size", image_size]
     run("-m", "processing.filter_cifar", *places, "--seed", seed)
     return dataset
 

@@ -89,7 +89,7 @@ def main() -> None:
 
 def load(arguments: argparse.Namespace, folder: Path) -> Pools:
     """The test images in every state, seen by the model."""
-    dataset = filtered(0, arguments, folder)
+    dataset = filtered(0, arguments.data, arguments.classes, folder)
     model_folder = arguments.model
     if model_folder is None:
         model_folder = folder / "model"

@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def _models(arguments: argparse.Namespace, scratch: Path) -> tuple[Path, list[Path]]:
-    dataset = arguments.dataset or filtered(0, arguments, scratch)
+    dataset = arguments.dataset or filtered(0, arguments.data, arguments.classes, scratch)
     if arguments.models:
         return dataset, [Path(each) for each in arguments.models.split(",")]
     recipes = {"scratch": ["scratch"], "frozen": ["pretrained", "--pretrained-mode", "frozen"]}

@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=480.0, help="then no more months begin (default: 480)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scones-months-") as name:
-        dataset = arguments.dataset or filtered(0, arguments, Path(name))
+        dataset = arguments.dataset or filtered(0, arguments.data, arguments.classes, Path(name))
         folder = arguments.model or Path(name) / "model"
         if arguments.model is None:
             words = ("--recipe", "pretrained", "--pretrained-mode", "frozen")

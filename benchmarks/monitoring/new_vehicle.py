@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=9, help="of each kind (default: 9)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scones-new-") as name:
-        dataset = arguments.dataset or filtered(0, arguments, Path(name))
+        dataset = arguments.dataset or filtered(0, arguments.data, arguments.classes, Path(name))
         folder = arguments.model or Path(name) / "model"
         if arguments.model is None:
             words = ("--recipe", "pretrained", "--pretrained-mode", "frozen")
