@@ -25,8 +25,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from monitoring.drift.binomial import largest_share
 from monitoring.drift.detector import Bounds, Floats, Integers, growths
 from monitoring.store.novelty import NOVELTY
 
@@ -37,8 +37,9 @@ TAIL = 0.05
 # model never saw are far away, few though they be: how far counts for more than how many. 3 and 4 are slower, with
 # smaller ones more healthy baselines of 100 images mislead (benchmarks.monitoring.months and .new_vehicle).
 FULL_EXCESS = 2.0
-# One-sided, as three standard errors are.
-_THREE_SIGMA = 0.00135
+# The chance that a bound of a baseline's tail is wrong. There are dozens of them: as seldom as three standard errors
+# (0.00135), 3.5 % of healthy months had a false alarm, with this 2.7 % (benchmarks.monitoring.months).
+_WRONG_BOUND = 0.0002
 # How far the mix of production may be from the baseline's before anything is known of it: the odds of a class may be so
 # many times larger or smaller. From a half that is 29 % to 71 %, from 42 % 22 % to 64 %, from 1 % 0.4 % to 2.5 %.
 SHARE_ODDS = 2.5
@@ -220,13 +221,12 @@ def _tail_bounds(inside: Floats) -> Bounds:
     """
     known = inside[np.isfinite(inside)]
     here, rest = int(known.sum()), len(known) - int(known.sum())
-    lower = float(stats.beta.ppf(_THREE_SIGMA, here, rest + 1)) if here else 0.0
-    return Bounds(lower, float(stats.beta.ppf(1.0 - _THREE_SIGMA, here + 1, rest)) if rest else 1.0)
+    return Bounds(1.0 - largest_share(rest, here + rest, _WRONG_BOUND), largest_share(here, here + rest, _WRONG_BOUND))
 
 
 def _beyond(count: int) -> Bounds:
     """The share of healthy images that are further than the furthest of so many: (1 - share)^count is its chance."""
-    return Bounds(0.0, 1.0 - _THREE_SIGMA ** (1.0 / count))
+    return Bounds(0.0, 1.0 - _WRONG_BOUND ** (1.0 / count))
 
 
 def _bounds_of(values: Floats, tolerance: float) -> Bounds:

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from scipy.spatial import distance
 
-from monitoring.drift import channels, detector, distances
+from monitoring.drift import binomial, channels, detector, distances
 from monitoring.drift import findings as drift
 from monitoring.drift.channels import Predictions, Reference
 from monitoring.drift.detector import BETS, Bounds, Floats
@@ -295,3 +295,9 @@ def test_a_baseline_of_a_hundred_images_seldom_misjudges_how_many_lie_in_its_tai
         truth = 1.0 - values[ranks <= 1.0 - channels.TAIL].max()
         wrong += not beyond.lower <= truth <= beyond.upper
     assert wrong <= 5
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 1), (0, 100), (5, 100), (99, 100), (7, 7), (300, 6000)])
+def test_the_largest_share_is_clopper_and_pearsons(hits: int, count: int) -> None:
+    exact = stats.beta.ppf(1.0 - 0.0002, hits + 1, count - hits) if hits < count else 1.0
+    assert binomial.largest_share(hits, count, 0.0002) == pytest.approx(exact, abs=1e-9)
