@@ -101,7 +101,7 @@ def violations(findings: Sequence[Finding]) -> list[Violation]:
                         constraint_check_type="completeness_check" if complete else "baseline_drift_check",
                         description=(
                             f"{channel}: the evidence against the baseline reached 10^{finding.threshold:.1f}, as "
-                            f"it does in fewer than one of {months:,} months of healthy traffic"
+                            f"it does in about one of {months:,} months of healthy traffic"
                         ),
                     )
                 )
