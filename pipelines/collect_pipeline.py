@@ -17,17 +17,22 @@ from sagemaker.core.workflow.parameters import ParameterInteger, ParameterString
 from sagemaker.mlops.workflow.pipeline import Pipeline
 
 from pipelines import offline_sdk
-from pipelines.container_jobs import ContainerJob, OfflineSession, PipelineDeployment, processing_step
+from pipelines.container_jobs import (
+    ContainerJob,
+    OfflineSession,
+    PipelineDeployment,
+    PipelineParameters,
+    processing_step,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker.core.helper.pipeline_variable import PipelineVariable
-    from sagemaker.core.workflow.parameters import Parameter
     from sagemaker.mlops.workflow.steps import ProcessingStep
 
 
-class CollectParameters:
+class CollectParameters(PipelineParameters):
     """What may be chosen for each execution; `HoursUri` and `PartsUri` are its own and have no default."""
 
     def __init__(self, deployment: PipelineDeployment) -> None:
@@ -44,10 +49,6 @@ class CollectParameters:
         self.processing_instance_type = ParameterString(
             "ProcessingInstanceType", default_value=settings.pipeline.processing_instance_type
         )
-
-    def declared(self) -> list[Parameter]:
-        """List the parameters, for the pipeline's definition."""
-        return list(vars(self).values())
 
 
 def definition(deployment: PipelineDeployment) -> str:

@@ -34,6 +34,7 @@ from scones.stage.settings import Settings
 
 if TYPE_CHECKING:
     from sagemaker.core.helper.pipeline_variable import PipelineVariable
+    from sagemaker.core.workflow.parameters import Parameter
     from sagemaker.core.workflow.properties import PropertyFile
 
 # PyTorch containers that the SDK knows with this Python (tests/unit/documents/test_training_pipeline.py compares).
@@ -82,6 +83,14 @@ class Roles:
     evaluation: str
     transform: str
     monitoring: str
+
+
+class PipelineParameters:
+    """What may be chosen for each execution of a pipeline: every attribute is a parameter."""
+
+    def declared(self) -> list[Parameter]:
+        """List the parameters, for the pipeline's definition."""
+        return list(vars(self).values())
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pipelines.container_jobs import (
     ContainerJob,
     OfflineSession,
     PipelineDeployment,
+    PipelineParameters,
     processing_step,
     run_folder,
 )
@@ -26,7 +27,6 @@ from scones.stage.settings import Settings
 
 if TYPE_CHECKING:
     from sagemaker.core.helper.pipeline_variable import PipelineVariable
-    from sagemaker.core.workflow.parameters import Parameter
     from sagemaker.mlops.workflow.steps import ProcessingStep, Step
 
 MODEL_CLASSES_VARIABLE = "SCONES_CLASSES"
@@ -34,7 +34,7 @@ IMAGE_CONTENT_TYPES = ["image/png", "image/jpeg", "application/x-image"]
 APPROVAL_STATUSES = ["PendingManualApproval", "Approved", "Rejected"]
 
 
-class ModelParameters:
+class ModelParameters(PipelineParameters):
     """What may be chosen for each execution. `SourceUri` has no default: it names the uploaded image archive.
 
     `ReviewedUntil` adds the images that people labelled up to then, in ISO 8601, to those of the training split.
@@ -64,10 +64,6 @@ class ModelParameters:
         self.data_origin = ParameterString("DataOrigin", default_value="photographs")
         # Where MLflow runs; empty: nothing is logged.
         self.tracking_uri = ParameterString("TrackingUri", default_value=settings.tracking_uri)
-
-    def declared(self) -> list[Parameter]:
-        """List the parameters, for the pipeline's definition."""
-        return list(vars(self).values())
 
 
 @dataclass(frozen=True)

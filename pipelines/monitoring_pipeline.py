@@ -18,16 +18,21 @@ from sagemaker.core.workflow.parameters import ParameterString
 from sagemaker.mlops.workflow.pipeline import Pipeline
 
 from pipelines import offline_sdk
-from pipelines.container_jobs import ContainerJob, OfflineSession, PipelineDeployment, processing_step
+from pipelines.container_jobs import (
+    ContainerJob,
+    OfflineSession,
+    PipelineDeployment,
+    PipelineParameters,
+    processing_step,
+)
 from scones.stage.names import Names
 from scones.stage.settings import Settings
 
 if TYPE_CHECKING:
-    from sagemaker.core.workflow.parameters import Parameter
     from sagemaker.mlops.workflow.steps import ProcessingStep
 
 
-class MonitoringParameters:
+class MonitoringParameters(PipelineParameters):
     """What may be chosen for each execution. `Start` and `End` are ISO 8601 times, in UTC, and have no default.
 
     What has to be known of the live version is empty by default: there may be none.
@@ -57,10 +62,6 @@ class MonitoringParameters:
         self.processing_instance_type = ParameterString(
             "ProcessingInstanceType", default_value=settings.pipeline.processing_instance_type
         )
-
-    def declared(self) -> list[Parameter]:
-        """List the parameters, for the pipeline's definition."""
-        return list(vars(self).values())
 
 
 def definition(deployment: PipelineDeployment) -> str:
