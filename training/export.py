@@ -30,7 +30,7 @@ from training.novelty import Seen, WithNovelty
 from training.quantise import Trial, try_int8
 
 PARITY_IMAGES = 25
-AT_ONCE = 5  # the maps of more photographs would fill memory
+AT_ONCE = 2  # the maps of more photographs would fill memory
 PARITY_TOLERANCE = 1e-4  # of a probability; 1e-6 is usual
 OPSET = 17
 # The dataset folder's reader needs `reporting`, which no answer needs.
