@@ -28,7 +28,8 @@ from imaging.dataset import DatasetError, read_examples, read_manifest
 from imaging.labels import FLOAT32, INT8, PRECISIONS
 from reporting.documents.training import EnsembleScores, EpochFigures, TrainedOn, TrainingArguments, TrainingRecord
 from reporting.tracking import tracked_run
-from training.export import PARITY_IMAGES, ExampleImages, write_model
+from training.export.archive import PARITY_IMAGES, ExampleImages, write_model
+from training.export.quantise import Trial
 from training.hosts import Hosts
 from training.hyperparameters import HyperparameterError, add_arguments, given
 from training.images import Split, open_split
@@ -36,7 +37,6 @@ from training.loop import TrainingError
 from training.networks.backbone import Pretrained, add_backbone_arguments
 from training.networks.network import Served
 from training.novelty import Seen, look_at, some_of
-from training.quantise import Trial
 from training.recipes.chosen import PRETRAINED_MODES, TrainingTask, train_model
 from training.recipes.pretrained import in_chunks
 from training.tracked import epoch_metrics, found, score_metrics, told

@@ -24,12 +24,12 @@ from tests.places import ROOT
 from tests.realdata import cifar_archive
 from training import train
 from training.calibration import fit_temperature
-from training.export import ExampleImages, write_model
+from training.export.archive import ExampleImages, write_model
+from training.export.quantise import Trial
 from training.loop import TrainingError
 from training.networks.augment import alternating_flip, random_cutout, random_shift
 from training.networks.network import Ensemble, Network, normalise
 from training.novelty import look_at
-from training.quantise import Trial
 
 SAMPLES = ROOT / "tests" / "samples"
 RECORD = from_bytes((SAMPLES / "training.json").read_bytes(), TrainingRecord)

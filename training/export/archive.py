@@ -23,11 +23,11 @@ from imaging.labels import FLOAT32, INT8, LABELS_FILE, labels_document
 from reporting.documents.json import to_text
 from reporting.documents.training import TRAINING_FILE, TrainingRecord
 from serving.inference import MODEL_FILE, NOVELTY_OUTPUT, model_fn, predict_fn
+from training.export.quantise import Trial, try_int8
 from training.images import chunks
 from training.loop import TrainingError
 from training.networks.network import Served
 from training.novelty import Seen, WithNovelty
-from training.quantise import Trial, try_int8
 
 PARITY_IMAGES = 25
 AT_ONCE = 2  # the maps of more photographs would fill memory
