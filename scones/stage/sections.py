@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from scones.errors import SettingsError
 
 # SageMaker stops processing jobs after five days, and gives instances volumes of up to 16 TB.
-BOUNDS = {"filter_instances": 100, "training_instances": 100, "max_job_hours": 120, "volume_gb": 16_384}
+BOUNDS = {
+    "filter_instances": 100,
+    "training_instances": 100,
+    "host_wait_minutes": 1440,
+    "max_job_hours": 120,
+    "volume_gb": 16_384,
+}
 INPUT_MODES = ("File", "FastFile")
 # What training/train.py knows: networks from random weights, or from ImageNet's.
 RECIPES = ("scratch", "pretrained")
@@ -53,6 +59,8 @@ class PipelineSettings:
     processing_instance_type: str = "ml.m5.large"
     training_instances: int = 1
     """That train together, with the modes frozen and fine-tuned."""
+    host_wait_minutes: int = 10
+    """For which the hosts of a training wait for each other; then they end, and name the one that is missing."""
     training_input_mode: str = "File"
     """``FastFile``: images come from S3 when they are read, and the job begins without a copy of all of them."""
     training_instance_type: str = "ml.c5.xlarge"

@@ -89,6 +89,7 @@ def test_many_instances_filter_their_parts_and_one_merges_them(parameters: dict[
     assert divided == {"code": "FullyReplicated", "source": "ShardedByS3Key"}
     training = steps["TrainModel"]["Arguments"]
     assert training["ResourceConfig"]["InstanceCount"] == 2
+    assert training["Environment"]["SCONES_HOST_WAIT_MINUTES"] == "10"
     channel = training["InputDataConfig"][0]
     assert channel["InputMode"] == "FastFile"
     uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
