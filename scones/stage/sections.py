@@ -5,6 +5,7 @@ Runs on a laptop or in CodeBuild. `endpoint_settings` and `monitoring_settings` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,6 +26,14 @@ PRETRAINED_MODES = ("frozen", "fine-tuned", "distilled")
 PRECISIONS = ("float32", "int8")
 # What of a recipe a stage or a run may set: settings, and in capitals parameters of the pipeline.
 HYPERPARAMETERS = ("epochs", "members", "learning_rate", "batch_size", "network_side", "penalty")
+
+
+_GPU_FAMILY = re.compile(r"ml\.[gp]\d")
+
+
+def has_gpu(instance_type: str) -> bool:
+    """Whether it is of SageMaker's families with NVIDIA's GPUs, for which AWS has containers of their own."""
+    return _GPU_FAMILY.match(instance_type) is not None
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ class PipelineSettings:
     training_input_mode: str = "File"
     """``FastFile``: images come from S3 when they are read, and the job begins without a copy of all of them."""
     training_instance_type: str = "ml.c5.xlarge"
+    """With GPUs (``ml.g5.xlarge``) the container is AWS's for GPUs."""
     endpoint_instance_type: str = "ml.m5.large"
     max_job_hours: int = 1
     """After which a job is stopped."""
