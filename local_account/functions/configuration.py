@@ -17,6 +17,7 @@ from moto.core.utils import utcnow
 from moto.logs.models import logs_backends
 from moto.moto_api._internal import mock_random
 
+from local_account.base.arns import last_part
 from local_account.base.replacements import extends
 from local_account.base.stored import stored
 from local_account.functions.code import CodeError
@@ -208,7 +209,7 @@ def _modified() -> str:
 
 
 def _check_name(name: str) -> None:
-    plain = name.rpartition(":")[2]
+    plain = last_part(name)
     if len(plain) > LONGEST_NAME and re.fullmatch(r"[\w-]+", plain, re.ASCII):
         message = (
             f"1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: Member must "

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from moto.awslambda.models import LayerVersion, lambda_backends
 
+from local_account.base.arns import name_of
 from local_account.base.replacements import extends
 from local_account.functions.api.answers import ApiAnswers, answered, done, page
 from local_account.functions.configuration import AccountFunction
@@ -71,7 +72,7 @@ class LayerAnswers(ApiAnswers):
 
     def layer(self) -> Layer | None:
         """The layer that is meant by its name or its ARN; None when it is not there."""
-        return self.layers().get(self.layer_text.rpartition(":layer:")[2])
+        return self.layers().get(name_of(self.layer_text, "lambda", "layer"))
 
     def is_wanted(self, version: LayerVersion) -> bool:
         """Whether a version runs what a list is asked for."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from local_account.base.arns import read_arn
 from local_account.base.replacements import extends
 from local_account.functions.api.answers import ApiAnswers, answered, done
 from local_account.functions.api.names import LATEST, check_revision
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 Statement = dict[str, object]
 _ACCOUNT = re.compile(r"\d{12}")
 _SERVICE = re.compile(r"[\w.-]+\.amazonaws\.com(\.cn)?")
-_PRINCIPAL_ARN = re.compile(r"arn:aws[\w-]*:(iam|sts)::\d{12}:[\w+=,.@/-]+")
 # A request's member -> the operator and the key of the condition that it becomes.
 _CONDITIONS = {
     "SourceArn": ("ArnLike", "AWS:SourceArn"),
@@ -121,7 +121,8 @@ def _principal(principal: str) -> str | dict[str, str]:
         return {"AWS": f"arn:aws:iam::{principal}:root"}
     if _SERVICE.fullmatch(principal):
         return {"Service": principal}
-    if _PRINCIPAL_ARN.fullmatch(principal):
+    arn = read_arn(principal)
+    if arn and arn.service in {"iam", "sts"} and _ACCOUNT.fullmatch(arn.account):
         return {"AWS": principal}
     message = "The provided principal was invalid. Please check the principal and try again."
     raise client_error("InvalidParameterValueException", message, 400)
