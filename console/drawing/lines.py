@@ -56,12 +56,12 @@ class LineChart:
     low: float | None = 0.0
     high: float | None = None
     over_time: bool = True
-    least_step: float = 0.0
-    """Between two ticks of x: 1 where x counts."""
     marks: Sequence[ChartMark] = ()
     levels: Sequence[tuple[float, str]] = ()
     height: float = 170.0
     width: float = 420.0
+    least_step: float = 0.0
+    """Between two ticks of x: 1 where x counts."""
 
     @property
     def empty(self) -> bool:
