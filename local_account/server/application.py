@@ -60,7 +60,8 @@ MOTO_MODULES: dict[str, SERVICE_NAMES] = {
 }
 _READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 _READING_ACTIONS = re.compile(
-    r"(Get|List|Describe|Head|Filter|Search|Lookup|BatchGet|Validate|Simulate|StartSync|Test|Tail)[A-Z]"
+    r"(Get|List|Describe|Head|Filter|Search|Lookup|Batch(Get|Describe|Check)|Validate|Simulate|StartSync|Test|Tail"
+    r"|Query|Scan|Verify|Render|Estimate|Decode|Decrypt|Encrypt)(?![a-z])"
 )
 _OWN_HOSTS = re.compile(r"(127\.0\.0\.1|localhost|[\w.-]+\.localhost)(:\d+)?")
 _FORM = re.compile(r"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
