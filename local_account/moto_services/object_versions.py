@@ -125,7 +125,7 @@ def is_marker(bucket: FakeBucket, key_name: str, version: str | None) -> bool:
 
 
 @extends
-class VersionAnswers(S3Response):
+class ObjectVersionAnswers(S3Response):
     """moto's answers about versions and parts of objects, as S3 gives them."""
 
     def _get_key(self, validate_storage_class: bool = True) -> tuple[FakeKey, bool]:

@@ -28,7 +28,7 @@ from local_account.base.wire.s3_names import INVALID_BUCKET, KEY_TOO_LONG, is_bu
 from local_account.moto_services import s3_defaults, s3_notifications
 from local_account.moto_services.object_files import FileContent, ObjectFiles, StoredContent
 from local_account.moto_services.object_versions import (
-    VersionAnswers,
+    ObjectVersionAnswers,
     can_be_there,
     check_version,
     keeps_older,
@@ -444,7 +444,7 @@ def _check_key(name: str) -> None:
 
 
 @extends
-class RangedAnswers(VersionAnswers):
+class RangedAnswers(ObjectVersionAnswers):
     """moto's answers; one to a request with ``Range`` reads the range, not the whole object."""
 
     def key_response(self, request: Request, full_url: str, headers: dict[str, str]) -> TYPE_RESPONSE:
