@@ -34,7 +34,7 @@ ADDED = {
     "scones delivery destroy": "--yes",
     "scones delivery deploy": "--yes",
     "scones endpoint delete": "--yes",
-    "scones monitor simulate": "--for 1h --per-hour 5",
+    "scones monitor simulate": "--for 1h --per-hour 60",  # a baseline from traffic takes 100 predictions in all
     "scones monitor simulate --for 2d --per-hour 20 --daily": "--for 2h",
     "scones monitor simulate --for 1d --per-hour 30 --corrupt noisy": "--for 1h",
     "scones monitor backfill": "--since 2h --every 1h",

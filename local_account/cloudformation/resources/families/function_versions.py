@@ -5,6 +5,7 @@ Runs in the server process.
 
 from __future__ import annotations
 
+from local_account.base.arns import last_part, without_last
 from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
 from local_account.cloudformation.resources.values import Properties, ResourceError, as_text, only, part, rows
 from local_account.protocol.records import without
@@ -28,8 +29,8 @@ class Version(Kind):
 
     def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
         """Remove this version of the function."""
-        function, _, version = physical_id.rpartition(":")
-        call_gone(place, "lambda", "DeleteFunction", {"FunctionName": function, "Qualifier": version})
+        request = {"FunctionName": without_last(physical_id), "Qualifier": last_part(physical_id)}
+        call_gone(place, "lambda", "DeleteFunction", request)
 
     def needs_replacement(self, old: Properties, new: Properties) -> bool:
         """A published version never changes."""
