@@ -124,7 +124,7 @@ def _errors(statistics: Sequence[str]) -> dict[str, float]:
 
     The distance to the training images has half of the images', since it alone sees what a model never saw.
     """
-    errors = {}
+    errors: dict[str, float] = {}
     for family, names in (("predictions", _PREDICTION_CHANNELS), ("images", statistics)):
         whole = RATE_PER_MONTH * SHARES[family] * WRONG_BOUNDS[family]
         weights = np.array([max(1.0, len(names) - 1.0) if name == NOVELTY else 1.0 for name in names])
