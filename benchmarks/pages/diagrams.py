@@ -70,7 +70,8 @@ def drawn(chromium: str, script: Path, text: str, name: str) -> str:
     found = DRAWN.search(done.stdout)
     if found is None or 'aria-roledescription="error"' in found[0]:
         raise SystemExit(f"no picture came of the diagram that begins {text[:80]!r}")
-    return " ".join(found[0].split())  # one line, which Markdown leaves as it is
+    # One line, which Markdown leaves as it is, with its HTML as XML.
+    return " ".join(found[0].split()).replace("<br>", "<br/>")
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
