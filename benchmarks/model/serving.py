@@ -57,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="folder with model.onnx, labels.json and code/ (default: train one)")
     parser.add_argument("--recipe", choices=("scratch", "pretrained"), default="scratch", help="of the model it trains")
+    parser.add_argument("--precision", choices=("float32", "int8"), default="float32", help="likewise")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "cifar100", help="folder of the archive")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each run over HTTP")
@@ -79,7 +80,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Figures]:
     if model is None:
         model = folder / "model"
         recipe = ("--epochs", 2) if arguments.recipe == "scratch" else ("--recipe", "pretrained")
-        run("training/train.py", "--dataset", dataset, "--model-dir", model, *recipe)
+        options = (*recipe, "--precision", arguments.precision)
+        run("training/train.py", "--dataset", dataset, "--model-dir", model, *options)
     images = sorted((dataset / "test").glob("**/*.png"))
     one_image = json.loads(
         run("-m", "benchmarks.model.one_image", "--model", model, "--repeat", arguments.repeat, *images[:8])
