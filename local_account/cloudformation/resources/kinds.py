@@ -25,7 +25,6 @@ from local_account.cloudformation.resources.families.function_versions import (
 from local_account.cloudformation.resources.families.keys import Secret
 from local_account.cloudformation.resources.families.nested import CdkMetadata, Macro, NestedStack
 from local_account.cloudformation.resources.families.people import PEOPLE
-from local_account.cloudformation.resources.families.repositories import REPOSITORIES
 from local_account.cloudformation.resources.families.scaling import ScalableTargetKind, ScalingPolicyKind
 from local_account.cloudformation.resources.values import Properties, ResourceError
 
@@ -71,7 +70,6 @@ KINDS: dict[str, Kind] = {
     **COMPOUNDS,
     **DELIVERY,
     **PEOPLE,
-    **REPOSITORIES,
     "AWS::CloudWatch::Alarm": ApiKind(
         "cloudwatch",
         "PutMetricAlarm",
