@@ -53,6 +53,10 @@ _OF_A_ROLE = {
 NO_ROLE = AccessDecision(False, "because the role does not exist")
 
 
+_NOBODY = Principal("anonymous", "")
+"""Who has not signed: only what is allowed to everybody is allowed to it."""
+
+
 class AccessDeniedError(ClientError):
     """What AWS answers to a call that no policy allows, as botocore raises it."""
 
@@ -137,6 +141,12 @@ class Authority:
             if not decision.allowed:
                 what = f"perform: {part.action} on resource: {part.resource}"
                 raise AccessDeniedError(f"{service} is not authorized to {what} {decision.reason}", part.action)
+
+    def anybody_may(self, action: str, resource: str, context: Mapping[str, object]) -> bool:
+        """Whether a resource's own policy lets everybody do this, also who has not signed."""
+        known = self._common(resource).with_values(context)
+        document = self._documents.of_resource(resource)
+        return decide_for_service(_NOBODY, action, resource, known, document).allowed
 
     def may_be_assumed(self, role_arn: str, by: Principal, context: Mapping[str, object] | None = None) -> bool:
         """Whether a role's trust policy names a service, or the account's owner."""

@@ -29,6 +29,8 @@ _ACCOUNT = re.compile(r"\d{12}")
 _SERVICE = re.compile(r"[\w.-]+\.amazonaws\.com(\.cn)?")
 # A request's member -> the operator and the key of the condition that it becomes.
 _CONDITIONS = {
+    "FunctionUrlAuthType": ("StringEquals", "lambda:FunctionUrlAuthType"),
+    "InvokedViaFunctionUrl": ("Bool", "lambda:InvokedViaFunctionUrl"),
     "SourceArn": ("ArnLike", "AWS:SourceArn"),
     "SourceAccount": ("StringEquals", "AWS:SourceAccount"),
     "PrincipalOrgID": ("StringEquals", "aws:PrincipalOrgID"),
@@ -46,7 +48,9 @@ class PolicyAnswers(ApiAnswers):
         if named.qualifier == LATEST:
             message = "We currently do not support adding policies for $LATEST."
             raise client_error("InvalidParameterValueException", message, 400)
-        self.function()
+        self.latest()
+        if named.qualifier:
+            self.check_qualifier(named.qualifier)
         principal = _principal(str(request["Principal"]))
         check_revision(request.get("RevisionId"), self.policy_subject().revision_id, "GetPolicy")
         resource, name = self.policy_resource(), str(request["StatementId"])

@@ -42,6 +42,7 @@ NO_ARNS: dict[str, set[str]] = {
     "events/scheduler.py": {"answers.uri.split('?')[0]", "self.uri.split('?')[0]", "self.uri"},
     "functions/api/answers.py": {"self.path.split('/functions/', 1)[1]", "self.path"},
     "functions/api/code.py": {"owner.code_digest"},
+    "functions/api/function_calls.py": {"str(environ['PATH_INFO']).removeprefix(PATH)"},
     "functions/api/functions.py": {"self.path"},
     "functions/api/layers.py": {"self.path.split('/layers/', 1)[1]", "self.path"},
     "functions/api/mappings.py": {"self.path.rstrip('/')"},
