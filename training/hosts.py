@@ -20,6 +20,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch does not list it
 from torch.nn.parallel import DistributedDataParallel
 
 from training.loop import TrainingError
@@ -82,14 +83,14 @@ class Hosts:
             if dist.is_initialized():
                 dist.destroy_process_group()
 
-    def _meet(self, task: str) -> dist.TCPStore:
+    def _meet(self, task: str) -> TCPStore:
         """Wait for all hosts, so long and no longer. Raises TrainingError that names one that did not come."""
         minutes, own = _wait_minutes(), self.names[self.rank]
         place, deadline = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), time.monotonic() + 60 * minutes
         awaited = self.names[0]
         while (left_s := deadline - time.monotonic()) > 0:
             try:
-                store = dist.TCPStore(
+                store = TCPStore(
                     *place, is_master=self.first, timeout=timedelta(seconds=left_s), wait_for_workers=False
                 )
                 store.set(f"{task} {own}", "came")
