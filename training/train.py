@@ -25,9 +25,11 @@ import onnxruntime
 import torch
 
 from imaging.dataset import DatasetError, read_examples, read_manifest
+from imaging.labels import FLOAT32, INT8, PRECISIONS
 from reporting.documents.training import EnsembleScores, EpochFigures, TrainedOn, TrainingArguments, TrainingRecord
 from reporting.tracking import tracked_run
-from training.export import PARITY_IMAGES, ExampleImages, write_model
+from training.export.archive import PARITY_IMAGES, ExampleImages, write_model
+from training.export.quantise import Trial
 from training.hosts import Hosts
 from training.hyperparameters import HyperparameterError, add_arguments, given
 from training.images import Split, open_split
@@ -74,6 +76,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--recipe", choices=("scratch", "pretrained"), default="scratch")
     parser.add_argument("--pretrained-mode", choices=PRETRAINED_MODES, default=PRETRAINED_MODES[0])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=PRECISIONS, default=FLOAT32, help="of the exported model")
     add_arguments(parser)
     add_backbone_arguments(parser)
     parser.add_argument("--dataset", type=Path, default=folder("SM_CHANNEL_DATASET", "/opt/ml/input/data/dataset"))
@@ -117,10 +120,13 @@ def run(arguments: argparse.Namespace) -> TrainingRecord:
         history=[EpochFigures(**row) for row in trained.history],
     )
     seen = trained.known.trained_on if trained.known else _look_at_some(model, arguments.dataset, len(manifest.classes))
-    examples = ExampleImages(images[:PARITY_IMAGES], seen)
     if not hosts.first:
         print(f"{hosts.names[0]} writes the model that {', '.join(hosts.names)} trained", flush=True)
         return record
+    trial = None
+    if arguments.precision == INT8:
+        trial = Trial(open_split(arguments.dataset, "train")[0], images, logits.argmax(dim=1), labels)
+    examples = ExampleImages(images[:PARITY_IMAGES], seen, trial)
     difference = write_model(model, manifest.classes, record, examples, arguments.model_dir)
     figures = f"ensemble_validation_accuracy={scores.validation_accuracy:.4f}"
     figures += f" ensemble_validation_loss={scores.validation_loss:.4f}"

@@ -24,6 +24,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.model.filter import MEASURE  # noqa: E402  # the path above comes first
 from imaging.dataset import Example, format_rows, load_split, read_examples, read_manifest  # noqa: E402  # the path above comes first
 from reporting.documents.dataset import MANIFEST_FILE  # noqa: E402  # likewise
 from reporting.documents.json import to_text  # noqa: E402  # likewise
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=0, help="0: the recipe's own number")
     parser.add_argument("--classes", default="", help="without: all of a folder, bicycles and motorcycles of CIFAR-100")
     parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="timm's name of the pretrained network")
+    parser.add_argument("--precision", choices=("float32", "int8"), default="float32", help="of the exported model")
     parser.add_argument("--image-size", type=int, default=0, help="0: 32 for thumbnails, 224 for photographs")
     parser.add_argument(
         "--data", type=Path, default=ROOT.parent / "shared" / "cifar100", help="the archive, or pictures"
@@ -56,7 +58,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, help="keep them here: a teacher is then trained once for two modes")
     arguments = parser.parse_args()
     options = ["--recipe", arguments.recipe, "--epochs", arguments.epochs, "--members", arguments.members]
-    options += ["--backbone", arguments.backbone]
+    options += ["--backbone", arguments.backbone, "--precision", arguments.precision]
     if arguments.mode:
         options += ["--pretrained-mode", arguments.mode]
     report: dict[str, Any] = {"recipe": arguments.recipe, "mode": arguments.mode, "threshold": THRESHOLD}
@@ -131,17 +133,19 @@ def measure(name: str, dataset: Path, seed: int, options: list[Any], arguments: 
         checkpoints = arguments.checkpoints / dataset.name
         checkpoints.mkdir(parents=True, exist_ok=True)
         places += ["--checkpoint-dir", checkpoints]
-    run("training/train.py", *places, "--seed", seed, *options)
+    cpu_s, peak_mib = run("training/train.py", *places, "--seed", seed, *options)
     record = json.loads((model / "training.json").read_text(encoding="utf-8"))
     images, labels = load_split(dataset, "test")
     served = model_fn(str(model))
     parts = [predict_fn(images[at : at + CHUNK], served) for at in range(0, len(images), CHUNK)]
     probabilities = np.concatenate(parts)
     row = {**scores(probabilities, labels), "temperature": record["temperature"]}
-    row |= {"cpu_seconds": record["cpu_seconds"], "process_cpu_seconds": record["process_cpu_seconds"]}
+    row |= {"cpu_seconds": cpu_s, "peak_mib": peak_mib, "process_cpu_seconds": record["process_cpu_seconds"]}
+    row |= {"precision": record["precision"]}
     row |= {"logits": np.log(np.maximum(probabilities, 1e-30)) * record["temperature"], "labels": labels}
     processes = " + ".join(f"{seconds:.0f}" for seconds in row["process_cpu_seconds"])
-    print(f"{name}: {text(row)} (processes {processes}), T {row['temperature']:.2f}", flush=True)
+    more = f"peak {peak_mib:.0f} MiB, {record['precision']}"
+    print(f"{name}: {text(row)} (processes {processes}), {more}, T {row['temperature']:.2f}", flush=True)
     return row
 
 
@@ -179,6 +183,7 @@ def summary(rows: list[Row]) -> Row:
     """The mean of each figure, and the standard deviation of the accuracy."""
     figures = ("accuracy", "coverage", "passing_accuracy", "calibration_error", "cpu_seconds")
     means: Row = {figure: statistics.mean(row[figure] for row in rows) for figure in figures}
+    means["peak_mib"] = max(row["peak_mib"] for row in rows)
     deviation = statistics.stdev(row["accuracy"] for row in rows) if len(rows) > 1 else 0.0
     return {**means, "runs": len(rows), "accuracy_deviation": deviation}
 
@@ -191,14 +196,18 @@ def text(row: Row) -> str:
     return f"accuracy {row['accuracy']:.4f}{spread}, {passing}, {cost}"
 
 
-def run(*arguments: object) -> None:
-    """A command of the containers, from the repository root; ends the benchmark when it fails."""
+def run(*arguments: object) -> tuple[float, float]:
+    """A command of the containers, from the repository root; CPU seconds and the largest process's MiB.
+
+    Ends the benchmark when it fails.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    finished = subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    if finished.returncode != 0:
+    command = [sys.executable, "-c", MEASURE, sys.executable, *map(str, arguments)]
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    code, cpu_s, peak_mib = finished.stdout.split() or ["1", "0", "0"]
+    if code != "0":
         sys.exit(f"{arguments[0]} {arguments[1]} failed: {finished.stderr.strip()[-500:]}")
+    return float(cpu_s), float(peak_mib)
 
 
 if __name__ == "__main__":

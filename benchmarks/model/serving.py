@@ -1,8 +1,10 @@
 """How fast a model is served: ``python -m benchmarks.model.serving [--model DIR] [--json FILE]``.
 
 Runs on a laptop (Linux). Takes a folder with a training job's output (``--data`` as it was trained on), or trains two
-epochs of the scratch recipe: as fast as one that is trained to the end. Measures the four functions in process, the
-import, the stand-in account's model server over HTTP, and the same through the account's InvokeEndpoint. Every figure
+epochs of the scratch recipe: as fast as one that is trained to the end; with ``--recipe pretrained`` the default
+recipe, for photographs with ``--data ../shared/photos/flowers``. Measures the four functions in process, the
+import, the stand-in account's model server over HTTP with its memory under large bodies, and the same through the
+account's InvokeEndpoint. Every figure
 is the best of several runs, because whatever else the machine does only makes it worse; the share of the cores that
 others took is given with it.
 """
@@ -33,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.account import client  # the path above comes first
 from benchmarks.loop import free_port  # the path above comes first
+from benchmarks.model import bodies  # the path above comes first
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "local_account" / "sagemaker" / "endpoints" / "container" / "model_server.py"
@@ -53,6 +56,8 @@ Figures = dict[str, float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="folder with model.onnx, labels.json and code/ (default: train one)")
+    parser.add_argument("--recipe", choices=("scratch", "pretrained"), default="scratch", help="of the model it trains")
+    parser.add_argument("--precision", choices=("float32", "int8"), default="float32", help="likewise")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "cifar100", help="folder of the archive")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each run over HTTP")
@@ -74,7 +79,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Figures]:
     model = arguments.model
     if model is None:
         model = folder / "model"
-        run("training/train.py", "--dataset", dataset, "--model-dir", model, "--epochs", 2)
+        recipe = ("--epochs", 2) if arguments.recipe == "scratch" else ("--recipe", "pretrained")
+        options = (*recipe, "--precision", arguments.precision)
+        run("training/train.py", "--dataset", dataset, "--model-dir", model, *options)
     images = sorted((dataset / "test").glob("**/*.png"))
     one_image = json.loads(
         run("-m", "benchmarks.model.one_image", "--model", model, "--repeat", arguments.repeat, *images[:8])
@@ -89,6 +96,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Figures]:
     with model_server(model, folder) as (process, port):
         for clients in (1, arguments.clients):
             figures[f"http: {clients} clients"] = load(process, clients, "--port", str(port))
+        figures[f"http: {bodies.CONNECTIONS} large bodies"] = bodies.memory(process, port)
     ratio = figures["http: 1 clients"]["server_cpu_ms"] / figures["in process: predict_fn"]["cpu_ms"]
     figures["http: CPU against the forward alone"] = {"times": ratio}
     with endpoint(model, folder) as (account, port, name):

@@ -60,6 +60,8 @@ class LineChart:
     levels: Sequence[tuple[float, str]] = ()
     height: float = 170.0
     width: float = 420.0
+    least_step: float = 0.0
+    """Between two ticks of x: 1 where x counts."""
 
     @property
     def empty(self) -> bool:
@@ -119,12 +121,17 @@ def _grid(chart: LineChart, frame: _Frame) -> list[Markup]:
         y = frame.y(value)
         parts.append(_straight("grid", _LEFT, y, frame.width - _RIGHT, y))
         parts.append(_text(_LEFT - 5, y + 3.5, number_text(value), "end"))
-    ticks = time_ticks(chart.start, chart.end) if chart.over_time else number_ticks(chart.start, chart.end, 5)
-    for value in ticks:
+    for value in _ticks(chart):
         text = time_text(value, chart.end - chart.start) if chart.over_time else number_text(value)
         parts.append(_text(frame.x(value), frame.height - 6, text, "middle"))
     base = frame.y(frame.low)
     return [*parts, _straight("axis", _LEFT, base, frame.width - _RIGHT, base)]
+
+
+def _ticks(chart: LineChart) -> list[float]:
+    if chart.over_time:
+        return time_ticks(chart.start, chart.end)
+    return number_ticks(chart.start, chart.end, 5, chart.least_step)
 
 
 def _marks(chart: LineChart, frame: _Frame) -> list[Markup]:

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 _MINUTES = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7200, 14400)
 
 
-def number_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
-    """Round numbers from ``low`` to ``high``."""
+def number_ticks(low: float, high: float, wanted: int = 4, least_step: float = 0.0) -> list[float]:
+    """Round numbers from ``low`` to ``high``, at least ``least_step`` apart."""
     if high <= low:
         return [low]
-    rough = (high - low) / wanted
+    rough = max((high - low) / wanted, least_step)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)

@@ -9,9 +9,13 @@
   let source = null;
   let paused = false;
 
-  // Not under somebody's hands: while a field has the focus or something is folded out, a panel waits.
+  // Not under somebody's hands: a panel waits while a field of it has the focus, is pressed, or holds what was entered.
+  const entered = (field) =>
+    field.options ? field.selectedIndex !== Math.max(0, [...field.options].findIndex((each) => each.defaultSelected))
+      : field.value !== field.defaultValue || field.checked !== field.defaultChecked;
   const busy = (panel) =>
-    panel.contains(document.activeElement) && document.activeElement.matches("input, select, textarea, button, summary");
+    panel.contains(document.activeElement) && document.activeElement.matches("input, select, textarea, button, summary")
+    || panel.matches(":active") || [...panel.querySelectorAll("input, select, textarea")].some(entered);
 
   const show = (name, html) => {
     const panel = document.getElementById(name);
@@ -27,9 +31,10 @@
     panel.dispatchEvent(new CustomEvent("shown", { bubbles: true }));
   };
 
-  document.addEventListener("focusout", () => setTimeout(() => {
+  const catchUp = () => setTimeout(() => {
     for (const [name, html] of [...waiting]) { waiting.delete(name); show(name, html); }
-  }, 0));
+  }, 0);
+  ["focusout", "change", "click"].forEach((kind) => document.addEventListener(kind, catchUp));
 
   const follow = () => {
     source = new EventSource(main.dataset.events);

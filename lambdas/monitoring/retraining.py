@@ -42,6 +42,7 @@ _SAME_AGAIN = {
     "image_size": "ImageSize",
     "backbone": "Backbone",
     "backbone_weights": "BackboneWeights",
+    "precision": "Precision",
 }
 
 STARTED, REFUSED, QUIET = "started", "refused", "quiet"

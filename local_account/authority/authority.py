@@ -24,6 +24,7 @@ from local_account.authority.policies import Principal
 from local_account.authority.requests import asked
 from local_account.authority.resources import Demand, demands
 from local_account.base import clock
+from local_account.base.arns import object_place, read_arn
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -50,6 +51,10 @@ _OF_A_ROLE = {
     *("iam:PutRolePermissionsBoundary", "iam:UpdateAssumeRolePolicy", "iam:UpdateRoleDescription"),
 }
 NO_ROLE = AccessDecision(False, "because the role does not exist")
+
+
+_NOBODY = Principal("anonymous", "")
+"""Who has not signed: only what is allowed to everybody is allowed to it."""
 
 
 class AccessDeniedError(ClientError):
@@ -137,6 +142,12 @@ class Authority:
                 what = f"perform: {part.action} on resource: {part.resource}"
                 raise AccessDeniedError(f"{service} is not authorized to {what} {decision.reason}", part.action)
 
+    def anybody_may(self, action: str, resource: str, context: Mapping[str, object]) -> bool:
+        """Whether a resource's own policy lets everybody do this, also who has not signed."""
+        known = self._common(resource).with_values(context)
+        document = self._documents.of_resource(resource)
+        return decide_for_service(_NOBODY, action, resource, known, document).allowed
+
     def may_be_assumed(self, role_arn: str, by: Principal, context: Mapping[str, object] | None = None) -> bool:
         """Whether a role's trust policy names a service, or the account's owner."""
         role = self._documents.role(role_arn)
@@ -214,16 +225,16 @@ class Authority:
         """Who may not list a bucket is not told that an object is missing (S3 API Reference, GetObject)."""
         if service != "s3" or len(wanted) != 1 or wanted[0].action != "s3:GetObject":
             return []
-        bucket, key = _bucket_and_key(wanted[0].resource)
-        kept = self._buckets().get(bucket)
-        if kept is None or key in kept.keys:
+        place = object_place(wanted[0].resource)
+        kept = self._buckets().get(place.bucket)
+        if kept is None or place.key in kept.keys:
             return []
-        return [Demand("s3:ListBucket", f"arn:aws:s3:::{bucket}")]
+        return [Demand("s3:ListBucket", f"arn:aws:s3:::{place.bucket}")]
 
     def _bucket_is_missing(self, wanted: list[Demand]) -> bool:
         """Whether the bucket of an object that is read or written is not there."""
         return any(
-            demand.action in _OBJECT_ACTIONS and _bucket_and_key(demand.resource)[0] not in self._buckets()
+            demand.action in _OBJECT_ACTIONS and object_place(demand.resource).bucket not in self._buckets()
             for demand in wanted
         )
 
@@ -239,7 +250,7 @@ class Authority:
 
     def _common(self, resource: str) -> RequestContext:
         """Condition keys of every request; requests on this machine count as secure."""
-        parts = resource.split(":")
+        arn = read_arn(resource)
         return RequestContext(
             {
                 "aws:SecureTransport": "true",
@@ -247,7 +258,7 @@ class Authority:
                 "aws:CurrentTime": lambda: clock.now().isoformat(),
                 "aws:EpochTime": lambda: str(int(clock.time())),
                 "aws:RequestedRegion": self._place.region,
-                "aws:ResourceAccount": parts[4] if len(parts) > 4 and parts[4] else self._place.account_id,
+                "aws:ResourceAccount": (arn and arn.account) or self._place.account_id,
                 "aws:PrincipalIsAWSService": "false",
                 "aws:ViaAWSService": "false",
             }
@@ -273,8 +284,3 @@ class Authority:
 def _is_of_a_key(demand: Demand) -> bool:
     """A key that is being made (``key/*``) has no policy yet."""
     return demand.action.startswith("kms:") and ":key/" in demand.resource and not demand.resource.endswith("key/*")
-
-
-def _bucket_and_key(resource: str) -> tuple[str, str]:
-    bucket, _, key = resource.removeprefix("arn:aws:s3:::").partition("/")
-    return bucket, key

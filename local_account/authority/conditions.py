@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from local_account.base.arns import arn_fields
+
 Values = tuple[str, ...]
 Conditions = Mapping[str, Mapping[str, object]]
 """A Condition element: by operator and context key, the value or values to compare with."""
@@ -97,18 +99,18 @@ def arn_pattern(pattern: str) -> tuple[re.Pattern[str], ...] | None:
     """A pattern of an ARN, by its six parts: a wildcard does not reach over a colon of the first five."""
     if pattern == "*":
         return ()
-    parts = pattern.split(":", 5)
-    return tuple(glob(part) for part in parts) if len(parts) == 6 else None
+    fields = arn_fields(pattern)
+    return tuple(glob(part) for part in fields) if fields else None
 
 
 def arn_matches(pattern: str, arn: str) -> bool:
     """Whether an expanded pattern of a Resource element (or of ArnLike) matches an ARN."""
     if pattern in {arn, "*"}:
         return True
-    patterns, parts = arn_pattern(pattern), arn.split(":", 5)
-    if not patterns or len(parts) != 6:
+    patterns, fields = arn_pattern(pattern), arn_fields(arn)
+    if not patterns or not fields:
         return False
-    return all(one.fullmatch(part) for one, part in zip(patterns, parts, strict=True))
+    return all(one.fullmatch(field) for one, field in zip(patterns, fields, strict=True))
 
 
 def _number(test: Callable[[float, float], bool]) -> Test:

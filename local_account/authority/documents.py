@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from local_account.base.arns import Arn, last_part, object_place, own_arn
+
 if TYPE_CHECKING:
     from moto.iam.models import ManagedPolicy, Role
 
@@ -33,10 +35,11 @@ class Documents:
         from moto.iam.exceptions import NotFoundException
         from moto.iam.models import iam_backends
 
-        if role_arn.split(":")[4:5] != [self.account_id]:
+        arn = self._own(role_arn)
+        if arn is None:
             return None
         try:
-            return iam_backends[self.account_id]["aws"].get_role(role_arn.rpartition("/")[2])
+            return iam_backends[self.account_id]["aws"].get_role(arn.last)
         except NotFoundException:
             return None
 
@@ -60,9 +63,9 @@ class Documents:
 
     def of_resource(self, arn: str) -> str | None:
         """The policy that a resource has itself, None for none or for kinds that are not looked at."""
-        parts = arn.split(":", 5)
-        read = _READERS.get(parts[2]) if len(parts) == 6 else None
-        return read(self, parts[5]) if read else None
+        named = self._own(arn)
+        read = _READERS.get(named.service) if named else None
+        return read(self, named) if read and named else None
 
     def boundary_arn(self, role_arn: str) -> str | None:
         """Which policy is a role's permissions boundary."""
@@ -70,8 +73,8 @@ class Documents:
 
     def tags_of(self, arn: str) -> dict[str, str]:
         """The tags of a KMS key, a role, or a resource of whoever called `read_tags_with`."""
-        parts = arn.split(":", 5)
-        read = self.tag_readers.get(parts[2]) if len(parts) == 6 else None
+        named = self._own(arn)
+        read = self.tag_readers.get(named.service) if named else None
         return read(arn) if read else {}
 
     def role_tags(self, role_arn: str) -> dict[str, str]:
@@ -84,7 +87,7 @@ class Documents:
         """The tags of a KMS key."""
         from moto.kms.models import kms_backends
 
-        key_id = arn.partition(":key/")[2]
+        key_id = last_part(arn)
         tags: dict[str, str] = kms_backends[self.account_id][self.region].tagger.get_tag_dict_for_resource(key_id)
         return tags
 
@@ -101,6 +104,9 @@ class Documents:
             return None
         return str(key.arn) if key is not None and getattr(key, "key_manager", "CUSTOMER") != "AWS" else None
 
+    def _own(self, arn: str) -> Arn | None:
+        return own_arn(arn, self.account_id, self.region)
+
 
 def default_document(policy: ManagedPolicy) -> str:
     """The document of a policy's default version."""
@@ -108,46 +114,44 @@ def default_document(policy: ManagedPolicy) -> str:
     return document if isinstance(document, str) else json.dumps(document)
 
 
-def _of_bucket(documents: Documents, resource: str) -> str | None:
+def _of_bucket(documents: Documents, arn: Arn) -> str | None:
     from moto.s3.models import s3_backends
 
-    bucket = s3_backends[documents.account_id]["aws"].buckets.get(resource.partition("/")[0])
+    bucket = s3_backends[documents.account_id]["aws"].buckets.get(object_place(str(arn)).bucket)
     policy = getattr(bucket, "policy", None)
     return policy.decode("utf-8", "replace") if isinstance(policy, bytes) else policy
 
 
-def _of_queue(documents: Documents, resource: str) -> str | None:
+def _of_queue(documents: Documents, arn: Arn) -> str | None:
     from moto.sqs.models import sqs_backends
 
-    queue = sqs_backends[documents.account_id][documents.region].queues.get(resource)
+    queue = sqs_backends[documents.account_id][documents.region].queues.get(arn.resource)
     return queue.policy if queue else None
 
 
-def _of_topic(documents: Documents, resource: str) -> str | None:
+def _of_topic(documents: Documents, arn: Arn) -> str | None:
     from moto.sns.models import sns_backends
 
-    arn = f"arn:aws:sns:{documents.region}:{documents.account_id}:{resource}"
-    topic = sns_backends[documents.account_id][documents.region].topics.get(arn)
+    topic = sns_backends[documents.account_id][documents.region].topics.get(str(arn))
     return topic.policy if topic else None
 
 
-def _of_function(documents: Documents, resource: str) -> str | None:
+def _of_function(documents: Documents, arn: Arn) -> str | None:
     from moto.awslambda.models import lambda_backends
 
-    kind, _, name = resource.partition(":")
-    if kind != "function":
+    if arn.kind != "function" or len(arn.parts) == 1:
         return None
     try:
-        function = lambda_backends[documents.account_id][documents.region].get_function(name.partition(":")[0])
+        function = lambda_backends[documents.account_id][documents.region].get_function(arn.parts[1])
     except Exception:  # moto's own exception for an unknown function; the call itself will say so
         return None
     return json.dumps({"Statement": function.policy.statements}) if function.policy.statements else None
 
 
-def _of_key(documents: Documents, resource: str) -> str | None:
+def _of_key(documents: Documents, arn: Arn) -> str | None:
     from moto.kms.models import kms_backends
 
-    key = kms_backends[documents.account_id][documents.region].keys.get(resource.removeprefix("key/"))
+    key = kms_backends[documents.account_id][documents.region].keys.get(arn.name)
     return key.policy if key else None
 
 

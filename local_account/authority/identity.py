@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from local_account.authority.signatures import Claim, claim_of, is_signed_with
+from local_account.base.arns import last_part, parse_arn, read_arn
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 KEY_PREFIX = "ASIASTANDIN"
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _KEY = re.compile(rf"{KEY_PREFIX}[A-Z2-7]{{9}}")
-_ROLE_ARN = re.compile(r"arn:aws:iam::(\d{12}):role/(?:.*/)?([\w+=,.@-]+)")
+_ROLE_NAME = re.compile(r"[\w+=,.@-]+")
 WHO_MAY = 'This stand-in account answers its owner only: run eval "$(scones account env)" in this shell first.'
 _NOT_IN_A_SESSION_NAME = re.compile(r"[^\w+=,.@-]")
 
@@ -45,12 +46,12 @@ class Session:
     @property
     def account_id(self) -> str:
         """The account that the role belongs to."""
-        return self.role_arn.split(":")[4]
+        return parse_arn(self.role_arn).account
 
     @property
     def role_name(self) -> str:
         """The role's name, without its path."""
-        return self.role_arn.rpartition("/")[2]
+        return last_part(self.role_arn)
 
     @property
     def arn(self) -> str:
@@ -82,7 +83,8 @@ def new_session(
     role_arn: str, session_name: str, duration_s: float | None = None, policy: str | None = None
 ) -> Session:
     """Give out credentials of a role; raises ValueError for what is no role's ARN."""
-    if not _ROLE_ARN.fullmatch(role_arn):
+    arn = read_arn(role_arn)
+    if not arn or (arn.service, arn.kind) != ("iam", "role") or not _ROLE_NAME.fullmatch(arn.last):
         raise ValueError(f"expected the ARN of a role (arn:aws:iam::ACCOUNT:role/NAME), got {role_arn!r}")
     name = _NOT_IN_A_SESSION_NAME.sub("-", session_name)[:64]
     key = KEY_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(20 - len(KEY_PREFIX)))

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from local_account.base.arns import last_part, object_place
+
 if TYPE_CHECKING:
     from local_account.authority.documents import Documents
     from local_account.authority.resources import Demand
@@ -40,8 +42,9 @@ def _encryption_context(documents: Documents, object_arn: str) -> str:
     """The object's ARN, or its bucket's where the bucket has a key (S3 User Guide, S3 Bucket Keys)."""
     from moto.s3.models import s3_backends
 
-    bucket_arn = object_arn.partition("/")[0]
-    bucket = s3_backends[documents.account_id]["aws"].buckets.get(bucket_arn.removeprefix("arn:aws:s3:::"))
+    name = object_place(object_arn).bucket
+    bucket_arn = f"arn:aws:s3:::{name}"
+    bucket = s3_backends[documents.account_id]["aws"].buckets.get(name)
     rule = bucket.encryption["Rule"] if bucket is not None and bucket.encryption else {}
     return bucket_arn if str(rule.get("BucketKeyEnabled")).lower() == "true" else object_arn
 
@@ -51,12 +54,12 @@ def _of_s3(documents: Documents, demand: Demand) -> Iterator[tuple[str, str | No
         return
     from moto.s3.models import s3_backends
 
-    name, _, object_key = demand.resource.removeprefix("arn:aws:s3:::").partition("/")
-    bucket = s3_backends[documents.account_id]["aws"].buckets.get(name)
+    place = object_place(demand.resource)
+    bucket = s3_backends[documents.account_id]["aws"].buckets.get(place.bucket)
     if bucket is None:
         return
     if demand.action in _S3_READS:
-        kept = bucket.keys.get(object_key)
+        kept = bucket.keys.get(place.key)
         # What was removed from a bucket with versions leaves a marker, which nothing encrypts.
         if getattr(kept, "encryption", None) == "aws:kms":
             yield "kms:Decrypt", kept.kms_key_id
@@ -73,7 +76,7 @@ def _of_s3(documents: Documents, demand: Demand) -> Iterator[tuple[str, str | No
 def _of_sqs(documents: Documents, demand: Demand) -> Iterator[tuple[str, str | None]]:
     from moto.sqs.models import sqs_backends
 
-    queue = sqs_backends[documents.account_id][documents.region].queues.get(demand.resource.rpartition(":")[2])
+    queue = sqs_backends[documents.account_id][documents.region].queues.get(last_part(demand.resource))
     for action in _SQS.get(demand.action, ()):
         yield action, getattr(queue, "kms_master_key_id", None)
 

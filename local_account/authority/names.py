@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from local_account.base.arns import read_arn
+from local_account.base.arns import last_part, read_arn
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _stream(group: str, parameters: Mapping[str, object]) -> str:
 
 
 def _rule(name: str, parameters: Mapping[str, object]) -> str:
-    bus = str(parameters.get("EventBusName") or "default").rpartition("/")[2]
+    bus = last_part(str(parameters.get("EventBusName") or "default"))
     return f"rule/{name}" if bus == "default" else f"rule/{bus}/{name}"
 
 
@@ -150,7 +150,7 @@ _NAMINGS: dict[str, list[_Naming]] = {
         _Naming("activity", ("activityArn",), _plain),
     ],
     "sqs": [
-        _Naming("queue", ("QueueUrl",), lambda url, _: url.rpartition("/")[2]),
+        _Naming("queue", ("QueueUrl",), lambda url, _: last_part(url)),
         _Naming("queue", ("QueueName", "SourceArn"), _plain),
     ],
     "sns": [

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
+from local_account.base.arns import parse_arn
 from local_account.cloudformation.language.errors import InvalidTemplateError
 from local_account.cloudformation.language.expressions import TemplateScope
 from local_account.cloudformation.language.references import creation_order, references
@@ -66,7 +67,7 @@ class DeployingStack(ShrinkingStack):
         for output in outputs(scope):
             name = output.get("ExportName")
             if name in taken:
-                owner = taken[name]["ExportingStackId"].split("/")[1]
+                owner = parse_arn(taken[name]["ExportingStackId"]).steps[1]
                 raise InvalidTemplateError(f"Export with name {name} is already exported by stack {owner}")
 
     def _bring(self, course: Course, logical: str, declared: DeclaredResource, properties: Properties) -> None:

@@ -6,10 +6,10 @@ fast as the account's other waits of deployments.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from local_account.account import Account
+from local_account.base.arns import own_arn, parse_arn
 from local_account.cloudformation.records import RollbackConfiguration, StackRecord
 from local_account.cloudformation.resources.base import StackPlace
 from local_account.cloudformation.resources.values import ResourceError
@@ -34,8 +34,8 @@ def checked_triggers(account: Account, wanted: RollbackConfigurationUnionTypeDef
     for trigger in triggers:
         if trigger.get("Type") not in _TYPES:
             raise ServiceError("Rollback Trigger Type not supported")
-        start = re.escape(account.arn("cloudwatch", "alarm:"))
-        if not re.fullmatch(f"{start}.+", trigger.get("Arn", "")):
+        arn = own_arn(trigger.get("Arn"), account.account_id, account.region)
+        if arn is None or (arn.service, arn.kind) != ("cloudwatch", "alarm"):
             raise ServiceError("RelativeId of a Rollback Trigger's ARN is incorrect")
     minutes = wanted.get("MonitoringTimeInMinutes", 0)
     if not 0 <= minutes <= _MOST_MINUTES:
@@ -54,7 +54,7 @@ def watch(account: Account, record: StackRecord, place: StackPlace) -> None:
     Raises ResourceError when one of them is in ALARM, or is not there.
     """
     configuration = record.get("RollbackConfiguration", {})
-    names = [each["Arn"].partition(":alarm:")[2] for each in configuration.get("RollbackTriggers", [])]
+    names = [parse_arn(each["Arn"]).name for each in configuration.get("RollbackTriggers", [])]
     left_s = 60 * configuration.get("MonitoringTimeInMinutes", 0) / account.time_scale
     while names:
         _demand_quiet(account, names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from local_account.base.arns import last_part
 from local_account.base.clients import ServiceClients
 from local_account.codebuild.buildspec import Buildspec
 from local_account.codebuild.files import FilesError, select, zip_files
@@ -45,5 +46,5 @@ def _key(build: BuildRecord, project: BuildProjectRecord) -> str:
     target = project["artifacts"]
     parts = [target.get("path", "").strip("/")]
     if target.get("namespaceType") == "BUILD_ID":
-        parts.append(build["id"].partition(":")[2])
+        parts.append(last_part(build["id"]))
     return "/".join(part for part in [*parts, target.get("name", build["projectName"])] if part)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from local_account.account import Account
 from local_account.authority.identity import session_environment
+from local_account.base.arns import last_part
 from local_account.codebuild.buildspec import BuildspecError
 from local_account.containers.python import make_environment
 from local_account.containers.run import machine_environment
@@ -49,7 +50,7 @@ def environment(account: Account, folder: Path, build: BuildRecord) -> dict[str,
         "XDG_CACHE_HOME": str(folder / "home" / ".cache"),
         "TMPDIR": str(folder / "tmp"),
         **account.environment(),
-        **session_environment(build["serviceRole"], f"AWSCodeBuild-{build_id.partition(':')[2]}"),
+        **session_environment(build["serviceRole"], f"AWSCodeBuild-{last_part(build_id)}"),
         "CODEBUILD_BUILD_ARN": build["arn"],
         "CODEBUILD_BUILD_ID": build_id,
         "CODEBUILD_BUILD_IMAGE": build["environment"]["image"],

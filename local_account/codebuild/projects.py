@@ -9,6 +9,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from local_account.account import Account
+from local_account.base.arns import object_place
 from local_account.codebuild.records import (
     BuildLogs,
     BuildProjectRecord,
@@ -54,7 +55,7 @@ def check(project: BuildProjectRecord) -> None:
         if source["type"] not in _SOURCES:
             known = ", ".join(_SOURCES)
             raise ServiceError(f"The stand-in account has sources of type {known}, not {source['type']}.", INVALID)
-        if source["type"] == "S3" and not source.get("location", "").partition("/")[2]:
+        if source["type"] == "S3" and not object_place(source.get("location", "")).key:
             raise ServiceError("A source in S3 is one zip: location is bucket/key.", INVALID)
         if source["type"] == "NO_SOURCE" and "\n" not in source.get("buildspec", ""):
             raise ServiceError("A project without a source needs its buildspec as text.", INVALID)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
+from local_account.base.arns import last_part
 from local_account.codebuild.records import ReportGroupRecord, ReportRecord
 from local_account.codebuild.report_files import ReportError, read_cobertura, read_junit
 from local_account.protocol.actions import Reply, ServiceError, action
@@ -167,7 +168,7 @@ class Reports:
         contents = read_junit(documents) if kind == "TEST" else read_cobertura(documents)
         with self._service.lock:
             if arn not in self._groups:
-                group_name = arn.rpartition("/")[2]
+                group_name = last_part(arn)
                 self._make_group(group_name, {"name": group_name, "type": kind})
             if self._groups[arn]["type"] != kind:
                 raise ReportError(f"report group {arn} is for {self._groups[arn]['type']}, the files are {kind}")

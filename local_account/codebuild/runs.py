@@ -17,6 +17,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_account.base.arns import last_part
 from local_account.base.clients import ServiceClients
 from local_account.codebuild.artifacts import upload_artifacts
 from local_account.codebuild.buildspec import FORMATS, PHASES, Buildspec, BuildspecError, Phase, ReportSpec, parse
@@ -43,7 +44,7 @@ class BuildRun:
     def __init__(self, service: Service, reports: Reports, build: BuildRecord, project: BuildProjectRecord) -> None:
         self._service, self._reports, self.build, self._project = service, reports, build, project
         self._account = service.account
-        self._folder: Path = self._account.state_dir.absolute() / "builds" / build["id"].partition(":")[2]
+        self._folder: Path = self._account.state_dir.absolute() / "builds" / last_part(build["id"])
         self._home = self._folder / "home"
         self._put = partial(self._account.put_log_lines, build["logs"]["groupName"], build["logs"]["streamName"])
         self._clients: ServiceClients = partial(

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from local_account.account import Account
+from local_account.base.arns import name_of
 from local_account.codebuild.events import emit_state
 from local_account.codebuild.projects import INVALID, check, for_one_build, new_build, refuse_unknown_overrides
 from local_account.codebuild.records import BuildProjectRecord, BuildRecord
@@ -117,7 +118,7 @@ class CodeBuild(Service):
     @action("BatchGetProjects")
     def get_projects(self, request: BatchGetProjectsInputTypeDef) -> Reply:
         """Tell projects by their names or ARNs, and which of them do not exist."""
-        names = [name.rpartition("/")[2] for name in request["names"]]
+        names = [name_of(name, "codebuild", "project") for name in request["names"]]
         found = [self._projects[name] for name in names if name in self._projects]
         return {"projects": found, "projectsNotFound": [name for name in names if name not in self._projects]}
 
@@ -137,7 +138,7 @@ class CodeBuild(Service):
             token = request.get("idempotencyToken", "")
             if self._tokens.get(token) in self._builds:
                 return {"build": self._builds[self._tokens[token]]}
-            project = for_one_build(self._project(request["projectName"].rpartition("/")[2]), request)
+            project = for_one_build(self._project(name_of(request["projectName"], "codebuild", "project")), request)
             running = [b for b in self._builds.values() if b["projectName"] == project["name"]]
             limit = project.get("concurrentBuildLimit")
             if limit and sum(not build["buildComplete"] for build in running) >= limit:
@@ -179,7 +180,7 @@ class CodeBuild(Service):
     @action("BatchGetBuilds")
     def get_builds(self, request: BatchGetBuildsInputTypeDef) -> Reply:
         """Tell builds by their ids or ARNs, and which of them do not exist."""
-        ids = [build_id.rpartition("build/")[2] for build_id in request["ids"]]
+        ids = [name_of(build_id, "codebuild", "build") for build_id in request["ids"]]
         found = [self._builds[build_id] for build_id in ids if build_id in self._builds]
         return {"builds": found, "buildsNotFound": [build_id for build_id in ids if build_id not in self._builds]}
 
@@ -209,7 +210,7 @@ class CodeBuild(Service):
         return self._projects[name]
 
     def _build(self, build_id: str) -> BuildRecord:
-        build_id = build_id.rpartition("build/")[2]
+        build_id = name_of(build_id, "codebuild", "build")
         if build_id not in self._builds:
             raise ServiceError(f"Build {build_id} does not exist.", NOT_FOUND)
         return self._builds[build_id]

@@ -11,6 +11,7 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 from local_account.base.archives.s3_download import download
+from local_account.base.arns import object_place
 from local_account.base.clients import ServiceClients
 from local_account.codebuild.buildspec import Buildspec
 from local_account.codebuild.files import unzip
@@ -48,14 +49,14 @@ class Sources:
     def _fetch(self, source: ProjectSource, folder: Path, version: str) -> None:
         if source["type"] == "NO_SOURCE":
             return
-        bucket, _, key = source["location"].removeprefix("arn:aws:s3:::").partition("/")
+        place = object_place(source["location"])
         archive = self._folder / "source.zip"
         s3 = self._clients("s3")
         if version and ":" not in version:
-            download(s3, archive, {"Bucket": bucket, "Key": key, "VersionId": version})
+            download(s3, archive, {"Bucket": place.bucket, "Key": place.key, "VersionId": version})
         else:
-            download(s3, archive, {"Bucket": bucket, "Key": key})
-        unzip(archive, folder, f"s3://{bucket}/{key}")
+            download(s3, archive, {"Bucket": place.bucket, "Key": place.key})
+        unzip(archive, folder, f"s3://{place.bucket}/{place.key}")
         archive.unlink()
 
     def buildspec(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from local_account.base.arns import read_arn
 from local_account.codepipeline.records import ClosedTransition, CodePipelineExecution, CodePipelineRecord, StageState
 from local_account.protocol.actions import ServiceError
 from local_account.protocol.service import Service
@@ -45,7 +46,8 @@ class Tables:
 
         Raises ServiceError for an unknown one.
         """
-        name = name_or_arn.rpartition(":")[2]
+        arn = read_arn(name_or_arn)
+        name = arn.resource if arn and arn.service == "codepipeline" else name_or_arn
         if name not in self.pipelines:
             message = f"Account '{self._service.account.account_id}' does not have a pipeline with name '{name}'"
             raise ServiceError(message, "PipelineNotFoundException")

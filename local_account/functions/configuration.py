@@ -17,6 +17,7 @@ from moto.core.utils import utcnow
 from moto.logs.models import logs_backends
 from moto.moto_api._internal import mock_random
 
+from local_account.base.arns import last_part
 from local_account.base.replacements import extends
 from local_account.base.stored import stored
 from local_account.functions.code import CodeError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         UpdateFunctionConfigurationRequestTypeDef,
     )
 
+    from local_account.functions.api.function_urls import FunctionAddress
     from local_account.functions.events import EventQueue
     from local_account.functions.functions import Functions
 
@@ -101,6 +103,18 @@ class AccountFunction(LambdaFunction):
             before = self.event_invoke_config
             self.kept_configs: dict[str, dict[str, object]] = {"$LATEST": before[-1].config} if before else {}
         return self.kept_configs
+
+    @property
+    def addresses(self) -> dict[str, FunctionAddress]:
+        """What is kept of the addresses of the function and of its aliases, by the alias's name."""
+        found: dict[str, FunctionAddress] = vars(self).setdefault("kept_addresses", {})
+        return found
+
+    @property
+    def provisioned(self) -> dict[str, dict[str, object]]:
+        """The concurrency that is provided beforehand, by version and alias."""
+        found: dict[str, dict[str, object]] = vars(self).setdefault("kept_provisioned", {})
+        return found
 
     def revise(self) -> None:
         """Give the function another revision."""
@@ -208,7 +222,7 @@ def _modified() -> str:
 
 
 def _check_name(name: str) -> None:
-    plain = name.rpartition(":")[2]
+    plain = last_part(name)
     if len(plain) > LONGEST_NAME and re.fullmatch(r"[\w-]+", plain, re.ASCII):
         message = (
             f"1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: Member must "

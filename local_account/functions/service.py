@@ -21,10 +21,12 @@ from moto.awslambda.models import LambdaBackend, LayerVersion, lambda_backends
 from local_account.account import Account
 from local_account.base.replacements import answered_by, extends, replace, use_backend
 from local_account.cloudwatch.telemetry import Telemetry
+from local_account.functions.api.function_urls import FunctionUrlAnswers
 from local_account.functions.api.functions import FunctionApiAnswers
 from local_account.functions.api.layers import LayerAnswers
 from local_account.functions.api.mappings import MappingAnswers
 from local_account.functions.api.policies import PolicyAnswers
+from local_account.functions.api.provisioned import ProvisionedAnswers
 from local_account.functions.api.settings import SettingAnswers
 from local_account.functions.api.versions import VersionAnswers, chosen_version
 from local_account.functions.configuration import AccountFunction, refusing
@@ -44,6 +46,15 @@ if TYPE_CHECKING:
 SYNC_LIMIT_BYTES = 6 * 1024 * 1024  # lambda/latest/dg/gettingstarted-limits.html
 ASYNC_LIMIT_BYTES = 1024 * 1024
 LOG_TAIL_BYTES = 4096
+_FUNCTION_PATH = r"{0}/(?P<api_version>[^/]+)/functions/(?P<function_name>[\w_:%-]+)"
+_OTHER_PATHS = (
+    r"{0}/(?P<api_version>[^/]+)/account-settings/?$",
+    *(
+        f"{_FUNCTION_PATH}/{part}$"
+        for part in ("urls", "provisioned-concurrency", "runtime-management-config", "recursion-config")
+    ),
+)
+"""Addresses that moto does not know."""
 InvokeAnswer = tuple[int, dict[str, str], bytes | str]
 
 
@@ -55,6 +66,7 @@ def install(account: Account) -> None:
     events = EventQueue(account, functions)
     SourcePollers(account, functions)
     telemetry.start()
+    FunctionUrlAnswers.account_url = account.endpoint_url
     AccountFunction.functions = RunningFunctions.functions = functions
     AccountFunction.events = RunningFunctions.events = events
     use_backend(lambda_backends, RunningFunctions)
@@ -75,8 +87,8 @@ class RunningFunctions(LambdaBackend):
     @property
     def url_paths(self) -> Handlers:
         """What answers which address."""
-        settings = r"{0}/(?P<api_version>[^/]+)/account-settings/?$"
-        return answered_by(FunctionAnswers, {**urls.url_paths, settings: next(iter(urls.url_paths.values()))})
+        handler = next(iter(urls.url_paths.values()))
+        return answered_by(FunctionAnswers, {**urls.url_paths, **dict.fromkeys(_OTHER_PATHS, handler)})
 
     def get_function(self, function_name_or_arn: str, qualifier: str | None = None) -> AccountFunction:
         """A function, or the version of it that the qualifier names; raises moto's UnknownFunctionException."""
@@ -145,7 +157,16 @@ class PublishedLayer(LayerVersion):
 
 
 @extends
-class FunctionAnswers(FunctionApiAnswers, VersionAnswers, PolicyAnswers, SettingAnswers, MappingAnswers, LayerAnswers):
+class FunctionAnswers(
+    FunctionApiAnswers,
+    VersionAnswers,
+    PolicyAnswers,
+    FunctionUrlAnswers,
+    ProvisionedAnswers,
+    SettingAnswers,
+    MappingAnswers,
+    LayerAnswers,
+):
     """All answers of Lambda; what is not in those classes is moto's."""
 
     def __init__(self) -> None:

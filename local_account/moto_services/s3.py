@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, TypedDict, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, cast
 
 import xmltodict  # type: ignore[import-untyped]  # moto reads every body with it
 from moto.core.base_backend import BackendDict
@@ -19,7 +19,6 @@ from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.s3 import models, urls
 from moto.s3.exceptions import InvalidBucketName, InvalidContinuationToken, MissingBucket, S3ClientError
 from moto.s3.models import FakeAcl, FakeBucket, FakeKey, FakeMultipart, S3Backend, s3_backends
-from moto.s3.responses import S3Response
 from moto.s3.utils import compute_checksum
 
 from local_account.account import Account
@@ -28,6 +27,14 @@ from local_account.base.stored import stored
 from local_account.base.wire.s3_names import INVALID_BUCKET, KEY_TOO_LONG, is_bucket, is_key, was_bucket
 from local_account.moto_services import s3_defaults, s3_notifications
 from local_account.moto_services.object_files import FileContent, ObjectFiles, StoredContent
+from local_account.moto_services.object_versions import (
+    ObjectVersionAnswers,
+    can_be_there,
+    check_version,
+    keeps_older,
+    mark_deleted,
+    remove_unversioned,
+)
 from local_account.protocol.kms_keys import KeyUnusableError, usable_key
 
 if TYPE_CHECKING:
@@ -282,6 +289,7 @@ class StoredBuckets(S3Backend):
     ) -> FakeKey:
         """PutObject; raises moto's S3ClientError for a key of S3 or of KMS that cannot be."""
         _check_key(key_name)
+        before = self.get_bucket(bucket_name).keys.getlist(key_name, [])
         kept = super().put_object(
             bucket_name,
             key_name,
@@ -299,6 +307,7 @@ class StoredBuckets(S3Backend):
             request_method,
             disable_notification or multipart is not None,  # of which S3 tells once, when it is complete
         )
+        keeps_older(self.get_bucket(bucket_name), before, kept)
         if multipart is None:
             kept.checksum_type = "FULL_OBJECT"
         return kept
@@ -310,8 +319,16 @@ class StoredBuckets(S3Backend):
     def delete_object(
         self, bucket_name: str, key_name: str, version_id: str | None = None, bypass: bool = False
     ) -> tuple[bool, dict[str, object]]:
-        """DeleteObject: a version that goes, and a delete marker that comes, are told, too."""
+        """DeleteObject: a version that goes, and a delete marker that comes, are told, too.
+
+        Raises moto's InvalidVersion.
+        """
         bucket = self.get_bucket(bucket_name)
+        check_version(bucket, version_id)
+        if bucket.versioning_status == "Suspended":
+            return True, remove_unversioned(bucket, key_name, version_id)
+        if bucket.is_versioned and version_id is None and key_name not in bucket.keys:
+            return True, mark_deleted(bucket, key_name)
         versions = bucket.keys.getlist(key_name, [])
         gone = next((key for key in versions if version_id and str(key.version_id) == version_id), None)
         done, answered = super().delete_object(bucket_name, key_name, version_id, bypass)
@@ -323,6 +340,14 @@ class StoredBuckets(S3Backend):
             marker = bucket.keys.getlist(key_name)[-1]
             self.notifier.object_changed("s3:ObjectRemoved:DeleteMarkerCreated", bucket, marker)
         return done, answered
+
+    def delete_objects(
+        self, bucket_name: str, objects: list[dict[str, Any]], bypass_retention: bool = False
+    ) -> tuple[list[tuple[str, str | None, str | None]], list[str]]:
+        """DeleteObjects, without the versions that there cannot be, of which the answer tells."""
+        bucket = self.get_bucket(bucket_name)
+        asked = [each for each in objects if can_be_there(bucket, each.get("VersionId"))]
+        return super().delete_objects(bucket_name, asked, bypass_retention)
 
     def put_bucket_notification_configuration(self, bucket_name: str, notification_config: dict[str, object]) -> None:
         """PutBucketNotificationConfiguration; raises moto's InvalidArgumentError for a destination out of reach."""
@@ -419,7 +444,7 @@ def _check_key(name: str) -> None:
 
 
 @extends
-class RangedAnswers(S3Response):
+class RangedAnswers(ObjectVersionAnswers):
     """moto's answers; one to a request with ``Range`` reads the range, not the whole object."""
 
     def key_response(self, request: Request, full_url: str, headers: dict[str, str]) -> TYPE_RESPONSE:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from local_account.base.arns import Arn, read_arn, read_queue_url
+from local_account.base.arns import Arn, read_arn, read_function_name, read_queue_url
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ _ELSEWHERE = {
     ("sns", "Endpoint"),
     ("sns", "TargetArn"),
 }
+_ARN_SERVICES = {"monitoring": "cloudwatch", "codeconnections": "codestar-connections"}
+"""The name in a service's ARNs, where requests are signed for another."""
 _ANYWHERE = {"iam", "sts", "s3"}
 """Services whose resources have no region, or whose own checks name the account."""
 
@@ -112,7 +114,7 @@ def foreign_error(service: str, operation: str, members: Mapping[str, object], h
     if url is not None and url.account != home.account:
         return _NO_QUEUE
     for arn in _arns(service, members):
-        if arn.service == service and not arn.is_in(home.account, home.region):
+        if arn.service == _ARN_SERVICES.get(service, service) and not arn.is_in(home.account, home.region):
             words = _WORDS.get(service, _PLAIN)
             # Both say that it is elsewhere; the region is what AWS's front looks at first.
             error = words.region if arn.region not in {"", home.region} else words.account
@@ -121,9 +123,21 @@ def foreign_error(service: str, operation: str, members: Mapping[str, object], h
 
 
 def _arns(service: str, members: Mapping[str, object]) -> Iterator[Arn]:
+    if service == "lambda" and (function := _function(members.get("FunctionName"))):
+        yield function
     for name, value in members.items():
         if (service, name) not in _ELSEWHERE:
             yield from _held(value)
+
+
+def _function(value: object) -> Arn | None:
+    """What a part of a function's ARN names, where it names an account or a region."""
+    if not isinstance(value, str) or value.startswith("arn:"):
+        return None
+    text = read_function_name(value)
+    if not text.account and not text.region:
+        return None
+    return Arn("aws", "lambda", text.region, text.account, f"function:{text.name}")
 
 
 def _held(value: object) -> Iterator[Arn]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from local_account.base.arns import name_of
 from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.records import change, chosen
 from local_account.protocol.service import now
@@ -49,7 +50,7 @@ class ModelPackageGroups:
 
         Raises ServiceError when there is none.
         """
-        name = name_or_arn.rsplit("/", 1)[-1]
+        name = name_of(name_or_arn, "sagemaker", "model-package-group")
         group = self.sagemaker.model_package_groups.get(name)
         if group is None:
             arn = self.sagemaker.arn(f"model-package-group/{name}")

@@ -21,6 +21,7 @@ from local_account.base.errors import DISK_FULL, ErrorAnswer, aws_error, not_imp
 from local_account.base.snapshots import NotSavedError
 from local_account.base.wire import packed_requests, s3_names
 from local_account.functions.api.code import bucket_of, lending
+from local_account.functions.api.function_calls import calling, is_address
 from local_account.moto_bridge import requests as moto_requests
 from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3, s3_promises
@@ -60,7 +61,8 @@ MOTO_MODULES: dict[str, SERVICE_NAMES] = {
 }
 _READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 _READING_ACTIONS = re.compile(
-    r"(Get|List|Describe|Head|Filter|Search|Lookup|BatchGet|Validate|Simulate|StartSync|Test|Tail)[A-Z]"
+    r"(Get|List|Describe|Head|Filter|Search|Lookup|Batch(Get|Describe|Check)|Validate|Simulate|StartSync|Test|Tail"
+    r"|Query|Scan|Verify|Render|Estimate|Decode|Decrypt|Encrypt)(?![a-z])"
 )
 _OWN_HOSTS = re.compile(r"(127\.0\.0\.1|localhost|[\w.-]+\.localhost)(:\d+)?")
 _FORM = re.compile(r"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
@@ -86,7 +88,7 @@ class Application:
         self._account = account
         self.own = own
         self._fast = FastAnswers(account)
-        self._lending = lending(account)
+        self._lending, self._calling = lending(account), calling(account)
         self._moto: dict[str, Flask] = {}
         self._moto_lock = threading.Lock()
 
@@ -94,6 +96,8 @@ class Application:
         service = _service(environ)
         if service == "sagemaker":
             service = _of_sagemaker(environ["PATH_INFO"])
+        if is_address(environ) and _is_for_this_machine(environ):
+            return self._calling(environ, start_response)
         if environ["PATH_INFO"] == HEALTH_PATH and not service and _is_for_this_machine(environ):
             return answer_json(start_response, {"status": "running"})
         try:

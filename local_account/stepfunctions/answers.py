@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from moto.core.responses import ActionResult, EmptyResult
 from moto.stepfunctions.exceptions import InvalidArn
 
+from local_account.base.arns import read_arn
 from local_account.base.replacements import extends
 from local_account.stepfunctions.api.activity_answers import ActivityResponses
 from local_account.stepfunctions.api.base import page_of
@@ -214,7 +215,8 @@ def _listed(execution: AccountExecution) -> dict[str, object]:
 
 def standard_arn(arn: str) -> str:
     """The ARN, unless it is an Express execution's, of which AWS keeps nothing; InvalidArn."""
-    if arn.split(":")[5:6] == ["express"]:
+    named = read_arn(arn)
+    if named and named.kind == "express":
         raise InvalidArn(EXPRESS_ARN)
     return arn
 

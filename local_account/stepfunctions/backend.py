@@ -24,6 +24,7 @@ from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
+from local_account.base.arns import arn_fields, machine_part
 from local_account.base.replacements import extends
 from local_account.base.stored import stored
 from local_account.stepfunctions.api.machines import check_encryption, check_logging, contents, revise
@@ -139,7 +140,7 @@ class AccountBackend(StepFunctionsParserBackend):
 
     def executions_named(self, arn: str) -> list[AccountExecution]:
         """Those of a machine, or of a version or alias by whose ARN they were started; StateMachineTypeNotSupported."""
-        source = ":".join(arn.split(":")[:7])
+        source = machine_part(arn)
         machine = self.machine(source)
         if machine.type == "EXPRESS":
             raise wrong_type()
@@ -167,8 +168,9 @@ class AccountBackend(StepFunctionsParserBackend):
         if not arn.startswith("arn:"):
             raise InvalidArn(f"Invalid Arn: 'Invalid ARN prefix: {arn}'")
         if not regex.match(arn):
-            kind = ":".join(arn.split(":")[5:6])
-            told = f"Resource type not valid in this context: {kind}" if arn.count(":") > 5 else invalid_msg
+            fields = arn_fields(arn)
+            kind, _, named = fields[-1].partition(":") if fields else ("", "", "")
+            told = f"Resource type not valid in this context: {kind}" if named else invalid_msg
             raise InvalidArn(f"Invalid Arn: '{told}'" if kind else invalid_msg)
 
     def start_execution(  # type: ignore[override]  # moto's two backends have an Execution each

@@ -27,6 +27,7 @@ from moto.stepfunctions.models import StateMachine, StateMachineInstance
 from moto.stepfunctions.parser.api import ExecutionStatus, StateMachineType
 
 from local_account.account import Account
+from local_account.base.arns import read_arn
 from local_account.cloudwatch.telemetry import Telemetry
 from local_account.stepfunctions.environment import ExecutionEnvironment
 from local_account.stepfunctions.execution import AccountExecution, LiveWorker, executions_of, not_redrivable
@@ -240,8 +241,8 @@ def checked_input(text: str | None) -> str:
 
 def alias_of(arn: str) -> str | None:
     """The ARN, where it is that of an alias."""
-    parts = arn.split(":")
-    return arn if len(parts) > 7 and not parts[-1].isnumeric() else None
+    named = read_arn(arn)
+    return arn if named and len(named.parts) > 2 and not named.last.isnumeric() else None
 
 
 def _chosen_machine(backend: AccountBackend, arn: str) -> StateMachineInstance:

@@ -78,6 +78,7 @@ class _Verbose(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     predicted_label: str | None = None
     confidence: float | None = None
     model_version: str | None = None
+    precision: str | None = None
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode

@@ -37,6 +37,7 @@ class TrainingArguments(msgspec.Struct, frozen=True, kw_only=True):
     penalty: float = 0.0
     backbone: str = ""
     backbone_weights: str = ""
+    precision: str = "float32"
 
 
 class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +55,15 @@ class EnsembleScores(msgspec.Struct, frozen=True, kw_only=True):
     validation_loss: float
 
 
+class Int8Check(msgspec.Struct, frozen=True, kw_only=True):
+    """How right the model is in eight bits and before, on so many held-out images; whether it was taken."""
+
+    float32_accuracy: float
+    int8_accuracy: float
+    images: int
+    taken: bool
+
+
 class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     """``training.json``.
 
@@ -62,6 +72,7 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     - ``cpu_seconds``: of all processes, ``process_cpu_seconds`` of each member's.
     - ``history``: an entry for each epoch of each member.
     - ``parity_max_difference``: the largest difference of a probability between torch and ONNX Runtime.
+    - ``precision``: what the exported model counts in; ``int8``: the trial, where int8 was asked for.
     """
 
     recipe: str
@@ -74,6 +85,8 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     process_cpu_seconds: list[float]
     history: list[EpochFigures]
     parity_max_difference: float = 0.0
+    precision: str = "float32"
+    int8: Int8Check | None = None
 
 
 class LearningCurves(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from scones.stage.endpoint_settings import EndpointSettings
 from scones.stage.monitoring_settings import MonitoringSettings
 from scones.stage.sections import (
     HYPERPARAMETERS,
+    PRECISIONS,
     PRETRAINED_MODES,
     RECIPES,
     BuiltInSettings,
@@ -116,7 +117,8 @@ class Settings:
         for name in HYPERPARAMETERS:
             if getattr(self.pipeline, name) < 0:
                 raise SettingsError(f"pipeline.{name} must not be negative, got {getattr(self.pipeline, name)}")
-        for name, choices in (("recipe", RECIPES), ("pretrained_mode", PRETRAINED_MODES)):
+        allowed = {"recipe": RECIPES, "pretrained_mode": PRETRAINED_MODES, "precision": PRECISIONS}
+        for name, choices in allowed.items():
             if getattr(self.pipeline, name) not in choices:
                 chosen = getattr(self.pipeline, name)
                 raise SettingsError(f"pipeline.{name} must be one of {', '.join(choices)}, got {chosen!r}")

@@ -1,7 +1,8 @@
-"""A user's project on version 2 of the SageMaker SDK, in the environment that a user would have."""
+"""Users' projects on versions 2 and 3 of the SageMaker SDK, in the environments that users would have."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,13 +18,14 @@ PROJECTS = Path(__file__).with_name("projects")
 
 
 @pytest.fixture(scope="module")
-def with_version_2(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The Python of an environment with version 2 alone."""
-    venv = tmp_path_factory.mktemp("sdk") / "v2"
+def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The Python of an environment with one version of the SDK alone."""
+    venv = tmp_path_factory.mktemp("sdk") / "venv"
+    python = str(venv / "bin" / "python")
     uv = [sys.executable, "-m", "uv", "--quiet"]
     subprocess.run([*uv, "venv", "--python", sys.executable, str(venv)], check=True)
-    subprocess.run([*uv, "pip", "install", "--python", str(venv / "bin" / "python"), "sagemaker<3"], check=True)
-    return str(venv / "bin" / "python")
+    subprocess.run([*uv, "pip", "install", "--python", python, request.param], check=True)
+    return python
 
 
 def run(account: RunningAccount, python: str, name: str) -> str:
@@ -44,9 +46,24 @@ def run(account: RunningAccount, python: str, name: str) -> str:
 
 
 @pytest.mark.slow  # installs 190 MB
-def test_a_project_on_version_2_trains_deploys_and_runs_a_pipeline(
-    account: RunningAccount, with_version_2: str
-) -> None:
-    said = run(account, with_version_2, "of_sdk_v2.py")
+@pytest.mark.parametrize("environment", ["sagemaker<3"], indirect=True)
+def test_a_project_on_version_2_trains_deploys_and_runs_a_pipeline(account: RunningAccount, environment: str) -> None:
+    said = run(account, environment, "of_sdk_v2.py")
     assert "endpoint answers [20.0, 60.0]" in said
     assert "pipeline Succeeded ['Succeeded']" in said
+
+
+@pytest.mark.slow  # installs 700 MB
+@pytest.mark.parametrize("environment", ["sagemaker>=3,<4"], indirect=True)
+def test_a_pipeline_on_version_3_splits_trains_evaluates_decides_and_registers(
+    account: RunningAccount, environment: str
+) -> None:
+    """In the style of the SDK's own integration tests: ModelTrainer, ModelBuilder, `sagemaker.mlops.workflow`."""
+    said = run(account, environment, "of_sdk_v3.py")
+    first, second, approvals = (json.loads(line) for line in said.splitlines() if line[:1] in "[{")
+    assert (first["status"], first["reason"], first["reused"]) == ("Succeeded", "", [])
+    made = {"Split", "Fit", "Evaluate", "Decide", "Create", "Register"}
+    assert first["steps"] == dict.fromkeys(made, "Succeeded")
+    assert (second["status"], second["reused"]) == ("Failed", ["Fit", "Split"])
+    assert second["steps"]["Refuse"] == "Failed" and "the error is above -1.0" in second["reason"]
+    assert approvals == ["PendingManualApproval"]

@@ -83,7 +83,7 @@ def _panels(account: ConsoleAccount, query: FormFields) -> Sequence[Panel]:
     if chosen not in RANGES:
         raise SconesError(f"expected a range of {', '.join(RANGES)}, got {chosen!r}")
     return [
-        Panel("charts", "Traffic", lambda c: read_charts(c, account, chosen), "live_charts", live=True, wide=True),
+        Panel("charts", "Over time", lambda c: read_charts(c, account, chosen), "live_charts", live=True, wide=True),
         Panel("baseline", "Against the baseline", lambda c: read_baseline(c, chosen), "live_baseline"),
         Panel("alarms", "Alarms", read_alarms, "live_alarms"),
     ]

@@ -60,10 +60,18 @@ class RunView:
 
 @dataclass(frozen=True)
 class CurvesView:
-    """Learning curves of a run's training, of each member a line."""
+    """Learning curves of a run's training, of each member a line; figures where it has one epoch alone."""
 
     charts: list[LineChart]
     progress: str
+
+    @property
+    def figures(self) -> list[tuple[str, float]]:
+        """What a training of one epoch came to: a curve would be a single dot."""
+        if any(chart.end > 1 for chart in self.charts):
+            return []
+        series = (series for chart in self.charts for series in chart.series)
+        return [(each.label, each.last) for each in series if each.last is not None]
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,7 @@ def curves(lines: Sequence[str]) -> list[LineChart]:
         ]
         low = None if kind == "accuracy" else 0.0
         high = 1.0 if kind == "accuracy" else None
-        charts.append(LineChart(title, series, 1, max(epochs, 2), low, high, over_time=False))
+        charts.append(LineChart(title, series, 1, epochs, low, high, over_time=False, least_step=1.0))
     return [chart for chart in charts if not chart.empty]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from local_account.base.arns import last_part
 from local_account.cloudformation.language.schemas import ALWAYS, schema_of
 from local_account.cloudformation.resources.base import ApiKind, Kind, StackPlace
 from local_account.cloudformation.resources.families.compounds import COMPOUNDS
@@ -17,11 +18,12 @@ from local_account.cloudformation.resources.families.delivery import DELIVERY
 from local_account.cloudformation.resources.families.function_versions import (
     EventInvokeConfig,
     EventSourceMapping,
+    FunctionAddressKind,
     FunctionAlias,
     Version,
 )
 from local_account.cloudformation.resources.families.keys import Secret
-from local_account.cloudformation.resources.families.nested import CdkMetadata, NestedStack
+from local_account.cloudformation.resources.families.nested import CdkMetadata, Macro, NestedStack
 from local_account.cloudformation.resources.families.people import PEOPLE
 from local_account.cloudformation.resources.families.scaling import ScalableTargetKind, ScalingPolicyKind
 from local_account.cloudformation.resources.values import Properties, ResourceError
@@ -40,7 +42,7 @@ class _EndpointKind(ApiKind):
         while endpoint["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
             place.pause(POLL_S)
             endpoint = place.account.client("sagemaker", place.role).describe_endpoint(EndpointName=name)
-        wanted = str(properties["EndpointConfigName"]).rpartition("/")[2]
+        wanted = last_part(str(properties["EndpointConfigName"]))
         if endpoint["EndpointStatus"] != "InService" or endpoint["EndpointConfigName"] != wanted:
             reason = endpoint.get("FailureReason", "it is not in service on the configuration asked for")
             raise ResourceError(f"endpoint {name} is {endpoint['EndpointStatus']}: {reason}")
@@ -58,7 +60,7 @@ def _sagemaker(resource: str, update: str = "", made_by: type[ApiKind] = ApiKind
         update=update,
         longest_name=63,
         has_tags=True,
-        key_of=lambda physical_id: physical_id.rpartition("/")[2],
+        key_of=last_part,
         physical_id=lambda answer, _properties: str(answer[arn]),
         attributes=lambda answer, properties, _account: {arn: answer[arn], name: properties[name]},
     )
@@ -101,7 +103,9 @@ KINDS: dict[str, Kind] = {
     "AWS::ApplicationAutoScaling::ScalingPolicy": ScalingPolicyKind(),
     "AWS::CDK::Metadata": CdkMetadata(),
     CUSTOM: CustomResource(CUSTOM),
+    "AWS::CloudFormation::Macro": Macro(),
     "AWS::CloudFormation::Stack": NestedStack(),
+    "AWS::Lambda::Url": FunctionAddressKind(),
     "AWS::Lambda::Alias": FunctionAlias(),
     "AWS::Lambda::EventInvokeConfig": EventInvokeConfig(),
     "AWS::Lambda::EventSourceMapping": EventSourceMapping(),

@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote
 
@@ -17,7 +18,7 @@ from moto.awslambda.models import lambda_backends
 from moto.awslambda.responses import LambdaResponse
 
 from local_account.base.replacements import extends
-from local_account.functions.api.names import FunctionName, named
+from local_account.functions.api.names import FunctionName, is_version, named
 from local_account.functions.configuration import AccountFunction
 from local_account.functions.errors import client_error
 from local_account.functions.storage import FunctionStorage
@@ -60,6 +61,15 @@ class ApiAnswers(LambdaResponse):
         """What is meant; raises moto's LambdaClientError when it is not there."""
         return self.kept.version_of(self.named())
 
+    def check_qualifier(self, qualifier: str) -> None:
+        """Raises moto's LambdaClientError for a version or an alias that is not there."""
+        name = self.named().name
+        if self.kept.has(name) and self.kept.has_qualifier(name, qualifier):
+            return
+        arn = f"arn:aws:lambda:{self.region}:{self.current_account}:function:{name}:{qualifier}"
+        kind = "Function not found" if is_version(qualifier) else "Cannot find alias arn"
+        raise client_error("ResourceNotFoundException", f"{kind}: {arn}", 404)
+
     def latest(self) -> AccountFunction:
         """The function that is meant, whatever the version; raises moto's LambdaClientError when it is not there."""
         return self.kept.version_of(FunctionName(self.named().name))
@@ -69,6 +79,11 @@ def answered(document: Mapping[str, object], status: int = 200) -> TYPE_RESPONSE
     """An answer with a body."""
     shown = {name: value for name, value in document.items() if value is not None}
     return status, {"status": str(status), "Content-Type": "application/json"}, json.dumps(shown)
+
+
+def moment() -> str:
+    """The time, as Lambda writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def done(status: int = 204) -> TYPE_RESPONSE:

@@ -20,6 +20,9 @@ from local_account.functions.errors import client_error
 if TYPE_CHECKING:
     from moto.core.common_types import TYPE_RESPONSE
 
+MOST_TAGS, MOST_LAYERS = 50, 5
+"""Of one function (lambda/latest/dg/gettingstarted-limits.html)."""
+
 
 @extends
 class FunctionApiAnswers(ApiAnswers):
@@ -30,6 +33,7 @@ class FunctionApiAnswers(ApiAnswers):
         request = dict(self.request)
         request["FunctionName"] = name = named(str(request["FunctionName"])).name
         check_runtime(request.get("Runtime"))
+        _check_layers(request)
         if request.get("PackageType", "Zip") == "Zip":
             _check_zip(request)
         if self.kept.has(name):
@@ -75,6 +79,7 @@ class FunctionApiAnswers(ApiAnswers):
         function, request = self.latest(), dict(self.request)
         check_revision(request.get("RevisionId"), function.revision_id)
         check_runtime(request.get("Runtime"))
+        _check_layers(request)
         function.update_configuration(request)
         return answered(just_changed(function))
 
@@ -100,8 +105,15 @@ class FunctionApiAnswers(ApiAnswers):
         return answered({"Tags": self.tagged()})
 
     def tag_resource(self) -> TYPE_RESPONSE:  # type: ignore[override]
-        """TagResource."""
-        self.tagged().update(cast("Mapping[str, str]", self.request["Tags"]))
+        """TagResource; raises moto's LambdaClientError for no tags, and for too many."""
+        tags, given = self.tagged(), cast("Mapping[str, str]", self.request["Tags"])
+        if not given:
+            message = "An error occurred and the request cannot be processed."
+            raise client_error("InvalidParameterValueException", message, 400)
+        if len({*tags, *given}) > MOST_TAGS:
+            message = "Number of tags exceeds resource tag limit."
+            raise client_error("InvalidParameterValueException", message, 400)
+        tags.update(given)
         return done()
 
     def untag_resource(self) -> TYPE_RESPONSE:
@@ -117,9 +129,20 @@ class FunctionApiAnswers(ApiAnswers):
         if ":event-source-mapping:" in arn:
             return self.kept.mapping(last_part(arn)).tags
         found = named(arn)
+        if found.qualifier:
+            message = "Tags on function aliases and versions are not supported. Please specify a function ARN."
+            raise client_error("InvalidParameterValueException", message, 400)
         if not self.kept.has(found.name):
             raise not_found(arn)
         return cast("dict[str, str]", self.kept.version_of(FunctionName(found.name)).tags)
+
+
+def _check_layers(request: Mapping[str, object]) -> None:
+    """Raises moto's LambdaClientError for too many."""
+    layers = request.get("Layers")
+    if isinstance(layers, list) and len(layers) > MOST_LAYERS:
+        message = f"Cannot reference more than {MOST_LAYERS} layers."
+        raise client_error("InvalidParameterValueException", message, 400)
 
 
 def _check_zip(request: Mapping[str, object]) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from moto.awslambda.models import LayerVersion, lambda_backends
 
+from local_account.base.arns import name_of
 from local_account.base.replacements import extends
 from local_account.functions.api.answers import ApiAnswers, answered, done, page
 from local_account.functions.configuration import AccountFunction
@@ -33,6 +34,9 @@ class LayerAnswers(ApiAnswers):
     def get_layer_version(self) -> TYPE_RESPONSE:  # type: ignore[override]  # an answer with its status
         """GetLayerVersion; raises moto's LambdaClientError when it is not there."""
         layer, number = self.layer(), self.path.rpartition("/")[2]
+        if number.lstrip("-").isdigit() and int(number) < 1:
+            message = "Layer Version Cannot be less than 1."
+            raise client_error("InvalidParameterValueException", message, 400)
         found = layer.layer_versions.get(number) if layer else None
         if found is None:
             raise client_error("ResourceNotFoundException", "The resource you requested does not exist.", 404)
@@ -50,8 +54,19 @@ class LayerAnswers(ApiAnswers):
         versions = sorted(layer.layer_versions.values(), key=lambda each: -each.version) if layer else []
         return page(self, "LayerVersions", [_brief(each) for each in versions if self.is_wanted(each)])
 
+    def get_layer_version_by_arn(self) -> TYPE_RESPONSE:
+        """GetLayerVersionByArn; raises moto's LambdaClientError when it is not there."""
+        arn = str(self.asked("Arn"))
+        versions = (version for layer in self.layers().values() for version in layer.layer_versions.values())
+        found = next((each for each in versions if each.arn == arn), None)
+        if found is None:
+            raise client_error("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+        return answered(self.whole(found))
+
     def list_layers(self) -> TYPE_RESPONSE:  # type: ignore[override]
         """ListLayers, each with its latest version that runs what is asked for."""
+        if self.asked("find") == "LayerVersion":  # moto tells the two apart by their path alone
+            return self.get_layer_version_by_arn()
         rows: list[dict[str, object]] = []
         for layer in self.layers().values():
             wanted = [each for each in layer.layer_versions.values() if self.is_wanted(each)]
@@ -71,7 +86,7 @@ class LayerAnswers(ApiAnswers):
 
     def layer(self) -> Layer | None:
         """The layer that is meant by its name or its ARN; None when it is not there."""
-        return self.layers().get(self.layer_text.rpartition(":layer:")[2])
+        return self.layers().get(name_of(self.layer_text, "lambda", "layer"))
 
     def is_wanted(self, version: LayerVersion) -> bool:
         """Whether a version runs what a list is asked for."""

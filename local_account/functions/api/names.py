@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from local_account.base.arns import read_function_name
 from local_account.functions.errors import client_error
 
 LATEST = "$LATEST"
-_PREFIX = re.compile(r"(?:arn:[\w-]+:lambda:[\w-]*:)?(?:\d{12}:)?function:")
 _VERSION = re.compile(r"\d+")
 
 
@@ -40,11 +40,11 @@ def is_version(qualifier: str) -> bool:
 
 def named(text: str, qualifier: str | None = None) -> FunctionName:
     """What a FunctionName and a Qualifier mean; raises moto's LambdaClientError where they contradict each other."""
-    name, _, derived = _PREFIX.sub("", text, count=1).partition(":")
-    if derived and qualifier and derived != qualifier:
+    found = read_function_name(text)
+    if found.qualifier and qualifier and found.qualifier != qualifier:
         message = "The derived qualifier from the function name does not match the specified qualifier."
         raise client_error("InvalidParameterValueException", message, 400)
-    return FunctionName(name, derived or qualifier or None)
+    return FunctionName(found.name, found.qualifier or qualifier or None)
 
 
 def unqualified(text: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from local_account.base.arns import read_arn
 from local_account.base.replacements import extends
 from local_account.functions.api.answers import ApiAnswers, answered, done
 from local_account.functions.api.names import LATEST, check_revision
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 Statement = dict[str, object]
 _ACCOUNT = re.compile(r"\d{12}")
 _SERVICE = re.compile(r"[\w.-]+\.amazonaws\.com(\.cn)?")
-_PRINCIPAL_ARN = re.compile(r"arn:aws[\w-]*:(iam|sts)::\d{12}:[\w+=,.@/-]+")
 # A request's member -> the operator and the key of the condition that it becomes.
 _CONDITIONS = {
+    "FunctionUrlAuthType": ("StringEquals", "lambda:FunctionUrlAuthType"),
+    "InvokedViaFunctionUrl": ("Bool", "lambda:InvokedViaFunctionUrl"),
     "SourceArn": ("ArnLike", "AWS:SourceArn"),
     "SourceAccount": ("StringEquals", "AWS:SourceAccount"),
     "PrincipalOrgID": ("StringEquals", "aws:PrincipalOrgID"),
@@ -46,7 +48,9 @@ class PolicyAnswers(ApiAnswers):
         if named.qualifier == LATEST:
             message = "We currently do not support adding policies for $LATEST."
             raise client_error("InvalidParameterValueException", message, 400)
-        self.function()
+        self.latest()
+        if named.qualifier:
+            self.check_qualifier(named.qualifier)
         principal = _principal(str(request["Principal"]))
         check_revision(request.get("RevisionId"), self.policy_subject().revision_id, "GetPolicy")
         resource, name = self.policy_resource(), str(request["StatementId"])
@@ -121,7 +125,8 @@ def _principal(principal: str) -> str | dict[str, str]:
         return {"AWS": f"arn:aws:iam::{principal}:root"}
     if _SERVICE.fullmatch(principal):
         return {"Service": principal}
-    if _PRINCIPAL_ARN.fullmatch(principal):
+    arn = read_arn(principal)
+    if arn and arn.service in {"iam", "sts"} and _ACCOUNT.fullmatch(arn.account):
         return {"AWS": principal}
     message = "The provided principal was invalid. Please check the principal and try again."
     raise client_error("InvalidParameterValueException", message, 400)

@@ -99,14 +99,6 @@ class SettingAnswers(ApiAnswers):
             {"AccountLimit": limit, "AccountUsage": {"TotalCodeSize": size, "FunctionCount": len(functions)}}
         )
 
-    def get_function_url_config(self) -> TYPE_RESPONSE:
-        """GetFunctionUrlConfig: functions have no addresses of their own here."""
-        raise client_error("ResourceNotFoundException", "The resource you requested does not exist.", 404)
-
-    def delete_function_url_config(self) -> TYPE_RESPONSE:
-        """DeleteFunctionUrlConfig: there is none."""
-        raise client_error("ResourceNotFoundException", "The resource you requested does not exist.", 404)
-
     def get_function_code_signing_config(self) -> TYPE_RESPONSE:  # type: ignore[override]
         """GetFunctionCodeSigningConfig: there is none here."""
         self.latest()

@@ -90,7 +90,11 @@ class VersionAnswers(ApiAnswers):
 
     def delete_alias(self) -> TYPE_RESPONSE:
         """DeleteAlias; one that is not there is gone already."""
-        self.kept.aliases_of(self.named().name).pop(self.alias_name(), None)
+        name, alias = self.named().name, self.alias_name()
+        if self.kept.aliases_of(name).pop(alias, None) is not None:
+            latest = self.kept.version_of(FunctionName(name))
+            for beside in (latest.addresses, latest.provisioned):
+                beside.pop(alias, None)
         return done()
 
     def list_aliases(self) -> TYPE_RESPONSE:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from local_account.base.arns import name_of
 from local_account.protocol.actions import Reply, ServiceError
 from local_account.protocol.records import chosen
 from local_account.protocol.service import now
@@ -70,7 +71,7 @@ class NamedRecords:
 
     def find(self, name_or_arn: str) -> Record:
         """The record of a name or an ARN. Raises ServiceError where there is none."""
-        name = name_or_arn.rsplit("/", 1)[-1]
+        name = name_of(name_or_arn, "sagemaker", self._kind.part)
         record = self.records.get(name)
         if record is None:
             raise ServiceError(f"{self._kind.word} '{self.arn(name)}' does not exist.", "ResourceNotFound")

@@ -8,7 +8,9 @@ AI Provides Training Information" and "Train Using a Heterogeneous Cluster".
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import secrets
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 GROUP = "homogeneousCluster"
 MAX_HOSTS = 20
 _Item = TypeVar("_Item")
+_PORTS = range(7777, 32768)
 _blocks = itertools.count()
 
 
@@ -161,10 +164,12 @@ EVERYTHING = Shard(0, 1)
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Below those that the system gives to whoever connects: nobody takes it until the first host listens there."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port
 
 
 def groups_of(config: ResourceConfigOutputTypeDef | ResourceConfigTypeDef) -> list[HostGroup]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from local_account.base.arns import name_of
 from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.records import change, chosen, record_of, without
 from local_account.protocol.service import now
@@ -42,7 +43,7 @@ class Pipelines:
 
         Raises ServiceError when there is none.
         """
-        name = name_or_arn.rsplit("/", 1)[-1]
+        name = name_of(name_or_arn, "sagemaker", "pipeline")
         pipeline = self.sagemaker.pipelines.get(name)
         if pipeline is None:
             arn = self.sagemaker.arn(f"pipeline/{name}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
 
+from local_account.base.arns import last_part
 from local_account.protocol.actions import Json
 from local_account.sagemaker.pipelines.callbacks import Callbacks
 from local_account.sagemaker.pipelines.documents import PipelineStep
@@ -68,7 +69,7 @@ class Running:
     @property
     def execution_id(self) -> str:
         """The last part of the execution's ARN."""
-        return self.execution_arn.rsplit("/", 1)[-1]
+        return last_part(self.execution_arn)
 
     def job_name(self, prefix: Json = None) -> str:
         """``pipelines-<execution id>-<step>-<random>``, at most 63 characters, as AWS forms it.

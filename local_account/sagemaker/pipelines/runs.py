@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from botocore.exceptions import ClientError
 
+from local_account.base.arns import last_part
 from local_account.protocol.actions import Json
 from local_account.protocol.service import now
 from local_account.sagemaker.experiments.of_jobs import keep_trial
@@ -229,8 +230,8 @@ class PipelineRun:
             "CurrentDateTime": iso(now()),
             "PipelineArn": record["PipelineArn"],
             "PipelineExecutionArn": self.arn,
-            "PipelineExecutionId": self.arn.rsplit("/", 1)[-1],
-            "PipelineName": record["PipelineArn"].rsplit("/", 1)[-1],
+            "PipelineExecutionId": last_part(self.arn),
+            "PipelineName": last_part(record["PipelineArn"]),
             "StartDateTime": iso(record["CreationTime"]),
             "ProcessingJobName": name,
             "TrainingJobName": name,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from botocore.exceptions import ClientError
 
+from local_account.base.arns import last_part, name_of
 from local_account.protocol.actions import Json
 from local_account.sagemaker.pipelines.callbacks import Callback, CallbackMessage, UnansweredError
 from local_account.sagemaker.pipelines.documents import WITH_OUTPUTS, OutputParameter, conditions_of
@@ -65,8 +66,8 @@ def describe(sagemaker: SageMaker, step_type: str, metadata: Metadata) -> dict[s
     arn = metadata[key]["Arn"]
     try:
         if step_type == "Tuning":
-            return _tuned(sagemaker, arn.rsplit("/", 1)[-1])
-        return sagemaker.call(action, {argument: arn if step_type == "RegisterModel" else arn.rsplit("/", 1)[-1]})
+            return _tuned(sagemaker, last_part(arn))
+        return sagemaker.call(action, {argument: arn if step_type == "RegisterModel" else last_part(arn)})
     except Exception:  # whatever stands in the way, there is nothing to read
         return None
 
@@ -171,7 +172,7 @@ def _exchange(running: Running, message: CallbackMessage, queue: str, callback: 
 
 def _register_model(running: Running, arguments: dict[str, Json]) -> StepResult:
     group = arguments.get("ModelPackageGroupName")
-    if group and str(group).rsplit("/", 1)[-1] not in running.sagemaker.model_package_groups:
+    if group and name_of(str(group), "sagemaker", "model-package-group") not in running.sagemaker.model_package_groups:
         running.call("CreateModelPackageGroup", {"ModelPackageGroupName": group})
     arn = str(running.call("CreateModelPackage", arguments)["ModelPackageArn"])
     properties = running.sagemaker.call("DescribeModelPackage", {"ModelPackageName": arn})

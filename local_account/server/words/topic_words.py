@@ -53,8 +53,8 @@ def _invalid(what: str) -> TopicRefusal:
 
 def _arns(_operation: str, members: Mapping[str, object]) -> Iterator[TopicRefusal]:
     for name, value in members.items():
-        if name.endswith("Arn") and isinstance(value, str) and len(parts := value.split(":")) < ARN_PARTS:
-            yield _invalid(f"{name} Reason: An ARN must have at least {ARN_PARTS} elements, not {len(parts)}")
+        if name.endswith("Arn") and isinstance(value, str) and (parts := value.count(":") + 1) < ARN_PARTS:
+            yield _invalid(f"{name} Reason: An ARN must have at least {ARN_PARTS} elements, not {parts}")
     token = members.get("NextToken", members.get("nextToken"))
     if isinstance(token, str) and not token.isdigit():
         yield _invalid("NextToken")

@@ -12,6 +12,7 @@ from moto.core.exceptions import AWSError
 from moto.stepfunctions.exceptions import ValidationException
 from moto.stepfunctions.models import StateMachine, StateMachineAlias
 
+from local_account.base.arns import last_part, without_last
 from local_account.stepfunctions.api.machines import version_named
 
 
@@ -26,12 +27,12 @@ def check_routes(machines: list[StateMachine], routes: Sequence[Route]) -> State
     """The machine whose versions the routes name; ValidationException, ResourceNotFound."""
     arns = [route["stateMachineVersionArn"] for route in routes]
     shown = f"[{', '.join(arns)}]"
-    if any(not arn.rpartition(":")[2].isdigit() or arn.count(":") != 7 for arn in arns):
+    if any(not last_part(arn).isdigit() or arn.count(":") != 7 for arn in arns):
         raise ValidationException(f"Routing configuration must contain state machine version ARNs. Received: {shown}")
     if len(set(arns)) != len(arns):
         words = "Routing configuration must contain distinct state machine version ARNs."
         raise ValidationException(f"{words} Received: {shown}")
-    if len({arn.rpartition(":")[0] for arn in arns}) > 1:
+    if len({without_last(arn) for arn in arns}) > 1:
         words = "Routing configuration must contain versions of one state machine."
         raise ValidationException(f"{words} Received: {shown}")
     weights = [route["weight"] for route in routes]

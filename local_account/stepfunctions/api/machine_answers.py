@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from moto.core.responses import ActionResult, EmptyResult
 from moto.stepfunctions.exceptions import ResourceNotFound, StateMachineDoesNotExist, ValidationException
 
+from local_account.base.arns import last_part, without_last
 from local_account.base.replacements import extends
 from local_account.stepfunctions.api import machines
 from local_account.stepfunctions.api.aliases import check_routes, create_alias, no_such_resource
@@ -93,7 +94,8 @@ class MachineResponses(CheckedResponses):
 
     def delete_state_machine_alias(self) -> ActionResult:
         """DeleteStateMachineAlias, which may be gone."""
-        source, _, name = self._get_param("stateMachineAliasArn").rpartition(":")
+        arn = self._get_param("stateMachineAliasArn")
+        source, name = without_last(arn), last_part(arn)
         self.stepfunction_backend._validate_machine_arn(source)
         for machine in self.stepfunction_backend.state_machines:
             if machine.arn == source:

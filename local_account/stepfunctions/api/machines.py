@@ -17,6 +17,7 @@ from moto.stepfunctions.parser.asl.static_analyser.variable_references_static_an
 )
 
 from local_account.account import Account
+from local_account.base.arns import last_part, own_arn, without_last
 from local_account.stepfunctions.language.definition import members_of
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def check_revision(machine: StateMachine, revision: str | None) -> None:
 
 def version_named(machines: list[StateMachine], arn: str) -> tuple[StateMachine, int] | None:
     """The machine and the number of a version by its ARN; None where there is no such machine."""
-    source, _, number = arn.rpartition(":")
+    source, number = without_last(arn), last_part(arn)
     machine = next((each for each in machines if each.arn == source), None)
     return (machine, int(number)) if machine and number.isdigit() else None
 
@@ -153,7 +154,8 @@ def check_logging(account: Account, configuration: object) -> None:
 def _check_group(account: Account, arn: str) -> None:
     if not arn.endswith(":*"):
         raise _bad_logging("Log Destination must end with ':*'.")
-    name = arn.split(":", 6)[-1].removesuffix(":*")
+    named = own_arn(arn, account.account_id, account.region)
+    name = named.name.removesuffix(":*") if named and named.service == "logs" else arn
     logs = cast("CloudWatchLogsClient", account.client("logs"))
     groups = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
     if all(group["logGroupName"] != name for group in groups):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from moto.core.exceptions import AWSError
 from moto.stepfunctions.exceptions import ValidationException
 
+from local_account.base.arns import read_arn
 from local_account.stepfunctions import clients
 from local_account.stepfunctions.clients import client_of
 from local_account.stepfunctions.language.definition import State, members_of
@@ -87,10 +88,10 @@ def _check_shape(state: State, value: object) -> None:
 
 def _output_of(resource: str) -> Shape | None:
     """The shape of what a service answers; None for functions, activities and callbacks."""
-    parts = resource.split(":")
+    arn = read_arn(resource)
     if ":states:::" not in resource or resource.endswith(".waitForTaskToken"):
         return None
-    service, action = parts[-2:] if len(parts) > 6 else ("", "")
+    service, action = arn.parts[-2:] if arn and len(arn.parts) > 1 else ("", "")
     action = action.partition(".")[0]
     try:
         model = client_of({"states": "stepfunctions"}.get(service, service)).meta.service_model

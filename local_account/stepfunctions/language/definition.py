@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 
+from local_account.base.arns import last_part
 from local_account.stepfunctions.language.encoding import json_fault
 from local_account.stepfunctions.language.queries import LANGUAGES, Inherited, query_problems
 
@@ -178,7 +179,7 @@ def _check_task(name: str, state: State, where: str) -> Iterator[str]:
 
 def _is_waited_for(resource: str) -> bool:
     """Whether the end of what the resource starts is waited for: a job of SageMaker, or an execution."""
-    action = resource.rpartition(":sagemaker:")[2].removesuffix(".sync")
+    action = last_part(resource).removesuffix(".sync")
     return ":states:::states:" in resource or (":states:::sagemaker:" in resource and action in JOBS)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from moto.core.exceptions import AWSError
 
+from local_account.base.arns import last_part, without_last
 from local_account.stepfunctions.maps.records import Child, MapRun
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def find_run(runs: Mapping[str, MapRun], arn: str) -> MapRun:
 
 def find_child(runs: Mapping[str, MapRun], arn: str) -> FoundChild | None:
     """A child execution by its ARN, whose machine's name has the label of its map run in it."""
-    prefix, _, name = arn.rpartition(":")
+    prefix, name = without_last(arn), last_part(arn)
     if "/" not in prefix:
         return None
     for run in runs.values():

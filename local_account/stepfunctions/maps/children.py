@@ -9,6 +9,7 @@ import threading
 from collections import deque
 
 from local_account.account import Account
+from local_account.base.arns import parse_arn
 from local_account.stepfunctions.environment import ExecutionEnvironment
 from local_account.stepfunctions.language.documents import DistributedMap
 from local_account.stepfunctions.language.encoding import now
@@ -132,7 +133,7 @@ class ChildDispatcher:
             data=child.data,
             role=self.env.aws_execution_details.role_arn,
             machine_arn=record.machine_arn,
-            machine_name=record.machine_arn.split(":", 6)[6],
+            machine_name=parse_arn(record.machine_arn).name,
             kind=record.kind,
             log=self.env.log.of_child(arn) if self.env.log else None,
             at=child.start_date or now(),

@@ -14,6 +14,7 @@ from moto.stepfunctions.parser.asl.component.common.error_name.failure_event imp
 
 from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
+from local_account.base.arns import parse_arn
 from local_account.cloudwatch.telemetry import Telemetry
 from local_account.stepfunctions.environment import ExecutionEnvironment
 from local_account.stepfunctions.language.documents import DistributedMap, ResultWriter
@@ -120,7 +121,7 @@ class MapRuns:
         machine = context["StateMachine"]["Id"]
         spec = fields.spec
         label = spec.state.get("Label") or str(uuid.uuid5(LABEL_SPACE, f"{machine}/{state.name}"))
-        name = f"{machine.split(':', 6)[6]}/{label}"
+        name = f"{parse_arn(machine).name}/{label}"
         record = MapRun(
             arn=self.account.arn("states", f"mapRun:{name}:{uuid.uuid4()}"),
             execution_arn=context["Execution"]["Id"],

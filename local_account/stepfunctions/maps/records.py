@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from local_account.base.arns import last_part, parse_arn
 from local_account.base.stored import stored
 from local_account.stepfunctions.past import PastWorker
 
@@ -72,10 +73,10 @@ class MapRun:
     @property
     def prefix(self) -> str:
         """What the name of a child follows in its ARN."""
-        parts = self.machine_arn.split(":")
+        machine = parse_arn(self.machine_arn)
         kind = "execution" if self.kind == "STANDARD" else "express"
-        suffix = f":{self.arn.rsplit(':', 1)[-1]}" if self.kind == "EXPRESS" else ""
-        return ":".join([*parts[:5], kind, parts[6]]) + suffix
+        suffix = f":{last_part(self.arn)}" if self.kind == "EXPRESS" else ""
+        return str(replace(machine, resource=f"{kind}:{machine.parts[1]}{suffix}"))
 
     def arn_of(self, child: Child) -> str:
         """The ARN of a child execution."""

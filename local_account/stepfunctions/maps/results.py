@@ -12,6 +12,7 @@ from typing import TypedDict, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
+from local_account.base.arns import last_part
 from local_account.stepfunctions.language.documents import ResultWriter, WriterConfig
 from local_account.stepfunctions.language.encoding import dumps, time_text
 from local_account.stepfunctions.language.failures import failure
@@ -81,7 +82,7 @@ def write_results(
     config: WriterConfig = writer.get("WriterConfig") or {}
     lines = config.get("OutputType", "JSON") == "JSONL"
     bucket = destination["Bucket"]
-    folders = (str(destination.get("Prefix", "")).strip("/"), run.arn.rsplit(":", 1)[-1])
+    folders = (str(destination.get("Prefix", "")).strip("/"), last_part(run.arn))
     prefix = "/".join(folder for folder in folders if folder)
     s3 = account.client("s3", fields.env.aws_execution_details.role_arn)
     files: dict[str, list[dict[str, object]]] = {}

@@ -333,7 +333,8 @@ def test_eight_calls_run_at_once(shop: Workshop, tmp_path: Path) -> None:
 
 
 def test_a_burst_of_short_calls_starts_few_workers(shop: Workshop) -> None:
-    name = shop.function("import os\ndef handler(event, context):\n    return os.getpid()\n")
+    """A start takes a second: as few as the calls can use meanwhile, however slow the machine is otherwise."""
+    name = shop.function("import os, time\ntime.sleep(1)\ndef handler(event, context):\n    return os.getpid()\n")
     with ThreadPoolExecutor(8) as threads:
         workers = list(threads.map(lambda _: shop.invoke(name)[0], range(40)))
     assert len(set(workers)) < 8

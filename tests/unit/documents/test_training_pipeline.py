@@ -187,7 +187,7 @@ def test_the_hyperparameters_are_arguments_of_the_training_script(definition: di
     given = every_step(definition["Steps"])["TrainModel"]["Arguments"]["HyperParameters"]
     own = {name for name in given if not name.startswith("sagemaker_")}
     adjustable = {name.replace("_", "-") for name in HYPERPARAMETERS}
-    assert own == {"recipe", "pretrained-mode", "backbone", "backbone-weights", "seed", *adjustable}
+    assert own == {"recipe", "pretrained-mode", "backbone", "backbone-weights", "precision", "seed", *adjustable}
     assert adjustable >= {"epochs", "members", "learning-rate", "batch-size", "network-side", "penalty"}
     answer = subprocess.run(
         [sys.executable, "-m", "training.train", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -274,6 +274,7 @@ def test_the_package_says_where_it_comes_from_and_how_it_is_served(
         "git_commit",
         "image_size",
         "members",
+        "precision",
         "pretrained_mode",
         "recipe",
         "reviewed_until",

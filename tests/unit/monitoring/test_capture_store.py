@@ -155,7 +155,12 @@ def test_variants_are_kept_apart(tmp_path: Path) -> None:
     assert of_shadow.records == 2
 
 
-VERBOSE = {"probabilities": [0.25, 0.75], "labels": ["bicycle", "motorcycle"], "model_version": "3"}
+VERBOSE = {
+    "probabilities": [0.25, 0.75],
+    "labels": ["bicycle", "motorcycle"],
+    "model_version": "3",
+    "precision": "int8",
+}
 
 
 @pytest.mark.parametrize(

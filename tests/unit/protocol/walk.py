@@ -1,22 +1,16 @@
-"""Walks every operation that the account answers: ``python -m tests.unit.protocol.walk SEED NUMBER [SERVICE...]``.
+"""Generated requests to every operation that the account answers, and what no service of AWS would answer to them.
 
-Runs an account inside this process, without a port, sends it generated requests as its owner, and prints each answer
-that no service of AWS would give as a line of JSON: a fault, an error that is none of the service's, a success that
-botocore cannot read.
+That is a fault, an error that is none of the service's, a success that botocore cannot read.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import sys
-import tempfile
-import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -24,12 +18,10 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local_account.account import Account
 from local_account.authority.requests import CLIENT_NAMES
 from local_account.protocol.members import table_of
 from local_account.protocol.service import Service
-from local_account.server.application import MOTO_MODULES, Application
-from local_account.server.main import make_application
+from local_account.server.application import Application
 from tests.unit.protocol.walk_verdicts import Verdict, verdict
 from tests.unit.protocol.walked_requests import Walk, WalkedRequest
 
@@ -202,28 +194,3 @@ def walk(
         for operation in operations(application, service, made.model):
             for request in made.requests(operation, number):
                 yield verdict(made.model, request, door.send(request))
-
-
-def main(arguments: list[str]) -> None:
-    seed, number, *services = arguments
-    with tempfile.TemporaryDirectory(prefix="scones-walk-") as folder:
-        account = Account(Path(folder), 5055)
-        application = make_application(account)
-        threading.Thread(target=account.snapshots.run, args=(account.stopping,), daemon=True).start()
-        door = FrontDoor(application, Credentials(account.owner.access_key, account.owner.secret_key))
-        prepare(door)
-        chosen = services or [*MOTO_MODULES, *application.own]
-        requests = 0
-        for found in walk(application, door, int(seed), int(number), chosen):
-            requests += 1
-            if found:
-                sys.stdout.write(f"{found.line()}\n")
-                sys.stdout.flush()
-        sys.stdout.write(json.dumps({"requests": requests}) + "\n")
-        account.children.stop_all()
-        sys.stdout.flush()
-        os._exit(0)  # the services' threads still run
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -176,6 +176,7 @@ def test_the_verbose_answer_names_what_the_numbers_mean(
         "predicted_label": "motorcycle",
         "confidence": 0.9,
         "model_version": f"sha256:{digest[:12]}",
+        "precision": "float32",
     }
     monkeypatch.setenv("SCONES_MODEL_VERSION", "12")
     text, _ = output_fn(prediction, "application/json;verbose", context(write_model(tmp_path)))

@@ -23,7 +23,7 @@ def test_a_stage_may_set_what_a_job_takes() -> None:
 
 
 def test_the_record_names_all_that_a_job_takes() -> None:
-    network = ("backbone", "backbone_weights")
+    network = ("backbone", "backbone_weights", "precision")
     assert TrainingArguments.__struct_fields__ == ("recipe", "pretrained_mode", "seed", *ADJUSTABLE, *network)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -18,12 +19,13 @@ from monitoring.store.novelty import NoveltyModel
 from processing import filter_cifar
 from reporting.documents.json import from_bytes
 from reporting.documents.training import TrainingRecord
-from serving.inference import model_fn, predict_fn
+from serving.inference import identify, model_fn, predict_fn
 from tests.places import ROOT
 from tests.realdata import cifar_archive
 from training import train
 from training.calibration import fit_temperature
-from training.export import ExampleImages, write_model
+from training.export.archive import ExampleImages, write_model
+from training.export.quantise import Trial
 from training.loop import TrainingError
 from training.networks.augment import alternating_flip, random_cutout, random_shift
 from training.networks.network import Ensemble, Network, normalise
@@ -192,6 +194,32 @@ def test_a_model_that_cannot_be_trusted_is_not_written(tmp_path: Path) -> None:
             tmp_path,
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_an_int8_model_is_served_as_one_and_one_that_lost_accuracy_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused where float32 is said to have been right about what this network gets wrong."""
+    ensemble, images = untrained(members=1), random_images(200)
+    with torch.inference_mode():
+        said = ensemble(images).argmax(dim=1)
+    examples = ExampleImages(images[:4], look_at(ensemble, 2, images[:40]))
+    for folder, predicted in (("refused", 1 - said), ("taken", said)):
+        trial = Trial(images, images, predicted, labels=1 - said)
+        write_model(ensemble, ["a", "b"], RECORD, dataclasses.replace(examples, trial=trial), tmp_path / folder)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("int8 is refused and the model stays float32: ")
+    assert lines[0].endswith(" of 200 held-out images right, float32 100.00%, and at most 0.3% may be lost")
+    assert lines[1].startswith("precision=int8: ")
+    for folder, precision in (("refused", "float32"), ("taken", "int8")):
+        record = json.loads((tmp_path / folder / "training.json").read_text())
+        assert (record["precision"], record["int8"]["taken"]) == (precision, precision == "int8")
+        assert record["int8"]["float32_accuracy"] == (precision == "float32")
+        assert identify(str(tmp_path / folder)).precision == precision
+    refused, taken = (model_fn(str(tmp_path / folder)) for folder in ("refused", "taken"))
+    assert np.abs(predict_fn(images.numpy(), refused) - predict_fn(images.numpy(), taken)).max() < 0.05
+    sizes = [(tmp_path / folder / "model.onnx").stat().st_size for folder in ("refused", "taken")]
+    assert sizes[1] < sizes[0] / 2
 
 
 def test_whitening_decorrelates_the_patches() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from botocore.exceptions import ClientError
 
+from local_account.base.arns import last_part
 from local_account.base.wire.s3_names import is_bucket
 from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
 from local_account.cloudformation.resources.values import Properties, ResourceError, as_mapping, as_text, part, rows
@@ -155,7 +156,7 @@ def _demand_destinations(place: StackPlace, properties: Properties) -> None:
         for each in rows(value, "LambdaConfigurations"):
             account.client("lambda").get_function_configuration(FunctionName=as_text(each["Function"]))
         for each in rows(value, "QueueConfigurations"):
-            account.client("sqs").get_queue_url(QueueName=as_text(each["Queue"]).rpartition(":")[2])
+            account.client("sqs").get_queue_url(QueueName=last_part(as_text(each["Queue"])))
         for each in rows(value, "TopicConfigurations"):
             account.client("sns").get_topic_attributes(TopicArn=as_text(each["Topic"]))
     except ClientError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from local_account.base.arns import last_part
 from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
 from local_account.cloudformation.resources.families.buckets import Bucket, BucketPolicy
 from local_account.cloudformation.resources.families.budgets import Budget
@@ -56,7 +57,7 @@ class EventRule(Kind):
     def _put(place: StackPlace, name: str, properties: Properties) -> Made:
         targets = rows(properties, "Targets")
         arn = call(place, "events", "PutRule", without(properties, "Targets") | {"Name": name})["RuleArn"]
-        bus = str(properties.get("EventBusName", "default")).rpartition("/")[2]
+        bus = last_part(str(properties.get("EventBusName", "default")))
         reference = name if bus == "default" else f"{bus}|{name}"
         place.begun(reference)
         if targets:
@@ -187,7 +188,7 @@ class Topic(Kind):
             if old.get(name) != value:
                 request = {"TopicArn": physical_id, "AttributeName": name, "AttributeValue": value}
                 call(place, "sns", "SetTopicAttributes", request)
-        return Made(physical_id, {"TopicArn": physical_id, "TopicName": physical_id.rpartition(":")[2]})
+        return Made(physical_id, {"TopicArn": physical_id, "TopicName": last_part(physical_id)})
 
     def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
         """Remove the topic."""
@@ -225,7 +226,7 @@ class MessageQueue(Kind):
 
     @staticmethod
     def _made(place: StackPlace, url: str) -> Made:
-        name = url.rpartition("/")[2]
+        name = last_part(url)
         return Made(url, {"Arn": place.account.arn("sqs", name), "QueueName": name, "QueueUrl": url})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from local_account.base.arns import last_part
 from local_account.cloudformation.resources.base import ApiKind, Kind, Made, StackPlace, call, call_gone
 from local_account.cloudformation.resources.values import Properties, only, part, rows
 from local_account.protocol.records import without
@@ -125,7 +126,7 @@ class ModelPackageGroup(Kind):
 
     def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
         """Put the policy, or remove the one that the template no longer has."""
-        group = {"ModelPackageGroupName": physical_id.rpartition("/")[2]}
+        group = {"ModelPackageGroupName": last_part(physical_id)}
         if policy := new.get("ModelPackageGroupPolicy"):
             call(place, "sagemaker", "PutModelPackageGroupPolicy", group | {"ResourcePolicy": policy})
         elif old.get("ModelPackageGroupPolicy"):
@@ -134,7 +135,7 @@ class ModelPackageGroup(Kind):
 
     def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
         """Remove the group; SageMaker refuses one that holds packages."""
-        group = {"ModelPackageGroupName": physical_id.rpartition("/")[2]}
+        group = {"ModelPackageGroupName": last_part(physical_id)}
         call_gone(place, "sagemaker", "DeleteModelPackageGroup", group)
 
 

@@ -11,6 +11,7 @@ import zipfile
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from local_account.base.arns import last_part, without_last
 from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
 from local_account.cloudformation.resources.values import Properties, ResourceError, as_mapping, as_text, only, part
 from local_account.protocol.records import without
@@ -84,8 +85,8 @@ class LayerVersion(Kind):
 
     def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
         """Remove this version of the layer."""
-        layer, _, version = physical_id.rpartition(":")
-        call_gone(place, "lambda", "DeleteLayerVersion", {"LayerName": layer, "VersionNumber": version})
+        request = {"LayerName": without_last(physical_id), "VersionNumber": last_part(physical_id)}
+        call_gone(place, "lambda", "DeleteLayerVersion", request)
 
     def needs_replacement(self, old: Properties, new: Properties) -> bool:
         """A published version never changes."""
@@ -139,7 +140,7 @@ class StateMachine(Kind):
         request = without(new, *self._DEFINITION, "StateMachineName", "StateMachineType", "Tags")
         request |= {"StateMachineArn": physical_id, "Definition": self._definition(place, new)}
         call(place, "stepfunctions", "UpdateStateMachine", request)
-        return Made(physical_id, {"Arn": physical_id, "Name": physical_id.rpartition(":")[2]})
+        return Made(physical_id, {"Arn": physical_id, "Name": last_part(physical_id)})
 
     def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
         """Remove the state machine."""

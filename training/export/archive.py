@@ -19,15 +19,18 @@ from torch import Tensor
 
 import imaging
 import serving
-from imaging.labels import LABELS_FILE, labels_document
+from imaging.labels import FLOAT32, INT8, LABELS_FILE, labels_document
 from reporting.documents.json import to_text
 from reporting.documents.training import TRAINING_FILE, TrainingRecord
 from serving.inference import MODEL_FILE, NOVELTY_OUTPUT, model_fn, predict_fn
+from training.export.quantise import Trial, try_int8
+from training.images import chunks
 from training.loop import TrainingError
 from training.networks.network import Served
 from training.novelty import Seen, WithNovelty
 
 PARITY_IMAGES = 25
+AT_ONCE = 2  # the maps of more photographs would fill memory
 PARITY_TOLERANCE = 1e-4  # of a probability; 1e-6 is usual
 OPSET = 17
 # The dataset folder's reader needs `reporting`, which no answer needs.
@@ -42,10 +45,14 @@ __all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
 
 @dataclass(frozen=True)
 class ExampleImages:
-    """Those that the exported model is checked with, uint8 [N, size, size, 3], and what it makes of the training's."""
+    """Those that the exported model is checked with, uint8 [N, size, size, 3], and what it makes of the training's.
+
+    With a ``trial`` the model is exported in eight bits, where that costs no accuracy.
+    """
 
     checked: Tensor
     trained_on: Seen
+    trial: Trial | None = None
 
 
 def write_model(
@@ -61,7 +68,11 @@ def write_model(
         _export(WithNovelty(model.eval(), len(classes), images.trained_on), images.checked[:2], partial / MODEL_FILE)
         (partial / LABELS_FILE).write_text(labels_document(classes, images.checked.shape[1]), encoding="utf-8")
         difference = _check_parity(model, images.checked[:PARITY_IMAGES], partial)
-        document = msgspec.structs.replace(record, parity_max_difference=difference)
+        found = try_int8(partial / MODEL_FILE, images.trial, partial) if images.trial else None
+        precision = INT8 if found and found.taken else FLOAT32
+        labels = labels_document(classes, images.checked.shape[1], precision)
+        (partial / LABELS_FILE).write_text(labels, encoding="utf-8")
+        document = msgspec.structs.replace(record, parity_max_difference=difference, precision=precision, int8=found)
         (partial / TRAINING_FILE).write_text(to_text(document, indent=2), encoding="utf-8")
         _write_code(partial / "code")
         for path in sorted(partial.iterdir()):
@@ -92,10 +103,12 @@ def _export(model: WithNovelty, example: Tensor, path: Path) -> None:
 
 
 def _check_parity(model: Served, images: Tensor, folder: Path) -> float:
+    served = model_fn(str(folder))
     with torch.inference_mode():
-        expected = model(images).numpy()
-    served = predict_fn(images.numpy(), model_fn(str(folder)))
-    difference = float(np.abs(expected - served).max())
+        differences = [
+            np.abs(model(part).numpy() - predict_fn(part.numpy(), served)).max() for part in chunks(images, AT_ONCE)
+        ]
+    difference = float(np.max(differences))
     if not difference <= PARITY_TOLERANCE:
         raise TrainingError(
             f"the exported model differs from torch by {difference:.2g} (at most {PARITY_TOLERANCE:.0e})"

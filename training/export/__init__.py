@@ -1,0 +1,1 @@
+"""What leaves a training: the model archive, and the model in eight bits."""
