@@ -80,7 +80,9 @@ def test_executions_are_listed_by_whether_they_were_redriven(shop: Workshop, sfn
         pass
     assert again["redriveCount"] == 1
     found = {
-        each: [e["executionArn"] for e in sfn.list_executions(stateMachineArn=machine, redriveFilter=each)["executions"]]
+        each: [
+            e["executionArn"] for e in sfn.list_executions(stateMachineArn=machine, redriveFilter=each)["executions"]
+        ]
         for each in ("REDRIVEN", "NOT_REDRIVEN")
     }
     assert found == {"REDRIVEN": [first], "NOT_REDRIVEN": [second]}
