@@ -103,7 +103,7 @@ def test_what_passes_the_check_can_be_held_against_any_event(pattern: dict[str, 
     assert matches(checked, event) in {True, False}
 
 
-# How far EventBridge's parser had read: behind a number, inside an opened text or bracket, behind a text that was wanted.
+# How far the parser had read (^): behind a number, inside an opened text or bracket, behind a text that was wanted.
 @pytest.mark.parametrize(
     ("text", "seen"),
     [
@@ -135,7 +135,7 @@ def test_a_refusal_tells_the_place_in_the_source(text: str, seen: int) -> None:
 
 
 def test_a_long_source_is_cut() -> None:
-    with pytest.raises(PatternError, match=r"\[truncated 114 chars\]; line: 1, column: 7\]$"):
+    with pytest.raises(PatternError, match=r"\[truncated 114 chars\]; line: 1, column: 8\]$"):
         parse_pattern(f'{{"a": "{"x" * 605}"}}')
 
 
