@@ -23,7 +23,7 @@ from local_account.stepfunctions.runs import ExecutionResult
 # What moto keeps of an execution besides, and nobody asks for once it has ended.
 _LIVE = ("input_data", "input_details", "output_details", "_activity_store", "_cloud_watch_logging_session")
 
-# The last 10 client tokens are answered alike for 15 minutes: step-functions/latest/apireference/API_RedriveExecution.html
+# The last 10 tokens are answered alike for 15 minutes: step-functions/latest/apireference/API_RedriveExecution.html
 TOKENS_KEPT = 10
 TOKEN_HOLDS = datetime.timedelta(minutes=15)
 
