@@ -221,7 +221,7 @@ def _number(node: Placed, terms: list[Placed], operator: str) -> float:
 def _shown(value: object) -> str:
     if isinstance(value, str):
         return value
-    return {dict: "{", list: "["}.get(type(value)) or json.dumps(value)
+    return "{" if isinstance(value, dict) else "[" if isinstance(value, list) else json.dumps(value)
 
 
 def _check_anything_but(node: Placed) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from json.decoder import JSONDecodeError, scanstring
+from json.decoder import JSONDecodeError
 
 SOURCE_SHOWN = 500  # characters of the source in an error
 _BLANK = re.compile(r"[ \t\r\n]*")
-_SCALAR = re.compile(r"[^\s,\]}]+")
+_DECODER = json.JSONDecoder()
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -43,19 +43,15 @@ def _read(text: str, start: int) -> Placed:
         return _read_object(text, start)
     if letter == "[":
         return _read_array(text, start)
-    if letter == '"':
-        value, end = scanstring(text, start + 1)
-        return Placed(value, start + 1, end)
-    found = _SCALAR.match(text, start)
-    end = found.end() if found else start
-    return Placed(json.loads(text[start:end]), end, end)
+    value, end = _DECODER.raw_decode(text, start)
+    return Placed(value, start + 1 if letter == '"' else end, end)
 
 
 def _read_object(text: str, start: int) -> Placed:
     members: dict[str, Placed] = {}
     at = _skip(text, start + 1)
     while text[at] != "}":
-        key, at = scanstring(text, at + 1)
+        key, at = _DECODER.raw_decode(text, at)
         members[key] = _read(text, _skip(text, _skip(text, at) + 1))
         at = _next(text, members[key].end)
     return Placed(members, start + 1, at + 1)
