@@ -1,4 +1,4 @@
-"""The exercise of two vehicles as its notebooks go, on version 2 of the SageMaker SDK: built-in algorithm, capture, tuning."""
+"""The exercise of two vehicles as its notebooks go, on version 2 of the SageMaker SDK."""
 
 import json
 import pickle
@@ -24,7 +24,7 @@ from sagemaker.serializers import IdentitySerializer
 from sagemaker.tuner import ContinuousParameter, HyperparameterTuner
 
 LABELS = {8: 0, 48: 1}
-MANY = {"train": 120, "test": 40}
+MANY = {"train": 80, "test": 20}
 
 
 def save(archive, split, folder):
@@ -79,12 +79,12 @@ def main(archive):
         sagemaker_session=session,
     )
     model.set_hyperparameters(
-        image_shape="3,32,32", num_classes=2, num_training_samples=count, epochs=2, learning_rate=0.01
+        image_shape="3,32,32", num_classes=2, num_training_samples=count, epochs=1, learning_rate=0.01
     )
     model.fit(inputs(place), logs=False)
     job = model.latest_training_job.name
-    metrics = TrainingJobAnalytics(job, metric_names=["train:accuracy", "validation:accuracy"]).dataframe()
-    print("metrics", sorted(metrics["metric_name"].unique()))
+    metrics = TrainingJobAnalytics(job, metric_names=["validation:accuracy"]).dataframe()
+    print("metrics", len(metrics))
     again = Estimator.attach(job, sagemaker_session=session)
     print("attached", again.model_data == model.model_data, again.hyperparameters()["num_classes"])
 
@@ -97,7 +97,7 @@ def main(archive):
         answer = predictor.predict(picture, inference_id="exercise")
         shares = [float(x) for x in answer[1:-1].decode().split(",")]
         assert abs(sum(shares) - 1) < 1e-4, shares
-    print("classes", len(shares))
+    print("\nclasses", len(shares))
     records = read_captures(f"{place}/capture", 10)
     first = records[0]
     print("captured", len(records), first["captureData"]["endpointInput"]["observedContentType"])
@@ -116,11 +116,11 @@ def main(archive):
         max_parallel_jobs=1,
     )
     tuner.fit(inputs(place), wait=True)
-    print("tuned", tuner.best_training_job() in set(tuner.analytics().dataframe()["TrainingJobName"]))
+    print("\ntuned", tuner.best_training_job() in set(tuner.analytics().dataframe()["TrainingJobName"]))
     transformer = model.transformer(1, "ml.m5.xlarge", output_path=f"{place}/answers", strategy="SingleRecord")
     transformer.transform(f"{place}/test/", content_type="application/x-image", wait=True, logs=False)
     answers = [uri for uri in S3Downloader.list(f"{place}/answers", sagemaker_session=session) if uri.endswith(".out")]
-    print("transformed", len(answers))
+    print("\ntransformed", len(answers))
 
 
 def read_captures(place, count):
