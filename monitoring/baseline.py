@@ -21,9 +21,8 @@ from msgspec import UNSET, UnsetType
 
 from imaging.dataset import DatasetError, read_examples, read_manifest
 from imaging.labels import LabelsError
-from monitoring.drift.channels import Predictions
+from monitoring.drift.channels import RATE_PER_MONTH, Predictions
 from monitoring.drift.detector import Floats
-from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.publish import model_monitor
 from monitoring.quality.measured_errors import Validation, measure_errors
 from monitoring.store.novelty import NOVELTY, NOVELTY_FILE, ask

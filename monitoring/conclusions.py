@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from monitoring.drift.channels import RATE_PER_MONTH
 from monitoring.drift.detector import Floats
-from monitoring.drift.findings import RATE_PER_MONTH
 from monitoring.job_inputs.gather import Gathered
 from monitoring.job_inputs.options import Options
 from monitoring.page.chart_data import Labelled

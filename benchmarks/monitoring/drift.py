@@ -8,13 +8,11 @@ and a week of healthy traffic. The detectors are those of the monitoring job, wh
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import random
 import statistics
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.model.accuracy import filtered, run  # noqa: E402  # the path above comes first
+from benchmarks.monitoring.trained import CLASSES, TrainedFolders, model_options, trained  # noqa: E402  # the path above
 from imaging.dataset import load_split  # noqa: E402  # the path above comes first
 from imaging.statistics import image_statistics  # noqa: E402  # likewise
 from monitoring.drift import channels  # noqa: E402  # likewise
@@ -35,7 +33,6 @@ from monitoring.drift.channels import HOURS_OF_DAY, Predictions, Reference  # no
 from scones.traffic.corruptions import CORRUPTIONS  # noqa: E402  # likewise
 from serving.inference import model_fn, predict_fn  # noqa: E402  # likewise
 
-CLASSES = ("bicycle", "motorcycle")
 RATE = 100
 REFERENCE_HOURS = 20
 RHYTHM_HOURS = 7 * HOURS_OF_DAY
@@ -61,17 +58,14 @@ Pools = dict[str, RecordPool]
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, help="folder with model.onnx, labels.json and code/ (default: train one)")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "cifar100", help="folder of the archive")
-    parser.add_argument("--classes", default=",".join(CLASSES), help=argparse.SUPPRESS)
+    parser = model_options(__doc__)
     parser.add_argument("--months", type=int, default=100, help="of healthy traffic (default: 100)")
     parser.add_argument("--streams", type=int, default=20, help="of damaged traffic, of each kind (default: 20)")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="scones-drift-") as name:
-        pools = load(arguments, Path(name))
+    with trained(arguments) as folders:
+        pools = load(folders)
     kinds = [kind for kind in pools if kind != "healthy"]
     tasks = [(share, kind, seed) for share in (1.0, 0.25) for kind in kinds for seed in range(arguments.streams)]
     with multiprocessing.get_context("spawn").Pool(arguments.processes, _keep, (pools,)) as workers:
@@ -87,16 +81,10 @@ def main() -> None:
     print(json.dumps(report, indent=2) if arguments.json else text(report))
 
 
-def load(arguments: argparse.Namespace, folder: Path) -> Pools:
+def load(folders: TrainedFolders) -> Pools:
     """The test images in every state, seen by the model."""
-    dataset = filtered(0, arguments.data, arguments.classes, folder)
-    model_folder = arguments.model
-    if model_folder is None:
-        model_folder = folder / "model"
-        options = ["--recipe", "pretrained", "--pretrained-mode", "frozen"]
-        run("training/train.py", "--dataset", dataset, "--model-dir", model_folder, *options)
-    model = model_fn(str(model_folder))
-    images, labels = load_split(dataset, "test")
+    model = model_fn(str(folders.model))
+    images, labels = load_split(folders.dataset, "test")
     chooser = random.Random(0)  # noqa: S311 - pictures, not secrets
     states = {"healthy": images}
     for kind, damage in CORRUPTIONS.items():

@@ -27,8 +27,8 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.model.accuracy import filtered, run  # noqa: E402  # the path above comes first
 from benchmarks.monitoring.other_corruptions import OTHER_KINDS  # noqa: E402  # likewise
+from benchmarks.monitoring.trained import FROZEN, archive_options, dataset_of, train  # noqa: E402  # the path above
 from imaging.dataset import load_split  # noqa: E402  # likewise
 from imaging.statistics import image_statistics  # noqa: E402  # likewise
 from monitoring.baseline import describe  # noqa: E402  # likewise
@@ -82,11 +82,8 @@ class SimulatedWindow:
 
 def main() -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = archive_options(__doc__)
     parser.add_argument("--models", default="", help="folders of trained models, a,b (default: train two)")
-    parser.add_argument("--dataset", type=Path, help="the dataset folder that they were trained on")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "cifar100", help="folder of the archive")
-    parser.add_argument("--classes", default=",".join(CLASSES), help=argparse.SUPPRESS)
     parser.add_argument("--windows", type=int, default=200, help="with damaged images (default: 200); as many healthy")
     parser.add_argument("--list", action="store_true", help="a line for each kind of damage as well")
     arguments = parser.parse_args()
@@ -104,13 +101,11 @@ def main() -> None:
 
 
 def _models(arguments: argparse.Namespace, scratch: Path) -> tuple[Path, list[Path]]:
-    dataset = arguments.dataset or filtered(0, arguments.data, arguments.classes, scratch)
+    dataset = dataset_of(arguments, scratch)
     if arguments.models:
         return dataset, [Path(each) for each in arguments.models.split(",")]
-    recipes = {"scratch": ["scratch"], "frozen": ["pretrained", "--pretrained-mode", "frozen"]}
-    for name, words in recipes.items():
-        run("training/train.py", "--dataset", dataset, "--model-dir", scratch / name, "--recipe", *words)
-    return dataset, [scratch / name for name in recipes]
+    recipes = {"scratch": ("scratch",), "frozen": FROZEN}
+    return dataset, [train(dataset, scratch / name, *recipe) for name, recipe in recipes.items()]
 
 
 def _judged(folder: Path, dataset: Path) -> JudgedModel:

@@ -12,11 +12,9 @@ functions; an hour is then the sum over how often each was drawn. That is the sa
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import multiprocessing
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,18 +25,17 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.model.accuracy import filtered, run  # noqa: E402  # the path above comes first
+from benchmarks.monitoring.trained import CLASSES, model_options, trained  # noqa: E402  # the path above comes first
 from imaging.dataset import load_split  # noqa: E402  # likewise
 from imaging.statistics import image_statistics  # noqa: E402  # likewise
 from monitoring.drift import channels  # noqa: E402  # likewise
 from monitoring.drift.channels import HOURS_OF_DAY, Predictions  # noqa: E402  # likewise
 from monitoring.drift.detector import HOURS_PER_MONTH, threshold  # noqa: E402  # likewise
-from monitoring.drift.findings import RATE_PER_MONTH, SHARES  # noqa: E402  # likewise
+from monitoring.drift.findings import evidence_rate  # noqa: E402  # likewise
 from monitoring.store.image_statistics import SAMPLE  # noqa: E402  # likewise
 from monitoring.store.novelty import NOVELTY, ask  # noqa: E402  # likewise
 from serving.inference import model_fn  # noqa: E402  # likewise
 
-CLASSES = ("bicycle", "motorcycle")
 THRESHOLD = 0.93
 RHYTHM_HOURS = 7 * HOURS_OF_DAY
 SWING = 0.1
@@ -49,25 +46,17 @@ Integers = npt.NDArray[np.int64]
 
 def main() -> None:
     """Count and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, help="folder with model.onnx (default: train one)")
-    parser.add_argument("--dataset", type=Path, help="the dataset folder that it was trained on")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "cifar100", help="folder of the archive")
-    parser.add_argument("--classes", default=",".join(CLASSES), help=argparse.SUPPRESS)
+    parser = model_options(__doc__)
     parser.add_argument("--months", type=int, default=1000, help="of healthy traffic (default: 1,000)")
     parser.add_argument("--images", type=int, default=100, help="of each month's baseline (default: 100)")
+    parser.add_argument("--seed", type=int, default=7, help="of the random numbers (default: 7)")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=480.0, help="then no more months begin (default: 480)")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="scones-months-") as name:
-        dataset = arguments.dataset or filtered(0, arguments.data, arguments.classes, Path(name))
-        folder = arguments.model or Path(name) / "model"
-        if arguments.model is None:
-            words = ("--recipe", "pretrained", "--pretrained-mode", "frozen")
-            run("training/train.py", "--dataset", dataset, "--model-dir", folder, *words)
-        pool, labels = load(folder, dataset)
+    with trained(arguments) as folders:
+        pool, labels = load(folders.model, folders.dataset)
     begun = time.monotonic()
-    kept = (pool, labels, arguments.images)
+    kept = (pool, labels, arguments.images, arguments.seed)
     found = []
     with multiprocessing.get_context("fork").Pool(arguments.processes, _keep, kept) as workers:
         parts = [range(at, min(at + PART, arguments.months)) for at in range(0, arguments.months, PART)]
@@ -96,11 +85,11 @@ def load(folder: Path, dataset: Path) -> tuple[Predictions, Integers]:
     ), labels
 
 
-_KEPT: list[tuple[Predictions, Integers, int]] = []
+_KEPT: list[tuple[Predictions, Integers, int, int]] = []
 
 
-def _keep(pool: Predictions, labels: Integers, images: int) -> None:
-    _KEPT[:] = [(pool, labels, images)]
+def _keep(pool: Predictions, labels: Integers, images: int, seed: int) -> None:
+    _KEPT[:] = [(pool, labels, images, seed)]
 
 
 def months(seeds: Sequence[int]) -> list[list[str]]:
@@ -117,8 +106,8 @@ def months(seeds: Sequence[int]) -> list[list[str]]:
 
 def _month(seed: int) -> dict[str, dict[str, Floats]]:
     """By family and channel what each hour contributes, float64 [hours, detectors]."""
-    ((pool, labels, images),) = _KEPT
-    chance = np.random.default_rng([7, seed])
+    ((pool, labels, images, begun),) = _KEPT
+    chance = np.random.default_rng([begun, seed])
     rhythm = _as_drawn(pool, _drawn(chance, labels, RHYTHM_HOURS))
     known = channels.reference(pool.at(chance.integers(0, len(labels), images)), CLASSES, rhythm=rhythm)
     drawn = _drawn(chance, labels, HOURS_PER_MONTH)
@@ -141,7 +130,7 @@ def _alarms(grown: Floats, widths: Sequence[int], family: str) -> npt.NDArray[np
         by_channel = np.logaddexp.reduceat(held, starts, axis=1) - np.log(widths)
         together = np.logaddexp.reduce(by_channel, axis=1) - np.log(len(widths))
         highest = np.maximum(highest, together)
-    return highest >= threshold(RATE_PER_MONTH * SHARES[family])
+    return highest >= threshold(evidence_rate(family))
 
 
 def _alone(pool: Predictions, known: channels.Reference) -> dict[str, Floats]:

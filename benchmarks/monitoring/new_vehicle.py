@@ -14,7 +14,6 @@ import dataclasses
 import random
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +23,7 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.model.accuracy import filtered, run  # noqa: E402  # the path above comes first
+from benchmarks.monitoring.trained import CLASSES, model_options, trained  # noqa: E402  # the path above comes first
 from imaging.dataset import load_split  # noqa: E402  # likewise
 from imaging.decode import decode_image  # noqa: E402  # likewise
 from imaging.statistics import image_statistics  # noqa: E402  # likewise
@@ -36,7 +35,6 @@ from monitoring.store.novelty import NOVELTY, NoveltyModel  # noqa: E402  # like
 from scones.traffic.corruptions import new_vehicle  # noqa: E402  # likewise
 from serving.inference import MODEL_FILE, Model, model_fn, predict_fn  # noqa: E402  # likewise
 
-CLASSES = ("bicycle", "motorcycle")
 NEW_IMAGES = 100
 THRESHOLD = 0.93
 BEFORE_HOURS, AFTER_HOURS = 6, 24
@@ -45,23 +43,14 @@ Pixels = npt.NDArray[np.uint8]
 
 def main() -> None:
     """Print a line for each kind."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, help="folder with model.onnx (default: train one)")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "cifar100", help="folder of the archive")
+    parser = model_options(__doc__)
     parser.add_argument("--photographs", type=Path, default=ROOT.parent / "shared" / "photos", help="of something else")
-    parser.add_argument("--classes", default=",".join(CLASSES), help=argparse.SUPPRESS)
-    parser.add_argument("--dataset", type=Path, help="the dataset folder that it was trained on")
     parser.add_argument("--share", type=float, default=0.1, help="of the traffic (default: 0.1)")
     parser.add_argument("--per-hour", type=int, default=6000, help="requests (default: 6,000)")
     parser.add_argument("--streams", type=int, default=9, help="of each kind (default: 9)")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="scones-new-") as name:
-        dataset = arguments.dataset or filtered(0, arguments.data, arguments.classes, Path(name))
-        folder = arguments.model or Path(name) / "model"
-        if arguments.model is None:
-            words = ("--recipe", "pretrained", "--pretrained-mode", "frozen")
-            run("training/train.py", "--dataset", dataset, "--model-dir", folder, *words)
-        print("\n".join(_lines(folder, dataset, arguments)))
+    with trained(arguments) as folders:
+        print("\n".join(_lines(folders.model, folders.dataset, arguments)))
 
 
 def _lines(folder: Path, dataset: Path, arguments: argparse.Namespace) -> list[str]:

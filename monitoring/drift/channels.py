@@ -26,20 +26,25 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.drift.binomial import largest_share
+from monitoring.drift.bounds import mean_bounds, normal_quantile, rank_bounds, share_bounds
 from monitoring.drift.detector import Bounds, Floats, Integers, growths
 from monitoring.store.novelty import NOVELTY
 
 FAMILIES = ("predictions", "images", "capture")
+_PREDICTION_CHANNELS = ("confidence", "below threshold", "class share")
+# The chance of a false alarm in a month of healthy traffic, over all families together, and how they share it: the
+# changes that predictions show are the smallest.
+RATE_PER_MONTH = 0.025
+SHARES = {"predictions": 0.55, "images": 0.35, "capture": 0.1}
+# Of a family's share, the part for bounds that its baseline gets wrong; the rest is for evidence that chance alone
+# brings together. The bounds of `capture` are stated, and never wrong.
+WRONG_BOUNDS = {"predictions": 0.5, "images": 0.6, "capture": 0.0}
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 TAIL = 0.05
 # A distance this many times as far above the reference's tail as that is above its median counts in full. Kinds that a
 # model never saw are far away, few though they be: how far counts for more than how many. 3 and 4 are slower, with
 # smaller ones more healthy baselines of 100 images mislead (benchmarks.monitoring.months and .new_vehicle).
 FULL_EXCESS = 2.0
-# The chance that a bound of a baseline's tail is wrong. There are dozens of them: as seldom as three standard errors
-# (0.00135), 3.5 % of healthy months had a false alarm, with this 2.7 % (benchmarks.monitoring.months).
-_WRONG_BOUND = 0.0002
 # How far the mix of production may be from the baseline's before anything is known of it: the odds of a class may be so
 # many times larger or smaller. From a half that is 29 % to 71 %, from 42 % 22 % to 64 %, from 1 % 0.4 % to 2.5 %.
 SHARE_ODDS = 2.5
@@ -92,12 +97,10 @@ class Reference:
     """Bounds of each class's share for each hour of day, `[24][classes]`; None until traffic has shown them."""
 
 
-def reference(
-    healthy: Predictions, classes: Sequence[str], *, tolerance: float = 0.0, rhythm: Predictions | None = None
-) -> Reference:
+def reference(healthy: Predictions, classes: Sequence[str], *, rhythm: Predictions | None = None) -> Reference:
     """From predictions known to be healthy; the daily rhythm of class shares is learned from ``rhythm``, their traffic.
 
-    ``tolerance`` is the smallest change of a mean that shall count. Raises ValueError for fewer than two predictions.
+    Raises ValueError for fewer than two predictions.
     """
     if len(healthy) < 2:
         raise ValueError(f"expected at least 2 healthy predictions as the reference, got {len(healthy)}")
@@ -108,26 +111,54 @@ def reference(
     }
     unbounded = Reference(tuple(classes), np.sort(healthy.confidence), {}, sorted_statistics)
     views = _prediction_views(healthy, unbounded) | _image_views(healthy, unbounded)
-    bounds = {
-        channel: tuple(
-            _share_bounds(values) if channel == "class share" else _bounds_of(values, tolerance) for values in columns
-        )
-        for channel, columns in views.items()
-    }
-    for name in sorted_statistics:
-        at = len(views[name]) - (3 if name == NOVELTY else 2)
-        tails = tuple(_tail_bounds(values) for values in views[name][at : at + 2])
-        bounds[name] = (*bounds[name][:at], *tails, *bounds[name][at + 2 :])
-    if NOVELTY in bounds:
-        bounds[NOVELTY] = (*bounds[NOVELTY][:-1], _beyond(len(sorted_statistics[NOVELTY])))
-    by_hour = None if rhythm is None else _class_bounds(rhythm, len(views["class share"]), tolerance)
+    errors = _errors(tuple(sorted_statistics))
+    bounds = {channel: _channel_bounds(channel, columns, errors[channel]) for channel, columns in views.items()}
+    by_hour = None
+    if rhythm is not None:
+        by_hour = _class_bounds(rhythm, len(views["class share"]), errors["class share"] / 2)
     return dataclasses.replace(unbounded, bounds=bounds, class_bounds=by_hour)
+
+
+def _errors(statistics: Sequence[str]) -> dict[str, float]:
+    """By channel the chance that any of its bounds is wrong: a family's is divided among its channels.
+
+    The distance to the training images has half of the images', since it alone sees what a model never saw.
+    """
+    errors: dict[str, float] = {}
+    for family, names in (("predictions", _PREDICTION_CHANNELS), ("images", statistics)):
+        whole = RATE_PER_MONTH * SHARES[family] * WRONG_BOUNDS[family]
+        weights = np.array([max(1.0, len(names) - 1.0) if name == NOVELTY else 1.0 for name in names])
+        errors |= dict(zip(names, (whole * weights / weights.sum()).tolist(), strict=True))
+    return errors
+
+
+def _channel_bounds(channel: str, views: Sequence[Floats], error: float) -> tuple[Bounds, ...]:
+    """Bounds of a channel's views, of which any is wrong with the chance ``error`` at most (Bonferroni)."""
+    if channel == NOVELTY:  # half of it for how far beyond the tail: nothing is near enough to be less than usual
+        ranks_and_tails = [views[0], *views[2:]]
+        rank, *shares = _image_bounds(ranks_and_tails, error / 2)
+        return (rank, dataclasses.replace(mean_bounds(views[1], error / 2), lower=0.0), *shares)
+    each = error / (2 * len(views))
+    if channel == "class share":  # half of it for the rhythm
+        return tuple(_by_odds(values, share_bounds(values, each / 2)) for values in views)
+    if channel == "below threshold":
+        return (share_bounds(views[0], each),)
+    if channel == "confidence":
+        return (mean_bounds(views[0], each), *(share_bounds(values, each) for values in views[1:]))
+    return _image_bounds(views, error)
+
+
+def _image_bounds(views: Sequence[Floats], error: float) -> tuple[Bounds, ...]:
+    """Of the rank, and of the shares in tails."""
+    each = error / (2 * len(views))
+    count = int(np.isfinite(views[0]).sum())
+    return (rank_bounds(count, each), *(share_bounds(values, each) for values in views[1:]))
 
 
 def channels_of(reference: Reference) -> dict[str, tuple[str, ...]]:
     """Names of the channels by family."""
     return {
-        "predictions": ("confidence", "below threshold", "class share"),
+        "predictions": _PREDICTION_CHANNELS,
         "images": tuple(sorted(reference.statistics)),
         "capture": ("parse errors", "capture gap"),
     }
@@ -205,59 +236,32 @@ def ranks(values: Floats, reference: Floats) -> Floats:
     return np.where(np.isnan(values), np.nan, (below + up_to) / (2.0 * len(reference)))
 
 
-def _share_bounds(predicted: Floats) -> Bounds:
+def _by_odds(predicted: Floats, by_error: Bounds) -> Bounds:
     """What a class's share may be before its traffic is known: its odds times or divided by SHARE_ODDS, at least."""
     share = (float(predicted.sum()) + 1.0) / (len(predicted) + 2.0)
     odds = share / (1.0 - share)
-    by_error = _bounds_of(predicted, 0.0)
     low, high = (each / (1.0 + each) for each in (odds / SHARE_ODDS, odds * SHARE_ODDS))
     return Bounds(min(low, by_error.lower), max(high, by_error.upper))
 
 
-def _tail_bounds(inside: Floats) -> Bounds:
-    """The share of healthy images that lie where a few of the reference do, exactly (Clopper and Pearson, 1934).
-
-    Three standard errors are too few here: of baselines of 100 images, one in a hundred had twice as many beyond.
-    """
-    known = inside[np.isfinite(inside)]
-    here, rest = int(known.sum()), len(known) - int(known.sum())
-    return Bounds(1.0 - largest_share(rest, here + rest, _WRONG_BOUND), largest_share(here, here + rest, _WRONG_BOUND))
-
-
-def _beyond(count: int) -> Bounds:
-    """The share of healthy images that are further than the furthest of so many: (1 - share)^count is its chance."""
-    return Bounds(0.0, 1.0 - _WRONG_BOUND ** (1.0 / count))
-
-
-def _bounds_of(values: Floats, tolerance: float) -> Bounds:
-    known = values[np.isfinite(values)]
-    return _bounds(float(known.mean()), float(known.var()), len(known), tolerance)
-
-
-def _bounds(mean: float, variance: float, count: int, tolerance: float) -> Bounds:
-    """A share of exactly 0 or 1 among few has an error too: one more of either kind is assumed (Laplace)."""
-    smallest = 1.0 / (count + 2)
-    spread = max(variance, smallest * (1.0 - smallest))
-    return Bounds.around(mean, float(np.sqrt(spread / count)), tolerance)
-
-
-def _class_bounds(rhythm: Predictions, classes: int, tolerance: float) -> tuple[tuple[Bounds, ...], ...]:
+def _class_bounds(rhythm: Predictions, classes: int, error: float) -> tuple[tuple[Bounds, ...], ...]:
     """Shares by hour of day: a daily wave and its first harmonic, fitted to the healthy traffic.
 
-    Five coefficients rather than 24 shares, whose own errors would hide most changes.
+    Five coefficients rather than 24 shares, whose own errors would hide most changes. A share of 0 or 1 has an error
+    too: one more of either kind is assumed (Laplace).
     """
     design = _wave(rhythm.hour % HOURS_OF_DAY)
     inverse = np.linalg.pinv(design.T @ design)
     day = _wave(np.arange(HOURS_OF_DAY))
-    leverage = np.einsum("hi,ij,hj->h", day, inverse, day)
+    leverage = np.clip(np.einsum("hi,ij,hj->h", day, inverse, day), np.finfo(np.float64).tiny, 1.0)
+    smallest = 1.0 / (1.0 / leverage + 2.0)
+    errors = normal_quantile(error / (2 * HOURS_OF_DAY * classes)) * np.sqrt(leverage)
     table = []
     for index in range(classes):
         seen = (rhythm.predicted == index).astype(np.float64)
         shares = np.clip(day @ (inverse @ (design.T @ seen)), 0.0, 1.0)
-        variance = shares * (1.0 - shares)
-        table.append(
-            [_bounds(s, v, max(1, round(1 / h)), tolerance) for s, v, h in zip(shares, variance, leverage, strict=True)]
-        )
+        margins = errors * np.sqrt(np.maximum(shares * (1.0 - shares), smallest * (1.0 - smallest)))
+        table.append([Bounds.around(*each) for each in zip(shares.tolist(), margins.tolist(), strict=True)])
     return tuple(zip(*table, strict=True))
 
 

@@ -41,13 +41,8 @@ class Bounds:
     upper: float
 
     @classmethod
-    def around(cls, mean: float, standard_error: float, tolerance: float = 0.0) -> Bounds:
-        """The mean of a reference, give or take three of its standard errors, or ``tolerance`` if that is more.
-
-        Without the reference's own error a detector alarms on a healthy stream sooner or later: it finds what the
-        reference missed (benchmarks/monitoring/drift.py counts such months).
-        """
-        margin = max(3.0 * standard_error, tolerance)
+    def around(cls, mean: float, margin: float) -> Bounds:
+        """A mean, give or take a margin."""
         return cls(max(0.0, mean - margin), min(1.0, mean + margin))
 
 

@@ -16,6 +16,9 @@ from monitoring.drift.channels import (
     CAPTURE_GAP,
     FAMILIES,
     PARSE_ERRORS,
+    RATE_PER_MONTH,
+    SHARES,
+    WRONG_BOUNDS,
     Predictions,
     Reference,
     counted_growths,
@@ -24,10 +27,6 @@ from monitoring.drift.channels import (
 from monitoring.drift.detector import Alarm, Bounds, Floats, Integers, fewest, threshold, watch
 from monitoring.drift.distances import jensen_shannon, kolmogorov_smirnov, wasserstein
 
-# The chance of a false alarm in a month of healthy traffic, over all families together, and how they share it: the
-# changes that predictions show are the smallest.
-RATE_PER_MONTH = 0.025
-SHARES = {"predictions": 0.6, "images": 0.2, "capture": 0.2}
 # A change that lasts alarms again and again, since the detectors begin anew; one that ended is forgotten after a day.
 HOLD_HOURS = 24
 _NATS_PER_DECADE = float(np.log(10.0))
@@ -97,9 +96,14 @@ def look(traffic: HourlyTraffic, reference: Reference, rate_per_month: float = R
     described = _Described(describe(traffic.predictions, reference), amounts)
     families = zip(FAMILIES, (predictions, images, counted), strict=True)
     return [
-        _finding(family, channels, traffic.hours, rate_per_month * SHARES[family], described)
+        _finding(family, channels, traffic.hours, evidence_rate(family, rate_per_month), described)
         for family, channels in families
     ]
+
+
+def evidence_rate(family: str, rate_per_month: float = RATE_PER_MONTH) -> float:
+    """The chance that chance alone brings a family's evidence together in a month, however right its bounds are."""
+    return rate_per_month * SHARES[family] * (1.0 - WRONG_BOUNDS[family])
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import numpy as np
 
 from monitoring.captures.times import HOUR_US, moment
 from monitoring.drift.baseline import Baseline
-from monitoring.drift.channels import Predictions, Reference, reference
+from monitoring.drift.channels import RATE_PER_MONTH, Predictions, Reference, reference
 from monitoring.drift.detector import HOURS_PER_MONTH, Bounds, Integers
-from monitoring.drift.findings import RATE_PER_MONTH, ChannelFinding, Finding, HourlyTraffic, look
+from monitoring.drift.findings import ChannelFinding, Finding, HourlyTraffic, look
 from monitoring.drift.findings import describe as distances_of
 from monitoring.drift.traffic import TrafficSource
 from monitoring.store.window_table import Window

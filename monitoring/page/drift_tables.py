@@ -18,7 +18,7 @@ def held_against(found: Drift) -> str:
     return (
         f"From {clock(found.start)} to {clock(found.end)} UTC ({since}{count(found.predictions, 'prediction')}), "
         f"against {count(found.baseline.count, 'prediction')} of the {found.baseline.origin}. On healthy traffic, "
-        f"about {percent(found.rate_per_month)} of months have an alarm."
+        f"at most {percent(found.rate_per_month)} of months have an alarm."
     )
 
 

@@ -38,7 +38,7 @@ ADDED = {
     "scones monitor simulate --for 2d --per-hour 20 --daily": "--for 2h",
     "scones monitor simulate --for 1d --per-hour 30 --corrupt noisy": "--for 1h",
     "scones monitor backfill": "--since 2h --every 1h",
-    "scones monitor backfill --since 7d --every 1h": "--since 1h",
+    "scones monitor backfill --since 7d --every 1h": "--since 2h",  # holds a whole hour at any time
     "scones classify photo.png": "--on-low-confidence review",
     "scones classify photo.jpg": "--on-low-confidence review",
 }
