@@ -151,6 +151,8 @@ class SettingAnswers(ApiAnswers):
         if arn.service not in _DESTINATIONS:
             said = ", ".join(f"on{part}={_java(part, config.get(f'On{part}'))}" for part in ("Success", "Failure"))
             message = f"The provided destination config DestinationConfig({said}) is invalid."
+        elif not arn.is_in(self.current_account, self.region):
+            message = f"The destination ARN {target} is invalid: it is of another account or region."
         elif arn.service == "lambda" and named(str(arn)).name == own.name:
             message = "You can't specify the function as a destination for itself."
         elif arn.service == "lambda" and not self.kept.has(named(str(arn)).name):

@@ -32,6 +32,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "KeySchema": [], "TimeToLiveSpecification": {"AttributeName": "a", "Enabled": True},
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
     },
+    "AWS::ECR::Repository": {"RepositoryPolicyText": {}, "LifecyclePolicy": {"LifecyclePolicyText": "{}"}},
     "AWS::Events::Rule": {"EventBusName": "bus", "Targets": [{"Id": "1", "Arn": "a"}]},
     "AWS::Glue::Database": {"CatalogId": "1" * 12, "DatabaseInput": {}},
     "AWS::Glue::Table": {"CatalogId": "1" * 12, "DatabaseName": "d", "TableInput": {"Name": "t"}},
