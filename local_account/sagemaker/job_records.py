@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         TensorBoardOutputConfigTypeDef,
         TransformInputTypeDef,
         TransformOutputTypeDef,
+        TransformResourcesTypeDef,
     )
 
 
@@ -95,6 +96,7 @@ class TransformJobRecord(TypedDict):
     ModelName: str
     TransformInput: TransformInputTypeDef
     TransformOutput: TransformOutputTypeDef
+    TransformResources: TransformResourcesTypeDef
     BatchStrategy: NotRequired[str]
     DataProcessing: NotRequired[DataProcessingTypeDef]
     MaxPayloadInMB: NotRequired[int]

@@ -194,3 +194,15 @@ def test_what_hangs_on_a_function_is_of_this_account_and_region(shop: Workshop, 
     target = f"arn:aws:lambda:{where}:function:{name}"
     with pytest.raises(ClientError):
         logs.put_subscription_filter(**subscription, destinationArn=target)
+
+
+def test_environment_variables_take_four_kilobytes_together(shop: Workshop) -> None:
+    client, name = client_of(shop), shop.function(WHO)
+    room = 4096 - len('{"LARGE":""}')
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": {"LARGE": "x" * room}})
+    more = {"Variables": {"LARGE": "x" * (room + 1)}}
+    code, message = refusal(client.update_function_configuration, FunctionName=name, Environment=more)
+    assert code == "InvalidParameterValueException"
+    assert "exceeded the 4KB limit" in message
+    kept = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]["LARGE"]
+    assert len(kept) == room
