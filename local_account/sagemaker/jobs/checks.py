@@ -176,6 +176,8 @@ def check_transform(request: CreateTransformJobRequestTypeDef) -> None:
     if split == "None" and request.get("BatchStrategy") == "SingleRecord":
         raise ServiceError("BatchStrategy SingleRecord needs a SplitType: without one an object is one record.")
     _check_data_processing(request)
+    if request.get("DataCaptureConfig", {}).get("GenerateInferenceId", False):
+        raise ServiceError("The stand-in account appends no inference ids to outputs: expected no GenerateInferenceId.")
     data_type = given["DataSource"]["S3DataSource"]["S3DataType"]
     if data_type not in ("S3Prefix", "ManifestFile"):
         raise ServiceError(f"Expected S3DataType S3Prefix or ManifestFile, got {data_type}.")
