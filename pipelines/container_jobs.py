@@ -147,7 +147,10 @@ def max_job_seconds(deployment: PipelineDeployment) -> int:
 
 
 def training_image(region: str, instance_type: str) -> str:
-    """The PyTorch CPU training container: also the Python of the processing jobs, so that versions agree."""
+    """The PyTorch training container, for the type's CPU or GPU.
+
+    On a CPU it is also the Python of the processing jobs, so that versions agree.
+    """
     return _image(region, instance_type, "training", TRAINING_FRAMEWORK_VERSION)
 
 

@@ -124,9 +124,16 @@ def train_model(assembly: Assembly, parameters: TrainingParameters, dataset: Pro
         metrics=METRICS,
         instances=deployment.settings.pipeline.training_instances,
         input_mode=deployment.settings.pipeline.training_input_mode,
-        environment=assembly.tracking(),
+        environment={**assembly.tracking(), **hosts_wait(deployment.settings)},
     )
     return training_step(work, assembly)
+
+
+def hosts_wait(settings: Settings) -> dict[str, str]:
+    """What tells several hosts for how long they wait for each other."""
+    if settings.pipeline.training_instances == 1:
+        return {}
+    return {"SCONES_HOST_WAIT_MINUTES": str(settings.pipeline.host_wait_minutes)}
 
 
 def script_mode(deployment: PipelineDeployment) -> dict[str, str]:

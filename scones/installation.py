@@ -21,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scones.unread_files import take_out
+
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"
 UNREACHABLE = "the package registry cannot be reached"
@@ -86,6 +88,9 @@ def main(words: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:
     except OSError as error:
         print(f"Set-up failed: {cause(str(error), place)}. Then run make again.", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Set-up was interrupted. Run make again: it goes on from here.", file=sys.stderr)
+        return 130
     print(f"Set up in {time.monotonic() - started:.0f} s.")
     return 0
 
@@ -102,6 +107,8 @@ def set_up(place: Environment, installer: str) -> None:
     if not installed(place, "torch"):
         install_torch(place, install, settings)
     run([*install, "--no-build-isolation", "--no-index", "--editable", str(ROOT)], place)
+    for packages in place.venv.glob("lib/*/site-packages"):
+        take_out(packages)
 
 
 def make_venv(place: Environment) -> None:

@@ -2,7 +2,7 @@
 
 Runs in the training container. Reads what SageMaker's PyTorch container says of the hosts (``SM_HOSTS``,
 ``SM_CURRENT_HOST``, ``MASTER_ADDR``, ``MASTER_PORT``); without it there is one. Processes of the hosts meet through
-torch.distributed with gloo, which needs no GPU.
+torch.distributed with gloo, which needs no GPU. Who has not come within ``SCONES_HOST_WAIT_MINUTES`` is named.
 """
 
 from __future__ import annotations
@@ -12,16 +12,23 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch does not list it
 from torch.nn.parallel import DistributedDataParallel
 
 from training.loop import TrainingError
 
+WAIT_VARIABLE = "SCONES_HOST_WAIT_MINUTES"
+WAIT_MINUTES = 10.0
+_PAUSE_S = 0.2
+_TURN = timedelta(minutes=30)  # for which a host may compute by itself between two meetings
 _PEER = re.compile(r"\[([0-9a-fA-F.:]+)\]:\d+")
 """How gloo names the address that it lost."""
 _GLOO = re.compile(r"gloo|onnection (closed|reset|refused)|Timed out waiting|Broken pipe")
@@ -58,14 +65,14 @@ class Hosts:
         return torch.arange(count)[self.rank :: len(self.names)]
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self, task: str) -> Iterator[None]:
         """Meet the other hosts' processes of the same task. Raises TrainingError that names a host that is gone."""
         if not self.several:
             yield
             return
-        address = f"tcp://{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        store = self._meet(task)
         try:
-            dist.init_process_group("gloo", init_method=address, rank=self.rank, world_size=len(self.names))
+            dist.init_process_group("gloo", store=store, rank=self.rank, world_size=len(self.names), timeout=_TURN)
             yield
             dist.barrier()
         except RuntimeError as error:
@@ -75,6 +82,25 @@ class Hosts:
         finally:
             if dist.is_initialized():
                 dist.destroy_process_group()
+
+    def _meet(self, task: str) -> TCPStore:
+        """Wait for all hosts, so long and no longer. Raises TrainingError that names one that did not come."""
+        minutes, own = _wait_minutes(), self.names[self.rank]
+        place, deadline = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), time.monotonic() + 60 * minutes
+        awaited = self.names[0]
+        while (left_s := deadline - time.monotonic()) > 0:
+            try:
+                store = TCPStore(
+                    *place, is_master=self.first, timeout=timedelta(seconds=left_s), wait_for_workers=False
+                )
+                store.set(f"{task} {own}", "came")
+                for awaited in self.names:
+                    store.wait([f"{task} {awaited}"], timedelta(seconds=max(deadline - time.monotonic(), _PAUSE_S)))
+                return store
+            # Nobody there yet, or the first host's process of the task before, which is about to end.
+            except RuntimeError:
+                time.sleep(_PAUSE_S)
+        raise TrainingError(f"host {awaited} did not come within {minutes:g} minutes ({WAIT_VARIABLE}), says {own}")
 
     def _lost(self, text: str) -> str:
         own, peer = self.names[self.rank], _PEER.search(text)
@@ -96,6 +122,17 @@ class Hosts:
     def parallel(self, network: nn.Module) -> nn.Module:
         """The network, whose gradients become the mean over the hosts."""
         return DistributedDataParallel(network) if self.several else network
+
+
+def _wait_minutes() -> float:
+    text = os.environ.get(WAIT_VARIABLE, "")
+    try:
+        minutes = float(text or WAIT_MINUTES)
+    except ValueError:
+        minutes = 0.0
+    if not 0.0 < minutes < float("inf"):
+        raise TrainingError(f"{WAIT_VARIABLE} must be a number of minutes above 0, got {text!r}")
+    return minutes
 
 
 def _address(name: str) -> str:

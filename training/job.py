@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from training.checkpoint import Checkpoint
+from training.device import Device
 from training.hosts import Hosts
 from training.hyperparameters import Hyperparameters
 from training.images import Split
@@ -44,6 +45,7 @@ class Job:
     checkpoint: Checkpoint
     inputs: list[dict[str, Tensor]]  # what the processes that this one builds upon left
     hosts: Hosts
+    device: Device
 
     @property
     def network_seed(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypedDict, cast
 
@@ -55,7 +55,10 @@ class TrainingState(TypedDict):
 
 @dataclass(frozen=True)
 class Training:
-    """One network's training. ``batches(epoch)`` draws from ``generator`` alone, so that a checkpoint repeats it."""
+    """One network's training. ``batches(epoch)`` draws from ``generator`` alone, so that a checkpoint repeats it.
+
+    Batches lie where the network does; logits for the validation come back to the CPU.
+    """
 
     member: int
     epochs: int
@@ -70,6 +73,7 @@ class Training:
     advice: str  # what to change when the loss diverges
     averaging: float = 0.0  # of the weights, per step; 0 keeps the last weights
     parallel: nn.Module | None = None  # the network as several hosts train it
+    precision: Callable[[], AbstractContextManager[object]] = nullcontext  # in which the network is asked
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,9 @@ def _train_epoch(training: Training, average: WeightAverage, epoch: int) -> floa
     network = training.parallel or training.network
     total, count = 0.0, 0
     for inputs, targets in training.batches(epoch):
-        loss = training.loss(network(inputs), targets)
+        with training.precision():
+            logits = network(inputs)
+        loss = training.loss(logits.float(), targets)
         if not math.isfinite(loss.item()):
             raise TrainingError(
                 f"the loss became {loss.item()} in epoch {epoch + 1} of {training.epochs}; {training.advice}"

@@ -20,6 +20,7 @@ import torch
 
 from imaging.dataset import DatasetError, read_manifest
 from training.checkpoint import Checkpoint, checkpoint_key
+from training.device import Device, add_device_argument
 from training.hosts import Hosts
 from training.hyperparameters import add_arguments, given, resolve
 from training.images import fingerprint, open_split
@@ -45,15 +46,17 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.until_input_ends:
         threading.Thread(target=_end_with_input, daemon=True).start()
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    # Some of CUDA's have no deterministic variant, such as a mean's gradient; there, equal seeds differ by rounding.
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # absent from the stubs
     try:
         job = _job(arguments)
-        with job.hosts.together():
+        with job.device.memory(job.hyperparameters.batch_size), job.hosts.together(arguments.task):
             result = TASKS[arguments.task](job)
     except (DatasetError, TrainingError) as error:
         print(f"member {arguments.member}: {error}", file=sys.stderr)
         return 1
+    result["tensors"] = {name: tensor.cpu() for name, tensor in result["tensors"].items()}
     torch.save(result, arguments.output)
     return 0
 
@@ -69,6 +72,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--member", type=int, required=True)
     add_arguments(parser)
     add_backbone_arguments(parser)
+    add_device_argument(parser)
     parser.add_argument("--until-input-ends", action="store_true", help="end with whoever holds the standard input")
     return parser.parse_args(argv)
 
@@ -86,6 +90,7 @@ def _job(arguments: argparse.Namespace) -> Job:
             f"{arguments.task} trains on one instance, there are {len(hosts.names)}: set training_instances to 1,"
             " or take the mode frozen or fine-tuned"
         )
+    device = Device.chosen(arguments.device)
     manifest = read_manifest(arguments.dataset)
     chosen = resolve(arguments.task, given(arguments), manifest.image_size)
     classes = len(manifest.classes)
@@ -97,6 +102,7 @@ def _job(arguments: argparse.Namespace) -> Job:
         "member": arguments.member,
         "hosts": len(hosts.names),
         "classes": classes,
+        "device": device.name,
         **asdict(chosen),
         **asdict(pretrained_network),
     }
@@ -115,6 +121,7 @@ def _job(arguments: argparse.Namespace) -> Job:
         checkpoint=Checkpoint(arguments.checkpoint, checkpoint_key(configuration, data, pixels), writes=hosts.first),
         inputs=inputs,
         hosts=hosts,
+        device=device,
     )
 
 

@@ -28,6 +28,7 @@ from imaging.dataset import DatasetError, read_examples, read_manifest
 from imaging.labels import FLOAT32, INT8, PRECISIONS
 from reporting.documents.training import EnsembleScores, EpochFigures, TrainedOn, TrainingArguments, TrainingRecord
 from reporting.tracking import tracked_run
+from training.device import add_device_argument
 from training.export.archive import PARITY_IMAGES, ExampleImages, write_model
 from training.export.quantise import Trial
 from training.hosts import Hosts
@@ -79,6 +80,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--precision", choices=PRECISIONS, default=FLOAT32, help="of the exported model")
     add_arguments(parser)
     add_backbone_arguments(parser)
+    add_device_argument(parser)
     parser.add_argument("--dataset", type=Path, default=folder("SM_CHANNEL_DATASET", "/opt/ml/input/data/dataset"))
     parser.add_argument("--model-dir", type=Path, default=folder("SM_MODEL_DIR", "/opt/ml/model"))
     parser.add_argument("--output-dir", type=Path, default=folder("SM_OUTPUT_DIR", "/opt/ml/output"))
@@ -99,7 +101,7 @@ def run(arguments: argparse.Namespace) -> TrainingRecord:
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = arguments.checkpoint_dir if arguments.checkpoint_dir.is_dir() else None
         pretrained = Pretrained(arguments.backbone, arguments.backbone_weights)
-        workers = Workers(arguments.dataset, arguments.seed, pretrained, Path(scratch), checkpoints)
+        workers = Workers(arguments.dataset, arguments.seed, pretrained, Path(scratch), checkpoints, arguments.device)
         trained = train_model(arguments, workers, TrainingTask(len(manifest.classes), manifest.image_size, pretrained))
     model = trained.model.eval()
     logits = trained.known.validation_logits if trained.known else in_chunks(model, images)

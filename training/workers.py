@@ -6,6 +6,7 @@ Runs in the training container, inside train.py. Each process is ``python -m tra
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ class Workers:
     pretrained: Pretrained
     scratch: Path
     checkpoints: Path | None
+    device: str = "auto"
 
     def run(self, task: str, adjusted: Adjusted | None = None, inputs: list[Path] | None = None) -> list[Path]:
         """The files with the results of a task's processes, one for each member. Raises TrainingError.
@@ -67,7 +69,14 @@ class Workers:
         """Start ``python -m training.member``; it finds the packages however this process was started."""
         command = [sys.executable, "-m", "training.member", "--dataset", str(self.dataset), "--output", str(file)]
         command += ["--seed", str(self.seed), "--member", str(number), "--until-input-ends", *options]
-        command += ["--backbone", self.pretrained.name, "--backbone-weights", self.pretrained.weights]
+        command += [
+            "--device",
+            self.device,
+            "--backbone",
+            self.pretrained.name,
+            "--backbone-weights",
+            self.pretrained.weights,
+        ]
         if self.checkpoints is not None:
             command += ["--checkpoint", str(self.checkpoints / file.name)]
         search_path = os.pathsep.join([str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -86,4 +95,6 @@ def _require_success(number: int, process: subprocess.Popen[bytes], file: Path) 
     sys.stderr.write(errors)
     if process.returncode != 0:
         lines = errors.strip().splitlines() or ["no message"]
+        if process.returncode == -signal.SIGKILL:
+            lines.append("something killed it, most likely the system for lack of memory: try a smaller --batch-size")
         raise TrainingError(f"member {number} ended with status {process.returncode}: {lines[-1]}")

@@ -1,4 +1,4 @@
-"""The pictures in README.md: the console's first page and a monitoring report, in light and in dark.
+"""The pictures in README.md and docs/console.md: two pages of the console and a monitoring report, light and dark.
 
     scones demo --stop && scones account start --clock now
     scones monitor simulate --for 24h --per-hour 50 --daily
@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from PIL import Image
 
@@ -50,11 +51,22 @@ def main() -> None:
     if not arguments.report.is_file():
         raise SystemExit(f"{arguments.report} is missing: the commands above write it")
     for scheme in SCHEMES:
-        with console() as (_, address):  # its key opens one browser
-            for shot in (Shot("console", address, 1100, 720), Shot("report", arguments.report.as_uri(), 1100, 720)):
+        with console() as (_, address):
+            for shot in shots(address, arguments.report):
                 path = FOLDER / f"{shot.name}-{scheme}.webp"
                 write(taken(arguments.chromium, shot, scheme), path)
                 print(f"{path.relative_to(PROJECT_ROOT)}: {path.stat().st_size} bytes")
+
+
+def shots(address: str, report: Path) -> list[Shot]:
+    """What is shown: ``address`` opens the console's first page, and with another path another one."""
+    opened = urlsplit(address)
+    threshold = opened._replace(path="/threshold", query=f"threshold=0.8&{opened.query}")
+    return [
+        Shot("console", address, 1100, 720),
+        Shot("threshold", threshold.geturl(), 1100, 505),  # above the test images, which are photographs of others
+        Shot("report", report.as_uri(), 1100, 720),
+    ]
 
 
 def taken(chromium: str, shot: Shot, scheme: str) -> Image.Image:

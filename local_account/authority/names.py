@@ -180,7 +180,7 @@ _NAMINGS: dict[str, list[_Naming]] = {
         _Naming("key", ("KeyId", "TargetKeyId"), lambda n, _: n if n.startswith("alias/") else f"key/{n}"),
         _Naming("alias", ("AliasName",), _plain, True),
     ],
-    "ecr": [_Naming("repository", ("repositoryName",), _below("repository/"))],
+    "ecr": [_Naming("repository", ("repositoryName", "repositoryNames"), _below("repository/"))],
     "codebuild": [
         _Naming("project", ("projectName",), _below("project/")),
         _Naming("project", ("ids", "id"), lambda build, _: f"project/{build.partition(':')[0]}"),

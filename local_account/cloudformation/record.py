@@ -29,7 +29,7 @@ from local_account.cloudformation.template import parse
 
 Exports = Callable[[], Mapping[str, Export]]
 """Gives what the account's stacks export, by its name."""
-STACK_TYPE = "AWS::CloudFormation::Stack"
+STACK_TYPE, MACRO_TYPE = "AWS::CloudFormation::Stack", "AWS::CloudFormation::Macro"
 
 
 def now() -> str:

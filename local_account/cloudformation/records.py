@@ -153,7 +153,7 @@ class StackRecord(TypedDict):
     """A stack. ``Replaced`` holds, during an update, the resources whose successors are there already,
     ``Abandoned`` what was made of successors that failed. ``Gone`` are the resources that a rollback
     or a deletion removed, ``Stored`` the values of Parameter Store that the
-    parameters name.
+    parameters name. ``Original`` is the template before its transforms, empty where it has none.
     """
 
     StackId: str
@@ -164,6 +164,7 @@ class StackRecord(TypedDict):
     StackStatus: str
     StackStatusReason: NotRequired[str | None]
     Template: str
+    Original: NotRequired[str]
     Parameters: dict[str, str]
     Tags: list[StackTag]
     Capabilities: list[str]
@@ -189,6 +190,7 @@ class WantedStack(TypedDict):
     """What a request wants a stack to become, checked. What is not there stays as the stack has it."""
 
     Template: str
+    Original: NotRequired[str]
     Parameters: dict[str, str]
     Stored: NotRequired[dict[str, str]]
     Tags: list[StackTag]

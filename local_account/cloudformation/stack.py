@@ -27,6 +27,7 @@ _TAKEN = (
     "ClientRequestToken",
     "EnableTerminationProtection",
     "NotificationARNs",
+    "Original",
     "Parameters",
     "RoleARN",
     "RollbackConfiguration",
@@ -36,7 +37,7 @@ _TAKEN = (
     "Template",
     "TimeoutInMinutes",
 )
-_RESTORED = ("Template", "Parameters", "Stored", "Tags", "Capabilities", "Outputs")
+_RESTORED = ("Template", "Original", "Parameters", "Stored", "Tags", "Capabilities", "Outputs")
 
 
 class DeployedStack(DeployingStack):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from local_account.cloudformation.changes import Preview
-from local_account.cloudformation.record import STACK_TYPE, now, outputs
+from local_account.cloudformation.record import MACRO_TYPE, STACK_TYPE, now, outputs
 from local_account.cloudformation.records import ChangeSetRecord, Export, StackRecord, TemplateDocument, WantedStack
 from local_account.cloudformation.stack import DeployedStack, settle
 from local_account.cloudformation.template import parse
@@ -56,6 +56,16 @@ class Stacks:
             if record["StackStatus"] != "DELETE_COMPLETE"
             for output in record["Outputs"]
             if "ExportName" in output
+        }
+
+    def macros(self) -> dict[str, str]:
+        """The functions of the macros that stacks hold, by the macros' names."""
+        return {
+            str(held["Properties"]["Name"]): str(held["Properties"]["FunctionName"])
+            for record in self.records.values()
+            if record["StackStatus"] != "DELETE_COMPLETE"
+            for held in record["Resources"].values()
+            if held["ResourceType"] == MACRO_TYPE
         }
 
     def parent_of(self, stack_id: str) -> str | None:

@@ -1,7 +1,7 @@
 """CloudFormation templates as documents: text, YAML or JSON, becomes what its sections say.
 
-Runs in the server process; a template is text from a user and is read with a safe YAML loader. Macros and the
-serverless transform are refused. The wording of errors is AWS's, because tools match on it.
+Runs in the server process; a template is text from a user and is read with a safe YAML loader. Its transforms have been
+applied when it gets here (`transforms`). The wording of errors is AWS's, because tools match on it.
 """
 
 from __future__ import annotations
@@ -52,12 +52,7 @@ def parse(body: str) -> TemplateDocument:
 
     Raises InvalidTemplateError for what is no template, for references that lead nowhere, and for a transform.
     """
-    try:
-        document = _with_text_keys(_read(body), 0)
-    except RecursionError as error:
-        raise format_error("the template is nested too deeply.") from error
-    if not isinstance(document, dict):
-        raise format_error("unsupported structure.")
+    document = read_template(body)
     if "Transform" in document:
         raise InvalidTemplateError(f"The stand-in account does not implement Transform ({document['Transform']}).")
     check_sections(document)
@@ -65,6 +60,20 @@ def parse(body: str) -> TemplateDocument:
     check_references(template)
     creation_order(template["Resources"])
     return template
+
+
+def read_template(body: str) -> dict[str, object]:
+    """A template, or a part of one, as the document that it is.
+
+    Raises InvalidTemplateError for what is none.
+    """
+    try:
+        document = _with_text_keys(_read(body), 0)
+    except RecursionError as error:
+        raise format_error("the template is nested too deeply.") from error
+    if not isinstance(document, dict):
+        raise format_error("unsupported structure.")
+    return document
 
 
 def _read(body: str) -> object:

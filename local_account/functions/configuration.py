@@ -17,7 +17,7 @@ from moto.core.utils import utcnow
 from moto.logs.models import logs_backends
 from moto.moto_api._internal import mock_random
 
-from local_account.base.arns import last_part
+from local_account.base.arns import last_part, own_arn
 from local_account.base.replacements import extends
 from local_account.base.stored import stored
 from local_account.functions.code import CodeError
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _FUNCTION_NAME = re.compile(r"(arn:[\w-]+:lambda:[\w-]+:\d{12}:function:)?[a-zA-Z0-9_-]{1,64}")
 LONGEST_NAME = 64
+MOST_VARIABLES_BYTES = 4096  # of all environment variables, as JSON (lambda/latest/dg/gettingstarted-limits.html)
 RESERVED_VARIABLES = {
     "_HANDLER",
     "AWS_ACCESS_KEY_ID",
@@ -85,7 +86,7 @@ class AccountFunction(LambdaFunction):
         with refusing():
             super().__init__(account_id, spec, region, version)
             _check(self)
-        self.dead_letter_config = request.get("DeadLetterConfig")
+        self.dead_letter_config = _checked_target(self, request.get("DeadLetterConfig"))
         self.logging_config = request.get("LoggingConfig")
         self.has_environment = "Environment" in request
         self.last_modified = _modified()
@@ -141,11 +142,11 @@ class AccountFunction(LambdaFunction):
         """UpdateFunctionConfiguration, with the properties that moto leaves as they are."""
         request = cast("UpdateFunctionConfigurationRequestTypeDef", config_updates)
         _check_variables(request)
-        before = self.layers
+        target, before = _checked_target(self, request.get("DeadLetterConfig")), self.layers
         super().update_configuration(config_updates)
         if "Layers" in request:
             _check_layers(self, before)
-        self.dead_letter_config = request.get("DeadLetterConfig", self.dead_letter_config)
+        self.dead_letter_config = target if "DeadLetterConfig" in request else self.dead_letter_config
         self.logging_config = request.get("LoggingConfig", self.logging_config)
         self.tracing_config = request.get("TracingConfig", self.tracing_config)
         if "EphemeralStorage" in request:
@@ -187,6 +188,18 @@ class AccountFunction(LambdaFunction):
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
         self.logs_backend = logs_backends[self.account_id][self.region]
+
+
+def _checked_target(function: AccountFunction, given: DeadLetterConfigTypeDef | None) -> DeadLetterConfigTypeDef | None:
+    """Raises moto's LambdaClientError where dead letters would go nowhere, or to somebody else's."""
+    target = (given or {}).get("TargetArn")
+    arn = own_arn(target, function.account_id, function.region)
+    if target and (arn is None or arn.service not in {"sqs", "sns"}):
+        message = (
+            f"The provided target ARN {target} is invalid: expected a queue or a topic of this account and region."
+        )
+        raise client_error("InvalidParameterValueException", message, 400)
+    return given
 
 
 def _check_layers(function: AccountFunction, before: list[LayerDataType]) -> None:
@@ -239,6 +252,13 @@ def _check_name(name: str) -> None:
 
 def _check_variables(request: CreateFunctionRequestTypeDef | UpdateFunctionConfigurationRequestTypeDef) -> None:
     variables: Mapping[str, str] = (request.get("Environment") or {}).get("Variables") or {}
+    measured = json.dumps(variables, separators=(",", ":"), ensure_ascii=False)
+    if len(measured.encode()) > MOST_VARIABLES_BYTES:
+        message = (
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            f"provided exceeded the 4KB limit. String measured: {measured}"
+        )
+        raise client_error("InvalidParameterValueException", message, 400)
     reserved = sorted(RESERVED_VARIABLES & variables.keys())
     if reserved:
         message = (

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from moto.awslambda.models import lambda_backends
 
 from local_account.account import Account
-from local_account.base.arns import last_part, parse_arn
+from local_account.base.arns import own_arn, parse_arn
 from local_account.functions.api.names import LATEST, FunctionName, named
 from local_account.functions.errors import FunctionError, FunctionThrottledError
 from local_account.functions.functions import Functions, InvocationResult
@@ -183,7 +183,10 @@ class EventQueue:
             client("sns", role).publish(TopicArn=target, Message=body, MessageAttributes=attributes)
 
     def _queue_url(self, arn: str) -> str:
-        url: str = self._account.client("sqs").get_queue_url(QueueName=last_part(arn))["QueueUrl"]
+        queue = own_arn(arn, self._account.account_id, self._account.region)
+        if queue is None:
+            raise ValueError(f"expected a queue of this account and region, got {arn}")
+        url: str = self._account.client("sqs").get_queue_url(QueueName=queue.resource)["QueueUrl"]
         return url
 
 

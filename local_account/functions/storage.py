@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from moto.awslambda.models import LambdaStorage, LayerStorage
 
+from local_account.base.arns import read_function_name
 from local_account.base.replacements import extends
 from local_account.base.stored import stored
 from local_account.functions.api.names import LATEST, FunctionName, named, not_found
@@ -100,7 +101,12 @@ class FunctionStorage(LambdaStorage):
     def get_function_by_name_or_arn_with_qualifier(
         self, name_or_arn: str, qualifier: str | None = None
     ) -> AccountFunction:
-        """The version that a name means; raises moto's LambdaClientError when it is not there."""
+        """The version that a name means; raises moto's LambdaClientError when it is not there.
+
+        Other services get here with ARNs of their own requests, which may be another account's or region's.
+        """
+        if not read_function_name(name_or_arn).is_in(self.account_id, self.region_name):
+            raise not_found(name_or_arn)
         return self.version_of(named(name_or_arn, qualifier))
 
     def __getstate__(self) -> dict[str, object]:

@@ -47,6 +47,7 @@ BACKENDS = {
     "sqs": ("moto.sqs.models", "sqs_backends"),
     "sns": ("moto.sns.models", "sns_backends"),
     "budgets": ("moto.budgets.models", "budgets_backends"),
+    "ecr": ("moto.ecr.models", "ecr_backends"),
     "glue": ("moto.glue.models", "glue_backends"),
     "secretsmanager": ("moto.secretsmanager.models", "secretsmanager_backends"),
     "kms": ("moto.kms.models", "kms_backends"),

@@ -83,6 +83,16 @@ _WORDS = {
         ForeignError("InvalidArn", "Invalid Arn: '{arn}' is of the region {region}"),
     ),
 }
+_OWNERS: dict[str, tuple[str, ForeignError]] = {
+    "ecr": (
+        "registryId",
+        ForeignError(
+            "RepositoryNotFoundException", "The repository does not exist in the registry with id '{account}'"
+        ),
+    ),
+    "glue": ("CatalogId", ForeignError("AccessDeniedException", "Cross-account access to catalog {account} is denied")),
+}
+"""Members that say whose resource is meant, an account's number, and how the service refuses another one."""
 # Members that may name what is another account's: they are read, or refused, where they are used.
 _ELSEWHERE = {
     ("lambda", "Layers"),
@@ -113,6 +123,8 @@ def foreign_error(service: str, operation: str, members: Mapping[str, object], h
     url = read_queue_url(members.get("QueueUrl")) if service == "sqs" else None
     if url is not None and url.account != home.account:
         return _NO_QUEUE
+    if (owner := _other_owner(service, members, home)) is not None:
+        return owner
     for arn in _arns(service, members):
         if arn.service == _ARN_SERVICES.get(service, service) and not arn.is_in(home.account, home.region):
             words = _WORDS.get(service, _PLAIN)
@@ -128,6 +140,14 @@ def _arns(service: str, members: Mapping[str, object]) -> Iterator[Arn]:
     for name, value in members.items():
         if (service, name) not in _ELSEWHERE:
             yield from _held(value)
+
+
+def _other_owner(service: str, members: Mapping[str, object], home: Home) -> ForeignError | None:
+    name, error = _OWNERS.get(service, ("", None))
+    account = members.get(name)
+    if error is None or account is None or account == home.account:
+        return None
+    return ForeignError(error.code, error.message.format(account=account), error.status)
 
 
 def _function(value: object) -> Arn | None:

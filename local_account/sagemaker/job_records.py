@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         TensorBoardOutputConfigTypeDef,
         TransformInputTypeDef,
         TransformOutputTypeDef,
+        TransformResourcesTypeDef,
     )
 
 
@@ -96,6 +97,7 @@ class TransformJobRecord(TypedDict):
     ModelName: str
     TransformInput: TransformInputTypeDef
     TransformOutput: TransformOutputTypeDef
+    TransformResources: TransformResourcesTypeDef
     BatchStrategy: NotRequired[str]
     DataProcessing: NotRequired[DataProcessingTypeDef]
     DataCaptureConfig: NotRequired[BatchDataCaptureConfigTypeDef]

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 MOTO_MODULES: dict[str, SERVICE_NAMES] = {
     "budgets": "budgets",
     "dynamodb": "dynamodb",
+    "ecr": "ecr",
     "events": "events",
     "glue": "glue",
     "iam": "iam",

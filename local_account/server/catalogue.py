@@ -62,6 +62,10 @@ ENTRIES = (
         "stored, in versions, and read back; nothing rotates",
     ),
     CatalogueEntry(
+        "ECR", ["ecr"], "moto", "moto_services",
+        "repositories, their tags and policies are stored and read back; images are neither pushed nor pulled",
+    ),
+    CatalogueEntry(
         "CloudWatch Logs", ["logs"], "moto", "moto_services",
         "groups, streams, events, filters; jobs, functions and endpoints write here",
     ),

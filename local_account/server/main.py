@@ -55,6 +55,7 @@ HOOKS = (
     "moto_services.budgets",
     "moto_services.queues",
     "moto_services.tables",
+    "moto_services.topics.service",
     "cloudwatch.queue_metrics",
 )
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from moto.core.responses import ActionResult, EmptyResult
 from moto.stepfunctions.exceptions import InvalidArn
@@ -17,6 +18,7 @@ from local_account.base.arns import read_arn
 from local_account.base.replacements import extends
 from local_account.stepfunctions.api.activity_answers import ActivityResponses
 from local_account.stepfunctions.api.base import page_of
+from local_account.stepfunctions.api.included import included
 from local_account.stepfunctions.api.machine_answers import MachineResponses, machine_arn
 from local_account.stepfunctions.api.machines import described_for_execution
 from local_account.stepfunctions.api.trial_answers import TrialResponses
@@ -32,6 +34,7 @@ EXECUTION_DATA = ("input", "output", "parameters")
 BILLED_STEP_MS = 100
 BILLED_MEMORY_MB = 64
 EXPRESS_ARN = "Invalid Arn: 'Resource type not valid in this context: express'"
+_Listed = TypeVar("_Listed", AccountExecution, map_answers.FoundChild)
 _CODE = re.compile(r"[A-Z_]+: ")
 
 
@@ -55,17 +58,17 @@ class AccountResponses(MachineResponses, ActivityResponses, TrialResponses):
         """DescribeExecution, of executions and of map runs' children."""
         arn, backend = self._get_param("executionArn"), self.stepfunction_backend
         if child := map_answers.find_child(backend.kept_map_runs, arn):
-            return ActionResult(map_answers.described(child))
-        return ActionResult(described(backend.describe_execution(standard_arn(arn))))
+            return ActionResult(included(self, map_answers.described(child)))
+        return ActionResult(included(self, described(backend.describe_execution(standard_arn(arn)))))
 
     def list_executions(self) -> ActionResult:
         """ListExecutions, of a machine or of a map run; newest first."""
-        wanted, backend = self._get_param("statusFilter"), self.stepfunction_backend
+        backend = self.stepfunction_backend
         if arn := self._get_param("mapRunArn"):
-            children = map_answers.children_of(map_answers.find_run(backend.kept_map_runs, arn), wanted)
-            return page_of(self, "executions", children, map_answers.listed)
-        found = [e for e in reversed(backend.executions_named(machine_arn(self))) if wanted in (None, e.status)]
-        return page_of(self, "executions", found, _listed)
+            children = map_answers.children_of(map_answers.find_run(backend.kept_map_runs, arn))
+            return page_of(self, "executions", _wanted(self, children), map_answers.listed)
+        found = backend.executions_named(machine_arn(self))[::-1]
+        return page_of(self, "executions", _wanted(self, found), _listed)
 
     def stop_execution(self) -> ActionResult:
         """StopExecution, of executions and of map runs' children."""
@@ -90,7 +93,7 @@ class AccountResponses(MachineResponses, ActivityResponses, TrialResponses):
             "billedMemoryUsedInMB": BILLED_MEMORY_MB,
             "billedDurationInMilliseconds": math.ceil(execution.took_s * 1000 / BILLED_STEP_MS) * BILLED_STEP_MS,
         }
-        return ActionResult(answer)
+        return ActionResult(included(self, answer))
 
     def redrive_execution(self) -> ActionResult:
         """RedriveExecution: what succeeded is not run again, of a Distributed Map only the children that did not.
@@ -99,8 +102,8 @@ class AccountResponses(MachineResponses, ActivityResponses, TrialResponses):
         """
         backend = self.stepfunction_backend
         execution = backend.describe_execution(standard_arn(self._get_param("executionArn")))
-        backend.workflows.executions.redrive(execution)
-        return ActionResult({"redriveDate": execution.redrive_date})
+        date = backend.workflows.executions.redrive(execution, self._get_param("clientToken"))
+        return ActionResult({"redriveDate": date})
 
     def describe_state_machine_for_execution(self) -> ActionResult:
         """DescribeStateMachineForExecution, but not of a map run's children."""
@@ -108,7 +111,8 @@ class AccountResponses(MachineResponses, ActivityResponses, TrialResponses):
         if map_answers.find_child(backend.kept_map_runs, arn):
             raise InvalidArn("The stand-in account describes machines of executions, not of a map run's children")
         execution = backend.describe_execution(standard_arn(arn))
-        return ActionResult(described_for_execution(execution.state_machine, execution.state_machine.update_date))
+        answer = described_for_execution(execution.state_machine, execution.state_machine.update_date)
+        return ActionResult(included(self, answer))
 
     def validate_state_machine_definition(self) -> ActionResult:
         """ValidateStateMachineDefinition, which moto does not have."""
@@ -183,6 +187,16 @@ def _redrive_details(execution: AccountExecution) -> dict[str, object]:
     if execution.redrive_date:
         answer["redriveDate"] = execution.redrive_date
     return answer
+
+
+def _wanted(request: AccountResponses, found: Sequence[_Listed]) -> list[_Listed]:
+    """The executions of the status, and redriven or not, that the request wants."""
+    status, redriven = request._get_param("statusFilter"), request._get_param("redriveFilter")
+    return [
+        each
+        for each in found
+        if status in (None, each.status) and redriven in (None, "REDRIVEN" if each.redrive_count else "NOT_REDRIVEN")
+    ]
 
 
 def _listed(execution: AccountExecution) -> dict[str, object]:

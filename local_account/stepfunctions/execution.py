@@ -16,11 +16,16 @@ from moto.stepfunctions.parser.backend.execution import Execution
 from local_account.base.replacements import extends
 from local_account.base.stored import stored
 from local_account.stepfunctions.environment import ExecutionEnvironment
+from local_account.stepfunctions.language.encoding import now
 from local_account.stepfunctions.past import PastWorker
 from local_account.stepfunctions.runs import ExecutionResult
 
 # What moto keeps of an execution besides, and nobody asks for once it has ended.
 _LIVE = ("input_data", "input_details", "output_details", "_activity_store", "_cloud_watch_logging_session")
+
+# The last 10 tokens are answered alike for 15 minutes: step-functions/latest/apireference/API_RedriveExecution.html
+TOKENS_KEPT = 10
+TOKEN_HOLDS = datetime.timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class AccountExecution(Execution):
     """The alias by which it was started."""
     redrive_count: int = 0
     redrive_date: datetime.datetime | None = None
+    redrive_tokens: tuple[tuple[str, datetime.datetime], ...] = ()
+    """The client tokens of the last redrives, with what they were answered."""
     resume: tuple[str, str, dict[str, object]] | None = None
     """Where a redrive goes on: the state, the text of its input, the variables."""
 
@@ -83,8 +90,15 @@ class AccountExecution(Execution):
         """The events, as moto's backend hands them on."""
         return GetExecutionHistoryOutput(events=self.history())
 
-    def begin_again(self, at: datetime.datetime) -> None:
+    def redriven_by(self, token: str | None) -> datetime.datetime | None:
+        """When the redrive was that had this client token, which holds for a while; None when there was none."""
+        at = dict(self.redrive_tokens).get(token) if token else None
+        return at if at is not None and now() - at < TOKEN_HOLDS else None
+
+    def begin_again(self, at: datetime.datetime, token: str | None) -> None:
         """Run once more, from where it failed."""
+        if token:
+            self.redrive_tokens = (*self.redrive_tokens, (token, at))[-TOKENS_KEPT:]
         self.redrive_count += 1
         self.redrive_date = at
         self.stop_date = self.error = self.cause = None

@@ -7,6 +7,7 @@ its result and its packed history, so that it costs a kilobyte or two and no thr
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 import random
 import threading
@@ -148,19 +149,23 @@ class WorkflowExecutions:
 
         return begin
 
-    def redrive(self, execution: AccountExecution) -> None:
-        """Go on at the state that failed. ExecutionNotRedrivable."""
+    def redrive(self, execution: AccountExecution, token: str | None) -> datetime.datetime:
+        """Go on at the state that failed, once for each client token, and say since when. ExecutionNotRedrivable."""
         with self._starting:
+            if before := execution.redriven_by(token):
+                return before
             reason = not_redrivable(execution)
             if reason or execution.resume is None:
                 raise AWSError(reason or "", "ExecutionNotRedrivable")
             resume = ResumePoint(*execution.resume, history=execution.history())
-            execution.begin_again(now())
+            at = now()
+            execution.begin_again(at, token)
             begin = self._runner(execution, resume)
             execution.exec_status = ExecutionStatus.RUNNING
             self.running[execution.execution_arn] = execution
         self.publisher.started(execution)
         threading.Thread(target=begin, daemon=True).start()
+        return at
 
     def _end(self, execution: AccountExecution, env: ExecutionEnvironment, result: ExecutionResult) -> bool:
         """Whether it ended with this; False where it was stopped meanwhile."""

@@ -59,7 +59,7 @@ class Assumptions:
     """For how long a version is asked before it is idle, where idle endpoints are deleted."""
     table_requests_per_step: float = 10
     """Of the function that deploys, each time a schedule calls it; half are writes."""
-    photo_filter_ms: float = 3.4
+    photo_filter_ms: float = 3.8
     """To find, decode, scale, compare and write one (`python -m benchmarks.model.photographs`, as the next)."""
     photo_merge_ms: float = 0.05
     """Of the one instance that merges what many filtered."""

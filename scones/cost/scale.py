@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from scones.cost.assumptions import Assumptions
 from scones.cost.prices import Prices
+from scones.stage.sections import has_gpu
 from scones.stage.settings import Settings
 
 _HOUR_MS = 3_600_000
@@ -95,7 +96,8 @@ def _works(plan: Plan, settings: Settings, a: Assumptions) -> list[_Work]:
             0.0,
             stored_gb * (1 - TEST_SHARE),
             f"{plan.mode}, {each_ms:g} ms a photograph"
-            + (f" and epoch, {plan.epochs}" if plan.mode != "frozen" else ""),
+            + (f" and epoch, {plan.epochs}" if plan.mode != "frozen" else "")
+            + (", on the cores alone: no GPU was measured" if has_gpu(training) else ""),
         ),
         _Work(
             "EvaluateModel",

@@ -16,8 +16,8 @@ from scones.runs.pipeline_runs import Run
 from scones.source_data import data, own_pictures, sample_data
 from scones.stage.connection import Connection
 from scones.stage.names import Names
-from scones.stage.sections import RECIPES
-from scones.stage.settings import PROJECT_ROOT
+from scones.stage.sections import RECIPES, has_gpu
+from scones.stage.settings import PROJECT_ROOT, Settings
 
 
 class Algorithm(StrEnum):
@@ -92,6 +92,8 @@ def start_training(
 
     No source: the images are in S3 already, where the parameter SourceUri says.
     """
+    if algorithm is Algorithm.PYTORCH and "TrainingInstanceType" in parameters:
+        _check_container(parameters["TrainingInstanceType"], connection.settings)
     given = {"GitCommit": git_commit(), **parameters}
     if source is not None and not source.drawn and "Classes" not in given and source.path.is_dir():
         pictures = own_pictures.describe(source.path)
@@ -106,6 +108,16 @@ def start_training(
     if connection.settings.tracking_uri:
         given.setdefault("TrackingUri", connection.settings.tracking_uri)
     return pipeline_runs.start(connection, algorithm.pipeline(connection.names), given)
+
+
+def _check_container(instance_type: str, settings: Settings) -> None:
+    """Raise SconesError for GPUs in a container without CUDA, which would stand idle, and for CUDA without GPUs."""
+    own = settings.pipeline.training_instance_type
+    if has_gpu(instance_type) != has_gpu(own):
+        raise SconesError(
+            f"--parameter TrainingInstanceType={instance_type}: the pipeline's container was chosen for {own}, one of"
+            f" the two has a GPU; set training_instance_type in stages/{settings.stage}.toml, then scones deploy"
+        )
 
 
 def checked_recipe(recipe: str, algorithm: Algorithm) -> str:

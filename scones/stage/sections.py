@@ -5,13 +5,20 @@ Runs on a laptop or in CodeBuild. `endpoint_settings` and `monitoring_settings` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scones.errors import SettingsError
 
 # SageMaker stops processing jobs after five days, and gives instances volumes of up to 16 TB.
-BOUNDS = {"filter_instances": 100, "training_instances": 100, "max_job_hours": 120, "volume_gb": 16_384}
+BOUNDS = {
+    "filter_instances": 100,
+    "training_instances": 100,
+    "host_wait_minutes": 1440,
+    "max_job_hours": 120,
+    "volume_gb": 16_384,
+}
 INPUT_MODES = ("File", "FastFile")
 # What training/train.py knows: networks from random weights, or from ImageNet's.
 RECIPES = ("scratch", "pretrained")
@@ -19,6 +26,14 @@ PRETRAINED_MODES = ("frozen", "fine-tuned", "distilled")
 PRECISIONS = ("float32", "int8")
 # What of a recipe a stage or a run may set: settings, and in capitals parameters of the pipeline.
 HYPERPARAMETERS = ("epochs", "members", "learning_rate", "batch_size", "network_side", "penalty")
+
+
+_GPU_FAMILY = re.compile(r"ml\.[gp]\d")
+
+
+def has_gpu(instance_type: str) -> bool:
+    """Whether it is of SageMaker's families with NVIDIA's GPUs, for which AWS has containers of their own."""
+    return _GPU_FAMILY.match(instance_type) is not None
 
 
 @dataclass(frozen=True)
@@ -53,9 +68,12 @@ class PipelineSettings:
     processing_instance_type: str = "ml.m5.large"
     training_instances: int = 1
     """That train together, with the modes frozen and fine-tuned."""
+    host_wait_minutes: int = 10
+    """For which the hosts of a training wait for each other; then they end, and name the one that is missing."""
     training_input_mode: str = "File"
     """``FastFile``: images come from S3 when they are read, and the job begins without a copy of all of them."""
     training_instance_type: str = "ml.c5.xlarge"
+    """With GPUs (``ml.g5.xlarge``) the container is AWS's for GPUs."""
     endpoint_instance_type: str = "ml.m5.large"
     max_job_hours: int = 1
     """After which a job is stopped."""

@@ -28,7 +28,8 @@ STANDARD_DEVIATION = torch.tensor([0.2470, 0.2435, 0.2616]).view(1, 3, 1, 1)
 
 def normalise(images: Tensor) -> Tensor:
     """uint8 [N, H, W, 3] to float32 [N, 3, H, W] with about zero mean and unit variance."""
-    return (images.permute(0, 3, 1, 2).float() / 255.0 - MEAN) / STANDARD_DEVIATION
+    mean, deviation = MEAN.to(images.device), STANDARD_DEVIATION.to(images.device)
+    return (images.permute(0, 3, 1, 2).float() / 255.0 - mean) / deviation
 
 
 class Resize(nn.Module):

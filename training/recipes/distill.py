@@ -14,6 +14,7 @@ from typing import TypedDict, cast
 import torch
 from torch import Generator, Tensor
 
+from training.device import Device
 from training.hyperparameters import resolve
 from training.images import whole
 from training.job import Job, ProcessResult
@@ -40,17 +41,19 @@ def make_views(job: Job) -> ProcessResult:
     if stored is None:
         side = resolve("fine-tuned", {}, job.image_size).network_side
         networks = [load_fine_tuned(tensors, job.pretrained, job.classes) for tensors in job.inputs]
-        teacher = FineTuned(networks, side, job.image_size).eval()
+        teacher = FineTuned(networks, side, job.image_size).eval().to(job.device.kind)
         generator = Generator().manual_seed(job.network_seed)
         torch.manual_seed(job.network_seed)
-        rounds = [_one_round(teacher, whole(job.train[0]), generator) for _ in range(job.hyperparameters.epochs)]
+        rounds = [
+            _one_round(teacher, job.device, whole(job.train[0]), generator) for _ in range(job.hyperparameters.epochs)
+        ]
         tensors = {"images": torch.cat([r[0] for r in rounds]), "logits": torch.cat([r[1] for r in rounds])}
         stored = {"tensors": tensors, "cpu_seconds": time.process_time()}
         job.checkpoint.save(stored)
     return {"tensors": stored["tensors"], "history": [], "cpu_seconds": stored["cpu_seconds"]}
 
 
-def _one_round(teacher: FineTuned, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+def _one_round(teacher: FineTuned, device: Device, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """One view of every image: shifted or zoomed, half of them blended with another image's view.
 
     The teacher sees it at the images' size; what is kept is reduced to what the small network will see.
@@ -64,8 +67,8 @@ def _one_round(teacher: FineTuned, images: Tensor, generator: Generator) -> tupl
     share[torch.rand(count, generator=generator) >= MIXED_SHARE] = 1.0
     views = share * views + (1 - share) * views[torch.randperm(count, generator=generator)]
     stored = (views * SPAN + CENTRE).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
-    with torch.inference_mode():
-        logits = torch.cat([teacher.one_view(chunk) for chunk in stored.split(CHUNK)])  # type: ignore[no-untyped-call]  # torch left it bare
+    with torch.inference_mode(), device.precision():
+        logits = torch.cat([teacher.one_view(device.put(chunk)).float().cpu() for chunk in stored.split(CHUNK)])  # type: ignore[no-untyped-call]  # torch left it bare
     reduced = Reduce(images.shape[1])(stored.permute(0, 3, 1, 2).float())
     return reduced.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous(), logits
 
@@ -84,6 +87,6 @@ def train_student(job: Job) -> ProcessResult:
             flip = torch.rand(len(batch), 1, 1, 1, generator=generator) < 0.5
             views = normalise(images[batch])
             views = random_cutout(torch.where(flip, views.flip(3), views), generator)
-            yield views.contiguous(memory_format=torch.channels_last), targets[batch]
+            yield job.device.put(views.contiguous(memory_format=torch.channels_last)), job.device.put(targets[batch])
 
     return fit_small_network(job, network, generator, batches, per_epoch)

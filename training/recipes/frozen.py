@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
+from training.device import CPU, Device
 from training.hosts import Hosts
 from training.images import LARGEST_THUMBNAIL, Images
 from training.job import Job, ProcessResult
@@ -91,8 +92,8 @@ class CentredPart(nn.Module):
 def train_frozen(job: Job) -> ProcessResult:
     """The linear layer, and the logits of training images by layers that were fitted without them."""
     chosen = job.hyperparameters
-    model = Frozen(create(job.pretrained), nn.Linear(1, 1), chosen.network_side, job.image_size)
-    train, validation = (views_of(model, images, job.hosts) for images, _ in (job.train, job.validation))
+    model = Frozen(create(job.pretrained), nn.Linear(1, 1), chosen.network_side, job.image_size).to(job.device.kind)
+    train, validation = (views_of(model, images, job.hosts, job.device) for images, _ in (job.train, job.validation))
     labels = job.train[1]
     # Views of photographs differ enough to be examples of their own; a mirrored thumbnail is the same once more.
     features = train.mean(dim=0)
@@ -121,17 +122,18 @@ def _rows(views: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return views.flatten(0, 1), labels.repeat(len(views))
 
 
-def views_of(model: Frozen, images: Images, hosts: Hosts) -> Tensor:
+def views_of(model: Frozen, images: Images, hosts: Hosts, device: Device = CPU) -> Tensor:
     """Features float32 [views, N, D], with a thread for each core of all hosts; they do not depend on whose it was.
 
-    Of many images float16 [1, N, D]: the mean over the views.
+    On a GPU the threads decode, and take turns there; in float32, as the model will be served. Of many images
+    float16 [1, N, D]: the mean over the views.
     """
     own, many = hosts.share(len(images)), len(images) > FEW
     asked = own if len(own) else torch.zeros(1, dtype=torch.int64)  # more hosts than images: how wide features are
 
     def of_chunk(start: int) -> Tensor:
         with torch.inference_mode():
-            views = torch.stack(model.views(images[asked[start : start + AT_ONCE]]))
+            views = torch.stack(model.views(device.put(images[asked[start : start + AT_ONCE]]))).cpu()
             return views.mean(dim=0, keepdim=True).half() if many else views
 
     with ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:

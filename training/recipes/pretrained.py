@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from training.device import CPU, Device
 from training.hyperparameters import Hyperparameters
 from training.images import LARGEST_THUMBNAIL, Images, chunks
 from training.job import Job, ProcessResult
@@ -19,7 +20,7 @@ from training.loop import Training, fit
 from training.networks.augment import random_colour, random_view
 from training.networks.backbone import CENTRE, SPAN, Backbone, Pretrained, create
 from training.networks.network import Resize, Served
-from training.networks.photo_views import photograph_views
+from training.networks.photo_views import PlannedBatch, loaded_views
 
 CHUNK = 25  # images at once where no gradient is kept: what fits the caches
 
@@ -47,10 +48,11 @@ class FineTuned(Served):
         return torch.stack([member(x) for member in self.members]).mean(dim=0)
 
 
-def in_chunks(model: Served, images: Images) -> Tensor:
-    """``model.logits`` of many images, without gradients."""
-    with torch.inference_mode():
-        return torch.cat([model.logits(chunk) for chunk in chunks(images, CHUNK)])
+def in_chunks(model: Served, images: Images, device: Device = CPU) -> Tensor:
+    """``model.logits`` of many images, without gradients; the model lies on the device, the logits on the CPU."""
+    with torch.inference_mode(), device.precision():
+        found = [model.logits(device.put(chunk)).float().cpu() for chunk in chunks(images, CHUNK)]
+    return torch.cat(found)
 
 
 def load_fine_tuned(tensors: dict[str, Tensor], pretrained: Pretrained, classes: int) -> Backbone:
@@ -67,22 +69,32 @@ def train_fine_tuned(job: Job) -> ProcessResult:
     images, labels = job.train
     network = create(job.pretrained).for_classes(job.classes)
     network.freeze(chosen.frozen_blocks)
-    served = FineTuned([network], chosen.network_side, job.image_size)
-    hosts = job.hosts
+    hosts, device = job.hosts, job.device
+    served = FineTuned([network], chosen.network_side, job.image_size).to(device.kind)
     # Hosts draw the same batches, of which each takes its share, and views of their own.
     drawn = Generator().manual_seed(job.network_seed * 1000 + hosts.rank) if hosts.several else generator
 
+    def rows() -> list[Tensor]:
+        drawn_rows = torch.randperm(len(images), generator=generator).split(chosen.batch_size)  # type: ignore[no-untyped-call]  # torch left it bare
+        return [all_of[hosts.share(len(all_of))] for all_of in drawn_rows if len(all_of) >= len(hosts.names)]
+
+    def of_thumbnails(batches_of_rows: list[Tensor], side: int) -> Iterator[Tensor]:
+        for batch in batches_of_rows:
+            yield random_view(random_colour(pixels(images[batch]), drawn), side, drawn)
+
+    def of_photographs(batches_of_rows: list[Tensor], side: int) -> Iterator[Tensor]:
+        plans = [
+            PlannedBatch(batch, side, int(torch.randint(2**31, (1,), generator=drawn))) for batch in batches_of_rows
+        ]
+        for views in loaded_views(images, plans, device.loaders(chosen.members)):
+            yield pixels(device.put(views))
+
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for all_of in torch.randperm(len(images), generator=generator).split(chosen.batch_size):  # type: ignore[no-untyped-call]  # torch left it bare
-            if len(all_of) < len(hosts.names):
-                continue
-            batch = all_of[hosts.share(len(all_of))]
-            side = chosen.early_side if epoch < chosen.epochs // 2 else chosen.network_side
-            if job.image_size > LARGEST_THUMBNAIL:
-                views = pixels(photograph_views(images[batch], side, drawn))
-            else:
-                views = random_view(random_colour(pixels(images[batch]), drawn), side, drawn)
-            yield views.contiguous(memory_format=torch.channels_last), labels[batch]
+        side = chosen.early_side if epoch < chosen.epochs // 2 else chosen.network_side
+        batches_of_rows = rows()
+        views_of = of_photographs if job.image_size > LARGEST_THUMBNAIL else of_thumbnails
+        for batch, views in zip(batches_of_rows, views_of(batches_of_rows, side), strict=True):
+            yield device.put(views).contiguous(memory_format=torch.channels_last), device.put(labels[batch])
 
     optimizer = _optimizer(network, chosen)
     training = Training(
@@ -99,11 +111,12 @@ def train_fine_tuned(job: Job) -> ProcessResult:
         generator=generator,
         batches=batches,
         loss=nn.CrossEntropyLoss(label_smoothing=chosen.label_smoothing),
-        validate=lambda: in_chunks(served, job.validation[0]),
+        validate=lambda: in_chunks(served, job.validation[0], device),
         validation_labels=job.validation[1],
         advice=f"lower --learning-rate (now {chosen.learning_rate})",
         averaging=chosen.averaging,
         parallel=hosts.parallel(network),
+        precision=device.precision,
     )
     outcome = fit(training, job.checkpoint)
     return {"tensors": network.state_dict(), "history": outcome.history, "cpu_seconds": outcome.cpu_seconds}

@@ -18,6 +18,7 @@ from training.job import Job, ProcessResult
 from training.loop import Training, fit
 from training.networks.augment import alternating_flip, random_cutout, random_shift
 from training.networks.network import Ensemble, Network, Reduce, normalise
+from training.recipes.pretrained import in_chunks
 
 
 def train_scratch(job: Job) -> ProcessResult:
@@ -34,7 +35,8 @@ def train_scratch(job: Job) -> ProcessResult:
         views = random_shift(alternating_flip(images, flipped_first, epoch), generator)
         views = random_cutout(views, generator)
         for batch in torch.randperm(len(images), generator=generator).split(job.hyperparameters.batch_size):  # type: ignore[no-untyped-call]  # torch left it bare
-            yield views[batch].contiguous(memory_format=torch.channels_last), targets[batch]
+            views_of_batch = views[batch].contiguous(memory_format=torch.channels_last)
+            yield job.device.put(views_of_batch), job.device.put(targets[batch])
 
     return fit_small_network(job, network, generator, batches, len(images))
 
@@ -44,7 +46,7 @@ def small_network(job: Job, images: Tensor) -> Network:
     torch.manual_seed(job.network_seed)
     network = Network(job.classes)
     network.set_whitening(images)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this keyword alone
+    network.to(job.device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this keyword alone
     return network
 
 
@@ -58,6 +60,8 @@ def fit_small_network(
     """Train on soft labels with stochastic gradient descent under the triangular schedule."""
     chosen = job.hyperparameters
     optimizer = _optimizer(network, chosen)
+    served = Ensemble([network], job.image_size)
+    served.reduce.to(job.device.kind)
     steps = chosen.epochs * math.ceil(images_per_epoch / chosen.batch_size)
     training = Training(
         member=job.member,
@@ -68,9 +72,10 @@ def fit_small_network(
         generator=generator,
         batches=batches,
         loss=nn.CrossEntropyLoss(),
-        validate=lambda: Ensemble([network], job.image_size).logits(whole(job.validation[0])),
+        validate=lambda: in_chunks(served, job.validation[0], job.device),
         validation_labels=job.validation[1],
         advice=f"lower --learning-rate (now {chosen.learning_rate})",
+        precision=job.device.precision,
     )
     outcome = fit(training, job.checkpoint)
     return {"tensors": network.state_dict(), "history": outcome.history, "cpu_seconds": outcome.cpu_seconds}

@@ -56,7 +56,8 @@ class ChangeSetActions:
         """
         kind = request.get("ChangeSetType", "UPDATE")
         stack = self._stack_for(request, is_new=kind == "CREATE")
-        wanted = wanted_stack(self._stacks.account, request, stack, is_new=kind == "CREATE")
+        macros = self._stacks.macros()
+        wanted = wanted_stack(self._stacks.account, request, stack, is_new=kind == "CREATE", macros=macros)
         same = self._find(stack.record["StackId"], request["ChangeSetName"])
         if same and same["ExecutionStatus"] == "EXECUTE_COMPLETE":
             same = None  # it stays to be found by its id

@@ -25,6 +25,8 @@ from local_account.cloudformation.rollback_triggers import checked_triggers
 from local_account.cloudformation.stack import DeployedStack, named_role
 from local_account.cloudformation.stack_policy import StackPolicy
 from local_account.cloudformation.template import parse
+from local_account.cloudformation.transforms.apply import transformed, transforms_of
+from local_account.cloudformation.transforms.macros import Macros
 from local_account.protocol.actions import ServiceError
 from local_account.protocol.records import change, chosen, record_of
 
@@ -46,20 +48,27 @@ MAX_OBJECT_BYTES = 1_048_576
 _NAMED = {"AWS::IAM::Group", "AWS::IAM::InstanceProfile", "AWS::IAM::ManagedPolicy", "AWS::IAM::Role", "AWS::IAM::User"}
 
 
-def wanted_stack(account: Account, request: StackRequest, stack: DeployedStack, is_new: bool) -> WantedStack:
-    """What a request wants of a stack, which is new or has a template already.
+def wanted_stack(
+    account: Account, request: StackRequest, stack: DeployedStack, is_new: bool, macros: Mapping[str, str]
+) -> WantedStack:
+    """What a request wants of a stack, which is new or has a template already; ``macros`` are functions by name.
 
     Raises ServiceError for a template or parameters that cannot be used, and for capabilities that are not said.
     """
-    template = template_of(account, request, None if is_new else stack)
+    original = template_of(account, request, None if is_new else stack)
+    given = _given(request.get("Parameters", []), stack.record["Parameters"])
+    if transforms_of(original):
+        _check_expanding(request)
+    template = transformed(Macros(account, macros, str(request.get("RoleARN", ""))), original, given)
     document = parse(template)
-    parameters = parameter_values(document, _given(request.get("Parameters", []), stack.record["Parameters"]))
+    parameters = parameter_values(document, given)
     stored = stored_values(document, parameters, lambda name: _stored(account, name))
     capabilities = [str(each) for each in request.get("Capabilities", [])]
     _check_types(document, request.get("ResourceTypes", []))
     _check_capabilities(document, capabilities)
     wanted: WantedStack = {
         "Template": template,
+        "Original": original if original != template else "",
         "Parameters": parameters,
         "Stored": stored,
         "Tags": [record_of(StackTag, tag) for tag in request["Tags"]] if "Tags" in request else stack.record["Tags"],
@@ -187,6 +196,12 @@ def _check_capabilities(document: TemplateDocument, said: list[str]) -> None:
         raise ServiceError(f"Requires capabilities : [{required[0]}]", "InsufficientCapabilitiesException")
 
 
+def _check_expanding(request: StackRequest) -> None:
+    """Raises ServiceError where a stack would be made of a template that nobody has seen; a change set shows it."""
+    if "ChangeSetName" not in request and "CAPABILITY_AUTO_EXPAND" not in request.get("Capabilities", []):
+        raise ServiceError("Requires capabilities : [CAPABILITY_AUTO_EXPAND]", "InsufficientCapabilitiesException")
+
+
 def template_of(account: Account, request: TemplateRequest, stack: DeployedStack | None) -> str:
     """The text of the template: in the request, in S3, or the one that the stack has.
 
@@ -197,7 +212,7 @@ def template_of(account: Account, request: TemplateRequest, stack: DeployedStack
     if "TemplateURL" in request:
         return object_text(account, request["TemplateURL"])
     if request.get("UsePreviousTemplate") and stack:
-        return stack.record["Template"]
+        return stack.record.get("Original") or stack.record["Template"]
     raise ServiceError("Either Template URL or Template Body must be specified.")
 
 

@@ -40,7 +40,7 @@ class StackActions:
         if waiting and waiting.record["StackStatus"] != "REVIEW_IN_PROGRESS":
             raise ServiceError(f"Stack [{name}] already exists", "AlreadyExistsException")
         stack = waiting or self._stacks.unkept(name)
-        wanted = wanted_stack(self._stacks.account, request, stack, is_new=True)
+        wanted = wanted_stack(self._stacks.account, request, stack, is_new=True, macros=self._stacks.macros())
         self._stacks.keep(stack)
         self._stacks.outdated(stack)
         self._stacks.create(stack, wanted)
@@ -53,7 +53,7 @@ class StackActions:
         Raises ServiceError for a stack that cannot be updated now, a template that cannot be used, and no changes.
         """
         stack = self._stacks.updatable(request["StackName"])
-        wanted = wanted_stack(self._stacks.account, request, stack, is_new=False)
+        wanted = wanted_stack(self._stacks.account, request, stack, is_new=False, macros=self._stacks.macros())
         if not self._stacks.differs(stack, wanted):
             raise ServiceError("No updates are to be performed.")
         self._stacks.update(stack, wanted)

@@ -9,11 +9,12 @@ from local_account.cloudformation.api.requests import required_capabilities, tem
 from local_account.cloudformation.api.stack_queries import plain_metadata
 from local_account.cloudformation.language.functions import plain_text
 from local_account.cloudformation.language.parameters import is_secret
-from local_account.cloudformation.records import DeclaredParameter, TemplateDocument
+from local_account.cloudformation.records import DeclaredParameter, StackRecord, TemplateDocument, WantedStack
 from local_account.cloudformation.stacks import Stacks
-from local_account.cloudformation.template import parse
+from local_account.cloudformation.template import parse, read_template
+from local_account.cloudformation.transforms.apply import transforms_of
 from local_account.protocol.actions import Reply, ServiceError, action
-from local_account.protocol.records import chosen
+from local_account.protocol.records import chosen, view
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import (
@@ -41,9 +42,12 @@ class TemplateQueries:
         if "StackName" not in request and not change_set.startswith("arn:"):
             raise ServiceError("StackName is a required parameter.")
         if change_set:
-            template = self._change_sets.existing(request)["Wanted"]["Template"]
+            shown: WantedStack | StackRecord = self._change_sets.existing(request)["Wanted"]
         else:
-            template = self._stacks.existing(request["StackName"], deleted=True).record["Template"]
+            shown = self._stacks.existing(request["StackName"], deleted=True).record
+        processed = shown["Template"]
+        original = shown.get("Original") or processed
+        template = processed if request.get("TemplateStage") == "Processed" else original
         return {"TemplateBody": template, "StagesAvailable": ["Original", "Processed"]}
 
     @action("GetTemplateSummary")
@@ -58,7 +62,10 @@ class TemplateQueries:
                 raise ServiceError("GetTemplateSummary cannot be called on REVIEW_IN_PROGRESS stacks.")
             document = parse(stack.record["Template"])
         else:
-            document = parse(template_of(self._stacks.account, request, None))
+            body = template_of(self._stacks.account, request, None)
+            if transforms_of(body):
+                return _before_transforms(body)
+            document = parse(body)
         return {
             **_summary(document),
             "Parameters": [_declared(*each) for each in (document.get("Parameters") or {}).items()],
@@ -70,13 +77,28 @@ class TemplateQueries:
 
         Raises ServiceError for one that cannot be used.
         """
-        document = parse(template_of(self._stacks.account, request, None))
+        body = template_of(self._stacks.account, request, None)
+        if transforms_of(body):
+            return _before_transforms(body)
+        document = parse(body)
         declared = (document.get("Parameters") or {}).items()
         return {
             **chosen(document, ("Description",)),
             **_capabilities(document),
             "Parameters": [_parameter(name, each) for name, each in declared],
         }
+
+
+def _before_transforms(body: str) -> Reply:
+    """What can be told of a template whose transforms have not been applied: what it holds is not known yet."""
+    document, names = view(TemplateDocument, read_template(body)), transforms_of(body)
+    return {
+        **chosen(document, ("Description",)),
+        "Capabilities": ["CAPABILITY_AUTO_EXPAND"],
+        "CapabilitiesReason": f"The following resource(s) require capabilities: [{', '.join(names)}]",
+        "DeclaredTransforms": names,
+        "Parameters": [_declared(*each) for each in (document.get("Parameters") or {}).items()],
+    }
 
 
 def _summary(document: TemplateDocument) -> Reply:

@@ -100,5 +100,5 @@ FUNCTIONS: dict[str, Callable[[object], object]] = {
     "Length": lambda items: len(listed(items)),
     "Select": _select,
     "Split": _split,
-    "ToJsonString": json.dumps,
+    "ToJsonString": lambda value: json.dumps(value, separators=(",", ":")),
 }

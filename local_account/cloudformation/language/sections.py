@@ -51,6 +51,8 @@ _OF_PARAMETERS = {
     "NoEcho",
     "Type",
 }
+_TYPE = re.compile(r"String|Number|CommaDelimitedList|List<(String|Number|AWS::[\w:]+)>|AWS::[\w:]+(<[\w:<>]+>)?")
+"""Of parameters (CloudFormation User Guide, supported parameter data types)."""
 _NUMBERS = {
     "MaxLength": r"\d+",
     "MaxValue": r"-?\d+(\.\d+)?",
@@ -107,6 +109,8 @@ def _check_parameters(parameters: Section) -> None:
             raise format_error("Any Parameters member must be an object.")
         if not isinstance(declared.get("Type"), str):
             raise format_error("Every Parameters object must contain a Type member.")
+        if not _TYPE.fullmatch(declared["Type"]):
+            raise format_error(f"Unrecognized parameter type: {declared['Type']}")
         if re.search(r"[^A-Za-z0-9]", name):
             raise format_error(f"Parameter name {name} is non alphanumeric.")
         _check_parameter(declared)

@@ -18,11 +18,12 @@ from local_account.cloudformation.resources.families.delivery import DELIVERY
 from local_account.cloudformation.resources.families.function_versions import (
     EventInvokeConfig,
     EventSourceMapping,
+    FunctionAddressKind,
     FunctionAlias,
     Version,
 )
 from local_account.cloudformation.resources.families.keys import Secret
-from local_account.cloudformation.resources.families.nested import CdkMetadata, NestedStack
+from local_account.cloudformation.resources.families.nested import CdkMetadata, Macro, NestedStack
 from local_account.cloudformation.resources.families.people import PEOPLE
 from local_account.cloudformation.resources.families.scaling import ScalableTargetKind, ScalingPolicyKind
 from local_account.cloudformation.resources.values import Properties, ResourceError
@@ -102,7 +103,9 @@ KINDS: dict[str, Kind] = {
     "AWS::ApplicationAutoScaling::ScalingPolicy": ScalingPolicyKind(),
     "AWS::CDK::Metadata": CdkMetadata(),
     CUSTOM: CustomResource(CUSTOM),
+    "AWS::CloudFormation::Macro": Macro(),
     "AWS::CloudFormation::Stack": NestedStack(),
+    "AWS::Lambda::Url": FunctionAddressKind(),
     "AWS::Lambda::Alias": FunctionAlias(),
     "AWS::Lambda::EventInvokeConfig": EventInvokeConfig(),
     "AWS::Lambda::EventSourceMapping": EventSourceMapping(),

@@ -98,7 +98,7 @@ class MappingAnswers(ApiAnswers):
                 "function. Send its events to a queue."
             )
         queue = sqs_backends[self.current_account][self.region].queues.get(source.resource)
-        if queue is None:
+        if queue is None or not source.is_in(self.current_account, self.region):
             raise _invalid(
                 "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. SQS "
                 "Error Message: The specified queue does not exist."

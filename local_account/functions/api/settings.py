@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote
 
 from local_account.base.arns import read_arn
 from local_account.base.replacements import extends
@@ -104,6 +105,33 @@ class SettingAnswers(ApiAnswers):
         self.latest()
         return answered({})
 
+    def get_code_signing_config(self) -> TYPE_RESPONSE:
+        """GetCodeSigningConfig: none can be made here, where nothing checks signatures."""
+        raise self.no_signing_config()
+
+    def delete_code_signing_config(self) -> TYPE_RESPONSE:
+        """DeleteCodeSigningConfig, of which there is none."""
+        raise self.no_signing_config()
+
+    def list_functions_by_code_signing_config(self) -> TYPE_RESPONSE:
+        """ListFunctionsByCodeSigningConfig, of which there is none."""
+        raise self.no_signing_config()
+
+    def list_code_signing_configs(self) -> TYPE_RESPONSE:
+        """ListCodeSigningConfigs: an empty list."""
+        return answered({"CodeSigningConfigs": []})
+
+    def delete_function_code_signing_config(self) -> TYPE_RESPONSE:
+        """DeleteFunctionCodeSigningConfig: there is none to take away."""
+        self.latest()
+        return done()
+
+    def no_signing_config(self) -> Exception:
+        """Lambda's error for the configuration that the address names."""
+        arn = unquote(self.path.split("/code-signing-configs/", 1)[1].removesuffix("/functions"))
+        message = f"The Lambda code signing configuration {arn} can not be found."
+        return client_error("ResourceNotFoundException", message, 404)
+
     @property
     def qualifier(self) -> str:
         """The version or alias that is set up."""
@@ -151,6 +179,8 @@ class SettingAnswers(ApiAnswers):
         if arn.service not in _DESTINATIONS:
             said = ", ".join(f"on{part}={_java(part, config.get(f'On{part}'))}" for part in ("Success", "Failure"))
             message = f"The provided destination config DestinationConfig({said}) is invalid."
+        elif not arn.is_in(self.current_account, self.region):
+            message = f"The destination ARN {target} is invalid: it is of another account or region."
         elif arn.service == "lambda" and named(str(arn)).name == own.name:
             message = "You can't specify the function as a destination for itself."
         elif arn.service == "lambda" and not self.kept.has(named(str(arn)).name):

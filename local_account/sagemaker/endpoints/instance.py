@@ -9,6 +9,7 @@ import http.client
 import logging
 import queue
 import secrets
+import select
 import shutil
 import socket
 import threading
@@ -59,10 +60,7 @@ class Connections:
 
     def request(self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float) -> ModelAnswer:
         """Ask the model server; raises OSError or HTTPException, after which the connection is closed."""
-        try:
-            connection = self._idle.get_nowait()
-        except queue.Empty:
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)
+        connection = self._kept() or http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)
         try:
             connection.request(method, path, body, {**headers, SECRET_HEADER: self._secret})
             answer = connection.getresponse()
@@ -78,11 +76,27 @@ class Connections:
             answer.headers.get("X-Amzn-SageMaker-Custom-Attributes"),
         )
 
+    def _kept(self) -> http.client.HTTPConnection | None:
+        """An idle connection; the model server closes those on which nothing was asked for ten minutes."""
+        with suppress(queue.Empty):
+            while connection := self._idle.get_nowait():
+                if connection.sock and not _readable(connection.sock):
+                    return connection
+                connection.close()  # what can be read of it, while nothing is asked, is its end
+        return None
+
     def close(self) -> None:
         """Close the connections that nobody uses."""
         with suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().close()
+
+
+def _readable(connection: socket.socket) -> bool:
+    """Whether something has come, or the end; unlike `select`, for however many open files."""
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 class Instance:

@@ -15,6 +15,7 @@ from local_account.base.replacements import extends
 from local_account.stepfunctions.api import machines
 from local_account.stepfunctions.api.aliases import check_routes, create_alias, no_such_resource
 from local_account.stepfunctions.api.base import CheckedResponses, page_of
+from local_account.stepfunctions.api.included import included
 from local_account.stepfunctions.backend import CHANGES
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class MachineResponses(CheckedResponses):
 
     def describe_state_machine(self) -> ActionResult:
         """DescribeStateMachine, also of a version."""
-        return ActionResult(machines.described(self.stepfunction_backend.describe_state_machine(machine_arn(self))))
+        machine = self.stepfunction_backend.describe_state_machine(machine_arn(self))
+        return ActionResult(included(self, machines.described(machine)))
 
     def list_state_machines(self) -> ActionResult:
         """ListStateMachines, by name."""

@@ -63,7 +63,7 @@ def mocked_value(state: State, mock: Mapping[str, object]) -> object:
     try:
         value = json.loads(str(mock["result"]))
     except ValueError as error:
-        raise ValidationException("Mocked result must be valid JSON.") from error
+        raise ValidationException("Mocked result must be valid JSON") from error
     _check_shape(state, value)
     mode = mock.get("fieldValidationMode", "STRICT")
     shape = _output_of(str(state.get("Resource", ""))) if state.get("Type") == "Task" else None

@@ -25,15 +25,24 @@ class FoundChild:
     run: MapRun
     child: Child
 
+    @property
+    def status(self) -> str:
+        """How it stands."""
+        return self.child.status
+
+    @property
+    def redrive_count(self) -> int:
+        """How often it was redriven."""
+        return self.child.redrive_count
+
     def history(self) -> list[HistoryEvent]:
         """Its events, once it has ended; of an Express one none are kept."""
         return self.child.worker.history if self.child.worker else []
 
 
-def children_of(run: MapRun, status: str | None) -> list[FoundChild]:
-    """Those that have begun, newest first; with a status only those that have it."""
-    children = [c for c in run.children if status in (None, c.status) and c.start_date is not None]
-    return [FoundChild(run, child) for child in reversed(children)]
+def children_of(run: MapRun) -> list[FoundChild]:
+    """Those that have begun, newest first."""
+    return [FoundChild(run, child) for child in reversed(run.children) if child.start_date is not None]
 
 
 def find_run(runs: Mapping[str, MapRun], arn: str) -> MapRun:

@@ -105,6 +105,20 @@ def test_every_object_of_the_prefix_gets_an_answer(
         run(account, job_name, arguments(data, model, "in/", "out/again"))
 
 
+def test_several_instances_share_the_objects_of_a_job(
+    account: RunningAccount, data: str, model: str, job_name: str
+) -> None:
+    request = arguments(data, model, "in/", f"out/{job_name}") | {"BatchStrategy": "SingleRecord"}
+    request["TransformResources"]["InstanceCount"] = 2
+    job = run(account, job_name, request)
+    assert job["TransformJobStatus"] == "Completed", job
+    assert sorted(outputs(account, data, f"out/{job_name}")) == ["deep/two.bin.out", "one.bin.out"]
+    streams = account.client("logs").describe_log_streams(
+        logGroupName="/aws/sagemaker/TransformJobs", logStreamNamePrefix=f"{job_name}/"
+    )["logStreams"]
+    assert len([stream for stream in streams if not stream["logStreamName"].endswith("/data-log")]) == 2
+
+
 def test_an_object_that_fails_fails_the_job_and_the_others_keep_their_outputs(
     account: RunningAccount, data: str, model: str, job_name: str
 ) -> None:
@@ -194,8 +208,8 @@ def test_a_stopped_job_stores_nothing(account: RunningAccount, data: str, model:
         ({"DataProcessing": {"InputFilter": "$[?(@.a)]"}}, "DataProcessing"),
         ({"MaxPayloadInMB": 50, "MaxConcurrentTransforms": 3}, "must not exceed 100 MB, got 150"),
         (
-            {"TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 2}},
-            "expected InstanceCount 1, got 2",
+            {"TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 21}},
+            "at most 20 instances, got 21",
         ),
         ({"TransformResources": {"InstanceType": "laptop", "InstanceCount": 1}}, "satisfy enum value set"),
         ({"BatchStrategy": "Half"}, "satisfy enum value set"),

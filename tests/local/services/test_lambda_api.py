@@ -168,3 +168,53 @@ def handler(event, context):
     assert seen.count('{"kind": "good"}') == 1
     client_of(shop).delete_event_source_mapping(UUID=mapping["UUID"])
     assert refusal(client_of(shop).get_event_source_mapping, UUID=mapping["UUID"])[0] == "ResourceNotFoundException"
+
+
+@pytest.mark.parametrize("where", ["us-east-1:999999999999", "eu-west-1:123456789012"])
+def test_what_hangs_on_a_function_is_of_this_account_and_region(shop: Workshop, where: str) -> None:
+    client, name = client_of(shop), shop.function(WHO)
+    shop.account.client("sqs").create_queue(QueueName="namesake")
+    queue = f"arn:aws:sqs:{where}:namesake"
+    destination = {"OnFailure": {"Destination": queue}}
+    for call, more in (
+        (client.create_event_source_mapping, {"EventSourceArn": queue}),
+        (client.put_function_event_invoke_config, {"DestinationConfig": destination}),
+        (client.update_function_configuration, {"DeadLetterConfig": {"TargetArn": queue}}),
+        (
+            client.update_function_configuration,
+            {"DeadLetterConfig": {"TargetArn": f"arn:aws:dynamodb:{where}:table/t"}},
+        ),
+    ):
+        code, message = refusal(call, FunctionName=name, **more)
+        assert code == "InvalidParameterValueException", message
+    logs = shop.account.client("logs")
+    if not logs.describe_log_groups(logGroupNamePrefix="/namesake")["logGroups"]:
+        logs.create_log_group(logGroupName="/namesake")
+    subscription = {"logGroupName": "/namesake", "filterName": "f", "filterPattern": ""}
+    target = f"arn:aws:lambda:{where}:function:{name}"
+    with pytest.raises(ClientError):
+        logs.put_subscription_filter(**subscription, destinationArn=target)
+
+
+def test_environment_variables_take_four_kilobytes_together(shop: Workshop) -> None:
+    client, name = client_of(shop), shop.function(WHO)
+    room = 4096 - len('{"LARGE":""}')
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": {"LARGE": "x" * room}})
+    more = {"Variables": {"LARGE": "x" * (room + 1)}}
+    code, message = refusal(client.update_function_configuration, FunctionName=name, Environment=more)
+    assert code == "InvalidParameterValueException"
+    assert "exceeded the 4KB limit" in message
+    kept = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]["LARGE"]
+    assert len(kept) == room
+
+
+def test_there_are_no_configurations_of_code_signing(shop: Workshop) -> None:
+    client, name = client_of(shop), shop.function(WHO)
+    arn = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0a1b2c3d4e5f60718"
+    for call in (
+        client.get_code_signing_config, client.delete_code_signing_config, client.list_functions_by_code_signing_config,
+    ):  # fmt: skip
+        assert refusal(call, CodeSigningConfigArn=arn)[0] == "ResourceNotFoundException"
+    assert client.list_code_signing_configs()["CodeSigningConfigs"] == []
+    client.delete_function_code_signing_config(FunctionName=name)
+    assert "CodeSigningConfigArn" not in client.get_function_code_signing_config(FunctionName=name)

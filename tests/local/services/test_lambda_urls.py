@@ -155,3 +155,26 @@ def test_tags_belong_to_functions_and_are_fifty_at_most(shop: Workshop) -> None:
     for resource, tags in ((f"{arn}:1", {"a": "b"}), (arn, {}), (arn, {f"key-{n}": "" for n in range(51)})):
         assert code_of(client.tag_resource, Resource=resource, Tags=tags) == "InvalidParameterValueException"
     assert client.list_tags(Resource=arn)["Tags"] == {}
+
+
+def test_a_stack_gives_a_function_an_address(shop: Workshop) -> None:
+    client, stacks, name = shop.account.client("lambda"), shop.account.client("cloudformation"), shop.function(ECHO)
+    arn = client.get_function_configuration(FunctionName=name)["FunctionArn"]
+    properties = {"TargetFunctionArn": arn, "AuthType": "NONE"}
+    everybody = {
+        "FunctionName": arn, "Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE",
+    }  # fmt: skip
+    template = {
+        "Resources": {
+            "Address": {"Type": "AWS::Lambda::Url", "Properties": properties},
+            "Everybody": {"Type": "AWS::Lambda::Permission", "Properties": everybody},
+        },
+        "Outputs": {"Url": {"Value": {"Fn::GetAtt": ["Address", "FunctionUrl"]}}},
+    }
+    stacks.create_stack(StackName="with-address", TemplateBody=json.dumps(template))
+    stacks.get_waiter("stack_create_complete").wait(StackName="with-address", WaiterConfig={"Delay": 1})
+    (output,) = stacks.describe_stacks(StackName="with-address")["Stacks"][0]["Outputs"]
+    assert asked(f"{output['OutputValue']}plain?a=1")[0] == 200
+    stacks.delete_stack(StackName="with-address")
+    stacks.get_waiter("stack_delete_complete").wait(StackName="with-address", WaiterConfig={"Delay": 1})
+    assert asked(output["OutputValue"])[0] == 403

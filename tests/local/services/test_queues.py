@@ -1,4 +1,4 @@
-"""SQS of the account: what comes back from a dead-letter queue, what a FIFO queue knows, and how it refuses."""
+"""Queues and topics of the account: dead letters, FIFO queues, what a topic tells, and how both refuse."""
 
 from __future__ import annotations
 
@@ -111,3 +111,24 @@ def test_what_a_fifo_queue_refuses(sqs: Any) -> None:
     assert refusal(sqs.delete_message, QueueUrl=url, ReceiptHandle=handle) == ("InvalidParameterValue", message)
     refused = refusal(sqs.set_queue_attributes, QueueUrl=url, Attributes={"FifoQueue": "false"})
     assert refused[1] == "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported."
+
+
+def test_a_topic_tells_how_it_delivers_and_stays_what_it_is(account: RunningAccount) -> None:
+    sns = account.client("sns")
+    arn = sns.create_topic(Name="told", Tags=[{"Key": "k", "Value": "v"}])["TopicArn"]
+    told = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
+    assert "DeliveryPolicy" not in told
+    http = json.loads(told["EffectiveDeliveryPolicy"])["http"]
+    assert (http["defaultHealthyRetryPolicy"]["numRetries"], http["disableSubscriptionOverrides"]) == (3, False)
+    stated = json.dumps({"http": {"defaultHealthyRetryPolicy": {"numRetries": 7}}})
+    sns.set_topic_attributes(TopicArn=arn, AttributeName="DeliveryPolicy", AttributeValue=stated)
+    told = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
+    retries = json.loads(told["EffectiveDeliveryPolicy"])["http"]["defaultHealthyRetryPolicy"]
+    assert (told["DeliveryPolicy"], retries["numRetries"], retries["minDelayTarget"]) == (stated, 7, 20)
+    assert sns.create_topic(Name="told")["TopicArn"] == arn
+    for other in ({"Tags": [{"Key": "other", "Value": "v"}]}, {"Attributes": {"DisplayName": "Other"}}):
+        with pytest.raises(ClientError, match="Topic already exists with different"):
+            sns.create_topic(Name="told", **other)
+    endpoint = "arn:aws:sns:us-east-1:123456789012:endpoint/APNS/app/0f7d5971-aa8b-4bd5-b585-0826e9f93a66"
+    with pytest.raises(ClientError, match="No endpoint found for the target arn specified"):
+        sns.publish(TargetArn=endpoint, Message="text")

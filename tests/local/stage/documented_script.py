@@ -1,4 +1,4 @@
-"""Every command of the README and of docs/, in an order in which each has something to work on.
+"""Every command of the README and of docs/, in orders in which each has something to work on.
 
 One command a line, as documented but without ``--stage``: the stages on AWS take the same ones and are not here. Behind
 `->` stands what a command says that is expected to refuse, since the page names the verb alone or another situation.
@@ -39,14 +39,15 @@ ADDED = {
     "scones monitor simulate --for 2d --per-hour 20 --daily": "--for 2h",
     "scones monitor simulate --for 1d --per-hour 30 --corrupt noisy": "--for 1h",
     "scones monitor backfill": "--since 2h --every 1h",
-    "scones monitor backfill --since 7d --every 1h": "--since 1h",
+    "scones monitor backfill --since 7d --every 1h": "--since 2h",  # holds a whole hour at any time
     "scones classify photo.png": "--on-low-confidence review",
     "scones classify photo.jpg": "--on-low-confidence review",
 }
 SERVERS = ("scones console",)
 """Commands that go on until they are stopped."""
 
-SCRIPT = """
+SCRIPTS = {
+    "loop": """
 scones account start --clock now
 scones account status
 scones account env
@@ -63,9 +64,6 @@ scones deploy
 scones workflow definition
 scones workflow definition --all --out DIR
 scones workflow show
-scones pipeline run
-scones pipeline run
-scones pipeline run
 scones pipeline run
 scones pipeline definition
 scones pipeline status
@@ -111,6 +109,16 @@ scones monitor collect --since 30d --instances 4
 scones review list
 scones review label
 scones review export -> Missing option
+scones account stop
+""",
+    "versions": """
+scones account start --clock now
+scones deploy
+scones pipeline run
+scones pipeline run
+scones pipeline run
+scones pipeline run
+scones model approve 1 --reason "0.95 on the test images; no class below 0.93"
 scones model approve 2
 scones model approve 3 --reason "fewer false alarms"
 scones model approve 4 --shadow
@@ -127,6 +135,12 @@ scones model reject
 scones console
 scones console --open
 scones console --read-only
+scones endpoint delete
+scones account stop
+""",
+    "pictures": """
+scones account start
+scones deploy
 scones pipeline run -p Classes=bicycle,tank
 scones pipeline run --data ~/flowers
 scones pipeline run -p SourceUri=s3://BUCKET/PREFIX -p Classes=daisy,tulip
@@ -139,7 +153,6 @@ scones delivery approve -> waits for no approval
 scones delivery approve --reason "..." -> waits for no approval
 scones delivery approve --reason "looks right" -> waits for no approval
 scones delivery destroy
-scones endpoint delete
 scones destroy
 scones account reset
 scones account start
@@ -148,10 +161,15 @@ scones account start --chaos duplicates
 scones account stop
 scones account start --durable
 scones account stop
-"""
+""",
+}
+"""Each on an account of its own: the loop with its monitoring; versions and the console; pictures and delivery."""
 
 
-def script() -> list[tuple[str, str]]:
-    """Every command in order, and the words of its refusal, if it is to refuse."""
-    parts = (line.partition(" -> ") for line in SCRIPT.strip().splitlines())
-    return [(command, refusal) for command, _, refusal in parts]
+def script() -> list[tuple[str, str, str]]:
+    """Every command in order, with its script before it and behind it the words of its refusal, if it is to refuse."""
+    found = []
+    for name, lines in SCRIPTS.items():
+        parts = (line.partition(" -> ") for line in lines.strip().splitlines())
+        found += [(name, command, refusal) for command, _, refusal in parts]
+    return found

@@ -1,4 +1,4 @@
-"""Every command that the README and docs/ name, run one after the other on one account."""
+"""Every command that the README and docs/ name, run one after the other: three scripts, each with an account."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from PIL import Image
 from processing.dataset.cifar_source import read_archive
 from tests.documented import without_stage
 from tests.local.conftest import free_port, owners_client
-from tests.local.stage.documented_script import ADDED, ELSEWHERE, SERVERS, script
+from tests.local.stage.documented_script import ADDED, ELSEWHERE, SCRIPTS, SERVERS, script
 
 pytestmark = pytest.mark.slow  # minutes: trainings, simulated traffic
 
@@ -33,7 +33,7 @@ SCONES = str(Path(sys.executable).with_name("scones"))
 
 
 def test_every_documented_command_is_run_here_or_said_to_be_elsewhere() -> None:
-    assert without_stage() == ({command for command, _ in script()} | ELSEWHERE.keys())
+    assert without_stage() == ({command for _, command, _ in script()} | ELSEWHERE.keys())
 
 
 @dataclass
@@ -123,15 +123,21 @@ def pictures(classes: tuple[str, str], count: int = 40) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory, real_archive: Path) -> Iterator[Reader]:
-    made = Reader(tmp_path_factory.mktemp("reader"), free_port(), real_archive)
-    made.prepare()
+def readers(tmp_path_factory: pytest.TempPathFactory, real_archive: Path) -> Iterator[dict[str, Reader]]:
+    """One for each script, whose account ends with it."""
+    made = {name: Reader(tmp_path_factory.mktemp(name), free_port(), real_archive) for name in SCRIPTS}
+    for reader in made.values():
+        reader.prepare()
     yield made
-    made.run("scones account stop")
+    for reader in made.values():
+        reader.run("scones account stop")
 
 
-@pytest.mark.parametrize(("command", "refusal"), script())
-def test_a_documented_command_does_what_it_is_named_for(reader: Reader, command: str, refusal: str) -> None:
+@pytest.mark.parametrize(("name", "command", "refusal"), script())
+def test_a_documented_command_does_what_it_is_named_for(
+    readers: dict[str, Reader], name: str, command: str, refusal: str
+) -> None:
+    reader = readers[name]
     if command.startswith(SERVERS):
         assert "http://127.0.0.1:" in reader.serve(command)
         return

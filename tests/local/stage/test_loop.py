@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,11 +24,13 @@ from botocore.config import Config
 from PIL import Image
 
 from tests.local.conftest import free_port, owners_client
+from tests.places import ROOT
 
 STAGE_PREFIX = "scones-local"
 ENDPOINT = f"{STAGE_PREFIX}-vehicle-classifier"
 TRAINING = f"{STAGE_PREFIX}-training"
 LOW_CONFIDENCE = "THRESHOLD_CONFIDENCE_NOT_MET"
+FLOWERS = ROOT.parent / "shared" / "photos" / "flowers"
 
 
 @dataclass
@@ -300,6 +303,31 @@ def test_a_third_class_goes_through_the_loop_and_into_the_report(
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["classes"] == ["sign", "bicycle", "motorcycle"]
     assert report["counts"]["malformed"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FLOWERS.is_dir(), reason="the photographs of flowers are not beside this checkout")
+def test_photographs_go_through_the_loop_at_their_own_size_and_in_eight_bits(
+    shop: Shop, demo: dict[str, Any], tmp_path: Path
+) -> None:
+    source = tmp_path / "photos"
+    for split, count in (("train", 24), ("test", 8)):
+        for name in ("daisy", "roses"):
+            (source / split / name).mkdir(parents=True)
+            for path in sorted((FLOWERS / split / name).iterdir())[:count]:
+                shutil.copyfile(path, source / split / name / path.name)
+    parameters = ("-p", "Precision=int8", "-p", "AccuracyGate=0", "-p", "ChampionSignificance=0")
+    shop.succeeds("pipeline", "run", "--data", str(source), *parameters)
+    newest = json.loads(shop.succeeds("model", "show", "--json"))
+    assert newest["classes"] == ["daisy", "roses"]
+    assert newest["evaluation"]["images"] == 16
+    assert newest["evaluation"]["multiclass_classification_metrics"]["accuracy"]["value"] > 0.7
+    logs = shop.succeeds("pipeline", "logs", "TrainModel")
+    assert "precision=int8: " in logs or "int8 is refused and the model stays float32: " in logs
+    shop.succeeds("model", "approve")
+    outcomes = json.loads(shop.succeeds("test-cases", "-n", "6", "--json"))
+    assert {o["true_label"] for o in outcomes} == {"daisy", "roses"}
+    assert sum(o["true_label"] == o["predicted_label"] for o in outcomes) >= 4
 
 
 @pytest.mark.slow

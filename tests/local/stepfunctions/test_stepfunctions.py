@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from inference_workflow.sdk_imports import import_step_functions_sdk
 from tests.local.foreign_functions import Workshop, make_zip
 from tests.local.queues import Queue
 
@@ -431,7 +432,8 @@ def test_a_log_group_gets_the_history(shop: Workshop) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # importing the unmaintained SDK warns in several places
 def test_the_data_science_sdk_creates_and_runs_a_machine(shop: Workshop, add: str) -> None:
-    from stepfunctions.steps import Chain, LambdaStep, Pass  # seconds to import
+    import_step_functions_sdk()  # seconds
+    from stepfunctions.steps import Chain, LambdaStep, Pass
     from stepfunctions.workflow import Workflow
 
     steps = Chain(

@@ -56,6 +56,38 @@ def test_a_machine_is_described_with_the_defaults(shop: Workshop, sfn: Any) -> N
     assert not seen.keys() & {"creationDate", "status", "type"}
 
 
+def test_who_asks_for_metadata_only_is_told_no_data(shop: Workshop, sfn: Any) -> None:
+    machine = shop.machine({"P": {**PASS, "Assign": {"a": 1}}})
+    execution = shop.run(machine, {"secret": 1})["executionArn"]
+    only = {"includedData": "METADATA_ONLY"}
+    described = sfn.describe_state_machine(stateMachineArn=machine, **only)
+    ran = sfn.describe_state_machine_for_execution(executionArn=execution, **only)
+    assert described["definition"] == ran["definition"] == "{}"
+    found = sfn.describe_execution(executionArn=execution, **only)
+    assert not found.keys() & {"input", "output"}
+    assert (found["status"], found["inputDetails"], found["outputDetails"]) == (
+        "SUCCEEDED", {"included": False}, {"included": False},
+    )  # fmt: skip
+    assert sfn.describe_execution(executionArn=execution, includedData="ALL_DATA")["input"] == '{"secret": 1}'
+
+
+def test_executions_are_listed_by_whether_they_were_redriven(shop: Workshop, sfn: Any) -> None:
+    machine = shop.machine({"F": {"Type": "Fail", "Error": "Mine"}})
+    first, second = (shop.run(machine)["executionArn"] for _ in range(2))
+    dates = [sfn.redrive_execution(executionArn=first, clientToken="once")["redriveDate"] for _ in range(2)]
+    assert dates[0] == dates[1], "one client token redrives once"
+    while (again := sfn.describe_execution(executionArn=first))["status"] == "RUNNING":
+        pass
+    assert again["redriveCount"] == 1
+    found = {
+        each: [
+            e["executionArn"] for e in sfn.list_executions(stateMachineArn=machine, redriveFilter=each)["executions"]
+        ]
+        for each in ("REDRIVEN", "NOT_REDRIVEN")
+    }
+    assert found == {"REDRIVEN": [first], "NOT_REDRIVEN": [second]}
+
+
 def test_a_revision_is_published_once(shop: Workshop, sfn: Any) -> None:
     machine = shop.machine({"P": PASS})
     first = sfn.publish_state_machine_version(stateMachineArn=machine)

@@ -32,6 +32,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "KeySchema": [], "TimeToLiveSpecification": {"AttributeName": "a", "Enabled": True},
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
     },
+    "AWS::ECR::Repository": {"RepositoryPolicyText": {}, "LifecyclePolicy": {"LifecyclePolicyText": "{}"}},
     "AWS::Events::Rule": {"EventBusName": "bus", "Targets": [{"Id": "1", "Arn": "a"}]},
     "AWS::Glue::Database": {"CatalogId": "1" * 12, "DatabaseInput": {}},
     "AWS::Glue::Table": {"CatalogId": "1" * 12, "DatabaseName": "d", "TableInput": {"Name": "t"}},
@@ -54,6 +55,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "AWS::Lambda::Function": {"Code": CODE, "Role": "r", "ReservedConcurrentExecutions": 1},
     "AWS::Lambda::LayerVersion": {"Content": {"S3Bucket": "b", "S3Key": "k"}},
     "AWS::Lambda::Permission": {"FunctionName": "f", "Action": "a", "Principal": "p"},
+    "AWS::Lambda::Url": {"TargetFunctionArn": "f", "AuthType": "NONE"},
     "AWS::Lambda::Version": {"FunctionName": "f"},
     "AWS::Logs::LogGroup": {"RetentionInDays": 7, "KmsKeyId": "k"},
     "AWS::S3::Bucket": {"VersioningConfiguration": {"Status": "Enabled"}, "Tags": [{"Key": "k", "Value": "v"}]},
@@ -69,8 +71,13 @@ SAMPLES: dict[str, dict[str, Any]] = {
     },
     "AWS::StepFunctions::StateMachine": {"DefinitionString": "{}", "RoleArn": "r"},
 }  # fmt: skip
-ELSEWHERE = {"AWS::CDK::Metadata", "AWS::CloudFormation::CustomResource", "AWS::CloudFormation::Stack"}
-"""Types that other tests make half: they wait for others."""
+ELSEWHERE = {
+    "AWS::CDK::Metadata",
+    "AWS::CloudFormation::CustomResource",
+    "AWS::CloudFormation::Macro",
+    "AWS::CloudFormation::Stack",
+}
+"""Types that other tests make half, since they wait for others, and types of which nothing is made."""
 
 
 class Anything(dict[str, Any]):

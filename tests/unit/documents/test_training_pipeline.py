@@ -89,10 +89,23 @@ def test_many_instances_filter_their_parts_and_one_merges_them(parameters: dict[
     assert divided == {"code": "FullyReplicated", "source": "ShardedByS3Key"}
     training = steps["TrainModel"]["Arguments"]
     assert training["ResourceConfig"]["InstanceCount"] == 2
+    assert training["Environment"]["SCONES_HOST_WAIT_MINUTES"] == "10"
     channel = training["InputDataConfig"][0]
     assert channel["InputMode"] == "FastFile"
     uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
     assert uri == {"Get": "Steps.MergeParts.ProcessingOutputConfig.Outputs['dataset'].S3Output.S3Uri"}
+
+
+@pytest.mark.parametrize(("instance_type", "container"), [("ml.c5.xlarge", "-cpu-"), ("ml.g5.xlarge", "-gpu-")])
+def test_the_container_suits_the_instances(instance_type: str, container: str) -> None:
+    from pipelines import training_pipeline  # the SDK takes seconds to import
+
+    made = a_deployment()
+    pipeline = dataclasses.replace(made.settings.pipeline, training_instance_type=instance_type)
+    deployment = dataclasses.replace(made, settings=dataclasses.replace(made.settings, pipeline=pipeline))
+    steps = every_step(json.loads(training_pipeline.definition(deployment))["Steps"])
+    assert container in steps["TrainModel"]["Arguments"]["AlgorithmSpecification"]["TrainingImage"]
+    assert "-cpu-" in steps["FilterClasses"]["Arguments"]["AppSpecification"]["ImageUri"]
 
 
 def test_only_the_images_have_no_default(definition: dict[str, Any]) -> None:

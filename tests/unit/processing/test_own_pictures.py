@@ -16,6 +16,7 @@ from PIL import Image
 from imaging.dataset import SPLITS, load_split, read_examples, read_manifest
 from imaging.decode import decode_image, encode_png
 from processing import describe_source
+from processing.dataset.dataset_checks import LEAST
 from processing.dataset.near_copies import look_hash, near_groups
 from processing.evaluation.answers import served_probabilities
 from processing.filter_cifar import main
@@ -211,6 +212,27 @@ def test_a_class_with_few_pictures_and_one_in_two_classes_are_named(
     (source / "tulip" / "IMG 0 again.png").write_bytes((source / "daisy" / "IMG 0.png").read_bytes())
     assert run(source, tmp_path / "other", "--classes", "daisy,tulip") == 1
     assert "two splits or two classes: tulip/IMG 0 again.png" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_thousand_classes_of_pictures_of_mixed_sizes_keep_their_names(tmp_path: Path) -> None:
+    names = [f"klasse {number} é花" for number in range(1000)]
+    for at, name in enumerate(names):
+        for split, count in LEAST.items():
+            folder = tmp_path / "in" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                size = (16 + at % 9, 16 + number % 7)
+                seed = [at, number, len(split)]
+                pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+                (folder / f"{number}.png").write_bytes(encode_png(pixels))
+    assert run(tmp_path / "in", tmp_path / "out", "--image-size", "16") == 0
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.classes == sorted(names)
+    assert {split: set(of.values()) for split, of in manifest.counts.items()} == {
+        split: {count} for split, count in LEAST.items()
+    }
+    assert {example.label for example in read_examples(tmp_path / "out", "test")} == set(range(1000))
 
 
 def test_pictures_of_one_pixel_and_of_a_hundred_megapixels_are_refused_before_they_are_decoded(

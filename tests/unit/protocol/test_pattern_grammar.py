@@ -103,6 +103,42 @@ def test_what_passes_the_check_can_be_held_against_any_event(pattern: dict[str, 
     assert matches(checked, event) in {True, False}
 
 
+# How far the parser had read (^): behind a number, inside an opened text or bracket, behind a text that was wanted.
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ('{"size": 7^}', 1),
+        ('{"size": "^big"}', 1),
+        ('{"sizes": []^}', 1),
+        ("[^1]", 1),
+        ('{"a": [{"Prefix": [^"x"]}]}', 1),
+        ('{"a": [{"prefix": 77^}]}', 1),
+        ('{"a": [{"numeric": [">=", 1, "="^, 2]}]}', 1),
+        ('{"a": [{"numeric": [">", 0, "<="]^}]}', 1),
+        ('{"a": [{"wildcard": "x**y"^}]}', 1),
+        ('{\n "a": [\n{"exists": 0^}]}', 1),
+        ('{"a": [{"anything-but": {"suffix": ["b", 5^]}}]}', 2),
+        ('{"a": [{"anything-but": {"wildcard": [true^]}}]}', 2),
+        ('{"a": [{"cidr": "10.0.0.1"}]}', 0),
+        ("{^a: [1]}", 1),
+        ('{"a": word^ b}', 1),
+    ],
+)
+def test_a_refusal_tells_the_place_in_the_source(text: str, seen: int) -> None:
+    source, before = text.replace("^", ""), text.partition("^")[0]
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    place = f'\n at [Source: (String)"{source}"; line: {line}, column: {column}]'
+    with pytest.raises(PatternError) as caught:
+        parse_pattern(source)
+    assert str(caught.value).count("[Source: ") == seen
+    assert str(caught.value).endswith(place * seen)
+
+
+def test_a_long_source_is_cut() -> None:
+    with pytest.raises(PatternError, match=r"\[truncated 114 chars\]; line: 1, column: 8\]$"):
+        parse_pattern(f'{{"a": "{"x" * 605}"}}')
+
+
 @pytest.mark.parametrize("text", ["", "nothing", '{"a": NaN}', "[" * 100_000, '{"a":' * 2000])
 def test_what_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(PatternError):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.pages.diagrams import FOLDER, diagrams, picture_of
 from scones.cli import VERBS
 from scones.lazy_verbs import whole_group
 from scones.stage.settings import PROJECT_ROOT
@@ -58,6 +59,13 @@ def test_the_site_is_built_and_has_every_page(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+    assert [page.name for page in tmp_path.rglob("*.html") if "language-mermaid" in page.read_text()] == []
+    assert (tmp_path / "workflow.html").read_text().count("<svg") == 2
     listed = str(yaml.safe_load((PROJECT_ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
     pages = [path.relative_to(PROJECT_ROOT / "docs") for path in PROJECT_ROOT.glob("docs/**/*.md")]
     assert [str(page) for page in pages if page.parts[0] != "upstream" and str(page) not in listed] == []
+
+
+def test_each_diagram_is_drawn_as_its_text_stands() -> None:
+    """Else: python -m benchmarks.pages.diagrams."""
+    assert {picture_of(text) for text in diagrams()} == set(FOLDER.glob("*.svg"))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,10 +125,26 @@ def test_a_set_up_that_fails_says_why_in_one_line(tmp_path: Path, printed: str, 
     assert said in line and "\n" not in line
 
 
-def test_a_registry_that_lacks_a_package_is_told_by_that_packages_name(tmp_path: Path, venv: Path) -> None:
+FOREIGN = "<a href='annotated_doc-{version}-cp311-cp311-win_amd64.whl'>of another platform</a>"
+
+
+@pytest.mark.parametrize(("installer", "page"), [("pip", ""), ("uv", ""), ("uv", FOREIGN)])
+def test_a_registry_that_lacks_a_file_for_this_platform_is_told_by_the_packages_name(
+    tmp_path: Path, venv: Path, installer: str, page: str
+) -> None:
     pretend_uv(venv, 0)
-    (tmp_path / "simple").mkdir()
-    done = set_up(venv, "run", INSTALLER="pip", PIP_INDEX_URL=(tmp_path / "simple").as_uri())
+    uv = Environment(venv, "run", locked=False).tool / "bin" / "uv"
+    uv.unlink()
+    uv.symlink_to(Path(sys.executable).with_name("uv"))
+    if page:
+        (tmp_path / "simple" / "annotated-doc").mkdir(parents=True)
+        text = page.format(version=locked_version("annotated-doc"))
+        (tmp_path / "simple" / "annotated-doc" / "index.html").write_text(text)
+    (tmp_path / "simple").mkdir(exist_ok=True)
+    done = set_up(
+        venv, "run", INSTALLER=installer, PIP_INDEX_URL=(tmp_path / "simple").as_uri(), UV_CACHE_DIR=str(tmp_path)
+    )
+    uv.unlink()
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "annotated-doc" in done.stderr and "has no file of a package" in done.stderr
 
@@ -167,5 +186,83 @@ def test_a_full_disk_is_named_and_with_room_the_next_try_goes_on(small_disk: Pat
     subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
     again = set_up(place, "run", PIP_INDEX_URL=SILENT)
     assert "the package registry cannot be reached" in again.stderr  # it came as far as it can without one
+    pretend_uv(place, 0)
+    assert set_up(place, "run").returncode == 0
+
+
+def test_what_nothing_reads_is_taken_out_and_the_package_stays_whole_for_its_installer(venv: Path) -> None:
+    (packages,) = venv.glob("lib/*/site-packages")
+    files = ["pandas/__init__.py", "pandas/tests/__init__.py", "pandas/tests/io/test_csv.py", "pandas/testing.py"]
+    for name in files:
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).touch()
+    info = packages / "pandas-9.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pandas\nVersion: 9.0\n")
+    cached = venv / "RECORD"  # as uv installs: the same file, linked
+    cached.write_text(
+        "".join(f"{name},,\n" for name in [*files, *(f"{info.name}/{n}" for n in ("METADATA", "RECORD"))])
+    )
+    (info / "RECORD").hardlink_to(cached)
+    pretend_uv(venv, 0)
+    for _ in range(2):
+        assert set_up(venv, "run").returncode == 0
+    assert not (packages / "pandas" / "tests").exists() and (packages / "pandas" / "testing.py").exists()
+    assert "pandas/tests" in cached.read_text() and "pandas/tests" not in (info / "RECORD").read_text()
+    pip = [venv / "bin" / "python", "-m", "pip", "uninstall", "--yes", "pandas"]
+    assert "pandas" not in subprocess.run(pip, capture_output=True, text=True, check=True).stderr  # nothing lacked
+    assert not (packages / "pandas").exists() and not info.exists()
+
+
+def environment_of_another_python(venv: Path) -> None:
+    """An old `.venv` that works, in place of the one there is."""
+    named = [shutil.which(f"python3.{minor}") for minor in range(9, 16) if minor != sys.version_info.minor]
+    kept = sorted(Path.home().glob(".pyenv/versions/3.1*/bin/python3"))
+    for python in [*filter(None, named), *map(str, kept)]:
+        done = subprocess.run([python, "-m", "venv", "--clear", str(venv)], capture_output=True, check=False)
+        if done.returncode == 0 and not [*venv.glob(f"lib/python3.{sys.version_info.minor}")]:
+            return
+    pytest.skip("this machine has one Python alone")
+
+
+@pytest.mark.slow  # makes two environments
+def test_an_environment_of_another_python_is_replaced_and_said(tmp_path: Path) -> None:
+    place = tmp_path / ".venv"
+    environment_of_another_python(place)
+    first = set_up(place, "run", PIP_INDEX_URL=SILENT)
+    assert re.search(r"Replacing \.venv, which is of Python 3\.\d+\.\d+, by one of 3\.", first.stdout)
+    assert (first.returncode, first.stderr.count("\n")) == (1, 1)
+    pretend_uv(place, 0)
+    again = set_up(place, "run")
+    assert again.returncode == 0 and "Replacing" not in again.stdout
+
+
+@pytest.mark.slow  # makes two environments
+@pytest.mark.parametrize("moment", ["venv", "installer"])
+def test_ctrl_c_is_one_line_and_the_next_try_goes_on(tmp_path: Path, moment: str) -> None:
+    """As a terminal sends it: to make, to the set-up and to what it runs."""
+    place = tmp_path / ".venv"
+    if moment == "installer":
+        set_up(place, "run", PIP_INDEX_URL=SILENT)
+        waiting = pretend_uv(place, 0).with_name("waiting")
+        uv = Environment(place, "run", locked=False).tool / "bin" / "uv"
+        uv.write_text(f"#!/bin/sh\ntouch {waiting}\nexec sleep 1000\n")
+    else:
+        waiting = place / "bin" / "python"
+    command = [sys.executable, "-m", "scones.installation", "run"]
+    environ = {**os.environ, "VENV": str(place), "PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": SILENT}
+    with subprocess.Popen(
+        command, cwd=PROJECT_ROOT, env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as interrupted:
+        while not waiting.exists():
+            assert interrupted.poll() is None
+            time.sleep(0.01)
+        os.killpg(interrupted.pid, signal.SIGINT)
+        _, said = interrupted.communicate()
+    assert (interrupted.returncode, said.count("\n")) == (130, 1)
+    assert said == "Set-up was interrupted. Run make again: it goes on from here.\n"
+    assert (
+        "the package registry cannot be reached" in set_up(place, "build", INSTALLER="pip", PIP_INDEX_URL=SILENT).stderr
+    )
     pretend_uv(place, 0)
     assert set_up(place, "run").returncode == 0

@@ -10,12 +10,15 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pytest
 
-from scones.runs.start_training import git_commit, parse_parameters
-from scones.stage.settings import PROJECT_ROOT, home
+from scones.errors import SconesError
+from scones.runs.start_training import git_commit, parse_parameters, start_training
+from scones.stage.connection import Connection
+from scones.stage.settings import PROJECT_ROOT, Settings, home
 from tests.places import ROOT
 
 
@@ -282,3 +285,10 @@ def test_a_home_that_is_set_to_nothing_is_not_the_working_directory(monkeypatch:
 def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert git_commit() == "unknown"
+
+
+def test_gpus_are_not_given_to_a_container_without_cuda() -> None:
+    connection = cast("Connection", SimpleNamespace(settings=Settings.load("local")))
+    for instance_type in ("ml.g5.xlarge", "ml.p3.2xlarge"):
+        with pytest.raises(SconesError, match="one of the two has a GPU; set training_instance_type in stages/local"):
+            start_training(connection, None, {"TrainingInstanceType": instance_type})

@@ -18,7 +18,8 @@ from serving.inference import model_fn, predict_fn
 from tests.places import ROOT
 from tests.realdata import cifar_archive
 from tests.unit.training.test_training_recipes import keep_rows
-from training.hosts import Hosts
+from training.hosts import WAIT_VARIABLE, Hosts
+from training.loop import TrainingError
 
 NAMES = ("127.0.0.1", "127.0.0.2")
 
@@ -89,6 +90,25 @@ def test_a_host_that_dies_is_named_by_the_other(dataset: Path, tmp_path: Path) -
         said = first.stdout.read()
     assert first.returncode == 1
     assert f"host {NAMES[1]} is gone in mid-training, says {NAMES[0]}" in said
+
+
+@pytest.mark.parametrize(("rank", "missing"), [(0, 1), (1, 0)])
+def test_a_host_that_never_comes_is_named_after_the_wait(
+    monkeypatch: pytest.MonkeyPatch, rank: int, missing: int
+) -> None:
+    for name, value in {"MASTER_ADDR": NAMES[0], "MASTER_PORT": str(free_port()), WAIT_VARIABLE: "0.01"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TrainingError) as stopped, Hosts(NAMES, rank).together("frozen"):
+        pass
+    reason = f"did not come within 0.01 minutes (SCONES_HOST_WAIT_MINUTES), says {NAMES[rank]}"
+    assert str(stopped.value) == f"host {NAMES[missing]} {reason}"
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
+def test_a_wait_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(WAIT_VARIABLE, text)
+    with pytest.raises(TrainingError, match="must be a number of minutes above 0"), Hosts(NAMES).together("frozen"):
+        pass
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 10])

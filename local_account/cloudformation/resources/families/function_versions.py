@@ -6,7 +6,7 @@ Runs in the server process.
 from __future__ import annotations
 
 from local_account.base.arns import last_part, without_last
-from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
+from local_account.cloudformation.resources.base import Answer, Kind, Made, StackPlace, call, call_gone
 from local_account.cloudformation.resources.values import Properties, ResourceError, as_text, only, part, rows
 from local_account.protocol.records import without
 
@@ -117,3 +117,30 @@ class EventSourceMapping(Kind):
     def _made(place: StackPlace, uuid: str) -> Made:
         arn = place.account.arn("lambda", f"event-source-mapping:{uuid}")
         return Made(uuid, {"Id": uuid, "EventSourceMappingArn": arn})
+
+
+class FunctionAddressKind(Kind):
+    """AWS::Lambda::Url: the address of a function, or of an alias of it."""
+
+    replaced_by = frozenset({"TargetFunctionArn", "Qualifier"})
+
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Give the function an address."""
+        return self._made(call(place, "lambda", "CreateFunctionUrlConfig", _of_address(properties)))
+
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Change who may call there."""
+        return self._made(call(place, "lambda", "UpdateFunctionUrlConfig", _of_address(new)))
+
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Take the address away."""
+        request = only(_of_address(properties), "FunctionName", "Qualifier")
+        call_gone(place, "lambda", "DeleteFunctionUrlConfig", request)
+
+    @staticmethod
+    def _made(answer: Answer) -> Made:
+        return Made(str(answer["FunctionArn"]), only(answer, "FunctionArn", "FunctionUrl"))
+
+
+def _of_address(properties: Properties) -> dict[str, object]:
+    return {**without(properties, "TargetFunctionArn"), "FunctionName": properties["TargetFunctionArn"]}

@@ -81,6 +81,27 @@ class CdkMetadata(Kind):
         """Nothing is there to remove."""
 
 
+class Macro(Kind):
+    """AWS::CloudFormation::Macro: a function under the name by which templates ask for it."""
+
+    name = "Name"
+
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        """Look whether the function is there; templates find it by the stack that holds the macro.
+
+        Raises ClientError for a function that is not there.
+        """
+        place.client("lambda").get_function_configuration(FunctionName=as_text(properties["FunctionName"]))
+        return Made(as_text(properties["Name"]), {})
+
+    def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
+        """Look whether the other function is there. Raises as `create` does."""
+        return self.create(place, new)
+
+    def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
+        """Nothing but the stack knew of it."""
+
+
 def _client(place: StackPlace) -> Any:
     return place.client("cloudformation")
 
