@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _FUNCTION_NAME = re.compile(r"(arn:[\w-]+:lambda:[\w-]+:\d{12}:function:)?[a-zA-Z0-9_-]{1,64}")
 LONGEST_NAME = 64
+MOST_VARIABLES_BYTES = 4096  # of all environment variables, as JSON (lambda/latest/dg/gettingstarted-limits.html)
 RESERVED_VARIABLES = {
     "_HANDLER",
     "AWS_ACCESS_KEY_ID",
@@ -251,6 +252,13 @@ def _check_name(name: str) -> None:
 
 def _check_variables(request: CreateFunctionRequestTypeDef | UpdateFunctionConfigurationRequestTypeDef) -> None:
     variables: Mapping[str, str] = (request.get("Environment") or {}).get("Variables") or {}
+    measured = json.dumps(variables, separators=(",", ":"), ensure_ascii=False)
+    if len(measured.encode()) > MOST_VARIABLES_BYTES:
+        message = (
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            f"provided exceeded the 4KB limit. String measured: {measured}"
+        )
+        raise client_error("InvalidParameterValueException", message, 400)
     reserved = sorted(RESERVED_VARIABLES & variables.keys())
     if reserved:
         message = (

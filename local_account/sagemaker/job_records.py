@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
         AlgorithmSpecificationOutputTypeDef,
         AppSpecificationOutputTypeDef,
+        BatchDataCaptureConfigTypeDef,
         ChannelOutputTypeDef,
         CheckpointConfigTypeDef,
         DataProcessingTypeDef,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         TensorBoardOutputConfigTypeDef,
         TransformInputTypeDef,
         TransformOutputTypeDef,
+        TransformResourcesTypeDef,
     )
 
 
@@ -95,8 +97,10 @@ class TransformJobRecord(TypedDict):
     ModelName: str
     TransformInput: TransformInputTypeDef
     TransformOutput: TransformOutputTypeDef
+    TransformResources: TransformResourcesTypeDef
     BatchStrategy: NotRequired[str]
     DataProcessing: NotRequired[DataProcessingTypeDef]
+    DataCaptureConfig: NotRequired[BatchDataCaptureConfigTypeDef]
     MaxPayloadInMB: NotRequired[int]
     MaxConcurrentTransforms: NotRequired[int]
     Environment: NotRequired[dict[str, str]]

@@ -161,22 +161,12 @@ class ExecutionBody(ExecutionState):
         result = frame.stack.pop()
         env.stack.append(result)
         here.note("result", result)
-        if not self._is_language_query_jsonpath():
-            env.states.set_result(result)
-        if self.assign_decl:
-            self.assign_decl.eval(env=env)
-        if not self._is_language_query_jsonpath():
-            if self.output:
-                self.output.eval(env=env)
-            else:
-                env.states.reset(input_value=env.stack.pop())
-            return
-        if self.result_selector:
-            self.result_selector.eval(env=env)
-        here.note("afterResultSelector", env.stack[-1])
-        if self.result_path:
-            self.result_path.eval(env)
-        here.note("afterResultPath", env.stack[-1])
+        try:
+            _shape(self, here, result)
+        except NoSuchJsonPathError:  # told behind the success of a Map or Parallel: a recorded answer of AWS
+            history = env.event_history_context
+            history.source_event_id = history.last_published_event_id
+            raise
 
     def _eval_state_output(self, env: Environment) -> None:
         if self._is_language_query_jsonpath():  # JSONata's Output is part of the attempt
@@ -186,3 +176,23 @@ class ExecutionBody(ExecutionState):
     def _construct_error_output_value(failure_event: FailureEvent) -> dict[str, object]:
         details = members_of(next(iter((failure_event.event_details or {}).values()), None))
         return {"Error": details.get("error", ""), "Cause": details.get("cause", "")}
+
+
+def _shape(state: ExecutionState, env: ExecutionEnvironment, result: object) -> None:
+    """Make the result the state's output, and assign what is to be kept of it."""
+    if not state._is_language_query_jsonpath():
+        env.states.set_result(result)
+    if state.assign_decl:
+        state.assign_decl.eval(env=env)
+    if not state._is_language_query_jsonpath():
+        if state.output:
+            state.output.eval(env=env)
+        else:
+            env.states.reset(input_value=env.stack.pop())
+        return
+    if state.result_selector:
+        state.result_selector.eval(env=env)
+    env.note("afterResultSelector", env.stack[-1])
+    if state.result_path:
+        state.result_path.eval(env)
+    env.note("afterResultPath", env.stack[-1])

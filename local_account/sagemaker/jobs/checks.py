@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from local_account.protocol.actions import ServiceError
 from local_account.sagemaker.data_processing import DataProcessing, RecordError
-from local_account.sagemaker.jobs.cluster import check_groups, check_hosts, groups_of
+from local_account.sagemaker.jobs.cluster import MAX_HOSTS, check_groups, check_hosts, groups_of
 from local_account.sagemaker.jobs.script_mode import TrainingScript
 from local_account.sagemaker.network import check_network
 
@@ -164,18 +164,18 @@ def _check_data_processing(request: CreateTransformJobRequestTypeDef) -> None:
 
 
 def check_transform(request: CreateTransformJobRequestTypeDef) -> None:
-    """Refuse several instances, parts of objects, and more data at once than AWS takes."""
+    """Refuse more instances than this machine is, parts of objects, and more data at once than AWS takes."""
     count = request["TransformResources"]["InstanceCount"]
-    if count != 1:
-        raise ServiceError(f"The stand-in account runs a job on one instance: expected InstanceCount 1, got {count}.")
+    if count > MAX_HOSTS:
+        raise ServiceError(f"The stand-in account runs a job on at most {MAX_HOSTS} instances, got {count}.")
     given = request["TransformInput"]
     if (split := given.get("SplitType", "None")) not in {"None", "Line"}:
         raise ServiceError(f"The stand-in account sends whole objects or lines: expected None or Line, got {split}.")
     if (asked := given.get("CompressionType", "None")) != "None":
         raise ServiceError(f"The stand-in account sends objects as they are: expected None, got {asked}.")
-    if split == "None" and request.get("BatchStrategy") == "SingleRecord":
-        raise ServiceError("BatchStrategy SingleRecord needs a SplitType: without one an object is one record.")
     _check_data_processing(request)
+    if request.get("DataCaptureConfig", {}).get("GenerateInferenceId", False):
+        raise ServiceError("The stand-in account appends no inference ids to outputs: expected no GenerateInferenceId.")
     data_type = given["DataSource"]["S3DataSource"]["S3DataType"]
     if data_type not in ("S3Prefix", "ManifestFile"):
         raise ServiceError(f"Expected S3DataType S3Prefix or ManifestFile, got {data_type}.")

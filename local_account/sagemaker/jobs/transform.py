@@ -6,12 +6,18 @@ Runs in the server process; writes the log group ``/aws/sagemaker/TransformJobs`
 
 from __future__ import annotations
 
+import json
 import shutil
+import uuid
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import cycle
 from typing import TYPE_CHECKING, ClassVar
 
+from local_account.base import clock
 from local_account.containers.container_view import ContainerView
 from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
@@ -87,21 +93,15 @@ class TransformRun(JobRun):
         self.root.mkdir(parents=True, mode=0o700)
         source = self.job["TransformInput"]["DataSource"]["S3DataSource"]
         objects = self.files.objects(source["S3Uri"], source["S3DataType"])
-        server = self._server()
-        try:
-            server.start()
-        except StartError as error:
-            server.stop()
-            raise FailedJobError(f"AlgorithmError: See job logs for more information. {error}") from error
-        try:
+        with self._servers() as servers:
             self.entered("Training")
-            refusals = self._transform(server, objects)
-        finally:
-            server.stop()
+            refusals = self._transform(servers, objects)
         if self.stop_requested.is_set():  # StopTransformJob: then nothing is stored
             return "Stopped"
         output = self.job["TransformOutput"]
         self.files.upload(ContainerView(self.root), self.root, output["S3OutputPath"], output.get("KmsKeyId", ""))
+        refused = {refusal.object for refusal in refusals}
+        self._capture([one for one in objects if one not in refused])
         if refusals:
             first = refusals[0]
             raise FailedJobError(
@@ -109,6 +109,35 @@ class TransformRun(JobRun):
                 f"output, the first is {first.object.key}: {first.status} {first.message}"[:REASON_CHARACTERS]
             )
         return "Completed"
+
+    def _capture(self, answered: list[S3Object]) -> None:
+        """Say below the destination of the captures what was read and written."""
+        config = self.job.get("DataCaptureConfig")
+        if config is None:
+            return
+        found = capture_manifests(answered, self.job["TransformOutput"]["S3OutputPath"], clock.now())
+        shutil.rmtree(self.root, ignore_errors=True)  # the outputs, which are in S3 and may have any name
+        self.root.mkdir(parents=True, mode=0o700)
+        path = self.root / "manifest"
+        for name, content in found.items():
+            path.write_bytes(content)
+            self.files.upload_object(
+                path, f"{config['DestinationS3Uri'].rstrip('/')}/{name}", config.get("KmsKeyId", "")
+            )
+
+    @contextmanager
+    def _servers(self) -> Iterator[list[Instance]]:
+        """The model on each instance of the job, answering its ping."""
+        servers = [self._server() for _ in range(self.job["TransformResources"]["InstanceCount"])]
+        try:
+            with ThreadPoolExecutor(len(servers)) as pool:
+                list(pool.map(Instance.start, servers))
+            yield servers
+        except StartError as error:
+            raise FailedJobError(f"AlgorithmError: See job logs for more information. {error}") from error
+        finally:
+            for server in servers:
+                server.stop()
 
     def _server(self) -> Instance:
         container = container_of(self.sagemaker, self.job["ModelName"])
@@ -118,16 +147,24 @@ class TransformRun(JobRun):
         server.log_group = LOG_GROUP
         return server
 
-    def _transform(self, server: Instance, objects: list[S3Object]) -> list[Refusal]:
-        """Post every object, in as many threads as asked for; what failed, in the order of the objects."""
-        stream = f"{server.log_stream}/data-log"
+    def _transform(self, servers: list[Instance], objects: list[S3Object]) -> list[Refusal]:
+        """Post every object to an instance in turn, as many at once as asked for; what failed, in their order."""
+        streams = [f"{server.log_stream}/data-log" for server in servers]
         settings = f"MaxConcurrentTransforms={self._concurrent}, MaxPayloadInMB={self._payload_bytes // _MEGABYTE}"
         strategy = "SINGLE_RECORD" if self.job.get("BatchStrategy") == "SingleRecord" else "MULTI_RECORD"
-        self._log(stream, f"{settings}, BatchStrategy={strategy}")
+        for stream in streams:
+            self._log(stream, f"{settings}, BatchStrategy={strategy}")
         refusals = []
-        with ThreadPoolExecutor(self._concurrent) as pool:
-            for refusal in pool.map(lambda one: self._post(server, one), objects):
-                if refusal:
+        with ExitStack() as stack:
+            pools = [stack.enter_context(ThreadPoolExecutor(self._concurrent)) for _ in servers]
+            posted = [
+                (stream, pool.submit(self._post, server, one))
+                for one, (server, stream, pool) in zip(
+                    objects, cycle(zip(servers, streams, pools, strict=True)), strict=False
+                )
+            ]
+            for stream, ended in posted:
+                if refusal := ended.result():
                     refusals.append(refusal)
                     where = f"{refusal.object.bucket}/{refusal.object.key}"
                     self._log(stream, *(f"{where}: {t}" for t in (refusal.status, "", "Message:", refusal.message)))
@@ -185,6 +222,26 @@ class TransformRun(JobRun):
     def _log(self, stream: str, *lines: str) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
         self.account.put_log_lines(LOG_GROUP, stream, [f"{at}:[sagemaker logs]: {line}" for line in lines])
+
+
+def capture_manifests(answered: Sequence[S3Object], output_uri: str, at: datetime) -> dict[str, bytes]:
+    """The manifests by their place below the destination; none where no object has an output.
+
+    Authority: SageMaker Developer Guide, "Capture data from batch transform job": ``input`` and ``output`` hold, by
+    ``yyyy/mm/dd/hh``, JSON lists of ``{"prefix": ...}`` and the names below it. A manifest's name is not documented.
+    """
+    if not answered:
+        return {}
+    first = answered[0]
+    source = f"s3://{first.bucket}/{first.key.removesuffix(first.relative)}"
+    name = f"{at:%Y/%m/%d/%H}/{uuid.uuid4()}.jsonl"
+    read = [source, *(one.relative for one in answered)]
+    written = [f"{output_uri.rstrip('/')}/", *(f"{one.relative}.out" for one in answered)]
+    return {f"input/{name}": _manifest(*read), f"output/{name}": _manifest(*written)}
+
+
+def _manifest(prefix: str, *names: str) -> bytes:
+    return json.dumps([{"prefix": prefix}, *names]).encode()
 
 
 class TransformJobs(JobActions):

@@ -6,7 +6,7 @@ Runs in the server process; state: the table ``tuning-jobs``.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from local_account.protocol.actions import Reply, ServiceError, action
 from local_account.protocol.records import chosen, record_of, without
@@ -16,12 +16,14 @@ from local_account.sagemaker.jobs.checks import check_training
 from local_account.sagemaker.jobs.run import ACCOUNT_STOPPED
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import set_tags
+from local_account.sagemaker.tuning.definition import training_request
 from local_account.sagemaker.tuning.run import RUNNING, TuningRun
 from local_account.sagemaker.tuning.search import ChoiceRange, ranges_of
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
         CreateHyperParameterTuningJobRequestTypeDef,
+        CreateTrainingJobRequestTypeDef,
         DescribeHyperParameterTuningJobRequestTypeDef,
         ListHyperParameterTuningJobsRequestTypeDef,
         ListTrainingJobsForHyperParameterTuningJobRequestTypeDef,
@@ -221,7 +223,11 @@ def check_tuning(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
     defined = {one["Name"] for one in definition["AlgorithmSpecification"].get("MetricDefinitions", [])}
     if defined and name not in defined:
         raise ServiceError(f"The objective {name!r} is none of the MetricDefinitions: {', '.join(sorted(defined))}.")
-    check_training({**definition, "TrainingJobName": request["HyperParameterTuningJobName"]})  # type: ignore[typeddict-item]  # without the tuning's own members it is a training job's request
+    check_training(
+        cast(
+            "CreateTrainingJobRequestTypeDef", training_request(definition, request["HyperParameterTuningJobName"], {})
+        )
+    )
 
 
 def _check_strategy(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:

@@ -21,6 +21,7 @@ from local_account.sagemaker.experiments.components import ComponentMetrics
 from local_account.sagemaker.experiments.of_jobs import component_name
 from local_account.sagemaker.job_records import TriedJob, TuningJobRecord
 from local_account.sagemaker.service import SageMaker
+from local_account.sagemaker.tuning.definition import training_request
 from local_account.sagemaker.tuning.search import at_random, grid_of, most_promising, ranges_of
 from local_account.sagemaker.tuning.stopping import Hyperband, MedianRule, StoppingRule, not_improving
 
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 POLL_S = 0.1
 RUNNING = ("InProgress", "Stopping")
 ENDED_WELL = ("Completed", "Stopped")
-# Of a definition what is the tuning's own.
-_OF_THE_TUNING = {"StaticHyperParameters", "DefinitionName", "RetryStrategy"}
 
 
 class TuningRun:
@@ -188,10 +187,7 @@ class TuningRun:
         number = len(self.record["_tried"]) + 1
         mark = hashlib.sha256(f"{self.record['HyperParameterTuningJobArn']} {number}".encode()).hexdigest()[:8]
         name = f"{self.record['HyperParameterTuningJobName']}-{number:03}-{mark}"
-        fixed = definition.get("StaticHyperParameters", {})
-        own = {"TrainingJobName": name, "HyperParameters": {**fixed, **tuned}}
-        asked = {key: value for key, value in definition.items() if key not in _OF_THE_TUNING}
-        self.sagemaker.perform("CreateTrainingJob", {**asked, **own})
+        self.sagemaker.perform("CreateTrainingJob", training_request(definition, name, tuned))
         with self.sagemaker.lock:
             change(self.sagemaker.jobs("Training")[name], {"TuningJobArn": self.record["HyperParameterTuningJobArn"]})
             self.record["_tried"].append({"name": name, "hyperparameters": dict(tuned)})

@@ -202,10 +202,10 @@ class _Iterations:
     def _fail(self, each: _Iteration, failed: StateFailure) -> None:
         self._failure = failed
         told = error_of(failed.failure_event) != RUNTIME and self.env.is_running()
-        if told:
+        end_iterations(self.worker._work_name, self._active, each.env, told)
+        if told:  # behind those that it cut short: a recorded answer of AWS
             details = {"mapIterationFailedEventDetails": self._details(each.index)}
             each.env.add_event("MapIterationFailed", details, update_source_event_id=False)
-        end_iterations(self.worker._work_name, self._active, each.env, told)
 
     def _details(self, index: int) -> dict[str, object]:
         return {"name": self.worker._work_name, "index": index}

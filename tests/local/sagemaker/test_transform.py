@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -104,6 +105,20 @@ def test_every_object_of_the_prefix_gets_an_answer(
         run(account, job_name, arguments(data, model, "in/", "out/again"))
 
 
+def test_several_instances_share_the_objects_of_a_job(
+    account: RunningAccount, data: str, model: str, job_name: str
+) -> None:
+    request = arguments(data, model, "in/", f"out/{job_name}") | {"BatchStrategy": "SingleRecord"}
+    request["TransformResources"]["InstanceCount"] = 2
+    job = run(account, job_name, request)
+    assert job["TransformJobStatus"] == "Completed", job
+    assert sorted(outputs(account, data, f"out/{job_name}")) == ["deep/two.bin.out", "one.bin.out"]
+    streams = account.client("logs").describe_log_streams(
+        logGroupName="/aws/sagemaker/TransformJobs", logStreamNamePrefix=f"{job_name}/"
+    )["logStreams"]
+    assert len([stream for stream in streams if not stream["logStreamName"].endswith("/data-log")]) == 2
+
+
 def test_an_object_that_fails_fails_the_job_and_the_others_keep_their_outputs(
     account: RunningAccount, data: str, model: str, job_name: str
 ) -> None:
@@ -124,6 +139,26 @@ def test_a_content_type_that_the_model_refuses_is_the_clients_error(
     assert job["FailureReason"].startswith("ClientError: See job logs for more information. 2 of 2 objects")
     assert "content type image/gif is not served" in job["FailureReason"]
     assert outputs(account, data, f"out/{job_name}") == {}
+
+
+def test_captures_are_manifests_of_what_was_read_and_of_what_was_answered(
+    account: RunningAccount, data: str, model: str, job_name: str
+) -> None:
+    place = f"captures/{job_name}"
+    config = {"DataCaptureConfig": {"DestinationS3Uri": f"s3://{data}/{place}"}}
+    job = run(account, job_name, arguments(data, model, "bad/", f"out/{job_name}") | config)
+    assert job["DataCaptureConfig"] == config["DataCaptureConfig"]
+    found = outputs(account, data, place)
+    hour = f"{job['TransformEndTime'].astimezone(UTC):%Y/%m/%d}/"
+    assert sorted(name.partition("/")[0] for name in found) == ["input", "output"]
+    assert all(name.partition("/")[2].startswith(hour) for name in found)
+    assert [found[name] for name in sorted(found)] == [
+        [{"prefix": f"s3://{data}/bad/"}, "fine.bin"],
+        [{"prefix": f"s3://{data}/out/{job_name}/"}, "fine.bin.out"],
+    ]
+    with pytest.raises(ClientError, match="appends no inference ids"):
+        config["DataCaptureConfig"]["GenerateInferenceId"] = True  # type: ignore[assignment]  # a flag
+        run(account, f"{job_name}-2", arguments(data, model, "in/", "out/again") | config)
 
 
 def test_the_input_is_a_prefix(account: RunningAccount, data: str, model: str, job_name: str) -> None:
@@ -173,8 +208,8 @@ def test_a_stopped_job_stores_nothing(account: RunningAccount, data: str, model:
         ({"DataProcessing": {"InputFilter": "$[?(@.a)]"}}, "DataProcessing"),
         ({"MaxPayloadInMB": 50, "MaxConcurrentTransforms": 3}, "must not exceed 100 MB, got 150"),
         (
-            {"TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 2}},
-            "expected InstanceCount 1, got 2",
+            {"TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 21}},
+            "at most 20 instances, got 21",
         ),
         ({"TransformResources": {"InstanceType": "laptop", "InstanceCount": 1}}, "satisfy enum value set"),
         ({"BatchStrategy": "Half"}, "satisfy enum value set"),

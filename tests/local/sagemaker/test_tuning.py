@@ -27,6 +27,8 @@ print(f"loss={(known.rate - 0.3) ** 2 + {'a': 1, 'b': 0, 'c': 2}[known.kind]}")
 RATE = {"Name": "rate", "MinValue": "0.1", "MaxValue": "0.9", "ScalingType": "Logarithmic"}
 KIND = {"Name": "kind", "Values": ["a", "b", "c"]}
 
+TUNED_ON = "HyperParameterTuningResourceConfig"
+
 
 @pytest.fixture(scope="module")
 def data(account: RunningAccount) -> str:
@@ -80,7 +82,12 @@ def ended(account: RunningAccount, name: str) -> dict[str, Any]:
 def test_the_best_of_the_training_jobs_is_found(
     account: RunningAccount, data: str, strategy: str, ranges: dict[str, Any]
 ) -> None:
-    job = tuned(account, request_of(account, data, strategy, ranges))
+    request = request_of(account, data, strategy, ranges)
+    if strategy == "Random":  # as version 2 of the SageMaker SDK names instances, here of two kinds to choose from
+        of_a_job = request["TrainingJobDefinition"].pop("ResourceConfig")
+        instances = [of_a_job | {"InstanceType": kind} for kind in ("ml.m5.large", "ml.c5.xlarge")]
+        request["TrainingJobDefinition"][TUNED_ON] = {"InstanceConfigs": instances, "AllocationStrategy": "Prioritized"}
+    job = tuned(account, request)
     assert job["HyperParameterTuningJobStatus"] == "Completed", job
     assert job["TrainingJobStatusCounters"]["Completed"] == 3
     assert job["ObjectiveStatusCounters"] == {"Succeeded": 3, "Pending": 0, "Failed": 0}
@@ -96,6 +103,7 @@ def test_the_best_of_the_training_jobs_is_found(
     trained = sagemaker.describe_training_job(TrainingJobName=listed[0]["TrainingJobName"])
     assert trained["TuningJobArn"] == job["HyperParameterTuningJobArn"]
     assert trained["HyperParameters"].items() >= listed[0]["TunedHyperParameters"].items()
+    assert trained["ResourceConfig"]["InstanceType"] == "ml.m5.large"
     assert trained["OutputDataConfig"]["KmsKeyId"] == ""
     assert trained["EnableNetworkIsolation"] is False
     summaries = sagemaker.list_hyper_parameter_tuning_jobs(NameContains=name)["HyperParameterTuningJobSummaries"]
@@ -192,6 +200,19 @@ def test_what_cannot_be_searched_is_refused(
     request["HyperParameterTuningJobConfig"] |= changes
     with pytest.raises(ClientError, match=message):
         account.client("sagemaker").create_hyper_parameter_tuning_job(**request)
+
+
+def test_a_job_is_told_once_what_it_runs_on(account: RunningAccount, data: str) -> None:
+    request = request_of(account, data, "Random", {"ContinuousParameterRanges": [RATE]})
+    definition = request["TrainingJobDefinition"]
+    definition[TUNED_ON] = definition["ResourceConfig"]
+    create = account.client("sagemaker").create_hyper_parameter_tuning_job
+    with pytest.raises(ClientError, match=f"expected ResourceConfig or {TUNED_ON}, not both"):
+        create(**request)
+    del definition["ResourceConfig"]
+    definition[TUNED_ON] = definition[TUNED_ON] | {"InstanceConfigs": [definition[TUNED_ON]]}
+    with pytest.raises(ClientError, match="expected InstanceConfigs or InstanceCount, not both"):
+        create(**request)
 
 
 def test_the_bayesian_search_comes_closer_than_chance() -> None:

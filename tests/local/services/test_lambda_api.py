@@ -194,3 +194,27 @@ def test_what_hangs_on_a_function_is_of_this_account_and_region(shop: Workshop, 
     target = f"arn:aws:lambda:{where}:function:{name}"
     with pytest.raises(ClientError):
         logs.put_subscription_filter(**subscription, destinationArn=target)
+
+
+def test_environment_variables_take_four_kilobytes_together(shop: Workshop) -> None:
+    client, name = client_of(shop), shop.function(WHO)
+    room = 4096 - len('{"LARGE":""}')
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": {"LARGE": "x" * room}})
+    more = {"Variables": {"LARGE": "x" * (room + 1)}}
+    code, message = refusal(client.update_function_configuration, FunctionName=name, Environment=more)
+    assert code == "InvalidParameterValueException"
+    assert "exceeded the 4KB limit" in message
+    kept = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]["LARGE"]
+    assert len(kept) == room
+
+
+def test_there_are_no_configurations_of_code_signing(shop: Workshop) -> None:
+    client, name = client_of(shop), shop.function(WHO)
+    arn = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0a1b2c3d4e5f60718"
+    for call in (
+        client.get_code_signing_config, client.delete_code_signing_config, client.list_functions_by_code_signing_config,
+    ):  # fmt: skip
+        assert refusal(call, CodeSigningConfigArn=arn)[0] == "ResourceNotFoundException"
+    assert client.list_code_signing_configs()["CodeSigningConfigs"] == []
+    client.delete_function_code_signing_config(FunctionName=name)
+    assert "CodeSigningConfigArn" not in client.get_function_code_signing_config(FunctionName=name)

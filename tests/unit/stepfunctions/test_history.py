@@ -113,6 +113,32 @@ def test_what_a_branch_cannot_evaluate_is_caught_around_it() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "state", [parallel(PASS, ResultSelector={"m.$": "$.nope"}), each(PASS, ResultSelector={"m.$": "$.nope"})]
+)
+def test_a_state_that_cannot_select_from_its_result_fails_behind_its_success(state: dict[str, Any]) -> None:
+    execution = evaluated({"Outer": state}, [{}])
+    assert execution.kinds[-2:] == [f"{state['Type']}StateSucceeded", "ExecutionFailed"]
+    assert execution.previous[-1] == len(execution.previous) - 1
+    assert execution.cause == told("Outer", 2, NOPE.replace("{}", "[[{}]]" if state["Type"] == "Parallel" else "[{}]"))
+
+
+def test_an_iteration_that_fails_is_told_behind_those_that_it_ends() -> None:
+    kinds = {"Type": "Choice", "Choices": [{"Variable": "$", "IsNull": True, "Next": "Long"}], "Default": "Soon"}
+    states = {
+        "Kind": kinds,
+        "Long": {"Type": "Wait", "Seconds": 60, "End": True},
+        "Soon": {"Type": "Wait", "Seconds": 1, "Next": "Boom"},
+        "Boom": BOOM,
+    }
+    map_state = {"Type": "Map", "ItemProcessor": {"StartAt": "Kind", "States": states}, "End": True}
+    execution = evaluated({"M": map_state}, [None, 1])
+    failed = execution.kinds.index("FailStateEntered") + 1
+    events = [kind for kind in execution.kinds[failed:] if kind != "WaitStateAborted"]
+    assert events == ["MapIterationAborted", "MapIterationFailed", "MapStateFailed", "ExecutionFailed"]
+    assert {*execution.previous[failed:-1]} == {failed}
+
+
 def test_an_iteration_that_cannot_be_evaluated_fails_its_map() -> None:
     execution = evaluated({"M": each(UNDEFINED, Items=[1, 2])}, QueryLanguage="JSONata")
     assert execution.kinds[5:] == ["EvaluationFailed", "MapIterationFailed", "MapStateFailed", "ExecutionFailed"]
@@ -167,6 +193,12 @@ def test_the_first_branch_that_fails_ends_the_others() -> None:
             {"o": 1},
             "The function 'States.Format('{}', States.Format('{}', $.no))' had the following error: The JsonPath "
             "argument for the field '$.no' could not be found in the input '{\"o\":1}'",
+        ),
+        (
+            {"Type": "Pass", "Parameters": {"v.$": "States.ArrayLength($$.State.No)"}, "End": True},
+            {"o": 1},
+            "The function 'States.ArrayLength($$.State.No)' had the following error: The JsonPath argument for the "
+            "field '$.State.No' could not be found in the input '{\"o\":1}'",
         ),
         (
             each(PASS, ItemsPath="$.i", MaxConcurrencyPath="$.n"),
