@@ -30,7 +30,7 @@ from reporting.documents.training import EnsembleScores, EpochFigures, TrainedOn
 from reporting.tracking import tracked_run
 from training.device import add_device_argument
 from training.export.archive import PARITY_IMAGES, ExampleImages, write_model
-from training.export.quantise import Trial
+from training.export.quantise import Int8Trial
 from training.hosts import Hosts
 from training.hyperparameters import HyperparameterError, add_arguments, given
 from training.images import Split, open_split
@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> TrainingRecord:
         return record
     trial = None
     if arguments.precision == INT8:
-        trial = Trial(open_split(arguments.dataset, "train")[0], images, logits.argmax(dim=1), labels)
+        trial = Int8Trial(open_split(arguments.dataset, "train")[0], images, logits.argmax(dim=1), labels)
     examples = ExampleImages(images[:PARITY_IMAGES], seen, trial)
     difference = write_model(model, manifest.classes, record, examples, arguments.model_dir)
     figures = f"ensemble_validation_accuracy={scores.validation_accuracy:.4f}"

@@ -49,6 +49,8 @@ LOG_TAIL_BYTES = 4096
 _FUNCTION_PATH = r"{0}/(?P<api_version>[^/]+)/functions/(?P<function_name>[\w_:%-]+)"
 _OTHER_PATHS = (
     r"{0}/(?P<api_version>[^/]+)/account-settings/?$",
+    r"{0}/(?P<api_version>[^/]+)/code-signing-configs/?$",
+    r"{0}/(?P<api_version>[^/]+)/code-signing-configs/(?P<resource_arn>.+)$",
     *(
         f"{_FUNCTION_PATH}/{part}$"
         for part in ("urls", "provisioned-concurrency", "runtime-management-config", "recursion-config")

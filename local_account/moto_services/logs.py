@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from local_account.base.replacements import Handlers
 
 
+GROUPS_LIMIT = 50
 RETENTIONS_DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
@@ -96,11 +97,35 @@ class LogAnswers(LogsResponse):
         return super().put_retention_policy()
 
     def describe_log_groups(self) -> str:
-        """DescribeLogGroups, with their class."""
+        """DescribeLogGroups, with their class; by a part of their names, of which the answer is a short one."""
+        pattern = self._get_param("logGroupNamePattern")
+        if pattern and self._get_param("logGroupNamePrefix"):
+            words = "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."
+            raise _refusal("InvalidParameterException", words)
+        if pattern:
+            return _named_like(self, pattern)
         answer = json.loads(super().describe_log_groups())
         for each in answer["logGroups"]:
             each.setdefault("logGroupClass", "STANDARD")
         return json.dumps(answer)
+
+    def describe_log_streams(self) -> str:
+        """DescribeLogStreams, also of a group that is identified otherwise than by its name."""
+        name, identifier = self._get_param("logGroupName"), self._get_param("logGroupIdentifier")
+        if not identifier:
+            return super().describe_log_streams()
+        if name:
+            raise _refusal("ValidationException", "LogGroup name and LogGroup ARN are mutually exclusive parameters.")
+        streams, token = self.logs_backend.describe_log_streams(
+            descending=self._get_param("descending", False),
+            limit=self._get_param("limit", GROUPS_LIMIT),
+            log_group_name=identifier.rpartition(":log-group:")[2].removesuffix(":*"),
+            log_group_id="",
+            log_stream_name_prefix=self._get_param("logStreamNamePrefix", ""),
+            next_token=self._get_param("nextToken"),
+            order_by=self._get_param("orderBy", "LogStreamName"),
+        )
+        return json.dumps({"logStreams": streams, "nextToken": token})
 
     def associate_kms_key(self) -> str:
         """AssociateKmsKey."""
@@ -113,6 +138,16 @@ class LogAnswers(LogsResponse):
 
 def _refusal(code: str, message: str) -> JsonRESTError:
     return JsonRESTError(code, message)
+
+
+def _named_like(answers: LogAnswers, pattern: str) -> str:
+    """The groups whose names have the pattern in them: AmazonCloudWatchLogs API, DescribeLogGroups."""
+    after, limit = answers._get_param("nextToken") or "", answers._get_param("limit") or GROUPS_LIMIT
+    found = sorted(name for name in answers.logs_backend.groups if pattern in name and name > after)
+    groups = [answers.logs_backend.groups[name].to_describe_dict() for name in found[:limit]]
+    members = ("arn", "creationTime", "logGroupName")
+    answer: dict[str, object] = {"logGroups": [{name: each[name] for name in members} for each in groups]}
+    return json.dumps({**answer, "nextToken": found[limit - 1]} if len(found) > limit else answer)
 
 
 def _set_key(answers: LogAnswers, key: str | None) -> str:

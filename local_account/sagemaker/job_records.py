@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
         AlgorithmSpecificationOutputTypeDef,
         AppSpecificationOutputTypeDef,
+        BatchDataCaptureConfigTypeDef,
         ChannelOutputTypeDef,
         CheckpointConfigTypeDef,
         DataProcessingTypeDef,
@@ -99,6 +100,7 @@ class TransformJobRecord(TypedDict):
     TransformResources: TransformResourcesTypeDef
     BatchStrategy: NotRequired[str]
     DataProcessing: NotRequired[DataProcessingTypeDef]
+    DataCaptureConfig: NotRequired[BatchDataCaptureConfigTypeDef]
     MaxPayloadInMB: NotRequired[int]
     MaxConcurrentTransforms: NotRequired[int]
     Environment: NotRequired[dict[str, str]]

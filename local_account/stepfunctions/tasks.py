@@ -32,6 +32,7 @@ from moto.stepfunctions.parser.asl.eval.environment import Environment
 from local_account.stepfunctions import clients
 from local_account.stepfunctions.integrations import activity_tasks as _activities  # noqa: F401  # has to be ours
 from local_account.stepfunctions.integrations import jobs as _jobs  # noqa: F401  # the same
+from local_account.stepfunctions.integrations import nested as _nested  # noqa: F401  # the same
 from local_account.stepfunctions.integrations.errors import refused_request, sdk_service
 from local_account.stepfunctions.integrations.metadata import with_metadata
 from local_account.stepfunctions.integrations.optimised import task_failed

@@ -87,6 +87,11 @@ def gather(options: Options, scratch: Path) -> Gathered:
     known = _Known(options, thresholds, baseline, novelty, read_context(options.context))
     state = StateFiles(places.place(options.state or str(scratch / "state")), scratch)
     state.load(known.looked_at)
+    if earlier := state.of_earlier_versions():
+        notes.append(
+            f"What an earlier version kept ({', '.join(earlier)}) is not read: hours whose captures have expired are "
+            f"missing, and the rest was read again"
+        )
     files = CaptureFiles(places.place(options.captures), scratch)
     store = Store(state.folder, Classes.of(classes))
 

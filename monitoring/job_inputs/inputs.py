@@ -20,6 +20,8 @@ from monitoring.store.store import CAPTURED, Ledger, Store
 from monitoring.store.window_table import EARLY, HOUR, LATE, Window
 
 _LEDGER = "/files.json"
+EARLIER = "classes-"
+"""The folders of the layout before 2026-12 begin so."""
 
 
 class CaptureFiles:
@@ -79,6 +81,14 @@ class StateFiles:
             wanted = [found for found in self.place.objects(f"{CAPTURED}/") if _is_of(spans, found.name)]
             self.place.fetch(wanted, self.folder)
             self._before = self._files()
+
+    def of_earlier_versions(self) -> list[str]:
+        """Names of the folders that an earlier layout of the state left, whose hours nobody reads any more."""
+        if isinstance(self.place, Prefix):
+            names = self.place.folders()
+        else:
+            names = [path.name for path in self.place.iterdir() if path.is_dir()] if self.place.is_dir() else []
+        return sorted(name for name in names if name.startswith(EARLIER))
 
     def clear(self) -> None:
         """Forget everything: the state is damaged. It is built again from the captures."""

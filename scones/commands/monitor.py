@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from reporting.documents.report import Report
 from scones import outputs, screen
 from scones.commands import Json, Stage, traffic
 from scones.errors import SconesError
@@ -19,6 +20,7 @@ from scones.stage.monitoring_settings import OFF, check_every
 from scones.traffic import captures, listed_reports, schedule
 from scones.traffic import collect as shares
 from scones.traffic import query as table
+from scones.traffic import transform as transforms
 
 app = typer.Typer(no_args_is_help=True, help="Reports on captured traffic.")
 app.command()(traffic.simulate)
@@ -47,6 +49,28 @@ def report(
     chosen = captures.window(since, until, connection.now())
     with screen.pipeline_view("monitoring pipeline") as show:
         document = captures.write_report(connection, chosen, out, show)
+    _say_report(document, out, as_json)
+
+
+@app.command()
+def transform(
+    job: Annotated[str, typer.Argument(help="A batch transform job that was started with a DataCaptureConfig.")],
+    stage: Stage = "local",
+    out: Annotated[Path, typer.Option(help="Folder for report.html, report.json and the plots.")] = Path(
+        "reports/transform"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Take over what a batch transform job captured, and write a report about it."""
+    outputs.check_folder(out)
+    connection = connect_deployed(stage)
+    taken = transforms.take(connection, job)
+    with screen.pipeline_view("monitoring pipeline") as show:
+        document = captures.write_report(connection, taken.chosen, out, show, taken.parameters)
+    _say_report(document, out, as_json)
+
+
+def _say_report(document: Report, out: Path, as_json: bool) -> None:
     if as_json:
         screen.print_json(msgspec.to_builtins(document))
     else:

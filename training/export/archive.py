@@ -23,7 +23,7 @@ from imaging.labels import FLOAT32, INT8, LABELS_FILE, labels_document
 from reporting.documents.json import to_text
 from reporting.documents.training import TRAINING_FILE, TrainingRecord
 from serving.inference import MODEL_FILE, NOVELTY_OUTPUT, model_fn, predict_fn
-from training.export.quantise import Trial, try_int8
+from training.export.quantise import Int8Trial, try_int8
 from training.images import chunks
 from training.loop import TrainingError
 from training.networks.network import Served
@@ -52,7 +52,7 @@ class ExampleImages:
 
     checked: Tensor
     trained_on: Seen
-    trial: Trial | None = None
+    trial: Int8Trial | None = None
 
 
 def write_model(

@@ -35,7 +35,7 @@ NARROW = 150  # channels of a convolution that filters each by itself
 
 
 @dataclass(frozen=True)
-class Trial:
+class Int8Trial:
     """What an int8 model is measured and judged with; images are uint8 [N, size, size, 3].
 
     ``predicted`` and ``labels`` int64 [N]: what the model itself says of the ``held_out`` images, and what they are.
@@ -59,7 +59,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime
         return None if image is None else {"images": image[np.newaxis]}
 
 
-def try_int8(model: Path, trial: Trial, scratch: Path) -> Int8Check:
+def try_int8(model: Path, trial: Int8Trial, scratch: Path) -> Int8Check:
     """Put an int8 model in a model's place where it loses at most 0.3 points on held-out images; what was found."""
     quantised = scratch / "int8.onnx"
     _quantise(model, trial.calibration[some_of(len(trial.calibration), CALIBRATION_IMAGES)], quantised)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote
 
 from local_account.base.arns import read_arn
 from local_account.base.replacements import extends
@@ -103,6 +104,33 @@ class SettingAnswers(ApiAnswers):
         """GetFunctionCodeSigningConfig: there is none here."""
         self.latest()
         return answered({})
+
+    def get_code_signing_config(self) -> TYPE_RESPONSE:
+        """GetCodeSigningConfig: none can be made here, where nothing checks signatures."""
+        raise self.no_signing_config()
+
+    def delete_code_signing_config(self) -> TYPE_RESPONSE:
+        """DeleteCodeSigningConfig, of which there is none."""
+        raise self.no_signing_config()
+
+    def list_functions_by_code_signing_config(self) -> TYPE_RESPONSE:
+        """ListFunctionsByCodeSigningConfig, of which there is none."""
+        raise self.no_signing_config()
+
+    def list_code_signing_configs(self) -> TYPE_RESPONSE:
+        """ListCodeSigningConfigs: an empty list."""
+        return answered({"CodeSigningConfigs": []})
+
+    def delete_function_code_signing_config(self) -> TYPE_RESPONSE:
+        """DeleteFunctionCodeSigningConfig: there is none to take away."""
+        self.latest()
+        return done()
+
+    def no_signing_config(self) -> Exception:
+        """Lambda's error for the configuration that the address names."""
+        arn = unquote(self.path.split("/code-signing-configs/", 1)[1].removesuffix("/functions"))
+        message = f"The Lambda code signing configuration {arn} can not be found."
+        return client_error("ResourceNotFoundException", message, 404)
 
     @property
     def qualifier(self) -> str:

@@ -174,6 +174,8 @@ def check_transform(request: CreateTransformJobRequestTypeDef) -> None:
     if (asked := given.get("CompressionType", "None")) != "None":
         raise ServiceError(f"The stand-in account sends objects as they are: expected None, got {asked}.")
     _check_data_processing(request)
+    if request.get("DataCaptureConfig", {}).get("GenerateInferenceId", False):
+        raise ServiceError("The stand-in account appends no inference ids to outputs: expected no GenerateInferenceId.")
     data_type = given["DataSource"]["S3DataSource"]["S3DataType"]
     if data_type not in ("S3Prefix", "ManifestFile"):
         raise ServiceError(f"Expected S3DataType S3Prefix or ManifestFile, got {data_type}.")

@@ -6,8 +6,10 @@ Runs in the server process; writes the log group ``/aws/sagemaker/TransformJobs`
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from datetime import UTC, datetime
 from itertools import cycle
 from typing import TYPE_CHECKING, ClassVar
 
+from local_account.base import clock
 from local_account.containers.container_view import ContainerView
 from local_account.protocol.actions import Reply, action
 from local_account.protocol.records import view
@@ -97,6 +100,8 @@ class TransformRun(JobRun):
             return "Stopped"
         output = self.job["TransformOutput"]
         self.files.upload(ContainerView(self.root), self.root, output["S3OutputPath"], output.get("KmsKeyId", ""))
+        refused = {refusal.object for refusal in refusals}
+        self._capture([one for one in objects if one not in refused])
         if refusals:
             first = refusals[0]
             raise FailedJobError(
@@ -104,6 +109,21 @@ class TransformRun(JobRun):
                 f"output, the first is {first.object.key}: {first.status} {first.message}"[:REASON_CHARACTERS]
             )
         return "Completed"
+
+    def _capture(self, answered: list[S3Object]) -> None:
+        """Say below the destination of the captures what was read and written."""
+        config = self.job.get("DataCaptureConfig")
+        if config is None:
+            return
+        found = capture_manifests(answered, self.job["TransformOutput"]["S3OutputPath"], clock.now())
+        shutil.rmtree(self.root, ignore_errors=True)  # the outputs, which are in S3 and may have any name
+        self.root.mkdir(parents=True, mode=0o700)
+        path = self.root / "manifest"
+        for name, content in found.items():
+            path.write_bytes(content)
+            self.files.upload_object(
+                path, f"{config['DestinationS3Uri'].rstrip('/')}/{name}", config.get("KmsKeyId", "")
+            )
 
     @contextmanager
     def _servers(self) -> Iterator[list[Instance]]:
@@ -202,6 +222,26 @@ class TransformRun(JobRun):
     def _log(self, stream: str, *lines: str) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
         self.account.put_log_lines(LOG_GROUP, stream, [f"{at}:[sagemaker logs]: {line}" for line in lines])
+
+
+def capture_manifests(answered: Sequence[S3Object], output_uri: str, at: datetime) -> dict[str, bytes]:
+    """The manifests by their place below the destination; none where no object has an output.
+
+    Authority: SageMaker Developer Guide, "Capture data from batch transform job": ``input`` and ``output`` hold, by
+    ``yyyy/mm/dd/hh``, JSON lists of ``{"prefix": ...}`` and the names below it. A manifest's name is not documented.
+    """
+    if not answered:
+        return {}
+    first = answered[0]
+    source = f"s3://{first.bucket}/{first.key.removesuffix(first.relative)}"
+    name = f"{at:%Y/%m/%d/%H}/{uuid.uuid4()}.jsonl"
+    read = [source, *(one.relative for one in answered)]
+    written = [f"{output_uri.rstrip('/')}/", *(f"{one.relative}.out" for one in answered)]
+    return {f"input/{name}": _manifest(*read), f"output/{name}": _manifest(*written)}
+
+
+def _manifest(prefix: str, *names: str) -> bytes:
+    return json.dumps([{"prefix": prefix}, *names]).encode()
 
 
 class TransformJobs(JobActions):

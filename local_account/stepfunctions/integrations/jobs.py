@@ -60,7 +60,7 @@ class WaitedJob:
         answer = dict(self._call("Describe"))
         answer.pop("ResponseMetadata", None)
         shape = self.client.meta.service_model.operation_model(f"Describe{self.kind}").output_shape
-        return members_of(from_members(_with_numbers(answer), shape))
+        return members_of(from_members(with_numbers(answer), shape))
 
     def stop(self) -> None:
         """Stop it, unless it has ended meanwhile."""
@@ -75,12 +75,12 @@ class WaitedJob:
         return found
 
 
-def _with_numbers(value: object) -> object:
+def with_numbers(value: object) -> object:
     """The answer with its times as the milliseconds since 1970 that these integrations hand on."""
     if isinstance(value, dict):
-        return {name: _with_numbers(item) for name, item in value.items()}
+        return {name: with_numbers(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_with_numbers(item) for item in value]
+        return [with_numbers(item) for item in value]
     return round(value.timestamp() * 1000) if isinstance(value, datetime.datetime) else value
 
 

@@ -1,4 +1,4 @@
-"""Tasks of SQS, SNS, DynamoDB, EventBridge and Step Functions, with the errors of their integrations.
+"""Tasks of SQS, SNS, DynamoDB and EventBridge, with the errors of their integrations.
 
 Runs in the server process. Each class here extends one of moto's.
 """
@@ -16,9 +16,6 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_events import (
     SfnFailedEntryCountException,
     StateTaskServiceEvents,
-)
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
-    StateTaskServiceSfn,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sns import (
     StateTaskServiceSns,
@@ -54,7 +51,7 @@ class SqsTask(StateTaskServiceSqs):
         if isinstance(ex, _NoHostError):
             cause = f"Unable to execute HTTP request: {ex}: Name or service not known"
             return task_failed(self, env, "SQS.SdkClientException", cause)
-        return _told(self, env, ex) or super()._from_error(env, ex)
+        return told(self, env, ex) or super()._from_error(env, ex)
 
 
 class _NoHostError(Exception):
@@ -66,7 +63,7 @@ class SnsTask(StateTaskServiceSns):
     """``sns:publish``."""
 
     def _from_error(self, env: Environment, ex: Exception) -> FailureEvent:
-        return _told(self, env, ex) or super()._from_error(env, ex)
+        return told(self, env, ex) or super()._from_error(env, ex)
 
 
 @component
@@ -75,7 +72,7 @@ class DynamoTask(StateTaskServiceDynamoDB):
 
     def _from_error(self, env: Environment, ex: Exception) -> FailureEvent:
         # Past moto's, which takes whatever else is raised for an error of DynamoDB.
-        return _told(self, env, ex) or StateTaskService._from_error(self, env, ex)
+        return told(self, env, ex) or StateTaskService._from_error(self, env, ex)
 
 
 @component
@@ -85,15 +82,7 @@ class EventsTask(StateTaskServiceEvents):
     def _from_error(self, env: Environment, ex: Exception) -> FailureEvent:
         if isinstance(ex, SfnFailedEntryCountException):
             return task_failed(self, env, "EventBridge.FailedEntry", dumps(ex.cause))
-        return _told(self, env, ex) or super()._from_error(env, ex)
-
-
-@component
-class ExecutionTask(StateTaskServiceSfn):
-    """``states:startExecution``."""
-
-    def _from_error(self, env: Environment, ex: Exception) -> FailureEvent:
-        return _told(self, env, ex) or super()._from_error(env, ex)
+        return told(self, env, ex) or super()._from_error(env, ex)
 
 
 def task_failed(state: StateTaskService, env: Environment, error: str, cause: str) -> FailureEvent:
@@ -103,7 +92,7 @@ def task_failed(state: StateTaskService, env: Environment, error: str, cause: st
     return failure_event(env, error_name(error), HistoryEventType.TaskFailed, "taskFailedEventDetails", details)
 
 
-def _told(state: StateTaskService, env: Environment, error: Exception) -> FailureEvent | None:
+def told(state: StateTaskService, env: Environment, error: Exception) -> FailureEvent | None:
     """The event of an error of the state's service; None for any other."""
     if isinstance(error, FailureEventException):
         return None

@@ -182,14 +182,17 @@ class IntrinsicCall(StringIntrinsicFunction):
     """A call of an intrinsic function; its error names the whole call."""
 
     def _eval_body(self, env: Environment) -> None:
+        given = env.stack[-1] if env.stack else None
         try:
             self.function.eval(env=env)
         except FailureEventException:
             raise
         except NoSuchJsonPathError as missing:
+            context = env.states.context_object.context_object_data
+            searched = given if missing.data == context else missing.data  # the context object itself is not shown
             told = (
                 f"The JsonPath argument for the field '{missing.json_path}' could not be found in the input "
-                f"'{dumps(missing.data)}'"
+                f"'{dumps(searched)}'"
             )
             raise _failed_call(self, env, told) from missing
         except Exception as error:

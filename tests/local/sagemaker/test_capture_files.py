@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
+import shutil
+import tarfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from PIL import Image
 
 from tests.local.foreign_models import Deployer
+from tests.places import ROOT
+from tests.served_model import write_model
 
 PATH = re.compile(
     r"captured/(?P<endpoint>[^/]+)/AllTraffic/(\d{4}/\d\d/\d\d/\d\d)/\d\d-\d\d-\d{3}-[0-9a-f-]{36}\.jsonl"
@@ -133,3 +141,58 @@ def test_a_stop_loses_no_line(fresh_account: Callable[..., Any]) -> None:
     deployer.account = second
     _, lines = captured(deployer, endpoint, 20)
     assert {line["eventMetadata"]["inferenceId"] for line in lines} == {f"id-{i}" for i in range(20)}
+
+
+def own_archive(folder: Path) -> bytes:
+    """A small model with the project's serving code, as a training job's archive holds it."""
+    write_model(folder)
+    for room in ("imaging", "serving"):
+        shutil.copytree(ROOT / room, folder / "code" / room, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "code" / "inference.py").write_text("from serving.inference import *  # noqa: F403\n", encoding="utf-8")
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        tar.add(folder, ".")
+    return stream.getvalue()
+
+
+def records(lines: list[dict[str, Any]]) -> list[tuple[str, str, str, list[float]]]:
+    """Who asked what in which type, and what was answered."""
+    return sorted(
+        (
+            line["eventMetadata"]["inferenceId"],
+            line["captureData"]["endpointInput"]["observedContentType"],
+            line["captureData"]["endpointInput"]["data"],
+            json.loads(line["captureData"]["endpointOutput"]["data"]),
+        )
+        for line in lines
+    )
+
+
+def test_the_containers_own_capture_holds_the_records_of_sagemakers_no_more_and_no_less(
+    deployer: Deployer, tmp_path: Path
+) -> None:
+    place = {"SCONES_CAPTURE_URI": f"s3://{deployer.bucket}/captured", "SCONES_CAPTURE_ENDPOINT": "own"}
+    model = deployer.model("both", own_archive(tmp_path / "model"), **place)
+    endpoint = deployer.endpoint("both", deployer.config("both", {"AllTraffic": model}, capture(deployer)))
+    assert deployer.settled(endpoint)["EndpointStatus"] == "InService"
+    asked = 60
+
+    def ask(number: int) -> None:
+        out = io.BytesIO()
+        Image.new("RGB", (32, 32), (number, 60, 90)).save(out, "PNG")
+        body, kind = out.getvalue(), "image/png"
+        if number % 3 == 0:
+            body = json.dumps({"image_data": base64.b64encode(body).decode()}).encode()
+            kind = "application/json"
+        deployer.invoke(endpoint, body, ContentType=kind, InferenceId=f"id-{number:03d}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(asked)))
+    with pytest.raises(ClientError):
+        deployer.invoke(endpoint, b"no picture", ContentType="image/png", InferenceId="refused")
+    _, theirs = captured(deployer, endpoint, asked)
+    deployer.sagemaker.delete_endpoint(EndpointName=endpoint)
+    keys, ours = captured(deployer, "own", asked)
+    assert all(PATH.fullmatch(key) for key in keys)
+    assert records(ours) == records(theirs)
+    assert len({line["eventMetadata"]["eventId"] for line in ours}) == len(theirs) == asked

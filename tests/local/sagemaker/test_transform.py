@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -138,6 +139,26 @@ def test_a_content_type_that_the_model_refuses_is_the_clients_error(
     assert job["FailureReason"].startswith("ClientError: See job logs for more information. 2 of 2 objects")
     assert "content type image/gif is not served" in job["FailureReason"]
     assert outputs(account, data, f"out/{job_name}") == {}
+
+
+def test_captures_are_manifests_of_what_was_read_and_of_what_was_answered(
+    account: RunningAccount, data: str, model: str, job_name: str
+) -> None:
+    place = f"captures/{job_name}"
+    config = {"DataCaptureConfig": {"DestinationS3Uri": f"s3://{data}/{place}"}}
+    job = run(account, job_name, arguments(data, model, "bad/", f"out/{job_name}") | config)
+    assert job["DataCaptureConfig"] == config["DataCaptureConfig"]
+    found = outputs(account, data, place)
+    hour = f"{job['TransformEndTime'].astimezone(UTC):%Y/%m/%d}/"
+    assert sorted(name.partition("/")[0] for name in found) == ["input", "output"]
+    assert all(name.partition("/")[2].startswith(hour) for name in found)
+    assert [found[name] for name in sorted(found)] == [
+        [{"prefix": f"s3://{data}/bad/"}, "fine.bin"],
+        [{"prefix": f"s3://{data}/out/{job_name}/"}, "fine.bin.out"],
+    ]
+    with pytest.raises(ClientError, match="appends no inference ids"):
+        config["DataCaptureConfig"]["GenerateInferenceId"] = True  # type: ignore[assignment]  # a flag
+        run(account, f"{job_name}-2", arguments(data, model, "in/", "out/again") | config)
 
 
 def test_the_input_is_a_prefix(account: RunningAccount, data: str, model: str, job_name: str) -> None:

@@ -206,3 +206,15 @@ def test_environment_variables_take_four_kilobytes_together(shop: Workshop) -> N
     assert "exceeded the 4KB limit" in message
     kept = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]["LARGE"]
     assert len(kept) == room
+
+
+def test_there_are_no_configurations_of_code_signing(shop: Workshop) -> None:
+    client, name = client_of(shop), shop.function(WHO)
+    arn = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0a1b2c3d4e5f60718"
+    for call in (
+        client.get_code_signing_config, client.delete_code_signing_config, client.list_functions_by_code_signing_config,
+    ):  # fmt: skip
+        assert refusal(call, CodeSigningConfigArn=arn)[0] == "ResourceNotFoundException"
+    assert client.list_code_signing_configs()["CodeSigningConfigs"] == []
+    client.delete_function_code_signing_config(FunctionName=name)
+    assert "CodeSigningConfigArn" not in client.get_function_code_signing_config(FunctionName=name)

@@ -11,6 +11,7 @@ ELSEWHERE = {
     "scones demo": "the whole loop, on a stand-in account of its own: test_loop.py",
     "scones demo --sample": "the same with drawn vehicles",
     "scones account start --images FOLDER": "unpacked container images of one's own: tests/local/sagemaker",
+    "scones monitor transform JOB": "a batch transform job of one's own: test_monitoring_stage.py",
     "scones mlflow": "a server of an extra's: test_experiments.py",
     "scones mlflow --open": "the same",
     "scones pipeline run -p TrackingUri=http://127.0.0.1:5000": "reports to such a server: test_experiments.py",

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from local_account.server import control
 from tests.local.conftest import start_account
 from tests.local.deployment_stage import BUCKET, ENDPOINT, PATIENCE_S, PREFIX, Stage
 from tests.local.queues import Queue
+from tests.local.sagemaker_requests import ROLE
 from tests.local.workflow_stage import Photos, deploy
 
 # Not the real time: what is captured in an hour's first minutes comes too late for the report of that time.
@@ -200,6 +202,38 @@ def test_two_instances_share_the_hours_and_one_merges_them(monitored: Monitored)
     assert found["instances"] == min(2, found["folders"])
     assert {key for key in before if "/day=" in key and "/_" not in key} <= set(kept())
     assert not [key for key in kept() if "/partials/" in key], "what they left for each other is gone"
+
+
+@pytest.mark.slow
+def test_a_transform_jobs_captures_become_a_report_of_the_same_kind(monitored: Monitored, tmp_path: Path) -> None:
+    sagemaker, s3, stage = monitored.client("sagemaker"), monitored.client("s3"), monitored.stage
+    for number, image in enumerate([*stage.images, *stage.images]):
+        s3.put_object(Bucket=BUCKET, Key=f"batch-in/{number}.png", Body=image)
+    package = sagemaker.list_model_packages(ModelPackageGroupName=ENDPOINT)["ModelPackageSummaryList"][0]
+    container = {"ModelPackageName": package["ModelPackageArn"]}
+    sagemaker.create_model(ModelName="many", PrimaryContainer=container, ExecutionRoleArn=ROLE)
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/batch-in/"}}
+    sagemaker.create_transform_job(
+        TransformJobName="many",
+        ModelName="many",
+        TransformInput={"DataSource": source, "ContentType": "image/png"},
+        TransformOutput={"S3OutputPath": f"s3://{BUCKET}/batch-out", "Accept": "application/json"},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+        DataCaptureConfig={"DestinationS3Uri": f"s3://{BUCKET}/batch-captures"},
+    )
+
+    def job() -> dict[str, str]:
+        found: dict[str, str] = sagemaker.describe_transform_job(TransformJobName="many")
+        return found
+
+    stage.until(lambda: job()["TransformJobStatus"] in ("Completed", "Failed"), "the job ends")
+    assert job()["TransformJobStatus"] == "Completed", job()["FailureReason"]
+    for _ in range(2):  # once more changes nothing
+        report = stage.scones("monitor", "transform", "many", "--out", str(tmp_path / "report"), "--json")
+        assert (report["counts"]["records"], report["counts"]["duplicates"]) == (4, 0)
+    assert report["endpoint"] == "many"
+    assert (tmp_path / "report" / "report.html").is_file()
+    assert "there is no transform job none" in stage.refused("monitor", "transform", "none")
 
 
 def test_what_was_captured_is_a_table(monitored: Monitored) -> None:

@@ -73,6 +73,24 @@ def test_executions_are_started_and_awaited(shop: Workshop) -> None:
     assert awaited["Output"] == {"got": 2}
     failed = shop.run(shop.machine({"S": task("states:startExecution.sync:2", {"StateMachineArn": broken})}))
     assert (failed["status"], failed["error"]) == ("FAILED", "States.TaskFailed")
+    told = json.loads(failed["cause"])
+    assert list(told) == sorted(told)
+    assert (told["Cause"], told["Error"], told["Input"]) == ("C", "E", "{}")
+    assert failed["cause"].startswith('{"Cause":"C","Error":"E","ExecutionArn":"arn:')
+    assert isinstance(told["StopDate"], int)
+
+
+def test_an_execution_ends_with_the_task_that_awaits_it(shop: Workshop) -> None:
+    client = shop.account.client("stepfunctions")
+    inner = shop.machine({"W": {"Type": "Wait", "Seconds": 600, "End": True}})
+    awaits = task("states:startExecution.sync:2", {"StateMachineArn": inner}, TimeoutSeconds=1)
+    parent = shop.run(shop.machine({"S": awaits}))
+    assert (parent["status"], parent["error"]) == ("FAILED", "States.Timeout")
+    (child,) = client.list_executions(stateMachineArn=inner)["executions"]
+    while (found := client.describe_execution(executionArn=child["executionArn"]))["status"] == "RUNNING":
+        time.sleep(0.02)
+    words = f"execution [{parent['executionArn']}] which was managing this resource was aborted"
+    assert (found["status"], found["cause"]) == ("ABORTED", f"The Task state in AWS Step Functions {words}")
 
 
 def test_an_inline_map_runs_so_many_items_at_once(shop: Workshop) -> None:

@@ -172,11 +172,14 @@ def test_the_healthy_hours_raise_nothing(shop: Path, tmp_path: Path) -> None:
     report = numbers(tmp_path)
     assert report["verdict"].startswith("Nothing has moved away from the baseline: 450 predictions")
     assert report["violations"] == []
-    # A damaged state is built again, and the reader is told.
+    # A damaged state is built again, and what an earlier version kept is not read; the reader is told of both.
+    (tmp_path / "state" / "classes-0123").mkdir()
     stored = next((tmp_path / "state").rglob("05.parquet"))
     stored.write_bytes(b"no parquet")
     assert run(shop / "captures", tmp_path, *more, hours=HOURS - DAMAGED) == 0
-    assert "damaged" in numbers(tmp_path)["notes"][0]
+    earlier, damaged = numbers(tmp_path)["notes"]
+    assert "earlier version kept (classes-0123) is not read" in earlier
+    assert "damaged" in damaged
     assert numbers(tmp_path)["counts"]["records"] == 450
 
 

@@ -47,6 +47,7 @@ NO_ARNS: dict[str, set[str]] = {
     "functions/api/layers.py": {"self.path.split('/layers/', 1)[1]", "self.path"},
     "functions/api/mappings.py": {"self.path.rstrip('/')"},
     "functions/api/policies.py": {"self.path"},
+    "functions/api/settings.py": {"self.path"},
     "functions/api/versions.py": {"self.path"},
     "functions/configuration.py": {"re.compile"},
     "functions/runtime_api.py": {"path.strip('/')"},

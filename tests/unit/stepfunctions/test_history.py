@@ -195,6 +195,12 @@ def test_the_first_branch_that_fails_ends_the_others() -> None:
             "argument for the field '$.no' could not be found in the input '{\"o\":1}'",
         ),
         (
+            {"Type": "Pass", "Parameters": {"v.$": "States.ArrayLength($$.State.No)"}, "End": True},
+            {"o": 1},
+            "The function 'States.ArrayLength($$.State.No)' had the following error: The JsonPath argument for the "
+            "field '$.State.No' could not be found in the input '{\"o\":1}'",
+        ),
+        (
             each(PASS, ItemsPath="$.i", MaxConcurrencyPath="$.n"),
             {"i": [], "n": "x"},
             'The MaxConcurrencyPath field refers to value "x" which is not a valid integer: $.n',

@@ -25,7 +25,7 @@ from tests.realdata import cifar_archive
 from training import train
 from training.calibration import fit_temperature
 from training.export.archive import ExampleImages, write_model
-from training.export.quantise import Trial
+from training.export.quantise import Int8Trial
 from training.loop import TrainingError
 from training.networks.augment import alternating_flip, random_cutout, random_shift
 from training.networks.network import Ensemble, Network, normalise
@@ -205,7 +205,7 @@ def test_an_int8_model_is_served_as_one_and_one_that_lost_accuracy_is_refused(
         said = ensemble(images).argmax(dim=1)
     examples = ExampleImages(images[:4], look_at(ensemble, 2, images[:40]))
     for folder, predicted in (("refused", 1 - said), ("taken", said)):
-        trial = Trial(images, images, predicted, labels=1 - said)
+        trial = Int8Trial(images, images, predicted, labels=1 - said)
         write_model(ensemble, ["a", "b"], RECORD, dataclasses.replace(examples, trial=trial), tmp_path / folder)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("int8 is refused and the model stays float32: ")
