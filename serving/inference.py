@@ -20,16 +20,18 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypedDict, overload
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict, overload
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from imaging.decode import IMAGE_SIZE, ImageError, Pixels, decode_image
 from imaging.labels import read_image_size, read_labels, read_precision
 from serving import capture, negotiation
 from serving.negotiation import VERBOSE_TYPE, negotiate
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 JSON_TYPE = negotiation.JSON_TYPE
 MODEL_FILE = "model.onnx"
@@ -132,6 +134,10 @@ def model_fn(model_dir: str) -> Model:
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
     """An ONNX model, ready to be asked from many threads. Raises ModelError."""
+    # From 1.29 on its official builds report every process to their maker, unless told before they are loaded.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     # One thread per request: the server's threads share the cores, and ONNX Runtime releases the GIL.
     options.intra_op_num_threads = 1

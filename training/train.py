@@ -16,12 +16,12 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import numpy as np
-import onnxruntime
 import torch
 
 from imaging.dataset import DatasetError, read_examples, read_manifest
@@ -164,7 +164,7 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": version("onnxruntime"),
     }
 
 

@@ -15,6 +15,7 @@ from moto.logs.models import LogsBackend, logs_backends
 from moto.logs.responses import LogsResponse
 
 from local_account.account import Account
+from local_account.base.arns import name_of
 from local_account.base.replacements import answered_by, extends, use_backend
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class LogAnswers(LogsResponse):
         streams, token = self.logs_backend.describe_log_streams(
             descending=self._get_param("descending", False),
             limit=self._get_param("limit", GROUPS_LIMIT),
-            log_group_name=identifier.rpartition(":log-group:")[2].removesuffix(":*"),
+            log_group_name=name_of(identifier.removesuffix(":*"), "logs", "log-group"),
             log_group_id="",
             log_stream_name_prefix=self._get_param("logStreamNamePrefix", ""),
             next_token=self._get_param("nextToken"),

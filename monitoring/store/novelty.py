@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from monitoring.store.aggregates import Floats, Integers
 from serving.inference import MODEL_FILE, NOVELTY_OUTPUT, Model, open_session
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 NOVELTY = NOVELTY_OUTPUT
 NOVELTY_FILE = MODEL_FILE

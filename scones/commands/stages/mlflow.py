@@ -22,6 +22,8 @@ from scones.stage.settings import Settings
 from scones.stage.tracking_address import DATABASE, database_path, lacking_client
 
 PORT = 5000  # MLflow's own default
+# It would start ten processes for jobs of its own, which nothing here asks for, and tell its makers of its use.
+_QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 Open = Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1 for a database's pages; 0: any.")]
 
@@ -64,8 +66,7 @@ def _serve(address: str, port: int, opened: bool) -> None:
     port = _free(port)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", address, "--default-artifact-root", database.with_name("files").as_uri()]
-    # It would start ten processes for jobs of its own, which nothing here asks for.
-    server = subprocess.Popen(command, env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
+    server = subprocess.Popen(command, env={**os.environ, **_QUIET})
     try:
         threading.Thread(target=_show_when_up, args=(server, port, opened), daemon=True).start()
         status = server.wait()

@@ -43,7 +43,7 @@ from tests.local.sagemaker_requests import job_log, processing_arguments, wait_f
         ("cloudwatch", "list_metric_streams", {}),  # CBOR
         ("ssm", "list_associations", {}),
         ("iam", "get_access_key_last_used", {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE"}),
-        ("lambda", "list_code_signing_configs", {}),
+        ("lambda", "list_capacity_providers", {}),
         ("sagemaker", "list_apps", {}),
         ("cloudformation", "describe_type", {}),
         ("s3", "list_bucket_analytics_configurations", {"Bucket": "no-such-bucket-here"}),
