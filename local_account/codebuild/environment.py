@@ -6,6 +6,7 @@ the machine's pip cache, as containers do. Its image is the account's own Python
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +25,16 @@ _AWS = '#!/bin/sh\nexec "$(dirname "$0")/python3" -m awscli "$@"\n'
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def check_python(wanted: str) -> None:
-    """Raises BuildspecError when the runtime that a buildspec asks for is not the one there is."""
-    if wanted not in ("", _PYTHON, f"{sys.version_info.major}.x", "latest"):
-        raise BuildspecError(
-            f"unknown runtime version {wanted!r} of python: builds here run with the account's own, {_PYTHON}"
-        )
+def instead_of(wanted: str) -> str:
+    """What the log says where a buildspec asks for another Python 3 than there is; "" for that one.
+
+    Raises BuildspecError for what is no Python 3.
+    """
+    if wanted in ("", _PYTHON, f"{sys.version_info.major}.x", "latest"):
+        return ""
+    if not re.fullmatch(r"3\.\d{1,2}", wanted):
+        raise BuildspecError(f"unknown runtime version {wanted!r} of python: expected one such as {_PYTHON}")
+    return f"Python {wanted} is asked for; builds in the stand-in account run with its own, {_PYTHON}"
 
 
 def make_home(folder: Path) -> None:

@@ -22,7 +22,7 @@ from local_account.base.clients import ServiceClients
 from local_account.codebuild.artifacts import upload_artifacts
 from local_account.codebuild.buildspec import FORMATS, PHASES, Buildspec, BuildspecError, Phase, ReportSpec, parse
 from local_account.codebuild.cache import Cache
-from local_account.codebuild.environment import check_python, environment, make_home
+from local_account.codebuild.environment import environment, instead_of, make_home
 from local_account.codebuild.events import emit_state
 from local_account.codebuild.files import FilesError, select
 from local_account.codebuild.records import BuildPhase, BuildProjectRecord, BuildRecord, ExportedVariable
@@ -153,7 +153,8 @@ class BuildRun:
         self._sources.fetch()
         try:
             self._spec = parse(self._sources.buildspec())
-            check_python(self._spec.python)
+            if told := instead_of(self._spec.python):
+                self._say("DOWNLOAD_SOURCE", told)
         except BuildspecError as error:
             raise PhaseError("YAML_FILE_ERROR", str(error)) from error
         self._cache.restore(self._spec.cache, self._sources.primary, self._home, self._folder / "cache")
