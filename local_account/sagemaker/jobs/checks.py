@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from local_account.protocol.actions import ServiceError
 from local_account.sagemaker.data_processing import DataProcessing, RecordError
-from local_account.sagemaker.jobs.cluster import MAX_HOSTS, check_groups, check_hosts, groups_of
+from local_account.sagemaker.jobs.cluster import check_count, check_groups, check_hosts, groups_of
 from local_account.sagemaker.jobs.script_mode import TrainingScript
 from local_account.sagemaker.network import check_network
 
@@ -165,9 +165,7 @@ def _check_data_processing(request: CreateTransformJobRequestTypeDef) -> None:
 
 def check_transform(request: CreateTransformJobRequestTypeDef) -> None:
     """Refuse more instances than this machine is, parts of objects, and more data at once than AWS takes."""
-    count = request["TransformResources"]["InstanceCount"]
-    if count > MAX_HOSTS:
-        raise ServiceError(f"The stand-in account runs a job on at most {MAX_HOSTS} instances, got {count}.")
+    check_count(request["TransformResources"]["InstanceCount"])
     given = request["TransformInput"]
     if (split := given.get("SplitType", "None")) not in {"None", "Line"}:
         raise ServiceError(f"The stand-in account sends whole objects or lines: expected None or Line, got {split}.")

@@ -179,13 +179,18 @@ def groups_of(config: ResourceConfigOutputTypeDef | ResourceConfigTypeDef) -> li
     return [HostGroup(GROUP, config.get("InstanceType", ""), config.get("InstanceCount", 1))]
 
 
+def check_count(count: int) -> None:
+    """Refuse more instances than this machine is asked to be. Raises ServiceError."""
+    if not 1 <= count <= MAX_HOSTS:
+        raise ServiceError(f"The stand-in account runs a job on at most {MAX_HOSTS} instances, got {count}.")
+
+
 def check_hosts(count: int, *, isolated: bool) -> None:
     """Refuse more hosts than this machine is asked to be, or several where they cannot have names.
 
     Raises ServiceError.
     """
-    if not 1 <= count <= MAX_HOSTS:
-        raise ServiceError(f"The stand-in account runs a job on at most {MAX_HOSTS} instances, got {count}.")
+    check_count(count)
     if count > 1 and namespace_command() is None:
         raise ServiceError(
             f"The stand-in account can give hosts names only on Linux with `unshare --mount`: expected one instance on "
