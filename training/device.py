@@ -55,7 +55,7 @@ class Device:
 
     def loaders(self, processes: int = 1) -> int:
         """How many processes decode for one of so many that train: none where there is a single core."""
-        return min(MOST_LOADERS, max(0, len(os.sched_getaffinity(0)) // processes - 1))
+        return min(MOST_LOADERS, max(0, _cores() // processes - 1))
 
     @contextlib.contextmanager
     def memory(self, batch_size: int) -> Iterator[None]:
@@ -72,6 +72,11 @@ class Device:
 
 
 CPU = Device()
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system says so: macOS knows no affinity."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _advice(batch_size: int) -> str:
