@@ -1,4 +1,4 @@
-"""The monitoring report in a browser: readable in every light and width, and its parts can be chosen without a script."""
+"""The monitoring report in a browser: readable in every light and width, its parts chosen without a script."""
 
 from __future__ import annotations
 
