@@ -106,10 +106,10 @@ def _split_folders(splits: list[Path], others: list[Path]) -> FoundPictures:
 
 
 def _class_folders(layout: str, folders: list[Path], split: str | None, source: Path) -> FoundPictures:
-    found = FoundPictures(layout)
+    found, start = FoundPictures(layout), f"{source.as_posix()}/"
     for folder in folders:
         for path in _files(folder, found.skipped):
-            found.pictures.append(Picture(folder.name, split, path, path.relative_to(source).as_posix()))
+            found.pictures.append(Picture(folder.name, split, path, path.as_posix().removeprefix(start)))
     return found
 
 
