@@ -7,14 +7,15 @@ hours before the ledgers that say what was read, so that a job killed in between
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from monitoring.captures.folders import SUFFIXES, Folder, hour_of
 from monitoring.captures.times import HOUR_US, microseconds, moment
+from monitoring.job_inputs.mending import is_hour, join_far_hours
 from monitoring.job_inputs.places import Found, Place, Prefix
+from monitoring.store.aggregates import Floats
 from monitoring.store.hours import stored_hour
 from monitoring.store.store import CAPTURED, Ledger, Store
 from monitoring.store.window_table import EARLY, HOUR, LATE, Window
@@ -73,13 +74,15 @@ class StateFiles:
         self.place = place
         self.folder = scratch / "state" if isinstance(place, Prefix) else place
         self._before: dict[str, tuple[int, int]] = {}
+        self._there: set[str] = set()
 
     def load(self, spans: Sequence[Window]) -> None:
         """Copy what is known of time spans."""
         if isinstance(self.place, Prefix):
             self.folder.mkdir(parents=True, exist_ok=True)
-            wanted = [found for found in self.place.objects(f"{CAPTURED}/") if _is_of(spans, found.name)]
-            self.place.fetch(wanted, self.folder)
+            listed = list(self.place.objects(f"{CAPTURED}/"))
+            self._there = {found.name for found in listed if is_hour(found.name)}
+            self.place.fetch([found for found in listed if _is_of(spans, found.name)], self.folder)
             self._before = self._files()
 
     def of_earlier_versions(self) -> list[str]:
@@ -90,13 +93,11 @@ class StateFiles:
             names = [path.name for path in self.place.iterdir() if path.is_dir()] if self.place.is_dir() else []
         return sorted(name for name in names if name.startswith(EARLIER))
 
-    def clear(self) -> None:
-        """Forget everything: the state is damaged. It is built again from the captures."""
-        shutil.rmtree(self.folder / CAPTURED, ignore_errors=True)
-
-    def save(self) -> None:
-        """Copy back what has changed."""
+    def save(self, thresholds: Floats) -> None:
+        """Copy back what has changed; ``thresholds``, of each class, are those that joined hours are aggregated by."""
         if isinstance(self.place, Prefix):
+            far = self._there & self._files().keys() - self._before.keys()
+            join_far_hours(self.place, sorted(far), self.folder, thresholds)
             now = self._files()
             changed = {name for name in {*now, *self._before} if now.get(name) != self._before.get(name)}
             ledgers = {name for name in changed if name.endswith(_LEDGER)}
