@@ -74,6 +74,7 @@ setup(
         "uvicorn>=0.30,<1",  # the console's server
         "cryptography>=43,<50",  # the stand-in account's tokens and keys, through moto
         "pyyaml>=6,<7",  # CloudFormation templates in the stand-in account
+        "aws-sam-translator>=1.100,<2",  # AWS's own transform of SAM templates, imported when a template names it
         "psutil>=6,<8",  # the stand-in account ends whole process trees and reports memory
     ],
     extras_require={

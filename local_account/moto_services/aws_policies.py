@@ -90,6 +90,26 @@ class AwsPolicies(IAMBackend):
         bring(self, policy_arn)
         super().attach_user_policy(policy_arn, user_name)
 
+    def put_role_policy(self, role_name: str, policy_name: str, policy_json: str) -> None:
+        """A policy of one role, in either version of the language."""
+        super().put_role_policy(role_name, policy_name, _in_todays_version(policy_json))
+        self.get_role(role_name).put_policy(policy_name, policy_json)
+
+    def put_group_policy(self, group_name: str, policy_name: str, policy_json: str) -> None:
+        """A policy of one group, in either version of the language."""
+        super().put_group_policy(group_name, policy_name, _in_todays_version(policy_json))
+        self.get_group(group_name).put_policy(policy_name, policy_json)
+
+    def put_user_policy(self, user_name: str, policy_name: str, policy_json: str) -> None:
+        """A policy of one user, in either version of the language."""
+        super().put_user_policy(user_name, policy_name, _in_todays_version(policy_json))
+        self.get_user(user_name).put_policy(policy_name, policy_json)
+
+    def update_assume_role_policy(self, role_name: str, policy_document: str) -> None:
+        """Who may take a role, in either version of the language."""
+        super().update_assume_role_policy(role_name, _in_todays_version(policy_document))
+        self.get_role(role_name).assume_role_policy_document = policy_document
+
     def get_policy(self, policy_arn: str) -> ManagedPolicy:
         """A policy, AWS's or one's own; raises NotFoundException."""
         bring(self, policy_arn)
@@ -108,6 +128,17 @@ class AwsPolicies(IAMBackend):
         start = int(marker or 0)
         end = start + max_items
         return wanted[start:end], str(end) if end < len(wanted) else None
+
+
+def _in_todays_version(text: str) -> str:
+    """A document as moto checks it: one of 2008, which is the version of those that name none, is valid inline."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(document, dict) or document.get("Version", "2008-10-17") != "2008-10-17":
+        return text
+    return json.dumps({**document, "Version": "2012-10-17"})
 
 
 def _make_execution_role(backend: AwsPolicies) -> None:

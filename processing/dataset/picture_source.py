@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
+import itertools
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from imaging.png import encode_picture
 from processing.dataset.near_copies import look_hash, near_groups
 from processing.dataset.source import ImageSource, LabelledImages, Written, class_number
 from processing.finding.pictures import NAMED, FoundPictures, Picture, some
+from processing.machine import cores, keep_freed_memory
 from reporting.job import JobError
 
 MIN_SIDE = 16  # pixels: a smaller picture is mostly interpolation
@@ -33,16 +34,16 @@ THUMBNAIL = 64
 PHOTOGRAPH_SIZE = 224
 """What the networks that photographs are recognised with were trained at."""
 SAMPLED = 64
+AT_ONCE = 16  # pictures that a thread takes from the queue
 EVERY_CLASS = "all"
 
 
 @dataclass(frozen=True)
 class Look:
-    """What stays of a picture: digests of its file and its PNG, fingerprints of its pixels, its size and mode."""
+    """What stays of a picture: digests of its file and its PNG, a fingerprint of its pixels, its size and mode."""
 
     file_sha256: str
     png_sha256: str
-    exact: int
     look: bytes
     size: str
     mode: str
@@ -105,8 +106,14 @@ def read_pictures(found: FoundPictures, wanted: list[str], reading: Reading) -> 
 
 def look_at_all(pictures: list[Picture], size: int, scratch: Path) -> list[Look | str]:
     """What is known of each, whose PNG is written as ``<number>.png``; or in words why it cannot be used."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow's decoders release the interpreter's lock
-        return list(pool.map(lambda number: _look(pictures[number], number, size, scratch), range(len(pictures))))
+    keep_freed_memory()
+
+    def look_at(start: int) -> list[Look | str]:
+        numbers = range(start, min(start + AT_ONCE, len(pictures)))
+        return [_look(pictures[number], number, size, scratch) for number in numbers]
+
+    with ThreadPoolExecutor(cores()) as pool:  # Pillow's decoders release the interpreter's lock
+        return list(itertools.chain.from_iterable(pool.map(look_at, range(0, len(pictures), AT_ONCE))))
 
 
 def _look(picture: Picture, number: int, size: int, scratch: Path) -> Look | str:
@@ -127,7 +134,6 @@ def _look(picture: Picture, number: int, size: int, scratch: Path) -> Look | str
     return Look(
         hashlib.sha256(data).hexdigest(),
         hashlib.sha256(png).hexdigest(),
-        exact_print(pixels),
         look_hash(pixels),
         f"{width}x{height}",
         mode,
@@ -135,8 +141,12 @@ def _look(picture: Picture, number: int, size: int, scratch: Path) -> Look | str
 
 
 def exact_print(pixels: Pixels) -> int:
-    """64 bits of a digest of one picture's pixels."""
-    return int.from_bytes(hashlib.sha256(np.ascontiguousarray(pixels).data).digest()[:8], "little")
+    """64 bits that are equal for equal pixels: of the digest of their PNG file, which is there anyway."""
+    return _first_bits(hashlib.sha256(encode_picture(pixels)).hexdigest())
+
+
+def _first_bits(sha256: str) -> int:
+    return int(sha256[:16], 16)
 
 
 @dataclass(frozen=True)
@@ -161,7 +171,7 @@ def _source(found: FoundPictures, classes: list[str], store: _Store, unreadable:
     rows = np.fromiter(known, np.int64, len(known))
     groups = near_groups(np.array([list(look.look) for look in known.values()], np.uint8).reshape(len(known), -1))
     prints = np.zeros(len(pictures), np.uint64)
-    prints[rows] = [look.exact for look in known.values()]
+    prints[rows] = [_first_bits(look.png_sha256) for look in known.values()]
     digest = hashlib.sha256()
     for number, look in known.items():
         digest.update(f"{pictures[number].place} {look.file_sha256}\n".encode())

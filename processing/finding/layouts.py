@@ -119,10 +119,11 @@ def _split_folders(splits: list[Path], others: list[Path]) -> FoundPictures:
 
 
 def _class_folders(layout: str, folders: list[Path], split: str | None, source: Path) -> FoundPictures:
-    found = FoundPictures(layout)
+    found, start = FoundPictures(layout), f"{source.as_posix()}/"
     for folder in folders:
+        name = class_name(folder.name)
         for path in _files(folder, found.skipped):
-            found.pictures.append(Picture(class_name(folder.name), split, path, shown(path.relative_to(source))))
+            found.pictures.append(Picture(name, split, path, shown(path.as_posix().removeprefix(start))))
     return found
 
 

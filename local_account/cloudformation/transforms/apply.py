@@ -15,10 +15,12 @@ from local_account.cloudformation.records import TemplateDocument
 from local_account.cloudformation.template import read_template
 from local_account.cloudformation.transforms.loops import LanguageExtensions
 from local_account.cloudformation.transforms.macros import Macros, Section, TransformCall, as_section
+from local_account.cloudformation.transforms.serverless import SERVERLESS, translated
 from local_account.protocol.records import view
 
 _PART, _WHOLE = "Fn::Transform", "Transform"
 _INCLUDE, _EXTENSIONS = "AWS::Include", "AWS::LanguageExtensions"
+_OF_AWS = {_INCLUDE, _EXTENSIONS, SERVERLESS}
 
 
 def transforms_of(body: str) -> list[str]:
@@ -30,7 +32,7 @@ def transforms_of(body: str) -> list[str]:
         return []
     document = read_template(body)
     names = [name for name, _ in [*map(_named, _parts(document)), *map(_named, _whole(document))]]
-    if unknown := [name for name in names if name.startswith("AWS::") and name not in {_INCLUDE, _EXTENSIONS}]:
+    if unknown := [name for name in names if name.startswith("AWS::") and name not in _OF_AWS]:
         raise InvalidTemplateError(f"The stand-in account does not implement Transform ({unknown[0]}).")
     return names
 
@@ -106,6 +108,8 @@ def _applied(macros: Macros, call: TransformCall, values: Mapping[str, object]) 
         mappings = call.fragment.get("Mappings")
         known = mappings if isinstance(mappings, Mapping) else {}
         return LanguageExtensions({**pseudo, **values}, known).extended(call.fragment)
+    if call.name == SERVERLESS:
+        return translated(call.fragment, {**pseudo, **values}, macros.account.region)
     return macros.apply(TransformCall(call.name, parameters, call.fragment), values)
 
 

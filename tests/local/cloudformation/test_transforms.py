@@ -86,7 +86,7 @@ def test_a_macro_changes_the_template(account: RunningAccount, stacks: Any, macr
         ("NoSuchMacro", "No transform named NoSuchMacro found."),
         ({"Name": "Upper", "Parameters": {"Fail": "for a reason"}}, "::Upper failed with: for a reason"),
         ({"Name": "Upper", "Parameters": {"Odd": {"status": "success"}}}, "Received malformed response from transform"),
-        ("AWS::Serverless-2016-10-31", "does not implement Transform (AWS::Serverless-2016-10-31)"),
+        ("AWS::CodeStar", "does not implement Transform (AWS::CodeStar)"),
         ({"Name": "AWS::Include", "Parameters": {"Location": "nowhere"}}, "should be in the form s3://bucket/key"),
         ({"Name": "AWS::Include", "Parameters": {"Location": "s3://no-such-bucket/x"}}, "AWS::Include failed with"),
     ],

@@ -432,3 +432,19 @@ def test_a_rule_needs_the_functions_permission_or_a_role(account: RunningAccount
     assert attributes["ERROR_CODE"]["StringValue"] == "AccessDeniedException"
     refused = f"events.amazonaws.com is not authorized to perform: lambda:InvokeFunction on resource: {function}"
     assert refused in attributes["ERROR_MESSAGE"]["StringValue"]
+
+
+@pytest.mark.parametrize("version", [{}, {"Version": "2008-10-17"}])
+def test_an_inline_policy_of_the_first_version_decides(account: RunningAccount, version: dict[str, str]) -> None:
+    text = json.dumps({**version, "Statement": [allow("ssm:PutParameter", "*")]})
+    role, iam = name("old"), account.client("iam")
+    arn = make_role(account, role, allow("s3:GetObject", "*"))
+    iam.put_role_policy(RoleName=role, PolicyName="old", PolicyDocument=text)
+    assert iam.get_role_policy(RoleName=role, PolicyName="old")["PolicyDocument"] == json.loads(text)
+    told = iam.simulate_principal_policy(PolicySourceArn=arn, ActionNames=["ssm:PutParameter", "ssm:GetParameter"])
+    assert [each["EvalDecision"] for each in told["EvaluationResults"]] == ["allowed", "implicitDeny"]
+    taken = json.loads(trust("lambda"))["Statement"]
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps({**version, "Statement": taken}))
+    refused = {"Version": "2007-01-01", "Statement": [allow("ssm:PutParameter", "*")]}
+    with pytest.raises(ClientError, match="MalformedPolicyDocument"):
+        iam.put_role_policy(RoleName=role, PolicyName="old", PolicyDocument=json.dumps(refused))

@@ -16,6 +16,7 @@ from PIL import Image
 from imaging.dataset import SPLITS, load_split, read_examples, read_manifest
 from imaging.decode import decode_image, encode_png
 from processing import describe_source
+from processing.dataset.layouts import find_pictures
 from processing.dataset.near_copies import look_hash, near_groups
 from processing.evaluation.answers import served_probabilities
 from processing.filter_cifar import main
@@ -53,6 +54,17 @@ def class_folders(folder: Path, names: tuple[str, ...] = ("daisy", "tulip"), cou
             suffix = (".png", ".JPG", ".webp", ".jpeg")[number % 4]
             texture(1000 * at + number).save(folder / name / f"IMG {number}{suffix}")
     return folder
+
+
+def test_names_are_relative_to_a_source_however_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders(tmp_path / "own", count=2)
+    monkeypatch.chdir(tmp_path / "own")
+    for source in (Path(), Path("../own"), Path.cwd()):
+        found = find_pictures(source)
+        assert found is not None
+        assert [picture.place for picture in found.pictures] == [
+            "daisy/IMG 0.png", "daisy/IMG 1.JPG", "tulip/IMG 0.png", "tulip/IMG 1.JPG",
+        ]  # fmt: skip
 
 
 def digests(folder: Path, split: str) -> set[bytes]:
