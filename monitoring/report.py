@@ -85,7 +85,7 @@ def make_report(options: Options, scratch: Path) -> str:
     if options.publish:
         when = report.window.end
         metrics.write_lines(report.metrics, options.metrics_folder, when, options.endpoint, options.schedule)
-    gathered.state.save(gathered.thresholds.by_index(gathered.classes, len(gathered.classes)))
+    gathered.state.save()
     if options.new_baseline:
         write_baseline(gathered, options)
     if options.report_uri:

@@ -30,10 +30,10 @@ from monitoring.captures.columns import Columns, Part
 from monitoring.captures.quarantine import QuarantinedLine
 from monitoring.captures.times import HOUR_US, microseconds, moment, parse_time
 from monitoring.store import arrays as store_arrays
+from monitoring.store import days
 from monitoring.store.aggregates import Aggregate, Floats, Rows, aggregate
 
 Flags = npt.NDArray[np.bool_]
-METADATA_KEY = b"scones.hour"
 
 
 class _Format(TypedDict):
@@ -129,6 +129,15 @@ def stored_hour(name: str) -> int | None:
         return None
 
 
+def stored_hours(name: str) -> tuple[int, int] | None:
+    """The first and the last hour, counted from 1970, that a file of the store is about by its name; None for none."""
+    if name.endswith(f"/{days.DAY_FILE}"):
+        first = stored_hour(f"{name.removesuffix(days.DAY_FILE)}00.parquet")
+        return None if first is None else (first, first + 23)
+    hour = stored_hour(name)
+    return None if hour is None else (hour, hour)
+
+
 def quarantine_file(hour_path: Path) -> Path:
     """The file beside an hour's parquet file that holds its malformed lines."""
     return hour_path.with_name(f"_{hour_path.stem}.quarantine.jsonl")
@@ -142,7 +151,7 @@ def write_hour(
     thresholds: Floats,
 ) -> None:
     """Put rows and malformed lines in place of all that came from ``read_files`` before."""
-    if path.exists():
+    if days.is_kept(path):
         rows = [_without(read_rows(path).drop_columns(["duplicate"]), read_files), *rows]
         malformed = [row for row in quarantine.read(quarantine_file(path)) if row.file not in read_files] + malformed
     rows = [_with_own_files(part) for part in rows]
@@ -154,7 +163,7 @@ def write_hour(
         _aggregate(whole, ~duplicate, thresholds, quarantine.counts(malformed)), thresholds.tolist()
     )
     whole = whole.append_column("duplicate", store_arrays.flags(duplicate))
-    whole = whole.replace_schema_metadata({METADATA_KEY: msgspec.json.encode(metadata)})
+    whole = whole.replace_schema_metadata({days.HOUR_KEY: msgspec.json.encode(metadata)})
     partial = path.with_suffix(".partial")
     # `pyarrow.parquet.write_table` looks for the file system of the path first.
     with (
@@ -167,9 +176,8 @@ def write_hour(
 
 def read_rows(path: Path, columns: list[str] | None = None) -> pa.Table:
     """The predictions of an hour."""
-    # `pyarrow.parquet.read_table` would import pandas too, see `monitoring.store.arrays`.
-    with pq.ParquetFile(path) as file:
-        return file.read(columns, use_threads=False)
+    with days.opened(path) as hour:
+        return hour.rows(columns)
 
 
 def empty_rows(class_count: int) -> pa.Table:
@@ -179,7 +187,8 @@ def empty_rows(class_count: int) -> pa.Table:
 
 def read_aggregate(path: Path, thresholds: Floats) -> Aggregate:
     """What is kept of an hour, its share below the threshold counted anew where the thresholds have changed."""
-    found = msgspec.json.decode(pq.read_metadata(path).metadata[METADATA_KEY], type=HourMetadata)
+    with days.opened(path) as hour:
+        found = msgspec.json.decode(hour.said, type=HourMetadata)
     if found.thresholds == thresholds.tolist():
         return found.aggregate
     columns = read_rows(path, ["predicted", "confidence", "time", "duplicate"])

@@ -77,10 +77,18 @@ def test_an_hour_that_was_copied_beside_itself_counts_once(tmp_path: Path) -> No
     assert (counts["records"], counts["duplicates"]) == (5, 15)
 
 
-def test_a_clock_that_is_days_off_does_not_replace_the_hour_that_it_names(tmp_path: Path, bucket: Any) -> None:  # noqa: F811
-    fill(tmp_path / "one", START, 5)
+@pytest.mark.parametrize("together", [False, True])
+def test_a_clock_that_is_days_off_does_not_replace_the_hour_that_it_names(
+    tmp_path: Path,
+    bucket: Any,  # noqa: F811 - the fixture
+    together: bool,
+) -> None:
+    for hour in range(2):
+        fill(tmp_path / "one", START + hour * HOUR, 5)
     put(bucket, tmp_path / "one")
-    assert on_day(tmp_path, 0)["counts"]["records"] == 5
+    assert on_day(tmp_path, 0)["counts"]["records"] == 10
+    if together:
+        on_day(tmp_path, 3, "--when-empty", "report")  # which puts the hours of the first day into one file
     later = START + timedelta(days=3)
     fill(tmp_path / "two", later, 4)
     capture(tmp_path / "two", later, line("behind", START + timedelta(minutes=30), [0.97, 0.03]))
@@ -90,22 +98,27 @@ def test_a_clock_that_is_days_off_does_not_replace_the_hour_that_it_names(tmp_pa
     said = "whose predictions name an hour far from this window, since a clock is wrong"
     assert [note for note in third["notes"] if said in note] == on_day(tmp_path, 3)["notes"], "also when it was read"
     assert third["notes"][0].startswith("1 file")
-    assert on_day(tmp_path, 0)["counts"]["records"] == 6
+    assert on_day(tmp_path, 0)["counts"]["records"] == 11
 
 
-def test_a_damaged_state_is_said_once_and_built_again(tmp_path: Path, bucket: Any) -> None:  # noqa: F811
+@pytest.mark.parametrize("name", ["00.parquet", "day.parquet"])
+def test_a_damaged_state_is_said_once_and_built_again(tmp_path: Path, bucket: Any, name: str) -> None:  # noqa: F811
+    """Once of an hour, whose neighbour's captures are gone; once of a whole day."""
     for hour in range(2):
         fill(tmp_path / "one", START + hour * HOUR, 5)
     put(bucket, tmp_path / "one")
     assert on_day(tmp_path, 0)["notes"] == []
-    listed = bucket.list_objects_v2(Bucket="shop", Prefix="state/")["Contents"]
-    hours = [found["Key"] for found in listed if "/day=" in found["Key"] and found["Key"].endswith(".parquet")]
-    half = bucket.get_object(Bucket="shop", Key=hours[0])["Body"].read()[:300]
-    bucket.put_object(Bucket="shop", Key=hours[0], Body=half)
-    gone = [found["Key"] for found in bucket.list_objects_v2(Bucket="shop", Prefix="captures/")["Contents"]][1]
-    bucket.delete_object(Bucket="shop", Key=gone)
+    if name == "day.parquet":
+        on_day(tmp_path, 3, "--when-empty", "report")  # which puts days that are over together
+    listed = [found["Key"] for found in bucket.list_objects_v2(Bucket="shop", Prefix="state/")["Contents"]]
+    (kept,) = (key for key in listed if key.endswith(f"/{name}"))
+    half = bucket.get_object(Bucket="shop", Key=kept)["Body"].read()[:300]
+    bucket.put_object(Bucket="shop", Key=kept, Body=half)
+    if name == "00.parquet":
+        gone = [found["Key"] for found in bucket.list_objects_v2(Bucket="shop", Prefix="captures/")["Contents"]][1]
+        bucket.delete_object(Bucket="shop", Key=gone)
     repaired = on_day(tmp_path, 0)
-    assert "was damaged" in repaired["notes"][0]
+    assert "was damaged (1 file" in repaired["notes"][0]
     assert repaired["counts"]["records"] == 10, "an hour that is whole stays, though its captures are gone"
     assert on_day(tmp_path, 0)["notes"] == []
 
