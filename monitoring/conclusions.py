@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
@@ -89,7 +90,8 @@ def about(options: Options) -> dict[str, str]:
     """What the report is about, as far as the job was told."""
     package = options.model_package.rpartition(":model-package/")[2]
     execution = options.report_uri.rstrip("/").rpartition("/")[2]
-    told = {"endpoint": options.endpoint or "", "version": package, "stage": options.stage, "execution": execution}
+    told = {"endpoint": options.endpoint or "", "version": package, "stage": options.stage, "execution": execution,
+            "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}  # fmt: skip
     return {name: value for name, value in told.items() if value}
 
 

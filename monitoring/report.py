@@ -31,6 +31,7 @@ from monitoring.job_inputs.options import Options, read_options
 from monitoring.job_inputs.places import Prefix
 from monitoring.page import earlier, plots, plots_compared, plots_drift  # noqa: F401 - they register their charts
 from monitoring.page.chart_data import CHARTS, Expectation, Mark, ReportData
+from monitoring.page.parts import window_parts
 from monitoring.page.render import render_page, verdict
 from monitoring.publish import metrics, model_monitor
 from monitoring.store.novelty import NOVELTY_FILE
@@ -112,6 +113,7 @@ def chart_data(gathered: Gathered, concluded: Concluded, frame: pd.DataFrame, wi
         drift=concluded.report.drift,
         latency=[each for each in context.latency if first <= each.hour <= last],
         marks=tuple(Mark(each.at, f"{each.version} {each.outcome}") for each in context.deployments),
+        parts=tuple(window_parts(concluded.report)),
         baseline=_expectation(gathered),
         statistics=gathered.collected.image_statistics,
     )

@@ -29,7 +29,7 @@ INK, FAINT, PAPER = "#1d232b", "#d9dde2", "#fffffe"
 _CSS = {INK: "var(--ink)", FAINT: "var(--line)", PAPER: "var(--paper)"}
 
 PNG_DPI = 144
-_TIP = "tip:"
+_TIP, _PART = "tip:", "part:"
 
 
 def style() -> AbstractContextManager[None]:
@@ -82,7 +82,8 @@ def to_svg(figure: Figure, name: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'^<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg xmlns:xlink="http://www.w3.org/1999/xlink" \1>', text)
-    text = re.sub(rf'<g id="{_TIP}([^"]*)">', r"<g><title>\1</title>", text)
+    text = re.sub(rf'<g id="{_TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', text)
+    text = re.sub(rf'<g id="{_PART}(\d+):([^"]*)">', r'<g class="part p\1"><title>\2</title>', text)
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
     for written, variable in _CSS.items():
         text = text.replace(f": {written}", f": {variable}")
@@ -92,6 +93,11 @@ def to_svg(figure: Figure, name: str) -> str:
 def tip(artist: Artist, text: str) -> None:
     """What a reader sees who points at the artist: the ``title`` of its element in the SVG."""
     artist.set_gid(f"{_TIP}{text}")
+
+
+def part_of_chart(artist: Artist, number: int, text: str) -> None:
+    """The same of an artist that a page's `reporting.page.Brush` marks while its part of that number is chosen."""
+    artist.set_gid(f"{_PART}{number}:{text}")
 
 
 def class_colours(classes: Sequence[str]) -> dict[str, str]:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from reporting.wording import unbroken
 
 TEMPLATES = Path(__file__).with_name("templates")
+_DATE = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 
 View = TypeVar("View")
 Cell = str | tuple[str, str]  # a text, or a text with another one small below it
@@ -78,7 +80,30 @@ class Cards:
     cards: Sequence[Card]
 
 
-Block = Text | Heading | Table | Cards
+@dataclass(frozen=True)
+class BrushPart:
+    """A part that can be chosen: its number in the charts, what it is called, and a row about it."""
+
+    number: int
+    name: str
+    row: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Brush:
+    """Parts of an axis that charts share: those that are chosen are marked in all of them and have their rows shown.
+
+    Without a script: the style sheet looks at which boxes are ticked.
+    """
+
+    kind: ClassVar = "brush"
+    title: str
+    note: str
+    headers: Sequence[str]
+    parts: Sequence[BrushPart]
+
+
+Block = Text | Heading | Table | Cards | Brush
 
 
 @dataclass(frozen=True)
@@ -215,6 +240,11 @@ def render_list(title: str, entries: Sequence[object]) -> str:
     return _templates().get_template("index.html").render(title=title, entries=entries)
 
 
+def _dated(text: str) -> Markup:
+    """The text, escaped, in which no line ends within a date."""
+    return Markup(_DATE.sub(r'<span class="date">\g<0></span>', str(escape(unbroken(text)))))  # noqa: S704 - escaped
+
+
 @functools.cache
 def _templates() -> Environment:
     environment = Environment(
@@ -226,4 +256,5 @@ def _templates() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["unbroken"] = unbroken
+    environment.filters["dated"] = _dated
     return environment

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto.cloudwatch.models import Alarm
 
 from local_account.account import Account
+from local_account.authority.authority import AccessDeniedError
 from local_account.cloudwatch.alarm_queries import Query, queries_of
 
 log = logging.getLogger(__name__)
@@ -40,12 +42,8 @@ class StateChange:
 
     def document(self) -> dict[str, str]:
         """As events have it."""
-        return {
-            "value": self.value,
-            "reason": self.reason,
-            "reasonData": self.reason_data,
-            "timestamp": _stamp(self.at),
-        }
+        data = {"reasonData": self.reason_data} if self.reason_data != "{}" else {}
+        return {"value": self.value, "reason": self.reason, **data, "timestamp": _stamp(self.at)}
 
 
 @dataclass(frozen=True)
@@ -99,20 +97,30 @@ class Transition:
         client.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(payload).encode())
 
 
-def act(account: Account, alarm: Alarm, before: StateChange, after: StateChange) -> None:
+Note = Callable[[Alarm, str, str | None], None]
+"""Told of each action that was run: the alarm, the action's ARN, and why it failed."""
+
+
+def act(account: Account, alarm: Alarm, before: StateChange, after: StateChange, note: Note) -> None:
     """Emit the event and run the actions of the new state, each of them whatever becomes of the others."""
     change = Transition(account, alarm, before, after)
     account.emit_event("aws.cloudwatch", "CloudWatch Alarm State Change", change.event(), [alarm.alarm_arn])
     if not alarm.actions_enabled:
         return
     for arn in getattr(alarm, _ACTIONS[after.value]) or []:
+        why = None
         try:
             change.run(arn)
-        except (BotoCoreError, ClientError) as error:
-            log.warning("action %s of alarm %s failed: %s", arn, alarm.name, error)
+        except (AccessDeniedError, BotoCoreError, ClientError) as error:
+            why = str(error)
+            log.warning("action %s of alarm %s failed: %s", arn, alarm.name, why)
+        note(alarm, arn, why)
 
 
 def _configuration(alarm: Alarm) -> dict[str, object]:
+    if alarm.rule is not None:
+        described = {"description": alarm.description} if alarm.description else {}
+        return {"alarmRule": alarm.rule, **described}
     return {"description": alarm.description or "", "metrics": [_query(q) for q in queries_of(alarm)]}
 
 
@@ -140,10 +148,28 @@ def _message(change: Transition) -> dict[str, object]:
         "OKActions": alarm.ok_actions,
         "AlarmActions": alarm.alarm_actions,
         "InsufficientDataActions": alarm.insufficient_data_actions,
+        **(_of_metric(alarm) if alarm.rule is None else _of_rule(alarm.rule, after)),
+    }
+
+
+def _of_rule(rule: str, after: StateChange) -> dict[str, object]:
+    """What a message tells of a composite alarm."""
+    told = json.loads(after.reason_data).get("triggeringAlarms", [])
+    children = [
+        {"Arn": each["arn"], "State": {"Value": each["state"]["value"], "Timestamp": each["state"]["timestamp"]}}
+        for each in told
+    ]
+    return {"AlarmRule": rule, "TriggeringChildren": children}
+
+
+def _of_metric(alarm: Alarm) -> dict[str, object]:
+    """What a message tells of an alarm on a metric."""
+    wanted = {"DatapointsToAlarm": int(alarm.datapoints_to_alarm)} if alarm.datapoints_to_alarm else {}
+    return {
         "Trigger": {
             **_trigger(alarm),
             "EvaluationPeriods": int(alarm.evaluation_periods),
-            "DatapointsToAlarm": int(alarm.datapoints_to_alarm or alarm.evaluation_periods),
+            **wanted,
             "ComparisonOperator": alarm.comparison_operator,
             "Threshold": float(alarm.threshold),
             "TreatMissingData": alarm.treat_missing_data or "missing",

@@ -52,6 +52,8 @@ class AlarmRule:
     evaluation_periods: int
     datapoints_to_alarm: int
     missing: str = "missing"
+    m_of_n: bool = False
+    """Whether ``datapoints_to_alarm`` was said, which is then told in reasons, too."""
 
 
 @dataclass(frozen=True)
@@ -172,12 +174,23 @@ def _reason(rule: AlarmRule, points: Sequence[Point], breaching: int, state: str
             f"{count} missing datapoint{'s were' if count > 1 else ' was'} treated as "
             f"[{'Breaching' if rule.missing == 'breaching' else 'NonBreaching'}]."
         )
-    shown = ", ".join(f"{p.value} ({p.start.strftime('%d/%m/%y %H:%M:%S')})" for p in points)
     alarm = state == "ALARM"
-    number = breaching if alarm else len(points) - breaching
+    if not rule.m_of_n:
+        points = [p for p in points if COMPARISONS[rule.comparison](p.value, rule.threshold) == alarm] or points
+        number = len(points)
+        subject, least = f"{number} datapoint{'s' * (number > 1)}", ""
+    else:
+        number = breaching if alarm else len(points) - breaching
+        subject, least = f"{number} out of the last {len(points)} datapoints", _least(rule, alarm)
+    shown = ", ".join(f"{p.value} ({p.start.strftime('%d/%m/%y %H:%M:%S')})" for p in points)
     verb = ("was" if number == 1 else "were") + ("" if alarm else " not")
     return (
-        f"Threshold Crossed: {number} out of the last {len(points)} datapoints [{shown}] {verb} "
-        f"{PHRASES[rule.comparison]} the threshold ({rule.threshold}) (minimum {rule.datapoints_to_alarm} "
-        f"datapoint{'s' * (rule.datapoints_to_alarm > 1)} for {'OK -> ALARM' if alarm else 'ALARM -> OK'} transition)."
+        f"Threshold Crossed: {subject} [{shown}] {verb} {PHRASES[rule.comparison]} the threshold ({rule.threshold})"
+        f"{least}."
     )
+
+
+def _least(rule: AlarmRule, alarm: bool) -> str:
+    number = rule.datapoints_to_alarm
+    transition = "OK -> ALARM" if alarm else "ALARM -> OK"
+    return f" (minimum {number} datapoint{'s' * (number > 1)} for {transition} transition)"

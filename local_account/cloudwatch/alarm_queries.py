@@ -114,6 +114,7 @@ def rule_of(alarm: Alarm) -> AlarmRule:
         evaluation_periods=int(alarm.evaluation_periods),
         datapoints_to_alarm=int(alarm.datapoints_to_alarm or alarm.evaluation_periods),
         missing=alarm.treat_missing_data or "missing",
+        m_of_n=bool(alarm.datapoints_to_alarm),
     )
 
 

@@ -5,6 +5,7 @@ Runs in the server process. A metric is its whole set of dimensions, and a perio
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache
@@ -19,24 +20,21 @@ from moto.cloudwatch.models import (
     Statistics,
     cloudwatch_backends,
 )
-from moto.cloudwatch.responses import CloudWatchResponse
-from moto.core.responses import ActionResult
 
 from local_account.account import Account
 from local_account.base import clock
 from local_account.base.replacements import answered_by, extends, use_backend
 from local_account.cloudwatch import metric_series
 from local_account.cloudwatch.alarm_actions import StateChange
-from local_account.cloudwatch.alarm_queries import check
+from local_account.cloudwatch.alarms.composite import composite_changes, refuse_while_used
+from local_account.cloudwatch.alarms.history import KEPT, HistoryItem, configuration_item, state_item
 
 if TYPE_CHECKING:
-    from types_boto3_cloudwatch.type_defs import PutMetricAlarmInputTypeDef
-
     from local_account.base.replacements import Handlers
     from local_account.cloudwatch.metric_series import SeriesQuery
     from local_account.cloudwatch.telemetry import MetricValue
 
-_KEPT_BY_AN_UPDATE = ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp", "history")
+_COMPOSITES = threading.RLock()  # a change of several alarms settles each composite alarm once
 
 
 class Listener(Protocol):
@@ -49,9 +47,9 @@ class Listener(Protocol):
         """An alarm has another state."""
 
 
-def install(listener: Listener) -> None:
-    """Called once, before the first request."""
-    WatchedMetrics.listener = listener
+def install(listener: Listener, answers: type) -> None:
+    """Called once, before the first request. ``answers``: the class whose methods answer."""
+    WatchedMetrics.listener, WatchedMetrics.answers = listener, answers
     use_backend(cloudwatch_backends, WatchedMetrics)
 
 
@@ -67,11 +65,12 @@ class WatchedMetrics(CloudWatchBackend):
     """moto's metrics and alarms; tells its listener of data and of changes of state."""
 
     listener: ClassVar[Listener]
+    answers: ClassVar[type]
 
     @property
     def url_paths(self) -> Handlers:
         """What answers which address."""
-        return answered_by(AlarmAnswers, urls.url_paths)
+        return answered_by(self.answers, urls.url_paths)
 
     def put_metric_data(self, namespace: str, metric_data: list[dict[str, object]]) -> None:
         """PutMetricData: values without a time are of now."""
@@ -128,6 +127,31 @@ class WatchedMetrics(CloudWatchBackend):
         wanted_data = [datum for datum in exact if start <= datum.timestamp < end and unit in {None, "", datum.unit}]
         return metric_series.statistics(wanted_data, stats, timedelta(seconds=period), start)
 
+    @property
+    def history(self) -> list[HistoryItem]:
+        """What became of alarms, the oldest first; kept with the backend's other attributes."""
+        kept: list[HistoryItem] = self.__dict__.setdefault("alarm_history", [])
+        return kept
+
+    def note(self, item: HistoryItem) -> None:
+        """Add what became of an alarm, and forget what is too old."""
+        self.history.append(item)
+        while self.history[0]["Timestamp"] < item["Timestamp"] - KEPT:
+            self.history.pop(0)
+
+    def settle_composites(self, changed: Iterable[str]) -> None:
+        """Give the composite alarms that ask the changed ones the state that their rules say."""
+        with _COMPOSITES:
+            for alarm, change in composite_changes(self.alarms, changed):
+                self.change_state(alarm, change.reason, change.reason_data, change.state)
+
+    def delete_alarms(self, alarm_names: list[str]) -> None:
+        """DeleteAlarms; raises ValidationError for one that a composite alarm needs."""
+        refuse_while_used(alarm_names, self.alarms)
+        for alarm in [self.alarms[name] for name in alarm_names if name in self.alarms]:
+            self.note(configuration_item(alarm, utc_now(), "Delete", {"AlarmName": alarm.name}))
+        super().delete_alarms(alarm_names)
+
     def set_alarm_state(self, alarm_name: str, reason: str, reason_data: str, state_value: str) -> None:
         """SetAlarmState, and what follows of it."""
         alarm = self.alarms.get(alarm_name)
@@ -135,6 +159,8 @@ class WatchedMetrics(CloudWatchBackend):
         super().set_alarm_state(alarm_name, reason, reason_data, state_value)  # raises for an alarm that is not there
         if alarm and before:
             _tell(self, alarm, before)
+            if alarm.rule is None:  # a composite one "returns to its actual state" when another alarm changes
+                self.settle_composites([alarm_name])
 
     def change_state(self, alarm: Alarm, reason: str, reason_data: str, state_value: str) -> None:
         """Give an alarm the state that its data says."""
@@ -143,33 +169,13 @@ class WatchedMetrics(CloudWatchBackend):
         _tell(self, alarm, before)
 
 
-@extends
-class AlarmAnswers(CloudWatchResponse):
-    """moto's answers; PutMetricAlarm refuses what nothing here evaluates."""
-
-    def put_metric_alarm(self) -> ActionResult:
-        """PutMetricAlarm: a new alarm has no data yet ("is initially set to INSUFFICIENT_DATA"), an old one its state.
-
-        Raises moto's ValidationError for an alarm that nothing here would evaluate.
-        """
-        request: PutMetricAlarmInputTypeDef = self.params
-        check(request)
-        alarms, name = self.cloudwatch_backend.alarms, request["AlarmName"]
-        existing = alarms.get(name)
-        answer = super().put_metric_alarm()
-        alarm = alarms[name]
-        alarm.configuration_updated_timestamp = alarm.state_updated_timestamp = utc_now()
-        alarm.state_value, alarm.state_reason_data = "INSUFFICIENT_DATA", ""
-        for member in _KEPT_BY_AN_UPDATE if existing else ():
-            setattr(alarm, member, getattr(existing, member))
-        WatchedMetrics.listener.data_arrived()
-        return answer
-
-
 def _tell(backend: WatchedMetrics, alarm: Alarm, before: StateChange) -> None:
     alarm.state_updated_timestamp = utc_now()
+    alarm.history.clear()  # moto's own notes
     after = StateChange.of(alarm)
     if before.value != after.value:
+        vars(alarm)["state_transitioned_timestamp"] = alarm.state_updated_timestamp
+        backend.note(state_item(alarm, alarm.state_updated_timestamp, before, after))
         backend.listener.changed(alarm, before, after)
 
 

@@ -19,9 +19,12 @@ from local_account.base import clock
 from local_account.cloudwatch import backend as cloudwatch_backend
 from local_account.cloudwatch import percentiles as cloudwatch_percentiles
 from local_account.cloudwatch.alarm_actions import StateChange, act
-from local_account.cloudwatch.alarm_evaluation import AlarmRule, AlarmVerdict, compare
+from local_account.cloudwatch.alarm_evaluation import AlarmRule, AlarmVerdict, compare, periods
 from local_account.cloudwatch.alarm_queries import AlarmData, rule_of
-from local_account.cloudwatch.backend import watched_metrics
+from local_account.cloudwatch.alarms.answers import AlarmAnswers
+from local_account.cloudwatch.alarms.composite import stamp
+from local_account.cloudwatch.alarms.history import action_item
+from local_account.cloudwatch.backend import utc_now, watched_metrics
 from local_account.cloudwatch.compaction import MetricCompaction
 from local_account.cloudwatch.samples import aware
 from local_account.events.delivery import Deliverer
@@ -38,7 +41,7 @@ def install(account: Account) -> None:
     """Make alarms react to data."""
     register(Path(__file__).with_name("members.toml"))
     watch = AlarmWatch(account, deliverer_of(account))
-    cloudwatch_backend.install(watch)
+    cloudwatch_backend.install(watch, AlarmAnswers)
     cloudwatch_percentiles.install()
     account.evaluate_alarms = lambda: watch.evaluate_all(clock.now())
     account.after_clock_moved.append(account.evaluate_alarms)
@@ -78,18 +81,26 @@ class AlarmWatch:
             forgotten = _forget_old_data(backend, now - RETENTION)
             if self._compaction.fold(backend.metric_data, now) or forgotten:
                 self._data = AlarmData()
-            alarms = list(backend.alarms.values())
+            alarms = [alarm for alarm in list(backend.alarms.values()) if alarm.rule is None]
             self._data.read(backend, alarms)
+            changed = []
             for alarm in alarms:
                 rule = rule_of(alarm)
                 verdict = compare(rule, self._data.values(alarm, rule, now), now)
                 if verdict.state and verdict.state != alarm.state_value:
-                    backend.change_state(alarm, verdict.reason, _reason_data(rule, verdict, now), verdict.state)
+                    backend.change_state(alarm, verdict.reason, _reason_data(alarm, rule, verdict, now), verdict.state)
+                    changed.append(alarm.name)
+            backend.settle_composites(changed)
 
     def changed(self, alarm: Alarm, before: StateChange, after: StateChange) -> None:
         """Tell EventBridge and the alarm's actions; off the caller's thread."""
         self._account.snapshots.mark_dirty("monitoring")
-        self._deliverer.run(lambda: act(self._account, alarm, before, after))
+        self._deliverer.run(lambda: act(self._account, alarm, before, after, self._note_action))
+
+    def _note_action(self, alarm: Alarm, arn: str, error: str | None) -> None:
+        backend = watched_metrics(self._account)
+        backend.note(action_item(alarm, utc_now(), arn, error))
+        self._account.snapshots.mark_dirty("monitoring")
 
 
 def _forget_old_data(backend: CloudWatchBackend, before: datetime) -> bool:
@@ -100,19 +111,19 @@ def _forget_old_data(backend: CloudWatchBackend, before: datetime) -> bool:
     return True
 
 
-def _reason_data(rule: AlarmRule, verdict: AlarmVerdict, now: datetime) -> str:
-    data: dict[str, object] = {"version": "1.0", "queryDate": _stamp(now)}
+def _reason_data(alarm: Alarm, rule: AlarmRule, verdict: AlarmVerdict, now: datetime) -> str:
+    data: dict[str, object] = {"version": "1.0", "queryDate": stamp(now)}
     if verdict.points:
-        data["startDate"] = _stamp(verdict.points[0].start)
+        data["startDate"] = stamp(verdict.points[0].start)
+    if alarm.unit:
+        data["unit"] = alarm.unit
+    evaluated = [{"timestamp": stamp(point.start), "value": point.value} for point in reversed(verdict.points)]
+    missing = [{"timestamp": stamp(start)} for start, _ in periods(rule, now)[: rule.evaluation_periods]]
     data |= {
         "statistic": rule.statistic,
         "period": rule.period_s,
         "recentDatapoints": [point.value for point in verdict.points],
         "threshold": rule.threshold,
-        "evaluatedDatapoints": [{"timestamp": _stamp(p.start), "value": p.value} for p in reversed(verdict.points)],
+        "evaluatedDatapoints": evaluated or missing,
     }
     return json.dumps(data)
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}+0000"

@@ -33,6 +33,16 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class WindowPart:
+    """A stretch of the window that a reader may choose, and what is said of it; see `monitoring.page.parts`."""
+
+    number: int
+    start: datetime
+    end: datetime
+    tip: str
+
+
+@dataclass(frozen=True)
 class Labelled:
     """Predictions whose truth is known, `[n]` each."""
 
@@ -71,6 +81,7 @@ class ReportData:
     drift: Drift | None = None
     latency: Sequence[Latency] = ()
     marks: tuple[Mark, ...] = ()
+    parts: tuple[WindowPart, ...] = ()
     baseline: Expectation | None = None
     statistics: Mapping[str, Floats] = field(default_factory=dict)
     """Of the images that were looked at, by name; NaN where one was not."""

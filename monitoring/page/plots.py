@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from monitoring.page.chart_data import CHARTS, Mark, ReportData, has_a_course
+from monitoring.page.parts import draw_parts
 from reporting.charts import WIDE
 from reporting.figures import BLUE, DASHES, GREY, INK, OCHRE, class_colours, shorten, tip
 
@@ -26,7 +27,7 @@ MARKERS = "os^Dv<P*"
 LABEL_CHARACTERS = 24
 
 # More points than this are drawn as one bitmap inside the SVG: a browser slows down on tens of thousands of elements.
-VECTOR_POINTS = 3_000
+VECTOR_POINTS = 2_000
 # Of more predictions so many are drawn, evenly chosen: the bitmap of all would make the page twice as long.
 MOST_POINTS = 20_000
 TURNS = 10
@@ -75,7 +76,9 @@ def confidence_over_time(figure: Figure, data: ReportData) -> None:
     axes.set_ylabel("confidence")
     time_axis(axes, x)
     draw_marks(axes, data.marks)
-    legend = figure.legend(loc="outside upper left", ncols=4, handletextpad=0.5, columnspacing=1.2)
+    draw_parts(axes, data.parts)
+    columns = 4 if figure.get_figwidth() >= WIDE[0] else 2
+    legend = figure.legend(loc="outside upper left", ncols=columns, handletextpad=0.5, columnspacing=1.2)
     for handle in legend.legend_handles:
         if isinstance(handle, PathCollection):
             handle.set_sizes([30])
@@ -154,6 +157,7 @@ def coverage(figure: Figure, data: ReportData) -> None:
     shares.grid(visible=False)
     time_axis(axes, x)
     draw_marks(axes, data.marks)
+    draw_parts(axes, data.parts)
     figure.legend(loc="outside upper left", ncols=2, handletextpad=0.5, columnspacing=1.2)
 
 

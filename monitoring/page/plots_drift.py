@@ -16,6 +16,7 @@ from matplotlib.ticker import PercentFormatter
 
 from monitoring.captures.times import HOUR_US, moment, parse_time
 from monitoring.page.chart_data import CHARTS, ENOUGH_HOURS, Floats, ReportData, has_labels
+from monitoring.page.parts import draw_parts
 from monitoring.page.plots import LABEL_CHARACTERS, MARKERS, VECTOR_POINTS, draw_marks, time_axis
 from reporting.charts import WIDE
 from reporting.documents.report import Family
@@ -46,6 +47,7 @@ def latency(figure: Figure, data: ReportData) -> None:
     axes.set_ylabel("model latency (ms)")
     time_axis(axes, x)
     draw_marks(axes, data.marks)
+    draw_parts(axes, data.parts)
     figure.legend(loc="outside upper left", ncols=2, handletextpad=0.5, columnspacing=1.2)
 
 
@@ -66,6 +68,7 @@ def drift_evidence(figure: Figure, data: ReportData) -> None:
     for axes, family in zip(panels, families, strict=True):
         _evidence(axes, x, family, narrow=figure.get_figwidth() < WIDE[0])
         draw_marks(axes, data.marks)
+        draw_parts(axes, data.parts)
     for axes in panels[:-1]:
         axes.set_xlabel("")
 

@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from monitoring.page.chart_data import ENOUGH_FOR_A_COURSE
 from monitoring.page.drift_tables import channel_table, class_share_blocks, held_against, state_of
+from monitoring.page.parts import brush
 from monitoring.page.thumbnails import thumbnail
 from reporting.documents.report import Family, LabelledAccuracy, Performance, Quality, Report
 from reporting.documents.traffic import Figures, PerVariant, Shown
@@ -43,7 +44,7 @@ def traffic(view: ReportView) -> Content | None:
     """Charts, and in words what is too short for them."""
     report = view.report
     if not report.counts.records or report.counts.records >= ENOUGH_FOR_A_COURSE:
-        return Content(after=_by_version(report)) if report.per_version else None
+        return Content(before=brush(report), after=_by_version(report)) if report.per_version else None
     passed = report.counts.records - report.below_threshold
     said = (
         f"{count(report.counts.records, 'prediction')}, too few to draw over time: mean confidence "
@@ -140,7 +141,7 @@ def _labelled(how_many: int, accuracy: LabelledAccuracy | None) -> str:
     figure = f"{count(how_many, 'prediction')} labelled: accuracy {_with_interval(accuracy.value, accuracy.interval)}"
     if accuracy.traffic is None:
         return f"{figure}, of what was labelled, which may be mostly what did not pass"
-    return f"{figure}, weighed by what passes {accuracy.traffic:.3f}"
+    return f"{figure}, weighed by what passes {_with_interval(accuracy.traffic, accuracy.traffic_interval or [0, 1])}"
 
 
 def _with_interval(value: float, interval: Sequence[float]) -> str:

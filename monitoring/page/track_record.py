@@ -18,8 +18,8 @@ from monitoring.page.sections import SECTIONS, ReportView
 from monitoring.quality.performance import Answers, performance
 from monitoring.store.window_table import Window, stored_captures
 from reporting.documents.report import LabelledAccuracy, PastEstimate
-from reporting.page import Content, Table, Text
-from reporting.wording import UNKNOWN, clock
+from reporting.page import Cell, Content, Table, Text
+from reporting.wording import UNKNOWN, clock, count, number
 
 # Each window is read again, which takes a second for a hundred thousand predictions.
 MOST = 12
@@ -35,33 +35,35 @@ def track_record(gathered: Gathered, options: Options) -> list[PastEstimate]:
 
 
 def _past(entry: ListedReport, gathered: Gathered, options: Options) -> PastEstimate:
-    found = _measured(entry, gathered, options)
-    traffic = None if found is None else found.value if found.traffic is None else found.traffic
+    labels, found = _measured(entry, gathered, options)
+    weighed = found.traffic if found else None
     return PastEstimate(
         name=entry.name,
         start=entry.start,
         end=entry.end,
         estimated=entry.estimated or 0.0,
         interval=entry.interval,
-        measured=entry.measured if traffic is None else traffic,
-        measured_interval=found.interval if found else None,
+        measured=entry.measured if weighed is None else weighed,
+        measured_interval=found.traffic_interval if found else None,
+        labels=labels,
     )
 
 
-def _measured(entry: ListedReport, gathered: Gathered, options: Options) -> LabelledAccuracy | None:
-    """Of the predictions of an earlier window, as far as they are labelled by now."""
+def _measured(entry: ListedReport, gathered: Gathered, options: Options) -> tuple[int, LabelledAccuracy | None]:
+    """How many predictions of an earlier window are labelled by now, and how right they were."""
     if not gathered.truth.labels:
-        return None
+        return 0, None
     source, classes = gathered.collected.source, gathered.classes
     window = Window(parse_time(entry.start), parse_time(entry.end))
     frame = stored_captures(source.store, source.captures, window, options.endpoint, live=source.live).frame
     if frame.empty:
-        return None
+        return 0, None
     probabilities = np.array(frame["probabilities"].tolist(), np.float64).reshape(len(frame), len(classes))
     passing = gathered.thresholds.by_index(classes, len(classes))[frame["predicted"].to_numpy(np.int64)]
     passes = frame["confidence"].to_numpy(np.float64) >= passing
     answers = Answers(probabilities, passes, frame["event_id"].tolist(), frame["inference_id"].tolist())
-    return performance(answers, gathered.truth.labels, classes).accuracy
+    found = performance(answers, gathered.truth.labels, classes)
+    return found.labelled, found.accuracy
 
 
 @SECTIONS.add("Past estimates and the truth", after="quality")
@@ -71,15 +73,22 @@ def past_estimates(view: ReportView) -> Content | None:
     if not record:
         return None
     rows = [
-        [f"{clock(each.start)} to {clock(each.end)}", _share(each.estimated, each.interval),
-         _share(each.measured, each.measured_interval), _held(each)]
+        [
+            (clock(each.start), f"to {clock(each.end)}"),
+            _share(each.estimated, each.interval),
+            _share(each.measured, each.measured_interval),
+            f"{each.labels:,}",
+            _held(each),
+        ]
         for each in record
-    ]  # fmt: skip
+    ]
     judged = [each for each in record if each.measured is not None and each.interval]
     held = sum(_within(each) for each in judged)
-    said = f"Of {len(judged)} labelled windows the truth lay within what was expected in {held}."
-    text = said if judged else "None of these windows is labelled yet, so nobody knows whether the estimates held."
-    return Content(before=[Text(text), Table(["window (UTC)", "expected", "measured", "held"], rows, text_columns=1)])
+    said = f"The truth lay within what was expected in {held} of {count(len(judged), 'labelled window')}."
+    unknown = "None of these windows has enough labels yet, so nobody knows whether the estimates held."
+    note = "Measured is weighed by what passes, which takes ten labels of what does and ten of what does not."
+    table = Table(["window (UTC)", "expected", "measured", "labels", "held"], rows)
+    return Content(before=[Text(said if judged else unknown), table, Text(note, soft=True)])
 
 
 def _within(each: PastEstimate) -> bool:
@@ -93,7 +102,7 @@ def _held(each: PastEstimate) -> str:
     return "yes" if _within(each) else "no"
 
 
-def _share(value: float | None, interval: list[float] | None) -> str:
-    if value is None:
-        return UNKNOWN
-    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})" if interval else f"{value:.3f}"
+def _share(value: float | None, interval: list[float] | None) -> Cell:
+    if value is None or not interval:
+        return number(value)
+    return number(value), f"{interval[0]:.3f} to {interval[1]:.3f}"

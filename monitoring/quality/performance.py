@@ -90,13 +90,14 @@ def merge(answers: Answers, truth: Mapping[str, int]) -> tuple[npt.NDArray[np.in
 def _accuracy(
     right: npt.NDArray[np.bool_], passes: npt.NDArray[np.bool_], all_pass: npt.NDArray[np.bool_]
 ) -> LabelledAccuracy:
-    passing, not_passing = right[passes], right[~passes]
+    passing, not_passing, share = right[passes], right[~passes], float(all_pass.mean())
     return LabelledAccuracy(
         value=float(right.mean()),
         interval=list(wilson_interval(int(right.sum()), len(right))),
         passing=_of_kind(passing),
         not_passing=_of_kind(not_passing),
-        traffic=_weighed(passing, not_passing, float(all_pass.mean())),
+        traffic=_weighed(passing, not_passing, share),
+        traffic_interval=_weighed_interval(passing, not_passing, share),
     )
 
 
@@ -110,6 +111,25 @@ def _weighed(passing: npt.NDArray[np.bool_], not_passing: npt.NDArray[np.bool_],
     if any(weight > 0.0 and len(right) < ENOUGH_LABELS for weight, right in strata):
         return None
     return float(sum(weight * right.mean() for weight, right in strata if len(right)))
+
+
+def _weighed_interval(
+    passing: npt.NDArray[np.bool_], not_passing: npt.NDArray[np.bool_], share: float
+) -> Interval | None:
+    """95 % interval of the same: each stratum's own distance to its bound, squared, weighed and summed (MOVER).
+
+    Zou and Donner, Statistics in Medicine 27, 2008.
+    """
+    value = _weighed(passing, not_passing, share)
+    if value is None:
+        return None
+    below = above = 0.0
+    for weight, right in ((share, passing), (1.0 - share, not_passing)):
+        if len(right):
+            low, high = wilson_interval(int(right.sum()), len(right))
+            below += (weight * (float(right.mean()) - low)) ** 2
+            above += (weight * (high - float(right.mean()))) ** 2
+    return [max(0.0, value - below**0.5), min(1.0, value + above**0.5)]
 
 
 def _known(value: float, of: int) -> float | None:

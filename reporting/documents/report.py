@@ -123,6 +123,8 @@ class LabelledAccuracy(msgspec.Struct, frozen=True, kw_only=True):
     passing: OfKind
     not_passing: OfKind
     traffic: float | None
+    traffic_interval: Interval | None = None
+    """Of ``traffic``, 95 %."""
 
 
 class LabelledClass(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,7 +205,10 @@ class Quality(Performance, frozen=True, kw_only=True):
 
 
 class PastEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What an earlier report expected, and what labels say of its window by now; null is not known."""
+    """What an earlier report expected, and what labels say of its window by now; null is not known.
+
+    ``measured`` is weighed as the traffic, so that there is none while only one kind of predictions is labelled.
+    """
 
     name: str
     start: str
@@ -212,6 +217,7 @@ class PastEstimate(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval | None
     measured: float | None
     measured_interval: Interval | None = None
+    labels: int = 0
 
 
 class DeploymentEntry(msgspec.Struct, frozen=True):

@@ -92,6 +92,10 @@ class Looker:
 
     def _faults(self, axe: str, place: str) -> list[str]:
         self.go(place)
+        return self.faults_here(axe)
+
+    def faults_here(self, axe: str) -> list[str]:
+        """What axe finds on the page that is open, and whether it is too wide."""
         self.page.evaluate(axe)
         violations = self.page.evaluate("axe.run()")["violations"]
         wider = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

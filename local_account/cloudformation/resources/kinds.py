@@ -66,22 +66,28 @@ def _sagemaker(resource: str, update: str = "", made_by: type[ApiKind] = ApiKind
     )
 
 
-KINDS: dict[str, Kind] = {
-    **COMPOUNDS,
-    **DELIVERY,
-    **PEOPLE,
-    "AWS::CloudWatch::Alarm": ApiKind(
+def _alarm(put: str) -> ApiKind:
+    """An alarm, which the call that makes it changes, too."""
+    return ApiKind(
         "cloudwatch",
-        "PutMetricAlarm",
+        put,
         "DeleteAlarms",
         "AlarmNames",
         name="AlarmName",
-        update="PutMetricAlarm",
+        update=put,
         has_tags=True,
         update_key="AlarmName",
         longest_name=255,
         attributes=lambda _a, p, account: {"Arn": account.arn("cloudwatch", f"alarm:{p['AlarmName']}")},
-    ),
+    )
+
+
+KINDS: dict[str, Kind] = {
+    **COMPOUNDS,
+    **DELIVERY,
+    **PEOPLE,
+    "AWS::CloudWatch::Alarm": _alarm("PutMetricAlarm"),
+    "AWS::CloudWatch::CompositeAlarm": _alarm("PutCompositeAlarm"),
     "AWS::CloudWatch::Dashboard": ApiKind(
         "cloudwatch",
         "PutDashboard",

@@ -172,5 +172,7 @@ def _described(
     account: Account, source: EndpointSource, names: Sequence[str]
 ) -> list[MetricAlarmTypeDef | CompositeAlarmTypeDef]:
     role = source["variants"][0]["container"].get("role", "")  # state of an older version has none
-    answer = account.client("cloudwatch", role).describe_alarms(AlarmNames=list(names))
+    answer = account.client("cloudwatch", role).describe_alarms(
+        AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+    )
     return [*answer["MetricAlarms"], *answer["CompositeAlarms"]]

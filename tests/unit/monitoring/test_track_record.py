@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.monitoring.test_report_drift import START, bucket, capture, line, main_on_s3, numbers  # noqa: F401 - a fixture
 
-HOURS, A_HOUR, WRONG = 3, 20, 3
+HOURS, A_HOUR, WRONG, REVIEWED = 3, 20, 3, 8
 
 
 def entry(name: str, hour: int, estimated: float | None) -> dict[str, Any]:
@@ -29,7 +29,9 @@ def reported(tmp_path: Path, bucket: Any) -> dict[str, Any]:  # noqa: F811 - the
     for hour in range(HOURS):
         for number in range(A_HOUR):
             at = START + timedelta(hours=hour, minutes=number)
-            capture(tmp_path / "captures", at, line(f"{hour}-{number}", at, [0.97, 0.03]))
+            unsure = hour == 1 and number < REVIEWED
+            answer = [0.6, 0.4] if unsure else [0.97, 0.03]
+            capture(tmp_path / "captures", at, line(f"{hour}-{number}", at, answer))
     for path in (tmp_path / "captures").rglob("*.jsonl"):
         bucket.upload_file(str(path), "shop", f"captures/{path.relative_to(tmp_path / 'captures').as_posix()}")
     listed = [entry("second", 1, 0.95), entry("first", 0, 0.9), entry("silent", 0, None)]
@@ -37,6 +39,9 @@ def reported(tmp_path: Path, bucket: Any) -> dict[str, Any]:  # noqa: F811 - the
     labels = [
         {"eventMetadata": {"eventId": f"0-{number}"}, "groundTruthData": {"data": str(int(number < WRONG))}}
         for number in range(A_HOUR)
+    ]
+    labels += [
+        {"eventMetadata": {"eventId": f"1-{number}"}, "groundTruthData": {"data": "1"}} for number in range(REVIEWED)
     ]
     labels += [labels[0] | {"groundTruthData": {"data": "1", "encoding": "CSV"}}]
     body = "".join(json.dumps(label | {"eventVersion": "0"}) + "\n" for label in labels)
@@ -54,4 +59,10 @@ def test_labels_that_came_later_say_whether_earlier_estimates_held(reported: dic
     assert low < first["measured"] < high
     assert (second["name"], second["measured"]) == ("second", None)
     assert "Past estimates and the truth" in reported["page"]
-    assert "Of 1 labelled windows the truth lay within what was expected in 1." in reported["page"]
+    assert "The truth lay within what was expected in 1 of 1 labelled window." in reported["page"]
+
+
+def test_labels_of_what_did_not_pass_alone_do_not_judge_an_earlier_estimate(reported: dict[str, Any]) -> None:
+    """The second hour's labels are of the review queue: nearly all wrong, and no word about the rest."""
+    second = reported["report"]["track_record"][0]
+    assert (second["labels"], second["measured"]) == (REVIEWED, None)

@@ -72,7 +72,7 @@ def test_an_alarm_starts_without_data_and_turns_when_data_breaches(account: Any,
     until(account, "cw-high", "OK")
     put(account, "cw-high", 5)
     found = until(account, "cw-high", "ALARM")
-    assert found["StateReason"].startswith("Threshold Crossed: 1 out of the last 1 datapoints [5.0 (")
+    assert found["StateReason"].startswith("Threshold Crossed: 1 datapoint [5.0 (")
     assert "was greater than the threshold (1.0)" in found["StateReason"]
     assert json.loads(found["StateReasonData"])["recentDatapoints"] == [5.0]
 
