@@ -14,6 +14,8 @@ LOCKED ?=
 INSTALLER ?= uv
 # Tests side by side: more than two cores' worth, since much of their time is waiting.
 JOBS ?= 3
+# The loop and the tests start hundreds of processes: without its bytecode each would compile our code anew.
+export PYTHONDONTWRITEBYTECODE :=
 PACKAGES := console imaging inference_workflow infrastructure lambdas local_account monitoring pipelines processing reporting scones serving training
 
 SET_UP = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -28,8 +28,8 @@ from pipelines import model_steps, offline_sdk, registration
 from pipelines.container_jobs import (
     JOB_RETRIES,
     SERVICE_RETRIES,
-    OfflineSession,
     PipelineDeployment,
+    offline_session,
     vpc_config,
 )
 from pipelines.model_steps import (
@@ -88,7 +88,7 @@ def definition(deployment: PipelineDeployment) -> str:
 def assemble(deployment: PipelineDeployment) -> Pipeline:
     """The pipeline: one line for each step of the diagram above."""
     parameters = BuiltInParameters(deployment.settings)
-    session = OfflineSession(deployment.settings.region, deployment.names.data_bucket)
+    session = offline_session(deployment.settings.region, deployment.names.data_bucket)
     assembly = Assembly(deployment, parameters, session)
 
     manifest = PropertyFile(name="Dataset", output_name="dataset", path="dataset.json")

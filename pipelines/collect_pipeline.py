@@ -22,6 +22,7 @@ from pipelines.container_jobs import (
     OfflineSession,
     PipelineDeployment,
     PipelineParameters,
+    offline_session,
     processing_step,
 )
 
@@ -61,7 +62,7 @@ def definition(deployment: PipelineDeployment) -> str:
 def assemble(deployment: PipelineDeployment) -> Pipeline:
     """The pipeline of two steps."""
     parameters = CollectParameters(deployment)
-    session = OfflineSession(deployment.settings.region, deployment.names.data_bucket)
+    session = offline_session(deployment.settings.region, deployment.names.data_bucket)
     collect = _step(collect_captures(parameters), deployment, parameters, session)
     merge = _step(merge_captures(parameters), deployment, parameters, session)
     merge.add_depends_on([collect])

@@ -141,6 +141,12 @@ class OfflineSession(PipelineSession):  # type: ignore[misc]  # the SDK has no t
             self.sagemaker_config = {}
 
 
+@cache
+def offline_session(region: str, bucket: str) -> OfflineSession:
+    """One for all definitions of a stage, since the SDK checks its schema of defaults anew for each."""
+    return OfflineSession(region, bucket)
+
+
 def max_job_seconds(deployment: PipelineDeployment) -> int:
     """After which a job is stopped."""
     return deployment.settings.pipeline.max_job_hours * 3600

@@ -23,6 +23,7 @@ from pipelines.container_jobs import (
     OfflineSession,
     PipelineDeployment,
     PipelineParameters,
+    offline_session,
     processing_step,
 )
 from scones.stage.names import Names
@@ -74,7 +75,7 @@ def definition(deployment: PipelineDeployment) -> str:
 def assemble(deployment: PipelineDeployment) -> Pipeline:
     """The pipeline of one step."""
     parameters = MonitoringParameters(deployment.names, deployment.settings)
-    session = OfflineSession(deployment.settings.region, deployment.names.data_bucket)
+    session = offline_session(deployment.settings.region, deployment.names.data_bucket)
     return Pipeline(
         name=deployment.names.monitoring_pipeline,
         parameters=parameters.declared(),

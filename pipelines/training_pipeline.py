@@ -19,9 +19,9 @@ from sagemaker.core.workflow.parameters import ParameterFloat, ParameterInteger,
 
 from pipelines import model_steps, offline_sdk, registration
 from pipelines.container_jobs import (
-    OfflineSession,
     PipelineDeployment,
     inference_image,
+    offline_session,
     training_image,
 )
 from pipelines.model_steps import (
@@ -88,7 +88,7 @@ def definition(deployment: PipelineDeployment) -> str:
 def assemble(deployment: PipelineDeployment) -> Pipeline:
     """The pipeline: one line for each step of the diagram above."""
     parameters = TrainingParameters(deployment.settings)
-    session = OfflineSession(deployment.settings.region, deployment.names.data_bucket)
+    session = offline_session(deployment.settings.region, deployment.names.data_bucket)
     assembly = Assembly(deployment, parameters, session)
 
     several = deployment.settings.pipeline.filter_instances > 1

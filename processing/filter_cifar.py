@@ -1,7 +1,7 @@
 """Filter images to the chosen classes and write the dataset folder.
 
 Runs in a SageMaker processing container. Reads the source folder (``cifar-100-python.tar.gz``, the layout it unpacks
-to, or pictures as `processing.dataset.layouts` finds them) and the images that people labelled; writes PNG files in
+to, or pictures as `processing.finding.layouts` finds them) and the images that people labelled; writes PNG files in
 ``train/ validation/ test/``, one ``.lst`` per split, and ``dataset.json``.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import sys
 import tempfile
@@ -26,18 +25,18 @@ from imaging.decode import IMAGE_SIZE, SIZES, Pixels
 from imaging.png import encode_drawing
 from processing.dataset.cifar_source import find_archive, find_batches, read_archive, read_batches
 from processing.dataset.dataset_checks import Copy, check_counts, counts, find_copies, leave_out_copies, refuse_copies
-from processing.dataset.layouts import LAYOUTS, find_pictures
 from processing.dataset.picture_source import EVERY_CLASS, Reading, read_pictures
 from processing.dataset.reviewed_images import NEVER, Reviewed, join, read_reviewed
 from processing.dataset.source import ImageSource, LabelledImages
 from processing.dataset.splitting import with_every_split
 from processing.dataset.writing import write_splits
+from processing.finding.layouts import LAYOUTS, find_pictures, what_is_there
+from processing.finding.names import check_class_names, class_name
 from reporting.documents.dataset import MANIFEST_FILE, Checks, Manifest
 from reporting.documents.json import to_text
 from reporting.job import MESSAGE_FILE, JobError, run_job
 
 ARCHIVE = "cifar-100-python.tar.gz"
-CLASS_NAME = re.compile(r"\w[\w .()&'+-]*")  # it becomes part of file names and of S3 keys
 CIFAR_CLASSES = ["bicycle", "motorcycle"]
 PARTIAL = ".partial-"
 SCRATCH = "pictures"
@@ -88,7 +87,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def parse_classes(text: str) -> list[str]:
     """Class names or numbers from a comma-separated list, all different; none for all. Raises JobError."""
-    wanted = [part.strip() for part in text.split(",") if part.strip()]
+    wanted = [class_name(part) for part in text.split(",") if part.strip()]
     if len(wanted) == 1 and wanted != [EVERY_CLASS]:
         raise JobError(f"expected at least two classes between commas, or {EVERY_CLASS}, got {text!r}")
     return wanted
@@ -107,12 +106,19 @@ def read_source(source: Path, wanted: list[str], reading: Reading) -> ImageSourc
     folder = find_batches(source)
     if folder is not None:
         return read_batches(folder, wanted or CIFAR_CLASSES)
-    raise JobError(f"{source} holds no images: expected {ARCHIVE}, or its files train, test and meta, or {LAYOUTS}")
+    raise JobError(nothing_here(source))
+
+
+def nothing_here(source: Path) -> str:
+    """What to say of a source without images."""
+    held = what_is_there(source) if source.is_dir() else ""
+    found = f"; {held}" if held else ""
+    return f"{source} holds no images: expected {ARCHIVE}, or its files train, test and meta, or {LAYOUTS}{found}"
 
 
 def write_dataset(source: ImageSource, partial: Path, arguments: argparse.Namespace, reviewed: Reviewed) -> Manifest:
     """Split, check and write into a folder that nobody reads yet; ``dataset.json`` comes last."""
-    _check_classes(source.classes)
+    check_class_names(source.classes)
     check_counts(source)
     splits = with_every_split(source, arguments.validation_fraction, arguments.seed)
     own = len(splits["train"].rows)
@@ -150,16 +156,6 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     if arguments.image_size and arguments.image_size not in SIZES:
         last = SIZES.stop - 1
         raise JobError(f"--image-size must be 0 or lie between {SIZES.start} and {last}, got {arguments.image_size}")
-
-
-def _check_classes(classes: list[str]) -> None:
-    if len(set(classes)) != len(classes):
-        raise JobError(f"the same class is named twice: {', '.join(classes)}")
-    for name in classes:
-        if not CLASS_NAME.fullmatch(name):
-            raise JobError(
-                f"class name {name!r} does not suit file names: use letters, digits, space and _ . - ( ) & ' +"
-            )
 
 
 def _reviews(reviewed: Reviewed, known: list[int]) -> dict[str, int]:

@@ -7,17 +7,19 @@ hours before the ledgers that say what was read, so that a job killed in between
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from monitoring.captures.folders import SUFFIXES, Folder, hour_of
 from monitoring.captures.times import HOUR_US, microseconds, moment
+from monitoring.job_inputs.compaction import compact_days, ripe_days
+from monitoring.job_inputs.mending import FarHours
 from monitoring.job_inputs.places import Found, Place, Prefix
-from monitoring.store.hours import stored_hour
+from monitoring.store.hours import stored_hours
 from monitoring.store.store import CAPTURED, Ledger, Store
 from monitoring.store.window_table import EARLY, HOUR, LATE, Window
+from reporting.job import JobError
 
 _LEDGER = "/files.json"
 EARLIER = "classes-"
@@ -73,14 +75,30 @@ class StateFiles:
         self.place = place
         self.folder = scratch / "state" if isinstance(place, Prefix) else place
         self._before: dict[str, tuple[int, int]] = {}
+        self._there: set[str] = set()
+        self._days: list[str] = []
 
     def load(self, spans: Sequence[Window]) -> None:
         """Copy what is known of time spans."""
         if isinstance(self.place, Prefix):
             self.folder.mkdir(parents=True, exist_ok=True)
-            wanted = [found for found in self.place.objects(f"{CAPTURED}/") if _is_of(spans, found.name)]
-            self.place.fetch(wanted, self.folder)
+            listed = self._fetch(self.place, spans)
+            self._there = {found.name for found in listed}
             self._before = self._files()
+            self._days = ripe_days([found.name for found in listed], max(span.end for span in spans))
+
+    def _fetch(self, place: Prefix, spans: Sequence[Window]) -> list[Found]:
+        """Copy what is known of the spans; all that there is."""
+        listed = list(place.objects(f"{CAPTURED}/"))
+        try:
+            place.fetch([found for found in listed if _is_of(spans, found.name)], self.folder)
+        except JobError:
+            if listed == (now := list(place.objects(f"{CAPTURED}/"))):
+                raise
+            # Another job has put a day together meanwhile.
+            listed = now
+            place.fetch([found for found in listed if _is_of(spans, found.name)], self.folder)
+        return listed
 
     def of_earlier_versions(self) -> list[str]:
         """Names of the folders that an earlier layout of the state left, whose hours nobody reads any more."""
@@ -90,18 +108,16 @@ class StateFiles:
             names = [path.name for path in self.place.iterdir() if path.is_dir()] if self.place.is_dir() else []
         return sorted(name for name in names if name.startswith(EARLIER))
 
-    def clear(self) -> None:
-        """Forget everything: the state is damaged. It is built again from the captures."""
-        shutil.rmtree(self.folder / CAPTURED, ignore_errors=True)
-
     def save(self) -> None:
-        """Copy back what has changed."""
+        """Copy back what has changed, and compact some days."""
         if isinstance(self.place, Prefix):
+            FarHours(self.place, self._there - self._before.keys()).join(self.folder)
             now = self._files()
             changed = {name for name in {*now, *self._before} if now.get(name) != self._before.get(name)}
             ledgers = {name for name in changed if name.endswith(_LEDGER)}
             self.place.put(sorted(changed - ledgers), self.folder)
             self.place.put(sorted(ledgers), self.folder)
+            compact_days(self.place, self._days)
 
     def _files(self) -> dict[str, tuple[int, int]]:
         found = {}
@@ -134,8 +150,13 @@ def _may_be_in(span: Window, hour: int) -> bool:
 
 def _is_of(spans: Sequence[Window], name: str) -> bool:
     """Whether a file of the state may be needed: all that belongs to no hour, and the hours of the spans."""
-    hour = hour_of(name.removesuffix(_LEDGER)) if name.endswith(_LEDGER) else stored_hour(name)
-    return hour is None or any(
-        microseconds(span.start - 2 * EARLY) // HOUR_US <= hour <= microseconds(span.end + LATE) // HOUR_US
+    if name.endswith(_LEDGER):
+        hour = hour_of(name.removesuffix(_LEDGER))
+        hours = None if hour is None else (hour, hour)
+    else:
+        hours = stored_hours(name)
+    return hours is None or any(
+        microseconds(span.start - 2 * EARLY) // HOUR_US <= hours[1]
+        and hours[0] <= microseconds(span.end + LATE) // HOUR_US
         for span in spans
     )

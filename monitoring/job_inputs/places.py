@@ -7,7 +7,7 @@ be both. The account and its address come from the environment, as everywhere wi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from reporting.job import JobError
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
-    from types_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+    from types_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectIdentifierTypeDef
 
 Item = TypeVar("Item")
 
@@ -90,6 +90,20 @@ class Prefix:
             Key=self._key(target),
             CopySource={"Bucket": source.bucket, "Key": source._key(name)},
         )
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove objects, at most a thousand."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if not names:
+            return
+        try:
+            wanted: list[ObjectIdentifierTypeDef] = [{"Key": self._key(name)} for name in names]
+            left = self._s3.delete_objects(Bucket=self.bucket, Delete={"Objects": wanted, "Quiet": True})
+        except (ClientError, BotoCoreError) as error:
+            raise JobError(f"{self.uri}/{names[0]} cannot be removed: {error}") from error
+        for refused in left.get("Errors", []):
+            raise JobError(f"{self.uri}/{names[0]} cannot be removed: {refused.get('Message')}")
 
     def _key(self, name: str) -> str:
         return f"{self.key}/{name}" if self.key else name

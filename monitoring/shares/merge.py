@@ -19,11 +19,14 @@ from pathlib import Path
 
 from monitoring.captures import quarantine
 from monitoring.captures.line import Classes
+from monitoring.job_inputs.mending import DAMAGED
 from monitoring.job_inputs.places import Found, Prefix
 from monitoring.shares.part import DONE_FILE, notes
+from monitoring.store import days
 from monitoring.store import hours as store_hours
 from monitoring.store.aggregates import Floats, Thresholds
-from monitoring.store.store import Store, StoreError
+from monitoring.store.days import DAY_FILE
+from monitoring.store.store import CAPTURED, Store, StoreError
 from reporting.job import MESSAGE_FILE, JobError, run_job
 
 _LEDGER = "/files.json"
@@ -54,6 +57,8 @@ class _Merging:
     read: frozenset[str]
     """Capture files whose rows replace what came of them before."""
     thresholds: Floats
+    days: frozenset[str]
+    """Files of compacted days in the state."""
 
 
 def merge(given: argparse.Namespace, scratch: Path) -> str:
@@ -63,11 +68,18 @@ def merge(given: argparse.Namespace, scratch: Path) -> str:
     store = Store(scratch / "state", Classes.of(given.classes.split(",")))
     passing = Thresholds.of_document(json.loads(given.threshold)).by_index(store.classes.labels, store.classes.count)
     read = frozenset(name for note in found.values() for name in note.read)
-    merging = _Merging(parts, state, scratch, read, passing)
+    days_files = frozenset(each.name for each in state.objects(f"{CAPTURED}/") if each.name.endswith(f"/{DAY_FILE}"))
+    merging = _Merging(parts, state, scratch, read, passing, days_files)
     hosts = _hosts_by_name(parts)
     hours = [name for name in hosts if name.endswith(".parquet")]
     for name in hours:
-        _merge_hour(merging, name, hosts)
+        try:
+            _merge_hour(merging, name, hosts)
+        except DAMAGED as error:
+            raise JobError(
+                f"{state.uri}/{name}, or what an instance left of it, is damaged ({type(error).__name__}): have a "
+                "report about that hour written, which builds it again, and collect again; no file counts as read"
+            ) from error
     for name in sorted(hosts, key=lambda each: (each.endswith(_LEDGER), each)):
         if name.endswith((_LEDGER, _CLASSES)):
             state.copy(parts, f"{hosts[name][0]}/{name}", name)
@@ -87,21 +99,32 @@ def _hosts_by_name(parts: Prefix) -> dict[str, list[str]]:
 
 def _merge_hour(merging: _Merging, name: str, hosts: Mapping[str, list[str]]) -> None:
     beside = store_hours.quarantine_file(Path(name)).as_posix()
-    known = merging.state.read(name)
-    if known is None and len(hosts[name]) == 1:
+    target = merging.scratch / "merged" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    known = _bring_known(merging, name, target)
+    if not known and len(hosts[name]) == 1:
         for each in (name, beside):
             if each in hosts:
                 merging.state.copy(merging.parts, f"{hosts[each][0]}/{each}", each)
         return
-    target = merging.scratch / "merged" / name
-    target.parent.mkdir(parents=True, exist_ok=True)
     if known:
-        target.write_bytes(known)
         store_hours.quarantine_file(target).write_bytes(merging.state.read(beside) or b"")
     _add_parts(merging, target, name, beside, hosts)
     merging.state.put([beside, name], merging.scratch / "merged")
     for path in (target, store_hours.quarantine_file(target)):
         path.unlink(missing_ok=True)
+
+
+def _bring_known(merging: _Merging, name: str, target: Path) -> bool:
+    """Copy what the state has of an hour, in a file of its own or of its day; whether it has anything."""
+    if data := merging.state.read(name):
+        target.write_bytes(data)
+        return True
+    day = target.with_name(DAY_FILE)
+    day_name = day.relative_to(merging.scratch / "merged").as_posix()
+    if day_name in merging.days and not day.exists():
+        merging.state.fetch([Found(day_name, 0, 0)], merging.scratch / "merged")
+    return days.is_kept(target)
 
 
 def _add_parts(merging: _Merging, target: Path, name: str, beside: str, hosts: Mapping[str, list[str]]) -> None:

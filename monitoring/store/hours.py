@@ -30,10 +30,10 @@ from monitoring.captures.columns import Columns, Part
 from monitoring.captures.quarantine import QuarantinedLine
 from monitoring.captures.times import HOUR_US, microseconds, moment, parse_time
 from monitoring.store import arrays as store_arrays
+from monitoring.store import days
 from monitoring.store.aggregates import Aggregate, Floats, Rows, aggregate
 
 Flags = npt.NDArray[np.bool_]
-METADATA_KEY = b"scones.hour"
 
 
 class _Format(TypedDict):
@@ -42,6 +42,7 @@ class _Format(TypedDict):
     compression: str
     use_dictionary: list[str]
     write_statistics: bool
+    write_batch_size: int
 
 
 # Not compressed: most of a row are random ids, which would shrink to a half and take a tenth of an update's time.
@@ -49,7 +50,9 @@ FORMAT: _Format = {
     "compression": "none",
     "use_dictionary": ["file", "model_version"],
     "write_statistics": False,
+    "write_batch_size": 1 << 15,
 }
+WRITE_BYTES = 1 << 20  # at once, since pages are small
 # Odd numbers of 64 bits without a pattern, as many as an eventId such as SageMaker makes has words of 4 bytes.
 FACTORS = np.array([pow(0x9E3779B97F4A7C15, power, 1 << 64) for power in range(1, 10)], np.uint64)
 TIME = pa.timestamp("us", "UTC")
@@ -126,6 +129,15 @@ def stored_hour(name: str) -> int | None:
         return None
 
 
+def stored_hours(name: str) -> tuple[int, int] | None:
+    """The first and the last hour, counted from 1970, that a file of the store is about by its name; None for none."""
+    if name.endswith(f"/{days.DAY_FILE}"):
+        first = stored_hour(f"{name.removesuffix(days.DAY_FILE)}00.parquet")
+        return None if first is None else (first, first + 23)
+    hour = stored_hour(name)
+    return None if hour is None else (hour, hour)
+
+
 def quarantine_file(hour_path: Path) -> Path:
     """The file beside an hour's parquet file that holds its malformed lines."""
     return hour_path.with_name(f"_{hour_path.stem}.quarantine.jsonl")
@@ -139,7 +151,7 @@ def write_hour(
     thresholds: Floats,
 ) -> None:
     """Put rows and malformed lines in place of all that came from ``read_files`` before."""
-    if path.exists():
+    if days.is_kept(path):
         rows = [_without(read_rows(path).drop_columns(["duplicate"]), read_files), *rows]
         malformed = [row for row in quarantine.read(quarantine_file(path)) if row.file not in read_files] + malformed
     rows = [_with_own_files(part) for part in rows]
@@ -151,19 +163,21 @@ def write_hour(
         _aggregate(whole, ~duplicate, thresholds, quarantine.counts(malformed)), thresholds.tolist()
     )
     whole = whole.append_column("duplicate", store_arrays.flags(duplicate))
-    whole = whole.replace_schema_metadata({METADATA_KEY: msgspec.json.encode(metadata)})
+    whole = whole.replace_schema_metadata({days.HOUR_KEY: msgspec.json.encode(metadata)})
     partial = path.with_suffix(".partial")
     # `pyarrow.parquet.write_table` looks for the file system of the path first.
-    with pa.OSFile(str(partial), "wb") as target, pq.ParquetWriter(target, whole.schema, **FORMAT) as writer:
+    with (
+        pa.BufferedOutputStream(pa.OSFile(str(partial), "wb"), WRITE_BYTES) as target,
+        pq.ParquetWriter(target, whole.schema, **FORMAT) as writer,
+    ):
         writer.write_table(whole)
     partial.replace(path)
 
 
 def read_rows(path: Path, columns: list[str] | None = None) -> pa.Table:
     """The predictions of an hour."""
-    # `pyarrow.parquet.read_table` would import pandas too, see `monitoring.store.arrays`.
-    with pq.ParquetFile(path) as file:
-        return file.read(columns, use_threads=False)
+    with days.opened(path) as hour:
+        return hour.rows(columns)
 
 
 def empty_rows(class_count: int) -> pa.Table:
@@ -173,7 +187,8 @@ def empty_rows(class_count: int) -> pa.Table:
 
 def read_aggregate(path: Path, thresholds: Floats) -> Aggregate:
     """What is kept of an hour, its share below the threshold counted anew where the thresholds have changed."""
-    found = msgspec.json.decode(pq.read_metadata(path).metadata[METADATA_KEY], type=HourMetadata)
+    with days.opened(path) as hour:
+        found = msgspec.json.decode(hour.said, type=HourMetadata)
     if found.thresholds == thresholds.tolist():
         return found.aggregate
     columns = read_rows(path, ["predicted", "confidence", "time", "duplicate"])

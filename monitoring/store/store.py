@@ -7,7 +7,8 @@ of models with other classes mean something else:
 - ``captured/classes=<digest>/classes.json``
 - ``.../hours/endpoint=<name>/variant=<name>/day=yyyy-mm-dd/hh.parquet``, see `monitoring.store.hours`: partitioned as
   Hive does it, so that Athena and DuckDB ask it directly; malformed lines whose hour nobody knows belong to
-  ``_unknown.parquet``; ``_hh.images.parquet``, see `monitoring.store.image_statistics`
+  ``_unknown.parquet``; ``_hh.images.parquet``, see `monitoring.store.image_statistics`; of a day that is over
+  ``day.parquet`` in place of its hours, see `monitoring.store.compact`
 - ``.../files/<folder of capture files>/files.json``: what was read, see `Ledger`
 
 Every file is put in place by a rename, an hour before the ledger of the files it was read from. A job killed at any
@@ -20,6 +21,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from monitoring.captures.files import tail_digest
 from monitoring.captures.folders import CaptureFile, Folder
 from monitoring.captures.line import Classes
 from monitoring.captures.quarantine import QuarantinedLine
+from monitoring.store import days
 from monitoring.store import hours as store_hours
 from monitoring.store.aggregates import Aggregate, Thresholds
 
@@ -84,13 +87,26 @@ class Store:
         described = self.root / "classes.json"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            store_hours.remove_partial(self.root)
+            if self._writing.exists():  # to look for what it left takes the longer, the more hours are kept
+                store_hours.remove_partial(self.root)
             if not described.exists():
                 partial = described.with_suffix(".partial")
                 partial.write_text(json.dumps({"count": self.classes.count, "labels": self.classes.labels}) + "\n")
                 partial.replace(described)
         except OSError as error:
             raise StoreError(f"expected a folder for the state at {self.state}: {error}") from error
+
+    @property
+    def _writing(self) -> Path:
+        """Is there while a job writes, and after one that was killed."""
+        return self.root / "_writing"
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """While the block runs, hours are written; a block that is not left in peace has `prepare` clear up."""
+        self._writing.touch()
+        yield
+        self._writing.unlink(missing_ok=True)
 
     def variants(self, endpoint: str | None = None) -> list[Variant]:
         """The variants that have captured predictions, of all endpoints or of one."""
@@ -99,12 +115,17 @@ class Store:
         return [variant for variant in named if endpoint in (None, variant.endpoint)]
 
     def hours(self, variant: Variant, first: int, last: int) -> Iterator[tuple[int, Path]]:
-        """The hours from ``first`` to ``last``, both included and counted from 1970, that have captured lines."""
+        """The hours from ``first`` to ``last``, both included and counted from 1970, that have captured lines.
+
+        With the path by which an hour is read; its rows may stand in its day's file, see `monitoring.store.days`.
+        """
         folder = self.variant_folder(variant)
-        for path in sorted(folder.glob("day=*/[0-9][0-9].parquet")):
-            hour = store_hours.stored_hour(path.relative_to(folder).as_posix())
-            if hour is not None and first <= hour <= last:
-                yield hour, path
+        from_day, to_day = (store_hours.hour_file(folder, hour).parent for hour in (first, last))
+        for day in sorted(each for each in folder.glob("day=*") if from_day <= each <= to_day):
+            for path in days.hour_paths(day):
+                hour = store_hours.stored_hour(path.relative_to(folder).as_posix())
+                if hour is not None and first <= hour <= last:
+                    yield hour, path
 
     def unknown_hour(self, variant: Variant) -> Path:
         """Where the malformed lines whose hour nobody knows belong; there may be no such file."""

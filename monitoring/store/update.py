@@ -94,8 +94,14 @@ def update(
     store.prepare()
     found = [folder for folder in folders(captures) if wanted(folder)]
     parts = shared(found, min(processes, 1 + sum(folder.size for folder in found) // BYTES_PER_PROCESS))
-    if len(parts) == 1:
-        return ingest(Task(store, captures, thresholds, found))
+    with store.written():
+        if len(parts) == 1:
+            return ingest(Task(store, captures, thresholds, found))
+        return _ingest_together(store, captures, thresholds, parts)
+
+
+def _ingest_together(store: Store, captures: Path, thresholds: Thresholds, parts: list[list[Folder]]) -> Update:
+    """In a process for each part of the folders."""
     tasks = [
         Task(store, captures, thresholds, part, {(_variant(folder), folder.hour) for folder in part}) for part in parts
     ]

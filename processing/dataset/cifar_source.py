@@ -30,6 +30,7 @@ def find_archive(source: Path) -> Path | None:
     if source.is_file():
         return source
     archives = sorted(source.rglob("*.tar.gz"))
+    archives = [path for path in archives if path.name == f"{FOLDER}.tar.gz"] or archives
     if len(archives) > 1:
         raise JobError(f"{source} holds {len(archives)} archives, expected one: {', '.join(p.name for p in archives)}")
     return archives[0] if archives else None
@@ -49,7 +50,8 @@ def read_archive(archive: Path, wanted: list[str]) -> ImageSource:
     missing = [name for name in (*BATCHES, META) if name not in files]
     if missing:
         raise JobError(
-            f"{archive} is not CIFAR-100: expected {FOLDER}/train, test and meta, but {', '.join(missing)} is not there"
+            f"{archive} is not CIFAR-100: expected {FOLDER}/train, test and meta, but {', '.join(missing)} is not"
+            " there; if it holds pictures, unpack it first"
         )
     return _read(files, wanted, digest)
 

@@ -7,6 +7,7 @@ copy is left out of training, and ``dataset.json`` says which.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,15 +34,22 @@ class Copy:
     same_class: bool
 
     def __str__(self) -> str:
+        if self.place == self.original_place:
+            return f"{self.place} is listed twice"
         return f"{self.place} = {self.original_place}"
 
 
 def check_counts(source: ImageSource) -> None:
     """Raises JobError that names the classes and splits with too few images."""
+    refuse_few({split: counts(images, source.classes) for split, images in source.splits.items()})
+
+
+def refuse_few(numbers: Mapping[str, Mapping[str, int]]) -> None:
+    """The same for numbers by split and class. Raises JobError."""
     few = [
         f"the {split} split has {count} images of {name!r}, expected at least {LEAST[split]}"
-        for split, images in source.splits.items()
-        for name, count in counts(images, source.classes).items()
+        for split, of_split in numbers.items()
+        for name, count in of_split.items()
         if count < LEAST[split]
     ]
     if few:

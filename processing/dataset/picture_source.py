@@ -21,8 +21,8 @@ from imaging.dataset import SPLITS, Labels
 from imaging.decode import FORMATS, IMAGE_SIZE, ImageError, Pixels, decode_image
 from imaging.png import encode_picture
 from processing.dataset.near_copies import look_hash, near_groups
-from processing.dataset.pictures import NAMED, FoundPictures, Picture, some
 from processing.dataset.source import ImageSource, LabelledImages, Written, class_number
+from processing.finding.pictures import NAMED, FoundPictures, Picture, some
 from processing.machine import cores, keep_freed_memory
 from reporting.job import JobError
 
@@ -77,7 +77,11 @@ def chosen_classes(found: FoundPictures, wanted: list[str]) -> list[str]:
     names = found.classes
     chosen = names if wanted in ([], [EVERY_CLASS]) else [names[class_number(text, names)] for text in wanted]
     if len(chosen) < 2:
-        raise JobError(f"expected at least two classes, found {', '.join(names) or 'none'}")
+        skipped = ", ".join(f"{count:,} {reason}" for reason, count in found.skipped.most_common(NAMED))
+        raise JobError(
+            f"expected at least two classes, found {', '.join(names) or 'none'}"
+            + (f"; skipped by name: {skipped}" if skipped else "")
+        )
     return chosen
 
 

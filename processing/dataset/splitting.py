@@ -5,11 +5,15 @@ Runs in the filter job. Pictures that show nearly the same are kept on one side,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
 from imaging.dataset import Labels
+from processing.dataset.dataset_checks import counts
 from processing.dataset.source import ImageSource, LabelledImages
+from processing.finding.pictures import some
 from reporting.job import JobError
 
 TEST_SHARE = 0.2
@@ -24,19 +28,19 @@ def with_every_split(source: ImageSource, validation_fraction: float, seed: int)
     """The source's splits, and what it lacks of them split off its training images. Raises JobError."""
     splits = dict(source.splits)
     if "test" not in splits:
-        _check_enough(splits["train"], source.classes)
+        refuse_few_to_split(counts(splits["train"], source.classes))
         splits["train"], splits["test"] = split_off(splits["train"], TEST_SHARE, seed)
     if "validation" not in splits:
         splits["train"], splits["validation"] = split_off(splits["train"], validation_fraction, seed)
     return splits
 
 
-def _check_enough(images: LabelledImages, classes: list[str]) -> None:
-    counts = np.bincount(images.labels, minlength=len(classes)).tolist()
-    few = [f"{name!r} has {count}" for name, count in zip(classes, counts, strict=True) if count < FEWEST]
+def refuse_few_to_split(numbers: Mapping[str, int]) -> None:
+    """Raises JobError that names classes with too few pictures."""
+    few = [f"{name!r} has {count}" for name, count in numbers.items() if count < FEWEST]
     if few:
         raise JobError(
-            f"each class needs {FEWEST} pictures to be split into training, validation and test: {', '.join(few[:5])};"
+            f"each class needs {FEWEST} pictures to be split into training, validation and test: {some(few)};"
             " add pictures or leave the class out"
         )
 

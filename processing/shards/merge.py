@@ -23,9 +23,10 @@ from imaging.png import encode_picture
 from processing.dataset.dataset_checks import KEPT_FIRST, LEAST
 from processing.dataset.near_copies import look_hash, near_groups
 from processing.dataset.picture_source import EVERY_CLASS
-from processing.dataset.pictures import NAMED
 from processing.dataset.reviewed_images import NEVER, Reviewed, read_reviewed
 from processing.filter_cifar import parse_classes
+from processing.finding.names import check_class_names
+from processing.finding.pictures import NAMED
 from processing.shards.index import SUFFIX, End, ShardedPicture, read
 from reporting.documents.dataset import MANIFEST_FILE, Checks, Manifest
 from reporting.documents.json import to_text
@@ -79,6 +80,7 @@ def _merge(arguments: argparse.Namespace) -> None:
         raise JobError(f"expected the index of {arguments.instances} instances, found {names}: run the step again")
     wanted = [name for name in parse_classes(arguments.classes) if name != EVERY_CLASS]
     merged = _read_all(parts, wanted)
+    check_class_names(merged.classes)
     _check_unreadable(merged.ends, len(merged.labels), arguments.tolerated)
     size = _image_size(merged.ends)
     _refuse_copies(merged, parts)

@@ -16,13 +16,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from imaging.dataset import SPLITS
-from processing.dataset.layouts import find_class_paths
 from processing.dataset.picture_source import EVERY_CLASS, Look, look_at_all, natural_size
-from processing.dataset.pictures import NAMED, FoundPictures, Picture
 from processing.dataset.splitting import TEST_SHARE
-from processing.filter_cifar import CLASS_NAME, PARTIAL, check_arguments, parse_classes
+from processing.filter_cifar import PARTIAL, check_arguments, parse_classes
+from processing.finding.layouts import find_class_paths
+from processing.finding.names import check_class_names
+from processing.finding.pictures import NAMED, FoundPictures, Picture
+from processing.finding.tar_files import find_tar_shards
 from processing.shards.index import SUFFIX, End, ShardedPicture, line
-from processing.shards.tar_files import find_tar_shards
 from reporting.job import MESSAGE_FILE, JobError, run_job
 
 AT_ONCE = 4096  # pictures between two writings of the index: what is known of them is in memory
@@ -56,11 +57,7 @@ def _filter(arguments: argparse.Namespace) -> None:
     wanted = [name for name in parse_classes(arguments.classes) if name != EVERY_CLASS]
     found = find_tar_shards(arguments.source) or find_class_paths(arguments.source)
     chosen = [picture for picture in found.pictures if not wanted or picture.label in wanted]
-    for name in {picture.label for picture in chosen}:
-        if not CLASS_NAME.fullmatch(name):
-            raise JobError(
-                f"class name {name!r} does not suit file names: use letters, digits, space and _ . - ( ) & ' +"
-            )
+    check_class_names(sorted({picture.label for picture in chosen}))
     for folder in (arguments.index, *(arguments.output / split for split in SPLITS)):
         folder.mkdir(parents=True, exist_ok=True)
     end = _write_part(chosen, found, arguments)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,12 @@ import typer
 from reporting.documents.dataset import MANIFEST_FILE, Checks, Manifest
 from reporting.documents.json import from_bytes
 from scones import outputs, screen
-from scones.commands import Json
+from scones.commands import Json, Stage
 from scones.errors import SconesError
 from scones.find_images import locate
-from scones.source_data import data, own_pictures
+from scones.source_data import data, in_bucket, own_pictures
 from scones.source_data.own_pictures import OwnPictures
+from scones.stage.connection import connect
 from scones.stage.settings import PROJECT_ROOT
 
 SHOWN = 10  # classes
@@ -40,6 +42,7 @@ def fetch(path: DataPath = None, sample: Sample = False) -> None:
 @app.command()
 def show(
     *,
+    stage: Stage = "local",
     path: DataPath = None,
     sample: Sample = False,
     classes: Annotated[
@@ -52,11 +55,12 @@ def show(
 ) -> None:
     """Filter the images as the pipeline does, print the counts, write a contact sheet."""
     outputs.check_file(sheet)
-    source = locate(path, sample)
-    _tell(own_pictures.describe(source.path))
-    options = ["--classes", classes, "--image-size", str(image_size), "--tolerated", str(tolerated)]
+    options = [f"--classes={classes}", f"--image-size={image_size}", f"--tolerated={tolerated}"]
     with tempfile.TemporaryDirectory(prefix="scones-data-") as folder:
-        dataset = _filter(source, options, Path(folder))
+        source = _located(path, sample, stage, Path(folder) / "source")
+        found = own_pictures.describe(source.named)
+        _tell(found)
+        dataset = _filter(source, options, Path(folder) / "dataset")
         manifest = from_bytes((dataset / MANIFEST_FILE).read_bytes(), Manifest)
         sheet.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(dataset / "contact_sheet.png", sheet)
@@ -70,7 +74,8 @@ def show(
             }
         )
         return
-    screen.out.print(f"{source.path} ({source.origin})", markup=False)
+    where = source.origin if in_bucket.address(path) else f"{source.path} ({source.origin})"
+    screen.out.print(where, markup=False)
     counts = manifest.counts
     rows = [(name, *[split[name] for split in counts.values()]) for name in manifest.classes]
     screen.out.print(screen.table("class", *counts, rows=rows))
@@ -79,6 +84,19 @@ def show(
         screen.out.print(f"{left_out} images left out, because another split holds them as well (dataset.json: checks)")
     _remarks(manifest.checks)
     screen.out.print(f"contact sheet: {sheet}", markup=False)
+
+
+def _located(path: Path | None, sample: bool, stage: str, folder: Path) -> data.FoundImages:
+    """The images on this machine, or a copy of those in S3."""
+    uri = in_bucket.address(path)
+    if uri is None:
+        return locate(path, sample)
+    s3 = connect(stage).client("s3")
+    files = in_bucket.stored_files(s3, uri)
+    screen.say(f"fetching {len(files):,} objects of {uri}")
+    folder.mkdir()
+    in_bucket.download(s3, uri, folder, files)
+    return replace(locate(folder, sample=False), origin=uri)
 
 
 def _remarks(checks: Checks) -> None:
@@ -102,13 +120,13 @@ def _tell(found: OwnPictures | None) -> None:
         more = f", and {len(of_split) - SHOWN} more classes" if len(of_split) > SHOWN else ""
         screen.say(f"  {split}: {some}{more}")
     if found.skipped:
-        skipped = ", ".join(f"{name} ({count:,})" for name, count in found.skipped.items())
+        skipped = ", ".join(f"{name} ({count:,})" for name, count in list(found.skipped.items())[:SHOWN])
         screen.say(f"  skipped by name: {skipped}")
 
 
 def _filter(source: data.FoundImages, options: list[str], folder: Path) -> Path:
     """Run the pipeline's own filter job in a temporary folder: what is shown is what is trained on."""
-    command = [sys.executable, "-m", "processing.filter_cifar", "--source", str(source.path), "--output", str(folder)]
+    command = [sys.executable, "-m", "processing.filter_cifar", "--source", str(source.named), "--output", str(folder)]
     finished = subprocess.run([*command, *options], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         raise SconesError((finished.stderr.strip().splitlines() or ["the filter job failed without a word"])[-1])

@@ -15,6 +15,7 @@ from scones.errors import SconesError
 from scones.find_images import locate
 from scones.runs import pipeline_runs
 from scones.runs.start_training import Algorithm, checked_recipe, finish, parse_parameters, start_training
+from scones.source_data import in_bucket
 from scones.stage.connection import Connection, connect_deployed
 from scones.stage.sections import RECIPES
 from scones.stage.tracking_address import lacking_client
@@ -65,10 +66,13 @@ def run(
         bool, typer.Option("--wait/--no-wait", envvar="SCONES_WAIT", help="Watch the run until it ends.")
     ] = True,
 ) -> None:
-    """Upload the images, unless -p SourceUri=s3://... names some, and start a training pipeline."""
-    parameters = parse_parameters(parameter)
+    """Upload the images, unless --data or -p SourceUri names some in S3, and start a training pipeline."""
+    parameters = parse_parameters(parameter, own_pictures=path is not None)
     if recipe is not None:
         parameters["Recipe"] = checked_recipe(recipe, algorithm)
+    uri = in_bucket.address(path)
+    if uri is not None:
+        path, parameters = None, {"SourceUri": uri, **parameters}
     uploaded = "SourceUri" in parameters
     if uploaded and (path or sample):
         raise SconesError("-p SourceUri names images that are in S3 already: leave --data and --sample out")

@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
+from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 
 from scones.errors import SconesError
 from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run
-from scones.source_data import data, own_pictures, sample_data
+from scones.source_data import data, in_bucket, own_pictures, sample_data
+from scones.source_data.own_pictures import OwnPictures
 from scones.stage.connection import Connection
 from scones.stage.names import Names
 from scones.stage.sections import RECIPES, has_gpu
@@ -50,8 +54,11 @@ def git_commit() -> str:
     return finished.stdout.strip() or "unknown"
 
 
-def parse_parameters(given: list[str] | None) -> dict[str, str]:
-    """``["AccuracyGate=0.9"]`` as a dictionary; SconesError for anything else."""
+def parse_parameters(given: list[str] | None, *, own_pictures: bool = False) -> dict[str, str]:
+    """``["AccuracyGate=0.9"]`` as a dictionary; SconesError for anything else.
+
+    The classes of somebody's own pictures may be called by numbers.
+    """
     parameters = {}
     for item in given or []:
         name, equals, value = item.partition("=")
@@ -62,6 +69,8 @@ def parse_parameters(given: list[str] | None) -> dict[str, str]:
         if name == "SourceUri" and not value.startswith("s3://"):
             raise SconesError(f"--parameter {item!r}: expected s3://BUCKET/KEY; --data uploads what is on this machine")
         parameters[name] = _class_names(value) if name == "Classes" else value
+    if not own_pictures:
+        _refuse_numbers(parameters.get("Classes", ""))
     return parameters
 
 
@@ -70,9 +79,13 @@ def _class_names(text: str) -> str:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if len(names) < 2 or len(set(names)) != len(names):
         raise SconesError(f"--parameter Classes={text!r}: expected two or more different names between commas")
-    if numbers := [name for name in names if name.isdecimal()]:
-        raise SconesError(f"--parameter Classes={text!r}: expected names such as bicycle, got the number {numbers[0]}")
     return ",".join(names)
+
+
+def _refuse_numbers(text: str) -> None:
+    """CIFAR-100's classes have names, which the workflow and the reports show; a folder may be called 7."""
+    if numbers := [name for name in text.split(",") if name.isdecimal()]:
+        raise SconesError(f"--parameter Classes={text!r}: expected names such as bicycle, got the number {numbers[0]}")
 
 
 def _is_share(text: str) -> bool:
@@ -95,11 +108,16 @@ def start_training(
     if algorithm is Algorithm.PYTORCH and "TrainingInstanceType" in parameters:
         _check_container(parameters["TrainingInstanceType"], connection.settings)
     given = {"GitCommit": git_commit(), **parameters}
-    if source is not None and not source.drawn and "Classes" not in given and source.path.is_dir():
-        pictures = own_pictures.describe(source.path)
-        given |= {} if pictures is None else {"Classes": pictures.parameter()}
+    pictures = _described(connection, source, given)
+    if pictures is None:
+        _refuse_numbers(given.get("Classes", ""))
+    if pictures is not None and pictures.problem:
+        raise SconesError(pictures.problem)
+    if pictures is not None and "Classes" not in given:
+        given["Classes"] = pictures.parameter()
     if source is not None:
-        given["SourceUri"] = data.upload(connection.client("s3"), source, connection.names.source_uri)
+        files = None if pictures is None else pictures.files
+        given["SourceUri"] = data.upload(connection.client("s3"), source, connection.names.source_uri, files)
     if source is not None and source.drawn:
         given.setdefault("DataOrigin", sample_data.ORIGIN)
     if algorithm is Algorithm.BUILT_IN and "Classes" in given:
@@ -108,6 +126,17 @@ def start_training(
     if connection.settings.tracking_uri:
         given.setdefault("TrackingUri", connection.settings.tracking_uri)
     return pipeline_runs.start(connection, algorithm.pipeline(connection.names), given)
+
+
+def _described(connection: Connection, source: data.FoundImages | None, given: Mapping[str, str]) -> OwnPictures | None:
+    """What somebody's own folder or prefix holds; None for CIFAR-100, and where it cannot be told."""
+    classes = given.get("Classes", "")
+    if source is None and not classes:
+        with tempfile.TemporaryDirectory(prefix="scones-names-") as folder:
+            return in_bucket.describe(connection.client("s3"), given["SourceUri"], Path(folder))
+    if source is None or source.drawn or not source.path.is_dir():
+        return None
+    return own_pictures.describe(source.named, classes)
 
 
 def _check_container(instance_type: str, settings: Settings) -> None:

@@ -12,7 +12,7 @@ import os
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ OFFICIAL_MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # printed on https://www.cs.t
 DATA_DIR = WORKING_FOLDER / "data"
 SHARED_DIR = WORKING_FOLDER.parent / "shared" / "cifar100"
 
-LIST_SUFFIXES = {".csv", ".manifest", ".jsonl"}
+LIST_SUFFIXES = {".csv", ".tsv", ".manifest", ".jsonl"}
 LAYOUTS = "a folder with <class>/*, train/<class>/* and test/<class>/*, .tar shards, or a .csv or .manifest list"
 PART_BYTES = 1 << 20
 CONNECTIONS = 8
@@ -42,18 +42,25 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class FoundImages:
-    """The images to start from: CIFAR-100's archive, or a folder of pictures."""
+    """The images to start from: CIFAR-100's archive, or a folder of pictures, perhaps with the list that names them."""
 
     path: Path
     origin: str
     drawn: bool = False
+    listed: Path | None = None
+
+    @property
+    def named(self) -> Path:
+        """What somebody named: the list, or the folder or archive itself."""
+        return self.listed or self.path
 
 
 def find(path: Path | None = None) -> FoundImages | None:
     """The first source there is, without downloading; raises SconesError when ``path`` or SCONES_DATA is wrong."""
     named = path or (Path(os.environ["SCONES_DATA"]) if os.environ.get("SCONES_DATA") else None)
     if named is not None:
-        return FoundImages(_archive_at(named), "--data" if path else "SCONES_DATA")
+        listed = named.expanduser().absolute() if named.suffix.lower() in LIST_SUFFIXES and named.is_file() else None
+        return FoundImages(_archive_at(named), "--data" if path else "SCONES_DATA", listed=listed)
     for folder in (DATA_DIR, SHARED_DIR):
         if (folder / ARCHIVE_NAME).is_file():
             return FoundImages(folder / ARCHIVE_NAME, str(folder))
@@ -61,6 +68,8 @@ def find(path: Path | None = None) -> FoundImages | None:
 
 
 def _archive_at(given: Path) -> Path:
+    if str(given).startswith("s3:/"):
+        raise SconesError("images in S3 are for `scones data show` and `scones pipeline run`: give their --data there")
     path = given.expanduser().absolute()
     if path.is_file():
         return path.parent if path.suffix.lower() in LIST_SUFFIXES else path
@@ -109,14 +118,21 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", None) or error)
 
 
-def _is_wanted(path: Path) -> bool:
-    """Nothing hidden, which desktops leave in every folder, and which may hold secrets."""
-    return path.is_file() and not path.name.startswith(".")
+def _seen(folder: Path) -> list[Path]:
+    """The files below a folder, but for what is hidden or lies in hidden folders: it may hold secrets."""
+    inner = ((path, path.relative_to(folder).parts) for path in folder.rglob("*"))
+    return sorted(path for path, parts in inner if path.is_file() and not any(part.startswith(".") for part in parts))
 
 
-def upload(s3: S3Client, source: FoundImages, source_uri: str) -> str:
-    """Upload the images below ``source_uri``, keyed by their content, unless they are there; answers their folder."""
-    files = [source.path] if source.path.is_file() else sorted(filter(_is_wanted, source.path.rglob("*")))
+def upload(s3: S3Client, source: FoundImages, source_uri: str, names: Sequence[str] | None = None) -> str:
+    """Upload the images below ``source_uri``, keyed by their content, unless they are there; answers their folder.
+
+    ``names`` are those of the files, where it is known which ones are read; else they are all that can be seen.
+    """
+    if source.path.is_file():
+        files = [source.path]
+    else:
+        files = _seen(source.path) if names is None else [source.path / name for name in sorted(names)]
     base = source.path.parent if source.path.is_file() else source.path
     digest = hashlib.sha256()
     for file in files:

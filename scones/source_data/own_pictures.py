@@ -19,13 +19,18 @@ LONGEST_PARAMETER = 1024
 
 
 class OwnPictures(msgspec.Struct, frozen=True):
-    """What ``processing.describe_source`` says: pictures by split and class, skipped files by the reason."""
+    """What ``processing.describe_source`` says: pictures by split and class, skipped files by the reason.
+
+    ``files`` are paths from the folder on; ``problem`` is why they cannot be filtered, as far as names tell.
+    """
 
     layout: str
     image_size: int
     classes: list[str]
     counts: dict[str, dict[str, int]]
     skipped: dict[str, int]
+    files: list[str]
+    problem: str = ""
 
     @property
     def total(self) -> int:
@@ -43,9 +48,9 @@ class OwnPictures(msgspec.Struct, frozen=True):
         return text
 
 
-def describe(source: Path) -> OwnPictures | None:
-    """What a folder or a list holds; None for CIFAR-100. Raises SconesError."""
-    command = [sys.executable, "-m", "processing.describe_source", str(source)]
+def describe(source: Path, classes: str = "") -> OwnPictures | None:
+    """What a folder or a list holds, of all classes or those between commas; None for CIFAR-100. Raises SconesError."""
+    command = [sys.executable, "-m", "processing.describe_source", "--for-upload", str(source), f"--classes={classes}"]
     finished = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         raise SconesError((finished.stderr.strip().splitlines() or [f"{source} cannot be looked at"])[-1])

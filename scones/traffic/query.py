@@ -29,12 +29,15 @@ LONGEST_S = 600.0
 MOST_ROWS = 10_000
 _CONNECTIONS = 16
 _MARK = b"PAR1"
-_DAY = re.compile(r"/day=(\d{4}-\d\d-\d\d)/\d\d\.parquet$")
+_DAY = re.compile(r"/day=(\d{4}-\d\d-\d\d)/(?:\d\d|day)\.parquet$")
 # Of DuckDB: no file but the given ones, and no way back.
 _LIMITS = ("SET enable_external_access = false", "SET lock_configuration = true")
-_VIEW = """CREATE TABLE {table} AS SELECT * REPLACE (make_timestamp(epoch_us("time")) AS "time")
-FROM read_parquet(?, hive_partitioning = true, union_by_name = true,
-hive_types = {{'classes': VARCHAR, 'endpoint': VARCHAR, 'variant': VARCHAR, 'day': VARCHAR}})"""
+# Of an hour that has a file of its own, its day's file says nothing (`monitoring.store.days`).
+_VIEW = """CREATE TABLE {table} AS SELECT * EXCLUDE (filename) REPLACE (make_timestamp(epoch_us("time")) AS "time")
+FROM read_parquet(?, hive_partitioning = true, union_by_name = true, filename = true,
+hive_types = {{'classes': VARCHAR, 'endpoint': VARCHAR, 'variant': VARCHAR, 'day': VARCHAR}})
+WHERE NOT (filename LIKE '%/day.parquet' AND list_contains(
+    ?, replace(filename, '/day.parquet', strftime(make_timestamp(epoch_us("time")), '/%H.parquet'))))"""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def ask_files(files: Sequence[Path], sql: str) -> TableAnswer:
         raise SconesError("nothing was captured in that time: take a longer one with --since, or report first")
     try:
         with duckdb.connect() as database:
-            database.execute(_VIEW.format(table=TRAFFIC_TABLE), [[str(path) for path in whole]])
+            names = [str(path) for path in whole]
+            database.execute(_VIEW.format(table=TRAFFIC_TABLE), [names, names])
             for limit in _LIMITS:
                 database.execute(limit)
             found = database.execute(sql)
@@ -147,6 +151,16 @@ def _results(client: AthenaClient, identity: str) -> TableAnswer:
 
 
 def _fetched(connection: Connection, folder: Path, since: datetime) -> list[Path]:
+    try:
+        return _fetched_once(connection, folder / "first", since)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "404":
+            raise
+        # A report has put the hours of a day together meanwhile.
+        return _fetched_once(connection, folder / "second", since)
+
+
+def _fetched_once(connection: Connection, folder: Path, since: datetime) -> list[Path]:
     s3 = connection.client("s3")
     uri = f"{connection.names.monitoring_state_uri}/captured"
     bucket, prefix = split_uri(uri)

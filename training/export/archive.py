@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from imaging.labels import FLOAT32, INT8, LABELS_FILE, labels_document
 from reporting.documents.json import to_text
 from reporting.documents.training import TRAINING_FILE, TrainingRecord
 from serving.inference import MODEL_FILE, NOVELTY_OUTPUT, model_fn, predict_fn
+from training.export.onnx_file import write_onnx
 from training.export.quantise import Int8Trial, try_int8
 from training.images import chunks
 from training.loop import TrainingError
@@ -32,7 +32,6 @@ from training.novelty import Seen, WithNovelty
 PARITY_IMAGES = 25
 AT_ONCE = 2  # the maps of more photographs would fill memory
 PARITY_TOLERANCE = 1e-4  # of a probability; 1e-6 is usual
-OPSET = 17
 # The dataset folder's reader needs `reporting`, which no answer needs.
 NOT_SERVED = ("__pycache__", "requirements.txt", "dataset.py")
 ENTRY_MODULE = '''"""What SageMaker's PyTorch serving container imports: the four functions of the model."""
@@ -65,7 +64,9 @@ def write_model(
     model_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=model_dir) as scratch:
         partial = Path(scratch)
-        _export(WithNovelty(model.eval(), len(classes), images.trained_on), images.checked[:2], partial / MODEL_FILE)
+        network = WithNovelty(model.eval(), len(classes), images.trained_on)
+        outputs = ["probabilities", NOVELTY_OUTPUT]
+        write_onnx(network, images.checked[:2], partial / MODEL_FILE, outputs, dict.fromkeys(["images", *outputs], 0))
         (partial / LABELS_FILE).write_text(labels_document(classes, images.checked.shape[1]), encoding="utf-8")
         difference = _check_parity(model, images.checked[:PARITY_IMAGES], partial)
         found = try_int8(partial / MODEL_FILE, images.trial, partial) if images.trial else None
@@ -81,25 +82,6 @@ def write_model(
                 shutil.rmtree(target)
             path.replace(target)
     return difference
-
-
-def _export(model: WithNovelty, example: Tensor, path: Path) -> None:
-    axes = {name: {0: "N"} for name in ("images", "probabilities", NOVELTY_OUTPUT)}
-    with warnings.catch_warnings():
-        # The exporter that replaces this one needs onnxscript, and the training containers' torch has both.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        # Said of the amounts of padding, which it leaves as a handful of operators for ONNX Runtime to fold.
-        warnings.filterwarnings("ignore", "Constant folding", UserWarning)
-        torch.onnx.export(
-            model.eval(),
-            (example,),
-            str(path),
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=["images"],
-            output_names=["probabilities", NOVELTY_OUTPUT],
-            dynamic_axes=axes,
-        )
 
 
 def _check_parity(model: Served, images: Tensor, folder: Path) -> float:

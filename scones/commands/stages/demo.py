@@ -27,5 +27,7 @@ def run_demo(  # noqa: PLR0917 - typer reads options from the signature
     stop: Annotated[bool, typer.Option("--stop", help="Stop the account at the end.")] = False,
 ) -> None:
     """Run the whole loop on a fresh stand-in account, then say where to look."""
-    plan = demo.DemoPlan(path, sample, images, seed, parse_parameters(parameter), report_dir, keep)
+    plan = demo.DemoPlan(
+        path, sample, images, seed, parse_parameters(parameter, own_pictures=path is not None), report_dir, keep
+    )
     demo.main(plan, json_file, stop=stop)

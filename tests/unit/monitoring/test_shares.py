@@ -13,9 +13,12 @@ import pytest
 from moto import mock_aws
 
 from monitoring.captures.line import Classes
+from monitoring.job_inputs.inputs import StateFiles
+from monitoring.job_inputs.places import Prefix
 from monitoring.shares import collect, merge
 from monitoring.store import update
 from monitoring.store.store import Store
+from monitoring.store.window_table import Window
 from tests.unit.monitoring.test_capture_store import content
 from tests.unit.monitoring.test_report_drift import START, capture, line
 
@@ -125,11 +128,57 @@ def test_what_comes_later_joins_what_was_merged(shop: Shop) -> None:
     assert shop.merged() == shop.alone()
 
 
+def test_what_comes_late_for_a_compacted_day_joins_it(shop: Shop) -> None:
+    assert [shop.collect(host) for host in HOSTS] == [0, 0, 0]
+    assert shop.merge() == 0
+    shop.clear_parts()
+    report = StateFiles(Prefix(STATE), shop.folder / "report")
+    report.load([Window(START, START + timedelta(days=4))])
+    report.save()
+    assert not [name for name in shop.names() if name.endswith("/02.parquet")]
+    shop.capture(2, range(40, 50))
+    shop.put()
+    assert [shop.collect(host, HOSTS[:2]) for host in HOSTS[:2]] == [0, 0]
+    assert shop.merge() == 0
+    shop.merged(), shop.alone()
+    assert by_hour(shop.folder / "merged/state") == by_hour(shop.folder / "one")
+
+
+def by_hour(state: Path) -> dict[int, Any]:
+    store = Store(state, Classes.of(CLASSES.split(",")))
+    (variant,) = store.variants()
+    span = Window(START - timedelta(days=1), START + timedelta(days=1))
+    return {
+        hour: (store.rows(path).to_pylist(), store.quarantined(path))
+        for hour, path in store.hours(variant, *span.hours)
+    }
+
+
 def test_an_instance_that_died_is_named_and_nothing_is_written(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert [shop.collect(host) for host in ("algo-1", "algo-3")] == [0, 0]
     assert shop.merge() == 1
     assert "merge: instance algo-2 left no whole part below" in capsys.readouterr().err
     assert shop.names() == []
+
+
+def test_a_half_written_hour_of_the_state_is_named_and_nothing_counts_as_read(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [shop.collect(host) for host in HOSTS] == [0, 0, 0]
+    assert shop.merge() == 0
+    shop.clear_parts()
+    (name,) = (each for each in shop.names() if each.endswith("/02.parquet"))
+    whole = shop.s3.get_object(Bucket=BUCKET, Key=name)["Body"].read()
+    shop.s3.put_object(Bucket=BUCKET, Key=name, Body=whole[: len(whole) // 2])
+    shop.capture(2, range(40, 50))
+    shop.put()
+    for _ in range(2):
+        assert [shop.collect(host) for host in HOSTS] == [0, 0, 0]
+        capsys.readouterr()
+        assert shop.merge() == 1
+        said = capsys.readouterr().err
+        assert f"{name}, or what an instance left of it, is damaged" in said
+        assert said.count("\n") == 1
 
 
 def test_no_part_at_all_is_said(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

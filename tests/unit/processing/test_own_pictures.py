@@ -16,10 +16,10 @@ from PIL import Image
 from imaging.dataset import SPLITS, load_split, read_examples, read_manifest
 from imaging.decode import decode_image, encode_png
 from processing import describe_source
-from processing.dataset.layouts import find_pictures
 from processing.dataset.near_copies import look_hash, near_groups
 from processing.evaluation.answers import served_probabilities
 from processing.filter_cifar import main
+from processing.finding.layouts import find_pictures
 from serving.inference import input_fn, model_fn, predict_fn
 from tests.realdata import cifar_archive
 from training import train

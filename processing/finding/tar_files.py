@@ -15,7 +15,8 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from processing.dataset.pictures import SPLIT_NAMES, FoundPictures, Picture, Slice, file_reason
+from processing.finding.names import class_name, shown
+from processing.finding.pictures import SPLIT_NAMES, FoundPictures, Picture, Slice, file_reason
 from reporting.job import JobError
 
 TAR_SUFFIX = ".tar"
@@ -59,8 +60,9 @@ def _samples(
     for member in itertools.chain(tar, [None]):
         if member is None or _key(member.name) != key:
             for one in pictures:
+                place = shown(f"{name}/{one.name}")
                 yield Picture(
-                    label or _folder(one, name), split, Slice(shard, one.offset_data, one.size), f"{name}/{one.name}"
+                    class_name(label or _folder(one, name)), split, Slice(shard, one.offset_data, one.size), place
                 )
             if member is None:
                 return

@@ -5,17 +5,26 @@ Runs in the filter job. What desktops, Hadoop and unpackers leave beside picture
 
 from __future__ import annotations
 
+import os
+import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from processing.dataset.bucket import read_object
+from processing.finding.names import is_utf8, shown
 from reporting.job import JobError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif"}
 """In small letters; cameras and Windows write them in capitals."""
-LEFTOVERS = {"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "_success", "icon\r", "license", "licence"}
+LEFTOVERS = {
+    *("thumbs.db", "desktop.ini", "ehthumbs.db", "picasa.ini", "icon\r", "license", "licence"),
+    *("__macosx", "_success", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"),
+}
+"""What desktops, disks and network storage leave, in small letters; some are folders with small copies of pictures."""
 HADOOP_FOLDER = "_$folder$"
+NO_TEXT = "names that are not UTF-8"
+NO_SUFFIX = "files without a suffix"
 MAX_FILE_BYTES = 256 * 2**20
 NAMED = 5
 SPLIT_NAMES = {
@@ -55,7 +64,9 @@ class Picture:
             return read_object(self.where, MAX_FILE_BYTES)
         part = self.where if isinstance(self.where, Slice) else Slice(self.where, 0, MAX_FILE_BYTES + 1)
         try:
-            with part.path.open("rb") as file:
+            with open(part.path, "rb", opener=_without_waiting) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise JobError(f"{self.place} is no file that could be read, but a pipe or a device")
                 file.seek(part.start)
                 content = file.read(min(part.size, MAX_FILE_BYTES + 1))
         except OSError as error:
@@ -67,11 +78,12 @@ class Picture:
 
 @dataclass
 class FoundPictures:
-    """What a source holds: its pictures, how it is laid out, and what was skipped, by the reason."""
+    """What a source holds: its pictures, how it is laid out, what was skipped, by the reason, and the list if any."""
 
     layout: str
     pictures: list[Picture] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    listed: Path | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -79,9 +91,16 @@ class FoundPictures:
         return sorted({picture.label for picture in self.pictures})
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file as `open` wants it; a pipe at once, also where nobody writes into it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def skip_reason(name: str) -> str | None:
     """Why a file or folder of this name holds no picture; None when it may be one."""
     small = name.lower()
+    if not is_utf8(name):
+        return NO_TEXT
     if small.endswith(HADOOP_FOLDER):
         return f"*{HADOOP_FOLDER}"
     if small in LEFTOVERS:
@@ -94,7 +113,7 @@ def skip_reason(name: str) -> str | None:
 def file_reason(name: str) -> str | None:
     """Why a file is skipped, by its name alone; None for a picture."""
     suffix = PurePosixPath(name).suffix.lower()
-    return skip_reason(name) or (None if suffix in SUFFIXES else f"*{suffix or name}")
+    return skip_reason(name) or (None if suffix in SUFFIXES else f"*{shown(suffix)}" if suffix else NO_SUFFIX)
 
 
 def some(names: list[str]) -> str:

@@ -1,0 +1,1 @@
+"""Find labelled pictures in whatever somebody has: folders, lists, tar files; what they are called."""
