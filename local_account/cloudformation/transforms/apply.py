@@ -1,7 +1,7 @@
 """The transforms of a template, one after the other: those of its parts, the innermost first, then those of all of it.
 
-Runs in the server process, while a request is answered: a transform that fails is told there, and nothing is made. On
-AWS the stack, or the change set, fails. A macro's function cannot call CloudFormation, which waits for it.
+Runs in the server process, while a request is answered; a transform that fails has the stack, or the change set, fail.
+A macro's function cannot call CloudFormation, which waits for it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def transforms_of(body: str) -> list[str]:
 def transformed(macros: Macros, body: str, given: Mapping[str, str]) -> str:
     """The template that the transforms make of one; the same text where it asks for none.
 
-    Raises InvalidTemplateError for a transform that is not there, and for one that fails.
+    Raises TransformError for a transform that is not there, and for one that fails.
     """
     if not transforms_of(body):
         return body
