@@ -108,11 +108,10 @@ def _ingest_together(whole: Task, parts: list[list[Folder]], processes: int) -> 
         dataclasses.replace(whole, folders=part, hours={(_variant(folder), folder.hour) for folder in part})
         for part in parts
     ]
-    # Imported here, since an hourly job needs neither.
+    # Here, since an hourly job needs neither. Forked, since an interpreter takes as long to start as 50,000 records.
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    # Forked, since a fresh interpreter takes as long to start as 50,000 records take to read.
     with ProcessPoolExecutor(min(processes, len(tasks)), multiprocessing.get_context("fork")) as pool:
         return _together(whole.store, list(pool.map(ingest, tasks)), whole.thresholds)
 
