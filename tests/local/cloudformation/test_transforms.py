@@ -63,7 +63,8 @@ def value_of(stacks: Any, account: RunningAccount, stack: str, logical: str) -> 
 
 
 def test_a_macro_changes_the_template(account: RunningAccount, stacks: Any, macro: str) -> None:
-    part = {"Name": macro, "Parameters": {"Suffix": {"Ref": "Suffix"}}}
+    suffix = {"Fn::Join": ["", [{"Ref": "Suffix"}]]}
+    part = [{"Name": macro, "Parameters": {"Suffix": suffix}}]
     inner = {**PARAMETER, "Properties": {**PARAMETER["Properties"], "Fn::Transform": part}}  # type: ignore[dict-item]
     template = {
         "Transform": [macro], "Parameters": {"Suffix": {"Type": "String", "Default": "-x"}},
@@ -155,10 +156,11 @@ def test_parts_lie_in_s3_and_loops_are_unrolled(account: RunningAccount, stacks:
         Key="more.yaml",
         Body=b"Q:\n  Type: AWS::SSM::Parameter\n  Properties: {Type: String, Value: there}\n",
     )
-    include = {"Name": "AWS::Include", "Parameters": {"Location": "s3://parts-of-templates/more.yaml"}}
+    include = {"Name": "AWS::Include", "Parameters": {"Location": {"Fn::Sub": "s3://${Parts}/more.yaml"}}}
     loop = ["Name", ["a", "b"], {"P${Name}": PARAMETER}]
     made = make(stacks, "extended", {
         "Transform": "AWS::LanguageExtensions",
+        "Parameters": {"Parts": {"Type": "String", "Default": "parts-of-templates"}},
         "Resources": {"Fn::ForEach::All": loop, "Fn::Transform": include},
         "Outputs": {
             "Number": {"Value": {"Fn::Length": ["x", "y"]}}, "Text": {"Value": {"Fn::ToJsonString": {"a": [1]}}},
