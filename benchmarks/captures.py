@@ -153,24 +153,33 @@ def new_hour(folder: Path, runs: int) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, records: int, per_file: int) -> int:
+def write(folder: Path, records: int, per_file: int, image_characters: int = IMAGE_CHARACTERS) -> int:
     """Write records below an endpoint's folder, an hour after the other; answers the bytes."""
     chance = random.Random(1)  # noqa: S311 (a benchmark's content)
     written, hour = 0, 0
     per_hour = FILES_PER_HOUR * RECORDS_PER_FILE
     while records > 0:
         files = min(per_hour, records) // per_file or 1
-        written += write_hour(folder, FIRST_HOUR + timedelta(hours=hour), files, per_file, chance)
+        at = FIRST_HOUR + timedelta(hours=hour)
+        written += write_hour(folder, at, files, per_file, chance, image_characters=image_characters)
         records -= files * per_file
         hour += 1
     return written
 
 
-def write_hour(folder: Path, hour: datetime, files: int, per_file: int, chance: random.Random) -> int:
+def write_hour(
+    folder: Path,
+    hour: datetime,
+    files: int,
+    per_file: int,
+    chance: random.Random,
+    *,
+    image_characters: int = IMAGE_CHARACTERS,
+) -> int:
     """Write one hour's files; answers the bytes."""
     target = folder / "vehicles" / "AllTraffic" / f"{hour:%Y/%m/%d/%H}"
     target.mkdir(parents=True)
-    lines = hour_lines(hour, files * per_file, chance)
+    lines = hour_lines(hour, files * per_file, chance, image_characters)
     written = 0
     for number in range(files):
         content = "".join(next(lines) for _ in range(per_file))
@@ -181,13 +190,13 @@ def write_hour(folder: Path, hour: datetime, files: int, per_file: int, chance: 
     return written
 
 
-def hour_lines(hour: datetime, count: int, chance: random.Random) -> Iterator[str]:
+def hour_lines(hour: datetime, count: int, chance: random.Random, image_characters: int) -> Iterator[str]:
     images = base64.b64encode(chance.randbytes(300_000)).decode()
     for number in range(count):
-        bicycle, at = round(chance.random(), 6), chance.randrange(len(images) - IMAGE_CHARACTERS)
+        bicycle, at = round(chance.random(), 6), chance.randrange(len(images) - image_characters)
         ids = [uuid.UUID(int=chance.getrandbits(128)) for _ in range(2)]
         time = hour + timedelta(seconds=number * 3600 // count)
-        image = images[at : at + IMAGE_CHARACTERS]
+        image = images[at : at + image_characters]
         yield LINE % (image, bicycle, round(1 - bicycle, 6), *ids, f"{time:%Y-%m-%dT%H:%M:%SZ}")
 
 
@@ -211,7 +220,7 @@ def as_a_notebook(folder: Path) -> None:
 
 def lines_of(path: Path) -> Iterator[Any]:
     try:
-        import jsonlines
+        import jsonlines  # type: ignore[import-not-found,unused-ignore]  # where it is installed
     except ImportError:
         with path.open(encoding="utf-8") as lines:
             for line in lines:

@@ -25,8 +25,9 @@ from monitoring.publish import model_monitor
 from monitoring.publish.metrics import metrics
 from monitoring.quality.estimate import expected_accuracy
 from monitoring.quality.labelling import Unlabelled, budget, label_first
-from monitoring.quality.performance import Answers, merge, performance
+from monitoring.quality.performance import Answers, answers_of, merge, performance
 from monitoring.quality.unusual import Unusual, furthest, most_unusual
+from monitoring.store.window_table import Live
 from monitoring.summary import iso, least_confident_rows, prediction, summarize
 from reporting.documents.report import DeploymentEntry, LabelFiles, LabelFirst, PerVersion, Quality, Report, Violation
 from reporting.documents.traffic import Shown, Summary
@@ -55,12 +56,8 @@ def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concl
         data_origin=options.data_origin,
         least_confident=least_confident_rows(frame, options.least_confident),
     )
-    answers = Answers(
-        np.array(frame["probabilities"].tolist(), np.float64).reshape(len(frame), len(classes)),
-        ~frame["below"].to_numpy(bool),
-        frame["event_id"].tolist(),
-        frame["inference_id"].tolist(),
-    )
+    own = _own(frame, collected.source.live)
+    answers = answers_of(frame.iloc[own], ~frame["below"].to_numpy(bool)[own], len(classes))
     labelled, rows = _labelled(answers, gathered)
     drift = collected.watched.drift if collected.watched else None
     violations = model_monitor.violations(collected.watched.findings if collected.watched else [])
@@ -68,8 +65,8 @@ def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concl
         **msgspec.structs.asdict(summary),
         drift=drift,
         no_drift_because=_no_drift_because(gathered),
-        quality=_quality(answers, gathered),
-        mistakes=_mistakes(frame, labelled, rows, options.least_confident),
+        quality=_quality(answers, own, gathered),
+        mistakes=_mistakes(frame, labelled, own[rows], options.least_confident),
         most_unusual=_pictures(most_unusual, frame, gathered, options.least_confident),
         farthest=_pictures(furthest, frame, gathered, options.least_confident),
         deployments=[
@@ -84,6 +81,11 @@ def conclude(gathered: Gathered, options: Options, frame: pd.DataFrame) -> Concl
         track_record=track_record(gathered, options),
     )
     return Concluded(report, labelled, _model_monitor(gathered, violations))
+
+
+def _own(frame: pd.DataFrame, live: Live) -> npt.NDArray[np.int64]:
+    """The rows that the report's version answered, as far as the answers name one."""
+    return np.flatnonzero([live.answered(version) for version in frame["model_version"]]).astype(np.int64)
 
 
 def about(options: Options) -> dict[str, str]:
@@ -126,7 +128,7 @@ def _model_monitor(gathered: Gathered, violations: list[Violation]) -> dict[str,
     }
 
 
-def _quality(answers: Answers, gathered: Gathered) -> Quality:
+def _quality(answers: Answers, own: npt.NDArray[np.int64], gathered: Gathered) -> Quality:
     truth, baseline = gathered.truth, gathered.baseline
     expected = expected_accuracy(
         answers.probabilities, gathered.collected.watched, baseline.document if baseline else None
@@ -135,13 +137,13 @@ def _quality(answers: Answers, gathered: Gathered) -> Quality:
         estimated_accuracy=expected.accuracy,
         no_estimate_because=expected.because,
         label_budget=budget(expected.accuracy.value if expected.accuracy else None, len(answers.probabilities)),
-        label_first=_label_first(answers, gathered),
+        label_first=_label_first(answers, own, gathered),
         **msgspec.structs.asdict(performance(answers, truth.labels, gathered.classes)),
         ground_truth=LabelFiles(truth.files, truth.lines, dict(truth.unusable.most_common(20)), truth.contradictions),
     )
 
 
-def _label_first(answers: Answers, gathered: Gathered) -> list[LabelFirst]:
+def _label_first(answers: Answers, own: npt.NDArray[np.int64], gathered: Gathered) -> list[LabelFirst]:
     watched, truth = gathered.collected.watched, gathered.truth.labels
     ids = [name or event for name, event in zip(answers.inference_ids, answers.event_ids, strict=True)]
     known = [event in truth or name in truth for name, event in zip(ids, answers.event_ids, strict=True)]
@@ -149,7 +151,7 @@ def _label_first(answers: Answers, gathered: Gathered) -> list[LabelFirst]:
         ids,
         answers.probabilities.max(axis=1, initial=0.0),
         [gathered.classes[index] for index in answers.probabilities.argmax(axis=1).tolist()] if ids else [],
-        gathered.collected.image_statistics,
+        {name: values[own] for name, values in gathered.collected.image_statistics.items()},
         ~np.array(known, bool),
     )
     families = watched.drift.families if watched else []

@@ -74,6 +74,17 @@ class Device:
 CPU = Device()
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it, torch computes in the thread that asks: of a few images, others would mostly wait, at full speed."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _cores() -> int:
     """Those that this process may use, where the system says so: macOS knows no affinity."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

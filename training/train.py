@@ -28,7 +28,7 @@ from imaging.dataset import DatasetError, read_examples, read_manifest
 from imaging.labels import FLOAT32, INT8, PRECISIONS
 from reporting.documents.training import EnsembleScores, EpochFigures, TrainedOn, TrainingArguments, TrainingRecord
 from reporting.tracking import tracked_run
-from training.device import add_device_argument
+from training.device import add_device_argument, one_thread
 from training.export.archive import PARITY_IMAGES, ExampleImages, write_model
 from training.export.quantise import Int8Trial
 from training.hosts import Hosts
@@ -129,7 +129,8 @@ def run(arguments: argparse.Namespace) -> TrainingRecord:
     if arguments.precision == INT8:
         trial = Int8Trial(open_split(arguments.dataset, "train")[0], images, logits.argmax(dim=1), labels)
     examples = ExampleImages(images[:PARITY_IMAGES], seen, trial)
-    difference = write_model(model, manifest.classes, record, examples, arguments.model_dir)
+    with one_thread():
+        difference = write_model(model, manifest.classes, record, examples, arguments.model_dir)
     figures = f"ensemble_validation_accuracy={scores.validation_accuracy:.4f}"
     figures += f" ensemble_validation_loss={scores.validation_loss:.4f}"
     seconds = f"cpu_seconds={record.cpu_seconds:.1f} seconds={time.monotonic() - started:.1f}"

@@ -24,7 +24,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.monitoring.trained import CLASSES, TrainedFolders, model_options, trained  # noqa: E402  # the path above
+from benchmarks.monitoring.trained import CLASSES, TrainedFolders, months_options, trained  # noqa: E402  # the path above
 from imaging.dataset import load_split  # noqa: E402  # the path above comes first
 from imaging.statistics import image_statistics  # noqa: E402  # likewise
 from monitoring.drift import channels  # noqa: E402  # likewise
@@ -58,10 +58,8 @@ Pools = dict[str, RecordPool]
 
 def main() -> None:
     """Measure and print."""
-    parser = model_options(__doc__)
-    parser.add_argument("--months", type=int, default=100, help="of healthy traffic (default: 100)")
+    parser = months_options(__doc__, months=100)
     parser.add_argument("--streams", type=int, default=20, help="of damaged traffic, of each kind (default: 20)")
-    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
     arguments = parser.parse_args()
     with trained(arguments) as folders:
@@ -175,7 +173,7 @@ def summary(tasks: list[tuple[float, str, int]], delays: list[dict[str, int | No
         mine = [found for task, found in zip(tasks, delays, strict=True) if task[:2] == (share, kind)]
         row: dict[str, Any] = {"share": share, "kind": kind}
         for family in ("predictions", "images", "any"):
-            hours = [AFTER_HOURS + 1 if found[family] is None else found[family] for found in mine]
+            hours = [AFTER_HOURS + 1 if (after := found[family]) is None else after for found in mine]
             row[family] = {"median_h": statistics.median(hours), "longest_h": max(hours)}
         rows.append(row)
     return rows

@@ -25,7 +25,7 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.monitoring.trained import CLASSES, model_options, trained  # noqa: E402  # the path above comes first
+from benchmarks.monitoring.trained import CLASSES, months_options, trained  # noqa: E402  # the path above comes first
 from imaging.dataset import load_split  # noqa: E402  # likewise
 from imaging.statistics import image_statistics  # noqa: E402  # likewise
 from monitoring.drift import channels  # noqa: E402  # likewise
@@ -46,11 +46,9 @@ Integers = npt.NDArray[np.int64]
 
 def main() -> None:
     """Count and print."""
-    parser = model_options(__doc__)
-    parser.add_argument("--months", type=int, default=1000, help="of healthy traffic (default: 1,000)")
+    parser = months_options(__doc__, months=1000)
     parser.add_argument("--images", type=int, default=100, help="of each month's baseline (default: 100)")
     parser.add_argument("--seed", type=int, default=7, help="of the random numbers (default: 7)")
-    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=480.0, help="then no more months begin (default: 480)")
     arguments = parser.parse_args()
     with trained(arguments) as folders:
@@ -112,7 +110,7 @@ def _month(seed: int) -> dict[str, dict[str, Floats]]:
     known = channels.reference(pool.at(chance.integers(0, len(labels), images)), CLASSES, rhythm=rhythm)
     drawn = _drawn(chance, labels, HOURS_PER_MONTH)
     # Pictures are the same at every hour of the day.
-    plain = Predictions(*(getattr(pool, name) for name in ("hour", "confidence", "predicted", "passes")), {})
+    plain = dataclasses.replace(pool, statistics={})
     of_images = {name: drawn @ rows for name, rows in _alone(pool, known).items() if name in known.statistics}
     of_predictions = {
         name: _summed(table, drawn) for name, table in _tables(plain, dataclasses.replace(known, statistics={})).items()

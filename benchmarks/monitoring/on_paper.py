@@ -1,8 +1,8 @@
 """What many captured records would take, from what a million takes: ``python -m benchmarks.monitoring.on_paper``.
 
 Runs on a laptop; reads the list prices in ``scones/cost/prices.toml``. CPU seconds, bytes and files of a million
-records are options, as `benchmarks/captures.py` measures them; bandwidth and bytes of a row are assumed. Instances
-share the copying and the reading (`scones monitor collect`); the merge is one instance's.
+records are options, as `benchmarks.monitoring.capture_scale` measures them; bandwidth and bytes of a row are assumed.
+Instances share the copying and the reading (`scones monitor collect`); the merge is one instance's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=float, default=1e9, help="(default: a billion)")
     parser.add_argument("--instances", default="1,4,20", help=f"of {INSTANCE} (default: 1,4,20)")
-    parser.add_argument("--cpu-s", type=float, default=3.3, help="CPU seconds of a million records (default: 3.3)")
+    parser.add_argument("--cpu-s", type=float, default=2.8, help="CPU seconds of a million records (default: 2.8)")
     parser.add_argument("--gigabytes", type=float, default=4.1, help="of a million records (default: 4.1)")
     parser.add_argument("--files", type=float, default=2016.0, help="of a million records (default: 2,016)")
     parser.add_argument("--megabytes-per-s", type=float, default=100.0, help="that an instance copies (default: 100)")

@@ -45,6 +45,14 @@ def model_options(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def months_options(description: str | None, months: int) -> argparse.ArgumentParser:
+    """A parser that knows a model, its images, and how much healthy traffic is simulated."""
+    parser = model_options(description)
+    parser.add_argument("--months", type=int, default=months, help="of healthy traffic (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=2, help="side by side (default: %(default)s)")
+    return parser
+
+
 def dataset_of(arguments: argparse.Namespace, scratch: Path) -> Path:
     """The dataset folder that the options name, or one that is filtered for them."""
     given: Path | None = arguments.dataset

@@ -10,9 +10,6 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-import pyarrow as pa  # type: ignore[import-untyped]  # no types are published
-
 from imaging.decode import IMAGE_SIZE
 from monitoring.captures.folders import UNKNOWN, Folder
 from monitoring.captures.line import Classes
@@ -22,8 +19,10 @@ from monitoring.drift.detector import Floats
 from monitoring.drift.traffic import TrafficSource
 from monitoring.drift.watch import WatchedTraffic, spans, watch
 from monitoring.job_inputs import places
+from monitoring.job_inputs.clocks import clock_notes
 from monitoring.job_inputs.context import EndpointContext, read_context
 from monitoring.job_inputs.inputs import CaptureFiles, StateFiles, labels_folder
+from monitoring.job_inputs.mending import DAMAGED, replace_damaged
 from monitoring.job_inputs.options import Options
 from monitoring.quality.ground_truth import GroundTruth, read_ground_truth
 from monitoring.quality.unusual import statistics_of
@@ -34,11 +33,10 @@ from monitoring.store.update import update
 from monitoring.store.window_table import SHADOW, Captures, Live, Window, stored_captures
 from reporting.documents.baseline import BASELINE_FILE
 from reporting.job import JobError
+from reporting.wording import count
 from serving.inference import ModelError
 
 PROCESSES = 2
-# What reading a file of the state may raise that is not what was written.
-_DAMAGED = (pa.ArrowException, msgspec.MsgspecError, KeyError, OSError)
 
 
 @dataclass(frozen=True)
@@ -97,13 +95,14 @@ def gather(options: Options, scratch: Path) -> Gathered:
 
     try:
         collected = _collect(known, store, files)
-    except _DAMAGED as error:
-        state.clear()
-        collected = _collect(known, store, files)
+    except DAMAGED:
+        damaged = replace_damaged(store, thresholds.by_index(store.classes.labels, store.classes.count))
         notes.append(
-            f"What was kept of earlier captures was damaged ({type(error).__name__}) and was built again from the "
-            f"captures that are still there"
+            f"What was kept of earlier captures was damaged ({count(len(damaged), 'file')}, the first "
+            f"{damaged[0] if damaged else UNKNOWN}) and was built again from the captures that are still there"
         )
+        collected = _collect(known, store, files)
+    notes += clock_notes(store, options.endpoint, options.window)
     truth = GroundTruth()
     if options.ground_truth:
         # Of all that is looked at: labels tell of earlier reports, too, whether they were right.

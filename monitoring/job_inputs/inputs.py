@@ -7,7 +7,6 @@ hours before the ledgers that say what was read, so that a job killed in between
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from monitoring.captures.folders import SUFFIXES, Folder, hour_of
 from monitoring.captures.times import HOUR_US, microseconds, moment
 from monitoring.job_inputs.compaction import compact_days, ripe_days
+from monitoring.job_inputs.mending import FarHours
 from monitoring.job_inputs.places import Found, Place, Prefix
 from monitoring.store.hours import stored_hours
 from monitoring.store.store import CAPTURED, Ledger, Store
@@ -75,6 +75,7 @@ class StateFiles:
         self.place = place
         self.folder = scratch / "state" if isinstance(place, Prefix) else place
         self._before: dict[str, tuple[int, int]] = {}
+        self._there: set[str] = set()
         self._days: list[str] = []
 
     def load(self, spans: Sequence[Window]) -> None:
@@ -82,6 +83,7 @@ class StateFiles:
         if isinstance(self.place, Prefix):
             self.folder.mkdir(parents=True, exist_ok=True)
             listed = self._fetch(self.place, spans)
+            self._there = {found.name for found in listed}
             self._before = self._files()
             self._days = ripe_days([found.name for found in listed], max(span.end for span in spans))
 
@@ -106,13 +108,10 @@ class StateFiles:
             names = [path.name for path in self.place.iterdir() if path.is_dir()] if self.place.is_dir() else []
         return sorted(name for name in names if name.startswith(EARLIER))
 
-    def clear(self) -> None:
-        """Forget everything: the state is damaged. It is built again from the captures."""
-        shutil.rmtree(self.folder / CAPTURED, ignore_errors=True)
-
     def save(self) -> None:
         """Copy back what has changed, and compact some days."""
         if isinstance(self.place, Prefix):
+            FarHours(self.place, self._there - self._before.keys()).join(self.folder)
             now = self._files()
             changed = {name for name in {*now, *self._before} if now.get(name) != self._before.get(name)}
             ledgers = {name for name in changed if name.endswith(_LEDGER)}

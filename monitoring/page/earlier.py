@@ -25,7 +25,7 @@ class ListedReport(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of ``index.json``; ``alarms`` are families, ``records`` the predictions (missing in older entries).
 
     ``estimated`` is the accuracy that was expected, within ``interval``; ``measured`` is what labels said by then,
-    weighed as the traffic.
+    weighed as the traffic, of the answers of ``version`` (empty where nobody knows it).
     """
 
     name: str
@@ -35,6 +35,7 @@ class ListedReport(msgspec.Struct, frozen=True, kw_only=True):
     estimated: float | None = None
     interval: list[float] | None = None
     measured: float | None = None
+    version: str = ""
     start: str
     end: str
 
@@ -59,6 +60,7 @@ def note_report(report_uri: str, report: Report) -> None:
         estimated=report.quality.estimated_accuracy.value if report.quality.estimated_accuracy else None,
         interval=report.quality.estimated_accuracy.interval if report.quality.estimated_accuracy else None,
         measured=report.quality.accuracy.traffic if report.quality.accuracy else None,
+        version=report.about.get("version", ""),
         start=report.window.start,
         end=report.window.end,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from monitoring.page.sections import SECTIONS, ReportView, moved
+from monitoring.page.versions import others_in_words
 from reporting.documents.report import Drift, Report
 from reporting.documents.traffic import PHOTOGRAPHS
 from reporting.page import Drawn, Link, Page, render
@@ -74,5 +75,6 @@ def _facts(report: Report) -> str:
     line = "their class's threshold" if report.class_thresholds else f"the threshold {report.threshold:g}"
     return (
         f"{count(counts.records, 'prediction')} between {between(report.first, report.last)} UTC; "
-        f"{passed:,} ({percent(passed / counts.records)}) at or above {line}; mean confidence {mean:.2f}; {rest}"
+        f"{passed:,} ({percent(passed / counts.records)}) at or above {line}; mean confidence {mean:.2f}"
+        f"{others_in_words(report)}; {rest}"
     )

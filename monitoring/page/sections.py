@@ -15,6 +15,7 @@ from monitoring.page.chart_data import ENOUGH_FOR_A_COURSE
 from monitoring.page.drift_tables import channel_table, class_share_blocks, held_against, state_of
 from monitoring.page.parts import brush
 from monitoring.page.thumbnails import thumbnail
+from monitoring.page.versions import version_blocks
 from reporting.documents.report import Family, LabelledAccuracy, Performance, Quality, Report
 from reporting.documents.traffic import Figures, PerVariant, Shown
 from reporting.page import Block, Card, CardLine, Cards, Content, Heading, Sections, Table, Text
@@ -44,35 +45,14 @@ def traffic(view: ReportView) -> Content | None:
     """Charts, and in words what is too short for them."""
     report = view.report
     if not report.counts.records or report.counts.records >= ENOUGH_FOR_A_COURSE:
-        return Content(before=brush(report), after=_by_version(report)) if report.per_version else None
+        return Content(before=brush(report), after=version_blocks(report)) if report.per_version else None
     passed = report.counts.records - report.below_threshold
     said = (
         f"{count(report.counts.records, 'prediction')}, too few to draw over time: mean confidence "
         f"{number(report.confidence.mean)}, from {number(report.confidence.min)} to {number(report.confidence.max)}; "
         f"{passed:,} of {report.counts.records:,} pass."
     )
-    return Content(before=[Text(said)], after=_by_version(report))
-
-
-def _by_version(report: Report) -> list[Block]:
-    """Who answered; nothing where it was one version."""
-    if len(report.per_version) < 2:
-        return []
-    rows = [
-        [
-            f"{each.version} (this report's)" if each.live else each.version,
-            f"{clock(each.first)} to {clock(each.last)}",
-            f"{each.count:,}",
-            number(each.mean_confidence),
-        ]
-        for each in report.per_version
-    ]
-    note = "Charts and figures of traffic are about all of these; drift is looked for in this version's answers alone."
-    return [
-        Heading("Several versions answered"),
-        Table(["version", "from and to (UTC)", "predictions", "mean confidence"], rows, text_columns=2),
-        Text(note, soft=True),
-    ]
+    return Content(before=[Text(said)], after=version_blocks(report))
 
 
 @SECTIONS.add("Drift")

@@ -8,6 +8,7 @@ stands.
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from monitoring.captures.times import parse_time
 from monitoring.job_inputs.gather import Gathered
@@ -15,7 +16,7 @@ from monitoring.job_inputs.options import Options
 from monitoring.page import earlier
 from monitoring.page.earlier import ListedReport
 from monitoring.page.sections import SECTIONS, ReportView
-from monitoring.quality.performance import Answers, performance
+from monitoring.quality.performance import answers_of, performance
 from monitoring.store.window_table import Window, stored_captures
 from reporting.documents.report import LabelledAccuracy, PastEstimate
 from reporting.page import Cell, Content, Table, Text
@@ -56,14 +57,19 @@ def _measured(entry: ListedReport, gathered: Gathered, options: Options) -> tupl
     source, classes = gathered.collected.source, gathered.classes
     window = Window(parse_time(entry.start), parse_time(entry.end))
     frame = stored_captures(source.store, source.captures, window, options.endpoint, live=source.live).frame
+    frame = frame[_answered_by(entry.version, frame)]
     if frame.empty:
         return 0, None
-    probabilities = np.array(frame["probabilities"].tolist(), np.float64).reshape(len(frame), len(classes))
     passing = gathered.thresholds.by_index(classes, len(classes))[frame["predicted"].to_numpy(np.int64)]
     passes = frame["confidence"].to_numpy(np.float64) >= passing
-    answers = Answers(probabilities, passes, frame["event_id"].tolist(), frame["inference_id"].tolist())
-    found = performance(answers, gathered.truth.labels, classes)
+    found = performance(answers_of(frame, passes, len(classes)), gathered.truth.labels, classes)
     return found.labelled, found.accuracy
+
+
+def _answered_by(version: str, frame: pd.DataFrame) -> list[bool]:
+    """Which rows the version of an earlier report answered, as far as both name one."""
+    ending = f":model-package/{version}" if version else ""
+    return [not each or not each.startswith("arn:") or each.endswith(ending) for each in frame["model_version"]]
 
 
 @SECTIONS.add("Past estimates and the truth", after="quality")

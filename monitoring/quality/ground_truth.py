@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+_DIGITS = 10  # of a class's number, at most
+
 
 @dataclass
 class GroundTruth:
@@ -53,14 +55,14 @@ def _read(line: bytes, classes: Sequence[str], truth: GroundTruth) -> None:
         document = json.loads(line)
         event_id = document["eventMetadata"]["eventId"]
         data = _text(document["groundTruthData"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         truth.unusable[f"not a ground-truth line ({type(error).__name__})"] += 1
         return
     if not isinstance(event_id, str) or not event_id:
         truth.unusable["the eventId is no text"] += 1
     elif data in classes:
         truth.add(event_id, list(classes).index(data))
-    elif data.isdecimal() and int(data) < len(classes):
+    elif data.isdecimal() and len(data) < _DIGITS and int(data) < len(classes):
         truth.add(event_id, int(data))
     else:
         truth.unusable[f"{data[:40]!r} is not a class of this model ({', '.join(classes)})"] += 1

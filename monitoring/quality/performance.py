@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from processing.evaluation.scores import (
     Floats,
@@ -39,6 +40,12 @@ class Answers:
     passes: npt.NDArray[np.bool_]
     event_ids: Sequence[str]
     inference_ids: Sequence[str | None]
+
+
+def answers_of(frame: pd.DataFrame, passes: npt.NDArray[np.bool_], classes: int) -> Answers:
+    """Those of a table of captures, see `monitoring.store.window_table.Captures`."""
+    probabilities = np.array(frame["probabilities"].tolist(), np.float64).reshape(len(frame), classes)
+    return Answers(probabilities, passes, frame["event_id"].tolist(), frame["inference_id"].tolist())
 
 
 def performance(answers: Answers, truth: Mapping[str, int], classes: Sequence[str]) -> Performance:

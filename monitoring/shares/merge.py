@@ -19,6 +19,7 @@ from pathlib import Path
 
 from monitoring.captures import quarantine
 from monitoring.captures.line import Classes
+from monitoring.job_inputs.mending import DAMAGED
 from monitoring.job_inputs.places import Found, Prefix
 from monitoring.shares.part import DONE_FILE, notes
 from monitoring.store import days
@@ -72,7 +73,13 @@ def merge(given: argparse.Namespace, scratch: Path) -> str:
     hosts = _hosts_by_name(parts)
     hours = [name for name in hosts if name.endswith(".parquet")]
     for name in hours:
-        _merge_hour(merging, name, hosts)
+        try:
+            _merge_hour(merging, name, hosts)
+        except DAMAGED as error:
+            raise JobError(
+                f"{state.uri}/{name}, or what an instance left of it, is damaged ({type(error).__name__}): have a "
+                "report about that hour written, which builds it again, and collect again; no file counts as read"
+            ) from error
     for name in sorted(hosts, key=lambda each: (each.endswith(_LEDGER), each)):
         if name.endswith((_LEDGER, _CLASSES)):
             state.copy(parts, f"{hosts[name][0]}/{name}", name)

@@ -222,7 +222,8 @@ def _frame(parts: list[tuple[Variant, pa.Table]], window: Window) -> tuple[pd.Da
     inside = whole[(whole["time"] >= window.start) & (whole["time"] < window.end)]
     of_tests = np.array([str(identity).startswith(SMOKE_TEST) for identity in inside["inference_id"]], dtype=bool)
     tested, inside = int(of_tests.sum()), inside[~of_tests]
-    unique = inside[~inside["duplicate"]].drop(columns="duplicate")
+    # A folder that was copied beside itself holds the same events, whose hours do not know of each other.
+    unique = inside[~(inside["duplicate"] | inside["event_id"].duplicated())].drop(columns="duplicate")
     unique = unique.sort_values("time", kind="stable", ignore_index=True)
     for name in ("endpoint", "variant"):
         unique[name] = pd.Categorical(unique[name])

@@ -161,6 +161,26 @@ def test_an_instance_that_died_is_named_and_nothing_is_written(shop: Shop, capsy
     assert shop.names() == []
 
 
+def test_a_half_written_hour_of_the_state_is_named_and_nothing_counts_as_read(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [shop.collect(host) for host in HOSTS] == [0, 0, 0]
+    assert shop.merge() == 0
+    shop.clear_parts()
+    (name,) = (each for each in shop.names() if each.endswith("/02.parquet"))
+    whole = shop.s3.get_object(Bucket=BUCKET, Key=name)["Body"].read()
+    shop.s3.put_object(Bucket=BUCKET, Key=name, Body=whole[: len(whole) // 2])
+    shop.capture(2, range(40, 50))
+    shop.put()
+    for _ in range(2):
+        assert [shop.collect(host) for host in HOSTS] == [0, 0, 0]
+        capsys.readouterr()
+        assert shop.merge() == 1
+        said = capsys.readouterr().err
+        assert f"{name}, or what an instance left of it, is damaged" in said
+        assert said.count("\n") == 1
+
+
 def test_no_part_at_all_is_said(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert shop.merge() == 1
     assert "merge: no instance left no whole part" not in (said := capsys.readouterr().err)
