@@ -15,6 +15,8 @@ from imaging.decode import Pixels
 SHEET_FILE = "contact_sheet.png"
 COLUMNS = {"train": 12, "validation": 4, "test": 6}
 LARGE_CLASSES = 20  # up to this many classes the images are drawn twice as large
+MOST_CLASSES = 100
+"""That are drawn; a picture of a thousand rows can be neither opened nor looked at."""
 SHOWN = 32  # pixels that an image is drawn with; photographs half as much again
 MOST_SHOWN = 2 * SHOWN * 3 // 2
 """Of a photograph, where there are few classes."""
@@ -29,7 +31,11 @@ Examples = Mapping[str, Sequence[Pixels]]
 
 
 def contact_sheet(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]], examples: Examples) -> Image.Image:
-    """Draw the sheet; ``counts`` (split, class) are written beside the names and over the columns."""
+    """Draw the sheet; ``counts`` (split, class) are written beside the names and over the columns.
+
+    Of many classes the first ones are drawn, and the others counted.
+    """
+    more = len(classes) - MOST_CLASSES
     few = len(classes) <= LARGE_CLASSES
     side = _side(examples) * (2 if few else 1)
     cell = side + 2
@@ -38,11 +44,14 @@ def contact_sheet(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]
         columns = columns_of(split, len(classes))
         lefts[split] = right
         right += columns * cell + GAP
-    sheet = Image.new("RGB", (right, HEADER + len(classes) * (cell + ROW_GAP) + GAP // 2), "white")
+    bottom = HEADER + min(len(classes), MOST_CLASSES) * (cell + ROW_GAP)
+    sheet = Image.new("RGB", (right, bottom + GAP // 2 + (HEADER if more > 0 else 0)), "white")
     draw = ImageDraw.Draw(sheet)
     for split, left in lefts.items():
         draw.text((left, HEADER - 8), f"{split} ({sum(counts[split].values()):,})", INK, _font(15), anchor="ls")
-    for row, name in enumerate(classes):
+    if more > 0:
+        draw.text((10, bottom + HEADER // 2), f"and {more:,} more classes", PALE, _font(13), anchor="lm")
+    for row, name in enumerate(classes[:MOST_CLASSES]):
         top = HEADER + row * (cell + ROW_GAP)
         numbers = " / ".join(f"{counts[split][name]:,}" for split in COLUMNS)
         if few:

@@ -12,14 +12,14 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from imaging.contact_sheet import MOST_SHOWN, SHEET_FILE, columns_of, contact_sheet
+from imaging.contact_sheet import MOST_CLASSES, MOST_SHOWN, SHEET_FILE, columns_of, contact_sheet
 from imaging.dataset import SPLITS
 from imaging.decode import IMAGE_SIZE, SIZES, Pixels
 from imaging.png import encode_drawing
@@ -40,6 +40,8 @@ ARCHIVE = "cifar-100-python.tar.gz"
 CIFAR_CLASSES = ["bicycle", "motorcycle"]
 PARTIAL = ".partial-"
 SCRATCH = "pictures"
+LISTED = 100
+"""Classes whose images are counted one by one in a line of the log."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,9 +64,15 @@ def main(argv: list[str] | None = None) -> int:
         for split, left_out in manifest.checks.copies_left_out.items():
             if left_out:
                 print(f"left out of {split}, in another split as well: {', '.join(left_out)}", flush=True)
-        print(f"wrote {total} images to {arguments.output}: {json.dumps(manifest.counts)}", flush=True)
+        print(f"wrote {total} images to {arguments.output}: {in_short(manifest.counts)}", flush=True)
 
     return run_job("filter_cifar", work, arguments.message_file)
+
+
+def in_short(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Numbers of images by split and class as JSON; of many classes, by split alone."""
+    few = all(len(of_split) <= LISTED for of_split in counts.values())
+    return json.dumps(counts if few else {split: sum(of_split.values()) for split, of_split in counts.items()})
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -186,7 +194,8 @@ def _report(
 def _examples(images: LabelledImages, split: str, source: ImageSource) -> list[Pixels]:
     """The first images of each class, as many as the contact sheet shows and not much larger than it shows them."""
     columns = columns_of(split, len(source.classes))
-    positions = (np.flatnonzero(images.labels == label)[:columns] for label in range(len(source.classes)))
+    shown = range(min(len(source.classes), MOST_CLASSES))
+    positions = (np.flatnonzero(images.labels == label)[:columns] for label in shown)
     return [_small(images.pixels(images.rows[chosen])) for chosen in positions]
 
 

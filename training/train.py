@@ -101,7 +101,15 @@ def run(arguments: argparse.Namespace) -> TrainingRecord:
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = arguments.checkpoint_dir if arguments.checkpoint_dir.is_dir() else None
         pretrained = Pretrained(arguments.backbone, arguments.backbone_weights)
-        workers = Workers(arguments.dataset, arguments.seed, pretrained, Path(scratch), checkpoints, arguments.device)
+        workers = Workers(
+            arguments.dataset,
+            arguments.seed,
+            pretrained,
+            Path(scratch),
+            checkpoints,
+            arguments.device,
+            manifest.image_size,
+        )
         trained = train_model(arguments, workers, TrainingTask(len(manifest.classes), manifest.image_size, pretrained))
     model = trained.model.eval()
     logits = trained.known.validation_logits if trained.known else in_chunks(model, images)

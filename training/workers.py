@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from imaging.decode import IMAGE_SIZE
 from training.hyperparameters import Adjusted, option, resolve
 from training.job import ProcessResult, read_result
 from training.loop import TrainingError
@@ -35,6 +36,8 @@ class Workers:
     scratch: Path
     checkpoints: Path | None
     device: str = "auto"
+    image_size: int = IMAGE_SIZE
+    """Pixels of each side: some hyperparameters depend on it."""
 
     def run(self, task: str, adjusted: Adjusted | None = None, inputs: list[Path] | None = None) -> list[Path]:
         """The files with the results of a task's processes, one for each member. Raises TrainingError.
@@ -42,7 +45,8 @@ class Workers:
         ``adjusted`` are hyperparameters that are not the task's own.
         """
         adjusted = adjusted or {}
-        files = [self.scratch / f"{task}-{number}.pt" for number in range(resolve(task, adjusted).members or 1)]
+        members = resolve(task, adjusted, self.image_size).members or 1
+        files = [self.scratch / f"{task}-{number}.pt" for number in range(members)]
         options = ["--task", task, *(part for name, value in adjusted.items() for part in (option(name), str(value)))]
         if inputs:
             options += ["--inputs", *map(str, inputs)]

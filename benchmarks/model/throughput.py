@@ -32,7 +32,7 @@ from training.networks.backbone import Pretrained, create
 from training.workers import KEEP_MEMORY
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZE, CLASSES, EPOCHS = 224, 2, 4
+SIZE, CLASSES, EPOCHS = 224, 2, 3
 TASK = "fine-tuned"
 Clock = Callable[[], float]
 

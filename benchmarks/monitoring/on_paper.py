@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=float, default=1e9, help="(default: a billion)")
     parser.add_argument("--instances", default="1,4,20", help=f"of {INSTANCE} (default: 1,4,20)")
-    parser.add_argument("--cpu-s", type=float, default=2.8, help="CPU seconds of a million records (default: 2.8)")
+    parser.add_argument("--cpu-s", type=float, default=2.6, help="CPU seconds of a million records (default: 2.6)")
     parser.add_argument("--gigabytes", type=float, default=4.1, help="of a million records (default: 4.1)")
     parser.add_argument("--files", type=float, default=2016.0, help="of a million records (default: 2,016)")
     parser.add_argument("--megabytes-per-s", type=float, default=100.0, help="that an instance copies (default: 100)")

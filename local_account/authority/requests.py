@@ -21,6 +21,7 @@ from local_account.base.wire.packed_requests import unpack
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
+    from moto.core.model import OperationModel
     from moto.core.routing import ServiceOperationRouter
 
 # Signing name -> botocore's name, where they differ.
@@ -210,13 +211,38 @@ def _of_rest(service: str, environ: WSGIEnvironment) -> Asked | None:
     from werkzeug.exceptions import HTTPException
 
     request = Request({**environ, "wsgi.input": None})
+    in_path: Mapping[str, object]
     try:
         operation, in_path = _router(CLIENT_NAMES.get(service, service)).match(request)
     except HTTPException:
-        return None
+        found = _without_its_query(service, environ)
+        if found is None:
+            return None
+        operation, in_path = found
     body = {} if service == "s3" else json_of(environ).content
     query = {name: values[0] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
     return Asked(service, operation.name, {**query, **body, **in_path})
+
+
+def _without_its_query(service: str, environ: WSGIEnvironment) -> tuple[OperationModel, Mapping[str, object]] | None:
+    """The operation of a request that lacks what its query has to hold, such as the keys of UntagResource."""
+    from moto.core.request import Request
+    from moto.core.utils import get_service_model
+    from werkzeug.exceptions import HTTPException
+
+    if service == "s3":  # whose queries tell operations of the same path apart
+        return None
+    name, given = CLIENT_NAMES.get(service, service), environ.get("QUERY_STRING", "")
+    for operation in map(get_service_model(name).operation_model, get_service_model(name).operation_names):
+        lacking = operation.input_shape.required_query_args if operation.input_shape else []
+        if not lacking or operation.http["method"] != environ["REQUEST_METHOD"]:
+            continue
+        query = "&".join([given, *(f"{each}=" for each in lacking)])
+        with contextlib.suppress(HTTPException):
+            found, in_path = _router(name).match(Request({**environ, "QUERY_STRING": query, "wsgi.input": None}))
+            if found.name == operation.name:
+                return found, in_path
+    return None
 
 
 def _of_lambda(environ: WSGIEnvironment) -> Asked | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
+from local_account.cloudformation.drift.records import ResourceDrift, StackDrift
+
 
 class DeclaredParameter(TypedDict, total=False):
     """A parameter of a template."""
@@ -147,6 +149,7 @@ class StackResource(TypedDict):
     ResourceStatus: NotRequired[str]
     ResourceStatusReason: NotRequired[str | None]
     LastUpdatedTimestamp: NotRequired[str]
+    Drift: NotRequired[ResourceDrift]
 
 
 class StackRecord(TypedDict):
@@ -180,6 +183,7 @@ class StackRecord(TypedDict):
     TimeoutInMinutes: NotRequired[int]
     Outputs: list[StackOutput]
     Resources: dict[str, StackResource]
+    Drift: NotRequired[StackDrift]
     Replaced: NotRequired[dict[str, StackResource]]
     Abandoned: NotRequired[dict[str, StackResource]]
     Gone: NotRequired[dict[str, StackResource]]

@@ -3,7 +3,7 @@
 
 Runs in the server process. moto's is not used: it skips types that it does not know and still says CREATE_COMPLETE.
 Here every resource is made through the account's own API, so that it behaves like one that a client made, and what is
-not implemented fails the stack. Differences from AWS: no macros, drift, imports or stack sets.
+not implemented fails the stack. Differences from AWS: no imports or stack sets.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from local_account.cloudformation.api.change_set_actions import ChangeSetActions
 from local_account.cloudformation.api.stack_actions import StackActions
 from local_account.cloudformation.api.stack_queries import StackQueries
 from local_account.cloudformation.api.template_queries import TemplateQueries
+from local_account.cloudformation.drift.actions import DriftActions
 from local_account.cloudformation.stacks import Stacks
 from local_account.protocol.actions import Reply
 from local_account.protocol.members import register
@@ -39,7 +40,7 @@ class CloudFormation(Service):
         self._stacks = Stacks(self)
         change_sets = ChangeSetActions(self._stacks)
         self.add(StackActions(self._stacks), StackQueries(self._stacks))
-        self.add(change_sets, TemplateQueries(self._stacks, change_sets))
+        self.add(change_sets, TemplateQueries(self._stacks, change_sets), DriftActions(self, self._stacks))
 
     def perform(self, name: str, request: Request) -> Reply:
         """Run one action, and wait a little for the operation that it started.

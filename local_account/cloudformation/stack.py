@@ -48,10 +48,13 @@ class DeployedStack(DeployingStack):
         change(self.record, {"ClientRequestToken": None, **chosen(request, _TAKEN)})
         self.record["DisableRollback"] = request["OnFailure"] == "DO_NOTHING"
 
-    def create(self, request: WantedStack) -> None:
-        """Make everything; roll back, delete or leave it when something fails, as ``OnFailure`` says."""
+    def create(self, request: WantedStack, failure: str = "") -> None:
+        """Make everything; roll back, delete or leave it when something fails, as ``OnFailure`` says.
+
+        ``failure``: why there is no template, so that nothing is made.
+        """
         course = Course.of(request.get("TimeoutInMinutes"))
-        reason = self._bring_and_watch(course)
+        reason = failure or self._bring_and_watch(course)
         if reason is None:
             self.set_status("CREATE_COMPLETE")
         elif request["OnFailure"] == "DO_NOTHING":
@@ -94,6 +97,11 @@ class DeployedStack(DeployingStack):
         else:
             self.set_status("UPDATE_ROLLBACK_IN_PROGRESS", f"{reason}. ")
             self._go_back(before)
+
+    def fail_update(self, reason: str) -> None:
+        """End an update that has no template; nothing was changed."""
+        self.set_status("UPDATE_ROLLBACK_IN_PROGRESS", f"{reason}. ")
+        self.set_status("UPDATE_ROLLBACK_COMPLETE")
 
     def _go_back(self, before: StackRecord) -> None:
         change(self.record, {name: before.get(name) for name in _RESTORED})

@@ -173,10 +173,15 @@ class Stacks:
         if thread:
             thread.join(FINISH_S)
 
-    def create(self, stack: DeployedStack, wanted: WantedStack) -> None:
-        """Begin to make everything of a stack."""
+    def create(self, stack: DeployedStack, wanted: WantedStack, failure: str = "") -> None:
+        """Begin to make everything of a stack, or nothing of one whose template could not be made."""
         stack.take(wanted)
-        self.operate(stack, "CREATE_IN_PROGRESS", lambda: stack.create(wanted))
+        self.operate(stack, "CREATE_IN_PROGRESS", lambda: stack.create(wanted, failure))
+
+    def fail_update(self, stack: DeployedStack, failure: str) -> None:
+        """Begin an update whose template could not be made: the stack stays as it is."""
+        stack.record["LastUpdatedTime"] = now()
+        self.operate(stack, "UPDATE_IN_PROGRESS", lambda: stack.fail_update(failure))
 
     def update(self, stack: DeployedStack, wanted: WantedStack) -> None:
         """Begin to bring a stack to another template."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from moto.cloudwatch.exceptions import ValidationError
+from moto.cloudwatch.exceptions import InvalidParameterValue, ValidationError
 from moto.cloudwatch.models import (
     Alarm,
     CloudWatchBackend,
@@ -21,7 +21,7 @@ from moto.cloudwatch.models import (
     MetricDatumBase,
 )
 
-from local_account.cloudwatch.alarm_evaluation import COMPARISONS, EXTRA_PERIODS, AlarmRule, Sample, statistics
+from local_account.cloudwatch.alarm_evaluation import COMPARISONS, EXTRA_PERIODS, AlarmRule, Sample, periods, statistics
 from local_account.cloudwatch.alarm_math import Expression, MathError, Series
 from local_account.cloudwatch.samples import samples_of
 
@@ -134,6 +134,15 @@ def check(request: PutMetricAlarmInputTypeDef) -> None:
     _check_statistic(name, statistic)
 
 
+def check_statistics(names: Iterable[str]) -> None:
+    """Refuse statistics that are no percentiles; raises moto's InvalidParameterValue."""
+    for name in names:
+        if not _STATISTIC.fullmatch(name) or not name.startswith("p"):
+            raise InvalidParameterValue(
+                f"The stand-in account knows percentiles such as p99 as extended statistics, not {name}."
+            )
+
+
 def _check_statistic(name: str, statistic: str) -> None:
     if not _STATISTIC.fullmatch(statistic):
         raise ValidationError(
@@ -209,6 +218,15 @@ class AlarmData:
                 series[query.name] = query.expression.over(series, metrics)
         returned = next(q.name for q in queries if q.returned)
         return list(reversed(series[returned]))
+
+    def counts(self, alarm: Alarm, rule: AlarmRule, now: datetime) -> dict[datetime, float]:
+        """How many values there were in each period of an alarm on one metric; of metric math nothing is told."""
+        (first, *more) = queries_of(alarm)
+        if more:
+            return {}
+        own = replace(rule, statistic="SampleCount")
+        found = zip(periods(own, now), statistics(own, self._samples(first, rule, now), now), strict=True)
+        return {start: count for (start, _), count in found if count is not None}
 
     def _samples(self, query: Query, rule: AlarmRule, now: datetime) -> list[Sample]:
         oldest = now - timedelta(seconds=rule.period_s * (rule.evaluation_periods + EXTRA_PERIODS) + 60)

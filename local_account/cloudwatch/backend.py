@@ -124,7 +124,11 @@ class WatchedMetrics(CloudWatchBackend):
             return super().get_metric_statistics(
                 namespace, metric_name, start_time, end_time, period, stats, dimensions, unit
             )
-        wanted_data = [datum for datum in exact if start <= datum.timestamp < end and unit in {None, "", datum.unit}]
+        wanted_data = [
+            datum
+            for datum in exact
+            if start <= datum.timestamp < end and (not unit or unit == metric_series.unit_of(datum))
+        ]
         return metric_series.statistics(wanted_data, stats, timedelta(seconds=period), start)
 
     @property

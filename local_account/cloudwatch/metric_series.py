@@ -6,7 +6,7 @@ of traffic. Metric math and Metrics Insights remain moto's.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
@@ -94,9 +94,16 @@ class _SeriesData:
         wanted = tuple(sorted((d["Name"], d["Value"]) for d in metric.get("Dimensions", [])))
         key = (metric["Namespace"], metric["MetricName"], wanted, unit, period)
         if key not in self._by_period:
-            found = (datum for datum in self._of(metric, wanted) if not unit or datum.unit == unit)
+            shown = unit or next(iter(self.units(asked)), None)
+            found = (datum for datum in self._of(metric, wanted) if shown == unit_of(datum))
             self._by_period[key] = _periods(found, period, self._start)
         return self._by_period[key]
+
+    def units(self, asked: AskedStatistic) -> list[str]:
+        """The units that a metric's values have; the first is shown where a request names none, as on AWS."""
+        metric = asked["Metric"]
+        wanted = tuple(sorted((d["Name"], d["Value"]) for d in metric.get("Dimensions", [])))
+        return sorted({unit_of(datum) for datum in self._of(metric, wanted)})
 
     def _of(self, metric: AskedMetric, wanted: _Pairs) -> Iterable[MetricDatumBase]:
         """A metric is its whole set of dimensions; a request without any is answered of all, as moto does."""
@@ -109,15 +116,24 @@ def whole_minute(moment: datetime) -> datetime:
     return moment.replace(second=0, microsecond=0)
 
 
+def unit_of(datum: MetricDatumBase) -> str:
+    """The unit of a value; one that came without has None, by this name."""
+    return datum.unit or "None"
+
+
 def _labels(queries: Sequence[SeriesQuery]) -> dict[str, str]:
-    """The metric's name, with its statistic where several are asked of metrics of that name."""
-    names = Counter(query["MetricStat"]["Metric"]["MetricName"] for query in queries)
-    found = {}
+    """The metric's name, with the statistic and the period by which queries of that name differ."""
+    named = defaultdict[str, list[AskedStatistic]](list)
     for query in queries:
-        name = query["MetricStat"]["Metric"]["MetricName"]
-        plain = name if names[name] == 1 else f"{name} {query['MetricStat']['Stat']}"
-        found[query["Id"]] = query.get("Label") or plain
-    return found
+        named[query["MetricStat"]["Metric"]["MetricName"]].append(query["MetricStat"])
+    return {query["Id"]: query.get("Label") or _label(query["MetricStat"], named) for query in queries}
+
+
+def _label(asked: AskedStatistic, named: Mapping[str, Sequence[AskedStatistic]]) -> str:
+    name = asked["Metric"]["MetricName"]
+    statistics, periods = ({one[key] for one in named[name]} for key in ("Stat", "Period"))
+    words = [name, *([asked["Stat"]] if len(statistics) > 1 else []), *([asked["Period"]] if len(periods) > 1 else [])]
+    return " ".join(map(str, words))
 
 
 def _result(
@@ -127,7 +143,18 @@ def _result(
     points = _points(series.periods(asked), asked["Stat"], timedelta(seconds=int(asked["Period"])), start)
     points.sort(key=lambda point: point[0], reverse=backwards)
     times, values = [at for at, _ in points], [value for _, value in points]
-    return {"id": query["Id"], "label": label, "values": values, "timestamps": times, "status_code": "Complete"}
+    result: dict[str, object] = {
+        "id": query["Id"],
+        "label": label,
+        "values": values,
+        "timestamps": times,
+        "status_code": "Complete",
+    }
+    units = [] if asked.get("Unit") else series.units(asked)
+    if len(units) < 2:
+        return result
+    message = {"Code": "MultipleUnits", "Value": f"Multiple units returned: '[{', '.join(units)}]'"}
+    return {**result, "messages": [message]}
 
 
 def _points(
@@ -144,8 +171,15 @@ def _points(
 def statistics(
     data: Iterable[MetricDatumBase], names: list[str], period: timedelta, start: datetime
 ) -> list[Statistics]:
-    """The values of each period that has some, as moto computes with them; periods count from ``start``."""
-    return _statistics(_periods(data, period, start), names, period, start)
+    """The values of each period and unit that has some, as moto computes with them; periods count from ``start``."""
+    by_unit = defaultdict[str, list[MetricDatumBase]](list)
+    for datum in data:
+        by_unit[unit_of(datum)].append(datum)
+    return [
+        each
+        for _, values in sorted(by_unit.items())
+        for each in _statistics(_periods(values, period, start), names, period, start)
+    ]
 
 
 def _periods(data: Iterable[MetricDatumBase], period: timedelta, start: datetime) -> _Periods:
@@ -159,6 +193,6 @@ def _statistics(by_period: _Periods, names: list[str], period: timedelta, start:
     found = []
     for number, values in sorted(by_period.items()):
         made = Statistics(names, start + number * period)
-        made.metric_data, made.unit = values, values[-1].unit
+        made.metric_data, made.unit = values, unit_of(values[-1])
         found.append(made)
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -88,7 +89,9 @@ class AlarmWatch:
                 rule = rule_of(alarm)
                 verdict = compare(rule, self._data.values(alarm, rule, now), now)
                 if verdict.state and verdict.state != alarm.state_value:
-                    backend.change_state(alarm, verdict.reason, _reason_data(alarm, rule, verdict, now), verdict.state)
+                    counts = self._data.counts(alarm, rule, now)
+                    data = _reason_data(alarm, rule, verdict, now, counts)
+                    backend.change_state(alarm, verdict.reason, data, verdict.state)
                     changed.append(alarm.name)
             backend.settle_composites(changed)
 
@@ -111,13 +114,22 @@ def _forget_old_data(backend: CloudWatchBackend, before: datetime) -> bool:
     return True
 
 
-def _reason_data(alarm: Alarm, rule: AlarmRule, verdict: AlarmVerdict, now: datetime) -> str:
+def _reason_data(
+    alarm: Alarm, rule: AlarmRule, verdict: AlarmVerdict, now: datetime, counts: Mapping[datetime, float]
+) -> str:
     data: dict[str, object] = {"version": "1.0", "queryDate": stamp(now)}
     if verdict.points:
         data["startDate"] = stamp(verdict.points[0].start)
     if alarm.unit:
         data["unit"] = alarm.unit
-    evaluated = [{"timestamp": stamp(point.start), "value": point.value} for point in reversed(verdict.points)]
+    evaluated = [
+        {
+            "timestamp": stamp(point.start),
+            **({"sampleCount": counts[point.start]} if point.start in counts else {}),
+            "value": point.value,
+        }
+        for point in reversed(verdict.points)
+    ]
     missing = [{"timestamp": stamp(start)} for start, _ in periods(rule, now)[: rule.evaluation_periods]]
     data |= {
         "statistic": rule.statistic,

@@ -26,7 +26,7 @@ from moto.scheduler.responses import EventBridgeSchedulerResponse
 
 from local_account.account import Account
 from local_account.base import clock as account_clock
-from local_account.base.arns import last_part
+from local_account.base.arns import last_part, own_arn
 from local_account.base.replacements import answered_by, extends, use_backend
 from local_account.events.delivery import Deliverer, Delivery, UndeliverableError, service_of
 from local_account.events.documents import kept_target
@@ -191,7 +191,7 @@ class ScheduleAnswers(EventBridgeSchedulerResponse):
 
     def create_schedule(self) -> str:
         """CreateSchedule; raises moto's ValidationException, or ScheduleGroupNotFound, which moto forgets."""
-        _check(json.loads(self.body))
+        _check(json.loads(self.body), self.current_account, self.region)
         self.scheduler_backend.get_schedule_group(self._get_param("GroupName"))
         answer = super().create_schedule()
         schedule = _schedule(self)
@@ -200,7 +200,7 @@ class ScheduleAnswers(EventBridgeSchedulerResponse):
 
     def update_schedule(self) -> str:
         """UpdateSchedule: what the request leaves out gets its default; raises moto's ValidationException."""
-        _check(json.loads(self.body))
+        _check(json.loads(self.body), self.current_account, self.region)
         answer = super().update_schedule()
         schedule = _schedule(self)
         schedule.state = schedule.state or "ENABLED"
@@ -233,7 +233,7 @@ def _schedule(answers: ScheduleAnswers) -> Schedule:
     return answers.scheduler_backend.get_schedule(answers._get_param("GroupName"), name)
 
 
-def _check(request: CreateScheduleInputTypeDef) -> None:
+def _check(request: CreateScheduleInputTypeDef, account: str, region: str) -> None:
     target, zone = kept_target(request["Target"]), request.get("ScheduleExpressionTimezone") or "UTC"
     try:
         parse(request.get("ScheduleExpression", ""), zone=zone, start=account_clock.now())
@@ -244,6 +244,10 @@ def _check(request: CreateScheduleInputTypeDef) -> None:
         raise ValidationException(
             f"{error} Supported are Lambda, Step Functions, SQS, SNS, EventBridge and SageMaker pipelines."
         ) from error
+    if own_arn(target["Arn"], account, region) is None:
+        raise ValidationException(
+            f"Provided Arn {target['Arn']} is not valid: nothing is delivered beyond account {account} in {region}."
+        )
     if service == "logs":
         raise ValidationException(f"Provided Arn {target['Arn']} is not a target of EventBridge Scheduler.")
     if service == "events" and "EventBridgeParameters" not in target:

@@ -199,7 +199,7 @@ def _checked_target(function: AccountFunction, given: DeadLetterConfigTypeDef | 
             f"The provided target ARN {target} is invalid: expected a queue or a topic of this account and region."
         )
         raise client_error("InvalidParameterValueException", message, 400)
-    return given
+    return given if target else None  # an empty one takes the queue away
 
 
 def _check_layers(function: AccountFunction, before: list[LayerDataType]) -> None:

@@ -172,7 +172,9 @@ class EventQueue:
     def _send_dead_letter(self, event: Event, target: str) -> None:
         values = {"RequestID": event.request_id, "ErrorCode": "200", "ErrorMessage": _error_message(event)[:1024]}
         attributes: dict[str, MessageAttributeValueTypeDef] = {
-            name: {"DataType": "String", "StringValue": value} for name, value in values.items() if value
+            name: {"DataType": "Number" if name == "ErrorCode" else "String", "StringValue": value}
+            for name, value in values.items()
+            if value
         }
         body = event.body.decode("utf-8", "replace")
         client, role = self._account.client, event.function.role

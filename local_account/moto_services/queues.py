@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, cast
 
 from moto.core.responses import ActionResult
 from moto.sqs import urls
-from moto.sqs.exceptions import InvalidParameterValue, MissingParameter, QueueAlreadyExists, SQSException
+from moto.sqs.exceptions import (
+    InvalidParameterValue,
+    MissingParameter,
+    QueueAlreadyExists,
+    ReceiptHandleIsInvalid,
+    SQSException,
+)
 from moto.sqs.models import SQSBackend, sqs_backends
 from moto.sqs.responses import SQSResponse
 
@@ -134,13 +140,20 @@ class QueueAnswers(SQSResponse):
         return cast("MovedQueues", self.sqs_backend)
 
     def delete_message(self) -> ActionResult:
-        """DeleteMessage; raises moto's InvalidParameterValue for a message of a FIFO queue that is visible again."""
+        """DeleteMessage; raises moto's InvalidParameterValue for a message of a FIFO queue that is visible again.
+
+        Raises ReceiptHandleIsInvalid, which names the handle as SQS does.
+        """
         queue, handle = self.sqs_backend.get_queue(self._get_queue_name()), str(self._get_param("ReceiptHandle"))
         held = next((each for each in queue._messages if each.had_receipt_handle(handle)), None)
         if queue.fifo_queue and held is not None and held.visible:
             message = f"Value {handle} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
             raise InvalidParameterValue(message)
-        return super().delete_message()
+        try:
+            return super().delete_message()
+        except ReceiptHandleIsInvalid as error:
+            error.message = f'The input receipt handle "{handle}" is not a valid receipt handle.'
+            raise
 
     def send_message_batch(self) -> ActionResult:
         """SendMessageBatch; raises moto's InvalidParameterValue, also for what a single message lacks."""

@@ -93,6 +93,17 @@ _OWNERS: dict[str, tuple[str, ForeignError]] = {
     "glue": ("CatalogId", ForeignError("AccessDeniedException", "Cross-account access to catalog {account} is denied")),
 }
 """Members that say whose resource is meant, an account's number, and how the service refuses another one."""
+_PASSED: Mapping[str, tuple[tuple[str, ...], str, int]] = {
+    "codebuild": (("serviceRole",), "AccessDeniedException", 400),
+    "codepipeline": (("pipeline.roleArn",), "AccessDeniedException", 400),
+    "events": (("RoleArn", "Targets.RoleArn"), "AccessDeniedException", 400),
+    "lambda": (("Role",), "AccessDeniedException", 403),
+    "logs": (("roleArn",), "AccessDeniedException", 400),
+    "sagemaker": (("RoleArn", "ExecutionRoleArn"), "ValidationException", 400),
+    "scheduler": (("Target.RoleArn",), "AccessDeniedException", 403),
+    "states": (("roleArn",), "AccessDeniedException", 400),
+}
+"""Where a service is handed a role, and how it refuses one of another account (IAM User Guide, passing a role)."""
 # Members that may name what is another account's: they are read, or refused, where they are used.
 _ELSEWHERE = {
     ("lambda", "Layers"),
@@ -123,7 +134,7 @@ def foreign_error(service: str, operation: str, members: Mapping[str, object], h
     url = read_queue_url(members.get("QueueUrl")) if service == "sqs" else None
     if url is not None and url.account != home.account:
         return _NO_QUEUE
-    if (owner := _other_owner(service, members, home)) is not None:
+    if (owner := _other_owner(service, members, home) or _passed_role(service, members, home)) is not None:
         return owner
     for arn in _arns(service, members):
         if arn.service == _ARN_SERVICES.get(service, service) and not arn.is_in(home.account, home.region):
@@ -148,6 +159,26 @@ def _other_owner(service: str, members: Mapping[str, object], home: Home) -> For
     if error is None or account is None or account == home.account:
         return None
     return ForeignError(error.code, error.message.format(account=account), error.status)
+
+
+def _passed_role(service: str, members: Mapping[str, object], home: Home) -> ForeignError | None:
+    """The refusal of a role of another account that a service is to take."""
+    places, code, status = _PASSED.get(service, ((), "", 400))
+    roles = [read_arn(each) for place in places for each in _at(members, place.split("."))]
+    if any(role and role.service == "iam" and role.account not in {"", home.account} for role in roles):
+        return ForeignError(code, "Cross-account pass role is not allowed.", status)
+    return None
+
+
+def _at(value: object, path: list[str]) -> Iterator[object]:
+    """What stands at a path of members' names; each item of a list on the way."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _at(each, path)
+    elif not path:
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _at(value.get(path[0]), path[1:])
 
 
 def _function(value: object) -> Arn | None:

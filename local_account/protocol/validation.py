@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20_000
 """Characters of a value that a message repeats; AWS repeats all of them."""
+_ORDERS: Mapping[str, tuple[str, ...]] = {"StateValue": ("INSUFFICIENT_DATA", "ALARM", "OK")}
+"""The order in which a service names the values of an enumeration, where it was recorded."""
 _SCALARS = {"string", "integer", "long", "float", "double"}
 
 
@@ -118,7 +120,7 @@ def _number(value: float, shape: Shape, path: str) -> Iterator[str]:
 def text_problems(value: str, shape: Shape, path: str) -> Iterator[str]:
     """What a string's shape excludes: its enumeration, its lengths, its pattern."""
     shown = f"Value '{value[:SHOWN]}' at '{path}' failed to satisfy constraint"
-    enumeration = shape.metadata.get("enum")
+    enumeration = _ORDERS.get(shape.name) or shape.metadata.get("enum")
     if enumeration and value not in enumeration:
         yield f"{shown}: Member must satisfy enum value set: [{', '.join(enumeration)}]"
     yield from _size(value, shape, path)

@@ -107,9 +107,13 @@ class TransformJobRecord(TypedDict):
 
 
 class TriedJob(TypedDict):
-    """A training job of a tuning job; ``value`` is its objective, once it has completed and told it."""
+    """A training job of a tuning job; ``value`` is its objective, once it has completed and told it.
+
+    ``definition``: the name of its definition, where the tuning job has several.
+    """
 
     name: str
+    definition: NotRequired[str]
     hyperparameters: dict[str, str]
     value: NotRequired[float]
 
@@ -120,7 +124,8 @@ class TuningJobRecord(TypedDict):
     HyperParameterTuningJobName: str
     HyperParameterTuningJobArn: str
     HyperParameterTuningJobConfig: HyperParameterTuningJobConfigOutputTypeDef
-    TrainingJobDefinition: HyperParameterTrainingJobDefinitionOutputTypeDef
+    TrainingJobDefinition: NotRequired[HyperParameterTrainingJobDefinitionOutputTypeDef]
+    TrainingJobDefinitions: NotRequired[list[HyperParameterTrainingJobDefinitionOutputTypeDef]]
     HyperParameterTuningJobStatus: str
     CreationTime: float
     LastModifiedTime: float

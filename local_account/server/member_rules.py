@@ -29,6 +29,7 @@ _INVALID = {
     "kms": "ValidationException",
     "lambda": "ValidationException",
     "logs": "InvalidParameterException",
+    "monitoring": "ValidationError",
     "scheduler": "ValidationException",
     "sns": "InvalidParameter",
     "ssm": "ValidationException",
@@ -42,7 +43,7 @@ _UNREADABLE = {
     **dict.fromkeys(("sqs", "monitoring"), "InvalidParameterValue"),
     "s3": "MalformedXML",
 }
-_TYPED = {*_INVALID, "monitoring", "sqs", "states"}
+_TYPED = {*_INVALID, "sqs", "states"}
 
 
 def _misshapen(

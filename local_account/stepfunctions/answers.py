@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from moto.core.exceptions import AWSError
 from moto.core.responses import ActionResult, EmptyResult
 from moto.stepfunctions.exceptions import InvalidArn
 
@@ -62,8 +63,12 @@ class AccountResponses(MachineResponses, ActivityResponses, TrialResponses):
         return ActionResult(included(self, described(backend.describe_execution(standard_arn(arn)))))
 
     def list_executions(self) -> ActionResult:
-        """ListExecutions, of a machine or of a map run; newest first."""
+        """ListExecutions, of a machine or of a map run; newest first. ValidationException."""
         backend = self.stepfunction_backend
+        given = [name for name in ("stateMachineArn", "mapRunArn") if self._get_param(name)]
+        if len(given) != 1:
+            came = " and ".join(given) or "neither"
+            raise AWSError(f"Must provide either a stateMachineArn or a mapRunArn, got {came}", "ValidationException")
         if arn := self._get_param("mapRunArn"):
             children = map_answers.children_of(map_answers.find_run(backend.kept_map_runs, arn))
             return page_of(self, "executions", _wanted(self, children), map_answers.listed)

@@ -114,7 +114,7 @@ class AccountBackend(StepFunctionsParserBackend):
         *rest: Any,  # moto's, which hand on two members only  # noqa: ARG002
         **options: Any,
     ) -> StateMachine:
-        """Change it, after what is new was checked; MissingRequiredParameter, InvalidDefinition."""
+        """Change it, after what is new was checked; as create does, and MissingRequiredParameter."""
         changes = {**options, "definition": definition, "role_arn": role_arn}
         if all(value is None for value in changes.values()):
             raise AWSError(NOTHING_TO_CHANGE, "MissingRequiredParameter")
@@ -125,6 +125,7 @@ class AccountBackend(StepFunctionsParserBackend):
         check_logging(self.workflows.account, options.get("logging_configuration"))
         if role_arn is not None:
             self._validate_role_arn(role_arn)
+            _check_role(self.workflows.account, machine.name, role_arn, options.get("logging_configuration"))
         before = contents(machine)
         StepFunctionBackend.update_state_machine(self, arn, definition, role_arn, **options)
         revise(machine, before)

@@ -90,10 +90,10 @@ def _origin(path: str) -> tuple[str, str]:
     return (above[-2] if len(above) > 1 else UNKNOWN), (above[-1] if above else UNKNOWN)
 
 
-def shared(found: list[Folder], processes: int) -> list[list[Folder]]:
-    """The folders in stretches of about the same number of bytes."""
+def shared(found: list[Folder], count: int) -> list[list[Folder]]:
+    """The folders in so many stretches of about the same number of bytes."""
     whole = sum(folder.size for folder in found)
-    parts: list[list[Folder]] = [[] for _ in range(max(1, processes))]
+    parts: list[list[Folder]] = [[] for _ in range(max(1, count))]
     before = 0
     for folder in found:
         parts[min(len(parts) - 1, before * len(parts) // max(1, whole))].append(folder)

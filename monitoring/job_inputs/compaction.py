@@ -1,8 +1,7 @@
 """Compacts days of a state in S3: the hours' files become one, see `monitoring.store.compact`.
 
 Runs in the monitoring container, at the end of a report. The day's file is put before the hours' files go, and of these
-none that changed meanwhile. A job killed in between leaves both, which the next one sees. What S3 refuses is said in
-one line, and the report stands.
+none that changed meanwhile. A job killed in between leaves both, which the next one sees.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from monitoring.job_inputs.mending import DAMAGED
 from monitoring.job_inputs.places import Prefix
 from monitoring.store.compact import compact_day
 from monitoring.store.days import DAY_FILE
@@ -27,21 +27,21 @@ MOST_DAYS = 7
 
 
 def ripe_days(names: Iterable[str], now: datetime) -> list[str]:
-    """The folders of days that ended long enough ago and have files to merge, the oldest first; not too many."""
+    """The folders of days that ended long enough ago and have files to merge, the newest first; not too many."""
     found = Counter(name.rpartition("/")[0] for name in names if _is_rows(name))
     last = f"day={now - RIPE:%Y-%m-%d}"
     ripe = [folder for folder, count in found.items() if count > 1 and folder.rpartition("/")[2] < last]
-    return sorted(ripe, key=lambda folder: (folder.rpartition("/")[2], folder))[:MOST_DAYS]
+    return sorted(ripe, key=lambda folder: (folder.rpartition("/")[2], folder), reverse=True)[:MOST_DAYS]
 
 
 def compact_days(state: Prefix, folders: Sequence[str]) -> None:
-    """Compact days, each for itself."""
-    try:
-        for folder in folders:
+    """Compact days, each for itself. What speaks against it is said in one line, and the report stands."""
+    for folder in folders:
+        try:
             with tempfile.TemporaryDirectory(prefix="compact-") as scratch:
                 _compact(state, folder, Path(scratch))
-    except JobError as error:
-        print(f"days were not compacted, the next report tries again: {error}", file=sys.stderr)
+        except (JobError, *DAMAGED) as error:
+            print(f"{folder} was not compacted: {' '.join(str(error).split())}", file=sys.stderr)
 
 
 def _compact(state: Prefix, folder: str, scratch: Path) -> None:

@@ -3,12 +3,13 @@
 Runs in the monitoring container, alone or as the first step of `monitoring.report`. Reads the capture files that the
 store has not read yet or that have changed, and writes the hours that they touch, see `monitoring.store.store`. What a
 folder no longer has (S3 lifecycle, or only the last hours were downloaded) stays in the store. Many bytes are shared
-among processes, each with a stretch of hours of its own.
+among processes, which take one stretch of hours after the other.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections import defaultdict
@@ -37,8 +38,9 @@ from monitoring.store.store import Entry, Ledger, Store, StoreError, Variant, is
 ROUND_RECORDS = 10_000
 MAX_ROUND_RECORDS = 30_000
 ROUND_FILES = 20_000
-# Below this, starting a second process takes longer than what it saves.
-BYTES_PER_PROCESS = 48 << 20
+# Processes take so many bytes after each other, so that one which is held up does not hold up all. Of fewer, starting a
+# second one takes longer than what it saves.
+BYTES_PER_PART = 48 << 20
 
 Hour = tuple[Variant, int | None]
 
@@ -93,27 +95,25 @@ def update(
         raise StoreError(f"expected a folder of captured traffic at {captures}, found none")
     store.prepare()
     found = [folder for folder in folders(captures) if wanted(folder)]
-    parts = shared(found, min(processes, 1 + sum(folder.size for folder in found) // BYTES_PER_PROCESS))
+    parts = shared(found, 1 + sum(folder.size for folder in found) // BYTES_PER_PART) if processes > 1 else []
     with store.written():
-        if len(parts) == 1:
+        if len(parts) < 2:
             return ingest(Task(store, captures, thresholds, found))
-        return _ingest_together(store, captures, thresholds, parts)
+        return _ingest_together(Task(store, captures, thresholds, found), parts, processes)
 
 
-def _ingest_together(store: Store, captures: Path, thresholds: Thresholds, parts: list[list[Folder]]) -> Update:
-    """In a process for each part of the folders."""
+def _ingest_together(whole: Task, parts: list[list[Folder]], processes: int) -> Update:
+    """Each part of the folders in one of several processes."""
     tasks = [
-        Task(store, captures, thresholds, part, {(_variant(folder), folder.hour) for folder in part}) for part in parts
+        dataclasses.replace(whole, folders=part, hours={(_variant(folder), folder.hour) for folder in part})
+        for part in parts
     ]
-    # Imported here, since an hourly job needs neither.
+    # Here, since an hourly job needs neither. Forked, since an interpreter takes as long to start as 50,000 records.
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    # Forked, since a fresh interpreter takes as long to start as 50,000 records take to read.
-    with ProcessPoolExecutor(len(tasks) - 1, multiprocessing.get_context("fork")) as pool:
-        others = [pool.submit(ingest, task) for task in tasks[1:]]
-        updates = [ingest(tasks[0]), *(other.result() for other in others)]
-    return _together(store, updates, thresholds)
+    with ProcessPoolExecutor(min(processes, len(tasks)), multiprocessing.get_context("fork")) as pool:
+        return _together(whole.store, list(pool.map(ingest, tasks)), whole.thresholds)
 
 
 def ingest(task: Task) -> Update:

@@ -126,9 +126,11 @@ def leave_out_copies(
         which = np.ones(len(images.rows), dtype=bool)
         which[positions_across(copies, split)] = False
         kept[split] = images.select(which)
+        had = counts(images, classes)
         for name, count in counts(kept[split], classes).items():
             if not count:
-                raise JobError(f"every image of {name!r} in the {split} split stands in another split as well")
+                why = "stands in another split" if had[name] else "shows nearly what one of another class does"
+                raise JobError(f"every image of {name!r} that could be in the {split} split {why}: add other images")
     return kept
 
 

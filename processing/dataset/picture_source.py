@@ -122,7 +122,7 @@ def _look(picture: Picture, number: int, size: int, scratch: Path) -> Look | str
         data = picture.read()
         pixels = decode_image(data, size)
     except (ImageError, JobError) as error:
-        return str(error)[:LINE]
+        return str(error).removeprefix(picture.place).strip()[:LINE]
     with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         (width, height), mode = opened.size, opened.mode
     if min(width, height) < MIN_SIDE:

@@ -46,18 +46,21 @@ def refuse_few_to_split(numbers: Mapping[str, int]) -> None:
 
 
 def split_off(images: LabelledImages, fraction: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
-    """Two parts: of each class the same share, at least one image on each side, chosen by the seed."""
+    """Two parts: of each class the same share, at least one image on each side, chosen by the seed.
+
+    What shows nearly the same as an image of another class stays in the first part.
+    """
     generator = np.random.default_rng(seed)
     held_out = np.zeros(len(images.labels), dtype=bool)
+    across = _across_classes(images)
     for label in np.unique(images.labels):
         members = np.flatnonzero(images.labels == label)
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-        if images.groups is None or len(np.unique(images.groups[members])) == len(members):
-            held_out[generator.permutation(members)[:count]] = True
+        free = members[~across[members]]
+        if images.groups is None or len(np.unique(images.groups[free])) == len(free):
+            held_out[generator.permutation(free)[:count]] = True
         else:
-            held_out[_whole_groups(members, images.groups, count, generator)] = True
-    if images.groups is not None:
-        held_out = _one_side(held_out, images.groups, images.labels)
+            held_out[_whole_groups(free, images.groups, count, generator)] = True
     return images.select(~held_out), images.select(held_out)
 
 
@@ -76,10 +79,13 @@ def _whole_groups(members: Labels, groups: Labels, count: int, generator: np.ran
     return np.concatenate(chosen or [min(of_group, key=len)])
 
 
-def _one_side(held_out: Flags, groups: Labels, labels: Labels) -> Flags:
-    """Groups across classes go where most of their images are; within a class, they are whole already."""
-    _, group = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(group)
-    across = np.bincount(group, weights=labels**2) / sizes != (np.bincount(group, weights=labels) / sizes) ** 2
-    share = np.bincount(group, weights=held_out) / sizes
-    return np.where(across[group], share[group] > 0.5, held_out)
+def _across_classes(images: LabelledImages) -> Flags:
+    """Which images show nearly the same as one of another class."""
+    if images.groups is None:
+        return np.zeros(len(images.labels), dtype=bool)
+    _, group = np.unique(images.groups, return_inverse=True)
+    least, most = np.full(len(group), np.iinfo(np.int64).max), np.full(len(group), -1)
+    np.minimum.at(least, group, images.labels)
+    np.maximum.at(most, group, images.labels)
+    flags: Flags = least[group] != most[group]
+    return flags

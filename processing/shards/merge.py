@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from processing.dataset.dataset_checks import KEPT_FIRST, LEAST
 from processing.dataset.near_copies import look_hash, near_groups
 from processing.dataset.picture_source import EVERY_CLASS
 from processing.dataset.reviewed_images import NEVER, Reviewed, read_reviewed
-from processing.filter_cifar import parse_classes
+from processing.filter_cifar import in_short, parse_classes
 from processing.finding.names import check_class_names
 from processing.finding.pictures import NAMED
 from processing.shards.index import SUFFIX, End, ShardedPicture, read
@@ -100,7 +99,7 @@ def _merge(arguments: argparse.Namespace) -> None:
     )
     (arguments.output / MANIFEST_FILE).write_text(to_text(manifest, indent=2), encoding="utf-8")
     total = sum(sum(split.values()) for split in counts.values())
-    print(f"merged {total} images of {len(parts)} instances: {json.dumps(counts)}", flush=True)
+    print(f"merged {total} images of {len(parts)} instances: {in_short(counts)}", flush=True)
 
 
 def _read_all(parts: list[Path], wanted: list[str]) -> Merged:

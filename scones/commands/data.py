@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -21,10 +22,11 @@ from scones.errors import SconesError
 from scones.find_images import locate
 from scones.source_data import data, in_bucket, own_pictures
 from scones.source_data.own_pictures import OwnPictures
-from scones.stage.connection import connect
-from scones.stage.settings import PROJECT_ROOT
+from scones.stage.connection import connect, surroundings
+from scones.stage.settings import PROJECT_ROOT, Settings
 
 SHOWN = 10  # classes
+MOST_ROWS = 100  # of the table
 
 app = typer.Typer(no_args_is_help=True, help="The images that the pipeline starts from.")
 
@@ -58,9 +60,9 @@ def show(
     options = [f"--classes={classes}", f"--image-size={image_size}", f"--tolerated={tolerated}"]
     with tempfile.TemporaryDirectory(prefix="scones-data-") as folder:
         source = _located(path, sample, stage, Path(folder) / "source")
-        found = own_pictures.describe(source.named)
-        _tell(found)
-        dataset = _filter(source, options, Path(folder) / "dataset")
+        environment = surroundings(Settings.load(stage))
+        _tell(own_pictures.describe(source.named, environment=environment))
+        dataset = _filter(source, options, Path(folder) / "dataset", environment)
         manifest = from_bytes((dataset / MANIFEST_FILE).read_bytes(), Manifest)
         sheet.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(dataset / "contact_sheet.png", sheet)
@@ -77,7 +79,10 @@ def show(
     where = source.origin if in_bucket.address(path) else f"{source.path} ({source.origin})"
     screen.out.print(where, markup=False)
     counts = manifest.counts
-    rows = [(name, *[split[name] for split in counts.values()]) for name in manifest.classes]
+    rows = [(name, *[split[name] for split in counts.values()]) for name in manifest.classes[:MOST_ROWS]]
+    if (more := len(manifest.classes) - MOST_ROWS) > 0:
+        rows.append((f"and {more:,} more classes, which --json names", *["" for _ in counts]))
+    rows.append(("all", *[sum(split.values()) for split in counts.values()]))
     screen.out.print(screen.table("class", *counts, rows=rows))
     left_out = sum(map(len, manifest.checks.copies_left_out.values()))
     if left_out:
@@ -124,10 +129,12 @@ def _tell(found: OwnPictures | None) -> None:
         screen.say(f"  skipped by name: {skipped}")
 
 
-def _filter(source: data.FoundImages, options: list[str], folder: Path) -> Path:
+def _filter(source: data.FoundImages, options: list[str], folder: Path, environment: Mapping[str, str]) -> Path:
     """Run the pipeline's own filter job in a temporary folder: what is shown is what is trained on."""
     command = [sys.executable, "-m", "processing.filter_cifar", "--source", str(source.named), "--output", str(folder)]
-    finished = subprocess.run([*command, *options], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    finished = subprocess.run(
+        [*command, *options], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     if finished.returncode != 0:
         raise SconesError((finished.stderr.strip().splitlines() or ["the filter job failed without a word"])[-1])
     return folder

@@ -18,7 +18,7 @@ from scones.runs import pipeline_runs
 from scones.runs.pipeline_runs import Run
 from scones.source_data import data, in_bucket, own_pictures, sample_data
 from scones.source_data.own_pictures import OwnPictures
-from scones.stage.connection import Connection
+from scones.stage.connection import Connection, surroundings
 from scones.stage.names import Names
 from scones.stage.sections import RECIPES, has_gpu
 from scones.stage.settings import PROJECT_ROOT, Settings
@@ -130,13 +130,13 @@ def start_training(
 
 def _described(connection: Connection, source: data.FoundImages | None, given: Mapping[str, str]) -> OwnPictures | None:
     """What somebody's own folder or prefix holds; None for CIFAR-100, and where it cannot be told."""
-    classes = given.get("Classes", "")
+    classes, environment = given.get("Classes", ""), surroundings(connection.settings)
     if source is None and not classes:
         with tempfile.TemporaryDirectory(prefix="scones-names-") as folder:
-            return in_bucket.describe(connection.client("s3"), given["SourceUri"], Path(folder))
+            return in_bucket.describe(connection.client("s3"), given["SourceUri"], Path(folder), environment)
     if source is None or source.drawn or not source.path.is_dir():
         return None
-    return own_pictures.describe(source.named, classes)
+    return own_pictures.describe(source.named, classes, environment)
 
 
 def _check_container(instance_type: str, settings: Settings) -> None:

@@ -6,7 +6,7 @@ Runs on a laptop or in CodeBuild; calls S3 of the stage.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +68,7 @@ def stored_files(s3: S3Client, uri: str) -> list[StoredFile]:
     return found
 
 
-def describe(s3: S3Client, uri: str, folder: Path, classes: str = "") -> OwnPictures | None:
+def describe(s3: S3Client, uri: str, folder: Path, environment: Mapping[str, str]) -> OwnPictures | None:
     """What the names below a prefix say; only lists are fetched, into the folder. Raises SconesError.
 
     None for CIFAR-100, for tar files, whose classes stand inside, and for names that nobody here may see.
@@ -85,7 +85,7 @@ def describe(s3: S3Client, uri: str, folder: Path, classes: str = "") -> OwnPict
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
     _fetch(s3, uri, folder, listed)
-    return own_pictures.describe(folder, classes)
+    return own_pictures.describe(folder, environment=environment)
 
 
 def download(s3: S3Client, uri: str, folder: Path, files: list[StoredFile]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -48,10 +49,13 @@ class OwnPictures(msgspec.Struct, frozen=True):
         return text
 
 
-def describe(source: Path, classes: str = "") -> OwnPictures | None:
-    """What a folder or a list holds, of all classes or those between commas; None for CIFAR-100. Raises SconesError."""
+def describe(source: Path, classes: str = "", environment: Mapping[str, str] | None = None) -> OwnPictures | None:
+    """What a folder or a list holds, of all classes or those between commas; None for CIFAR-100. Raises SconesError.
+
+    ``environment`` leads to the account in which a list's pictures lie.
+    """
     command = [sys.executable, "-m", "processing.describe_source", "--for-upload", str(source), f"--classes={classes}"]
-    finished = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    finished = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         raise SconesError((finished.stderr.strip().splitlines() or [f"{source} cannot be looked at"])[-1])
     return None if finished.stdout.strip() == "{}" else msgspec.json.decode(finished.stdout, type=OwnPictures)

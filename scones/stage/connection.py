@@ -169,6 +169,24 @@ def make_session(settings: Settings) -> boto3.Session:
     )
 
 
+def surroundings(settings: Settings) -> dict[str, str]:
+    """The environment of a process of ours that may read the stage's account, and on this machine no other one."""
+    if settings.endpoint_url is None or "CODEBUILD_BUILD_ID" in os.environ:
+        return dict(os.environ)
+    access_key, secret_key = _owners_keys()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {
+        "AWS_ENDPOINT_URL": settings.endpoint_url,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
+        "AWS_REGION": settings.region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_MAX_ATTEMPTS": "2",
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
 def _owners_keys() -> tuple[str, str]:
     """The stand-in account's keys: those that `scones account env` put here, or those of the account of this home.
 

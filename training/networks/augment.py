@@ -5,6 +5,7 @@ Runs in the training container. All draws come from the given generator.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -72,3 +73,14 @@ def random_cutout(images: Tensor, generator: Generator) -> Tensor:
     in_columns = (columns >= lefts) & (columns < lefts + CUTOUT_PIXELS)
     hidden = in_rows.view(count, 1, height, 1) & in_columns.view(count, 1, 1, width)
     return images.masked_fill(hidden, 0.0)
+
+
+def mixed(images: Tensor, targets: Tensor, mixing: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Another image of the batch laid over each, all by one share; ``targets`` float32 [N, classes] likewise.
+
+    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
+    """
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    share = 1.0 - float(np.random.default_rng(seed).beta(mixing, mixing))
+    others = torch.randperm(len(images), generator=generator)
+    return images.lerp(images[others], share), targets.lerp(targets[others], share)

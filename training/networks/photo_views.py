@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.images import Images
 
-LEAST_PART = 0.4
+LEAST_PART = 0.25
 """Of the area. Scale, shape and shift of what is shown are drawn at once."""
 SHAPES = (3 / 4, 4 / 3)
 LIGHT = 0.25  # of brightness, contrast and saturation

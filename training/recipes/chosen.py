@@ -82,7 +82,7 @@ def scratch(adjusted: Adjusted, workers: Workers, task: TrainingTask) -> Trained
 
 def fine_tuned(adjusted: Adjusted, workers: Workers, task: TrainingTask) -> Trained:
     """Pretrained networks whose weights were trained further, and the frozen one beside them."""
-    size, side = task.image_size, resolve("fine-tuned", adjusted, task.image_size).network_side
+    size, side = task.image_size, resolve("fine-tuned", adjusted, task.image_size).served_side
     (still,) = read_results(workers.run("frozen"))
     results = read_results(workers.run("fine-tuned", adjusted))
     networks = FineTuned(

@@ -17,7 +17,7 @@ from training.hyperparameters import Hyperparameters
 from training.images import LARGEST_THUMBNAIL, Images, chunks
 from training.job import Job, ProcessResult
 from training.loop import Training, fit
-from training.networks.augment import random_colour, random_view
+from training.networks.augment import mixed, random_colour, random_view
 from training.networks.backbone import CENTRE, SPAN, Backbone, Pretrained, create
 from training.networks.network import Resize, Served
 from training.networks.photo_views import PlannedBatch, loaded_views
@@ -70,7 +70,7 @@ def train_fine_tuned(job: Job) -> ProcessResult:
     network = create(job.pretrained).for_classes(job.classes)
     network.freeze(chosen.frozen_blocks)
     hosts, device = job.hosts, job.device
-    served = FineTuned([network], chosen.network_side, job.image_size).to(device.kind)
+    served = FineTuned([network], chosen.served_side, job.image_size).to(device.kind)
     # Hosts draw the same batches, of which each takes its share, and views of their own.
     drawn = Generator().manual_seed(job.network_seed * 1000 + hosts.rank) if hosts.several else generator
 
@@ -94,7 +94,11 @@ def train_fine_tuned(job: Job) -> ProcessResult:
         batches_of_rows = rows()
         views_of = of_photographs if job.image_size > LARGEST_THUMBNAIL else of_thumbnails
         for batch, views in zip(batches_of_rows, views_of(batches_of_rows, side), strict=True):
-            yield device.put(views).contiguous(memory_format=torch.channels_last), device.put(labels[batch])
+            shown, targets = device.put(views), device.put(labels[batch])
+            if chosen.mixing:
+                targets = nn.functional.one_hot(targets, job.classes).float()
+                shown, targets = mixed(shown, targets, chosen.mixing, drawn)
+            yield shown.contiguous(memory_format=torch.channels_last), targets
 
     optimizer = _optimizer(network, chosen)
     training = Training(
@@ -128,4 +132,4 @@ def _optimizer(network: Backbone, chosen: Hyperparameters) -> torch.optim.AdamW:
     body = [weight for weight in network.parameters() if weight.requires_grad and id(weight) not in new]
     rate = chosen.learning_rate
     groups = [{"params": body, "lr": rate}, {"params": head, "lr": chosen.head_factor * rate}]
-    return torch.optim.AdamW(groups, weight_decay=chosen.penalty)
+    return torch.optim.AdamW(groups, weight_decay=chosen.penalty, fused=True)  # a third of the time

@@ -8,18 +8,18 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from local_account.cloudformation.api.requests import wanted_stack
+from local_account.cloudformation.api.requests import UntransformedError, wanted_stack
 from local_account.cloudformation.api.stack_queries import pairs
 from local_account.cloudformation.changes import Preview, without_values
 from local_account.cloudformation.language.errors import MissingExportError
 from local_account.cloudformation.record import now
-from local_account.cloudformation.records import ChangeSetRecord, WantedStack
+from local_account.cloudformation.records import ChangeSetRecord, TemplateDocument, WantedStack
 from local_account.cloudformation.resources.values import ResourceError
 from local_account.cloudformation.stack import DeployedStack
 from local_account.cloudformation.stacks import Stacks
 from local_account.cloudformation.template import parse
 from local_account.protocol.actions import Reply, ServiceError, action
-from local_account.protocol.records import change, chosen
+from local_account.protocol.records import change, chosen, view
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import (
@@ -57,7 +57,11 @@ class ChangeSetActions:
         kind = request.get("ChangeSetType", "UPDATE")
         stack = self._stack_for(request, is_new=kind == "CREATE")
         macros = self._stacks.macros()
-        wanted = wanted_stack(self._stacks.account, request, stack, is_new=kind == "CREATE", macros=macros)
+        failure = ""
+        try:
+            wanted = wanted_stack(self._stacks.account, request, stack, is_new=kind == "CREATE", macros=macros)
+        except UntransformedError as error:
+            failure, wanted = str(error), error.wanted
         same = self._find(stack.record["StackId"], request["ChangeSetName"])
         if same and same["ExecutionStatus"] == "EXECUTE_COMPLETE":
             same = None  # it stays to be found by its id
@@ -66,7 +70,7 @@ class ChangeSetActions:
         if stack.record["StackId"] not in self._stacks.records:
             self._stacks.keep(stack)
             stack.set_status("REVIEW_IN_PROGRESS", "User Initiated")
-        change_set = self._prepare(stack, request, kind, wanted)
+        change_set = self._prepare(stack, request, kind, wanted, failure)
         return {"Id": change_set["ChangeSetId"], "StackId": stack.record["StackId"]}
 
     def _stack_for(self, request: CreateChangeSetInputTypeDef, is_new: bool) -> DeployedStack:
@@ -82,7 +86,7 @@ class ChangeSetActions:
         return stack or self._stacks.unkept(name)
 
     def _prepare(
-        self, stack: DeployedStack, request: CreateChangeSetInputTypeDef, kind: str, wanted: WantedStack
+        self, stack: DeployedStack, request: CreateChangeSetInputTypeDef, kind: str, wanted: WantedStack, failure: str
     ) -> ChangeSetRecord:
         name = request["ChangeSetName"]
         change_set: ChangeSetRecord = {
@@ -100,7 +104,7 @@ class ChangeSetActions:
         }
         if "OnStackFailure" in request:
             change_set["OnStackFailure"] = request["OnStackFailure"]
-        if reason := self._why_not(stack, change_set):
+        if reason := failure or self._why_not(stack, change_set):
             change_set |= {"Status": "FAILED", "ExecutionStatus": "UNAVAILABLE", "StatusReason": reason}
         self.records[change_set["ChangeSetId"]] = change_set
         self._stacks.changed()
@@ -125,7 +129,8 @@ class ChangeSetActions:
         """
         change_set = self.existing(request)
         wanted, changes = change_set["Wanted"], change_set["Changes"]
-        parameters = pairs(parse(wanted["Template"]), wanted["Parameters"], wanted.get("Stored", {}))
+        document = parse(wanted["Template"]) if wanted["Template"] else view(TemplateDocument, {})
+        parameters = pairs(document, wanted["Parameters"], wanted.get("Stored", {}))
         return {
             **_shown(change_set),
             "Capabilities": wanted["Capabilities"],

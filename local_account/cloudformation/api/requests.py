@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local_account.account import Account
 from local_account.cloudformation.changes import Preview
-from local_account.cloudformation.language.errors import InvalidTemplateError, MissingExportError
+from local_account.cloudformation.language.errors import InvalidTemplateError, MissingExportError, TransformError
 from local_account.cloudformation.language.parameters import parameter_values, stored_values
 from local_account.cloudformation.language.rules import check_rules
 from local_account.cloudformation.language.schemas import is_of_aws
@@ -53,30 +53,50 @@ def wanted_stack(
 ) -> WantedStack:
     """What a request wants of a stack, which is new or has a template already; ``macros`` are functions by name.
 
-    Raises ServiceError for a template or parameters that cannot be used, and for capabilities that are not said.
+    Raises ServiceError for a template or parameters that cannot be used, and for capabilities that are not said;
+    UntransformedError where a transform fails.
     """
     original = template_of(account, request, None if is_new else stack)
     given = _given(request.get("Parameters", []), stack.record["Parameters"])
     if transforms_of(original):
         _check_expanding(request)
-    template = transformed(Macros(account, macros, str(request.get("RoleARN", ""))), original, given)
+    try:
+        template = transformed(Macros(account, macros, str(request.get("RoleARN", ""))), original, given)
+    except TransformError as error:
+        raise UntransformedError(str(error), _untransformed(account, request, stack, original, given)) from error
     document = parse(template)
     parameters = parameter_values(document, given)
     stored = stored_values(document, parameters, lambda name: _stored(account, name))
-    capabilities = [str(each) for each in request.get("Capabilities", [])]
     _check_types(document, request.get("ResourceTypes", []))
-    _check_capabilities(document, capabilities)
+    wanted = _untransformed(account, request, stack, original if original != template else "", parameters)
+    wanted["Template"], wanted["Stored"] = template, stored
+    _check_capabilities(document, wanted["Capabilities"])
+    check_expressions(stack, document, wanted)
+    return wanted
+
+
+class UntransformedError(Exception):
+    """A template with a transform that fails: ``wanted`` is what the request says besides."""
+
+    def __init__(self, reason: str, wanted: WantedStack) -> None:
+        super().__init__(reason)
+        self.wanted = wanted
+
+
+def _untransformed(
+    account: Account, request: StackRequest, stack: DeployedStack, original: str, parameters: dict[str, str]
+) -> WantedStack:
+    """What a request wants besides its template."""
     wanted: WantedStack = {
-        "Template": template,
-        "Original": original if original != template else "",
+        "Template": "",
+        "Original": original,
         "Parameters": parameters,
-        "Stored": stored,
+        "Stored": {},
         "Tags": [record_of(StackTag, tag) for tag in request["Tags"]] if "Tags" in request else stack.record["Tags"],
-        "Capabilities": capabilities,
+        "Capabilities": [str(each) for each in request.get("Capabilities", [])],
         "OnFailure": _on_failure(request),
     }
     _add_options(account, request, wanted)
-    check_expressions(stack, document, wanted)
     return wanted
 
 
@@ -235,6 +255,8 @@ def object_text(account: Account, url: str) -> str:
         content: bytes = account.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError as error:
         raise ServiceError(f"S3 error: {error.response['Error'].get('Message', '')}") from error
+    except BotoCoreError as error:  # a name that no client sends, or S3 cannot be asked
+        raise ServiceError(f"S3 error: {error}") from error
     if len(content) > MAX_OBJECT_BYTES:
         raise ServiceError(f"Template may not exceed {MAX_OBJECT_BYTES} bytes in size.")
     return content.decode("utf-8", "replace")

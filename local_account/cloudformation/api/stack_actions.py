@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from local_account.cloudformation.api.requests import stack_policy, wanted_stack
+from local_account.cloudformation.api.requests import UntransformedError, stack_policy, wanted_stack
 from local_account.cloudformation.stack import DeployedStack, named_role
 from local_account.cloudformation.stacks import Stacks
 from local_account.protocol.actions import Reply, ServiceError, action
@@ -40,10 +40,14 @@ class StackActions:
         if waiting and waiting.record["StackStatus"] != "REVIEW_IN_PROGRESS":
             raise ServiceError(f"Stack [{name}] already exists", "AlreadyExistsException")
         stack = waiting or self._stacks.unkept(name)
-        wanted = wanted_stack(self._stacks.account, request, stack, is_new=True, macros=self._stacks.macros())
+        failure = ""
+        try:
+            wanted = wanted_stack(self._stacks.account, request, stack, is_new=True, macros=self._stacks.macros())
+        except UntransformedError as error:
+            failure, wanted = str(error), error.wanted
         self._stacks.keep(stack)
         self._stacks.outdated(stack)
-        self._stacks.create(stack, wanted)
+        self._stacks.create(stack, wanted, failure)
         return {"StackId": stack.record["StackId"]}
 
     @action("UpdateStack")
@@ -53,7 +57,11 @@ class StackActions:
         Raises ServiceError for a stack that cannot be updated now, a template that cannot be used, and no changes.
         """
         stack = self._stacks.updatable(request["StackName"])
-        wanted = wanted_stack(self._stacks.account, request, stack, is_new=False, macros=self._stacks.macros())
+        try:
+            wanted = wanted_stack(self._stacks.account, request, stack, is_new=False, macros=self._stacks.macros())
+        except UntransformedError as error:
+            self._stacks.fail_update(stack, str(error))
+            return {"StackId": stack.record["StackId"]}
         if not self._stacks.differs(stack, wanted):
             raise ServiceError("No updates are to be performed.")
         self._stacks.update(stack, wanted)

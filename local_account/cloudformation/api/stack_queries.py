@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from local_account.cloudformation.language.parameters import MASKED, is_secret
-from local_account.cloudformation.records import StackRecord, TemplateDocument
+from local_account.cloudformation.records import StackRecord, StackResource, TemplateDocument
 from local_account.cloudformation.stack import DeployedStack
 from local_account.cloudformation.stacks import Stacks
 from local_account.cloudformation.template import parse
@@ -185,7 +185,7 @@ def _described(record: StackRecord) -> Reply:
         shown |= {name: value for name, value in chosen(record, _OF_LIVING).items() if value}
         shown["EnableTerminationProtection"] = record.get("EnableTerminationProtection", False)
     shown |= {
-        "DriftInformation": _NO_DRIFT,
+        "DriftInformation": record.get("Drift", _NO_DRIFT),
         "NotificationARNs": record.get("NotificationARNs", []),
         "RollbackConfiguration": record.get("RollbackConfiguration", {}),
     }
@@ -197,13 +197,23 @@ def _described(record: StackRecord) -> Reply:
 def _summary(record: StackRecord) -> Reply:
     shown = {name: value for name, value in chosen(record, _IN_LISTS).items() if value is not None}
     document = parse(record["Template"]) if record["Template"] else None
-    return {**shown, "DriftInformation": _NO_DRIFT} | (
+    return {**shown, "DriftInformation": record.get("Drift", _NO_DRIFT)} | (
         {"TemplateDescription": document["Description"]} if document and "Description" in document else {}
     )
 
 
 def _description(document: TemplateDocument | None) -> dict[str, object]:
     return chosen(document, ("Description",)) if document else {}
+
+
+def _resource_drift(resource: StackResource) -> dict[str, str]:
+    drift = resource.get("Drift")
+    if drift is None:
+        return _NO_RESOURCE_DRIFT
+    return {
+        "StackResourceDriftStatus": drift["StackResourceDriftStatus"],
+        "LastCheckTimestamp": drift["Timestamp"],
+    }
 
 
 def _names(stack: DeployedStack) -> list[str]:
@@ -218,6 +228,6 @@ def _resource(stack: DeployedStack, logical: str) -> dict[str, object]:
         "StackId": stack.record["StackId"],
         "LogicalResourceId": logical,
         "Timestamp": resource["LastUpdatedTimestamp"],
-        "DriftInformation": _NO_RESOURCE_DRIFT,
+        "DriftInformation": _resource_drift(resource),
         **{name: value for name, value in chosen(resource, _OF_RESOURCES).items() if value is not None},
     }

@@ -29,3 +29,7 @@ def format_error(message: str) -> InvalidTemplateError:
 def template_error(message: str) -> InvalidTemplateError:
     """An error about what a template says."""
     return InvalidTemplateError(f"Template error: {message}")
+
+
+class TransformError(InvalidTemplateError):
+    """A transform that is not there, or fails: it fails the stack or the change set, not the call."""

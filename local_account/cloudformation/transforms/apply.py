@@ -1,12 +1,13 @@
 """The transforms of a template, one after the other: those of its parts, the innermost first, then those of all of it.
 
-Runs in the server process, while a request is answered: a transform that fails is told there, and nothing is made. On
-AWS the stack, or the change set, fails. A macro's function cannot call CloudFormation, which waits for it.
+Runs in the server process, while a request is answered; a transform that fails has the stack, or the change set, fail.
+A macro's function cannot call CloudFormation, which waits for it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 from local_account.cloudformation.language.errors import InvalidTemplateError
@@ -20,6 +21,7 @@ from local_account.protocol.records import view
 
 _PART, _WHOLE = "Fn::Transform", "Transform"
 _INCLUDE, _EXTENSIONS = "AWS::Include", "AWS::LanguageExtensions"
+_NAME = re.compile(r"\$\{(?P<literal>!?)(?P<name>[^}]+)\}")
 _OF_AWS = {_INCLUDE, _EXTENSIONS, SERVERLESS}
 
 
@@ -40,7 +42,7 @@ def transforms_of(body: str) -> list[str]:
 def transformed(macros: Macros, body: str, given: Mapping[str, str]) -> str:
     """The template that the transforms make of one; the same text where it asks for none.
 
-    Raises InvalidTemplateError for a transform that is not there, and for one that fails.
+    Raises TransformError for a transform that is not there, and for one that fails.
     """
     if not transforms_of(body):
         return body
@@ -66,15 +68,19 @@ def _values(document: Section, given: Mapping[str, str]) -> dict[str, object]:
 
 
 def _whole(document: Section) -> Iterator[object]:
-    asked = document.get(_WHOLE, [])
-    yield from asked if isinstance(asked, list) else [asked]
+    yield from _listed(document.get(_WHOLE, []))
+
+
+def _listed(asked: object) -> list[object]:
+    """One transform, or several that are applied one after the other."""
+    return asked if isinstance(asked, list) else [asked]
 
 
 def _parts(value: object) -> Iterator[object]:
     for item in value if isinstance(value, list) else value.values() if isinstance(value, Mapping) else ():
         yield from _parts(item)
     if isinstance(value, Mapping) and _PART in value:
-        yield value[_PART]
+        yield from _listed(value[_PART])
 
 
 def _named(asked: object) -> tuple[str, Mapping[str, object]]:
@@ -93,15 +99,16 @@ def _in_parts(macros: Macros, value: object, values: Mapping[str, object]) -> ob
     if not isinstance(value, Mapping):
         return value
     done: Section = {key: _in_parts(macros, item, values) for key, item in value.items() if key != _PART}
-    if _PART not in value:
-        return done
-    name, parameters = _named(value[_PART])
-    return _applied(macros, TransformCall(name, parameters, done), values)
+    made: object = done
+    for each in _listed(value.get(_PART, [])):
+        name, parameters = _named(each)
+        made = _applied(macros, TransformCall(name, parameters, as_section(made)), values)
+    return made
 
 
 def _applied(macros: Macros, call: TransformCall, values: Mapping[str, object]) -> object:
     pseudo = {"AWS::Region": macros.account.region, "AWS::AccountId": macros.account.account_id}
-    parameters = {key: _known(item, {**pseudo, **values}) for key, item in call.parameters.items()}
+    parameters = {key: known_value(item, {**pseudo, **values}) for key, item in call.parameters.items()}
     if call.name == _INCLUDE:
         return {**call.fragment, **macros.included(parameters.get("Location"))}
     if call.name == _EXTENSIONS:
@@ -113,8 +120,32 @@ def _applied(macros: Macros, call: TransformCall, values: Mapping[str, object]) 
     return macros.apply(TransformCall(call.name, parameters, call.fragment), values)
 
 
-def _known(value: object, values: Mapping[str, object]) -> object:
-    """The value of a parameter of the template where one is referred to."""
-    if isinstance(value, Mapping) and set(value) == {"Ref"}:
-        return values.get(str(value["Ref"]), value)
+def known_value(value: object, values: Mapping[str, object]) -> object:
+    """A parameter of a transform, with what ``Ref``, ``Fn::Sub`` and ``Fn::Join`` come to before the stack is made."""
+    if isinstance(value, list):
+        return [known_value(item, values) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return _come_to({key: known_value(item, values) for key, item in value.items()}, values)
+
+
+def _come_to(value: Section, values: Mapping[str, object]) -> object:
+    """The value of a function; what is none, or asks for what is not known yet, as it is."""
+    match value:
+        case {"Ref": str() as name, **rest} if not rest:
+            return values.get(name, value)
+        case {"Fn::Sub": str() as text}:
+            return _substituted(text, values) or value
+        case {"Fn::Sub": [str() as text, dict() as own]}:
+            return _substituted(text, {**values, **own}) or value
+        case {"Fn::Join": [str() as between, list() as items]} if all(isinstance(item, str) for item in items):
+            return between.join(map(str, items))
     return value
+
+
+def _substituted(text: str, values: Mapping[str, object]) -> str:
+    """The text with its ``${names}`` replaced; empty where one is not known."""
+    names = [match["name"] for match in _NAME.finditer(text) if not match["literal"]]
+    if any(not isinstance(values.get(name), str) for name in names):
+        return ""
+    return _NAME.sub(lambda match: f"${{{match['name']}}}" if match["literal"] else str(values[match["name"]]), text)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from local_account.cloudformation.language.errors import InvalidTemplateError
+from local_account.cloudformation.language.errors import TransformError
 from local_account.cloudformation.language.functions import plain_text
 
 _LOOP = "Fn::ForEach::"
@@ -27,7 +27,7 @@ class LanguageExtensions:
     def extended(self, value: object) -> object:
         """A part of the template with its loops unrolled, and without default values of maps.
 
-        Raises InvalidTemplateError for a loop that is none.
+        Raises TransformError for a loop that is none.
         """
         if isinstance(value, list):
             return [self.extended(item) for item in value]
@@ -101,5 +101,5 @@ def _put_in(value: object, name: str, item: str) -> object:
     return {str(_put_in(key, name, item)): _put_in(each, name, item) for key, each in value.items()}
 
 
-def _wrong(why: str) -> InvalidTemplateError:
-    return InvalidTemplateError(f"Transform AWS::LanguageExtensions failed with: {why}")
+def _wrong(why: str) -> TransformError:
+    return TransformError(f"Transform AWS::LanguageExtensions failed with: {why}")

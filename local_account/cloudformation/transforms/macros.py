@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from local_account.account import Account
 from local_account.base.arns import object_place
-from local_account.cloudformation.language.errors import InvalidTemplateError, format_error
+from local_account.cloudformation.language.errors import InvalidTemplateError, TransformError
 from local_account.cloudformation.template import read_template
 
 Section = dict[str, object]
@@ -41,10 +41,10 @@ class Macros:
     def apply(self, call: TransformCall, values: Mapping[str, object]) -> object:
         """What the function of a macro makes of a part; ``values`` are the template's parameters.
 
-        Raises InvalidTemplateError for a macro that is not there, and for one that fails.
+        Raises TransformError for a macro that is not there, and for one that fails.
         """
         if call.name not in self.functions:
-            raise InvalidTemplateError(f"No transform named {call.name} found.")
+            raise TransformError(f"No transform named {call.name} found.")
         identity = f"{self.account.account_id}::{call.name}"
         event = {
             "region": self.account.region,
@@ -59,16 +59,16 @@ class Macros:
         if str(answer["status"]).lower() != "success":
             message = answer.get("errorMessage")
             told = f"with: {message}" if message else "without an error message."
-            raise InvalidTemplateError(f"Transform {identity} failed {told}")
+            raise TransformError(f"Transform {identity} failed {told}")
         return answer.get("fragment")
 
     def _invoked(self, function: str, event: Mapping[str, object], identity: str) -> Mapping[str, object]:
         client = self.account.client("lambda", self.role)
-        malformed = InvalidTemplateError(f"Received malformed response from transform {identity}")
+        malformed = TransformError(f"Received malformed response from transform {identity}")
         try:
             answer = client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
         except ClientError as error:
-            raise InvalidTemplateError(f"Transform {identity} failed with: {error}") from error
+            raise TransformError(f"Transform {identity} failed with: {error}") from error
         if "FunctionError" in answer:
             raise malformed
         result = json.loads(answer["Payload"].read() or b"null")
@@ -79,7 +79,7 @@ class Macros:
     def included(self, location: object) -> Section:
         """The part of a template that lies in S3.
 
-        Raises InvalidTemplateError for an address that is none, and for an object that cannot be read.
+        Raises TransformError for an address that is none, and for an object that cannot be read.
         """
         if not isinstance(location, str) or not location.startswith("s3://"):
             raise _not_included("Location parameter's value should be in the form s3://bucket/key")
@@ -95,15 +95,15 @@ class Macros:
             raise _not_included("The specified S3 object's content should be valid Yaml/JSON") from error
 
 
-def _not_included(why: str) -> InvalidTemplateError:
-    return InvalidTemplateError(f"Transform AWS::Include failed with: {why}")
+def _not_included(why: str) -> TransformError:
+    return TransformError(f"Transform AWS::Include failed with: {why}")
 
 
 def as_section(value: object) -> Section:
     """A part of a template that has to be an object.
 
-    Raises InvalidTemplateError for anything else.
+    Raises TransformError for anything else.
     """
     if not isinstance(value, dict):
-        raise format_error("unsupported structure.")
+        raise TransformError("Template format error: unsupported structure.")
     return value

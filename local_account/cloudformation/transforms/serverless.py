@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 import boto3
 
-from local_account.cloudformation.language.errors import InvalidTemplateError
+from local_account.cloudformation.language.errors import TransformError
 from local_account.cloudformation.transforms.macros import Section, as_section
 
 SERVERLESS = "AWS::Serverless-2016-10-31"
@@ -26,7 +26,7 @@ _ONE_AT_A_TIME = threading.Lock()  # the translator keeps the region, and its me
 def translated(document: Section, values: Mapping[str, object], region: str) -> Section:
     """The template with functions, tables and state machines of CloudFormation's types in place of SAM's.
 
-    Raises InvalidTemplateError for what the translator refuses, and for an application of AWS's repository.
+    Raises TransformError for what the translator refuses, and for an application of AWS's repository.
     """
     if name := next(_of_the_repository(document), None):
         raise _failed(f"Resource with id [{name}] is invalid. The stand-in account has no application repository.")
@@ -68,5 +68,5 @@ def _of_the_repository(document: Section) -> Iterator[str]:
                 yield str(name)
 
 
-def _failed(why: str) -> InvalidTemplateError:
-    return InvalidTemplateError(f"Transform {SERVERLESS} failed with: {why}")
+def _failed(why: str) -> TransformError:
+    return TransformError(f"Transform {SERVERLESS} failed with: {why}")

@@ -16,7 +16,7 @@ from local_account.sagemaker.jobs.checks import check_training
 from local_account.sagemaker.jobs.run import ACCOUNT_STOPPED
 from local_account.sagemaker.service import SageMaker, listing
 from local_account.sagemaker.tags import set_tags
-from local_account.sagemaker.tuning.definition import training_request
+from local_account.sagemaker.tuning.definition import TunedDefinition, definitions_of, training_request
 from local_account.sagemaker.tuning.run import RUNNING, TuningRun
 from local_account.sagemaker.tuning.search import ChoiceRange, ranges_of
 
@@ -104,7 +104,7 @@ class TuningJobs:
 
     @staticmethod
     def _maximizes(record: TuningJobRecord) -> bool:
-        return record["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"] == "Maximize"
+        return all(each.objective["Type"] == "Maximize" for each in definitions_of(record))
 
     @action("DescribeHyperParameterTuningJob")
     def describe(self, request: DescribeHyperParameterTuningJobRequestTypeDef) -> Reply:
@@ -184,13 +184,15 @@ class TuningJobs:
 
     def _summary(self, record: TuningJobRecord, one: TriedJob) -> dict[str, object]:
         job = self._sagemaker.jobs("Training")[one["name"]]
-        objective = record["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
+        name = one.get("definition", "")
+        objective = next(each.objective for each in definitions_of(record) if each.name == name)
         status = "Pending" if job["TrainingJobStatus"] in RUNNING else "Succeeded" if "value" in one else "Failed"
         members = ("TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingStartTime", "TrainingEndTime")
         found: dict[str, object] = {
             **chosen(job, (*members, "TrainingJobStatus", "FailureReason")),
             "TunedHyperParameters": one["hyperparameters"],
             "ObjectiveStatus": status,
+            **({"TrainingJobDefinitionName": name} if name else {}),
         }
         if "value" in one:
             found["FinalHyperParameterTuningJobObjectiveMetric"] = {**objective, "Value": one["value"]}
@@ -215,19 +217,24 @@ def check_tuning(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
     if config["Strategy"] not in _STRATEGIES:
         raise ServiceError(f"Strategy: the stand-in account has {', '.join(_STRATEGIES)}, got {config['Strategy']}.")
     _check_strategy(request)
-    if "TrainingJobDefinition" not in request or "HyperParameterTuningJobObjective" not in config:
-        raise ServiceError("A tuning job needs TrainingJobDefinition and HyperParameterTuningJobObjective.")
-    _check_ranges(request)
-    definition = request["TrainingJobDefinition"]
-    name = config["HyperParameterTuningJobObjective"]["MetricName"]
-    defined = {one["Name"] for one in definition["AlgorithmSpecification"].get("MetricDefinitions", [])}
+    definitions = definitions_of(request)
+    if len({each.name for each in definitions}) < len(definitions):
+        raise ServiceError("TrainingJobDefinitions: each DefinitionName may stand once.")
+    if len({each.objective["Type"] for each in definitions}) > 1:
+        raise ServiceError("TrainingJobDefinitions: all objectives have to be of one Type, so that the best is one.")
+    for each in definitions:
+        _check_definition(request, each)
+
+
+def _check_definition(request: CreateHyperParameterTuningJobRequestTypeDef, tuned: TunedDefinition) -> None:
+    """Refuse ranges that cannot be searched, an objective that nothing tells, and jobs that could not run."""
+    _check_ranges(request, tuned)
+    name = tuned.objective["MetricName"]
+    defined = {one["Name"] for one in tuned.definition["AlgorithmSpecification"].get("MetricDefinitions", [])}
     if defined and name not in defined:
         raise ServiceError(f"The objective {name!r} is none of the MetricDefinitions: {', '.join(sorted(defined))}.")
-    check_training(
-        cast(
-            "CreateTrainingJobRequestTypeDef", training_request(definition, request["HyperParameterTuningJobName"], {})
-        )
-    )
+    wanted = training_request(tuned.definition, request["HyperParameterTuningJobName"], {})
+    check_training(cast("CreateTrainingJobRequestTypeDef", wanted))
 
 
 def _check_strategy(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
@@ -248,11 +255,10 @@ def _check_strategy(request: CreateHyperParameterTuningJobRequestTypeDef) -> Non
         raise ServiceError(f"WarmStartConfig goes with the strategies Bayesian and Random, not with {strategy}.")
 
 
-def _check_ranges(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
+def _check_ranges(request: CreateHyperParameterTuningJobRequestTypeDef, tuned: TunedDefinition) -> None:
     config = request["HyperParameterTuningJobConfig"]
-    given = config.get("ParameterRanges", {})
     try:
-        ranges = ranges_of(given)
+        ranges = ranges_of(tuned.ranges)
     except ValueError as error:
         raise ServiceError(f"ParameterRanges: {error}.") from error
     if not ranges:
@@ -262,6 +268,6 @@ def _check_ranges(request: CreateHyperParameterTuningJobRequestTypeDef) -> None:
             raise ServiceError("Strategy Grid takes CategoricalParameterRanges only.")
     elif "MaxNumberOfTrainingJobs" not in config["ResourceLimits"]:
         raise ServiceError(f"ResourceLimits.MaxNumberOfTrainingJobs is needed with Strategy {config['Strategy']}.")
-    static = request["TrainingJobDefinition"].get("StaticHyperParameters", {})
+    static = tuned.definition.get("StaticHyperParameters", {})
     if both := {one.name for one in ranges} & static.keys():
         raise ServiceError(f"The hyperparameter {min(both)!r} is both static and tuned.")

@@ -11,6 +11,7 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,12 @@ from local_account.sagemaker.experiments.components import ComponentMetrics
 from local_account.sagemaker.experiments.of_jobs import component_name
 from local_account.sagemaker.job_records import TriedJob, TuningJobRecord
 from local_account.sagemaker.service import SageMaker
-from local_account.sagemaker.tuning.definition import training_request
+from local_account.sagemaker.tuning.definition import definitions_of, training_request
 from local_account.sagemaker.tuning.search import at_random, grid_of, most_promising, ranges_of
 from local_account.sagemaker.tuning.stopping import Hyperband, MedianRule, StoppingRule, not_improving
 
 if TYPE_CHECKING:
-    from local_account.sagemaker.tuning.search import Tried
+    from local_account.sagemaker.tuning.search import Range, Tried
 
 log = logging.getLogger(__name__)
 
@@ -45,20 +46,25 @@ class TuningRun:
         self.stop = threading.Event()
         config = record["HyperParameterTuningJobConfig"]
         self._config = config
-        self._objective = config["HyperParameterTuningJobObjective"]
-        self._ranges = ranges_of(config.get("ParameterRanges", {}))
         self._limits = config["ResourceLimits"]
         name = record["HyperParameterTuningJobName"]
         self._chance = random.Random(config.get("RandomSeed", name))  # noqa: S311  # a search, no secret
-        self._combinations = self._all_of_the_grid()
+        self._definitions = {each.name: each for each in definitions_of(record)}
+        self._ranges = {name: ranges_of(each.ranges) for name, each in self._definitions.items()}
+        self._combinations = {name: self._all_of_the_grid(ranges) for name, ranges in self._ranges.items()}
+        self._exhausted: set[str] = set()
 
     def start(self) -> None:
         """Run in a thread."""
         name = f"tuning-{self.record['HyperParameterTuningJobName']}"
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
-    def _all_of_the_grid(self) -> Iterator[dict[str, str]]:
-        return grid_of(self._ranges) if self._config["Strategy"] == "Grid" else iter(())
+    def _all_of_the_grid(self, ranges: Sequence[Range]) -> Iterator[dict[str, str]]:
+        return grid_of(ranges) if self._config["Strategy"] == "Grid" else iter(())
+
+    def _metric(self, one: TriedJob) -> str:
+        """The name of the metric that a training job is tried for."""
+        return self._definitions[one.get("definition", "")].objective["MetricName"]
 
     def _run(self) -> None:
         status, reason = "Completed", None
@@ -79,7 +85,7 @@ class TuningRun:
         self.sagemaker.changed()
 
     def _nothing_succeeded(self) -> str:
-        name = self._objective["MetricName"]
+        name = " or ".join(dict.fromkeys(each.objective["MetricName"] for each in self._definitions.values()))
         reasons = [str(self._job(one).get("FailureReason", "")) for one in self.record["_tried"]]
         return f"No training job succeeded and emitted the metric {name}. {next(filter(None, reasons), '')}"[:1024]
 
@@ -108,14 +114,18 @@ class TuningRun:
         if rule is None:
             return
         for one in running:
-            peers = [self._values(other) for other in self.record["_tried"] if other is not one]
+            peers = [
+                self._values(other)
+                for other in self.record["_tried"]
+                if other is not one and other.get("definition") == one.get("definition")
+            ]
             if rule.ends(self._values(one), peers):
                 self._stop_all([one])
 
     def _values(self, one: TriedJob) -> list[float]:
         """The objective of a training job, each time that its log told it."""
         component = component_name("Training", one["name"])
-        return [point["value"] for point in self._metrics.of(component, self._objective["MetricName"])]
+        return [point["value"] for point in self._metrics.of(component, self._metric(one))]
 
     @property
     def _rule(self) -> StoppingRule | None:
@@ -139,7 +149,7 @@ class TuningRun:
 
     @property
     def _maximizes(self) -> bool:
-        return self._objective["Type"] == "Maximize"
+        return all(each.objective["Type"] == "Maximize" for each in self._definitions.values())
 
     def _collect(self) -> list[TriedJob]:
         """Keep the objective of jobs that have ended; answers those that run."""
@@ -149,7 +159,7 @@ class TuningRun:
             if job.get("TrainingJobStatus") in RUNNING:
                 running.append(one)
             elif "value" not in one and job.get("TrainingJobStatus") in ENDED_WELL:
-                found = objective_of(job, self._objective["MetricName"])
+                found = objective_of(job, self._metric(one))
                 if found is not None:
                     with self.sagemaker.lock:
                         one["value"] = found
@@ -167,32 +177,44 @@ class TuningRun:
                 except ServiceError:  # it ended in the meantime
                     continue
 
-    def _next(self) -> Tried | None:
+    def _next(self, definition: str) -> Tried | None:
+        """What to try next of a definition; None when there is nothing left."""
+        ranges = self._ranges[definition]
         if self._config["Strategy"] == "Grid":
-            return next(self._combinations, None)
+            return next(self._combinations[definition], None)
         if self._config["Strategy"] in {"Random", "Hyperband"}:
-            return at_random(self._ranges, self._chance)
-        names = {one.name for one in self._ranges}
-        tried = [*self.parents, *self.record["_tried"]]
+            return at_random(ranges, self._chance)
+        names = {one.name for one in ranges}
+        tried = [one for one in (*self.parents, *self.record["_tried"]) if one.get("definition", "") == definition]
         known = [(one["hyperparameters"], one["value"]) for one in tried if "value" in one]
         known = [(values, value) for values, value in known if names <= values.keys()]
-        return most_promising(self._ranges, known, self._chance, maximize=self._maximizes)
+        return most_promising(ranges, known, self._chance, maximize=self._maximizes)
 
     def _start_another(self) -> bool:
         """Start one more training job; False when there is nothing left to try. Raises ServiceError."""
-        tuned = self._next()
-        if tuned is None:
-            return False
-        definition = self.record["TrainingJobDefinition"]
+        while left := [name for name in self._definitions if name not in self._exhausted]:
+            counts = Counter(one.get("definition", "") for one in self.record["_tried"])
+            definition = min(left, key=lambda name: counts[name])  # the one that was tried least, in their order
+            tuned = self._next(definition)
+            if tuned is not None:
+                self._start(definition, tuned)
+                return True
+            self._exhausted.add(definition)
+        return False
+
+    def _start(self, definition: str, tuned: Tried) -> None:
         number = len(self.record["_tried"]) + 1
         mark = hashlib.sha256(f"{self.record['HyperParameterTuningJobArn']} {number}".encode()).hexdigest()[:8]
         name = f"{self.record['HyperParameterTuningJobName']}-{number:03}-{mark}"
-        self.sagemaker.perform("CreateTrainingJob", training_request(definition, name, tuned))
+        request = training_request(self._definitions[definition].definition, name, tuned)
+        self.sagemaker.perform("CreateTrainingJob", request)
+        tried: TriedJob = {"name": name, "hyperparameters": dict(tuned)}
+        if definition:
+            tried["definition"] = definition
         with self.sagemaker.lock:
             change(self.sagemaker.jobs("Training")[name], {"TuningJobArn": self.record["HyperParameterTuningJobArn"]})
-            self.record["_tried"].append({"name": name, "hyperparameters": dict(tuned)})
+            self.record["_tried"].append(tried)
         self.sagemaker.changed()
-        return True
 
 
 def objective_of(job: dict[str, object], metric: str) -> float | None:

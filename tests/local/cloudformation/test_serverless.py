@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.console_stage import until
-from tests.local.cloudformation.test_transforms import refusal
+from tests.local.cloudformation.test_transforms import failure
 from tests.local.conftest import RunningAccount
 from tests.local.foreign_functions import make_zip
 
@@ -138,14 +138,11 @@ FUNCTION = {"Handler": "main.handler", "Runtime": "python3.11", "CodeUri": "s3:/
         ("Function", [], "[R] is invalid. Attribute 'Properties' should be a map."),
         ("Function", {**FUNCTION, "Events": {"E": {"Type": "Owl"}}}, "[R] is invalid. Event with id [E] is invalid."),
         ("Application", {"Location": {"ApplicationId": "a", "SemanticVersion": "1.0.0"}}, "no application repository"),
-        ("Oven", {}, "[AWS::Serverless::Oven]"),
     ],
 )  # fmt: skip
-def test_what_is_no_sam_template_leaves_no_stack(stacks: Any, kind: str, properties: object, expected: str) -> None:
-    resources = {"R": {"Type": f"AWS::Serverless::{kind}", "Properties": properties}}
-    template = json.dumps({"Transform": SERVERLESS, "Resources": resources})
-    request = {"StackName": "no-sam", "TemplateBody": template, "Capabilities": CAPABILITIES}
-    code, message = refusal(stacks.create_stack, **request)
-    assert code == "ValidationError"
-    assert expected in message
-    assert refusal(stacks.describe_stacks, StackName="no-sam")[0] == "ValidationError"
+def test_what_is_no_sam_template_has_the_stack_fail(stacks: Any, kind: str, properties: object, expected: str) -> None:
+    template = {
+        "Transform": SERVERLESS,
+        "Resources": {"R": {"Type": f"AWS::Serverless::{kind}", "Properties": properties}},
+    }
+    assert expected in failure(stacks, "no-sam", template, Capabilities=CAPABILITIES)

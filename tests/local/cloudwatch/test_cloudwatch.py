@@ -218,3 +218,68 @@ def test_alarms_survive_a_restart(fresh_account: Callable[..., Any]) -> None:
     first.stop()
     second = fresh_account(first.state_dir)
     assert described(second, "cw-kept")["StateValue"] == "ALARM"
+
+
+def read(account: Any, name: str, *stats: tuple[str, int], **more: Any) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    metric = {"Namespace": NAMESPACE, "MetricName": name}
+    queries = [
+        {"Id": f"q{number}", "MetricStat": {"Metric": metric, "Stat": stat, "Period": period, **more}}
+        for number, (stat, period) in enumerate(stats)
+    ]
+    answer: dict[str, Any] = account.client("cloudwatch").get_metric_data(
+        MetricDataQueries=queries, StartTime=now - timedelta(hours=1), EndTime=now + timedelta(minutes=1)
+    )
+    return answer
+
+
+def test_values_of_several_units_are_kept_apart(account: Any) -> None:
+    put(account, "cw-units", 1, Unit="Seconds")
+    put(account, "cw-units", 60_000, Unit="Milliseconds")
+    put(account, "cw-units", 7)
+    answer = read(account, "cw-units", ("Sum", 3600))
+    (result,) = answer["MetricDataResults"]
+    assert (answer["Messages"], result["Values"]) == ([], [60_000])
+    assert result["Messages"] == [
+        {"Code": "MultipleUnits", "Value": "Multiple units returned: '[Milliseconds, None, Seconds]'"}
+    ]
+    assert read(account, "cw-units", ("Sum", 3600), Unit="None")["MetricDataResults"][0]["Values"] == [7]
+    now = datetime.now(UTC)
+    told = account.client("cloudwatch").get_metric_statistics(
+        Namespace=NAMESPACE, MetricName="cw-units", Period=3600, ExtendedStatistics=["p50"],
+        StartTime=now - timedelta(hours=1), EndTime=now + timedelta(minutes=1),
+    )["Datapoints"]  # fmt: skip
+    assert {each["Unit"]: each["ExtendedStatistics"]["p50"] for each in told} == {
+        "Milliseconds": 60_000, "None": 7, "Seconds": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "labels"),
+    [
+        ([("Sum", 60)], ["cw-labels"]),
+        ([("Sum", 60), ("Sum", 60)], ["cw-labels", "cw-labels"]),
+        ([("Sum", 60), ("Minimum", 60)], ["cw-labels Sum", "cw-labels Minimum"]),
+        ([("Sum", 60), ("Sum", 300)], ["cw-labels 60", "cw-labels 300"]),
+        ([("Sum", 60), ("Minimum", 300)], ["cw-labels Sum 60", "cw-labels Minimum 300"]),
+    ],
+)
+def test_a_label_tells_what_sets_a_result_apart(account: Any, asked: list[tuple[str, int]], labels: list[str]) -> None:
+    assert [each["Label"] for each in read(account, "cw-labels", *asked)["MetricDataResults"]] == labels
+
+
+def test_alarms_of_a_metric_are_those_that_ask_the_same_of_it(account: Any) -> None:
+    dimensions = [{"Name": "Stage", "Value": "a"}]
+    alarm(account, "cw-of-plain", MetricName="cw-of")
+    alarm(account, "cw-of-stage", MetricName="cw-of", Dimensions=dimensions)
+    alarm(account, "cw-of-sum", MetricName="cw-of", Dimensions=dimensions, Statistic="Sum")
+    metric = {"Namespace": NAMESPACE, "MetricName": "cw-of"}
+
+    def names(**asked: Any) -> list[str]:
+        found = account.client("cloudwatch").describe_alarms_for_metric(**metric, **asked)["MetricAlarms"]
+        return sorted(each["AlarmName"] for each in found)
+
+    assert names() == ["cw-of-plain"]
+    assert names(Dimensions=dimensions) == ["cw-of-stage", "cw-of-sum"]
+    assert names(Dimensions=dimensions, Statistic="Sum", Period=60) == ["cw-of-sum"]
+    assert "Metrics" not in described(account, "cw-of-plain")

@@ -110,6 +110,58 @@ def test_the_best_of_the_training_jobs_is_found(
     assert [(one["Strategy"], one["HyperParameterTuningJobStatus"]) for one in summaries] == [(strategy, "Completed")]
 
 
+def several_of(account: RunningAccount, data: str) -> dict[str, Any]:
+    """A tuning job of two definitions: one with a grid of three, one with a grid of two."""
+    request = request_of(account, data, "Grid", {})
+    config, training = request["HyperParameterTuningJobConfig"], request.pop("TrainingJobDefinition")
+    objective = config.pop("HyperParameterTuningJobObjective")
+    del config["ParameterRanges"]
+    static = training["StaticHyperParameters"]
+    request["TrainingJobDefinitions"] = [
+        {
+            **training,
+            "DefinitionName": name,
+            "StaticHyperParameters": {**static, "rate": rate},
+            "TuningObjective": objective,
+            "HyperParameterRanges": {"CategoricalParameterRanges": [{"Name": "kind", "Values": values}]},
+        }
+        for name, rate, values in (("near", "0.3", ["a", "b", "c"]), ("far", "0.9", ["a", "c"]))
+    ]
+    return request
+
+
+def test_the_best_of_several_definitions_is_found(account: RunningAccount, data: str) -> None:
+    job = tuned(account, several_of(account, data))
+    assert (job["HyperParameterTuningJobStatus"], job["TrainingJobStatusCounters"]["Completed"]) == ("Completed", 5)
+    assert [each["DefinitionName"] for each in job["TrainingJobDefinitions"]] == ["near", "far"]
+    best = job["BestTrainingJob"]
+    assert (best["TrainingJobDefinitionName"], best["TunedHyperParameters"]) == ("near", {"kind": "b"})
+    listed = account.client("sagemaker").list_training_jobs_for_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=job["HyperParameterTuningJobName"]
+    )["TrainingJobSummaries"]
+    tried = sorted((each["TrainingJobDefinitionName"], each["TunedHyperParameters"]["kind"]) for each in listed)
+    assert tried == [("far", "a"), ("far", "c"), ("near", "a"), ("near", "b"), ("near", "c")]
+
+
+def test_several_definitions_have_what_tells_them_apart(account: RunningAccount, data: str) -> None:
+    create, request = account.client("sagemaker").create_hyper_parameter_tuning_job, several_of(account, data)
+    first, second = request["TrainingJobDefinitions"]
+    for wrong, message in [
+        ([first, {**second, "DefinitionName": "near"}], "each DefinitionName may stand once"),
+        ([first, {**second, "TuningObjective": {"Type": "Maximize", "MetricName": "loss"}}], "have to be of one Type"),
+        ([first, {key: value for key, value in second.items() if key != "TuningObjective"}], "needs TuningObjective"),
+    ]:
+        with pytest.raises(ClientError, match=message):
+            create(**{**request, "TrainingJobDefinitions": wrong})
+    with pytest.raises(ClientError, match="leave out TrainingJobDefinition"):
+        create(
+            **request,
+            TrainingJobDefinition={
+                k: v for k, v in first.items() if k not in ("TuningObjective", "HyperParameterRanges")
+            },
+        )
+
+
 LEARNING = """
 import os, time
 rate = float(os.environ["SM_HP_RATE"])

@@ -457,6 +457,9 @@ def test_an_event_is_tried_three_times_then_reported(shop: Workshop, tmp_path: P
     (letter,) = dead.take()
     assert json.loads(letter["Body"]) == {"a": 1}
     assert letter["MessageAttributes"]["ErrorMessage"]["StringValue"] == "'never'"
+    assert letter["MessageAttributes"]["ErrorCode"] == {"DataType": "Number", "StringValue": "200"}
+    changed = client.update_function_configuration(FunctionName=name, DeadLetterConfig={"TargetArn": ""})
+    assert "DeadLetterConfig" not in changed
 
 
 def test_an_event_without_retries_goes_to_the_destination_of_success(shop: Workshop) -> None:

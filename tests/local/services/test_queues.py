@@ -109,6 +109,8 @@ def test_what_a_fifo_queue_refuses(sqs: Any) -> None:
     time.sleep(1.2)
     message = f"Value {handle} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
     assert refusal(sqs.delete_message, QueueUrl=url, ReceiptHandle=handle) == ("InvalidParameterValue", message)
+    told = ("ReceiptHandleIsInvalid", 'The input receipt handle "none" is not a valid receipt handle.')
+    assert refusal(sqs.delete_message, QueueUrl=url, ReceiptHandle="none") == told
     refused = refusal(sqs.set_queue_attributes, QueueUrl=url, Attributes={"FifoQueue": "false"})
     assert refused[1] == "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported."
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_account.cloudformation.language.errors import InvalidTemplateError
-from local_account.cloudformation.transforms.apply import transforms_of
+from local_account.cloudformation.transforms.apply import known_value, transforms_of
 from local_account.cloudformation.transforms.loops import LanguageExtensions
 
 TOPIC = {
@@ -88,3 +88,19 @@ def test_the_transforms_of_a_template_are_named() -> None:
     assert transforms_of('{"Resources": {}}') == []
     with pytest.raises(InvalidTemplateError, match="Key Name of transform definition must be a string"):
         transforms_of('{"Transform": [{"Name": {"Ref": "X"}}]}')
+
+
+@pytest.mark.parametrize(
+    ("value", "known"),
+    [
+        ({"Ref": "Bucket"}, "parts"),
+        ({"Fn::Sub": "s3://${Bucket}/${!Bucket}/a.yaml"}, "s3://parts/${Bucket}/a.yaml"),
+        ({"Fn::Sub": ["${Own}-${AWS::Region}", {"Own": {"Ref": "Bucket"}}]}, "parts-us-east-1"),
+        ({"Fn::Join": ["/", ["s3:/", {"Ref": "Bucket"}, "a.yaml"]]}, "s3://parts/a.yaml"),
+        ({"deep": [{"Fn::Sub": "${Bucket}"}]}, {"deep": ["parts"]}),
+        ({"Fn::Sub": "${Resource.Arn}"}, {"Fn::Sub": "${Resource.Arn}"}),
+        ({"Fn::GetAtt": ["Resource", "Arn"]}, {"Fn::GetAtt": ["Resource", "Arn"]}),
+    ],
+)
+def test_the_parameters_of_a_transform_are_what_is_known_of_them(value: object, known: object) -> None:
+    assert known_value(value, {"Bucket": "parts", "AWS::Region": "us-east-1"}) == known

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from imaging.dataset import read_manifest
 from processing import describe_source
@@ -252,8 +253,8 @@ def test_links_lead_to_classes_and_pipes_hold_nobody_up(
     (source / "tea" / "gone.png").symlink_to("nowhere.png")
     assert run(source, tmp_path / "out") == 1
     line = capsys.readouterr().err
-    assert "tea/pipe.png is no file that could be read, but a pipe" in line
-    assert "tea/gone.png cannot be read: No such file" in line
+    assert "tea/pipe.png: is no file that could be read, but a pipe" in line
+    assert "tea/gone.png: cannot be read: No such file" in line
 
 
 def test_names_that_are_no_text_are_skipped_and_a_class_of_one_is_refused(
@@ -287,3 +288,21 @@ def test_a_picture_that_a_list_names_for_two_classes_is_listed_twice(
     (source / "list.csv").write_text("path,label\n" + "".join(rows) + "tea/0.png,milk\n")
     assert run(source, tmp_path / "out") == 1
     assert "two splits or two classes: tea/0.png is listed twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("near", "seed"), [(10, "1"), (10, "2"), (10, "3"), (COUNT, "0")])
+def test_a_class_like_another_one_is_tested_with_what_is_its_own(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], near: int, seed: str
+) -> None:
+    source = classes(drawn, tmp_path / "in", "tea", "milk")
+    for number in range(near):
+        with Image.open(drawn / "0" / f"{number}.png") as picture:
+            picture.resize((40, 32)).save(source / "milk" / f"as tea {number}.png")
+    if near == COUNT:
+        assert run(source, tmp_path / "out", "--seed", seed) == 1
+        assert "'tea' that could be in the test split shows nearly what one of another" in capsys.readouterr().err
+        return
+    assert run(source, tmp_path / "out", "--seed", seed) == 0
+    counts = read_manifest(tmp_path / "out").counts
+    assert all(count for split in counts.values() for count in split.values()), counts
+    assert counts["test"]["tea"] == 3

@@ -269,7 +269,8 @@ def test_photographs_become_a_dataset_of_their_own_size(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not FLOWERS.is_dir(), reason="the flowers' photographs are not here")
-def test_training_evaluation_and_server_agree_at_a_size_of_the_dataset_s_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["frozen", "fine-tuned"])
+def test_training_evaluation_and_server_agree_at_a_size_of_the_dataset_s_own(tmp_path: Path, mode: str) -> None:
     """A photograph gets the same answer as a request, as it gets as an image of the dataset."""
     for name in ("daisy", "tulips"):
         folder = tmp_path / "in" / name
@@ -279,7 +280,7 @@ def test_training_evaluation_and_server_agree_at_a_size_of_the_dataset_s_own(tmp
     dataset, folder = tmp_path / "dataset", tmp_path / "model"
     assert run(tmp_path / "in", dataset, "--image-size", "96") == 0
     places = ["--dataset", str(dataset), "--model-dir", str(folder), "--output-dir", str(tmp_path / "output")]
-    options = ["--recipe", "pretrained", "--pretrained-mode", "frozen", "--network-side", "96"]
+    options = ["--recipe", "pretrained", "--pretrained-mode", mode, "--network-side", "96", "--epochs", "1"]
     assert train.main([*places, *options]) == 0
     model = model_fn(str(folder))
     assert model.image_size == 96

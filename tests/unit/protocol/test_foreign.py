@@ -52,6 +52,38 @@ def test_what_is_ours_or_may_be_anybodys_passes(service: str, members: dict[str,
     assert foreign_error(service, "Any", members, HOME) is None
 
 
+FOREIGN_ROLE = "arn:aws:iam::999999999999:role/r"
+
+
+@pytest.mark.parametrize(
+    ("service", "members", "code"),
+    [
+        ("states", {"roleArn": FOREIGN_ROLE}, "AccessDeniedException"),
+        ("lambda", {"Role": FOREIGN_ROLE}, "AccessDeniedException"),
+        ("scheduler", {"Target": {"RoleArn": FOREIGN_ROLE}}, "AccessDeniedException"),
+        ("events", {"Targets": [{"Id": "1"}, {"Id": "2", "RoleArn": FOREIGN_ROLE}]}, "AccessDeniedException"),
+        ("sagemaker", {"RoleArn": FOREIGN_ROLE}, "ValidationException"),
+    ],
+)
+def test_no_service_takes_a_role_of_another_account(service: str, members: dict[str, object], code: str) -> None:
+    error = foreign_error(service, "Any", members, HOME)
+    assert error is not None
+    assert (error.code, error.message) == (code, "Cross-account pass role is not allowed.")
+
+
+@pytest.mark.parametrize(
+    ("service", "members"),
+    [
+        ("states", {"roleArn": "arn:aws:iam::123456789012:role/r"}),
+        ("sts", {"RoleArn": FOREIGN_ROLE}),
+        ("codepipeline", {"pipeline": {"stages": [{"actions": [{"roleArn": FOREIGN_ROLE}]}]}}),
+        ("events", {"Targets": "no list"}),
+    ],
+)
+def test_an_own_role_passes_and_so_does_one_that_is_only_named(service: str, members: dict[str, object]) -> None:
+    assert foreign_error(service, "Any", members, HOME) is None
+
+
 @given(st.text())
 def test_any_text_is_an_arn_or_none(text: str) -> None:
     arn = read_arn(text)

@@ -292,3 +292,17 @@ def test_gpus_are_not_given_to_a_container_without_cuda() -> None:
     for instance_type in ("ml.g5.xlarge", "ml.p3.2xlarge"):
         with pytest.raises(SconesError, match="one of the two has a GPU; set training_instance_type in stages/local"):
             start_training(connection, None, {"TrainingInstanceType": instance_type})
+
+
+def test_a_list_of_pictures_in_s3_is_read_from_the_stage_s_account_alone(tmp_path: Path) -> None:
+    """The account is not there: nothing else is asked in its place, whatever this machine is configured to."""
+    lines = [f'{{"source-ref": "s3://a-bucket/{n}.png", "class": "{"ab"[n % 2]}"}}' for n in range(40)]
+    (tmp_path / "list.manifest").write_text("\n".join(lines))
+    surroundings = {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_PROFILE": "a-person",
+        "AWS_ENDPOINT_URL_S3": "http://192.0.2.1",
+    }
+    answer = scones("data", "show", "--data", str(tmp_path), "--sheet", str(tmp_path / "sheet.png"), **surroundings)
+    assert answer.returncode == 1
+    assert 'Could not connect to the endpoint URL: "http://127.0.0.1:9/' in answer.stderr

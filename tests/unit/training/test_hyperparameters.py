@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,14 @@ from reporting.documents.training import TrainingArguments
 from scones.stage.sections import HYPERPARAMETERS
 from tests.places import ROOT
 from training import hyperparameters, train
-from training.hyperparameters import ADJUSTABLE, FINE_TUNED, TABLE, HyperparameterError, resolve
+from training.hyperparameters import (
+    ADJUSTABLE,
+    FINE_TUNED,
+    FINE_TUNED_PHOTOGRAPHS,
+    TABLE,
+    HyperparameterError,
+    resolve,
+)
 
 KEY = "from training.checkpoint import checkpoint_key; print(checkpoint_key({}, [], []))"
 
@@ -43,6 +51,13 @@ def test_what_is_given_is_taken_and_the_rest_is_the_recipes_own(task: str) -> No
 def test_what_a_recipe_has_no_use_for_is_refused(task: str, name: str) -> None:
     with pytest.raises(HyperparameterError, match=rf"--{name.replace('_', '-')} means nothing to .* {task}"):
         resolve(task, {name: 64})
+
+
+def test_photographs_have_hyperparameters_of_their_own() -> None:
+    assert resolve("fine-tuned", {}, 32) == FINE_TUNED
+    photographs = resolve("fine-tuned", {"epochs": 3}, 224)
+    assert photographs == replace(FINE_TUNED_PHOTOGRAPHS, epochs=3, network_side=224)
+    assert (FINE_TUNED.served_side, photographs.served_side) == (128, 256)
 
 
 def test_the_early_side_follows_the_side() -> None:

@@ -27,7 +27,7 @@ from training.calibration import fit_temperature
 from training.export.archive import ExampleImages, write_model
 from training.export.quantise import Int8Trial
 from training.loop import TrainingError
-from training.networks.augment import alternating_flip, random_cutout, random_shift
+from training.networks.augment import alternating_flip, mixed, random_cutout, random_shift
 from training.networks.network import Ensemble, Network, normalise
 from training.novelty import look_at
 
@@ -243,6 +243,16 @@ def test_the_fitted_temperature_is_the_true_one(true_temperature: float) -> None
 def test_perfect_validation_answers_do_not_make_the_model_certain() -> None:
     logits = torch.tensor([[2.0, -2.0]] * 100)
     assert fit_temperature(logits, torch.zeros(100, dtype=torch.int64)) > 0.15
+
+
+def test_mixed_images_and_what_they_show_are_mixed_by_one_share() -> None:
+    classes = torch.eye(5)
+    images = classes.view(5, 1, 1, 5).expand(5, 3, 4, 5)
+    shown, targets = mixed(images, classes, 0.2, torch.Generator().manual_seed(3))
+    assert torch.equal(shown[:, 0, 0], targets)
+    assert torch.allclose(targets.sum(dim=1), torch.ones(5))
+    again, _ = mixed(images, classes, 0.2, torch.Generator().manual_seed(3))
+    assert torch.equal(shown, again)
 
 
 def test_augmentation_flips_every_image_every_second_epoch_and_keeps_the_shape() -> None:

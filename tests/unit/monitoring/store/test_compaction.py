@@ -182,6 +182,21 @@ def test_a_report_compacts_days_in_s3_once_they_are_two_days_over(
     assert said(job(kept, tmp_path / "after", datetime(2026, 3, 4, 2, tzinfo=UTC))) == expected
 
 
+def test_a_damaged_hour_keeps_its_day_as_it_is_and_not_the_others(
+    kept: Prefix, whole: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hours = [
+        found.name for found in kept.objects() if found.name.endswith("8.parquet") or found.name.endswith("9.parquet")
+    ]
+    for name in hours:  # of the day before
+        kept.copy(kept, name, name.replace("day=2026-03-01", "day=2026-02-28"))
+    names = rows_in(kept)
+    kept.write(hours[0], b"PAR1")
+    job(kept, tmp_path, datetime(2026, 3, 4, 1, tzinfo=UTC))
+    assert rows_in(kept) == sorted({*names, DAY_FILE})
+    assert f"{hours[0].rpartition('/')[0]} was not compacted: " in capsys.readouterr().err
+
+
 def test_what_comes_late_in_s3_joins_its_day(kept: Prefix, whole: tuple[Path, Path], tmp_path: Path) -> None:
     captures, at = tmp_path / "captures", datetime(2026, 3, 4, 1, tzinfo=UTC)
     shutil.copytree(whole[0], captures)

@@ -1,0 +1,1 @@
+"""Drift: where resources are no longer as their stack made them."""
