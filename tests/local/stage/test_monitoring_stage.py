@@ -218,7 +218,7 @@ def test_a_transform_jobs_captures_become_a_report_of_the_same_kind(monitored: M
         ModelName="many",
         TransformInput={"DataSource": source, "ContentType": "image/png"},
         TransformOutput={"S3OutputPath": f"s3://{BUCKET}/batch-out", "Accept": "application/json"},
-        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 2},
         DataCaptureConfig={"DestinationS3Uri": f"s3://{BUCKET}/batch-captures"},
     )
 
