@@ -60,6 +60,8 @@ from serving.inference import ModelError
 
 THRESHOLDS = (0.73, 0.93, 0.94)  # always reported, so that evaluations stay comparable when the threshold moves
 MISTAKES_SHOWN = 12
+EVERY_PAIR = 100
+"""Classes up to which the confusion matrix has a number for each pair; for a thousand it would be 17 MB of zeros."""
 FINE_THRESHOLDS = (*(round(percent / 100, 2) for percent in range(50, 100)), 0.995)
 
 
@@ -168,12 +170,13 @@ def describe(measured: Evaluated, threshold: float, wished_accuracy: float, cham
     """The content of ``evaluation.json``."""
     classes, labels, probabilities = measured.classes, measured.labels, measured.probabilities
     matrix = confusion(labels, probabilities.argmax(axis=1), len(classes))
-    named = {name: dict(zip(classes, row, strict=True)) for name, row in zip(classes, matrix.tolist(), strict=True)}
     areas = areas_under_curve(labels, probabilities)
     known = [area for area in areas if area is not None]
     bins = reliability(labels, probabilities)
     return Evaluation(
-        multiclass_classification_metrics=MulticlassMetrics(confusion_matrix=named, **summary_with_deviation(matrix)),
+        multiclass_classification_metrics=MulticlassMetrics(
+            confusion_matrix=by_names(matrix, classes), **summary_with_deviation(matrix)
+        ),
         images=len(labels),
         accuracy_interval_95=list(wilson_interval(int(np.trace(matrix)), len(labels))),
         area_under_curve=float(np.mean(known)) if known else None,
@@ -187,6 +190,14 @@ def describe(measured: Evaluated, threshold: float, wished_accuracy: float, cham
         champion=champion,
         champion_gate=champion_gate(champion),
     )
+
+
+def by_names(matrix: Labels, classes: list[str]) -> dict[str, dict[str, int]]:
+    """The confusion matrix by true class, then by predicted class; of many classes, what occurred."""
+    return {
+        name: {other: count for other, count in zip(classes, row, strict=True) if count or len(classes) <= EVERY_PAIR}
+        for name, row in zip(classes, matrix.tolist(), strict=True)
+    }
 
 
 def champion_gate(champion: Comparison | None) -> ChampionGate:

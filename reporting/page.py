@@ -45,9 +45,13 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts below headers; the columns after the first ``text_columns`` hold numbers."""
+    """Rows of texts below headers; the columns after the first ``text_columns`` hold numbers.
+
+    Of many rows the first ones are shown, and the others counted.
+    """
 
     kind: ClassVar = "table"
+    longest: ClassVar = 150
     headers: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     text_columns: int = 1

@@ -47,25 +47,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chromium", default="chromium", help="the browser's program")
     parser.add_argument("--report", type=Path, default=PROJECT_ROOT / "reports" / "pictures" / "report.html")
+    parser.add_argument("--only-report", action="store_true", help="leave the console's pictures, and its account")
     arguments = parser.parse_args()
     if not arguments.report.is_file():
         raise SystemExit(f"{arguments.report} is missing: the commands above write it")
     for scheme in SCHEMES:
-        with console() as (_, address):
-            for shot in shots(address, arguments.report):
-                path = FOLDER / f"{shot.name}-{scheme}.webp"
-                write(taken(arguments.chromium, shot, scheme), path)
-                print(f"{path.relative_to(PROJECT_ROOT)}: {path.stat().st_size} bytes")
+        take(arguments.chromium, scheme, report_shot(arguments.report))
+        if not arguments.only_report:
+            with console() as (_, address):
+                take(arguments.chromium, scheme, *console_shots(address))
 
 
-def shots(address: str, report: Path) -> list[Shot]:
+def take(chromium: str, scheme: str, *shots: Shot) -> None:
+    """Take pictures and say how large they are."""
+    for shot in shots:
+        path = FOLDER / f"{shot.name}-{scheme}.webp"
+        write(taken(chromium, shot, scheme), path)
+        print(f"{path.relative_to(PROJECT_ROOT)}: {path.stat().st_size} bytes")
+
+
+def report_shot(report: Path) -> Shot:
+    """The top of a report."""
+    return Shot("report", report.as_uri(), 1100, 720)
+
+
+def console_shots(address: str) -> list[Shot]:
     """What is shown: ``address`` opens the console's first page, and with another path another one."""
     opened = urlsplit(address)
     threshold = opened._replace(path="/threshold", query=f"threshold=0.8&{opened.query}")
     return [
         Shot("console", address, 1100, 720),
         Shot("threshold", threshold.geturl(), 1100, 505),  # above the test images, which are photographs of others
-        Shot("report", report.as_uri(), 1100, 720),
     ]
 
 

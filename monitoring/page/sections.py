@@ -185,8 +185,11 @@ def _card(row: Shown, image: bytes | None) -> Card:
 
 @SECTIONS.add("By predicted class")
 def by_class(view: ReportView) -> Content | None:
-    """Number, mean confidence and share below the threshold of each class."""
-    rows = [[label, *_figures(row, view.report)] for label, row in view.report.per_class.items()]
+    """Number, mean confidence and share below the threshold of each class; of many, the commonest first."""
+    figures = list(view.report.per_class.items())
+    if len(figures) > Table.longest:
+        figures.sort(key=lambda of_class: -of_class[1].count)
+    rows = [[label, *_figures(row, view.report)] for label, row in figures]
     return _figures_table(["class"], rows, view.report)
 
 

@@ -29,6 +29,9 @@ from reporting.page import (
 )
 from reporting.wording import UNKNOWN, count, number, percent, percent_range
 
+MOST_CLASSES = 100
+"""Whose figures are shown."""
+
 
 @dataclass(frozen=True)
 class Demands:
@@ -152,10 +155,14 @@ def summary(view: EvaluationView) -> Content:
 
 @SECTIONS.add("")
 def charts(view: EvaluationView) -> Content:
-    """The charts, and beside the last one the figures of each class."""
-    rows = [_class_row(name, figures) for name, figures in view.evaluation.classes.items()]
-    table = Table(["class", "images", "precision", "recall", "F1", "AUC"], rows)
-    return Content(beside=[Heading("By class"), table])
+    """The charts, and beside the last one the figures of each class; of many classes, those of the worst."""
+    figures = list(view.evaluation.classes.items())
+    left_out = len(figures) - MOST_CLASSES
+    if left_out > 0:
+        figures = sorted(figures, key=lambda of_class: (of_class[1].f1, of_class[0]))[:MOST_CLASSES]
+    table = Table(["class", "images", "precision", "recall", "F1", "AUC"], [_class_row(*each) for each in figures])
+    note = [Text(f"The {MOST_CLASSES} with the lowest F1; evaluation.json has {left_out:,} more.", soft=True)]
+    return Content(beside=[Heading("By class"), table, *(note if left_out > 0 else [])])
 
 
 def _class_row(name: str, figures: ClassFigures) -> list[Cell]:

@@ -30,6 +30,9 @@ NO_HISTORY = (
 )
 SAMPLE = 50  # images in the scatter
 COVERAGE_POINTS = 101
+NAMED_CLASSES = 100
+"""So many may be named below an axis; of more, some."""
+SOME_NAMES = 25
 NUMBERED_CLASSES = 12  # a confusion matrix of more classes shows its shades only
 
 
@@ -61,7 +64,9 @@ def confidence(figure: Figure, data: EvaluationData) -> None:
     confidence, right = scores.top_answers(labels, measured.probabilities[chosen])
     x = labels + generator.uniform(-0.3, 0.3, count)
     axes = figure.add_subplot()
-    for label, colour in enumerate(class_colours(measured.classes).values()):
+    colours = list(class_colours(measured.classes).values())
+    for label in np.unique(labels).tolist():
+        colour = colours[label]
         for outcome, marker, size, edge in ((right, "o", 34, "none"), (~right, "X", 52, INK)):
             drawn = (labels == label) & outcome
             axes.scatter(x[drawn], confidence[drawn], s=size, c=colour, marker=marker, edgecolors=edge, linewidths=0.9)
@@ -177,7 +182,8 @@ def confusion(figure: Figure, data: EvaluationData) -> None:
                 text += f"\n{shares[row, column]:.0%}"
             axes.text(column, row, text, ha="center", va="center", fontsize=12 if count <= 4 else 9)
     _name_ticks(axes, classes)
-    axes.set_yticks(range(count), [shorten(name, LABEL_CHARACTERS) for name in classes], fontsize=_tick_size(count))
+    named = _named(count)
+    axes.set_yticks(named, [shorten(classes[at], LABEL_CHARACTERS) for at in named], fontsize=_tick_size(len(named)))
     axes.invert_yaxis()
     axes.set_xlabel("predicted")
     axes.set_ylabel("true label")
@@ -223,10 +229,16 @@ def learning_curves(figure: Figure, data: EvaluationData) -> None:
 
 def _name_ticks(axes: Axes, classes: list[str]) -> None:
     steep = len(classes) > 4
+    named = _named(len(classes))
     axes.set_xticks(
-        range(len(classes)), [shorten(name, LABEL_CHARACTERS) for name in classes], fontsize=_tick_size(len(classes)),
+        named, [shorten(classes[at], LABEL_CHARACTERS) for at in named], fontsize=_tick_size(len(named)),
         rotation=45 if steep else 0, ha="right" if steep else "center", rotation_mode="anchor",
     )  # fmt: skip
+
+
+def _named(classes: int) -> range:
+    """The places of the classes that are named at an axis."""
+    return range(0, classes, 1 if classes <= NAMED_CLASSES else math.ceil(classes / SOME_NAMES))
 
 
 def _tick_size(classes: int) -> float:

@@ -88,6 +88,8 @@ def ask_files(files: Sequence[Path], sql: str) -> TableAnswer:
             for limit in _LIMITS:
                 database.execute(limit)
             found = database.execute(sql)
+            if found is None:
+                raise SconesError("expected a question in SQL, such as SELECT count(*) FROM predictions, got none")
             columns = [str(each[0]) for each in found.description or []]
             rows = found.fetchmany(MOST_ROWS + 1)
     except duckdb.Error as error:

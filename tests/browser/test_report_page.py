@@ -33,6 +33,7 @@ def test_nobody_is_kept_from_reading_it(browser: Browser, axe: str, address: str
     reader = Looker(browser, address, width=width, scheme=scheme, lenient=True)
     try:
         assert reader.faults_here(axe) == []
+        reader.page.click(".brush summary")
         reader.page.check("#part-3")
         assert reader.faults_here(axe) == []
     finally:
@@ -48,6 +49,7 @@ def test_a_chosen_part_is_marked_in_every_chart_over_time(browser: Browser, addr
         shades = reader.page.locator(".wide .p3 path")
         row = reader.page.locator(".brush .row-3")
         assert (shades.count(), row.is_visible(), _opacities(shades)) == (6, False, {"0.001"})
+        reader.page.click(".brush summary")
         reader.page.check("#part-3")
         assert (row.is_visible(), _opacities(shades)) == (True, {"0.16"})
         assert re.match(r"2026-03-01 03:00 to 04:00\s+30\s+0\.96", row.inner_text())

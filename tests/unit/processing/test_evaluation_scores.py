@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
+from processing.evaluate import by_names
 from processing.evaluation.scores import (
     areas_under_curve,
     calibration_error,
@@ -160,3 +161,13 @@ def test_coverage_counts_the_threshold_itself_as_reached() -> None:
     entry = coverage(np.array([0, 0, 0]), probabilities, 0.93)
     assert (entry.count, entry.coverage, entry.accuracy) == (2, pytest.approx(2 / 3), 0.5)
     assert coverage(np.array([0, 0, 0]), probabilities, 1.0).accuracy is None
+
+
+def test_many_classes_make_documents_of_a_size_that_can_be_read() -> None:
+    classes = [f"class {number}" for number in range(300)]
+    matrix = np.diag(np.arange(1, 301))
+    matrix[0, 5] = 2
+    named = by_names(matrix, classes)
+    assert named["class 0"] == {"class 0": 1, "class 5": 2}
+    assert sum(len(row) for row in named.values()) == 301
+    assert by_names(matrix[:3, :3], classes[:3])["class 1"] == {"class 0": 0, "class 1": 2, "class 2": 0}

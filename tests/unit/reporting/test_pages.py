@@ -132,6 +132,18 @@ def test_every_text_of_every_block_is_shown_and_never_interpreted() -> None:
     assert html.count("&lt;script&gt;") == 18 and "<script" not in html and "{{ 7 * 7 }}" in html
 
 
+def test_a_table_of_a_thousand_rows_is_shown_in_part_and_counted() -> None:
+    sections: Sections[None] = Sections()
+
+    @sections.add("By class")
+    def by_class(_: None) -> Content:
+        return Content(before=[Table(["class"], [[f"class {number}."] for number in range(1000)])])
+
+    page = render(Page("A page", "", "Fine.", "fit", [], sections.lay_out(None, {})))
+    assert page.count("<td>class") == Table.longest
+    assert f"and {1000 - Table.longest} more rows" in page
+
+
 def test_a_page_fetches_nothing_and_may_run_nothing() -> None:
     html = page(Sections())
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in html

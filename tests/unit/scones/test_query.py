@@ -81,6 +81,8 @@ def test_a_half_written_file_is_left_out_and_named(hours: list[Path], tmp_path: 
     ("sql", "message"),
     [
         ("SELECT 1 FROM nothing", "DuckDB: Catalog Error"),
+        ("", "expected a question in SQL"),
+        ("-- nothing", "expected a question in SQL"),
         ("SELECT * FROM read_csv('/etc/passwd')", "DuckDB: .*disabled"),
     ],
 )
