@@ -26,7 +26,7 @@ ADDED = {
     "scones pipeline run --algorithm built-in": "-p Epochs=1 -p AccuracyGate=0.01 -p ChampionSignificance=0",
     "scones pipeline run -p Classes=bicycle,tank": f"--data ~/vehicles {_QUICK}",
     "scones pipeline run --data ~/flowers": _QUICK,
-    "scones pipeline run -p SourceUri=s3://BUCKET/PREFIX -p Classes=daisy,tulip": _QUICK,
+    "scones pipeline run --data s3://BUCKET/PREFIX": _QUICK,
     "scones cost --images N --filter-instances F --training-instances T": (
         "--images 100000 --filter-instances 2 --training-instances 2"
     ),
@@ -143,7 +143,8 @@ scones account start
 scones deploy
 scones pipeline run -p Classes=bicycle,tank
 scones pipeline run --data ~/flowers
-scones pipeline run -p SourceUri=s3://BUCKET/PREFIX -p Classes=daisy,tulip
+scones data show --data s3://BUCKET/PREFIX
+scones pipeline run --data s3://BUCKET/PREFIX
 scones pipeline run --algorithm built-in
 scones delivery deploy
 scones delivery status -> The specified key does not exist
