@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from processing.machine import cores
 from training.loop import TrainingError
 
 CHOICES = ("auto", "cpu", "cpu-bf16", "cuda")
@@ -55,7 +55,7 @@ class Device:
 
     def loaders(self, processes: int = 1) -> int:
         """How many processes decode for one of so many that train: none where there is a single core."""
-        return min(MOST_LOADERS, max(0, _cores() // processes - 1))
+        return min(MOST_LOADERS, max(0, cores() // processes - 1))
 
     @contextlib.contextmanager
     def memory(self, batch_size: int) -> Iterator[None]:
@@ -83,11 +83,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system says so: macOS knows no affinity."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _advice(batch_size: int) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.decode import IMAGE_SIZE
+from processing.machine import cores
 from training.hyperparameters import Adjusted, option, resolve
 from training.job import ProcessResult, read_result
 from training.loop import TrainingError
@@ -55,7 +56,7 @@ class Workers:
         watched, held = os.pipe()  # nothing is ever written: it ends with this process, however that ends
         try:
             while waiting or running:
-                while waiting and len(running) < (os.cpu_count() or 1):
+                while waiting and len(running) < cores():
                     number, file = waiting.pop(0)
                     running[number] = self._start(options, number, file, watched)
                 for number in [number for number, process in running.items() if process.poll() is not None]:

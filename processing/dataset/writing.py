@@ -16,6 +16,7 @@ from imaging.dataset import SPLITS, format_rows
 from imaging.decode import IMAGE_SIZE, Pixels
 from imaging.png import encode_picture, encode_pngs
 from processing.dataset.source import LabelledImages
+from processing.machine import cores
 
 PARALLEL_IMAGES = 8_000
 DIGEST_AND_SPACES = 66  # characters before the name in a line of sha256sum
@@ -39,7 +40,7 @@ def write_splits(splits: dict[str, LabelledImages], classes: list[str], folder: 
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    workers = min(os.cpu_count() or 1, len(SPLITS))
+    workers = min(cores(), len(SPLITS))
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(workers, fork, initializer=_adopt, initargs=(write,)) as pool:
         return dict(zip(SPLITS, pool.map(_write_adopted, SPLITS), strict=True))

@@ -6,7 +6,6 @@ learnt, so there are no epochs: it prints one line.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from processing.machine import cores
 from serving.inference import open_session
 from training.device import Device
 from training.export.onnx_file import write_onnx
@@ -177,7 +177,7 @@ def features_of(images: Images, views: Views, hosts: Hosts) -> Tensor:
         found = views(images[asked[start : start + AT_ONCE]])
         return found.mean(dim=0, keepdim=True).half() if many else found
 
-    with ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         found = list(pool.map(of_chunk, range(0, len(asked), AT_ONCE)))
     return hosts.all_of(torch.cat(found, dim=1)[:, : len(own)], len(images))
 
