@@ -543,7 +543,7 @@ def test_a_state_machine_from_s3_follows_its_definition(stacks: Stacks, code_buc
         ({"Resources": {}}, "At least one Resources member"),
         ({"Resources": {"A": parameter("v")}, "Resorces": {}}, "Resorces"),
         ({"Resources": {"A": parameter({"Ref": "Nobody"})}}, "Unresolved resource dependencies [Nobody]"),
-        ({"Resources": {"A": parameter("v")}, "Transform": "AWS::Serverless-2016-10-31"}, "not implement Transform"),
+        ({"Resources": {"A": parameter("v")}, "Transform": "AWS::CodeStar"}, "not implement Transform"),
         ({"Parameters": {"P": {"Type": "String"}}, "Resources": {"A": parameter("v")}}, "[P] must have values"),
     ],
 )

@@ -104,6 +104,19 @@ def test_managed_policies_are_short_enough(template: dict[str, Any]) -> None:
             assert len(filled) <= POLICY_CHARACTERS, f"{name}: {len(filled)}"
 
 
+@pytest.mark.parametrize("boundary", ["StagingBoundary", "ProductionBoundary"])
+def test_a_boundary_allows_what_a_role_of_any_stage_does(template: dict[str, Any], boundary: str) -> None:
+    """Of a stage with every option: in a network, with jobs of its own, with a budget."""
+    wanted = {
+        action for _, found in statements(cfn_yaml.loads(stage_template())) for action in as_list(found["Action"])
+    }
+    allowed = {
+        action for name, found in statements(template) if name == boundary for action in as_list(found["Action"])
+    }
+    assert len(wanted) > 50
+    assert wanted <= allowed
+
+
 def test_builds_are_encrypted_limited_and_logged(template: dict[str, Any]) -> None:
     projects = {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::CodeBuild::Project"}
     assert set(projects) == {"Build", "DeployStaging", "DeployProduction"}
