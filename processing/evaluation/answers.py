@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 from imaging.dataset import Example
 from processing.dataset.archive import extract_archive
 from processing.evaluation.scores import Floats, Labels
+from processing.machine import cores
 from reporting.documents.json import DocumentError, from_bytes
 from reporting.documents.training import TRAINING_FILE, EpochFigures, LearningCurves
 from reporting.job import JobError
@@ -135,12 +137,22 @@ def _collect(
 ) -> tuple[list[list[float]], list[str]]:
     """The answers, and a text for each example whose answer is a ValueError."""
     rows, faults = [], []
-    for example in examples:
-        try:
-            rows.append(answer(example))
-        except ValueError as error:
-            faults.append(f"{name(example)} ({error})")
+    with ThreadPoolExecutor(cores()) as pool:
+        for example, found in zip(
+            examples, pool.map(lambda each: _answer_or_fault(answer, each), examples), strict=True
+        ):
+            if isinstance(found, ValueError):
+                faults.append(f"{name(example)} ({found})")
+            else:
+                rows.append(found)
     return rows, faults
+
+
+def _answer_or_fault(answer: Callable[[Example], list[float]], example: Example) -> list[float] | ValueError:
+    try:
+        return answer(example)
+    except ValueError as error:
+        return error
 
 
 def _names(names: list[str]) -> str:
