@@ -13,6 +13,8 @@ from torch import Tensor, nn
 STEPS = 100
 FEW = 8192  # rows that are scaled once, in double precision; of more, a part at a time
 PART = 4096
+HISTORY = 100  # steps that the optimizer remembers, two copies of the weights each
+FEWEST_KEPT, MOST_KEPT = 10, 1 << 25  # of these steps, and of their numbers: 0.5 GB in double precision
 
 Parts = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
@@ -42,7 +44,8 @@ def _minimum(parts: Parts, counts: Tensor, width: int, penalty: float) -> tuple[
     classes, total = len(counts), int(counts.sum())
     weight = torch.zeros(classes, width, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
+    history = min(HISTORY, max(FEWEST_KEPT, MOST_KEPT // (classes * width)))
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, history_size=history, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()

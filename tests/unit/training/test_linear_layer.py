@@ -7,11 +7,19 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from training.recipes import linear
 from training.recipes.linear import FEW, fit_linear, logits_of
 
 
-@pytest.mark.parametrize(("count", "kind"), [(300, torch.float32), (FEW + 1000, torch.float16)])
-def test_the_layer_is_the_penalised_optimum(count: int, kind: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("count", "kind", "kept"),
+    [(300, torch.float32, linear.MOST_KEPT), (FEW + 1000, torch.float16, linear.MOST_KEPT), (300, torch.float32, 0)],
+)
+def test_the_layer_is_the_penalised_optimum(
+    count: int, kind: torch.dtype, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many classes, too, of which the optimizer remembers few steps."""
+    monkeypatch.setattr(linear, "MOST_KEPT", kept)
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 3, (count,), generator=generator)
     features = torch.randn(count, 6, generator=generator) * torch.arange(1, 7) + labels.unsqueeze(1)
