@@ -5,6 +5,7 @@ Runs in the monitoring container. Reads the store and, for the images, the captu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,8 @@ class TrafficSource:
         lines, malformed = np.zeros(len(hours), np.int64), np.zeros(len(hours), np.int64)
         parts: list[Predictions] = []
         passing = self.thresholds.by_index(self.store.classes.labels, self.store.classes.count)
+        found_of = Counter(hour for variant in self.variants for hour, _ in self.store.hours(variant, first, last))
+        met: dict[int, set[str]] = {hour: set() for hour, variants in found_of.items() if variants > 1}
         for variant in self.variants:
             images = self._statistics(variant, (first, last))
             for hour, found in self.store.aggregates(variant, first, last, self.thresholds).items():
@@ -90,6 +93,10 @@ class TrafficSource:
             for hour, path in self.store.hours(variant, first, last):
                 rows = self.store.rows(path)
                 chosen = self._is_counted(rows, span)
+                if hour in met:
+                    repeated = _repeated(rows, met[hour])
+                    lines[hour - first] -= repeated.sum()
+                    chosen &= ~repeated
                 parts.append(_predictions(rows, chosen, self._looked_at(images[hour]), hour, passing))
                 malformed[hour - first] += sum(
                     row.lines for row in self.store.quarantined(path) if not row.of_smoke_test and self.live.counts(row)
@@ -112,6 +119,14 @@ class TrafficSource:
         answered = [self.live.answered(each) for each in rows.column("model_version").to_pylist()]
         counted &= ~np.array(tested, bool) & np.array(answered, bool)
         return counted
+
+
+def _repeated(rows: pa.Table, met: set[str]) -> Flags:
+    """Which rows are of events that another variant's have told of already: somebody copied its folder beside it."""
+    events = rows.column("event_id").to_pylist()
+    repeated = np.array([event in met for event in events], bool)
+    met.update(events)
+    return repeated
 
 
 def _predictions(rows: pa.Table, unique: Flags, images: pa.Table, hour: int, passing: Floats) -> Predictions:

@@ -30,6 +30,10 @@ MOST_ROWS = 10_000
 _CONNECTIONS = 16
 _MARK = b"PAR1"
 _DAY = re.compile(r"/day=(\d{4}-\d\d-\d\d)/(?:\d\d|day)\.parquet$")
+_QUESTION = re.compile(
+    r"(?:\s|\(|--[^\n]*+|/\*(?:(?!\*/).)*+\*/)*+(?:SELECT|WITH|VALUES|EXPLAIN|DESCRIBE|SHOW)\b",
+    re.DOTALL | re.IGNORECASE,
+)
 # Of DuckDB: no file but the given ones, and no way back.
 _LIMITS = ("SET enable_external_access = false", "SET lock_configuration = true")
 # Of an hour that has a file of its own, its day's file says nothing (`monitoring.store.days`).
@@ -72,8 +76,18 @@ def ask(connection: Connection, sql: str, since: datetime) -> TableAnswer:
     return ask_athena(connection, sql)
 
 
+def _check(sql: str) -> None:
+    """Raise SconesError for what would change the table, which Athena would do where the caller may."""
+    if not _QUESTION.match(sql):
+        raise SconesError(
+            "expected a question in SQL, such as SELECT count(*) FROM predictions, or one that begins with WITH, VALUES,"
+            f" EXPLAIN, DESCRIBE or SHOW; got {' '.join(sql.split())[:40] or 'none'!r}"
+        )
+
+
 def ask_files(files: Sequence[Path], sql: str) -> TableAnswer:
     """Ask hours of the store in a folder with DuckDB. Raises SconesError."""
+    _check(sql)
     try:
         duckdb = importlib.import_module("duckdb")
     except ImportError as error:
@@ -88,8 +102,6 @@ def ask_files(files: Sequence[Path], sql: str) -> TableAnswer:
             for limit in _LIMITS:
                 database.execute(limit)
             found = database.execute(sql)
-            if found is None:
-                raise SconesError("expected a question in SQL, such as SELECT count(*) FROM predictions, got none")
             columns = [str(each[0]) for each in found.description or []]
             rows = found.fetchmany(MOST_ROWS + 1)
     except duckdb.Error as error:
@@ -112,6 +124,7 @@ def _is_whole(path: Path) -> bool:
 
 def ask_athena(connection: Connection, sql: str, pause_s: float = 1.0) -> TableAnswer:
     """Ask Athena, which bills what it reads. Raises SconesError with its reason."""
+    _check(sql)
     client = cast(AthenaClient, connection.client("athena"))
     try:
         identity = client.start_query_execution(

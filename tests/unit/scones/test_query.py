@@ -77,12 +77,21 @@ def test_a_half_written_file_is_left_out_and_named(hours: list[Path], tmp_path: 
     assert answer.rows == [[40]]
 
 
+@pytest.mark.parametrize("sql", ["-- how many\n select 1", "/* a * b */ (SELECT 1)", "with x as (select 1) from x"])
+def test_comments_may_stand_before_a_question(sql: str, hours: list[Path]) -> None:
+    pytest.importorskip("duckdb", reason="the extra `query` is not installed")
+    assert query.ask_files(hours, sql).rows == [[1]]
+
+
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
         ("SELECT 1 FROM nothing", "DuckDB: Catalog Error"),
         ("", "expected a question in SQL"),
         ("-- nothing", "expected a question in SQL"),
+        ("drop table predictions", "expected a question in SQL.*got 'drop table predictions'"),
+        ("-- SELECT\n(DELETE FROM predictions", "expected a question in SQL"),
+        ("/* a */ DROP TABLE predictions /* b */ SELECT 1", "expected a question in SQL"),
         ("SELECT * FROM read_csv('/etc/passwd')", "DuckDB: .*disabled"),
     ],
 )
@@ -117,6 +126,13 @@ def test_on_aws_athena_is_asked_in_the_stages_database(production: Connection) -
         (asked,) = athena_backends["123456789012"]["us-east-1"].executions.values()
         assert asked.context["Database"] == "scones-production"
         assert asked.config["OutputLocation"].startswith(f"{production.names.query_results_uri}/")
+
+
+def test_athena_is_asked_nothing_that_changes_the_table(production: Connection) -> None:
+    with mock_aws():
+        with pytest.raises(SconesError, match="expected a question in SQL"):
+            query.ask(production, "DROP TABLE predictions", datetime.now(UTC))
+        assert not athena_backends["123456789012"]["us-east-1"].executions
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
