@@ -33,14 +33,15 @@ class Chart(Generic[Data]):
     section: str
     size: Size
     when: Callable[[Data], bool]
-    absent: str
+    absent: Callable[[Data], str]
     fill: Fill[Data]
 
     def draw(self, data: Data) -> Drawn | None:
         """The chart of these data; None where there is nothing to draw and nothing to say of that."""
         spans = self.size[0] > COLUMN[0]
         if not self.when(data):
-            return Drawn(self.name, self.title, self.absent, self.section, spans) if self.absent else None
+            said = self.absent(data)
+            return Drawn(self.name, self.title, said, self.section, spans) if said else None
         with style():
             figure = self._figure(data, self.size[0])
             wide = Markup(to_svg(figure, f"{self.name}-wide"))  # noqa: S704 - matplotlib escapes its texts
@@ -69,12 +70,12 @@ class Charts(Generic[Data]):
         section: str,
         size: Size = COLUMN,
         when: Callable[[Data], bool] = lambda _: True,
-        absent: str = "",
+        absent: Callable[[Data], str] = lambda _: "",
     ) -> Callable[[Fill[Data]], Fill[Data]]:
         """Register the function below, whose name is the chart's and its PNG file's.
 
         ``section`` names the section of the page that shows it. It is drawn ``when`` the data have something to draw;
-        else the page says the sentence ``absent``, or nothing. ``size`` is in inches; the function may make the figure
+        else the page says what ``absent`` says of them, or nothing. ``size`` is in inches; the function may make the figure
         higher. Raises ValueError where the name is taken.
         """
 

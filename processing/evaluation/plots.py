@@ -190,13 +190,31 @@ def confusion(figure: Figure, data: EvaluationData) -> None:
     axes.grid(visible=False)
 
 
+def _instead_of_curves(data: EvaluationData) -> str:
+    """The figures of a training of one epoch, whose curves would be dots; or why there are none."""
+    history = data.measured.history
+    if not history:
+        return NO_HISTORY
+    told = [
+        f"{name} {value:.3g}"
+        for row in history
+        for name, value in (
+            ("training loss", row.train_loss),
+            ("validation loss", row.validation_loss),
+            ("validation accuracy", row.validation_accuracy),
+        )
+        if value is not None
+    ]
+    return f"One epoch, so no curves: {', '.join(told)}."
+
+
 @CHARTS.add(
     "Learning curves",
     "From the training job; one line for each member of the ensemble.",
     section="charts",
     size=SIZE,
-    when=lambda data: bool(data.measured.history),
-    absent=NO_HISTORY,
+    when=lambda data: any(row.epoch > 1 for row in data.measured.history),
+    absent=_instead_of_curves,
 )
 def learning_curves(figure: Figure, data: EvaluationData) -> None:
     """Losses and validation accuracy of each epoch."""

@@ -99,20 +99,24 @@ def test_the_scatter_has_the_prescribed_colours(tmp_path: Path) -> None:
     assert {(0x3A, 0x7E, 0xC2), (0xD8, 0x49, 0x3D), (0x2F, 0x9E, 0x44)} <= colours_of(job.output / "confidence.png")
 
 
-def test_the_learning_curves_come_from_the_model_archive(tmp_path: Path) -> None:
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_the_learning_curves_come_from_the_model_archive(tmp_path: Path, epochs: int) -> None:
+    """Of a single epoch they would be dots: its figures are said."""
     job = two_classes(tmp_path)
     archive = tmp_path / "model" / "model.tar.gz"
     archive.parent.mkdir()
     history = [
         {"member": member, "epoch": epoch, "train_loss": 1 / epoch, "validation_loss": 1.0, "validation_accuracy": 0.8}
         for member in (0, 1)
-        for epoch in (1, 2, 3)
+        for epoch in range(1, epochs + 1)
     ]
     record = {"history": history}
     write_archive(archive, VEHICLES, [[1, 0], [0, 1], [0, 0]], record)
     places = ["--dataset", str(job.dataset), "--model", str(archive.parent), "--output", str(job.output)]
     assert evaluate.main(places) == 0
-    assert (job.output / "learning_curves.png").is_file() and job.page.count("<svg") == 5
+    drawn = epochs > 1
+    assert ((job.output / "learning_curves.png").is_file(), job.page.count("<svg")) == (drawn, 4 + drawn)
+    assert ("One epoch, so no curves: training loss 1, validation loss 1, validation accuracy 0.8" in job.page) != drawn
     assert "no history of its training" not in job.page
 
 

@@ -64,7 +64,7 @@ def test_a_chart_is_one_function_and_one_registration() -> None:
     def rain(figure: Figure, data: str) -> None:
         figure.add_subplot().set_xlabel(data)
 
-    @charts.add("Sun", "By the day.", section="weather", when=lambda _: False, absent="It was night.")
+    @charts.add("Sun", "By the day.", section="weather", when=lambda _: False, absent=lambda _: "It was night.")
     def sun(figure: Figure, data: str) -> None:
         raise AssertionError((figure, data))
 
