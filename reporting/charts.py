@@ -75,8 +75,8 @@ class Charts(Generic[Data]):
         """Register the function below, whose name is the chart's and its PNG file's.
 
         ``section`` names the section of the page that shows it. It is drawn ``when`` the data have something to draw;
-        else the page says what ``absent`` says of them, or nothing. ``size`` is in inches; the function may make the figure
-        higher. Raises ValueError where the name is taken.
+        else the page says what ``absent`` makes of them, or nothing. ``size`` is in inches; the function may make the
+        figure higher. Raises ValueError where the name is taken.
         """
 
         def register(fill: Fill[Data]) -> Fill[Data]:

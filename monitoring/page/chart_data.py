@@ -98,6 +98,7 @@ class ReportData:
 # A line over time through fewer predictions, or through fewer hours, says less than their figures do.
 ENOUGH_FOR_A_COURSE = 20
 ENOUGH_HOURS = 3
+FEWEST_LABELS = 5
 
 CHARTS: Charts[ReportData] = Charts()
 
@@ -115,3 +116,8 @@ def has_a_course(data: ReportData) -> bool:
 def has_labels(data: ReportData) -> bool:
     """Whether the truth of any prediction is known."""
     return len(data.labelled.truth) > 0
+
+
+def has_some_labels(data: ReportData) -> bool:
+    """Whether so many are known that a picture shows more than the sentence above it."""
+    return len(data.labelled.truth) >= FEWEST_LABELS

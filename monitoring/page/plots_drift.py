@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from monitoring.captures.times import HOUR_US, moment, parse_time
-from monitoring.page.chart_data import CHARTS, ENOUGH_HOURS, Floats, ReportData, has_labels
+from monitoring.page.chart_data import CHARTS, ENOUGH_HOURS, Floats, ReportData, has_labels, has_some_labels
 from monitoring.page.parts import draw_parts
 from monitoring.page.plots import LABEL_CHARACTERS, MARKERS, VECTOR_POINTS, draw_marks, time_axis
 from reporting.charts import WIDE
@@ -98,7 +98,7 @@ def _evidence(axes: Axes, x: Floats, family: Family, narrow: bool) -> None:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
 
 
-@CHARTS.add("Confidence by true label", "Circled predictions are wrong.", section="quality", when=has_labels)
+@CHARTS.add("Confidence by true label", "Circled predictions are wrong.", section="quality", when=has_some_labels)
 def confidence_by_truth(figure: Figure, report: ReportData) -> None:
     """Each labelled prediction as a point in the column of its true label."""
     data, axes = report.labelled, figure.add_subplot()

@@ -92,8 +92,9 @@ def quality(view: ReportView) -> Content | None:
     facts += [f"{count(n, 'label')} cannot be used: {reason}" for reason, n in found.ground_truth.unusable.items()]
     if found.unknown_ids:
         facts.append(f"{count(found.unknown_ids, 'label')} of predictions that the window does not have")
-    if found.ground_truth.contradictions:
-        facts.append(f"{count(found.ground_truth.contradictions, 'label')} contradict an earlier one, and count")
+    if contradictions := found.ground_truth.contradictions:
+        said = "contradicts an earlier one, and counts" if contradictions == 1 else "contradict earlier ones, and count"
+        facts.append(f"{count(contradictions, 'label')} {said}")
     before = [Text(f"{'; '.join(facts)}.")]
     if estimated:
         before.append(Text(estimated.caveat, soft=True))

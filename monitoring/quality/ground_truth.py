@@ -55,8 +55,8 @@ def _read(line: bytes, classes: Sequence[str], truth: GroundTruth) -> None:
         document = json.loads(line)
         event_id = document["eventMetadata"]["eventId"]
         data = _text(document["groundTruthData"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        truth.unusable[f"not a ground-truth line ({type(error).__name__})"] += 1
+    except (ValueError, KeyError, TypeError, RecursionError):
+        truth.unusable["expected JSON with groundTruthData.data, a text, and eventMetadata.eventId"] += 1
         return
     if not isinstance(event_id, str) or not event_id:
         truth.unusable["the eventId is no text"] += 1

@@ -79,10 +79,8 @@ def ask(connection: Connection, sql: str, since: datetime) -> TableAnswer:
 def _check(sql: str) -> None:
     """Raise SconesError for what would change the table, which Athena would do where the caller may."""
     if not _QUESTION.match(sql):
-        raise SconesError(
-            "expected a question in SQL, such as SELECT count(*) FROM predictions, or one that begins with WITH, VALUES,"
-            f" EXPLAIN, DESCRIBE or SHOW; got {' '.join(sql.split())[:40] or 'none'!r}"
-        )
+        got = " ".join(sql.split())[:40] or "none"
+        raise SconesError(f"expected a question in SQL (SELECT, WITH, VALUES, EXPLAIN, DESCRIBE or SHOW), got {got!r}")
 
 
 def ask_files(files: Sequence[Path], sql: str) -> TableAnswer:

@@ -54,10 +54,7 @@ def test_labels_are_read_with_every_encoding_and_what_cannot_be_used_is_counted(
     assert truth.unusable == {
         "the eventId is no text": 1,
         "'2' is not a class of this model (bicycle, motorcycle)": 1,
-        "not a ground-truth line (TypeError)": 1,
-        "not a ground-truth line (KeyError)": 1,
-        "not a ground-truth line (JSONDecodeError)": 1,
-        "not a ground-truth line (ValueError)": 1,
+        "expected JSON with groundTruthData.data, a text, and eventMetadata.eventId": 4,
     }
 
 
