@@ -67,6 +67,13 @@ class ConsoleStage:
     def put(self, key: str, data: bytes) -> None:
         self.client("s3").put_object(Bucket=BUCKET, Key=key, Body=data)
 
+    def put_unreadable_images(self) -> str:
+        """As many as a run takes, by their names, so that it begins and soon ends; answers where."""
+        for number in range(20):
+            for name in ("day", "night"):
+                self.put(f"unreadable/{name}/{number}.png", b"no image")
+        return f"s3://{BUCKET}/unreadable"
+
     def register(self, name: str, accuracy: float = 0.9) -> str:
         """A version with its evaluation, its page and its predictions; it waits for approval."""
         run = f"pipeline-runs/{name}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.chromium import DESK, PHONE, Looker
-from tests.console_stage import BUCKET, DOUBTFUL, ENDPOINT, PREFIX, SURE, ConsoleStage, RunningConsole, until
+from tests.console_stage import DOUBTFUL, ENDPOINT, PREFIX, SURE, ConsoleStage, RunningConsole, until
 from tests.unit.processing.test_evaluation_page import two_classes
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def waiting_pipeline(stage: ConsoleStage) -> None:
 def test_a_run_is_started_followed_and_stopped(stage: ConsoleStage, looker: Looker) -> None:
     waiting_pipeline(stage)
     page = looker.go("runs")
-    page.get_by_label("images in S3").fill(f"s3://{BUCKET}/nothing")
+    page.get_by_label("images in S3").fill(stage.put_unreadable_images())
     page.get_by_label("Epochs").fill("3")
     page.get_by_role("button", name="start a run").click()
     looker.is_told("has begun with Epochs=3")

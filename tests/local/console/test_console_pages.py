@@ -282,13 +282,9 @@ def test_what_only_reads_takes_nothing_out_of_the_queue(stage: ConsoleStage) -> 
 
 
 def test_two_runs_stand_side_by_side(stage: ConsoleStage, guest: Visitor) -> None:
-    """Both end soon, as the files are images by name only."""
-    runs = []
-    for number in range(20):
-        for name in ("day", "night"):
-            stage.put(f"named/{name}/{number}.png", b"no image")
+    source, runs = stage.put_unreadable_images(), []
     for epochs in ("3", "5"):
-        fields = {"source": f"s3://{BUCKET}/named", "p.Epochs": epochs}
+        fields = {"source": source, "p.Epochs": epochs}
         (run,) = re.findall(rf"Run (\w+) has begun with Epochs={epochs}", guest.post("runs/do/start", **fields))
         runs.append(run)
     text = guest.get(f"runs?run={runs[0]}&with={runs[1]}")
