@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from training.export.onnx_file import by_threads, engine
+from training.images import Images
 from training.networks.network import Served
 
 # More images make the job longer and the covariance hardly better; of fewer components than these most are noise.
 MOST_IMAGES = 500
 COMPONENTS = 48
-CHUNK = 8  # photographs at 256 pixels: 50 at once take 0.8 GiB more, and no less time
 # Of a direction: of the mean of all, and where all images are alike.
 _LEAST_SHARE, _LEAST_VARIANCE = 1e-3, 1e-20
 
@@ -56,9 +57,9 @@ class Distance(nn.Module):
 class WithFeatures(nn.Module):
     """A served model that answers what went into its last layers too, float32 [N, D], side by side."""
 
-    def __init__(self, model: Served, classes: int) -> None:
+    def __init__(self, model: Served, classes: int, *, calibrated: bool = True) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.calibrated = model, calibrated
         self._heads = [part for part in model.modules() if isinstance(part, nn.Linear) and part.out_features == classes]
         self._seen: dict[int, list[Tensor]] = {}
         for number, head in enumerate(self._heads):
@@ -68,11 +69,14 @@ class WithFeatures(nn.Module):
         self._seen.setdefault(number, []).append(features)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images uint8 [N, size, size, 3] to probabilities and features; those of several views are averaged."""
+        """Images uint8 [N, size, size, 3] to probabilities and features; those of several views are averaged.
+
+        Unless it is ``calibrated``, to logits.
+        """
         self._seen.clear()
-        probabilities: Tensor = self.model(images)
+        answers: Tensor = self.model(images) if self.calibrated else self.model.logits(images)
         features = torch.cat([torch.stack(self._seen[number]).mean(dim=0) for number in sorted(self._seen)], dim=1)
-        return probabilities, features
+        return answers, features
 
 
 @dataclass(frozen=True)
@@ -83,18 +87,31 @@ class Seen:
     predicted: Tensor
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a training knows of its finished model, so that nobody passes the images through the network once more."""
+
+    validation_logits: Tensor
+    """Of all validation images, float32 [N, classes], as the model gives them."""
+    trained_on: Seen
+
+
 def some_of(count: int, most: int = MOST_IMAGES) -> Tensor:
     """Which of so many images are looked at, evenly spread: int64 [at most ``most``]."""
     return torch.linspace(0, count - 1, min(count, most)).long()
 
 
-def look_at(model: Served, classes: int, images: Tensor) -> Seen:
-    """What a model makes of images uint8 [N, size, size, 3]."""
-    inner = WithFeatures(model, classes).eval()
-    with torch.inference_mode():
-        parts = [inner(chunk) for chunk in torch.split(images, CHUNK)]
-    probabilities, features = (torch.cat([part[kind] for part in parts]).clone() for kind in (0, 1))
-    return Seen(features, probabilities.argmax(dim=1))
+def look_at(model: Served, classes: int, validation: Images, train: Images) -> Known:
+    """What a model makes of all validation images, and of some training images."""
+    outputs = ["logits", "features"]
+    inner, size = WithFeatures(model, classes, calibrated=False), validation[:1].shape[1]
+    passes = engine(inner, size, outputs, dict.fromkeys(["images", *outputs], 0))
+
+    def of(images: Images, rows: Tensor) -> list[Tensor]:
+        return [torch.cat(parts) for parts in zip(*by_threads(passes, images, rows), strict=True)]
+
+    logits, features = of(train, some_of(len(train)))
+    return Known(of(validation, torch.arange(len(validation)))[0], Seen(features, logits.argmax(dim=1)))
 
 
 class WithNovelty(nn.Module):

@@ -36,10 +36,8 @@ from training.hyperparameters import HyperparameterError, add_arguments, given
 from training.images import Split, open_split
 from training.loop import TrainingError
 from training.networks.backbone import Pretrained, add_backbone_arguments
-from training.networks.network import Served
-from training.novelty import Seen, look_at, some_of
+from training.novelty import look_at
 from training.recipes.chosen import PRETRAINED_MODES, TrainingTask, train_model
-from training.recipes.pretrained import in_chunks
 from training.tracked import epoch_metrics, found, score_metrics, told
 from training.workers import Workers
 
@@ -112,7 +110,10 @@ def run(arguments: argparse.Namespace) -> TrainingRecord:
         )
         trained = train_model(arguments, workers, TrainingTask(len(manifest.classes), manifest.image_size, pretrained))
     model = trained.model.eval()
-    logits = trained.known.validation_logits if trained.known else in_chunks(model, images)
+    known = trained.known or look_at(
+        model, len(manifest.classes), validation=images, train=open_split(arguments.dataset, "train")[0]
+    )
+    logits = known.validation_logits
     model.temperature = trained.temperature(logits, labels)
     scores = EnsembleScores(
         validation_accuracy=(logits.argmax(dim=1) == labels).double().mean().item(),
@@ -129,14 +130,13 @@ def run(arguments: argparse.Namespace) -> TrainingRecord:
         process_cpu_seconds=trained.cpu_seconds,
         history=[EpochFigures(**row) for row in trained.history],
     )
-    seen = trained.known.trained_on if trained.known else _look_at_some(model, arguments.dataset, len(manifest.classes))
     if not hosts.first:
         print(f"{hosts.names[0]} writes the model that {', '.join(hosts.names)} trained", flush=True)
         return record
     trial = None
     if arguments.precision == INT8:
         trial = Int8Trial(open_split(arguments.dataset, "train")[0], images, logits.argmax(dim=1), labels)
-    examples = ExampleImages(images[:PARITY_IMAGES], seen, trial)
+    examples = ExampleImages(images[:PARITY_IMAGES], known.trained_on, trial)
     with one_thread():
         difference = write_model(model, manifest.classes, record, examples, arguments.model_dir)
     figures = f"ensemble_validation_accuracy={scores.validation_accuracy:.4f}"
@@ -144,11 +144,6 @@ def run(arguments: argparse.Namespace) -> TrainingRecord:
     seconds = f"cpu_seconds={record.cpu_seconds:.1f} seconds={time.monotonic() - started:.1f}"
     print(f"{figures} temperature={model.temperature:.4f} parity={difference:.1e} {seconds}", flush=True)
     return record
-
-
-def _look_at_some(model: Served, dataset: Path, classes: int) -> Seen:
-    images, _ = open_split(dataset, "train")
-    return look_at(model, classes, images[some_of(len(images))])
 
 
 def check_dataset(folder: Path, classes: list[str]) -> Split:

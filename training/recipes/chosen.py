@@ -18,22 +18,13 @@ from training.job import ProcessResult
 from training.loop import Epoch
 from training.networks.backbone import Pretrained
 from training.networks.network import Ensemble, Network, Served
-from training.novelty import Seen
+from training.novelty import Known, Seen
 from training.recipes.blend import Blend
 from training.recipes.frozen import load_frozen
 from training.recipes.pretrained import FineTuned, load_fine_tuned
 from training.workers import Workers, read_results
 
 PRETRAINED_MODES = ("frozen", "fine-tuned", "distilled")
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a training found out on its way, so that nobody passes the images through the network once more."""
-
-    validation_logits: Tensor
-    """Of all validation images, float32 [N, classes], as the model gives them."""
-    trained_on: Seen
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,14 @@ learnt, so there are no epochs: it prints one line.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from processing.machine import cores
-from serving.inference import open_session
 from training.device import Device
-from training.export.onnx_file import write_onnx
+from training.export.onnx_file import by_threads, engine
 from training.hosts import Hosts
 from training.images import LARGEST_THUMBNAIL, Images
 from training.job import Job, ProcessResult
@@ -36,7 +31,6 @@ from training.recipes.pretrained import pixels
 PARTS = (0.8, 0.65)
 """Of a photograph's sides; the first is seen mirrored."""
 FOLDS = 5
-AT_ONCE = 2  # images that a thread passes through the network: more take memory, and no less time
 
 
 class Frozen(Served):
@@ -144,10 +138,7 @@ Views = Callable[[Tensor], Tensor]
 
 
 def views_on(device: Device, model: Frozen, image_size: int) -> Views:
-    """On a GPU by torch, in float32 as the model will be served; on the CPU by the engine that serves it.
-
-    That takes three fifths of torch's time.
-    """
+    """On a GPU by torch, in float32 as the model will be served; on the CPU by the engine that serves it."""
     network = _Views(model)
 
     def by_torch(images: Tensor) -> Tensor:
@@ -157,12 +148,8 @@ def views_on(device: Device, model: Frozen, image_size: int) -> Views:
 
     if device.kind != "cpu":
         return by_torch
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "views.onnx"
-        example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
-        write_onnx(network, example, path, ["views"], {"images": 0, "views": 1})
-        session = open_session(path)
-    return lambda images: torch.from_numpy(session.run(["views"], {"images": images.numpy()})[0])
+    passes = engine(network, image_size, ["views"], {"images": 0, "views": 1})
+    return lambda images: passes(images)[0]
 
 
 def features_of(images: Images, views: Views, hosts: Hosts) -> Tensor:
@@ -173,12 +160,11 @@ def features_of(images: Images, views: Views, hosts: Hosts) -> Tensor:
     own, many = hosts.share(len(images)), len(images) > FEW
     asked = own if len(own) else torch.zeros(1, dtype=torch.int64)  # more hosts than images: how wide features are
 
-    def of_chunk(start: int) -> Tensor:
-        found = views(images[asked[start : start + AT_ONCE]])
+    def of_some(chunk: Tensor) -> Tensor:
+        found = views(chunk)
         return found.mean(dim=0, keepdim=True).half() if many else found
 
-    with ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        found = list(pool.map(of_chunk, range(0, len(asked), AT_ONCE)))
+    found = by_threads(of_some, images, asked)
     return hosts.all_of(torch.cat(found, dim=1)[:, : len(own)], len(images))
 
 

@@ -29,7 +29,7 @@ from training.export.quantise import Int8Trial
 from training.loop import TrainingError
 from training.networks.augment import alternating_flip, mixed, random_cutout, random_shift
 from training.networks.network import Ensemble, Network, normalise
-from training.novelty import look_at
+from training.novelty import Seen, look_at
 
 SAMPLES = ROOT / "tests" / "samples"
 RECORD = from_bytes((SAMPLES / "training.json").read_bytes(), TrainingRecord)
@@ -134,12 +134,15 @@ def random_images(count: int, size: int = 32) -> torch.Tensor:
     return torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
+def seen(model: Ensemble, images: torch.Tensor) -> Seen:
+    """What it makes of training images."""
+    return look_at(model, 2, validation=images[:1], train=images).trained_on
+
+
 @pytest.mark.parametrize("size", [32, 50, 150])
 def test_the_exported_model_agrees_with_torch_on_any_number_of_images(tmp_path: Path, size: int) -> None:
     ensemble, images = untrained(size=size), random_images(9, size)
-    write_model(
-        ensemble, ["a", "b"], RECORD, ExampleImages(images, look_at(ensemble, 2, random_images(40, size))), tmp_path
-    )
+    write_model(ensemble, ["a", "b"], RECORD, ExampleImages(images, seen(ensemble, random_images(40, size))), tmp_path)
     served = predict_fn(images.numpy(), model_fn(str(tmp_path)))
     with torch.inference_mode():
         assert np.abs(served - ensemble(images).numpy()).max() < 1e-5
@@ -149,7 +152,7 @@ def test_the_exported_model_agrees_with_torch_on_any_number_of_images(tmp_path: 
 def test_the_exported_model_says_how_far_an_image_is_from_the_training_images(tmp_path: Path) -> None:
     trained_on = random_images(60)
     write_model(
-        untrained(), ["a", "b"], RECORD, ExampleImages(random_images(4), look_at(untrained(), 2, trained_on)), tmp_path
+        untrained(), ["a", "b"], RECORD, ExampleImages(random_images(4), seen(untrained(), trained_on)), tmp_path
     )
     novelty = NoveltyModel.of(tmp_path / "model.onnx")
     assert novelty is not None
@@ -168,7 +171,7 @@ def test_a_few_training_images_are_enough_to_measure_from(tmp_path: Path, images
         untrained(),
         ["a", "b"],
         RECORD,
-        ExampleImages(random_images(4), look_at(untrained(), 2, random_images(images))),
+        ExampleImages(random_images(4), seen(untrained(), random_images(images))),
         tmp_path,
     )
     novelty = NoveltyModel.of(tmp_path / "model.onnx")
@@ -190,7 +193,7 @@ def test_a_model_that_cannot_be_trusted_is_not_written(tmp_path: Path) -> None:
             ensemble,
             ["a", "b"],
             RECORD,
-            ExampleImages(random_images(4), look_at(ensemble, 2, random_images(9))),
+            ExampleImages(random_images(4), seen(ensemble, random_images(9))),
             tmp_path,
         )
     assert not list(tmp_path.iterdir())
@@ -203,7 +206,7 @@ def test_an_int8_model_is_served_as_one_and_one_that_lost_accuracy_is_refused(
     ensemble, images = untrained(members=1), random_images(200)
     with torch.inference_mode():
         said = ensemble(images).argmax(dim=1)
-    examples = ExampleImages(images[:4], look_at(ensemble, 2, images[:40]))
+    examples = ExampleImages(images[:4], seen(ensemble, images[:40]))
     for folder, predicted in (("refused", 1 - said), ("taken", said)):
         trial = Int8Trial(images, images, predicted, labels=1 - said)
         write_model(ensemble, ["a", "b"], RECORD, dataclasses.replace(examples, trial=trial), tmp_path / folder)
