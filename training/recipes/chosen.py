@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from threading import Thread
 
 import torch
 from torch import Tensor
@@ -61,6 +63,9 @@ class TrainingTask:
 def train_model(arguments: argparse.Namespace, workers: Workers, task: TrainingTask) -> Trained:
     """The model that the arguments ask for. Raises TrainingError or HyperparameterError."""
     name = "scratch" if arguments.recipe == "scratch" else arguments.pretrained_mode
+    if name != "scratch":
+        # timm takes a second to import, which passes while the processes begin.
+        Thread(target=import_module, args=("training.networks.vision",), daemon=True).start()
     return RECIPES[name](given(arguments), workers, task)
 
 
