@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from sagemaker.mlops.workflow.steps import ProcessingStep, TrainingStep
 
 # How CloudWatch reads training's lines:
-# `epoch=3/24 member=0 train_loss=0.41 validation_loss=0.38 validation_accuracy=0.91`.
+# `epoch=3/24 member=0 train_loss=0.41 validation_loss=0.38 train_accuracy=0.88 validation_accuracy=0.91`.
 METRICS = {
     "epoch": r"epoch=([0-9]+)/",
     "epochs": r"epoch=[0-9]+/([0-9]+)",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TypedDict, cast
+from typing import NamedTuple, TypedDict, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -30,8 +30,16 @@ class Epoch(TypedDict):
     member: int
     epoch: int
     train_loss: float
+    train_accuracy: float
     validation_loss: float
     validation_accuracy: float
+
+
+class Learned(NamedTuple):
+    """What a pass came to: the mean loss, and the share of views that were told right while they were learned from."""
+
+    loss: float
+    accuracy: float
 
 
 class AverageState(TypedDict):
@@ -99,9 +107,9 @@ def fit(training: Training, checkpoint: Checkpoint) -> FinishedTraining:
         history, spent = state["history"], state["cpu_seconds"]
         print(f"member={training.member} goes on after {len(history)} of {training.epochs} epochs", flush=True)
     for epoch in range(len(history), training.epochs):
-        train_loss = _train_epoch(training, average, epoch)
+        learned = _train_epoch(training, average, epoch)
         with average.applied():
-            history.append(_validate(training, epoch, train_loss))
+            history.append(_validate(training, epoch, learned))
         checkpoint.save(
             {
                 "network": training.network.state_dict(),
@@ -118,11 +126,11 @@ def fit(training: Training, checkpoint: Checkpoint) -> FinishedTraining:
     return FinishedTraining(history, spent + time.process_time())
 
 
-def _train_epoch(training: Training, average: WeightAverage, epoch: int) -> float:
-    """The mean loss of one pass. Raises TrainingError at the first loss that is no number."""
+def _train_epoch(training: Training, average: WeightAverage, epoch: int) -> Learned:
+    """One pass. Raises TrainingError at the first loss that is no number."""
     training.network.train()
     network = training.parallel or training.network
-    total, count = 0.0, 0
+    total, right, count = 0.0, 0, 0
     for inputs, targets in training.batches(epoch):
         with training.precision():
             logits = network(inputs)
@@ -137,23 +145,26 @@ def _train_epoch(training: Training, average: WeightAverage, epoch: int) -> floa
         training.schedule.step()
         average.update()
         total, count = total + loss.item() * len(inputs), count + len(inputs)
-    return total / count
+        wanted = targets if targets.dim() == 1 else targets.argmax(dim=1)  # of mixed images the greater share's
+        right += int((logits.argmax(dim=1) == wanted).sum())
+    return Learned(total / count, right / count)
 
 
-def _validate(training: Training, epoch: int, train_loss: float) -> Epoch:
+def _validate(training: Training, epoch: int, learned: Learned) -> Epoch:
     training.network.eval()
     with torch.inference_mode():
-        row = score(training.member, epoch + 1, train_loss, training.validate(), training.validation_labels)
+        row = score(training.member, epoch + 1, learned, training.validate(), training.validation_labels)
     print_epoch(row, training.epochs)
     return row
 
 
-def score(member: int, epoch: int, train_loss: float, logits: Tensor, labels: Tensor) -> Epoch:
+def score(member: int, epoch: int, learned: Learned, logits: Tensor, labels: Tensor) -> Epoch:
     """A row of the history from the validation images' logits."""
     return {
         "member": member,
         "epoch": epoch,
-        "train_loss": train_loss,
+        "train_loss": learned.loss,
+        "train_accuracy": learned.accuracy,
         "validation_loss": nn.functional.cross_entropy(logits, labels).item(),
         "validation_accuracy": (logits.argmax(dim=1) == labels).double().mean().item(),
     }
@@ -162,8 +173,8 @@ def score(member: int, epoch: int, train_loss: float, logits: Tensor, labels: Te
 def print_epoch(row: Epoch, epochs: int) -> None:
     """The line that the training job's metric definitions read, in one write: others print to the same place."""
     losses = f"train_loss={row['train_loss']:.4f} validation_loss={row['validation_loss']:.4f}"
-    progress = f"epoch={row['epoch']}/{epochs} member={row['member']} {losses}"
-    print(f"{progress} validation_accuracy={row['validation_accuracy']:.4f}\n", end="", flush=True)
+    accuracies = f"train_accuracy={row['train_accuracy']:.4f} validation_accuracy={row['validation_accuracy']:.4f}"
+    print(f"epoch={row['epoch']}/{epochs} member={row['member']} {losses} {accuracies}\n", end="", flush=True)
 
 
 class WeightAverage:

@@ -19,6 +19,8 @@ class EpochFigures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     member: int
     epoch: int
     train_loss: float | None = None
+    train_accuracy: float | None = None
+    """Of the views that it learned from."""
     validation_loss: float | None = None
     validation_accuracy: float | None = None
 

@@ -17,7 +17,7 @@ from training.export.onnx_file import by_threads, engine
 from training.hosts import Hosts
 from training.images import LARGEST_THUMBNAIL, Images
 from training.job import Job, ProcessResult
-from training.loop import print_epoch, score
+from training.loop import Learned, print_epoch, score
 from training.networks.backbone import Backbone, Pretrained, create
 from training.networks.network import Resize, Served
 from training.novelty import some_of
@@ -107,7 +107,9 @@ def train_frozen(job: Job) -> ProcessResult:
         held_out[part] = logits_of(layer, features[part]).detach()
     with torch.inference_mode():
         logits, found = (logits_of(linear, of) for of in (features, validation.mean(dim=0)))
-        row = score(job.member, 1, nn.functional.cross_entropy(logits, labels).item(), found, job.validation[1])
+        fitted = (logits.argmax(dim=1) == labels).double().mean().item()
+        learned = Learned(nn.functional.cross_entropy(logits, labels).item(), fitted)
+        row = score(job.member, 1, learned, found, job.validation[1])
     print_epoch(row, 1)
     some = some_of(len(labels))
     tensors = {"weight": linear.weight.data, "bias": linear.bias.data, "held_out": held_out, "labels": labels}

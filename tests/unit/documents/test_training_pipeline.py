@@ -254,7 +254,7 @@ def test_a_job_starts_a_module_of_the_source_archive(definition: dict[str, Any])
 
 
 def test_trainings_log_lines_become_metrics(definition: dict[str, Any]) -> None:
-    line = "epoch=3/24 member=0 train_loss=0.41 validation_loss=0.38 validation_accuracy=0.91"
+    line = "epoch=3/24 member=0 train_loss=0.41 validation_loss=0.38 train_accuracy=0.88 validation_accuracy=0.91"
     algorithm = every_step(definition["Steps"])["TrainModel"]["Arguments"]["AlgorithmSpecification"]
     found = {}
     for metric in algorithm["MetricDefinitions"]:

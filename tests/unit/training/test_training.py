@@ -33,7 +33,9 @@ from training.novelty import Seen, look_at
 
 SAMPLES = ROOT / "tests" / "samples"
 RECORD = from_bytes((SAMPLES / "training.json").read_bytes(), TrainingRecord)
-METRIC = r"epoch=1/1 member=0 train_loss=[0-9.]+ validation_loss=[0-9.]+ validation_accuracy=[0-9.]+"
+METRIC = (
+    r"epoch=1/1 member=0 train_loss=[0-9.]+ validation_loss=[0-9.]+ train_accuracy=[0-9.]+ validation_accuracy=[0-9.]+"
+)
 
 
 @pytest.fixture(scope="module")

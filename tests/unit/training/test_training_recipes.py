@@ -113,7 +113,7 @@ def test_the_members_end_with_a_training_that_is_killed(dataset: Path, tmp_path:
 
 def test_a_line_of_progress_is_written_at_once() -> None:
     """Members share a pipe, and containers run Python unbuffered: in two pieces, lines would run into each other."""
-    row = "dict(epoch=1, member=0, train_loss=0.5, validation_loss=0.5, validation_accuracy=0.5)"
+    row = "dict(epoch=1, member=0, train_loss=0.5, train_accuracy=0.5, validation_loss=0.5, validation_accuracy=0.5)"
     reading, writing = os.pipe2(os.O_DIRECT)  # a read gives what one write gave
     try:
         command = [sys.executable, "-u", "-c", f"from training.loop import print_epoch; print_epoch({row}, 2)"]
@@ -149,7 +149,7 @@ def test_a_pretrained_model_is_exported_with_its_history(dataset: Path, tmp_path
     record = json.loads((tmp_path / "model" / "training.json").read_text())
     assert record["recipe"] == f"pretrained {mode}"
     assert [set(row) for row in record["history"]] == [
-        {"member", "epoch", "train_loss", "validation_loss", "validation_accuracy"}
+        {"member", "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"}
     ]
     assert record["cpu_seconds"] > sum(record["process_cpu_seconds"]) > 0
     assert 0.1 < record["temperature"] < 10
