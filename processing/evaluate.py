@@ -32,6 +32,7 @@ from processing.evaluation.page import Demands, EvaluationView, Mistake, render_
 from processing.evaluation.scores import (
     Labels,
     areas_under_curve,
+    by_names,
     calibration_error,
     class_scores,
     confusion,
@@ -60,8 +61,6 @@ from serving.inference import ModelError
 
 THRESHOLDS = (0.73, 0.93, 0.94)  # always reported, so that evaluations stay comparable when the threshold moves
 MISTAKES_SHOWN = 12
-EVERY_PAIR = 100
-"""Classes up to which the confusion matrix has a number for each pair; for a thousand it would be 17 MB of zeros."""
 FINE_THRESHOLDS = (*(round(percent / 100, 2) for percent in range(50, 100)), 0.995)
 
 
@@ -190,14 +189,6 @@ def describe(measured: Evaluated, threshold: float, wished_accuracy: float, cham
         champion=champion,
         champion_gate=champion_gate(champion),
     )
-
-
-def by_names(matrix: Labels, classes: list[str]) -> dict[str, dict[str, int]]:
-    """The confusion matrix by true class, then by predicted class; of many classes, what occurred."""
-    return {
-        name: {other: count for other, count in zip(classes, row, strict=True) if count or len(classes) <= EVERY_PAIR}
-        for name, row in zip(classes, matrix.tolist(), strict=True)
-    }
 
 
 def champion_gate(champion: Comparison | None) -> ChampionGate:

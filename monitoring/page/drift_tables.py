@@ -23,10 +23,13 @@ def held_against(found: Drift) -> str:
 
 
 def class_share_blocks(found: Drift) -> list[Block]:
-    """A row for each class, and until when no more than that is judged."""
+    """A row for each class, of many those that changed most, and until when no more than that is judged."""
+    shares = list(found.class_shares.items())
+    if len(shares) > Table.longest:  # what changed most comes first
+        shares.sort(key=lambda of_class: -abs((of_class[1].window or 0.0) - of_class[1].baseline))
     rows = [
         [name, percent(row.baseline), f"{percent(row.lower)} to {percent(row.upper)}", percent_or_unknown(row.window)]
-        for name, row in found.class_shares.items()
+        for name, row in shares
     ]
     learned = "The daily rhythm of the first 7 days is held against too."
     if not found.class_shares_learned:

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from msgspec import UNSET
 
 from processing.evaluation.scores import (
+    EVERY_PAIR,
     Floats,
     Labels,
     areas_under_curve,
+    by_names,
     calibration_error,
     class_scores,
     confusion,
@@ -56,6 +59,7 @@ def performance(answers: Answers, truth: Mapping[str, int], classes: Sequence[st
     matrix = confusion(labels, predicted, len(classes))
     bins = reliability(labels, probabilities) if len(rows) else []
     precision, recall, f1 = class_scores(matrix)
+    every_pair = len(classes) <= EVERY_PAIR
     areas = areas_under_curve(labels, probabilities) if len(rows) else [None] * len(classes)
     return Performance(
         labelled=len(rows),
@@ -76,7 +80,8 @@ def performance(answers: Answers, truth: Mapping[str, int], classes: Sequence[st
         auc=dict(zip(classes, areas, strict=True)),
         calibration_error=calibration_error(bins) if bins else None,
         reliability=bins,
-        confusion=matrix.tolist(),
+        confusion=matrix.tolist() if every_pair else [],
+        confused=UNSET if every_pair else {name: row for name, row in by_names(matrix, classes).items() if row},
     )
 
 

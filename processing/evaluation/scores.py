@@ -6,6 +6,7 @@ Runs in the evaluation job; pure functions of arrays. ``labels`` is int64 [N], `
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 RESAMPLES = 1000
 CALIBRATION_BINS = 10
+EVERY_PAIR = 100
+"""Classes up to which the confusion matrix has a number for each pair; for a thousand it would be 17 MB of zeros."""
 BETAS = {"f0_5": 0.5, "f1": 1.0, "f2": 2.0}
 
 
@@ -25,6 +28,14 @@ def confusion(labels: Labels, predicted: Labels, classes: int) -> Labels:
     """Counts int64 [classes, classes]; a row per true class, a column per predicted one."""
     counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
+
+
+def by_names(matrix: Labels, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """The confusion matrix by true class, then by predicted class; of many classes, what occurred."""
+    return {
+        name: {other: count for other, count in zip(classes, row, strict=True) if count or len(classes) <= EVERY_PAIR}
+        for name, row in zip(classes, matrix.tolist(), strict=True)
+    }
 
 
 def class_scores(matrix: Labels, beta: float = 1.0) -> tuple[Floats, Floats, Floats]:

@@ -7,6 +7,7 @@ UTC, shares lie between 0 and 1, intervals are 95 % intervals, a figure that doe
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from reporting.documents.baseline import MeasuredShare
 from reporting.documents.evaluation import Bin, Interval
@@ -175,7 +176,8 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
 
     - ``labelled``: predictions whose truth is known; ``unknown_ids``: labels without a prediction in the window.
     - ``auc``: area under the ROC curve by class; ``calibration_error``: over the bins of ``reliability``.
-    - ``confusion``: labelled predictions, a row per true class, a column per predicted one.
+    - ``confusion``: labelled predictions, a row per true class, a column per predicted one. Of more than 100 classes it
+      is empty, and ``confused`` has the pairs that occurred, by true class, then by predicted one.
     """
 
     labelled: int
@@ -187,6 +189,7 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     calibration_error: float | None
     reliability: list[Bin]
     confusion: list[list[int]]
+    confused: dict[str, dict[str, int]] | UnsetType = UNSET
 
 
 class Quality(Performance, frozen=True, kw_only=True):

@@ -62,6 +62,16 @@ def test_no_folder_is_no_label(tmp_path: Path) -> None:
     assert read_ground_truth(tmp_path / "none", CLASSES).labels == {}
 
 
+def test_of_many_classes_the_pairs_that_occurred_are_named() -> None:
+    names = [f"class {number}" for number in range(1000)]
+    probabilities = np.full((2, 1000), 1e-6)
+    probabilities[:, 7] = 0.9
+    seen = Answers(probabilities, np.ones(2, bool), ["event-0", "event-1"], [None, None])
+    found = performance(seen, {"event-0": 7, "event-1": 8}, names)
+    assert found.confusion == []
+    assert found.confused == {"class 7": {"class 7": 1}, "class 8": {"class 7": 1}}
+
+
 def test_the_figures_equal_those_computed_by_hand() -> None:
     """Four predictions, three of them right; by inferenceId, by eventId, and a label for another window."""
     seen = answers([0.95, 0.99, 0.6, 0.97, 0.8], [0, 1, 1, 1, 0])

@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from processing.evaluate import by_names
 from processing.evaluation.scores import (
     areas_under_curve,
+    by_names,
     calibration_error,
     class_scores,
     confusion,
