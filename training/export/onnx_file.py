@@ -48,7 +48,8 @@ def by_threads(ask: Callable[[Tensor], Found], images: Images, rows: Tensor) -> 
 
 def write_onnx(network: nn.Module, example: Tensor, path: Path, outputs: list[str], batches: dict[str, int]) -> None:
     """Write what a network makes of ``images``; ``batches`` names the axis of each tensor that has any length."""
-    with warnings.catch_warnings():
+    # Whatever the network remembers of its pass would keep all maps of that pass with it, for a gradient.
+    with torch.no_grad(), warnings.catch_warnings():
         # The exporter that replaces this one needs onnxscript, and the training containers' torch has both.
         warnings.simplefilter("ignore", DeprecationWarning)
         # Said of the amounts of padding, which it leaves as a handful of operators for ONNX Runtime to fold.

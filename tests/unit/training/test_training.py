@@ -25,11 +25,12 @@ from tests.realdata import cifar_archive
 from training import train
 from training.calibration import fit_temperature
 from training.export.archive import ExampleImages, write_model
+from training.export.onnx_file import write_onnx
 from training.export.quantise import Int8Trial
 from training.loop import TrainingError
 from training.networks.augment import alternating_flip, mixed, random_cutout, random_shift
 from training.networks.network import Ensemble, Network, normalise
-from training.novelty import Seen, look_at
+from training.novelty import Seen, WithFeatures, look_at
 
 SAMPLES = ROOT / "tests" / "samples"
 RECORD = from_bytes((SAMPLES / "training.json").read_bytes(), TrainingRecord)
@@ -139,6 +140,13 @@ def random_images(count: int, size: int = 32) -> torch.Tensor:
 def seen(model: Ensemble, images: torch.Tensor) -> Seen:
     """What it makes of training images."""
     return look_at(model, 2, validation=images[:1], train=images).trained_on
+
+
+def test_what_is_exported_keeps_no_maps_for_a_gradient(tmp_path: Path) -> None:
+    network = WithFeatures(untrained(), 2)
+    outputs = ["probabilities", "features"]
+    write_onnx(network, random_images(2), tmp_path / "model.onnx", outputs, dict.fromkeys(["images", *outputs], 0))
+    assert [each.requires_grad for seen in network._seen.values() for each in seen] == [False] * 2
 
 
 @pytest.mark.parametrize("size", [32, 50, 150])
