@@ -39,15 +39,16 @@ from monitoring.drift.findings import HourlyTraffic  # noqa: E402  # likewise
 from monitoring.drift.watch import Period, judge  # noqa: E402  # likewise
 from monitoring.quality.estimate import ExpectedAccuracy, expected_accuracy  # noqa: E402  # likewise
 from monitoring.quality.measured_errors import Validation, measure_errors  # noqa: E402  # likewise
-from monitoring.store.novelty import ask  # noqa: E402  # likewise
+from monitoring.store.novelty import NOVELTY, Answered, ask  # noqa: E402  # likewise
 from monitoring.store.window_table import Window  # noqa: E402  # likewise
 from reporting.documents.baseline import BaselineDocument  # noqa: E402  # likewise
-from serving.inference import Model, model_fn, predict_fn  # noqa: E402  # likewise
+from serving.inference import Model, model_fn  # noqa: E402  # likewise
 
 CLASSES = ("bicycle", "motorcycle")
 THRESHOLD = 0.93
 HEALTHY = "healthy"
 RATES, LENGTHS = (20, 60, 200), (2, 6, 24)  # requests an hour, hours
+SHARES = (0.1, 0.3, 0.6)  # of a partly damaged window's requests
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
@@ -76,6 +77,8 @@ class SimulatedWindow:
 
     model: str
     kind: str
+    share: float
+    """Of the requests that are damaged."""
     expected: ExpectedAccuracy
     accuracy: float
 
@@ -84,7 +87,9 @@ def main() -> None:
     """Print the figures."""
     parser = archive_options(__doc__)
     parser.add_argument("--models", default="", help="folders of trained models, a,b (default: train two)")
-    parser.add_argument("--windows", type=int, default=200, help="with damaged images (default: 200); as many healthy")
+    parser.add_argument(
+        "--windows", type=int, default=200, help="healthy; as many damaged, and as many partly so (default: 200)"
+    )
     parser.add_argument("--list", action="store_true", help="a line for each kind of damage as well")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scones-estimate-") as name:
@@ -95,6 +100,10 @@ def main() -> None:
     for seed in range(arguments.windows):
         kind = damaged[seed // len(judged) % len(damaged)]
         windows.append(_window(judged[seed % len(judged)], kind, arguments.windows + seed))
+    for seed in range(arguments.windows):
+        kind = damaged[seed // len(judged) % len(damaged)]
+        share = SHARES[seed % len(SHARES)]
+        windows.append(_window(judged[seed % len(judged)], kind, 2 * arguments.windows + seed, share))
     print("\n".join(_summary(windows)))
     if arguments.list:
         print("\n".join(_lines(windows)))
@@ -112,9 +121,7 @@ def _judged(folder: Path, dataset: Path) -> JudgedModel:
     model = model_fn(str(folder))
     pixels, labels = load_split(dataset, "validation")
     answered = ask(model, pixels)
-    seen = _predictions(
-        State(labels, answered.probabilities, image_statistics(pixels)), np.zeros(len(labels), np.int64)
-    )
+    seen = _predictions(_state(labels, pixels, answered), np.zeros(len(labels), np.int64))
     document = msgspec.structs.replace(
         describe(seen, CLASSES, "validation split", THRESHOLD),
         estimate_errors=measure_errors(Validation(pixels, labels, answered), functools.partial(ask, model)),
@@ -130,41 +137,49 @@ def _states(model: Model, dataset: Path) -> dict[str, State]:
         for severity, strength in enumerate(strengths, 1):
             worse = [np.asarray(damage(Image.fromarray(each), strength, chance), np.uint8) for each in images]
             states[f"{kind} {severity}"] = np.stack(worse)
-    return {kind: State(labels, _answers(model, each), image_statistics(each)) for kind, each in states.items()}
+    return {kind: _state(labels, each, ask(model, each)) for kind, each in states.items()}
 
 
-def _answers(model: Model, pixels: Pixels) -> Floats:
-    return np.concatenate([predict_fn(pixels[at : at + 50], model) for at in range(0, len(pixels), 50)]).astype(float)
+def _state(labels: npt.NDArray[np.int64], pixels: Pixels, answered: Answered) -> State:
+    further = {} if answered.novelty is None else {NOVELTY: answered.novelty}
+    return State(labels, answered.probabilities, {**image_statistics(pixels), **further})
 
 
-def _predictions(state: State, hour: npt.NDArray[np.int64], rows: npt.NDArray[np.int64] | None = None) -> Predictions:
-    chosen = np.arange(len(hour)) if rows is None else rows
-    confidence = state.probabilities[chosen].max(axis=1)
-    return Predictions(
-        hour=hour,
-        confidence=confidence,
-        predicted=state.probabilities[chosen].argmax(axis=1),
-        passes=confidence >= THRESHOLD,
-        statistics={name: values[chosen] for name, values in state.statistics.items()},
-    )
+def _predictions(state: State, hour: npt.NDArray[np.int64]) -> Predictions:
+    confidence = state.probabilities.max(axis=1)
+    predicted = state.probabilities.argmax(axis=1)
+    return Predictions(hour, confidence, predicted, confidence >= THRESHOLD, state.statistics)
 
 
-def _window(model: JudgedModel, kind: str, seed: int) -> SimulatedWindow:
-    """The first hours of a version, all of whose requests are in one state."""
+def _mixed(healthy: State, worse: State, damaged: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64]) -> State:
+    """Images of two states, a row each."""
+
+    def column(of_healthy: Floats, of_worse: Floats) -> Floats:
+        at = damaged if of_healthy.ndim == 1 else damaged[:, None]
+        return np.where(at, of_worse[rows], of_healthy[rows])
+
+    statistics = {name: column(values, worse.statistics[name]) for name, values in healthy.statistics.items()}
+    return State(healthy.labels[rows], column(healthy.probabilities, worse.probabilities), statistics)
+
+
+def _window(model: JudgedModel, kind: str, seed: int, share: float = 1.0) -> SimulatedWindow:
+    """The first hours of a version, a share of whose requests is in one state and the others healthy."""
     chance = np.random.default_rng(seed)
     rate, length = int(chance.choice(RATES)), int(chance.choice(LENGTHS))
-    state = model.states[kind]
-    rows = chance.integers(0, len(state.labels), rate * length)
-    seen = _predictions(state, np.repeat(np.arange(length), rate), rows)
+    count = rate * length
+    rows = chance.integers(0, len(model.states[HEALTHY].labels), count)
+    damaged = chance.permutation(count) < round(share * count)
+    state = _mixed(model.states[HEALTHY], model.states[kind], damaged, rows)
+    seen = _predictions(state, np.repeat(np.arange(length), rate))
     counts = np.full(length, rate)
     traffic = HourlyTraffic(np.arange(length), seen, counts, np.zeros(length, np.int64), counts)
     whole = Window(moment(0), moment(length * HOUR_US))
     period = Period(whole, since_deployment=True, learned_until=datetime(1970, 1, 8, tzinfo=UTC))
     known = channels.reference(_recorded(model.document), CLASSES)
     watched = judge(traffic, known, (0, length - 1), period, model.document)
-    expected = expected_accuracy(state.probabilities[rows], watched, model.document)
-    right = state.probabilities[rows].argmax(axis=1) == state.labels[rows]
-    return SimulatedWindow(model.name, kind, expected, float(right.mean()))
+    expected = expected_accuracy(state.probabilities, watched, model.document)
+    right = state.probabilities.argmax(axis=1) == state.labels
+    return SimulatedWindow(model.name, kind, share, expected, float(right.mean()))
 
 
 def _recorded(document: BaselineDocument) -> Predictions:
@@ -180,9 +195,10 @@ def _recorded(document: BaselineDocument) -> Predictions:
 
 def _summary(windows: Sequence[SimulatedWindow]) -> list[str]:
     healthy = [each for each in windows if each.kind == HEALTHY]
-    damaged = [each for each in windows if each.kind != HEALTHY]
+    damaged = [each for each in windows if each.kind != HEALTHY and each.share == 1.0]
+    partly = [each for each in windows if each.share < 1.0]
     lines = []
-    for name, some in (("healthy", healthy), ("damaged", damaged)):
+    for name, some in (("healthy", healthy), ("damaged", damaged), ("partly damaged", partly)):
         shown = [each for each in some if each.expected.accuracy is not None]
         covered = sum(_covers(each) for each in shown)
         lines.append(f"{name}: shown in {len(shown)} of {len(some)} windows, the truth covered in {covered} of these")
@@ -195,15 +211,14 @@ def _summary(windows: Sequence[SimulatedWindow]) -> list[str]:
 
 def _lines(windows: Sequence[SimulatedWindow]) -> list[str]:
     lines = []
-    for model, kind in dict.fromkeys((each.model, each.kind) for each in windows):
-        some = [each for each in windows if (each.model, each.kind) == (model, kind)]
+    for model, kind, part in dict.fromkeys((each.model, each.kind, each.share) for each in windows):
+        some = [each for each in windows if (each.model, each.kind, each.share) == (model, kind, part)]
         shown = [each for each in some if each.expected.accuracy is not None]
         reasons = {each.expected.because for each in some if each.expected.because}
         truth = np.mean([each.accuracy for each in some])
         said = ", ".join(f"{e.expected.accuracy.value:.3f} {e.expected.accuracy.interval}" for e in shown[:1])  # type: ignore[union-attr]  # shown
-        lines.append(
-            f"  {model} {kind}: accuracy {truth:.3f}, shown {len(shown)}/{len(some)} {said} {sorted(reasons)[:2]}"
-        )
+        state = f"  {model} {kind} {part:.0%}: accuracy {truth:.3f}"
+        lines.append(f"{state}, shown {len(shown)}/{len(some)} {said} {sorted(reasons)[:2]}")
     return lines
 
 

@@ -3,8 +3,8 @@
 Runs in the monitoring container. Values in, values out. The mean confidence of a calibrated model is its accuracy
 (confidence-based performance estimation). It stays near the truth only while the pictures are like those the model was
 calibrated on, so that it is withheld while anything has moved, and its interval is as wide as the errors that were
-measured on worse copies of this model's validation images (`monitoring.quality.measured_errors`): of all those that
-the window's pictures could be, as far as their statistics tell.
+measured on worse copies of this model's validation images (`monitoring.quality.measured_errors`), of each so much as
+the window's pictures may have of it (`monitoring.quality.resemblance`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from msgspec import UNSET
 
 from monitoring.drift.detector import Floats
 from monitoring.drift.watch import WatchedTraffic
-from monitoring.quality.measured_errors import CONFIDENCE, FEWEST_IMAGES, KS_MOVED, KS_POSSIBLE, distances
+from monitoring.quality.measured_errors import CONFIDENCE, FEWEST_IMAGES, KS_MOVED, distances
+from monitoring.quality.resemblance import SeenAmongHealthy
 from processing.evaluation.scores import wilson_interval
-from reporting.documents.baseline import BaselineDocument, EstimateError
+from reporting.documents.baseline import BaselineDocument, BaselineRecords, EstimateError
 from reporting.documents.report import ClassShare, EstimatedAccuracy
 
 # An estimate that may be further off than this helps nobody.
@@ -53,7 +54,7 @@ def expected_accuracy(
         return ExpectedAccuracy(
             None, f"of {FEWEST_IMAGES} pictures at least, {seen.images} were captured and looked at"
         )
-    return _estimate(probabilities, seen, baseline.estimate_errors)
+    return _estimate(probabilities, seen, baseline.records, baseline.estimate_errors)
 
 
 def _moved(watched: WatchedTraffic) -> str | None:
@@ -75,11 +76,12 @@ def _outside(share: ClassShare, count: int) -> bool:
 
 @dataclass(frozen=True)
 class _Seen:
-    """How far each channel of the window is from the baseline, and how far it may be by chance alone."""
+    """A window's values by channel, how far they are from the baseline's, and how many of each there are."""
 
+    channels: Mapping[str, Floats]
     away: Mapping[str, float]
-    counts: Mapping[str, tuple[int, int]]
-    """Predictions of the window and of the baseline that have the channel."""
+    counts: Mapping[str, int]
+    """The fewer of the window's and the baseline's: a window tells no more than its baseline."""
     images: int
 
     @classmethod
@@ -87,64 +89,70 @@ class _Seen:
         reference = {CONFIDENCE: watched.reference.confidence, **watched.reference.statistics}
         seen = {CONFIDENCE: watched.predictions.confidence, **watched.predictions.statistics}
         away = distances(seen, reference)
-        counts = {name: (int(np.isfinite(seen[name]).sum()), len(reference[name])) for name in away}
-        pictures = [here for name, (here, _) in counts.items() if name != CONFIDENCE]
-        return cls(away, counts, min(pictures, default=0))
+        here = {name: int(np.isfinite(seen[name]).sum()) for name in away}
+        counts = {name: min(count, len(reference[name])) for name, count in here.items()}
+        return cls(seen, away, counts, min((here[name] for name in away if name != CONFIDENCE), default=0))
 
     def moved(self) -> list[str]:
-        """Channels further away than two samples of this size would be; a window tells no more than its baseline."""
-        return [name for name, far in self.away.items() if far > KS_MOVED * np.sqrt(2.0 / self._size(name))]
-
-    def may_be(self, error: EstimateError) -> bool:
-        """Whether pictures that are as far away as those of an entry might look as the window's do."""
-        return all(
-            error.distances.get(name, 0.0) <= far + KS_POSSIBLE / np.sqrt(self._size(name))
-            for name, far in self.away.items()
-        )
-
-    def _size(self, name: str) -> int:
-        return min(self.counts[name])
+        """Channels further away than two samples of this size would be."""
+        return [name for name, far in self.away.items() if far > KS_MOVED * np.sqrt(2.0 / self.counts[name])]
 
 
-def _estimate(probabilities: Floats, seen: _Seen, errors: Sequence[EstimateError]) -> ExpectedAccuracy:
+@dataclass(frozen=True)
+class _Possible:
+    """A state of which the window may have a share, and how far off the estimate then is."""
+
+    error: EstimateError
+    share: float
+    too_high: float
+    """Below 0 where it is too low."""
+
+    @classmethod
+    def of(cls, error: EstimateError, share: float, clean: EstimateError) -> _Possible:
+        mixed = (1.0 - share) * (clean.estimated - clean.accuracy) + share * (error.estimated - error.accuracy)
+        return cls(error, share, mixed)
+
+
+def _estimate(
+    probabilities: Floats, seen: _Seen, healthy: BaselineRecords, errors: Sequence[EstimateError]
+) -> ExpectedAccuracy:
     moved = seen.moved()
     if moved:
         return ExpectedAccuracy(None, f"the pictures or the confidence look different ({_words(moved)})")
-    possible = [error for error in errors if seen.may_be(error)]
-    too_high = max([error.estimated - error.accuracy for error in possible], default=0.0)
-    too_low = max([error.accuracy - error.estimated for error in possible], default=0.0)
-    if too_high > WORST_ERROR:
-        worst = max(possible, key=lambda error: error.estimated - error.accuracy)
+    among = SeenAmongHealthy.of(seen.channels, _columns(healthy))
+    possible = [_Possible.of(error, among.most_of(error.shifts), errors[0]) for error in errors]
+    worst = max(possible, key=lambda state: state.too_high)
+    if worst.too_high > WORST_ERROR:
         return ExpectedAccuracy(
             None,
-            f"{seen.images:,} pictures cannot tell whether there is {worst.corruption}, with which this model's "
-            f"estimate was {too_high:.2f} too high",
+            f"{seen.images:,} pictures cannot rule out that {worst.share:.0%} of them have {worst.error.corruption}, "
+            f"with which this model's estimate was {worst.error.estimated - worst.error.accuracy:.2f} too high",
         )
-    return ExpectedAccuracy(_with_interval(probabilities, max(0.0, too_high), max(0.0, too_low), errors, possible))
+    return ExpectedAccuracy(_with_interval(probabilities, possible, errors[0]))
 
 
-def _with_interval(
-    probabilities: Floats,
-    too_high: float,
-    too_low: float,
-    errors: Sequence[EstimateError],
-    possible: Sequence[EstimateError],
-) -> EstimatedAccuracy:
+def _columns(records: BaselineRecords) -> dict[str, Floats]:
+    statistics = {name: np.array(values, np.float64) for name, values in records.statistics.items()}
+    return {CONFIDENCE: np.array(records.confidence, np.float64), **statistics}
+
+
+def _with_interval(probabilities: Floats, possible: Sequence[_Possible], clean: EstimateError) -> EstimatedAccuracy:
     confidence = probabilities.max(axis=1)
     value = float(confidence.mean())
+    too_high = max(0.0, *(state.too_high for state in possible))
+    too_low = max(0.0, *(-state.too_high for state in possible))
     of_window = float((confidence * (1.0 - confidence)).sum()) / len(confidence) ** 2
-    clean = errors[0]
     of_baseline = clean.accuracy * (1.0 - clean.accuracy) / clean.images
-    of_states = max((error.deviation for error in possible), default=0.0) ** 2
+    of_states = max(state.share * state.error.deviation for state in possible) ** 2
     chance = _NORMAL_95 * float(np.sqrt(of_window + of_baseline + of_states))
     return EstimatedAccuracy(
         value=value,
         interval=[max(0.0, value - too_high - chance), min(1.0, value + too_low + chance)],
         caveat=(
-            f"Estimated from the model's own confidence. Of {len(errors)} states of {clean.images:,} validation images "
-            f"of this version, most of them made worse, the window's pictures could be in {len(possible)}; in these it "
-            f"was too high by up to {too_high:.3f} and too low by up to {too_low:.3f}, which the interval includes. It "
-            "raises no alarm."
+            f"Estimated from the model's own confidence. It was measured in {len(possible)} states of "
+            f"{clean.images:,} validation images of this version, most of them made worse. With as much of each as the "
+            f"window's pictures may have, it would be too high by up to {too_high:.3f} and too low by up to "
+            f"{too_low:.3f}, which the interval includes. It raises no alarm."
         ),
         too_high=too_high,
         too_low=too_low,

@@ -22,6 +22,7 @@ from imaging.statistics import STATISTICS, image_statistics
 from monitoring.drift.detector import Floats, Integers
 from monitoring.drift.distances import kolmogorov_smirnov
 from monitoring.quality.corruptions import KINDS, SEVERITIES, Pixels, corrupted
+from monitoring.quality.resemblance import shifts
 from monitoring.store.novelty import NOVELTY, Answered
 from reporting.documents.baseline import EstimateError
 
@@ -73,7 +74,7 @@ def measure_errors(
     hidden = _hidden(pictures)
     asked = known.some(_affordable(answer, known, len(hidden), seconds)) if hidden else known
     clean = _entry((CLEAN, 0), known, known.answered, _nowhere(known.answered))
-    return [clean, *(_measured(state, away, clean, asked, answer) for state, away in hidden.items())]
+    return [clean, *(_measured(state, moved, clean, asked, answer) for state, moved in hidden.items())]
 
 
 def distances(seen: Mapping[str, Floats], reference: Mapping[str, Floats]) -> dict[str, float]:
@@ -89,18 +90,20 @@ def distances(seen: Mapping[str, Floats], reference: Mapping[str, Floats]) -> di
 def told_apart(images: int) -> float:
     """How far a statistic of a state must be away for no window, whatever its size, to pass for one that is in it.
 
-    ``images``: of the baseline. A window that is further away than KS_MOVED allows has no estimate; a state that is
-    further away from it than KS_POSSIBLE allows is none that it could be in.
+    ``images``: of the baseline. A window that is further away than KS_MOVED allows has no estimate, and one in the
+    state is by chance no nearer than KS_POSSIBLE allows.
     """
     size = max(1, min(images, FEWEST_IMAGES))
     return float((KS_MOVED * np.sqrt(2.0) + KS_POSSIBLE) / np.sqrt(size))
 
 
 def _hidden(known: Validation) -> dict[State, dict[str, float]]:
-    """States that a window may be in without its pictures giving it away, with their distances."""
+    """States that a window may be in without its pictures giving it away, with their shifts."""
     clean, enough = image_statistics(known.pixels), told_apart(len(known.labels))
-    away = {state: distances(_seen(known.pixels, *state), clean) for state in STATES}
-    return {state: found for state, found in away.items() if max(found.values()) <= enough}
+    seen = {state: _seen(known.pixels, *state) for state in STATES}
+    return {
+        state: shifts(worse, clean) for state, worse in seen.items() if max(distances(worse, clean).values()) <= enough
+    }
 
 
 def _seen(images: Pixels, kind: str, severity: int) -> dict[str, Floats]:
@@ -110,6 +113,7 @@ def _seen(images: Pixels, kind: str, severity: int) -> dict[str, Floats]:
 def _affordable(work: Callable[[Pixels], object], known: Validation, states: int, seconds: float) -> int:
     """How many images of each state the work can be done for within the time."""
     few = known.pixels[:_TIMED]
+    work(few[:1])  # the first takes longer
     begun = time.process_time()
     work(few)
     each = max(time.process_time() - begun, 1e-6) / len(few)
@@ -117,12 +121,12 @@ def _affordable(work: Callable[[Pixels], object], known: Validation, states: int
 
 
 def _measured(
-    state: State, away: dict[str, float], clean: EstimateError, asked: Validation, answer: Callable[[Pixels], Answered]
+    state: State, moved: dict[str, float], clean: EstimateError, asked: Validation, answer: Callable[[Pixels], Answered]
 ) -> EstimateError:
     """What is known of all images as they are, and how the asked ones differ from themselves."""
     found = answer(corrupted(asked.pixels, *state))
     changes = _misses(found, asked.labels) - _misses(asked.answered, asked.labels)
-    worse = _entry(state, asked, found, away | distances(_channels(found), _channels(asked.answered)))
+    worse = _entry(state, asked, found, moved | shifts(_channels(found), _channels(asked.answered)))
     same = _entry(state, asked, asked.answered, {})
     return msgspec.structs.replace(
         worse,
@@ -152,7 +156,7 @@ def _share(value: float) -> float:
     return round(min(1.0, max(0.0, value)), _DIGITS)
 
 
-def _entry(state: State, of: Validation, answered: Answered, away: dict[str, float]) -> EstimateError:
+def _entry(state: State, of: Validation, answered: Answered, moved: dict[str, float]) -> EstimateError:
     kind, severity = state
     return EstimateError(
         corruption=kind,
@@ -160,5 +164,5 @@ def _entry(state: State, of: Validation, answered: Answered, away: dict[str, flo
         images=len(of.labels),
         estimated=round(float(answered.probabilities.max(axis=1).mean()), _DIGITS),
         accuracy=round(float((answered.probabilities.argmax(axis=1) == of.labels).mean()), _DIGITS),
-        distances=away,
+        shifts=moved,
     )

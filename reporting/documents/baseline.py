@@ -43,7 +43,7 @@ class EstimateError(msgspec.Struct, frozen=True, kw_only=True):
 
     - ``corruption``: ``none`` for the images as they are; ``severity`` from 1, 0 for none; ``images``: how many.
     - ``estimated``: the mean confidence; ``accuracy``: what was right.
-    - ``distances``: of the confidence and of each image statistic from the images as they are (Kolmogorov, Smirnov).
+    - ``shifts``: by how much the mean rank among the healthy images changes, of the confidence and of each statistic.
     - ``deviation``: standard error of how much worse the estimate is than of the images as they are, 0 for these.
     """
 
@@ -52,7 +52,7 @@ class EstimateError(msgspec.Struct, frozen=True, kw_only=True):
     images: int
     estimated: float
     accuracy: float
-    distances: dict[str, float]
+    shifts: dict[str, float]
     deviation: float = 0.0
 
 

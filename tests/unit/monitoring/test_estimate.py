@@ -16,6 +16,7 @@ from monitoring.drift.detector import Floats
 from monitoring.drift.findings import HourlyTraffic
 from monitoring.drift.watch import Period, WatchedTraffic, judge
 from monitoring.quality.estimate import ExpectedAccuracy, expected_accuracy
+from monitoring.quality.resemblance import SeenAmongHealthy, shifts
 from monitoring.store.window_table import Window
 from reporting.documents.baseline import BaselineDocument, EstimateError
 
@@ -39,14 +40,14 @@ def seen(seed: int, *, brightness: float = 120.0, motorcycles: float = 0.5, hour
 def error(kind: str, away: float, estimated: float, accuracy: float) -> EstimateError:
     return EstimateError(
         corruption=kind, severity=int(kind != "none"), images=300, estimated=estimated, accuracy=accuracy,
-        distances={"confidence": 0.0, "brightness": away},
+        shifts={"confidence": 0.0, "brightness": away},
     )  # fmt: skip
 
 
 CLEAN = error("none", 0.0, 0.92, 0.93)
 BASELINE = msgspec.structs.replace(
     describe(seen(1), CLASSES, "validation split", 0.93),
-    estimate_errors=[CLEAN, error("darkness", 0.07, 0.92, 0.88), error("glare", 0.9, 0.9, 0.5)],
+    estimate_errors=[CLEAN, error("darkness", 0.01, 0.92, 0.88), error("glare", 0.45, 0.9, 0.5)],
 )
 
 
@@ -69,19 +70,45 @@ def probabilities(traffic: Predictions) -> Floats:
     return np.stack([traffic.confidence, 1 - traffic.confidence], axis=1)
 
 
-def test_its_interval_holds_the_errors_of_every_state_that_the_pictures_may_be_in() -> None:
+def test_its_interval_holds_the_error_of_as_much_of_a_state_as_the_pictures_may_have() -> None:
     traffic = seen(2)
     found = expected(traffic)
     assert found.because is None
     assert found.accuracy is not None
     assert found.accuracy.value == pytest.approx(traffic.confidence.mean())
-    # Darkness may be there, unseen, and made the estimate 0.04 too high; glare would have been seen.
-    assert (found.accuracy.too_high, found.accuracy.too_low) == (pytest.approx(0.04), pytest.approx(0.01))
+    # Darkness may be all there, unseen, and made the estimate 0.04 too high; a sixth of it glare would have been seen.
+    assert found.accuracy.too_high == pytest.approx(0.04, abs=0.02)
+    assert found.accuracy.too_low == pytest.approx(0.01)
     low, high = found.accuracy.interval
-    assert low < found.accuracy.value - 0.04
-    assert high > found.accuracy.value + 0.01
-    assert "Of 3 states of 300 validation images" in found.accuracy.caveat
-    assert "could be in 2" in found.accuracy.caveat
+    assert low < found.accuracy.value - found.accuracy.too_high
+    assert high > found.accuracy.value + found.accuracy.too_low
+    assert "It was measured in 3 states of 300 validation images" in found.accuracy.caveat
+
+
+def test_more_pictures_rule_out_more() -> None:
+    few, many = (expected(seen(2, hours=hours)).accuracy for hours in (1, 12))
+    assert few is not None
+    assert many is not None
+    assert few.too_high > many.too_high
+
+
+def test_half_of_a_state_is_half_as_far_away() -> None:
+    healthy = {"brightness": seen(1).statistics["brightness"], "confidence": seen(1).confidence}
+    dark = healthy["brightness"] - 15.0
+    shifted = shifts({"brightness": dark}, healthy)
+    for share in (0.0, 0.5, 1.0):
+        rows = np.random.default_rng(4).random(len(dark)) < share
+        mixed = {"brightness": np.where(rows, dark, healthy["brightness"]), "confidence": healthy["confidence"]}
+        most = SeenAmongHealthy.of(mixed, healthy).most_of(shifted)
+        assert share <= most <= share + 0.2
+    assert SeenAmongHealthy.of(healthy, healthy).most_of({"brightness": 0.0}) == 1.0, "nothing tells it"
+    assert SeenAmongHealthy.of(healthy, healthy).most_of({"unknown": 0.3}) == 1.0
+
+
+def test_a_state_shifts_only_what_both_know_and_what_was_captured() -> None:
+    healthy = {"noise": np.array([1.0, 2.0, 3.0, np.nan]), "warmth": np.full(4, np.nan)}
+    worse = {"noise": np.array([2.0, 3.0, np.nan, 4.0]), "warmth": np.zeros(4), "novelty": np.ones(4)}
+    assert shifts(worse, healthy) == {"noise": pytest.approx(1 / 3, abs=1e-4)}
 
 
 @pytest.mark.parametrize(
@@ -104,11 +131,12 @@ def test_an_alarm_of_the_capture_is_one_too() -> None:
 
 
 def test_it_is_withheld_where_the_pictures_might_be_ones_that_it_was_far_off_on() -> None:
-    dangerous = msgspec.structs.replace(BASELINE, estimate_errors=[CLEAN, error("a turn", 0.05, 0.9, 0.7)])
+    dangerous = msgspec.structs.replace(BASELINE, estimate_errors=[CLEAN, error("a turn", 0.01, 0.9, 0.7)])
     because = expected(seen(2), dangerous).because or ""
     assert (
         because
-        == "600 pictures cannot tell whether there is a turn, with which this model's estimate was 0.20 too high"
+        == "600 pictures cannot rule out that 100% of them have a turn, with which this model's estimate was 0.20 "
+        "too high"
     )
 
 
