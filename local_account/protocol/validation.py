@@ -21,6 +21,8 @@ SHOWN = 20_000
 """Characters of a value that a message repeats; AWS repeats all of them."""
 _ORDERS: Mapping[str, tuple[str, ...]] = {"StateValue": ("INSUFFICIENT_DATA", "ALARM", "OK")}
 """The order in which a service names the values of an enumeration, where it was recorded."""
+_PATTERNS = {"MetricNamespace": "[^*$]*"}
+"""What a service takes, where it was recorded to take more than its model's pattern."""
 _SCALARS = {"string", "integer", "long", "float", "double"}
 
 
@@ -124,7 +126,7 @@ def text_problems(value: str, shape: Shape, path: str) -> Iterator[str]:
     if enumeration and value not in enumeration:
         yield f"{shown}: Member must satisfy enum value set: [{', '.join(enumeration)}]"
     yield from _size(value, shape, path)
-    pattern = _compiled(shape.metadata.get("pattern", ""))
+    pattern = _compiled(_PATTERNS.get(shape.name) or shape.metadata.get("pattern", ""))
     if pattern is not None and pattern.fullmatch(value) is None:
         yield f"{shown}: Member must satisfy regular expression pattern: {pattern.pattern}"
 

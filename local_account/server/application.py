@@ -26,7 +26,7 @@ from local_account.moto_bridge import requests as moto_requests
 from local_account.moto_bridge.fast_answers import FastAnswers
 from local_account.moto_services import s3, s3_promises
 from local_account.protocol.foreign import Home
-from local_account.server import member_rules, name_rules
+from local_account.server import member_rules
 from local_account.server.faults import in_the_services_words, modelled_status, named_call, of_the_client
 from local_account.server.health import HEALTH_PATH, answer_json, health
 from local_account.server.refusals import ACCOUNTS_OWN, refusal
@@ -215,7 +215,7 @@ def _service(environ: WSGIEnvironment) -> str:
 
 
 def _misnamed(environ: WSGIEnvironment, service: str, home: Home) -> ErrorAnswer | None:
-    named = s3_names.refusal(environ) if service == "s3" else name_rules.refusal(environ, service)
+    named = s3_names.refusal(environ) if service == "s3" else None
     return named or (member_rules.refusal(environ, service, home) if service in MOTO_MODULES else None)
 
 

@@ -66,8 +66,8 @@ ENTRIES = (
         "repositories, their tags and policies are stored and read back; images are neither pushed nor pulled",
     ),
     CatalogueEntry(
-        "CloudWatch Logs", ["logs"], "moto", "moto_services",
-        "groups, streams, events, filters; jobs, functions and endpoints write here",
+        "CloudWatch Logs", ["logs"], "moto, patterns and queries our own", "logs",
+        "groups, streams, events, metric filters, subscriptions, Insights; jobs, functions and endpoints write here",
     ),
     CatalogueEntry(
         "CloudFormation", ["cloudformation"], "ours", "cloudformation",

@@ -45,7 +45,7 @@ HOOKS = (
     "moto_services.iam",
     "moto_services.aws_policies",
     "moto_services.s3",
-    "moto_services.logs",
+    "logs.service",
     "cloudwatch.service",
     "events.service",
     "events.scheduler",

@@ -37,6 +37,8 @@ _INVALID = {
 }
 # What the service refuses in words of its own, where the value is used.
 _SAID_OTHERWISE = {("lambda", "Runtime")}
+_LOG_NAMES, LOG_NAME_LIMIT = ("logGroupName", "logStreamName"), 512
+_LOG_NAME_TOO_LONG = "Invalid LogGroup or LogStream, both must have length less than or equal to 512."
 # Elsewhere it is a SerializationException.
 _UNREADABLE = {
     **{name: _INVALID[name] for name in ("iam", "sns", "sts")},
@@ -55,6 +57,8 @@ def _misshapen(
         return None
     if wrong := unreadable(service, environ, operation) or wrong_type(members, shape):
         return aws_error(environ, service, "SerializationException", wrong)
+    if service == "logs" and any(len(str(members.get(name, ""))) > LOG_NAME_LIMIT for name in _LOG_NAMES):
+        return aws_error(environ, service, _INVALID[service], _LOG_NAME_TOO_LONG)
     checked = {name: value for name, value in members.items() if (service, name) not in _SAID_OTHERWISE}
     problem = constraints(checked, shape) if service in _INVALID else ""
     return aws_error(environ, service, _INVALID[service], problem) if problem else None

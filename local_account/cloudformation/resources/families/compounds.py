@@ -1,4 +1,4 @@
-"""Types of resource that take more than one call: rules, log groups, parameters, pipelines, topics, queues, keys.
+"""Types of resource that take more than one call: rules, parameters, pipelines, topics, queues, keys.
 
 Runs in the server process. Each class says what its properties become; ``resources.kinds`` has the rest of
 the types.
@@ -12,10 +12,10 @@ from collections.abc import Callable
 from local_account.base.arns import last_part
 from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
 from local_account.cloudformation.resources.families.buckets import Bucket, BucketPolicy
-from local_account.cloudformation.resources.families.budgets import Budget
 from local_account.cloudformation.resources.families.functions import Function, LayerVersion, Permission, StateMachine
 from local_account.cloudformation.resources.families.identity import ManagedPolicy, Policy, Role
 from local_account.cloudformation.resources.families.keys import Alias, Key
+from local_account.cloudformation.resources.families.log_groups import LOG_GROUPS
 from local_account.cloudformation.resources.families.tables import CatalogEntry, DynamoTable
 from local_account.cloudformation.resources.values import Properties, ResourceError, as_text, only, part, rows, texts
 from local_account.protocol.records import without
@@ -73,35 +73,37 @@ def _name_of_rule(physical_id: str) -> str:
     return physical_id.rpartition("|")[2]
 
 
-class LogGroup(Kind):
-    """AWS::Logs::LogGroup with its retention."""
+class Budget(Kind):
+    """AWS::Budgets::Budget. A change of whom it tells makes a new one (AWS cannot change that of a budget either)."""
 
-    has_tags = True
-    name = "LogGroupName"
+    replaced_by = frozenset({"NotificationsWithSubscribers", "ResourceTags"})
 
     def create(self, place: StackPlace, properties: Properties) -> Made:
-        """Make the group, then set how long it keeps events."""
-        name = place.name_of(properties, "LogGroupName", 512)
-        call(place, "logs", "CreateLogGroup", without(properties, "RetentionInDays") | {"LogGroupName": name})
-        place.begun(name)
-        return self.update(place, name, only(properties, "KmsKeyId"), properties)
+        """Make the budget, whom it tells and its tags in one call."""
+        budget = dict(part(properties, "Budget"))
+        budget.setdefault("BudgetName", place.generated_name(100))
+        request = self._account(place) | {"Budget": budget, **only(properties, "NotificationsWithSubscribers")}
+        call(place, "budgets", "CreateBudget", request | only(properties, "ResourceTags"))
+        return Made(str(budget["BudgetName"]), {})
 
     def update(self, place: StackPlace, physical_id: str, old: Properties, new: Properties) -> Made:
-        """Set or take away the key and the days that events are kept."""
-        request: dict[str, object] = {"LogGroupName": physical_id}
-        if "KmsKeyId" in new and old.get("KmsKeyId") != new["KmsKeyId"]:
-            call(place, "logs", "AssociateKmsKey", request | only(new, "KmsKeyId"))
-        elif "KmsKeyId" in old and "KmsKeyId" not in new:
-            call(place, "logs", "DisassociateKmsKey", request)
-        if "RetentionInDays" in new:
-            call(place, "logs", "PutRetentionPolicy", request | only(new, "RetentionInDays"))
-        elif "RetentionInDays" in old:
-            call(place, "logs", "DeleteRetentionPolicy", request)
-        return Made(physical_id, {"Arn": place.account.arn("logs", f"log-group:{physical_id}:*")})
+        """Change amount, time and filters."""
+        budget = {"BudgetName": physical_id, **part(new, "Budget")}
+        call(place, "budgets", "UpdateBudget", self._account(place) | {"NewBudget": budget})
+        return Made(physical_id, {})
 
     def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
-        """Remove the group with its streams."""
-        call_gone(place, "logs", "DeleteLogGroup", {"LogGroupName": physical_id})
+        """Remove the budget with its notifications."""
+        call_gone(place, "budgets", "DeleteBudget", self._account(place) | {"BudgetName": physical_id})
+
+    def needs_replacement(self, old: Properties, new: Properties) -> bool:
+        """Also for another name, which stands inside the property ``Budget``."""
+        renamed = part(old, "Budget").get("BudgetName") != part(new, "Budget").get("BudgetName")
+        return renamed or super().needs_replacement(old, new)
+
+    @staticmethod
+    def _account(place: StackPlace) -> dict[str, object]:
+        return {"AccountId": place.account.account_id}
 
 
 class StoredParameter(Kind):
@@ -281,7 +283,7 @@ COMPOUNDS: dict[str, Kind] = {
     "AWS::Lambda::Function": Function(),
     "AWS::Lambda::LayerVersion": LayerVersion(),
     "AWS::Lambda::Permission": Permission(),
-    "AWS::Logs::LogGroup": LogGroup(),
+    **LOG_GROUPS,
     "AWS::S3::Bucket": Bucket(),
     "AWS::S3::BucketPolicy": BucketPolicy(),
     "AWS::SNS::Topic": Topic(),

@@ -37,7 +37,9 @@ def test_groups_are_found_by_a_part_of_their_name_and_by_their_arn(account: Runn
     pages.append(logs.describe_log_groups(logGroupNamePattern="ound/", limit=1, nextToken=pages[0]["nextToken"]))
     found = [group for page in pages for group in page["logGroups"]]
     assert [group["logGroupName"] for group in found] == ["/found/one", "/found/two"]
-    assert found[0].keys() == {"arn", "creationTime", "logGroupName"}
+    assert found[0].keys() == {
+        "arn", "creationTime", "logGroupArn", "logGroupClass", "logGroupName", "metricFilterCount"
+    }  # fmt: skip
     assert "nextToken" not in pages[1]
     for identifier in ("/found/one", found[0]["arn"].removesuffix(":*")):
         streams = logs.describe_log_streams(logGroupIdentifier=identifier)["logStreams"]

@@ -1,0 +1,1 @@
+"""CloudWatch Logs Insights: queries, their expressions, and what these see of an event."""

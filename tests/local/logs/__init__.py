@@ -1,0 +1,1 @@
+"""CloudWatch Logs of the stand-in account."""
