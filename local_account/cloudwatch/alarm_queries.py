@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
 
 _STATISTIC = re.compile(r"SampleCount|Sum|Average|Minimum|Maximum|p(\d{1,2}(\.\d+)?|100)")
+_SHORT_PERIODS_S = (10, 20, 30)
 Dimensions = tuple[tuple[str, str], ...]
 Key = tuple[str, str, Dimensions]  # namespace, name, dimensions
 
@@ -128,10 +129,16 @@ def check(request: PutMetricAlarmInputTypeDef) -> None:
     if queries := request.get("Metrics"):
         _check_math(name, queries)
         return
+    _check_period(request.get("Period"))
     statistic = request.get("Statistic") or request.get("ExtendedStatistic")
     if not statistic:
         raise ValidationError(f"Alarm {name} needs a Statistic or an ExtendedStatistic.")
     _check_statistic(name, statistic)
+
+
+def _check_period(period: int | None) -> None:
+    if period is None or not (period in _SHORT_PERIODS_S or (period > 0 and period % 60 == 0)):
+        raise ValidationError("Period must be 10, 20, 30 or a multiple of 60")
 
 
 def check_statistics(names: Iterable[str]) -> None:
@@ -165,6 +172,7 @@ def _check_math(name: str, given: Sequence[MetricDataQueryUnionTypeDef]) -> None
         raise ValidationError(f"The metric math of alarm {name} names no metric.")
     for query in metrics:
         _check_statistic(name, query.statistic)
+        _check_period(query.period_s)
     if len({q.period_s for q in metrics}) > 1:
         raise ValidationError(f"The stand-in account evaluates metrics of one period, alarm {name} has several.")
     _check_names(name, queries)

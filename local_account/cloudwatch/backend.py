@@ -6,7 +6,7 @@ Runs in the server process. A metric is its whole set of dimensions, and a perio
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
@@ -74,10 +74,11 @@ class WatchedMetrics(CloudWatchBackend):
 
     def put_metric_data(self, namespace: str, metric_data: list[dict[str, object]]) -> None:
         """PutMetricData: values without a time are of now."""
+        for number, datum in enumerate(metric_data, 1):
+            self._validate_parameters_put_metric_data(datum, number)
         now = utc_now()
-        super().put_metric_data(
-            namespace, [{**datum, "Timestamp": datum.get("Timestamp") or now} for datum in metric_data]
-        )
+        stamped = [{**datum, "Timestamp": datum.get("Timestamp") or now} for datum in metric_data]
+        super().put_metric_data(namespace, [part for datum in stamped for part in _counted(datum)])
         self.listener.data_arrived()
 
     def add_values(self, values: Iterable[MetricValue]) -> None:
@@ -190,6 +191,18 @@ def utc_now() -> datetime:
 
 def _pairs(dimensions: Iterable[Dimension]) -> list[tuple[str | None, str | None]]:
     return sorted(((d.name, d.value) for d in dimensions), key=str)
+
+
+def _counted(datum: dict[str, object]) -> Iterator[dict[str, object]]:
+    """A datum of several values as one of each, however often it counts: moto keeps an object for every time."""
+    values = cast("Sequence[float]", datum.get("Values") or ())
+    counts = cast("Sequence[float]", datum.get("Counts") or [1.0] * len(values))
+    plain = {name: value for name, value in datum.items() if name not in {"Values", "Counts"}}
+    for value, count in zip(values, counts, strict=True):
+        statistics = {"Sum": value * count, "Minimum": value, "Maximum": value, "SampleCount": count}
+        yield {**plain, "StatisticValues": statistics} if count != 1 else {**plain, "Value": value}
+    if not values:
+        yield plain
 
 
 def _datum(value: MetricValue) -> MetricDatum:

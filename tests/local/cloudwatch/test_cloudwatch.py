@@ -283,3 +283,25 @@ def test_alarms_of_a_metric_are_those_that_ask_the_same_of_it(account: Any) -> N
     assert names(Dimensions=dimensions) == ["cw-of-stage", "cw-of-sum"]
     assert names(Dimensions=dimensions, Statistic="Sum", Period=60) == ["cw-of-sum"]
     assert "Metrics" not in described(account, "cw-of-plain")
+
+
+def test_values_that_count_many_times_are_kept_once(account: Any) -> None:
+    client, at = account.client("cloudwatch"), datetime.now(UTC)
+    often = {"MetricName": "often", "Values": [1.0, 5.0, 9.0], "Counts": [1e12, 3e12, 1.0], "Timestamp": at}
+    client.put_metric_data(Namespace="Counted", MetricData=[often])
+    found = client.get_metric_statistics(
+        Namespace="Counted", MetricName="often", StartTime=at - timedelta(hours=1), EndTime=at + timedelta(hours=1),
+        Period=7200, Statistics=["Sum", "SampleCount", "Minimum", "Maximum"],
+    )["Datapoints"]  # fmt: skip
+    assert [(p["Sum"], p["SampleCount"], p["Minimum"], p["Maximum"]) for p in found] == [
+        (16e12 + 9, 4e12 + 1, 1.0, 9.0)
+    ]
+
+
+@pytest.mark.parametrize("period", [1, 7, 45, 61])
+def test_an_alarm_has_a_period_that_cloudwatch_evaluates(account: Any, period: int) -> None:
+    with pytest.raises(ClientError, match="Period must be 10, 20, 30 or a multiple of 60"):
+        account.client("cloudwatch").put_metric_alarm(
+            AlarmName="odd", MetricName="m", Namespace="n", Statistic="Sum", Period=period, EvaluationPeriods=1,
+            Threshold=1, ComparisonOperator="GreaterThanThreshold",
+        )  # fmt: skip
