@@ -19,6 +19,7 @@ from local_account.account import Account
 from local_account.base.arns import own_arn
 from local_account.base.replacements import answered_by, extends, use_backend
 from local_account.base.stored import stored
+from local_account.moto_services.topics import filters
 
 if TYPE_CHECKING:
     from moto.core.responses import ActionResult
@@ -46,6 +47,7 @@ _WHEN_SET = ("DeliveryPolicy", "SignatureVersion", "TracingConfig")
 def install(_account: Account) -> None:
     """Called once, before the first request."""
     use_backend(sns_backends, AccountTopics)
+    filters.install()
 
 
 @stored  # a topic is kept with its backend
@@ -69,6 +71,10 @@ class AccountTopics(SNSBackend):
             message = "Invalid parameter: Attributes Reason: Topic already exists with different attributes"
             raise InvalidParameterValue(message)
         return super().create_topic(name, attributes, tags)
+
+    def _validate_filter_policy(self, value: dict[str, object], scope: str | None) -> None:
+        """A subscription's filter policy; raises moto's SNSInvalidParameter."""
+        super()._validate_filter_policy(filters.checked(value), scope)
 
 
 def _differs(topic: Topic, attributes: Mapping[str, str]) -> bool:
