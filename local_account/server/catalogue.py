@@ -54,8 +54,8 @@ ENTRIES = (
         "each call of a role is checked against its policies, see Permissions",
     ),
     CatalogueEntry(
-        "KMS, SSM", ["kms", "ssm"], "moto", "",
-        "stored and read back; S3 and SageMaker encrypt with keys that are there and enabled",
+        "KMS, SSM", ["kms", "ssm"], "moto", "moto_services",
+        "keys encrypt and sign while they are enabled, also for S3 and SageMaker; parameters are checked and read back",
     ),
     CatalogueEntry(
         "Secrets Manager", ["secretsmanager"], "moto", "moto_services",

@@ -53,9 +53,12 @@ HOOKS = (
     "stepfunctions.service",
     "moto_services.dynamodb",
     "moto_services.budgets",
+    "moto_services.safekeeping.keys",
+    "moto_services.safekeeping.parameters",
+    "moto_services.safekeeping.secrets",
     "moto_services.queues",
     "moto_services.tables",
-    "moto_services.topics.service",
+    "topics.service",
     "cloudwatch.queue_metrics",
 )
 

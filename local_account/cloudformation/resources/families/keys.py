@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 
+from botocore.exceptions import ClientError
+
 from local_account.cloudformation.resources.base import Kind, Made, StackPlace, call, call_gone
 from local_account.cloudformation.resources.values import Properties, ResourceError, as_text, only, part, rows
 from local_account.protocol.records import without
@@ -53,7 +55,11 @@ class Key(Kind):
     def delete(self, place: StackPlace, physical_id: str, properties: Properties) -> None:
         """Have the key deleted after its waiting time, as KMS never deletes one at once."""
         request = {"KeyId": physical_id, **only(properties, "PendingWindowInDays")}
-        call_gone(place, "kms", "ScheduleKeyDeletion", request)
+        try:
+            call_gone(place, "kms", "ScheduleKeyDeletion", request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "KMSInvalidStateException":  # it waits already
+                raise
 
 
 class Alias(Kind):

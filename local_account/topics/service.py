@@ -19,7 +19,7 @@ from local_account.account import Account
 from local_account.base.arns import own_arn
 from local_account.base.replacements import answered_by, extends, use_backend
 from local_account.base.stored import stored
-from local_account.moto_services.topics import filters
+from local_account.topics import filters
 
 if TYPE_CHECKING:
     from moto.core.responses import ActionResult

@@ -1,0 +1,63 @@
+"""Secrets Manager: moto's secrets, of which nothing is told or changed while they wait to be deleted.
+
+Runs in the server process. Authority: Secrets Manager API Reference, the errors of each call; answers of AWS.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moto.secretsmanager import urls
+from moto.secretsmanager.exceptions import InvalidRequestException
+from moto.secretsmanager.models import SecretsManagerBackend, secretsmanager_backends
+from moto.secretsmanager.responses import SecretsManagerResponse
+
+from local_account.account import Account
+from local_account.base.replacements import answered_by, extends, use_backend
+
+if TYPE_CHECKING:
+    from moto.core.common_types import TYPE_RESPONSE
+
+    from local_account.base.replacements import Handlers
+
+# What is called of a secret that waits to be deleted all the same.
+_OF_DELETED = {"DeleteSecret", "DescribeSecret", "GetResourcePolicy", "ListSecretVersionIds", "RestoreSecret"}
+
+
+def install(_account: Account) -> None:
+    """Called once, before the first request."""
+    use_backend(secretsmanager_backends, AccountSecrets)
+
+
+@extends
+class AccountSecrets(SecretsManagerBackend):
+    """moto's secrets, answered by `SecretAnswers`."""
+
+    @property
+    def url_paths(self) -> Handlers:
+        """What answers which address."""
+        return answered_by(SecretAnswers, urls.url_paths)
+
+    def waits_to_be_deleted(self, name: object) -> bool:
+        """Whether a name or an ARN is of a secret that was deleted, and can still be restored."""
+        return isinstance(name, str) and name in self.secrets and self.secrets[name].is_deleted()
+
+
+@extends
+class SecretAnswers(SecretsManagerResponse):
+    """moto's answers about secrets that are there."""
+
+    def call_action(self) -> TYPE_RESPONSE:
+        """Answer a call; raises moto's InvalidRequestException for a secret that waits to be deleted."""
+        operation, backend = self._get_action(), self.backend
+        assert isinstance(backend, AccountSecrets)  # noqa: S101  # `install` has seen to it
+        if operation == "CreateSecret" and backend.waits_to_be_deleted(self._get_param("Name")):
+            raise InvalidRequestException(
+                "You can't create this secret because a secret with this name is already scheduled for deletion."
+            )
+        if operation not in _OF_DELETED and backend.waits_to_be_deleted(self._get_param("SecretId")):
+            raise InvalidRequestException(
+                "You can't perform this operation on the secret because it was marked for deletion."
+            )
+        answer: TYPE_RESPONSE = super().call_action()
+        return answer
