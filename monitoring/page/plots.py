@@ -51,7 +51,9 @@ def confidence_over_time(figure: Figure, data: ReportData) -> None:
     x = date2num(data.times.tz_localize(None).to_numpy())  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
     colours = class_colours(data.classes)
     counts = np.bincount(data.predicted, minlength=len(data.classes))
-    named = set(np.argsort(-counts, kind="stable")[: len(MARKERS)])
+    coloured = [index for index in np.argsort(-counts, kind="stable") if colours[data.classes[index]] != OTHER]
+    named = {int(index): shorten(data.classes[index], LABEL_CHARACTERS) for index in coloured[: len(MARKERS)]}
+    others = next((int(index) for index in np.flatnonzero(counts) if int(index) not in named), None)
     size, alpha = next((size, alpha) for most, size, alpha in POINT_STYLES if len(x) <= most)
     drawn = np.zeros(len(x), bool)
     drawn[np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).astype(np.int64)] = True
@@ -59,12 +61,13 @@ def confidence_over_time(figure: Figure, data: ReportData) -> None:
     turns = np.arange(len(x)) * TURNS // len(x) if len(x) > VECTOR_POINTS else np.zeros(len(x), np.int64)
     turns = np.random.default_rng(0).permutation(turns)
     for turn, index in itertools.product(np.unique(turns), np.flatnonzero(counts)):
-        chosen, label = drawn & (data.predicted == index) & (turns == turn), data.classes[index]
+        chosen = drawn & (data.predicted == index) & (turns == turn)
+        label = named.get(int(index), "other classes" if index == others else None)
         axes.scatter(
-            x[chosen], data.confidence[chosen], s=size, color=colours[label], linewidths=0,
-            marker=MARKERS[index % len(MARKERS)], alpha=alpha, zorder=2,
-            rasterized=len(x) > VECTOR_POINTS,
-            label=shorten(label, LABEL_CHARACTERS) if index in named and turn == 0 else None,
+            x[chosen], data.confidence[chosen], s=size, linewidths=0, alpha=alpha, zorder=2,
+            color=colours[data.classes[index]] if index in named else OTHER,
+            marker=MARKERS[index % len(MARKERS)] if index in named else "o",
+            rasterized=len(x) > VECTOR_POINTS, label=label if turn == 0 else None,
         )  # fmt: skip
     if data.baseline is not None:
         expected = float(data.baseline.confidence.mean())

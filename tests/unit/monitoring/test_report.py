@@ -380,6 +380,20 @@ def test_a_thousand_predictions_at_one_moment_and_many_classes_are_drawn(tmp_pat
     assert numbers(tmp_path)["per_class"]["class 39"]["count"] == 25
 
 
+def test_classes_beyond_the_colours_share_an_entry_of_the_legend(tmp_path: Path) -> None:
+    labels = [f"class {number}" for number in range(12)]
+    for number in range(60):
+        time = f"2026-03-01T10:{number:02}:00Z"
+        document = json.loads(record("x", time, 1.0))
+        document["captureData"]["endpointOutput"]["data"] = json.dumps([float(at == number % 12) for at in range(12)])
+        document["eventMetadata"]["eventId"] = f"event-{number}"
+        capture(tmp_path / "captures", time, json.dumps(document))
+    assert run(tmp_path, "--classes", ",".join(labels)) == 0
+    chart = page(tmp_path).partition("Confidence over time")[2].partition("</figure>")[0]
+    legend = [label for label in re.findall(r">([^<>]+)</text>", chart) if "class" in label]
+    assert legend == [*labels[:8], "other classes"] * 2, "once for a wide window, once for a narrow one"
+
+
 @pytest.mark.parametrize(
     ("part", "whole", "text"),
     [
