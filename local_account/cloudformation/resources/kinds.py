@@ -157,9 +157,12 @@ def kind_of(resource_type: str) -> Kind:
     if _OWN.fullmatch(resource_type):
         return CustomResource(resource_type)
     if resource_type not in KINDS:
+        service = resource_type.rpartition("::")[0]
+        siblings = sorted(name for name in KINDS if name.startswith(f"{service}::"))
+        known = f"of {service} it implements {', '.join(siblings)}" if siblings else f"it implements none of {service}"
         raise ResourceError(
-            f"The stand-in account does not implement the resource type {resource_type}; it implements: "
-            + ", ".join(sorted(KINDS))
+            f"The stand-in account does not implement the resource type {resource_type}: {known} "
+            "(docs/local_account.md lists all)."
         )
     return KINDS[resource_type]
 
