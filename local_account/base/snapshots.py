@@ -13,6 +13,7 @@ that no further change is acknowledged.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -77,6 +78,11 @@ class Snapshots:
         with self._state:
             self._changes[name] = self._changes.get(name, 0) + 1
             self._since.setdefault(name, time.monotonic())
+
+    def keep_room(self) -> None:
+        """Before any change is acknowledged: keep room for it, or have `trouble` say that there is none."""
+        if not self._has_room():
+            self._full = f"{os.strerror(errno.ENOSPC)} ({self.folder})"
 
     def trouble(self, name: str = "") -> str:
         """Why changes of a service, or of any, cannot be written; empty while they can."""

@@ -1,4 +1,4 @@
-"""STS and SNS on moto: AssumeRole gives credentials that are checked, and topics deliver only where they may.
+"""STS on moto: AssumeRole gives credentials that are checked.
 
 Runs in the server process; ``install`` replaces moto's sessions, which nothing checks, by those of
 ``authority.identity``. The federated ways to a role (web identity, SAML) are refused: nothing here could check who
@@ -7,58 +7,27 @@ comes.
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-from moto.sns.models import Subscription
 from moto.sts import urls
 from moto.sts.exceptions import STSValidationError
 from moto.sts.models import AssumedRole, STSBackend, sts_backends
 from moto.sts.responses import TokenResponse
 
 from local_account.account import Account
-from local_account.authority.authority import AccessDeniedError, Authority
+from local_account.authority.authority import Authority
 from local_account.authority.identity import Session, find_session, new_session
-from local_account.base.replacements import answered_by, extends, replace, use_backend
+from local_account.base.replacements import answered_by, extends, use_backend
 
 if TYPE_CHECKING:
     from local_account.base.replacements import Handlers
-
-log = logging.getLogger(__name__)
-_DELIVERIES = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage"}
 
 
 def install(account: Account) -> None:
     """Called once, before the first request."""
     CheckedSessions.authority = account.authority
     use_backend(sts_backends, CheckedSessions)
-    _check_deliveries(account.authority)
-
-
-def _check_deliveries(authority: Authority) -> None:
-    """A queue's or a function's own policy decides what topics may send to it."""
-    original = Subscription.publish
-
-    def publish(  # noqa: PLR0917  # moto's signature
-        self: Subscription,
-        message: str,
-        message_id: str,
-        subject: str | None = None,
-        message_attributes: dict[str, object] | None = None,
-        group_id: str | None = None,
-        deduplication_id: str | None = None,
-        message_structure: str | None = None,
-    ) -> None:
-        try:
-            if action := _DELIVERIES.get(self.protocol):
-                authority.demand_of_service("sns.amazonaws.com", action, self.endpoint, self.topic.arn)
-        except AccessDeniedError as error:
-            log.warning("%s could not be delivered to: %s", self.arn, error.message)
-            return
-        original(self, message, message_id, subject, message_attributes, group_id, deduplication_id, message_structure)
-
-    replace(Subscription, "publish", publish, why="a topic delivers only where the target's policy lets it")
 
 
 @extends

@@ -153,6 +153,7 @@ def serve(account: Account, listener: socket.socket) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    account.snapshots.keep_room()
     threading.Thread(target=account.snapshots.run, args=(account.stopping,), daemon=True).start()
     threading.Thread(target=application.warm_up, daemon=True).start()
     log.info("serving account %s at %s, state in %s", account.account_id, account.endpoint_url, account.state_dir)

@@ -11,7 +11,7 @@ import re
 
 from local_account.base.arns import last_part
 from local_account.cloudformation.language.schemas import ALWAYS, schema_of
-from local_account.cloudformation.resources.base import ApiKind, Kind, StackPlace
+from local_account.cloudformation.resources.base import ApiKind, Kind, Made, StackPlace
 from local_account.cloudformation.resources.families.compounds import COMPOUNDS
 from local_account.cloudformation.resources.families.custom import CustomResource
 from local_account.cloudformation.resources.families.delivery import DELIVERY
@@ -46,6 +46,13 @@ class _EndpointKind(ApiKind):
         if endpoint["EndpointStatus"] != "InService" or endpoint["EndpointConfigName"] != wanted:
             reason = endpoint.get("FailureReason", "it is not in service on the configuration asked for")
             raise ResourceError(f"endpoint {name} is {endpoint['EndpointStatus']}: {reason}")
+
+
+class _SubscriptionKind(ApiKind):
+    """A subscription has its ARN also while it waits to be confirmed."""
+
+    def create(self, place: StackPlace, properties: Properties) -> Made:
+        return super().create(place, {**properties, "ReturnSubscriptionArn": True})
 
 
 def _sagemaker(resource: str, update: str = "", made_by: type[ApiKind] = ApiKind) -> ApiKind:
@@ -117,7 +124,7 @@ KINDS: dict[str, Kind] = {
     "AWS::Lambda::EventSourceMapping": EventSourceMapping(),
     "AWS::Lambda::Version": Version(),
     "AWS::SecretsManager::Secret": Secret(),
-    "AWS::SNS::Subscription": ApiKind(
+    "AWS::SNS::Subscription": _SubscriptionKind(
         "sns",
         "Subscribe",
         "Unsubscribe",

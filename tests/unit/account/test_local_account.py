@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -323,6 +324,21 @@ def test_a_service_that_could_not_be_written_is_written_later(tmp_path: Path) ->
     failing.clear()
     snapshots.write()
     assert (tmp_path / "services" / "service").read_bytes() == b"kept"
+
+
+def test_room_is_kept_before_the_first_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshots = Snapshots(tmp_path / "services")
+    snapshots.keep_room()
+    assert (tmp_path / "services/.reserve").stat().st_size > 0
+    assert snapshots.trouble() == ""
+
+    def full(*_arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    without = Snapshots(tmp_path / "others")
+    without.keep_room()
+    assert "No space left on device" in without.trouble(), "so that no change is acknowledged"
 
 
 def test_objects_are_addressed_by_content_only(tmp_path: Path) -> None:
