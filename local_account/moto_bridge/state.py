@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from local_account.account import Account
 from local_account.base.replacements import replace
+from local_account.moto_bridge.late import prepare
 from local_account.moto_bridge.state_pickle import (
     NEW_OBJECT,
     Reduce,
@@ -86,6 +87,7 @@ def _dump(module: str, attribute: str) -> bytes:
 
 
 def _load(account: Account, name: str, module: str, attribute: str, content: bytes) -> None:
+    prepare(name, account)
     backends = _backends(module, attribute)
     loaded = cast(KeptService, loads(content, str(account.snapshots.folder / name)))
     for (owner, region), attributes in loaded["backends"].items():

@@ -24,6 +24,7 @@ from local_account.functions.api.code import bucket_of, lending
 from local_account.functions.api.function_calls import calling, is_address
 from local_account.moto_bridge import requests as moto_requests
 from local_account.moto_bridge.fast_answers import FastAnswers
+from local_account.moto_bridge.late import prepare
 from local_account.moto_services import s3, s3_promises
 from local_account.protocol.foreign import Home
 from local_account.server import member_rules
@@ -165,6 +166,7 @@ class Application:
 
         with self._moto_lock:
             if service not in self._moto:
+                prepare(service, self._account)
                 self._moto[service] = create_backend_app(MOTO_MODULES[service])
                 moto_requests.configure(self._moto[service])
             return self._moto[service]

@@ -54,7 +54,6 @@ HOOKS = (
     "moto_services.dynamodb",
     "moto_services.budgets",
     "moto_services.safekeeping.keys",
-    "moto_services.safekeeping.parameters",
     "moto_services.safekeeping.secrets",
     "moto_services.queues",
     "moto_services.tables",

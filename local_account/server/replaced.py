@@ -53,8 +53,9 @@ def tell(module: str, doc: str | None, write: Callable[[Application, Path | None
     os._exit(0)  # the services' threads still run
 
 
-def write_lists(_application: Application, page: Path | None) -> None:
-    """Print the lists, or write them."""
+def write_lists(application: Application, page: Path | None) -> None:
+    """Print the lists, or write them; some services have their part once they are loaded."""
+    application.warm_up()
     if page is None:
         sys.stdout.write(table())
     else:

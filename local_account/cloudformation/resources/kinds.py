@@ -30,6 +30,7 @@ from local_account.cloudformation.resources.values import Properties, ResourceEr
 
 POLL_S = 0.2
 CUSTOM = "AWS::CloudFormation::CustomResource"
+_SERVICE = re.compile(r"\w+::\w+")
 _OWN = re.compile(r"Custom::[A-Za-z0-9_@-]{1,60}")
 
 
@@ -164,7 +165,8 @@ def kind_of(resource_type: str) -> Kind:
     if _OWN.fullmatch(resource_type):
         return CustomResource(resource_type)
     if resource_type not in KINDS:
-        service = resource_type.rpartition("::")[0]
+        named = _SERVICE.match(resource_type)
+        service = named[0] if named else resource_type
         siblings = sorted(name for name in KINDS if name.startswith(f"{service}::"))
         known = f"of {service} it implements {', '.join(siblings)}" if siblings else f"it implements none of {service}"
         raise ResourceError(
