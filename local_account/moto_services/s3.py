@@ -25,7 +25,7 @@ from local_account.account import Account
 from local_account.base.replacements import answered_by, extends, replace, use_backend
 from local_account.base.stored import stored
 from local_account.base.wire.s3_names import INVALID_BUCKET, KEY_TOO_LONG, is_bucket, is_key, was_bucket
-from local_account.moto_services import s3_defaults, s3_notifications
+from local_account.moto_services import s3_access, s3_defaults, s3_notifications
 from local_account.moto_services.object_files import FileContent, ObjectFiles, StoredContent
 from local_account.moto_services.object_versions import (
     ObjectVersionAnswers,
@@ -312,6 +312,11 @@ class StoredBuckets(S3Backend):
             kept.checksum_type = "FULL_OBJECT"
         return kept
 
+    def put_bucket_policy(self, bucket_name: str, policy: bytes) -> None:
+        """PutBucketPolicy; raises BlockedAccessError for one that lets everybody in, where that is blocked."""
+        s3_access.check_policy(self.get_bucket(bucket_name), policy)
+        super().put_bucket_policy(bucket_name, policy)
+
     def get_bucket_encryption(self, bucket_name: str) -> dict[str, object] | None:
         """GetBucketEncryption: what holds for every bucket where nobody said otherwise."""
         return super().get_bucket_encryption(bucket_name) or s3_defaults.BUCKET_ENCRYPTION
@@ -477,6 +482,12 @@ class RangedAnswers(ObjectVersionAnswers):
                 return status, answered, s3_defaults.of_list(text) if text else content
         finally:
             skips_validation.reset(token)
+
+    def _acl_from_headers(self, headers: dict[str, str]) -> FakeAcl | None:
+        bucket = s3_backends[self.current_account]["aws"].buckets.get(self.bucket_name)
+        if bucket is not None and ("acl" in self.querystring or self.parse_key_name()):
+            s3_access.check_list(bucket, headers, is_all_that_is_asked="acl" in self.querystring)
+        return super()._acl_from_headers(headers)
 
     def put_object_tagging(self) -> TYPE_RESPONSE:
         """PutObjectTagging."""

@@ -2,7 +2,7 @@
 
 Runs in the server process. Since January 2023 S3 encrypts each object (SSE-S3), since April 2023 a new bucket blocks
 public access and has no access control lists (S3 User Guide, "Default encryption FAQ" and "Default settings for new
-buckets FAQ"). The defaults are told, not enforced: a policy for everybody is taken.
+buckets FAQ"). `s3_access` holds requests to them.
 """
 
 from __future__ import annotations

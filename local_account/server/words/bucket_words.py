@@ -15,6 +15,7 @@ _ACLS = {
     "bucket-owner-full-control", "log-delivery-write",
 }  # fmt: skip
 _ENCRYPTIONS = {"AES256", "aws:kms", "aws:kms:dsse", "aws:fsx"}
+_OWNER_ENFORCED = "BucketOwnerEnforced"
 _MALFORMED = "The XML you provided was not well-formed or did not validate against our published schema"
 
 
@@ -36,6 +37,7 @@ def _headers(operation: str, members: Mapping[str, object]) -> Iterator[BucketRe
         yield BucketRefusal("InvalidArgument", "The encryption method specified is not supported")
     if members.get("ACL", "private") not in _ACLS:
         yield BucketRefusal("InvalidArgument", "")
+    yield from _new_bucket(operation, members)
     tags = members.get("Tagging")
     keys = [key for key, _ in parse_qsl(tags, keep_blank_values=True)] if isinstance(tags, str) else []
     if len(keys) > len(set(keys)):
@@ -50,6 +52,19 @@ def _headers(operation: str, members: Mapping[str, object]) -> Iterator[BucketRe
     source = members.get("CopySource")
     if isinstance(source, str) and not all(source.lstrip("/").partition("/")[::2]):
         yield BucketRefusal("InvalidArgument", "Invalid copy source object key")
+
+
+def _new_bucket(operation: str, members: Mapping[str, object]) -> Iterator[BucketRefusal]:
+    """A bucket that others are to reach: a new one has no lists and blocks public ones, until it is told otherwise."""
+    gives_others = members.get("ACL", "private") != "private" or any(name.startswith("Grant") for name in members)
+    if operation != "CreateBucket" or not gives_others:
+        return
+    if members.get("ObjectOwnership", _OWNER_ENFORCED) == _OWNER_ENFORCED:
+        message = f"Bucket cannot have ACLs set with ObjectOwnership's {_OWNER_ENFORCED} setting"
+        yield BucketRefusal("InvalidBucketAclWithObjectOwnership", message)
+    elif str(members.get("ACL", "")) in {"public-read", "public-read-write", "authenticated-read"}:
+        message = "Bucket cannot have public ACLs set with BlockPublicAccess enabled"
+        yield BucketRefusal("InvalidBucketAclWithBlockPublicAccessError", message)
 
 
 def _lists(operation: str, members: Mapping[str, object]) -> Iterator[BucketRefusal]:

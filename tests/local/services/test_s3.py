@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import uuid
+from collections.abc import Callable
 
 import pytest
 from botocore.exceptions import ClientError
@@ -62,3 +64,61 @@ def test_s3_refuses_in_its_own_words(
     s3.put_object(Bucket=name, Key="there", Body=b"x")
     with pytest.raises(ClientError, match=expected):
         getattr(s3, method)(Bucket=name, **options)
+
+
+FOR_ALL = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::shut/*"}],
+}
+
+
+def test_a_new_bucket_cannot_be_made_public_until_it_is_told_otherwise(account: RunningAccount) -> None:
+    s3 = account.client("s3")
+    s3.create_bucket(Bucket="shut")
+
+    def code(call: Callable[..., object], **arguments: object) -> str:
+        try:
+            call(Bucket="shut", **arguments)
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return ""
+
+    everybody = 'uri="http://acs.amazonaws.com/groups/global/AllUsers"'
+    assert code(s3.put_bucket_policy, Policy=json.dumps(FOR_ALL)) == "AccessDenied"
+    for call, more in (
+        (s3.put_object, {"Key": "k", "Body": b"x", "ACL": "public-read"}),
+        (s3.put_object, {"Key": "k", "Body": b"x", "GrantRead": everybody}),
+        (s3.put_bucket_acl, {"ACL": "private"}),
+    ):
+        assert code(call, **more) == "AccessControlListNotSupported"
+    assert code(s3.put_object, Key="k", Body=b"x", ACL="bucket-owner-full-control") == ""
+    assert code(s3.put_object_acl, Key="k", ACL="public-read") == "AccessControlListNotSupported"
+    s3.put_bucket_ownership_controls(
+        Bucket="shut", OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerPreferred"}]}
+    )  # fmt: skip
+    assert code(s3.put_object, Key="k", Body=b"x", ACL="public-read") == "AccessDenied"
+    assert code(s3.put_object_acl, Key="k", GrantRead=everybody) == "AccessDenied"
+    assert code(s3.put_object_acl, Key="k", ACL="private") == ""
+    s3.delete_public_access_block(Bucket="shut")
+    assert code(s3.put_object_acl, Key="k", ACL="public-read") == ""
+    assert code(s3.put_bucket_policy, Policy=json.dumps(FOR_ALL)) == ""
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({"ACL": "public-read"}, "InvalidBucketAclWithObjectOwnership"),
+        ({"ACL": "public-read", "ObjectOwnership": "ObjectWriter"}, "InvalidBucketAclWithBlockPublicAccessError"),
+        ({"ACL": "private"}, ""),
+        ({"ACL": "log-delivery-write", "ObjectOwnership": "ObjectWriter"}, ""),
+    ],
+)
+def test_a_bucket_that_others_are_to_reach_is_not_made(
+    account: RunningAccount, request_: dict[str, str], code: str
+) -> None:
+    s3, name = account.client("s3"), f"acl-{uuid.uuid4().hex[:8]}"
+    try:
+        s3.create_bucket(Bucket=name, **request_)
+    except ClientError as error:
+        assert error.response["Error"]["Code"] == code
+    assert (name in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]) is (code == "")

@@ -102,7 +102,10 @@ def test_copies_tags_acls_and_deletions_are_told_as_what_they_are(account: Runni
     s3.copy_object(**named, CopySource={"Bucket": bucket.name, "Key": "one"})
     s3.put_object_tagging(**named, Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
     s3.delete_object_tagging(**named)
-    s3.put_object_acl(**named, ACL="public-read")
+    s3.put_bucket_ownership_controls(
+        Bucket=bucket.name, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+    )  # fmt: skip
+    s3.put_object_acl(**named, ACL="private")
     s3.delete_object(**named)
     s3.delete_objects(Bucket=bucket.name, Delete={"Objects": [{"Key": "one"}, {"Key": "never there"}]})
     records, events = bucket.told()
