@@ -28,6 +28,7 @@ from local_account.account import Account
 from local_account.base.arns import Arn, read_arn
 from local_account.base.replacements import answered_by, extends, use_backend
 from local_account.base.stored import stored
+from local_account.protocol.kms_keys import KeyUnusableError, usable_key
 
 if TYPE_CHECKING:
     from moto.sqs.models import Message, Queue
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     from local_account.base.replacements import Handlers
 
 TASKS_LISTED = 10
+_KEY_ERRORS = {
+    "KMS.NotFoundException": "KmsNotFound",
+    "KMS.DisabledException": "KmsDisabled",
+    "KMS.KMSInvalidStateException": "KmsInvalidState",
+}
 
 
 def install(_account: Account) -> None:
@@ -155,8 +161,19 @@ class QueueAnswers(SQSResponse):
             error.message = f'The input receipt handle "{handle}" is not a valid receipt handle.'
             raise
 
+    def send_message(self) -> ActionResult:
+        """SendMessage; raises moto's SQSException where the queue's key cannot be used."""
+        _check_key(self)
+        return super().send_message()
+
+    def receive_message(self) -> ActionResult:
+        """ReceiveMessage; raises as SendMessage does."""
+        _check_key(self)
+        return super().receive_message()
+
     def send_message_batch(self) -> ActionResult:
         """SendMessageBatch; raises moto's InvalidParameterValue, also for what a single message lacks."""
+        _check_key(self)
         try:
             return _filled(super().send_message_batch())
         except MissingParameter as error:
@@ -215,6 +232,19 @@ class QueueAnswers(SQSResponse):
             raise SQSException("AWS.SimpleQueueService.UnsupportedOperation", message)
         found.status = "CANCELLED"
         return ActionResult({"ApproximateNumberOfMessagesMoved": found.moved})
+
+
+def _check_key(answers: QueueAnswers) -> None:
+    """Raise moto's SQSException where the key that a queue's messages are encrypted with is of no use."""
+    backend = answers.sqs_backend
+    queue = backend.queues.get(answers._get_queue_name())
+    key = getattr(queue, "kms_master_key_id", None)
+    if not key:
+        return
+    try:
+        usable_key(backend.account_id, backend.region_name, key)
+    except KeyUnusableError as error:
+        raise SQSException(_KEY_ERRORS[error.code], str(error)) from error
 
 
 def _filled(answer: ActionResult) -> ActionResult:

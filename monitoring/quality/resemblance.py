@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from monitoring.drift.detector import Floats
 
 _ONE_SIDED_95 = 1.6448536269514722
 # Of a channel that hardly varies, so that its variance can be divided by; an even one's is 1/12.

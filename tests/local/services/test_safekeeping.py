@@ -142,3 +142,21 @@ def test_what_another_key_encrypted_is_told_apart(account: RunningAccount, key: 
     ciphertext = kms.encrypt(KeyId=other, Plaintext=b"x")["CiphertextBlob"]
     assert code_of(kms.decrypt, CiphertextBlob=ciphertext, KeyId=key)[0] == "IncorrectKeyException"
     assert code_of(kms.decrypt, CiphertextBlob=b"no such thing")[0] == "InvalidCiphertextException"
+
+
+def test_what_a_key_protects_is_out_of_reach_while_the_key_is(account: RunningAccount, key: str, name: str) -> None:
+    kms, sqs, secrets = account.client("kms"), account.client("sqs"), account.client("secretsmanager")
+    queue = sqs.create_queue(QueueName=name, Attributes={"KmsMasterKeyId": key})["QueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody="x")
+    secrets.create_secret(Name=name, SecretString="x", KmsKeyId=key)
+    kms.disable_key(KeyId=key)
+    assert code_of(sqs.send_message, QueueUrl=queue, MessageBody="y")[0] == "KmsDisabled"
+    assert code_of(sqs.receive_message, QueueUrl=queue)[0] == "KmsDisabled"
+    assert code_of(secrets.get_secret_value, SecretId=name)[0] == "DecryptionFailure"
+    assert code_of(secrets.put_secret_value, SecretId=name, SecretString="y")[0] == "EncryptionFailure"
+    assert code_of(secrets.create_secret, Name=f"{name}-2", SecretString="y", KmsKeyId="alias/none")[0] == (
+        "EncryptionFailure"
+    )
+    kms.enable_key(KeyId=key)
+    assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == "x"
+    assert secrets.get_secret_value(SecretId=name)["SecretString"] == "x"
