@@ -44,7 +44,7 @@ def expected_accuracy(
         return ExpectedAccuracy(None, "nothing was captured")
     if watched is None or baseline is None:
         return ExpectedAccuracy(None, "there is nothing to hold the predictions against")
-    if baseline.estimate_errors is UNSET or not baseline.estimate_errors:
+    if baseline.estimate_errors is UNSET or not any(error.shifts for error in baseline.estimate_errors):
         return ExpectedAccuracy(None, "its error was not measured with this baseline; that of a newer training has it")
     because = _moved(watched)
     if because:

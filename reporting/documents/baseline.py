@@ -43,7 +43,8 @@ class EstimateError(msgspec.Struct, frozen=True, kw_only=True):
 
     - ``corruption``: ``none`` for the images as they are; ``severity`` from 1, 0 for none; ``images``: how many.
     - ``estimated``: the mean confidence; ``accuracy``: what was right.
-    - ``shifts``: by how much the mean rank among the healthy images changes, of the confidence and of each statistic.
+    - ``shifts``: by how much the mean rank among the healthy images changes, of the confidence and of each statistic;
+      empty in baselines of before 2026-12-01, which tell no estimate.
     - ``deviation``: standard error of how much worse the estimate is than of the images as they are, 0 for these.
     """
 
@@ -52,7 +53,7 @@ class EstimateError(msgspec.Struct, frozen=True, kw_only=True):
     images: int
     estimated: float
     accuracy: float
-    shifts: dict[str, float]
+    shifts: dict[str, float] = msgspec.field(default_factory=dict)
     deviation: float = 0.0
 
 

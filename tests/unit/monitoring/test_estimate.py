@@ -140,7 +140,13 @@ def test_it_is_withheld_where_the_pictures_might_be_ones_that_it_was_far_off_on(
     )
 
 
-@pytest.mark.parametrize("errors", [msgspec.UNSET, []])
+OLDER = msgspec.json.decode(
+    b'{"corruption": "none", "severity": 0, "images": 9, "estimated": 0.9, "accuracy": 0.9, "distances": {"noise": 0.0}}',
+    type=EstimateError,
+)
+
+
+@pytest.mark.parametrize("errors", [msgspec.UNSET, [], [OLDER]])
 def test_a_baseline_of_an_older_version_gives_no_estimate(errors: list[EstimateError] | msgspec.UnsetType) -> None:
     older = msgspec.structs.replace(BASELINE, estimate_errors=errors)
     assert "its error was not measured with this baseline" in (expected(seen(2), older).because or "")
