@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from botocore.model import Shape
 
 _NUMBERS = {"integer", "long", "float", "double", "short"}
+_WHOLE = {"integer", "long", "short"}
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "structure": (dict,),
     "map": (dict,),
@@ -33,6 +34,8 @@ def wrong_type(value: object, shape: Shape, path: str = "") -> str:
         return ""
     kinds = _KINDS.get(shape.type_name)
     is_wrong = kinds is not None and not isinstance(value, kinds)
+    if shape.type_name in _WHOLE and isinstance(value, float) and not value.is_integer():
+        return f"{path or 'The request'} must be a whole number, not {value}"
     if is_wrong or (isinstance(value, bool) and shape.type_name in _NUMBERS):
         came = _SHOWN.get(type(value), type(value).__name__)
         return f"{path or 'The request'} must be {_article(shape.type_name)}, not {came}"

@@ -20,7 +20,7 @@ from local_account.cloudwatch.alarms.history import PageError, alarm_type, confi
 from local_account.cloudwatch.backend import WatchedMetrics, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from types_boto3_cloudwatch.type_defs import (
         DescribeAlarmHistoryInputTypeDef,
@@ -41,6 +41,12 @@ class HistoryTokenError(CloudWatchException):
     """As CloudWatch says of a token that it has not given."""
 
     code = "InvalidNextToken"
+
+
+class MissingMemberError(CloudWatchException):
+    """As CloudWatch says of a member that a request lacks."""
+
+    code = "MissingParameter"
 
 
 @extends
@@ -82,7 +88,11 @@ class AlarmAnswers(CloudWatchResponse):
         return ActionResult({"MetricAlarms": alarms})
 
     def get_metric_data(self) -> ActionResult:
-        """GetMetricData; all messages stand with the results that they are about."""
+        """GetMetricData; all messages stand with the results that they are about.
+
+        Raises MissingMemberError for a metric without a name.
+        """
+        _check_metrics(self._get_param("MetricDataQueries", []))
         answer = super().get_metric_data()
         assert isinstance(answer.result, dict)  # noqa: S101  # moto's own
         return ActionResult({"Messages": [], **answer.result})
@@ -130,6 +140,16 @@ class AlarmAnswers(CloudWatchResponse):
             return ActionResult(page(matching(watched(self).history, asked), asked))
         except PageError as error:
             raise HistoryTokenError(str(error)) from error
+
+
+def _check_metrics(queries: Sequence[Mapping[str, Mapping[str, Mapping[str, str]]]]) -> None:
+    """Raise MissingMemberError for a query of a metric that has no name; one of an expression has no metric."""
+    for number, query in enumerate(queries, 1):
+        metric = query["MetricStat"].get("Metric", {}) if "MetricStat" in query else None
+        missing = [name for name in ("Namespace", "MetricName") if metric is not None and not metric.get(name)]
+        if missing:
+            where = f"MetricDataQueries.member.{number}.MetricStat.Metric.{missing[0]}"
+            raise MissingMemberError(f"The parameter {where} is required.")
 
 
 def _schema_of(definition: str) -> str:

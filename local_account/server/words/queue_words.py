@@ -26,6 +26,7 @@ _RANGES = {
     "VisibilityTimeout": (0, 43200),
     "KmsDataKeyReusePeriodSeconds": (60, 86400),
 }
+_DOCUMENTS = {"Policy", "RedriveAllowPolicy"}
 _FLAGS = {"FifoQueue", "ContentBasedDeduplication", "SqsManagedSseEnabled"}
 _ATTRIBUTES = {
     *_RANGES, *_FLAGS, "Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId", "DeduplicationScope",
@@ -159,9 +160,18 @@ def _is_fifo(members: Mapping[str, object]) -> bool:
     return str(members.get("QueueUrl", "")).endswith(".fifo") or ("QueueName" in members and asked)
 
 
+def _is_document(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), Mapping)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _is_valid(name: str, value: str) -> bool:
     if name in _FLAGS:
         return value.lower() in {"true", "false"}
+    if name in _DOCUMENTS:
+        return not value or _is_document(value)
     if name not in _RANGES:
         return True
     low, high = _RANGES[name]

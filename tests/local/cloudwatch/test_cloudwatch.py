@@ -305,3 +305,11 @@ def test_an_alarm_has_a_period_that_cloudwatch_evaluates(account: Any, period: i
             AlarmName="odd", MetricName="m", Namespace="n", Statistic="Sum", Period=period, EvaluationPeriods=1,
             Threshold=1, ComparisonOperator="GreaterThanThreshold",
         )  # fmt: skip
+
+
+def test_a_metric_without_a_name_is_refused(account: Any) -> None:
+    query = {"Id": "m", "MetricStat": {"Metric": {"Namespace": "n"}, "Period": 60, "Stat": "Sum"}}
+    with pytest.raises(ClientError, match=r"member\.1\.MetricStat\.Metric\.MetricName is required"):
+        account.client("cloudwatch").get_metric_data(
+            MetricDataQueries=[query], StartTime=datetime.now(UTC) - timedelta(hours=1), EndTime=datetime.now(UTC)
+        )

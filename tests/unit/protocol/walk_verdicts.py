@@ -104,6 +104,8 @@ UNMODELLED = {
         "IllegalLocationConstraintException",
         "IllegalVersioningConfigurationException",
         "InvalidArgument",
+        "InvalidBucketAclWithBlockPublicAccessError",
+        "InvalidBucketAclWithObjectOwnership",
         "InvalidBucketName",
         "InvalidBucketState",
         "InvalidDigest",
