@@ -141,7 +141,7 @@ def test_it_is_withheld_where_the_pictures_might_be_ones_that_it_was_far_off_on(
 
 
 OLDER = msgspec.json.decode(
-    b'{"corruption": "none", "severity": 0, "images": 9, "estimated": 0.9, "accuracy": 0.9, "distances": {"noise": 0.0}}',
+    b'{"corruption": "none", "severity": 0, "images": 9, "estimated": 0.9, "accuracy": 0.9, "distances": {"noise": 0}}',
     type=EstimateError,
 )
 
