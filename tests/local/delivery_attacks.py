@@ -5,9 +5,9 @@ from __future__ import annotations
 from tests.local.delivery_attacks_stack import OF_THE_STACK
 from tests.local.delivery_siege import (
     ACCOUNT,
-    ANYBODY,
     DELIVERY_BUCKET,
     HERE,
+    OWNER,
     PROJECT,
     STAGING,
     change_set,
@@ -18,7 +18,7 @@ from tests.local.delivery_siege import (
 
 OF_THE_DEPLOYMENT = [
     of_deployment(
-        "KeepTheArtifacts", "s3", "put_bucket_policy", lambda s: {"Bucket": s.bucket("artifacts"), "Policy": ANYBODY}
+        "KeepTheArtifacts", "s3", "put_bucket_policy", lambda s: {"Bucket": s.bucket("artifacts"), "Policy": OWNER}
     ),
     of_deployment(
         "UploadArtifacts", "s3", "put_object", lambda s: {"Bucket": s.bucket("artifacts"), "Key": "x", "Body": b""}

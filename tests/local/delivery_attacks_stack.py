@@ -7,6 +7,7 @@ from tests.local.delivery_siege import (
     ADMINISTRATOR,
     ANYBODY,
     HERE,
+    OWNER,
     PROJECT,
     REGION,
     STAGING,
@@ -19,7 +20,7 @@ from tests.local.delivery_siege import (
 
 KEY_TAG = "deployment"
 OF_THE_STACK = [
-    of_stack("Buckets", "s3", "put_bucket_policy", lambda s: {"Bucket": s.bucket("data"), "Policy": ANYBODY}),
+    of_stack("Buckets", "s3", "put_bucket_policy", lambda s: {"Bucket": s.bucket("data"), "Policy": OWNER}),
     of_stack("Buckets", "s3", "delete_bucket_policy", lambda s: {"Bucket": s.bucket("data")}),
     of_stack("Code", "s3", "get_object", lambda s: {"Bucket": s.bucket("artifacts"), "Key": "x"}),
     of_stack("NewKeys", "kms", "create_key", lambda s: {"Tags": [{"TagKey": KEY_TAG, "TagValue": s.prefix}]}),

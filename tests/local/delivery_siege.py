@@ -20,6 +20,8 @@ ANYBODY = json.dumps(
         "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "*", "Resource": "*"}],
     }
 )
+# What a bucket takes that blocks public policies.
+OWNER = ANYBODY.replace('"*"', f'"arn:aws:iam::{ACCOUNT}:root"', 1)
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 Given = dict[str, object]
 
