@@ -5,10 +5,14 @@ Runs in the server process.
 
 from __future__ import annotations
 
+import logging
+
 from moto.logs.exceptions import InvalidParameterException
 
 from local_account.logs.conditions import FilterPatternError
 from local_account.logs.filter_patterns import Matcher, parse_pattern
+
+log = logging.getLogger(__name__)
 
 
 class MessageFilter:
@@ -20,6 +24,15 @@ class MessageFilter:
     def matches(self, message: str) -> bool:
         """Whether an event has it."""
         return self._match(message) is not None
+
+
+def kept_matcher(pattern: str) -> Matcher:
+    """What finds a kept pattern's events; nothing for one that an older account took and that cannot be read."""
+    try:
+        return parse_pattern(pattern or "")
+    except FilterPatternError as error:
+        log.warning("the filter pattern %r matches nothing: %s", pattern, error)
+        return lambda _message: None
 
 
 def matcher(pattern: str) -> Matcher:

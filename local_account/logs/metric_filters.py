@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import NotRequired, TypedDict
 
 from local_account.cloudwatch.telemetry import MetricValue
-from local_account.logs.filter_patterns import MatchedEvent, parse_pattern
+from local_account.logs.filter_patterns import MatchedEvent
+from local_account.logs.matching import kept_matcher
 
 FILTERS_LIMIT = 100  # of a group
 MINUTE_MS = 60_000
@@ -75,7 +76,8 @@ class FilteredMetrics:
     def values(self, filters: Iterable[MetricFilter], events: Sequence[LogEvent]) -> Iterator[MetricValue]:
         """The values of all filters of one group in events that arrived together."""
         for each in filters:
-            matches = [(event["timestamp"], parse_pattern(each["filterPattern"])(event["message"])) for event in events]
+            match = kept_matcher(each["filterPattern"])
+            matches = [(event["timestamp"], match(event["message"])) for event in events]
             matched = [(at, found) for at, found in matches if found is not None]
             for transformation in each["metricTransformations"]:
                 for at, found in matched:

@@ -25,9 +25,8 @@ from local_account.base.clock import CLOCK
 from local_account.base.replacements import answered_by, extends, replace, use_backend
 from local_account.cloudwatch.backend import watched_metrics
 from local_account.logs.answers import LogAnswers
-from local_account.logs.filter_patterns import parse_pattern
 from local_account.logs.insights.search import execute_query
-from local_account.logs.matching import MessageFilter, matcher
+from local_account.logs.matching import MessageFilter, kept_matcher, matcher
 from local_account.logs.metric_filters import (
     FILTERS_LIMIT,
     FilteredMetrics,
@@ -72,7 +71,7 @@ def _send_matching(
     if not may_hand_to(FilteredLogs.account, destination_arn, self.log_group.name):
         log.warning("%s hands nothing to %s, which does not let it in", self.log_group.name, destination_arn)
         return
-    match = parse_pattern(self.log_group.subscription_filters[filter_name].filter_pattern or "")
+    match = kept_matcher(self.log_group.subscription_filters[filter_name].filter_pattern)
     events = [{**event, "id": str(event["id"])} for event in log_events if match(str(event["message"]))]
     if events:
         _send(self, service, destination_arn, filter_name, events)

@@ -56,10 +56,9 @@ class SeenAmongHealthy:
         names = tuple(sorted(name for name in window if name in healthy and _finite(window[name], healthy[name])))
         seen = np.array([ranks(window[name], healthy[name]) for name in names])
         known = np.array([ranks(healthy[name], healthy[name]) for name in names])
-        complete = known[:, np.isfinite(known).all(axis=0)]
-        covariance = np.atleast_2d(np.cov(complete)) + _LEAST_VARIANCE * np.eye(len(names))
-        fewest = min(int(np.isfinite(column).sum()) for column in seen)
-        return cls(names, np.nanmean(seen, axis=1), covariance, 1.0 / fewest + 1.0 / complete.shape[1])
+        covariance = np.atleast_2d(np.cov(np.nan_to_num(known))) + _LEAST_VARIANCE * np.eye(len(names))
+        fewest = [int(np.isfinite(columns).sum(axis=1).min()) for columns in (seen, known)]
+        return cls(names, np.nanmean(seen, axis=1), covariance, sum(1.0 / count for count in fewest))
 
     def most_of(self, shifted: Mapping[str, float]) -> float:
         """The largest share of the window, from 0 to 1, that a state may have which shifts the mean ranks so (95 %)."""

@@ -105,6 +105,13 @@ def test_half_of_a_state_is_half_as_far_away() -> None:
     assert SeenAmongHealthy.of(healthy, healthy).most_of({"unknown": 0.3}) == 1.0
 
 
+def test_pictures_that_were_not_captured_are_no_pictures() -> None:
+    healthy = {"brightness": seen(1).statistics["brightness"].copy(), "noise": seen(3).statistics["brightness"].copy()}
+    healthy["brightness"][::2], healthy["noise"][1::2] = np.nan, np.nan  # no row has both
+    window = {name: values[:200] for name, values in healthy.items()}
+    assert 0.0 <= SeenAmongHealthy.of(window, healthy).most_of({"brightness": 0.4}) < 0.3
+
+
 def test_a_state_shifts_only_what_both_know_and_what_was_captured() -> None:
     healthy = {"noise": np.array([1.0, 2.0, 3.0, np.nan]), "warmth": np.full(4, np.nan)}
     worse = {"noise": np.array([2.0, 3.0, np.nan, 4.0]), "warmth": np.zeros(4), "novelty": np.ones(4)}
