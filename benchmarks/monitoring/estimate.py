@@ -97,13 +97,10 @@ def main() -> None:
         judged = [_judged(folder, dataset) for folder in folders]
     damaged = [kind for kind in judged[0].states if kind != HEALTHY]
     windows = [_window(judged[seed % len(judged)], HEALTHY, seed) for seed in range(arguments.windows)]
-    for seed in range(arguments.windows):
-        kind = damaged[seed // len(judged) % len(damaged)]
-        windows.append(_window(judged[seed % len(judged)], kind, arguments.windows + seed))
-    for seed in range(arguments.windows):
-        kind = damaged[seed // len(judged) % len(damaged)]
-        share = SHARES[seed % len(SHARES)]
-        windows.append(_window(judged[seed % len(judged)], kind, 2 * arguments.windows + seed, share))
+    for number, shares in enumerate(((1.0,), SHARES), 1):
+        for at in range(arguments.windows):
+            kind, share = damaged[at // len(judged) % len(damaged)], shares[at % len(shares)]
+            windows.append(_window(judged[at % len(judged)], kind, number * arguments.windows + at, share))
     print("\n".join(_summary(windows)))
     if arguments.list:
         print("\n".join(_lines(windows)))

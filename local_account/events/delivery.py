@@ -150,7 +150,7 @@ class Deliverer:
         if exhausted:
             attributes["EXHAUSTED_RETRY_CONDITION"] = exhausted
         self._account.client("sqs").send_message(
-            QueueUrl=_queue_url(self._account, dead_letters),
+            QueueUrl=queue_url(self._account, dead_letters),
             MessageBody=delivery.payload,
             MessageAttributes={k: {"DataType": "String", "StringValue": v} for k, v in attributes.items()},
         )
@@ -166,9 +166,9 @@ def _is_permanent(failure: Exception) -> bool:
     return isinstance(failure, UndeliverableError) or any(word in _code(failure) for word in _PERMANENT)
 
 
-def _queue_url(account: Account, arn: str) -> str:
-    url: str = account.client("sqs").get_queue_url(QueueName=last_part(arn))["QueueUrl"]
-    return url
+def queue_url(account: Account, arn: str) -> str:
+    """The address of the queue of an ARN; raises ClientError."""
+    return str(account.client("sqs").get_queue_url(QueueName=last_part(arn))["QueueUrl"])
 
 
 def _check_json(payload: str) -> None:
@@ -230,7 +230,7 @@ def _send_to_states(account: Account, target: EventTarget, payload: str) -> None
 
 
 def _send_to_sqs(account: Account, target: EventTarget, payload: str) -> None:
-    request: SendMessageRequestTypeDef = {"QueueUrl": _queue_url(account, target["Arn"]), "MessageBody": payload}
+    request: SendMessageRequestTypeDef = {"QueueUrl": queue_url(account, target["Arn"]), "MessageBody": payload}
     parameters = target.get("SqsParameters", {})
     if "MessageGroupId" in parameters:
         request["MessageGroupId"] = parameters["MessageGroupId"]

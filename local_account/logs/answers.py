@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from moto.core.exceptions import JsonRESTError
@@ -128,7 +129,9 @@ class LogAnswers(LogsResponse):
             words = "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."
             raise _refusal("InvalidParameterException", words)
         if pattern:
-            return _named_like(self, pattern)
+            names = sorted(name for name in self.logs_backend.groups if pattern in name)
+            members = ("arn", "creationTime", "logGroupArn", "logGroupClass", "logGroupName", "metricFilterCount")
+            return _groups(self, names, members)
         answer = json.loads(super().describe_log_groups())
         return _said({**answer, "logGroups": [_group(self, each) for each in answer["logGroups"]]})
 
@@ -139,10 +142,7 @@ class LogAnswers(LogsResponse):
         except re.error as error:
             raise _refusal("InvalidParameterException", f"Invalid logGroupNamePattern: {error}") from error
         names = sorted(name for name in self.logs_backend.groups if wanted.search(name))
-        page, token = _page(names, self)
-        groups = [_group(self, self.logs_backend.groups[name].to_describe_dict()) for name in page]
-        members = ("logGroupName", "logGroupArn", "logGroupClass")
-        return _said({"logGroups": [{each: group[each] for each in members} for group in groups], "nextToken": token})
+        return _groups(self, names, ("logGroupName", "logGroupArn", "logGroupClass"))
 
     def describe_subscription_filters(self) -> str:
         """DescribeSubscriptionFilters, by a part of their names."""
@@ -238,12 +238,11 @@ def _query(query: LogQuery) -> dict[str, object]:
     return {**told, "queryLanguage": "CWLI", "queryString": f"SOURCE {source} {span} | {query.query}"}
 
 
-def _named_like(answers: LogAnswers, pattern: str) -> str:
-    """The groups whose names have the pattern in them: AmazonCloudWatchLogs API, DescribeLogGroups."""
-    page, token = _page(sorted(name for name in answers.logs_backend.groups if pattern in name), answers)
+def _groups(answers: LogAnswers, names: list[str], members: Sequence[str]) -> str:
+    """A page of groups by their names, with some of their members."""
+    page, token = _page(names, answers)
     groups = [_group(answers, answers.logs_backend.groups[name].to_describe_dict()) for name in page]
-    members = ("arn", "creationTime", "logGroupArn", "logGroupClass", "logGroupName", "metricFilterCount")
-    return _said({"logGroups": [{name: each[name] for name in members} for each in groups], "nextToken": token})
+    return _said({"logGroups": [{each: group[each] for each in members} for group in groups], "nextToken": token})
 
 
 def _page(found: list[_Item], answers: LogAnswers) -> tuple[list[_Item], str | None]:

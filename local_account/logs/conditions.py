@@ -6,6 +6,7 @@ event's fields out; which fields an event has is `filter_patterns`' matter.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,12 +32,9 @@ _TOKEN = re.compile(
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 # "Filter patterns with regex can only include the following": no groups, no characters of several bytes.
 _REGEX = re.compile(r"[A-Za-z0-9_#=@/;,\-^$?\[\]{}|\\*+.:\s]*")
-_ORDERS: dict[str, Callable[[float, float], bool]] = {
-    "<": lambda found, wanted: found < wanted,
-    ">": lambda found, wanted: found > wanted,
-    "<=": lambda found, wanted: found <= wanted,
-    ">=": lambda found, wanted: found >= wanted,
-}
+ORDERS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
+}  # fmt: skip
 _NESTED = 20  # parentheses in parentheses
 
 
@@ -112,17 +110,17 @@ class _Parser:
     def _condition(self) -> Test:
         name = self._next("word", "a field")
         self.fields.append(name)
-        kind, operator = self.tokens[self.at] if self.at < len(self.tokens) else ("", "")
+        kind, mark = self.tokens[self.at] if self.at < len(self.tokens) else ("", "")
         if kind == "word":
             return self._state(name)
-        if operator not in {"=", "!=", *_ORDERS}:
-            raise FilterPatternError(f"expected a comparison after {name}, got {operator or 'its end'}")
+        if mark not in {"=", "!=", *ORDERS}:
+            raise FilterPatternError(f"expected a comparison after {name}, got {mark or 'its end'}")
         self.at += 1
         if self.at >= len(self.tokens):
-            raise FilterPatternError(f"expected a value after {name} {operator}, got its end")
+            raise FilterPatternError(f"expected a value after {name} {mark}, got its end")
         kind, text = self.tokens[self.at]
         self.at += 1
-        holds = _comparison(operator, kind, text)
+        holds = _comparison(mark, kind, text)
         return lambda lookup: any(holds(found) for found in lookup(name))
 
     def _state(self, name: str) -> Test:
@@ -151,15 +149,15 @@ class _Parser:
         return found[1]
 
 
-def _comparison(operator: str, kind: str, text: str) -> Callable[[object], bool]:
+def _comparison(mark: str, kind: str, text: str) -> Callable[[object], bool]:
     number = float(text) if kind == "word" and _NUMBER.fullmatch(text) else None
-    if operator in _ORDERS:
+    if mark in ORDERS:
         if number is None:
-            raise FilterPatternError(f"{operator} compares numbers, got {text}")
-        ordered, limit = _ORDERS[operator], number
+            raise FilterPatternError(f"{mark} compares numbers, got {text}")
+        ordered, limit = ORDERS[mark], number
         return lambda found: (value := _number(found)) is not None and ordered(value, limit)
     equal = _equality(kind, text, number)
-    return equal if operator == "=" else lambda found: not equal(found)
+    return equal if mark == "=" else lambda found: not equal(found)
 
 
 def _equality(kind: str, text: str, number: float | None) -> Callable[[object], bool]:

@@ -68,7 +68,7 @@ def _nothing(_name: str) -> Sequence[object]:
 
 
 def _terms_pattern(text: str) -> Matcher:
-    terms = list(_terms(text))
+    terms = _terms(text)
     required = [test for mark, test in terms if not mark]
     excluded = [test for mark, test in terms if mark == "-"]
     # Beside terms that must or must not be there, those of which any would do are ignored.

@@ -68,13 +68,14 @@ def _send_matching(
     self: LogStream, service: str, destination_arn: str, filter_name: str, log_events: list[dict[str, object]]
 ) -> None:
     """Hand on the events that the subscription's pattern matches; their ids are text."""
-    if not may_hand_to(FilteredLogs.account, destination_arn, self.log_group.name):
-        log.warning("%s hands nothing to %s, which does not let it in", self.log_group.name, destination_arn)
-        return
     match = kept_matcher(self.log_group.subscription_filters[filter_name].filter_pattern)
     events = [{**event, "id": str(event["id"])} for event in log_events if match(str(event["message"]))]
-    if events:
+    if not events:
+        return
+    if may_hand_to(FilteredLogs.account, destination_arn, self.log_group.name):
         _send(self, service, destination_arn, filter_name, events)
+    else:
+        log.warning("%s hands nothing to %s, which does not let it in", self.log_group.name, destination_arn)
 
 
 @extends

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ENFORCED = "BucketOwnerEnforced"
 _OWNERS_OWN = {"", "bucket-owner-full-control", "private"}
 """What a bucket without lists takes with an object, since it says what holds anyway."""
-_PUBLIC = {"public-read", "public-read-write", "authenticated-read"}
+PUBLIC = {"public-read", "public-read-write", "authenticated-read"}
 _EVERYBODY = ("/groups/global/AllUsers", "/groups/global/AuthenticatedUsers")
 
 
@@ -60,6 +60,6 @@ def check_list(bucket: FakeBucket, headers: Mapping[str, str], *, is_all_that_is
     if str(bucket.ownership_rule) == ENFORCED and (is_all_that_is_asked or gives_one):
         raise NoAclsError
     block = bucket.public_access_block
-    is_public = canned in _PUBLIC or any(group in value for value in grants for group in _EVERYBODY)
+    is_public = canned in PUBLIC or any(group in value for value in grants for group in _EVERYBODY)
     if is_public and block is not None and block.block_public_acls:
         raise BlockedAccessError

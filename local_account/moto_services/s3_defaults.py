@@ -13,6 +13,8 @@ from urllib.parse import parse_qs
 
 from moto.s3.models import PublicAccessBlock
 
+from local_account.moto_services.s3_access import ENFORCED
+
 if TYPE_CHECKING:
     from moto.s3.models import FakeBucket
 
@@ -34,7 +36,7 @@ _XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 def new_bucket(bucket: FakeBucket) -> None:
     """Give a bucket what each new one has."""
     bucket.public_access_block = PublicAccessBlock(True, True, True, True)
-    bucket.ownership_rule = "BucketOwnerEnforced"  # type: ignore[assignment]  # as moto keeps that of the request
+    bucket.ownership_rule = ENFORCED  # type: ignore[assignment]  # as moto keeps that of the request
 
 
 def of_object(

@@ -7,6 +7,7 @@ reach a telephone, is refused when it is asked for.
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import logging
@@ -25,7 +26,7 @@ from local_account.account import Account
 from local_account.authority.authority import AccessDeniedError
 from local_account.base.arns import own_arn
 from local_account.base.replacements import replace
-from local_account.events.service import deliverer_of
+from local_account.events.delivery import Deliverer, queue_url
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,11 @@ class Deliveries:
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._later = deliverer_of(account).run
+
+    @functools.cached_property
+    def _servers(self) -> Deliverer:
+        """Threads of their own: a server that does not answer would hold up rules and alarms."""
+        return Deliverer(self._account)
 
     def deliver(self, to: Subscription, message: Published, deliver: Callable[[], None]) -> None:
         """Deliver a message where the subscription's filter lets it; ``deliver`` is moto's way to queues, functions."""
@@ -97,7 +102,7 @@ class Deliveries:
         text = to._parse_message_structure(message.content, to.protocol) if is_json else message.content
         body = to.get_post_data(text, message.id, message.subject, message.attributes)
         if to.protocol in {"http", "https"}:
-            self._later(lambda: self._post(to, text, body))
+            self._servers.run(lambda: self._post(to, text, body))
         else:
             self._hand_over(to, body, deliver)
 
@@ -139,9 +144,8 @@ class Deliveries:
             return
         try:
             self._account.authority.demand_of_service("sns.amazonaws.com", "sqs:SendMessage", str(queue), to.topic.arn)
-            sqs = self._account.client("sqs")
-            url = sqs.get_queue_url(QueueName=queue.last)["QueueUrl"]
-            sqs.send_message(QueueUrl=url, MessageBody=json.dumps(body))
+            url = queue_url(self._account, str(queue))
+            self._account.client("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(body))
         except (AccessDeniedError, BotoCoreError, ClientError) as error:
             log.warning("the dead letter of %s was lost: %s", to.arn, error)
 

@@ -11,15 +11,13 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 
+from local_account.logs.conditions import ORDERS
 from local_account.logs.insights.events import Fields, Value, milliseconds_of, moment
 from local_account.logs.insights.tokens import InsightsError, QueryReader, unquoted
 
 Expression = Callable[[Fields], Value]
 
 _SPANS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_ORDERS: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
-}  # fmt: skip
 _SUMS: dict[str, Callable[[float, float], float]] = {"+": operator.add, "-": operator.sub}
 _PRODUCTS: dict[str, Callable[[float, float], float]] = {
     "*": operator.mul, "/": operator.truediv, "%": math.fmod, "^": operator.pow,
@@ -87,12 +85,12 @@ def _compared(reader: QueryReader, depth: int) -> Expression:
         if reader.took(*words):
             return _among(reader, left, depth, yes=yes)
     mark = reader.next.text if reader.next.kind == "mark" else ""
-    if mark not in {"=", "!=", *_ORDERS}:
+    if mark not in {"=", "!=", *ORDERS}:
         return left
     reader.take()
     right = _reckoned(reader, depth)
-    if mark in _ORDERS:
-        ordered = _ORDERS[mark]
+    if mark in ORDERS:
+        ordered = ORDERS[mark]
         return lambda fields: _ordered(ordered, left(fields), right(fields))
     if mark == "=":
         return lambda fields: _same(left(fields), right(fields))

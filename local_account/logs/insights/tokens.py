@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from local_account.logs import conditions
+
 
 class InsightsError(ValueError):
     """A query that Insights does not take, or that nothing here carries out."""
@@ -101,4 +103,4 @@ class QueryReader:
 
 def unquoted(text: str) -> str:
     """What stands between quotation marks or backticks."""
-    return re.sub(r"\\(.)", r"\1", text[1:-1]) if text[0] in "\"'" else text[1:-1]
+    return text[1:-1] if text[0] == "`" else conditions.unquoted(text)

@@ -11,7 +11,6 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import botocore.session
 from moto.core.exceptions import JsonRESTError
 from moto.kms import urls
 from moto.kms.models import Key, KmsBackend, kms_backends
@@ -19,6 +18,7 @@ from moto.kms.responses import KmsResponse
 
 from local_account.account import Account
 from local_account.base.replacements import answered_by, extends, use_backend
+from local_account.protocol.members import table_of
 
 if TYPE_CHECKING:
     from moto.core.common_types import TYPE_RESPONSE
@@ -104,5 +104,6 @@ def _check(operation: str, key: Key) -> None:
 @functools.cache
 def _errors(operation: str) -> frozenset[str]:
     """What a call may meet, by botocore's model."""
-    model = botocore.session.get_session().get_service_model("kms").operation_model(operation)
-    return frozenset(shape.name for shape in model.error_shapes)
+    table = table_of("kms")
+    assert table is not None  # noqa: S101  # its room registers it
+    return frozenset(shape.name for shape in table.model.operation_model(operation).error_shapes)

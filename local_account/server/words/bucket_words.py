@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
+from local_account.moto_services.s3_access import ENFORCED, PUBLIC
+
 _ACLS = {
     "private", "public-read", "public-read-write", "authenticated-read", "aws-exec-read", "bucket-owner-read",
     "bucket-owner-full-control", "log-delivery-write",
 }  # fmt: skip
 _ENCRYPTIONS = {"AES256", "aws:kms", "aws:kms:dsse", "aws:fsx"}
-_OWNER_ENFORCED = "BucketOwnerEnforced"
 _MALFORMED = "The XML you provided was not well-formed or did not validate against our published schema"
 
 
@@ -59,10 +60,10 @@ def _new_bucket(operation: str, members: Mapping[str, object]) -> Iterator[Bucke
     gives_others = members.get("ACL", "private") != "private" or any(name.startswith("Grant") for name in members)
     if operation != "CreateBucket" or not gives_others:
         return
-    if members.get("ObjectOwnership", _OWNER_ENFORCED) == _OWNER_ENFORCED:
-        message = f"Bucket cannot have ACLs set with ObjectOwnership's {_OWNER_ENFORCED} setting"
+    if members.get("ObjectOwnership", ENFORCED) == ENFORCED:
+        message = f"Bucket cannot have ACLs set with ObjectOwnership's {ENFORCED} setting"
         yield BucketRefusal("InvalidBucketAclWithObjectOwnership", message)
-    elif str(members.get("ACL", "")) in {"public-read", "public-read-write", "authenticated-read"}:
+    elif str(members.get("ACL", "")) in PUBLIC:
         message = "Bucket cannot have public ACLs set with BlockPublicAccess enabled"
         yield BucketRefusal("InvalidBucketAclWithBlockPublicAccessError", message)
 
